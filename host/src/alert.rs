@@ -1,0 +1,267 @@
+//! What an alert is, once it is in the store: its fields, its life, its names.
+//!
+//! How it is stored, and which event makes which change, is the store's subject.
+
+use std::{fmt, str::FromStr};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tocsin_plugin_api::{Detail, Urgency};
+use ulid::Ulid;
+use utoipa::ToSchema;
+
+/// An alert as the API shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Alert {
+    /// ULID.
+    #[schema(value_type = String, example = "01JD2Z6Q3MWV8K5R9T1X0C4N7B")]
+    pub id: Ulid,
+    /// 1, 2, 3 ... in the order in which alerts were opened on this database, without a gap.
+    pub number: u64,
+    /// The integration that received it.
+    pub integration: String,
+    /// The plugin that made it.
+    pub plugin: PluginId,
+    /// One line of plain text.
+    pub title: String,
+    /// The whole story, with lines.
+    pub description: Option<String>,
+    /// How soon a human has to look.
+    #[schema(value_type = UrgencyName)]
+    pub urgency: Urgency,
+    /// Where it is in its life.
+    pub status: Status,
+    /// Same problem: what further events of the integration are matched by.
+    pub dedup_key: Option<String>,
+    /// Where to read on.
+    pub link: Option<String>,
+    /// Labelled values, in the plugin's order.
+    #[schema(value_type = Vec<DetailBody>)]
+    pub details: Vec<Detail>,
+    /// How often the problem was reported, 1 or more.
+    pub occurrences: u64,
+    /// The request that opened it.
+    #[schema(value_type = String)]
+    pub request_id: Ulid,
+    /// When it was opened.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it last changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+}
+
+/// An alert with everything that happened to it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AlertWithHistory {
+    /// The alert as it is now.
+    #[serde(flatten)]
+    pub alert: Alert,
+    /// What happened to it, oldest first.
+    pub history: Vec<HistoryEntry>,
+}
+
+/// One thing that happened to an alert.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct HistoryEntry {
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// What.
+    pub change: ChangeKind,
+    /// Who: `integration NAME`, `api`, or the name of whatever asked for it.
+    pub by: String,
+    /// The request that caused it, if one did.
+    #[schema(value_type = Option<String>)]
+    pub request_id: Option<Ulid>,
+}
+
+/// What can happen to an alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// It was opened.
+    Created,
+    /// The same problem was reported again.
+    Occurred,
+    /// Somebody took it on.
+    Acknowledged,
+    /// It is over.
+    Resolved,
+}
+
+impl ChangeKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Created, Self::Occurred, Self::Acknowledged, Self::Resolved];
+
+    /// The name in JSON and in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Occurred => "occurred",
+            Self::Acknowledged => "acknowledged",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
+/// Where an alert is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Nobody has taken it on.
+    Open,
+    /// Somebody has.
+    Acknowledged,
+    /// It is over; further reports open a new alert.
+    Resolved,
+}
+
+impl Status {
+    /// All of them, in the order of an alert's life.
+    pub const ALL: [Self; 3] = [Self::Open, Self::Acknowledged, Self::Resolved];
+
+    /// The name in JSON and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Acknowledged => "acknowledged",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A plugin in one version.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+pub struct PluginId {
+    /// Its name.
+    pub name: String,
+    /// Its version, semver.
+    pub version: String,
+}
+
+impl fmt::Display for PluginId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.version)
+    }
+}
+
+/// How somebody names an alert: by its number or its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlertRef {
+    /// 1, 2, 3 ...
+    Number(u64),
+    /// A ULID.
+    Id(Ulid),
+}
+
+impl FromStr for AlertRef {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // A ULID can be all digits, but has a length that no number reaches.
+        let number = text.strip_prefix('#').unwrap_or(text).parse().map(Self::Number);
+        Ulid::from_string(text)
+            .map(Self::Id)
+            .or(number)
+            .map_err(|_| format!("`{text}` is neither the number nor the id of an alert"))
+    }
+}
+
+impl fmt::Display for AlertRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Id(id) => id.fmt(f),
+        }
+    }
+}
+
+/// How the ids of one database are made, so that an id leads to its alert without an index.
+///
+/// A ULID has 48 bits of time and 80 of randomness. Of these 80, the upper 40 are drawn once for a
+/// database and the lower 40 are the alert's number: unique within the database by the number,
+/// between databases by the draw.
+#[derive(Clone, Copy, Debug)]
+pub struct AlertIds {
+    salt: u64,
+}
+
+const NUMBER_BITS: u32 = 40;
+
+impl AlertIds {
+    /// The ids of the database for which `salt` was drawn; its lower 40 bits are used.
+    pub fn new(salt: u64) -> Self {
+        Self { salt: salt & ((1 << NUMBER_BITS) - 1) }
+    }
+
+    /// The id of an alert.
+    pub fn id(self, number: u64, created_at: Timestamp) -> Ulid {
+        let random = u128::from(self.salt) << NUMBER_BITS | u128::from(number);
+        Ulid::from_parts(created_at.as_millisecond().unsigned_abs(), random)
+    }
+
+    /// The number of the alert that would have this id, if its time of creation fits too.
+    pub fn number(self, id: Ulid) -> Option<u64> {
+        let random = id.random();
+        let number = random & ((1 << NUMBER_BITS) - 1);
+        (random >> NUMBER_BITS == u128::from(self.salt)).then(|| number as u64)
+    }
+}
+
+/// The names of urgencies, for the API's description.
+#[derive(ToSchema)]
+#[schema(as = Urgency)]
+#[serde(rename_all = "snake_case")]
+pub enum UrgencyName {
+    /// Some time.
+    Low,
+    /// In working hours.
+    Medium,
+    /// Soon, at any hour.
+    High,
+    /// Now.
+    Critical,
+}
+
+/// A detail, for the API's description.
+#[derive(ToSchema)]
+#[schema(as = Detail)]
+pub struct DetailBody {
+    /// What the value is.
+    pub label: String,
+    /// The value, plain text.
+    pub value: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_leads_to_its_number_in_its_own_database_alone() {
+        let (ours, theirs) = (AlertIds::new(7), AlertIds::new(8));
+        let at = Timestamp::from_millisecond(1_700_000_000_123).unwrap();
+        let id = ours.id(42, at);
+        assert_eq!(ours.number(id), Some(42));
+        assert_eq!(theirs.number(id), None);
+        assert_ne!(id, theirs.id(42, at));
+        assert!(ours.id(43, at) > id);
+    }
+
+    #[test]
+    fn an_alert_is_named_by_number_or_id() {
+        assert_eq!("17".parse(), Ok(AlertRef::Number(17)));
+        assert_eq!("#17".parse(), Ok(AlertRef::Number(17)));
+        let id = AlertIds::new(1).id(2, Timestamp::UNIX_EPOCH);
+        assert_eq!(id.to_string().parse(), Ok(AlertRef::Id(id)));
+        assert!("-1".parse::<AlertRef>().is_err());
+        assert!("x".parse::<AlertRef>().is_err());
+    }
+}

@@ -1,0 +1,199 @@
+//! The admin listener: health, metrics, and the API, with a description that is made of the code.
+//!
+//! It shows and changes; webhooks do not come in here.
+
+pub mod alerts;
+pub mod error;
+pub mod health;
+pub mod requests;
+pub mod status;
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use bytes::Bytes;
+use ulid::Ulid;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use self::error::ApiError;
+use crate::{
+    host::Host,
+    ingest::{REQUEST_ID, request_id},
+};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Tocsin admin API", description = "Alerts, integrations, plugins and health of a Tocsin host."),
+    modifiers(&BearerToken),
+    tags(
+        (name = "alerts", description = "What was received, and its life"),
+        (name = "status", description = "What the host is made of"),
+        (name = "health", description = "Whether it works"),
+    )
+)]
+struct Description;
+
+struct BearerToken;
+
+impl Modify for BearerToken {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        let components = openapi.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The routes of the admin listener.
+pub fn router(host: Arc<Host>) -> Router {
+    let (open, guarded, description) = routes_and_description();
+    // Strings and numbers can always be written as JSON.
+    let description = Bytes::from(serde_json::to_vec(&description).unwrap_or_default());
+    let guarded = guarded.layer(middleware::from_fn_with_state(Arc::clone(&host), authorize));
+    open.merge(guarded)
+        .route(
+            "/openapi.json",
+            get(async move || ([(header::CONTENT_TYPE, "application/json")], description.clone())),
+        )
+        .fallback(async || {
+            ApiError::not_found("there is no such route; `/openapi.json` lists them")
+        })
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(middleware::from_fn(identify))
+        .with_state(host)
+}
+
+/// The description of the API, as `GET /openapi.json` gives it.
+pub fn description() -> utoipa::openapi::OpenApi {
+    routes_and_description().2
+}
+
+fn routes_and_description() -> (Router<Arc<Host>>, Router<Arc<Host>>, utoipa::openapi::OpenApi) {
+    let open = OpenApiRouter::new().routes(routes!(health::live)).routes(routes!(health::ready));
+    let guarded = OpenApiRouter::new()
+        .routes(routes!(health::metrics))
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::show))
+        .routes(routes!(alerts::acknowledge))
+        .routes(routes!(alerts::resolve))
+        .routes(routes!(requests::show))
+        .routes(routes!(status::integrations))
+        .routes(routes!(status::plugins));
+    let (open, mut description) =
+        OpenApiRouter::with_openapi(Description::openapi()).merge(open).split_for_parts();
+    let (guarded, rest) = guarded.split_for_parts();
+    description.merge(rest);
+    (open, guarded, description)
+}
+
+/// Every answer says which request it belongs to.
+async fn identify(request: Request, next: Next) -> Response {
+    let id = Ulid::generate();
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(REQUEST_ID, request_id(id));
+    response
+}
+
+/// Lets through who presents one of the tokens; without tokens, who is on this machine and is not a
+/// web page.
+async fn authorize(State(host): State<Arc<Host>>, request: Request, next: Next) -> Response {
+    let is_allowed = {
+        let config = host.config();
+        match config.config.admin.tokens.as_slice() {
+            [] => is_local_and_no_page(request.headers()),
+            tokens => {
+                let presented = bearer(request.headers());
+                // All are compared, whichever it is.
+                tokens.iter().fold(false, |found, token| found | token.matches(presented))
+            }
+        }
+    };
+    if is_allowed {
+        return next.run(request).await;
+    }
+    let mut response = ApiError::unauthorized().into_response();
+    let bearer = HeaderValue::from_static("Bearer");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
+    response
+}
+
+fn bearer(headers: &HeaderMap) -> &[u8] {
+    let value = headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
+    match value.split_at_checked(7) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token,
+        _ => b"",
+    }
+}
+
+/// Without tokens, the listener is on loopback; but a page in a browser on this machine reaches it
+/// too, by its address or by a name that was made to lead there.
+fn is_local_and_no_page(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    let is_page = site.is_some_and(|site| !matches!(site, b"none" | b"same-origin"));
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let is_named = host != "localhost"
+        && !host.starts_with("localhost:")
+        && host.parse::<std::net::SocketAddr>().is_err()
+        && host.parse::<std::net::IpAddr>().is_err();
+    !is_page && !is_named
+}
+
+/// What a handler gives.
+pub(crate) type ApiResult<T> = Result<Json<T>, ApiError>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        lines.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn the_description_names_every_route_of_the_contract() {
+        let paths: Vec<_> = description().paths.paths.into_keys().collect();
+        for path in [
+            "/health/live",
+            "/health/ready",
+            "/metrics",
+            "/api/v1/alerts",
+            "/api/v1/alerts/{id}",
+            "/api/v1/alerts/{id}/acknowledge",
+            "/api/v1/alerts/{id}/resolve",
+            "/api/v1/integrations",
+            "/api/v1/plugins",
+        ] {
+            assert!(paths.iter().any(|known| known == path), "{path} is missing in {paths:?}");
+        }
+    }
+
+    #[test]
+    fn pages_in_a_browser_are_kept_out() {
+        for (allowed, lines) in [
+            (true, &[("host", "127.0.0.1:8081")][..]),
+            (true, &[("host", "[::1]:8081")]),
+            (true, &[("host", "localhost:8081"), ("sec-fetch-site", "same-origin")]),
+            (false, &[("host", "evil.example:8081")]),
+            (false, &[("host", "127.0.0.1:8081"), ("sec-fetch-site", "cross-site")]),
+        ] {
+            assert_eq!(is_local_and_no_page(&headers(lines)), allowed, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn the_bearer_scheme_has_no_case() {
+        assert_eq!(bearer(&headers(&[("authorization", "bearer abc")])), b"abc");
+        assert_eq!(bearer(&headers(&[("authorization", "Basic abc")])), b"");
+        assert_eq!(bearer(&headers(&[])), b"");
+    }
+}

@@ -1,0 +1,152 @@
+//! Alerts over the API: listed, shown, acknowledged, resolved.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, Query, State, rejection::QueryRejection},
+};
+use serde::{Deserialize, Serialize};
+use tocsin_plugin_api::Urgency;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    ApiResult,
+    error::{ApiError, ErrorBody},
+};
+use crate::{
+    alert::{Alert, AlertRef, AlertWithHistory, Status, UrgencyName},
+    host::Host,
+    store::{AlertQuery, Change, Changed},
+};
+
+const DEFAULT_LIMIT: usize = 50;
+const LARGEST_LIMIT: usize = 500;
+
+/// Which alerts.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListParams {
+    /// Only with this status.
+    status: Option<Status>,
+    /// Only with this urgency.
+    #[param(value_type = Option<UrgencyName>)]
+    urgency: Option<Urgency>,
+    /// Only of this integration.
+    integration: Option<String>,
+    /// How many, 1 to 500; 50 if absent.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<usize>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Some alerts, newest first.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+pub struct AlertList {
+    /// The alerts.
+    pub alerts: Vec<Alert>,
+    /// What to send as `cursor` for the next page; null on the last.
+    pub next_cursor: Option<String>,
+}
+
+/// Lists alerts, newest first.
+#[utoipa::path(get, path = "/api/v1/alerts", tag = "alerts", params(ListParams), security(("token" = [])),
+    responses(
+        (status = 200, body = AlertList),
+        (status = 400, description = "A parameter makes no sense", body = ErrorBody),
+        (status = 401, description = "No token, or another one", body = ErrorBody),
+        (status = 503, description = "The store can't be used just now", body = ErrorBody),
+    ))]
+pub(super) async fn list(
+    State(host): State<Arc<Host>>,
+    params: Result<Query<ListParams>, QueryRejection>,
+) -> ApiResult<AlertList> {
+    let Query(params) = params.map_err(|error| ApiError::bad_request(error.body_text()))?;
+    let page = host.store.alerts(params.into_query()?).await?;
+    let next_cursor = page.next.map(|number| number.to_string());
+    Ok(Json(AlertList { alerts: page.alerts, next_cursor }))
+}
+
+impl ListParams {
+    fn into_query(self) -> Result<AlertQuery, ApiError> {
+        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
+        if !(1..=LARGEST_LIMIT).contains(&limit) {
+            return Err(ApiError::bad_request("`limit` has to be from 1 to 500"));
+        }
+        let before = self.cursor.map(|cursor| cursor.parse()).transpose().map_err(|_| {
+            ApiError::bad_request("`cursor` has to be the `next_cursor` of another page")
+        })?;
+        let Self { status, urgency, integration, .. } = self;
+        Ok(AlertQuery { status, urgency, integration, limit, before })
+    }
+}
+
+/// Shows an alert with its history.
+#[utoipa::path(get, path = "/api/v1/alerts/{id}", tag = "alerts", security(("token" = [])),
+    params(("id" = String, Path, description = "The alert's id or number")),
+    responses(
+        (status = 200, body = AlertWithHistory),
+        (status = 401, description = "No token, or another one", body = ErrorBody),
+        (status = 404, description = "There is no such alert", body = ErrorBody),
+        (status = 503, description = "The store can't be used just now", body = ErrorBody),
+    ))]
+pub(super) async fn show(
+    State(host): State<Arc<Host>>,
+    Path(id): Path<String>,
+) -> ApiResult<AlertWithHistory> {
+    let found = host.store.alert(parse(&id)?).await?;
+    found.map(Json).ok_or_else(|| not_found(&id))
+}
+
+/// Says that somebody has taken an alert on.
+#[utoipa::path(post, path = "/api/v1/alerts/{id}/acknowledge", tag = "alerts", security(("token" = [])),
+    params(("id" = String, Path, description = "The alert's id or number")),
+    responses(
+        (status = 200, description = "The alert is acknowledged, now or before", body = AlertWithHistory),
+        (status = 401, description = "No token, or another one", body = ErrorBody),
+        (status = 404, description = "There is no such alert", body = ErrorBody),
+        (status = 409, description = "The alert is resolved", body = ErrorBody),
+        (status = 503, description = "The store can't be used just now", body = ErrorBody),
+    ))]
+pub(super) async fn acknowledge(
+    State(host): State<Arc<Host>>,
+    Path(id): Path<String>,
+) -> ApiResult<AlertWithHistory> {
+    change(&host, &id, Change::Acknowledge).await
+}
+
+/// Says that an alert is over.
+#[utoipa::path(post, path = "/api/v1/alerts/{id}/resolve", tag = "alerts", security(("token" = [])),
+    params(("id" = String, Path, description = "The alert's id or number")),
+    responses(
+        (status = 200, description = "The alert is resolved, now or before", body = AlertWithHistory),
+        (status = 401, description = "No token, or another one", body = ErrorBody),
+        (status = 404, description = "There is no such alert", body = ErrorBody),
+        (status = 503, description = "The store can't be used just now", body = ErrorBody),
+    ))]
+pub(super) async fn resolve(
+    State(host): State<Arc<Host>>,
+    Path(id): Path<String>,
+) -> ApiResult<AlertWithHistory> {
+    change(&host, &id, Change::Resolve).await
+}
+
+async fn change(host: &Host, id: &str, change: Change) -> ApiResult<AlertWithHistory> {
+    match host.store.change(parse(id)?, change, "api").await? {
+        Changed::Done(alert) => Ok(Json(*alert)),
+        Changed::AlreadyResolved => {
+            Err(ApiError::conflict("the alert is resolved; a new report opens a new one"))
+        }
+        Changed::NotFound => Err(not_found(id)),
+    }
+}
+
+fn parse(id: &str) -> Result<AlertRef, ApiError> {
+    id.parse().map_err(|_| not_found(id))
+}
+
+fn not_found(id: &str) -> ApiError {
+    ApiError::not_found(format!("there is no alert `{id}`"))
+}

@@ -1,0 +1,115 @@
+//! Whether the host works: for supervisors, for load balancers, and for Prometheus.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{error::ErrorBody, status};
+use crate::host::Host;
+
+/// Whether webhooks are served, and what is not as it should be.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+pub struct Readiness {
+    /// Where the host stands.
+    pub status: ReadinessStatus,
+    /// One sentence on each thing that is wrong.
+    pub reasons: Vec<String>,
+}
+
+/// Where the host stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadinessStatus {
+    /// Everything works: 200.
+    Ready,
+    /// Webhooks are served, but not everything works: 200.
+    Degraded,
+    /// No webhooks are served: 503.
+    Unready,
+}
+
+/// Says that the process runs.
+#[utoipa::path(get, path = "/health/live", tag = "health",
+    responses((status = 200, description = "The process runs", body = inline(Liveness))))]
+pub(super) async fn live() -> Json<Liveness> {
+    Json(Liveness { status: "live" })
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Liveness {
+    status: &'static str,
+}
+
+/// Says whether webhooks are served, and what is wrong.
+#[utoipa::path(get, path = "/health/ready", tag = "health",
+    responses(
+        (status = 200, description = "Webhooks are served", body = Readiness),
+        (status = 503, description = "They are not", body = Readiness),
+    ))]
+pub(super) async fn ready(State(host): State<Arc<Host>>) -> Response {
+    let mut fatal = Vec::new();
+    if host.is_stopping() {
+        fatal.push("the host is stopping".to_owned());
+    } else if !host.is_serving() {
+        fatal.push("the host is starting".to_owned());
+    }
+    if host.store.problem().is_some()
+        // It may be over, and nobody has sent anything since.
+        && let Err(error) = host.store.probe().await
+    {
+        fatal.push(format!("{error}; hint: look at the disk of the store"));
+    }
+    let is_ready = fatal.is_empty();
+    let reasons = [fatal, problems(&host)].concat();
+    let status = match (is_ready, reasons.is_empty()) {
+        (false, _) => ReadinessStatus::Unready,
+        (true, false) => ReadinessStatus::Degraded,
+        (true, true) => ReadinessStatus::Ready,
+    };
+    let code = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(Readiness { status, reasons })).into_response()
+}
+
+fn problems(host: &Host) -> Vec<String> {
+    let mut problems = Vec::new();
+    if let Some(problem) = host.reload_problem() {
+        problems.push(format!("the last reload changed nothing: {}", problem.replace('\n', " ")));
+    }
+    if host.stuck_threads() > 0 {
+        problems.push(format!(
+            "{} threads were left behind in calls that did not return; hint: a restart frees them",
+            host.stuck_threads()
+        ));
+    }
+    for integration in status::integration_list(host) {
+        if let Some(problem) = integration.problem {
+            problems.push(format!("integration `{}`: {problem}", integration.name));
+        }
+    }
+    for plugin in status::plugin_list(host) {
+        if let Some(problem) = plugin.problem {
+            problems.push(format!("`{}` {problem}", plugin.file));
+        }
+    }
+    problems
+}
+
+/// Gives the host's counters in Prometheus' text format.
+#[utoipa::path(get, path = "/metrics", tag = "health", security(("token" = [])),
+    responses(
+        (status = 200, description = "Counters", body = String, content_type = "application/openmetrics-text"),
+        (status = 401, description = "No token, or another one", body = ErrorBody),
+    ))]
+pub(super) async fn metrics(State(host): State<Arc<Host>>) -> Response {
+    let size = i64::try_from(host.store.size_bytes()).unwrap_or(i64::MAX);
+    host.metrics.store.size_bytes.set(size);
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, content_type)], host.metrics.encode()).into_response()
+}

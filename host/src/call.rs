@@ -1,0 +1,120 @@
+//! A call of a plugin, and what can come of it: one narrow interface.
+//!
+//! [`in_process`] is the first way of calling. The call runs on a thread of its own, so that one that
+//! does not return costs a thread and not a request's place in the runtime.
+
+mod breaker;
+pub mod in_process;
+mod pool;
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::http::request::Parts;
+use bytes::Bytes;
+use tocsin_plugin_api::outcome::Outcome;
+use tokio::sync::oneshot;
+
+pub use breaker::Breaker;
+pub use pool::Pool;
+
+/// Calls one instance of a plugin for one integration.
+pub trait Caller: Send + Sync {
+    /// Translates a request. The answer comes within the deadline, whatever the plugin does.
+    fn call(&self, request: Arc<IncomingRequest>) -> PendingCall;
+
+    /// How the plugin has fared.
+    fn health(&self) -> CallerHealth;
+}
+
+/// A request as it arrived, with its whole body.
+#[derive(Debug)]
+pub struct IncomingRequest {
+    /// Method, URI and headers.
+    pub head: Parts,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Why a call gave no outcome. All of them are the plugin's or the host's fault, none the sender's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallFailure {
+    /// The plugin panicked.
+    Panicked(String),
+    /// The call did not return within the deadline, or did not get its turn.
+    Deadline(Duration),
+    /// The plugin failed again and again, and is left alone for so long.
+    BackingOff(Duration),
+    /// There is no instance, or its answer makes no sense.
+    Unusable(String),
+}
+
+impl CallFailure {
+    /// When another try makes sense.
+    pub fn retry_after(&self) -> Duration {
+        match self {
+            Self::BackingOff(left) => *left,
+            _ => Duration::from_secs(1),
+        }
+    }
+}
+
+impl fmt::Display for CallFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panicked(message) => write!(f, "the plugin panicked: {message}"),
+            Self::Deadline(deadline) => write!(f, "the plugin did not answer within {deadline:?}"),
+            Self::BackingOff(left) => {
+                write!(f, "the plugin failed again and again and is left alone for {left:.0?}")
+            }
+            Self::Unusable(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// What came of a call.
+pub type CallResult = Result<Outcome, CallFailure>;
+
+/// An answer of a plugin that is on its way.
+pub struct PendingCall(Result<oneshot::Receiver<CallResult>, Option<CallFailure>>);
+
+impl PendingCall {
+    /// A call that is answered through the sender.
+    fn awaited(receiver: oneshot::Receiver<CallResult>) -> Self {
+        Self(Ok(receiver))
+    }
+
+    /// A call that was not made.
+    fn refused(failure: CallFailure) -> Self {
+        Self(Err(Some(failure)))
+    }
+}
+
+impl Future for PendingCall {
+    type Output = CallResult;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<CallResult> {
+        let gone = || CallFailure::Unusable("the host is stopping".into());
+        match &mut self.0 {
+            Ok(receiver) => Pin::new(receiver)
+                .poll(context)
+                .map(|answer| answer.unwrap_or_else(|_| Err(gone()))),
+            Err(failure) => Poll::Ready(Err(failure.take().unwrap_or_else(gone))),
+        }
+    }
+}
+
+/// How a plugin has fared in one integration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallerHealth {
+    /// Why it can't be called now, one sentence; none while it serves.
+    pub problem: Option<String>,
+    /// What went wrong last though it serves again, one sentence.
+    pub last_failure: Option<String>,
+}

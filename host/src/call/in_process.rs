@@ -1,0 +1,299 @@
+//! Calls a plugin in this process, through its library.
+//!
+//! An instance that panicked or did not return is not used again: the next call makes a new one from
+//! the same options.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwapOption;
+use jiff::Timestamp;
+use tocsin_plugin_api::{
+    Request,
+    abi::{CallError, Instance, NewInstanceError},
+    outcome::Outcome,
+    request::Header,
+};
+
+use super::{
+    Breaker, CallFailure, CallResult, Caller, CallerHealth, IncomingRequest, PendingCall,
+    pool::{Lane, Pool, Work},
+};
+use crate::{metrics::IntegrationMetrics, plugins::library::LoadedPlugin};
+
+/// Preparing an instance, such as compiling its patterns, may take longer than a call.
+const LEAST_TIME_TO_START: Duration = Duration::from_secs(5);
+
+/// A plugin, loaded into this process, for one integration.
+pub struct InProcess {
+    pool: Pool,
+    lane: Arc<Lane>,
+    seat: Arc<Seat>,
+}
+
+impl InProcess {
+    /// A caller of the plugin with these options, a JSON object. Its first instance is made at once.
+    ///
+    /// # Errors
+    ///
+    /// Where there can't be one.
+    pub fn start(
+        pool: &Pool,
+        plugin: Arc<LoadedPlugin>,
+        options: Vec<u8>,
+        deadline: Duration,
+        metrics: Arc<IntegrationMetrics>,
+    ) -> (Self, Result<(), NewInstanceError>) {
+        let seat = Arc::new(Seat {
+            plugin,
+            options,
+            metrics,
+            instance: ArcSwapOption::empty(),
+            making: Mutex::default(),
+            is_troubled: AtomicBool::new(false),
+            trouble: Mutex::default(),
+            deadline,
+        });
+        let first = seat.first();
+        let lane = pool.lane(Box::new(Arc::clone(&seat)), deadline);
+        (Self { pool: pool.clone(), lane, seat }, first)
+    }
+}
+
+impl Caller for InProcess {
+    fn call(&self, request: Arc<IncomingRequest>) -> PendingCall {
+        if let Some(left) = self.seat.back_off() {
+            return PendingCall::refused(CallFailure::BackingOff(left));
+        }
+        PendingCall::awaited(self.pool.call(&self.lane, request))
+    }
+
+    fn health(&self) -> CallerHealth {
+        let trouble = self.seat.trouble();
+        let Some((what, at)) = &trouble.last else { return CallerHealth::default() };
+        let plugin = &self.seat.plugin.plugin.id;
+        let version = format!("{} {}", plugin.name, plugin.version);
+        let said = format!("plugin `{version}` {what}, at {at:.0}");
+        let advice = "report it to the plugin's author, or drop in another version";
+        match trouble.breaker.left(Instant::now()) {
+            Some(left) => CallerHealth {
+                problem: Some(format!(
+                    "{said}; it is left alone for another {} s; hint: {advice}",
+                    left.as_secs() + 1
+                )),
+                last_failure: None,
+            },
+            None => {
+                let last_failure = Some(format!("{said}; hint: {advice}"));
+                let without_instance =
+                    self.seat.instance.load().is_none() && trouble.without_instance;
+                let (problem, last_failure) =
+                    if without_instance { (last_failure, None) } else { (None, last_failure) };
+                CallerHealth { problem, last_failure }
+            }
+        }
+    }
+}
+
+/// Where an instance sits: made from its options, replaced when it failed.
+struct Seat {
+    plugin: Arc<LoadedPlugin>,
+    options: Vec<u8>,
+    metrics: Arc<IntegrationMetrics>,
+    instance: ArcSwapOption<Seated>,
+    /// Held while an instance is made, so that one is.
+    making: Mutex<()>,
+    /// Whether `trouble` holds anything that a success changes; spares every call the lock.
+    is_troubled: AtomicBool,
+    trouble: Mutex<Trouble>,
+    deadline: Duration,
+}
+
+#[derive(Default)]
+struct Trouble {
+    breaker: Breaker,
+    last: Option<(String, Timestamp)>,
+    without_instance: bool,
+}
+
+impl Work for Arc<Seat> {
+    fn call(&self, request: &IncomingRequest) -> CallResult {
+        let instance = match self.instance.load_full() {
+            Some(instance) => instance,
+            None => self.make().map_err(|error| self.no_instance(&error))?,
+        };
+        let headers: Vec<_> = request
+            .head
+            .headers
+            .iter()
+            .map(|(name, value)| Header::new(name.as_str(), value.as_bytes()))
+            .collect();
+        let query = request.head.uri.query().unwrap_or_default();
+        let lent = Request::new(request.head.method.as_str(), query, &headers, &request.body);
+        let started = Instant::now();
+        let result = instance.receive(&lent);
+        self.metrics.call_seconds.observe(started.elapsed().as_secs_f64());
+        match result {
+            Ok(outcome) => {
+                self.succeeded();
+                Ok(outcome)
+            }
+            Err(error) => {
+                self.unseat(&instance);
+                Err(self.call_failed(error))
+            }
+        }
+    }
+
+    fn gave_up(&self, was_called: bool) {
+        self.metrics.deadlines.inc();
+        if was_called {
+            // It may hold a lock that the next call would wait for.
+            self.instance.store(None);
+            self.failed(&format!("did not answer within {:?}", self.deadline));
+        }
+    }
+}
+
+impl Seat {
+    /// Makes and drops one instance on trial, so that a destructor that panics is known before it
+    /// matters, and then the first that serves.
+    fn first(self: &Arc<Self>) -> Result<(), NewInstanceError> {
+        let (seat, (done, first)) = (Arc::clone(self), mpsc::sync_channel(1));
+        let make = move || {
+            let trial = seat.plugin.module.instance(&seat.options).map(Instance::close);
+            if let Ok(Err(error)) = &trial {
+                seat.panicked_in_destructor(error);
+            }
+            // Nobody may wait any more.
+            let _ = done.send(trial.and_then(|_| seat.make().map(drop)));
+        };
+        let patience = self.deadline.max(LEAST_TIME_TO_START);
+        let hung = || CallError::NotUnderstood(format!("did not start within {patience:?}"));
+        let first = match thread::Builder::new().name("plugin-start".into()).spawn(make) {
+            Ok(_) => first.recv_timeout(patience),
+            Err(_) => Err(mpsc::RecvTimeoutError::Disconnected),
+        };
+        let first = first.unwrap_or_else(|_| Err(NewInstanceError::Call(hung())));
+        if let Err(NewInstanceError::Call(error)) = &first {
+            self.failed(&format!("{error}, as it was started"));
+        }
+        first
+    }
+
+    fn panicked_in_destructor(&self, error: &CallError) {
+        self.metrics.panics.inc();
+        let what = format!("{error}, in its destructor");
+        tracing::error!(plugin = %self.plugin.plugin.id, what, "a plugin failed");
+        self.trouble().last = Some((what.replace('\n', " "), Timestamp::now()));
+    }
+
+    fn make(self: &Arc<Self>) -> Result<Arc<Seated>, NewInstanceError> {
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(instance) = self.instance.load_full() {
+            return Ok(instance);
+        }
+        let instance = self.plugin.module.instance(&self.options)?;
+        let seated = Arc::new(Seated { instance: Some(instance), seat: Arc::downgrade(self) });
+        self.instance.store(Some(Arc::clone(&seated)));
+        Ok(seated)
+    }
+
+    /// Takes an instance out of use, unless another one has its place already.
+    fn unseat(&self, failed: &Arc<Seated>) {
+        let is_there = |current: &Option<Arc<Seated>>| {
+            current.as_ref().is_some_and(|current| Arc::ptr_eq(current, failed))
+        };
+        self.instance.rcu(|current| if is_there(current) { None } else { current.clone() });
+    }
+
+    fn no_instance(&self, error: &NewInstanceError) -> CallFailure {
+        match error {
+            NewInstanceError::Call(error) => self.call_failed(error.clone()),
+            error => {
+                self.failed(&error.to_string());
+                CallFailure::Unusable(format!("the plugin {error}"))
+            }
+        }
+    }
+
+    fn call_failed(&self, error: CallError) -> CallFailure {
+        self.failed(&error.to_string());
+        match error {
+            CallError::Panicked(message) => {
+                self.metrics.panics.inc();
+                CallFailure::Panicked(message)
+            }
+            error => CallFailure::Unusable(format!("the plugin {error}")),
+        }
+    }
+
+    fn failed(&self, what: &str) {
+        let id = &self.plugin.plugin.id;
+        let mut trouble = self.trouble();
+        trouble.breaker.failed(Instant::now());
+        trouble.last = Some((what.replace('\n', " "), Timestamp::now()));
+        trouble.without_instance = true;
+        self.is_troubled.store(true, Ordering::Release);
+        let backs_off = trouble.breaker.left(Instant::now()).is_some();
+        tracing::error!(plugin = %id, what, backs_off, "a plugin failed");
+    }
+
+    fn succeeded(&self) {
+        if self.is_troubled.load(Ordering::Acquire) {
+            let mut trouble = self.trouble();
+            trouble.breaker.succeeded(Instant::now());
+            trouble.without_instance = false;
+            self.is_troubled.store(!trouble.breaker.is_calm(), Ordering::Release);
+        }
+    }
+
+    fn back_off(&self) -> Option<Duration> {
+        if !self.is_troubled.load(Ordering::Acquire) {
+            return None;
+        }
+        self.trouble().breaker.left(Instant::now())
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An instance in use. The destructor of a plugin may panic, too: then it is said.
+struct Seated {
+    /// None only while it is dropped.
+    instance: Option<Instance>,
+    seat: Weak<Seat>,
+}
+
+impl Seated {
+    fn receive(&self, request: &Request<'_>) -> Result<Outcome, CallError> {
+        let dropped = || Err(CallError::NotUnderstood("its instance is gone".into()));
+        self.instance.as_ref().map_or_else(dropped, |instance| instance.receive(request))
+    }
+}
+
+impl Drop for Seated {
+    fn drop(&mut self) {
+        let Some(Err(error)) = self.instance.take().map(Instance::close) else { return };
+        match self.seat.upgrade() {
+            Some(seat) => seat.panicked_in_destructor(&error),
+            None => tracing::error!(%error, "the destructor of a plugin failed"),
+        }
+    }
+}
+
+impl fmt::Debug for InProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InProcess").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,427 @@
+//! The threads on which plugins are called.
+//!
+//! Calls of one integration queue up in its [`Lane`], which a few threads may work on at a time, so
+//! that no integration takes all of them. A watchdog gives up calls that do not return: their thread
+//! is left behind, and a new one serves the rest. It knows nothing of plugins.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    process::{Pid, setpriority_process},
+    thread::gettid,
+};
+use tokio::sync::oneshot;
+
+use super::{CallFailure, CallResult, IncomingRequest};
+use crate::metrics::CallMetrics;
+
+/// How many threads work on one lane at a time.
+const THREADS_PER_LANE: usize = 2;
+/// How many jobs of a lane a thread does before it looks at the others.
+const TURN: usize = 32;
+/// Beyond so many threads left behind, lanes wait instead of starting more.
+const MOST_STUCK_THREADS: usize = 256;
+/// A thread that had nothing to do for so long ends.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Does the work of a lane.
+pub(super) trait Work: Send + Sync {
+    /// Does one job. May take for ever.
+    fn call(&self, request: &IncomingRequest) -> CallResult;
+
+    /// A job was given up after the lane's deadline, during its call or before its turn.
+    fn gave_up(&self, was_called: bool);
+}
+
+/// The threads. They end when the last handle is dropped.
+#[derive(Clone)]
+pub struct Pool {
+    shared: Arc<Shared>,
+    _alive: Arc<Alive>,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").finish_non_exhaustive()
+    }
+}
+
+struct Shared {
+    state: Mutex<State>,
+    work_waits: Condvar,
+    metrics: Arc<CallMetrics>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Lanes that have jobs and may have one more thread.
+    ready: VecDeque<Arc<Lane>>,
+    lanes: Vec<Weak<Lane>>,
+    slots: Vec<Arc<Slot>>,
+    idle: usize,
+    stuck: usize,
+    is_closed: bool,
+}
+
+struct Alive(Weak<Shared>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.state().is_closed = true;
+            shared.work_waits.notify_all();
+        }
+    }
+}
+
+/// The calls of one integration.
+pub(super) struct Lane {
+    work: Box<dyn Work>,
+    deadline: Duration,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    /// Threads that work on it, or are about to.
+    threads: usize,
+}
+
+struct Job {
+    request: Arc<IncomingRequest>,
+    responder: oneshot::Sender<CallResult>,
+    queued_at: Instant,
+}
+
+/// What a thread does just now, where the watchdog can see it.
+struct Slot {
+    thread: Pid,
+    call: Mutex<Option<Running>>,
+}
+
+struct Running {
+    lane: Arc<Lane>,
+    since: Instant,
+    responder: oneshot::Sender<CallResult>,
+}
+
+impl Pool {
+    /// A pool without threads; they start as they are needed.
+    pub fn new(metrics: Arc<CallMetrics>) -> Self {
+        let (state, work_waits) = (Mutex::default(), Condvar::new());
+        let shared = Arc::new(Shared { state, work_waits, metrics });
+        let watched = Arc::downgrade(&shared);
+        spawn("plugin-watchdog", move || watch(&watched));
+        let alive = Arc::new(Alive(Arc::downgrade(&shared)));
+        Self { shared, _alive: alive }
+    }
+
+    /// How many threads were left behind in calls that did not return.
+    pub fn stuck_threads(&self) -> usize {
+        self.shared.state().stuck
+    }
+
+    pub(super) fn lane(&self, work: Box<dyn Work>, deadline: Duration) -> Arc<Lane> {
+        let lane = Arc::new(Lane { work, deadline, queue: Mutex::default() });
+        let mut state = self.shared.state();
+        state.lanes.retain(|lane| lane.strong_count() > 0);
+        state.lanes.push(Arc::downgrade(&lane));
+        lane
+    }
+
+    pub(super) fn call(
+        &self,
+        lane: &Arc<Lane>,
+        request: Arc<IncomingRequest>,
+    ) -> oneshot::Receiver<CallResult> {
+        let (responder, receiver) = oneshot::channel();
+        let job = Job { request, responder, queued_at: Instant::now() };
+        let needs_thread = {
+            let mut queue = lane.queue();
+            queue.jobs.push_back(job);
+            queue.claim_thread()
+        };
+        if needs_thread {
+            self.shared.schedule(lane);
+        }
+        receiver
+    }
+}
+
+impl Lane {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next job; none if there is none, and then the thread no longer counts as the lane's.
+    fn next_job(&self) -> Option<Job> {
+        let mut queue = self.queue();
+        let job = queue.jobs.pop_front();
+        if job.is_none() {
+            queue.threads -= 1;
+        }
+        job
+    }
+}
+
+impl Queue {
+    fn claim_thread(&mut self) -> bool {
+        let needed = !self.jobs.is_empty() && self.threads < THREADS_PER_LANE;
+        if needed {
+            self.threads += 1;
+        }
+        needed
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn schedule(self: &Arc<Self>, lane: &Arc<Lane>) {
+        let mut state = self.state();
+        state.ready.push_back(Arc::clone(lane));
+        if state.idle >= state.ready.len() {
+            self.work_waits.notify_one();
+        } else if state.stuck < MOST_STUCK_THREADS {
+            drop(state);
+            let shared = Arc::clone(self);
+            spawn("plugin-call", move || serve(&shared));
+        }
+    }
+
+    /// Waits for a lane with jobs; none when the thread has to end.
+    fn next_lane(&self) -> Option<Arc<Lane>> {
+        let mut state = self.state();
+        loop {
+            if let Some(lane) = state.ready.pop_front() {
+                return Some(lane);
+            }
+            if state.is_closed {
+                return None;
+            }
+            state.idle += 1;
+            let (woken, waited) =
+                self.work_waits.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            state.idle -= 1;
+            if waited.timed_out() && state.ready.is_empty() {
+                return None;
+            }
+        }
+    }
+}
+
+/// The life of a thread.
+fn serve(shared: &Arc<Shared>) {
+    let slot = Arc::new(Slot { thread: gettid(), call: Mutex::default() });
+    shared.state().slots.push(Arc::clone(&slot));
+    shared.metrics.threads.inc();
+    while let Some(lane) = shared.next_lane() {
+        if !work_on(shared, &lane, &slot) {
+            // The watchdog took this thread off the books when it gave the call up.
+            shared.state().stuck -= 1;
+            shared.metrics.stuck_threads.dec();
+            return;
+        }
+    }
+    shared.state().slots.retain(|other| !Arc::ptr_eq(other, &slot));
+    shared.metrics.threads.dec();
+}
+
+/// Does jobs of a lane. False if the last one was given up meanwhile: then the thread is not
+/// counted any more and has to end.
+fn work_on(shared: &Arc<Shared>, lane: &Arc<Lane>, slot: &Slot) -> bool {
+    for _ in 0..TURN {
+        let Some(Job { request, responder, .. }) = lane.next_job() else { return true };
+        if responder.is_closed() {
+            continue;
+        }
+        let running = Running { lane: Arc::clone(lane), since: Instant::now(), responder };
+        *slot.call() = Some(running);
+        let result = lane.work.call(&request);
+        match slot.call().take() {
+            // Whoever asked may have gone.
+            Some(running) => drop(running.responder.send(result)),
+            None => return false,
+        }
+    }
+    // The others have their turn, then this lane again.
+    shared.state().ready.push_back(Arc::clone(lane));
+    true
+}
+
+impl Slot {
+    fn call(&self) -> MutexGuard<'_, Option<Running>> {
+        self.call.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives up what takes too long, ten times within the shortest deadline.
+fn watch(shared: &Weak<Shared>) {
+    while let Some(shared) = shared.upgrade() {
+        let (lanes, slots) = {
+            let state = shared.state();
+            if state.is_closed {
+                return;
+            }
+            let lanes: Vec<_> = state.lanes.iter().filter_map(Weak::upgrade).collect();
+            (lanes, state.slots.clone())
+        };
+        let now = Instant::now();
+        for slot in slots {
+            give_up_call(&shared, &slot, now);
+        }
+        for lane in &lanes {
+            give_up_waiting(lane, now);
+        }
+        let shortest =
+            lanes.iter().map(|lane| lane.deadline).min().unwrap_or(Duration::from_secs(1));
+        let pause = (shortest / 10).clamp(Duration::from_millis(2), Duration::from_millis(100));
+        drop((lanes, shared));
+        thread::sleep(pause);
+    }
+}
+
+fn give_up_call(shared: &Arc<Shared>, slot: &Arc<Slot>, now: Instant) {
+    let expired = |running: &mut Running| {
+        now.saturating_duration_since(running.since) >= running.lane.deadline
+    };
+    let Some(Running { lane, responder, .. }) = slot.call().take_if(expired) else { return };
+    // Whatever it still does, it does when nobody else has anything to do.
+    let _ = setpriority_process(Some(slot.thread), 19);
+    {
+        let mut state = shared.state();
+        state.slots.retain(|other| !Arc::ptr_eq(other, slot));
+        state.stuck += 1;
+    }
+    shared.metrics.threads.dec();
+    shared.metrics.stuck_threads.inc();
+    lane.work.gave_up(true);
+    let _ = responder.send(Err(CallFailure::Deadline(lane.deadline)));
+    let needs_thread = {
+        let mut queue = lane.queue();
+        queue.threads -= 1;
+        queue.claim_thread()
+    };
+    if needs_thread {
+        shared.schedule(&lane);
+    }
+}
+
+fn give_up_waiting(lane: &Lane, now: Instant) {
+    let expired = |job: &mut Job| now.saturating_duration_since(job.queued_at) >= lane.deadline;
+    loop {
+        let Some(job) = lane.queue().jobs.pop_front_if(expired) else { return };
+        lane.work.gave_up(false);
+        let _ = job.responder.send(Err(CallFailure::Deadline(lane.deadline)));
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) {
+    // Where the system gives no more threads, jobs wait for those that there are, or are given up.
+    if let Err(error) = thread::Builder::new().name(name.into()).spawn(body) {
+        tracing::error!(%error, "cannot start a thread");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::http::Request;
+    use tocsin_plugin_api::outcome::Outcome;
+
+    use super::*;
+
+    /// Hangs on the body `hang` until it is told to go on.
+    #[derive(Default)]
+    struct Doubtful {
+        given_up: Arc<AtomicUsize>,
+        may_go_on: Arc<(Mutex<bool>, Condvar)>,
+    }
+
+    impl Work for Doubtful {
+        fn call(&self, request: &IncomingRequest) -> CallResult {
+            if request.body == "hang" {
+                let (may, told) = &*self.may_go_on;
+                let waited = told.wait_while(may.lock().unwrap(), |may| !*may);
+                drop(waited.unwrap());
+            }
+            Ok(Outcome::Ignored { reason: String::from_utf8_lossy(&request.body).into() })
+        }
+
+        fn gave_up(&self, _: bool) {
+            self.given_up.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn request(body: &'static str) -> Arc<IncomingRequest> {
+        let (head, ()) = Request::new(()).into_parts();
+        Arc::new(IncomingRequest { head, body: body.into() })
+    }
+
+    #[test]
+    fn stuck_calls_are_given_up_and_hold_up_nobody_else() {
+        let pool = Pool::new(Arc::default());
+        let (stuck, other) = (Doubtful::default(), Doubtful::default());
+        let (given_up, may_go_on) = (Arc::clone(&stuck.given_up), Arc::clone(&stuck.may_go_on));
+        let stuck = pool.lane(Box::new(stuck), Duration::from_millis(50));
+        let other = pool.lane(Box::new(other), Duration::from_secs(60));
+
+        let hanging: Vec<_> = (0..20).map(|_| pool.call(&stuck, request("hang"))).collect();
+        let ignored = |reason: &str| Ok(Outcome::Ignored { reason: reason.into() });
+        for _ in 0..100 {
+            let answer = pool.call(&other, request("fine")).blocking_recv();
+            assert_eq!(answer.expect("an answer"), ignored("fine"));
+        }
+        for answer in hanging {
+            let answer = answer.blocking_recv().expect("an answer");
+            assert_eq!(answer, Err(CallFailure::Deadline(Duration::from_millis(50))));
+        }
+        assert_eq!(given_up.load(Ordering::Relaxed), 20);
+        assert!(pool.stuck_threads() >= THREADS_PER_LANE, "{}", pool.stuck_threads());
+
+        // The same lane serves on new threads.
+        let answer = pool.call(&stuck, request("fine")).blocking_recv();
+        assert_eq!(answer.expect("an answer"), ignored("fine"));
+
+        *may_go_on.0.lock().unwrap() = true;
+        may_go_on.1.notify_all();
+        let patience = Instant::now() + Duration::from_secs(30);
+        while pool.stuck_threads() > 0 {
+            assert!(Instant::now() < patience, "threads that come back are not counted any more");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn every_call_is_answered_once() {
+        let pool = Pool::new(Arc::default());
+        let lanes: Vec<_> = (0..3)
+            .map(|_| pool.lane(Box::new(Doubtful::default()), Duration::from_secs(60)))
+            .collect();
+        let senders: Vec<_> = (0..8)
+            .map(|sender: usize| {
+                let (pool, lane) = (pool.clone(), Arc::clone(&lanes[sender % 3]));
+                thread::spawn(move || {
+                    let calls: Vec<_> =
+                        (0..500).map(|_| pool.call(&lane, request("fine"))).collect();
+                    let answers = calls.into_iter().map(oneshot::Receiver::blocking_recv);
+                    answers.filter(Result::is_ok).count()
+                })
+            })
+            .collect();
+        let answered: usize =
+            senders.into_iter().map(|sender| sender.join().expect("no panic")).sum();
+        assert_eq!(answered, 4000);
+    }
+}

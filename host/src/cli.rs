@@ -1,0 +1,115 @@
+//! The command line: what people type, what they see, and how a command ends.
+//!
+//! 0 is success, 2 a mistake in the command or the configuration, 1 any other failure.
+
+mod alerts;
+mod client;
+mod inventory;
+mod serve;
+mod table;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{ConfigErrors, UnreadableConfig};
+
+/// Alerts from webhooks, understood by plugins, on disk before the sender is answered.
+#[derive(Debug, Parser)]
+#[command(name = "tocsin", version, propagate_version = true, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the host: take webhooks, keep alerts, serve the admin API
+    ///
+    /// SIGTERM and SIGINT stop it once everything in flight is committed. SIGHUP has it read its
+    /// configuration and its plugins again. Logs go to standard error.
+    Serve(ConfigFile),
+    /// Load everything as `serve` would, change nothing, and say what is wrong
+    Check(ConfigFile),
+    /// List every file of the plugins folder, and what is wrong with it
+    ///
+    /// Asks the running host. Where none answers, looks at the folder itself.
+    Plugins(Inventory),
+    /// List the integrations, their endpoints, and what is wrong with them
+    ///
+    /// Asks the running host. Where none answers, looks at the configuration itself.
+    Integrations(Inventory),
+    /// List, show, acknowledge and resolve alerts, through the running host
+    Alerts(alerts::Alerts),
+}
+
+#[derive(Args, Clone, Debug)]
+struct ConfigFile {
+    /// The host's configuration
+    #[arg(long, value_name = "FILE", env = "TOCSIN_CONFIG", default_value = "tocsin.toml")]
+    config: PathBuf,
+}
+
+#[derive(Args, Clone, Debug)]
+struct Connection {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The admin API, instead of the configuration's; its token is then TOCSIN_ADMIN_TOKEN
+    #[arg(long, value_name = "URL", env = "TOCSIN_ADMIN_URL")]
+    url: Option<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+struct Inventory {
+    #[command(flatten)]
+    connection: Connection,
+    /// Print JSON, as the API gives it
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command that was typed.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(file) => serve::serve(&file.config),
+        Command::Check(file) => inventory::check(&file.config),
+        Command::Plugins(inventory) => inventory::plugins(&inventory),
+        Command::Integrations(inventory) => inventory::integrations(&inventory),
+        Command::Alerts(alerts) => alerts::run(alerts),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(if is_mistake(&error) { 2 } else { 1 })
+        }
+    }
+}
+
+/// A check that found something; it was said already, save for the summary.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct CheckFailed(String);
+
+fn is_mistake(error: &anyhow::Error) -> bool {
+    error.is::<ConfigErrors>() || error.is::<UnreadableConfig>() || error.is::<CheckFailed>()
+}
+
+/// Whoever reads the list, such as `head`, had enough.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

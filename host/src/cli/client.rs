@@ -1,0 +1,94 @@
+//! Talks to the admin API of a running host.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context, bail};
+use serde::de::DeserializeOwned;
+use tocsin_plugin_api::Secret;
+use ureq::{Agent, Body, http::Response};
+
+use super::Connection;
+use crate::config::ClientConfig;
+
+pub(super) struct Client {
+    agent: Agent,
+    base: String,
+    token: Option<Secret>,
+}
+
+impl Client {
+    /// A client of the host that the options or the configuration name.
+    pub(super) fn new(connection: &Connection) -> anyhow::Result<Self> {
+        let (base, token) = match &connection.url {
+            Some(url) => {
+                let token = std::env::var("TOCSIN_ADMIN_TOKEN").ok();
+                (url.trim_end_matches('/').to_owned(), token.map(Secret::new))
+            }
+            None => {
+                let config = ClientConfig::read(&connection.config.config)?;
+                let address = reachable(config.admin.listen);
+                (format!("http://{address}"), config.admin.tokens.into_iter().next())
+            }
+        };
+        let config = Agent::config_builder()
+            .timeout_global(Some(Duration::from_secs(30)))
+            .http_status_as_error(false)
+            .proxy(None)
+            .build();
+        Ok(Self { agent: config.into(), base, token })
+    }
+
+    pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        let mut request = self.agent.get(format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {}", token.expose()));
+        }
+        self.read(request.call())
+    }
+
+    pub(super) fn post<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        let mut request = self.agent.post(format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {}", token.expose()));
+        }
+        self.read(request.send_empty())
+    }
+
+    fn read<T: DeserializeOwned>(
+        &self,
+        answer: Result<Response<Body>, ureq::Error>,
+    ) -> anyhow::Result<T> {
+        let mut answer = answer.map_err(|error| Unreachable { base: self.base.clone(), error })?;
+        if answer.status().is_success() {
+            return answer.body_mut().read_json().context("the host's answer makes no sense");
+        }
+        let status = answer.status();
+        let body: serde_json::Value = answer.body_mut().read_json().unwrap_or_default();
+        match body["error"]["message"].as_str() {
+            Some(message) => bail!("{message}"),
+            None => bail!("the host answered {status}"),
+        }
+    }
+}
+
+/// No host answers.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no host answers at {base}: {error}\nhint: is `tocsin serve` running, with the same configuration?"
+)]
+pub(super) struct Unreachable {
+    base: String,
+    error: ureq::Error,
+}
+
+/// An address that listens to everybody is reached on loopback.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let mut address = listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}

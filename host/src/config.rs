@@ -1,0 +1,620 @@
+//! The host's configuration: its keys, their defaults, and what can be said of them without looking
+//! at a plugin.
+//!
+//! It opens no database and no plugin: what an integration's options mean is for the plugin to say.
+
+mod document;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
+use semver::VersionReq;
+use serde::Deserialize;
+use tocsin_plugin_api::{Secret, Urgency};
+use toml::de::{DeTable, DeValue};
+
+pub use document::{ConfigError, ConfigErrors, Document};
+
+/// A whole configuration. Every section and every key may be left out.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where webhooks come in.
+    pub server: Server,
+    /// API, metrics and health.
+    pub admin: Admin,
+    /// Where alerts are kept.
+    pub store: Store,
+    /// Where plugins are found, and what their calls may take.
+    pub plugins: Plugins,
+    /// What is logged.
+    pub log: Log,
+    /// The integrations by name. The name is the last part of the endpoint's URL.
+    pub integrations: BTreeMap<String, Integration>,
+}
+
+/// `[server]`: where webhooks come in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Address and port. Default `127.0.0.1:8080`.
+    pub listen: SocketAddr,
+    /// The URL under which senders reach it, shown in endpoint URLs. Default: `http://` and `listen`.
+    pub public_url: Option<String>,
+    /// The largest body, in bytes; a larger one gets 413. Default 1 MiB.
+    pub body_limit_bytes: usize,
+    /// The largest request line with headers, in bytes; larger gets 431. At least 8192, default 16384.
+    pub header_limit_bytes: usize,
+    /// How long the headers of a request may take, and how long a connection may stay idle. Slower
+    /// gets 408. Default `10s`.
+    #[serde(with = "duration")]
+    pub header_timeout: Duration,
+    /// How long the body of a request may take; slower gets 408. Default `10s`.
+    #[serde(with = "duration")]
+    pub body_timeout: Duration,
+    /// How many connections are served at once; more wait to be accepted. Default 1024.
+    pub max_connections: usize,
+    /// How long requests in flight are waited for when the host is stopped. Default `20s`.
+    #[serde(with = "duration")]
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_url: None,
+            body_limit_bytes: 1024 * 1024,
+            header_limit_bytes: 16 * 1024,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(10),
+            max_connections: 1024,
+            shutdown_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+impl Server {
+    /// The URL to which an integration's sender posts.
+    pub fn endpoint(&self, integration: &str) -> String {
+        let listen = format!("http://{}", self.listen);
+        let base = self.public_url.as_deref().unwrap_or(&listen).trim_end_matches('/');
+        format!("{base}/in/{integration}")
+    }
+}
+
+/// `[admin]`: API, metrics and health.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Address and port. Default `127.0.0.1:8081`.
+    pub listen: SocketAddr,
+    /// Bearer tokens, any of which opens the API; needed unless `listen` is loopback.
+    pub tokens: Vec<Secret>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8081)), tokens: Vec::new() }
+    }
+}
+
+/// `[store]`: where alerts are kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// `sqlite:PATH`, relative to the configuration file. Default `sqlite:tocsin.db`.
+    pub url: String,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { url: "sqlite:tocsin.db".into() }
+    }
+}
+
+/// `[plugins]`: where plugins are found, and what their calls may take.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Plugins {
+    /// The folder of `.so` files, relative to the configuration file. Default `plugins`.
+    pub dir: PathBuf,
+    /// How long a call of a plugin may take before it is given up; 10 ms or more, default `1s`.
+    #[serde(with = "duration")]
+    pub call_deadline: Duration,
+}
+
+impl Default for Plugins {
+    fn default() -> Self {
+        Self { dir: "plugins".into(), call_deadline: Duration::from_secs(1) }
+    }
+}
+
+/// `[log]`: what is logged, to standard error.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `text` (default) for people, `json` for programs.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info` (default), `debug` or `trace`, or directives such as
+    /// `info,tocsin::ingest=debug`.
+    pub level: Option<String>,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// `[integrations.NAME]`: one endpoint and what understands it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Integration {
+    /// The name of the plugin, from its manifest; not a file name.
+    pub plugin: String,
+    /// Which versions of it may be used, semver; the highest match is. Default: any.
+    #[serde(default)]
+    pub version: VersionReq,
+    /// Whether webhooks are taken; a disabled integration answers 405. Default true.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// The urgency of alerts whose plugin found none. Default medium.
+    #[serde(default = "medium")]
+    pub urgency: Urgency,
+    /// The plugin's own table.
+    #[serde(default)]
+    pub options: serde_json::Map<String, serde_json::Value>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn medium() -> Urgency {
+    Urgency::Medium
+}
+
+/// There is no configuration to read.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot read the configuration `{}`: {error}\n\
+     hint: name it with `--config FILE`, or in the environment as TOCSIN_CONFIG",
+    path.display()
+)]
+pub struct UnreadableConfig {
+    path: PathBuf,
+    error: std::io::Error,
+}
+
+/// Where the admin API of a host is and what opens it: all that a client needs of a configuration.
+/// What only the host can read, such as the tokens of integrations, is left alone.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ClientConfig {
+    /// `[admin]`.
+    pub admin: Admin,
+}
+
+impl ClientConfig {
+    /// Reads it from a host's configuration file.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with `[admin]`, with file, line, key and a hint.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(path)
+            .map_err(|error| UnreadableConfig { path: path.to_owned(), error })?;
+        let document = Document { path: path.to_owned(), text };
+        let mut root = DeTable::parse(&document.text)
+            .map_err(|error| ConfigErrors::from(syntax(&document, &error)))?;
+        let sections = std::mem::take(root.get_mut()).into_iter();
+        *root.get_mut() = sections.filter(|(key, _)| key.get_ref() == "admin").collect();
+        let env = |name: &str| std::env::var(name).ok();
+        let mut lookup = Lookup { document: &document, env: &env, errors: Vec::new() };
+        lookup.fill_in(root.get_mut());
+        if !lookup.errors.is_empty() {
+            return Err(ConfigErrors(lookup.errors).into());
+        }
+        let client = Self::deserialize(toml::de::Deserializer::from(root));
+        Ok(client.map_err(|error| ConfigErrors::from(syntax(&document, &error)))?)
+    }
+}
+
+/// A configuration together with the text it came from, so that later errors can point into it.
+#[derive(Clone, Debug)]
+pub struct LoadedConfig {
+    /// What it says.
+    pub config: Config,
+    /// Where it says so.
+    pub document: Document,
+}
+
+impl LoadedConfig {
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, each with file, line, key and a hint.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(path)
+            .map_err(|error| UnreadableConfig { path: path.to_owned(), error })?;
+        Ok(Self::parse(path, text, |name| std::env::var(name).ok())?)
+    }
+
+    /// Checks the text of a configuration. `env` looks up environment variables.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read).
+    pub fn parse(
+        path: &Path,
+        text: String,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigErrors> {
+        let document = Document { path: path.to_owned(), text };
+        let mut root = DeTable::parse(&document.text).map_err(|error| syntax(&document, &error))?;
+        let mut lookup = Lookup { document: &document, env: &env, errors: Vec::new() };
+        lookup.fill_in(root.get_mut());
+        if !lookup.errors.is_empty() {
+            return Err(ConfigErrors(lookup.errors));
+        }
+        let config = Config::deserialize(toml::de::Deserializer::from(root))
+            .map_err(|error| syntax(&document, &error))?;
+        let loaded = Self { config, document };
+        let errors = loaded.errors();
+        if errors.is_empty() { Ok(loaded) } else { Err(ConfigErrors(errors)) }
+    }
+
+    /// A path of the configuration, relative to its file.
+    pub fn resolve(&self, path: &Path) -> PathBuf {
+        let folder = self.document.path.parent().unwrap_or(Path::new(""));
+        folder.join(path)
+    }
+
+    /// The folder of plugins.
+    pub fn plugins_dir(&self) -> PathBuf {
+        self.resolve(&self.config.plugins.dir)
+    }
+
+    /// An error at a key of an integration.
+    pub fn integration_error(
+        &self,
+        name: &str,
+        key: &[&str],
+        message: impl Into<String>,
+    ) -> ConfigError {
+        self.document.error_at(&[&["integrations", name], key].concat(), message)
+    }
+
+    fn errors(&self) -> Vec<ConfigError> {
+        let Config { server, admin, store, plugins, log, integrations } = &self.config;
+        let at = |key: &[&str], message: String| self.document.error_at(key, message);
+        let mut errors = Vec::new();
+        if !admin.listen.ip().is_loopback() && admin.tokens.is_empty() {
+            errors.push(
+                at(&["admin", "listen"], format!("`{}` is not loopback and `admin.tokens` is empty, so that anybody who reaches it could use the API", admin.listen))
+                    .hint("add `tokens = [{ env = \"TOCSIN_ADMIN_TOKEN\" }]`, or listen on 127.0.0.1"),
+            );
+        }
+        if server.listen == admin.listen && server.listen.port() != 0 {
+            let message = format!("`{}` is also `server.listen`", admin.listen);
+            errors.push(at(&["admin", "listen"], message).hint("choose another port"));
+        }
+        if let Some(url) = &server.public_url
+            && !(url.starts_with("http://") || url.starts_with("https://"))
+        {
+            let message = format!("`{url}` is not an http or https URL");
+            errors.push(
+                at(&["server", "public_url"], message)
+                    .hint("write it whole, such as `https://alerts.example.com`"),
+            );
+        }
+        if !(8192..=1024 * 1024).contains(&server.header_limit_bytes) {
+            let message = "has to be from 8192 to 1048576 bytes".into();
+            errors.push(
+                at(&["server", "header_limit_bytes"], message).hint("leave it out for 16384"),
+            );
+        }
+        for (key, is_zero) in [
+            ("body_limit_bytes", server.body_limit_bytes == 0),
+            ("max_connections", server.max_connections == 0),
+            ("header_timeout", server.header_timeout.is_zero()),
+            ("body_timeout", server.body_timeout.is_zero()),
+        ] {
+            if is_zero {
+                let error = at(&["server", key], "must be more than 0".into());
+                errors.push(error.hint("leave it out for the default"));
+            }
+        }
+        if self.store_path().is_none() {
+            let message = format!("`{}` names no store that this host knows", store.url);
+            errors.push(
+                at(&["store", "url"], message)
+                    .hint("write `sqlite:PATH`, such as `sqlite:tocsin.db`"),
+            );
+        }
+        if plugins.call_deadline < Duration::from_millis(10) {
+            let message = "has to be 10ms or more".into();
+            errors.push(at(&["plugins", "call_deadline"], message).hint("leave it out for 1s"));
+        }
+        if let Some(level) = &log.level
+            && !is_log_level(level)
+        {
+            let message = format!("`{level}` is no log level");
+            errors.push(
+                at(&["log", "level"], message).hint("write error, warn, info, debug or trace"),
+            );
+        }
+        for name in integrations.keys().filter(|name| !is_integration_name(name)) {
+            let message = format!("`{name}` can't be part of a URL as it is");
+            errors.push(
+                at(&["integrations", name], message)
+                    .hint("use 1 to 64 of a-z, A-Z, 0-9, `-` and `_`"),
+            );
+        }
+        errors
+    }
+
+    /// The file of the SQLite store; none if the URL names another kind.
+    pub fn store_path(&self) -> Option<PathBuf> {
+        let path = self.config.store.url.strip_prefix("sqlite:")?;
+        (!path.is_empty()).then(|| self.resolve(Path::new(path)))
+    }
+}
+
+/// Whether a name can be the last part of an endpoint's URL as it is.
+fn is_integration_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=64).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+/// Whether every directive is a level, or a target with one.
+fn is_log_level(directives: &str) -> bool {
+    directives.split(',').all(|directive| {
+        let level = directive.rsplit('=').next().unwrap_or_default();
+        level.trim().parse::<tracing_subscriber::filter::LevelFilter>().is_ok()
+    })
+}
+
+fn syntax(document: &Document, error: &toml::de::Error) -> ConfigError {
+    let message = error.message().trim().replace("unknown field", "unknown key");
+    let span = error.span().unwrap_or(0..0);
+    let error = |message: &str| document.error_in(span.clone(), message);
+    if let Some((what, keys)) = message.split_once(", expected one of ") {
+        return error(what).hint(format!("known here are {keys}"));
+    }
+    if let Some((what, wanted)) = message.split_once(", expected ") {
+        return error(what).hint(format!("write {wanted} here"));
+    }
+    if message.contains("version number") {
+        return error(&message).hint("write a semver requirement, such as `^1` or `>=1.2, <2`");
+    }
+    error(&message).hint("a line is `[section]` or `key = value`, with strings in quotes")
+}
+
+/// Fills in `{ env = "NAME" }` and `{ file = "PATH" }`, wherever a string can stand.
+struct Lookup<'d, E> {
+    document: &'d Document,
+    env: &'d E,
+    errors: Vec<ConfigError>,
+}
+
+impl<E: Fn(&str) -> Option<String>> Lookup<'_, E> {
+    fn fill_in(&mut self, table: &mut DeTable<'_>) {
+        for (_, value) in table.iter_mut() {
+            self.fill_in_value(value);
+        }
+    }
+
+    fn fill_in_value(&mut self, value: &mut toml::Spanned<DeValue<'_>>) {
+        let span = value.span();
+        let found = match value.get_mut() {
+            DeValue::Table(table) => match reference(table) {
+                Some(("env", name)) => self.variable(&name, span),
+                Some((_, path)) => self.file(&path, span),
+                None => return self.fill_in(table),
+            },
+            DeValue::Array(items) => {
+                return items.iter_mut().for_each(|item| self.fill_in_value(item));
+            }
+            _ => return,
+        };
+        match found {
+            Ok(text) => *value.get_mut() = DeValue::String(text.into()),
+            Err(error) => self.errors.push(error),
+        }
+    }
+
+    fn variable(&self, name: &str, span: std::ops::Range<usize>) -> Result<String, ConfigError> {
+        (self.env)(name).ok_or_else(|| {
+            let message = format!("the environment variable `{name}` is not set");
+            let hint = format!("set {name} for the host, or write {{ file = \"PATH\" }}");
+            self.document.error_in(span, message).hint(hint)
+        })
+    }
+
+    fn file(&self, path: &str, span: std::ops::Range<usize>) -> Result<String, ConfigError> {
+        let folder = self.document.path.parent().unwrap_or(Path::new(""));
+        let path = folder.join(path);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
+            Err(error) => {
+                let message = format!("cannot read `{}`: {error}", path.display());
+                Err(self.document.error_in(span, message).hint("a path is relative to this file"))
+            }
+        }
+    }
+}
+
+fn reference(table: &DeTable<'_>) -> Option<(&'static str, String)> {
+    let (key, value) = table.iter().next().filter(|_| table.len() == 1)?;
+    let kind = ["env", "file"].into_iter().find(|kind| key.get_ref() == kind)?;
+    Some((kind, value.get_ref().as_str()?.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        let env = |name: &str| (name == "TOKEN").then(|| "s3cret".to_owned());
+        LoadedConfig::parse(Path::new("tocsin.toml"), text.into(), env)
+            .map(|loaded| loaded.config)
+            .map_err(|errors| errors.to_string())
+    }
+
+    fn refused(text: &str) -> String {
+        parse(text).expect_err("the configuration is wrong")
+    }
+
+    #[test]
+    fn an_empty_configuration_listens_on_loopback_alone() {
+        let config = parse("").expect("everything has a default");
+        assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.admin.listen.to_string(), "127.0.0.1:8081");
+        assert_eq!(config.server.body_limit_bytes, 1_048_576);
+        assert_eq!(config.plugins.call_deadline, Duration::from_secs(1));
+        assert!(config.integrations.is_empty());
+    }
+
+    #[test]
+    fn an_integration_needs_only_its_plugin() {
+        let config = parse("[integrations.ops]\nplugin = 'slack'").expect("a plugin is enough");
+        let ops = &config.integrations["ops"];
+        assert!(ops.enabled && ops.options.is_empty());
+        assert_eq!((ops.urgency, ops.version.to_string()), (Urgency::Medium, "*".into()));
+        assert_eq!(config.server.endpoint("ops"), "http://127.0.0.1:8080/in/ops");
+    }
+
+    #[test]
+    fn the_public_url_is_shown_in_endpoints() {
+        let config = parse("[server]\npublic_url = 'https://a.example/x/'").expect("a URL");
+        assert_eq!(config.server.endpoint("ops"), "https://a.example/x/in/ops");
+    }
+
+    #[test]
+    fn any_string_can_come_from_the_environment() {
+        let config = parse(
+            "[admin]\ntokens = [{ env = 'TOKEN' }]\n\
+             [integrations.ops]\nplugin = 'slack'\noptions = { token = { env = 'TOKEN' }, deep = [{ x = { env = 'TOKEN' } }] }",
+        )
+        .expect("the variable is set");
+        assert!(config.admin.tokens[0].matches(b"s3cret"));
+        let options = serde_json::to_string(&config.integrations["ops"].options).unwrap();
+        assert_eq!(options, r#"{"deep":[{"x":"s3cret"}],"token":"s3cret"}"#);
+        assert!(!format!("{:?}", config.admin).contains("s3cret"));
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error() {
+        insta::assert_snapshot!(refused("[server]\nlisten = '127.0.0.1:1'\nlisen = 1\n"), @"
+        tocsin.toml:3:1: `server.lisen`: unknown key `lisen`
+          |
+        3 | lisen = 1
+          | ^^^^^
+        hint: known here are `listen`, `public_url`, `body_limit_bytes`, `header_limit_bytes`, `header_timeout`, `body_timeout`, `max_connections`, `shutdown_timeout`
+        ");
+    }
+
+    #[test]
+    fn a_wrong_type_is_an_error() {
+        insta::assert_snapshot!(refused("[integrations.ops]\nplugin = 'slack'\nenabled = 'yes'\n"), @r#"
+        tocsin.toml:3:11: `integrations.ops.enabled`: invalid type: string "yes"
+          |
+        3 | enabled = 'yes'
+          |           ^^^^^
+        hint: write a boolean here
+        "#);
+    }
+
+    #[test]
+    fn a_missing_environment_variable_is_an_error() {
+        insta::assert_snapshot!(refused("[integrations.ops]\nplugin = 'slack'\noptions.token = { env = 'NOPE' }\n"), @r#"
+        tocsin.toml:3:17: `integrations.ops.options.token`: the environment variable `NOPE` is not set
+          |
+        3 | options.token = { env = 'NOPE' }
+          |                 ^^^^^^^^^^^^^^^^
+        hint: set NOPE for the host, or write { file = "PATH" }
+        "#);
+    }
+
+    #[test]
+    fn a_missing_file_is_an_error() {
+        insta::assert_snapshot!(refused("[admin]\ntokens = ['a', { file = '/nowhere/token' }]\n"), @"
+        tocsin.toml:2:16: `admin.tokens`: cannot read `/nowhere/token`: No such file or directory (os error 2)
+          |
+        2 | tokens = ['a', { file = '/nowhere/token' }]
+          |                ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+        hint: a path is relative to this file
+        ");
+    }
+
+    #[test]
+    fn an_impossible_version_requirement_is_an_error() {
+        insta::assert_snapshot!(refused("[integrations.ops]\nplugin = 'slack'\nversion = 'latest'\n"), @"
+        tocsin.toml:3:11: `integrations.ops.version`: unexpected character 'l' while parsing major version number
+          |
+        3 | version = 'latest'
+          |           ^^^^^^^^
+        hint: write a semver requirement, such as `^1` or `>=1.2, <2`
+        ");
+    }
+
+    #[test]
+    fn an_admin_listener_off_loopback_needs_a_token() {
+        insta::assert_snapshot!(refused("[admin]\nlisten = '0.0.0.0:8081'\n"), @r#"
+        tocsin.toml:2:10: `admin.listen`: `0.0.0.0:8081` is not loopback and `admin.tokens` is empty, so that anybody who reaches it could use the API
+          |
+        2 | listen = '0.0.0.0:8081'
+          |          ^^^^^^^^^^^^^^
+        hint: add `tokens = [{ env = "TOCSIN_ADMIN_TOKEN" }]`, or listen on 127.0.0.1
+        "#);
+        parse("[admin]\nlisten = '0.0.0.0:8081'\ntokens = ['a']\n").expect("it has one");
+    }
+
+    #[test]
+    fn broken_toml_is_an_error_with_its_place() {
+        insta::assert_snapshot!(refused("[server\n"), @"
+        tocsin.toml:1:8: unclosed table
+          |
+        1 | [server
+          |        ^
+        hint: write `]` here
+        ");
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said_at_once() {
+        insta::assert_snapshot!(refused("[store]\nurl = 'mysql://x'\n[integrations.'a b']\nplugin = 'x'\n[log]\nlevel = 'loud'\n"), @"
+        tocsin.toml:2:7: `store.url`: `mysql://x` names no store that this host knows
+          |
+        2 | url = 'mysql://x'
+          |       ^^^^^^^^^^^
+        hint: write `sqlite:PATH`, such as `sqlite:tocsin.db`
+
+        tocsin.toml:6:9: `log.level`: `loud` is no log level
+          |
+        6 | level = 'loud'
+          |         ^^^^^^
+        hint: write error, warn, info, debug or trace
+
+        tocsin.toml:3:15: `integrations.a b`: `a b` can't be part of a URL as it is
+          |
+        3 | [integrations.'a b']
+          |               ^^^^^
+        hint: use 1 to 64 of a-z, A-Z, 0-9, `-` and `_`
+        ");
+    }
+}

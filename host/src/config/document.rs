@@ -1,0 +1,163 @@
+//! The text of a configuration file: where a key stands, and how an error in it reads.
+//!
+//! It knows TOML, not what the keys mean.
+
+use std::{fmt, ops::Range, path::PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+/// A configuration file as it was read.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// Where it was read from, as the operator wrote it.
+    pub path: PathBuf,
+    /// Its text.
+    pub text: String,
+}
+
+impl Document {
+    /// An error at a key, such as `["integrations", "ops", "plugin"]`. Where the key is not there,
+    /// the nearest table above it is shown.
+    pub fn error_at(&self, key: &[&str], message: impl Into<String>) -> ConfigError {
+        self.error(self.span_of(key), key.join("."), message)
+    }
+
+    /// An error at a place in the text, in the key that stands there.
+    pub fn error_in(&self, span: Range<usize>, message: impl Into<String>) -> ConfigError {
+        let key = self.key_at(&span);
+        self.error(span, key, message)
+    }
+
+    fn error(&self, span: Range<usize>, key: String, message: impl Into<String>) -> ConfigError {
+        let start = span.start.min(self.text.len());
+        let before = &self.text[..self.text.floor_char_boundary(start)];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let source = self.text[line_start..].lines().next().unwrap_or_default().to_owned();
+        let column = before[line_start..].chars().count() + 1;
+        let width = self.text.get(span).map_or(1, |text| text.lines().next().map_or(1, str::len));
+        ConfigError {
+            file: self.path.clone(),
+            line: before.matches('\n').count() + 1,
+            column,
+            width: width.clamp(1, source.len().saturating_sub(column - 1).max(1)),
+            source,
+            key,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    fn span_of(&self, key: &[&str]) -> Range<usize> {
+        let Ok(root) = DeTable::parse(&self.text) else { return 0..0 };
+        let mut span = 0..0;
+        let mut table = root.get_ref();
+        for (depth, part) in key.iter().enumerate() {
+            let Some((name, value)) = table.get_key_value(*part) else { break };
+            let is_last = depth + 1 == key.len();
+            span = if is_last { value.span() } else { name.span() };
+            match value.get_ref() {
+                // A table spans from its header; its name points at it better.
+                DeValue::Table(inner) => {
+                    span = name.span();
+                    table = inner;
+                }
+                _ => break,
+            }
+        }
+        span
+    }
+
+    fn key_at(&self, span: &Range<usize>) -> String {
+        let Ok(root) = DeTable::parse(&self.text) else { return String::new() };
+        let mut path = Vec::new();
+        find_key(root.get_ref(), span, &mut path);
+        path.join(".")
+    }
+}
+
+fn find_key(table: &DeTable<'_>, span: &Range<usize>, path: &mut Vec<String>) -> bool {
+    let holds = |outer: &Range<usize>| outer.start <= span.start && span.end <= outer.end;
+    for (name, value) in table {
+        path.push(name.get_ref().to_string());
+        let within = match value.get_ref() {
+            DeValue::Table(inner) => find_key(inner, span, path),
+            _ => false,
+        };
+        if within || holds(&name.span()) || holds(&value.span()) {
+            return true;
+        }
+        path.pop();
+    }
+    false
+}
+
+/// One thing that is wrong with a configuration: where, what, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    file: PathBuf,
+    line: usize,
+    column: usize,
+    width: usize,
+    source: String,
+    key: String,
+    message: String,
+    hint: Option<String>,
+}
+
+impl ConfigError {
+    /// Adds what the operator can do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The error without its place in the file, on one line.
+    pub fn sentence(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{}; hint: {hint}", self.message),
+            None => self.message.clone(),
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, column, width, source, key, message, hint } = self;
+        write!(f, "{}:{line}:{column}: ", file.display())?;
+        if !key.is_empty() {
+            write!(f, "`{key}`: ")?;
+        }
+        writeln!(f, "{message}")?;
+        let gutter = line.to_string().len();
+        writeln!(f, "{:gutter$} |", "")?;
+        writeln!(f, "{line} | {source}")?;
+        write!(f, "{:gutter$} | {:indent$}{}", "", "", "^".repeat(*width), indent = column - 1)?;
+        match hint {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Everything that is wrong with a configuration, never nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl From<ConfigError> for ConfigErrors {
+    fn from(error: ConfigError) -> Self {
+        Self(vec![error])
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, error) in self.0.iter().enumerate() {
+            let separator = if at == 0 { "" } else { "\n\n" };
+            write!(f, "{separator}{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}

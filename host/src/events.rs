@@ -1,0 +1,116 @@
+//! What the host makes of a plugin's events before they are stored: they have what their action
+//! needs, and nothing in them is without bounds.
+//!
+//! Which alert they open or change is for the store to decide.
+
+use sha2::{Digest, Sha256};
+use tocsin_plugin_api::{Action, Event};
+
+/// More events than this in one request are refused: each is written while others wait.
+pub const MOST_EVENTS: usize = 1000;
+/// Characters of a title; more are cut off.
+pub const LONGEST_TITLE: usize = 1024;
+/// Characters of a description, a detail or a link; more are cut off.
+pub const LONGEST_TEXT: usize = 64 * 1024;
+/// Bytes of a key. Cutting a longer one could make two the same: it is replaced by its hash.
+pub const LONGEST_KEY: usize = 512;
+/// Details of an alert; more are left out.
+pub const MOST_DETAILS: usize = 100;
+
+/// Checks and bounds the events of one request.
+///
+/// # Errors
+///
+/// Where the plugin asks for what this host can't do, in words for the operator.
+pub fn bounded(mut events: Vec<Event>) -> Result<Vec<Event>, String> {
+    if events.len() > MOST_EVENTS {
+        return Err(format!(
+            "the plugin made {} events of one request, more than {MOST_EVENTS}",
+            events.len()
+        ));
+    }
+    events.iter_mut().try_for_each(bound)?;
+    Ok(events)
+}
+
+fn bound(event: &mut Event) -> Result<(), String> {
+    match event.action {
+        Action::Create if event.title.trim().is_empty() => {
+            return Err("the plugin made an alert without a title".into());
+        }
+        Action::Acknowledge | Action::Resolve if event.dedup_key.is_none() => {
+            return Err("the plugin acknowledges or resolves without a `dedup_key`".into());
+        }
+        Action::Create | Action::Acknowledge | Action::Resolve => {}
+        _ => return Err("the plugin asks for an action that this host does not know".into()),
+    }
+    cut(&mut event.title, LONGEST_TITLE);
+    for text in [&mut event.description, &mut event.link].into_iter().flatten() {
+        cut(text, LONGEST_TEXT);
+    }
+    for key in [&mut event.dedup_key, &mut event.event_id] {
+        // An empty key is no key: it would make one alert of everything.
+        *key = key.take().filter(|key| !key.is_empty()).map(bound_key);
+    }
+    event.details.truncate(MOST_DETAILS);
+    for detail in &mut event.details {
+        cut(&mut detail.label, LONGEST_TITLE);
+        cut(&mut detail.value, LONGEST_TEXT);
+    }
+    Ok(())
+}
+
+fn cut(text: &mut String, characters: usize) {
+    // A character has at least one byte, so most texts need no counting.
+    if text.len() > characters
+        && let Some((end, _)) = text.char_indices().nth(characters)
+    {
+        text.truncate(end);
+    }
+}
+
+fn bound_key(key: String) -> String {
+    if key.len() <= LONGEST_KEY {
+        return key;
+    }
+    let hash: String = Sha256::digest(&key).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hash}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        let event = Event::create("é".repeat(2000)).description("x".repeat(100_000));
+        let bounded = bounded(vec![event]).expect("it is cut");
+        assert_eq!(bounded[0].title, "é".repeat(LONGEST_TITLE));
+        assert_eq!(bounded[0].description.as_ref().map(String::len), Some(LONGEST_TEXT));
+    }
+
+    #[test]
+    fn long_keys_stay_different() {
+        let key = |end| format!("{}{end}", "k".repeat(1000));
+        let event = |end| Event::create("x").dedup_key(key(end)).event_id("");
+        let bounded = bounded(vec![event("a"), event("b")]).expect("it is bounded");
+        assert_ne!(bounded[0].dedup_key, bounded[1].dedup_key);
+        assert!(bounded[0].dedup_key.as_ref().is_some_and(|key| key.starts_with("sha256:")));
+        assert_eq!(bounded[0].event_id, None);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_the_plugins_failure() {
+        assert!(bounded(vec![Event::create(" ")]).is_err());
+        assert!(bounded(vec![Event::default()]).is_err());
+        assert!(
+            bounded(vec![{
+                let mut resolve = Event::resolve("k");
+                resolve.dedup_key = None;
+                resolve
+            }])
+            .is_err()
+        );
+        assert!(bounded(vec![Event::create("x"); MOST_EVENTS + 1]).is_err());
+    }
+}

@@ -1,0 +1,346 @@
+//! The way of a webhook: `POST /in/{integration}`.
+//!
+//! It decides which outcome becomes which answer. What a request means is for the plugin to say,
+//! which alert it opens for the store; 200 is answered only after the commit.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, HttpBody},
+    extract::{Path, Request, State},
+    http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header},
+    routing::any,
+};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use jiff::Timestamp;
+use tocsin_plugin_api::outcome::{Outcome, Reply};
+use ulid::Ulid;
+
+use crate::{
+    alert::PluginId,
+    api::error::ErrorBody,
+    call::{CallFailure, Caller, IncomingRequest},
+    events,
+    host::Host,
+    integration::{Integration, IntegrationState},
+    store::{Content, Effect, RawRequest, Submission},
+};
+
+/// The routes of the webhook listener.
+pub fn router(host: Arc<Host>) -> Router {
+    Router::new().route("/in/{integration}", any(receive)).fallback(nowhere).with_state(host)
+}
+
+async fn receive(
+    State(host): State<Arc<Host>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Response<Body> {
+    let id = Ulid::generate();
+    let answer = match admit(&host, &name, &request) {
+        Ok(integration) => judge(&host, &integration, id, request).await,
+        Err(refusal) => Err(refusal),
+    };
+    match answer {
+        Ok(reply) => accepted(id, reply),
+        Err(refusal) => {
+            tracing::info!(request_id = %id, integration = name, status = refusal.status.as_u16(), detail = refusal.detail.as_deref().unwrap_or(&refusal.message), "refused a webhook");
+            refusal.answer(id)
+        }
+    }
+}
+
+async fn nowhere() -> Response<Body> {
+    let message = "webhooks are posted to /in/{integration}";
+    Refusal::new(StatusCode::NOT_FOUND, "not_found", message).answer(Ulid::generate())
+}
+
+/// Which integration is meant, and whether it takes anything now.
+fn admit(host: &Host, name: &str, request: &Request) -> Result<Arc<Integration>, Refusal> {
+    let Some(integration) = host.integrations().by_name.get(name).cloned() else {
+        return Err(Refusal::new(
+            StatusCode::NOT_FOUND,
+            "unknown_integration",
+            "there is no such integration",
+        ));
+    };
+    if request.method() != Method::POST {
+        let refusal = Refusal::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "webhooks are POST requests",
+        );
+        return Err(refusal.header(header::ALLOW, "POST"));
+    }
+    if matches!(integration.state, IntegrationState::Disabled) {
+        let refusal =
+            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "disabled", "the integration is disabled");
+        return Err(refusal.header(header::ALLOW, ""));
+    }
+    Ok(integration)
+}
+
+/// Reads the request, has the plugin judge it, and commits what came of it.
+async fn judge(
+    host: &Host,
+    integration: &Integration,
+    id: Ulid,
+    request: Request,
+) -> Result<Option<Reply>, Refusal> {
+    let received_at = Timestamp::now();
+    let (head, body) = request.into_parts();
+    let (limit, timeout) = {
+        let config = host.config();
+        (config.config.server.body_limit_bytes, config.config.server.body_timeout)
+    };
+    let body = read_body(body, limit, timeout).await.inspect_err(|_| {
+        integration.metrics.malformed.inc();
+    })?;
+    let request = Arc::new(IncomingRequest { head, body });
+    let desk = Desk { host, integration, id, received_at };
+    let (plugin, caller) = match &integration.state {
+        IntegrationState::Serving { plugin, caller } => (plugin, caller),
+        IntegrationState::Disabled => return Ok(None),
+        IntegrationState::Broken(problem) => {
+            let failure = CallFailure::Unusable(problem.clone());
+            return desk.failed(None, failure.to_string(), &request, failure.retry_after()).await;
+        }
+    };
+    desk.take(plugin, &**caller, request).await
+}
+
+/// One request on its way.
+struct Desk<'r> {
+    host: &'r Host,
+    integration: &'r Integration,
+    id: Ulid,
+    received_at: Timestamp,
+}
+
+impl Desk<'_> {
+    async fn take(
+        &self,
+        plugin: &Arc<PluginId>,
+        caller: &dyn Caller,
+        request: Arc<IncomingRequest>,
+    ) -> Result<Option<Reply>, Refusal> {
+        let metrics = &self.integration.metrics;
+        let outcome = match caller.call(Arc::clone(&request)).await {
+            Ok(outcome) => outcome,
+            Err(failure) => {
+                let retry_after = failure.retry_after();
+                return self.failed(Some(plugin), failure.to_string(), &request, retry_after).await;
+            }
+        };
+        match outcome {
+            Outcome::Events { events, reply } => match events::bounded(events) {
+                Ok(events) => {
+                    let default_urgency = self.integration.urgency;
+                    let content = Content::Events { events, default_urgency };
+                    let effects = self.commit(Some(plugin), content).await?;
+                    metrics.events.inc();
+                    tracing::debug!(request_id = %self.id, integration = &*self.integration.name, ?effects, "committed");
+                    Ok(reply)
+                }
+                Err(reason) => self.failed(Some(plugin), reason, &request, SOON).await,
+            },
+            Outcome::Ignored { reason } => {
+                tracing::debug!(request_id = %self.id, integration = &*self.integration.name, reason, "ignored a webhook");
+                self.commit(Some(plugin), Content::Ignored { reason }).await?;
+                metrics.ignored.inc();
+                Ok(None)
+            }
+            // Counted, never kept: nobody vouches for it.
+            Outcome::Unauthorized { reason } => {
+                metrics.unauthorized.inc();
+                let refusal = Refusal::new(
+                    StatusCode::FORBIDDEN,
+                    "unauthorized",
+                    "the token is not that of this integration",
+                );
+                Err(refusal.detail(reason))
+            }
+            Outcome::Malformed { kind, reason } => {
+                self.commit(Some(plugin), Content::Malformed { reason: reason.clone() }).await?;
+                metrics.malformed.inc();
+                let status = StatusCode::from_u16(kind.status()).unwrap_or(StatusCode::BAD_REQUEST);
+                Err(Refusal::new(status, kind.as_str(), reason))
+            }
+            Outcome::Failed { reason } => self.failed(Some(plugin), reason, &request, SOON).await,
+            _ => self.failed(Some(plugin), "an unknown outcome".into(), &request, SOON).await,
+        }
+    }
+
+    /// The plugin failed: the request is kept as it came, if it can be, and the sender tries again.
+    async fn failed(
+        &self,
+        plugin: Option<&Arc<PluginId>>,
+        reason: String,
+        request: &IncomingRequest,
+        retry_after: Duration,
+    ) -> Result<Option<Reply>, Refusal> {
+        let raw = raw(request);
+        let content = Content::Failed { reason: reason.clone(), raw };
+        self.commit(plugin, content).await?;
+        self.integration.metrics.failed.inc();
+        let message = "the integration cannot judge webhooks just now, try again";
+        let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "plugin_failed", message);
+        Err(refusal.detail(reason).retry_after(retry_after))
+    }
+
+    async fn commit(
+        &self,
+        plugin: Option<&Arc<PluginId>>,
+        content: Content,
+    ) -> Result<Vec<Effect>, Refusal> {
+        let submission = Submission {
+            request_id: self.id,
+            received_at: self.received_at,
+            integration: Arc::clone(&self.integration.name),
+            plugin: plugin.cloned(),
+            content,
+        };
+        self.host.store.commit(submission).await.map_err(|error| {
+            self.integration.metrics.failed.inc();
+            let message = "the webhook could not be stored, try again";
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", message)
+                .detail(error.to_string())
+                .retry_after(SOON)
+        })
+    }
+}
+
+/// When a sender should try again where nothing better is known.
+const SOON: Duration = Duration::from_secs(1);
+
+fn raw(request: &IncomingRequest) -> RawRequest {
+    let headers: Vec<_> = request
+        .head
+        .headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
+        .collect();
+    RawRequest {
+        query: request.head.uri.query().unwrap_or_default().to_owned(),
+        headers: headers.join("\n"),
+        body: request.body.clone(),
+    }
+}
+
+async fn read_body(body: Body, limit: usize, timeout: Duration) -> Result<Bytes, Refusal> {
+    // Said beforehand, it need not be read at all.
+    let announced = body.size_hint().lower();
+    if usize::try_from(announced).map_or(true, |announced| announced > limit) {
+        return Err(too_large(limit));
+    }
+    match tokio::time::timeout(timeout, collect(body, limit)).await {
+        Ok(result) => result,
+        Err(_) => {
+            let message = format!("the body took longer than {timeout:?}");
+            Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", message).close())
+        }
+    }
+}
+
+async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Refusal> {
+    // Nearly always the whole body is one frame, which is passed on as it is.
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            let message = "the body ended early";
+            Refusal::new(StatusCode::BAD_REQUEST, "bad_request", message).detail(error.to_string())
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + rest.len() + data.len() > limit {
+            return Err(too_large(limit));
+        }
+        if first.is_empty() {
+            first = data;
+        } else {
+            rest.extend_from_slice(&data);
+        }
+    }
+    if rest.is_empty() {
+        return Ok(first);
+    }
+    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
+    whole.extend_from_slice(&first);
+    whole.extend_from_slice(&rest);
+    Ok(whole.freeze())
+}
+
+fn too_large(limit: usize) -> Refusal {
+    let message = format!("the body is larger than {limit} bytes");
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message).close()
+}
+
+/// The header that every answer carries.
+pub const REQUEST_ID: &str = "x-request-id";
+
+fn accepted(id: Ulid, reply: Option<Reply>) -> Response<Body> {
+    let json = HeaderValue::from_static("application/json");
+    let (content_type, body) = match reply {
+        Some(Reply { content_type, body }) => {
+            (HeaderValue::from_str(&content_type).unwrap_or(json), Body::from(body))
+        }
+        None => (json, Body::from("{}")),
+    };
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response.headers_mut().insert(REQUEST_ID, request_id(id));
+    response
+}
+
+/// The request's id as a header.
+pub fn request_id(id: Ulid) -> HeaderValue {
+    let mut text = [0; ulid::ULID_LEN];
+    // The alphabet of ULIDs is digits and capitals.
+    HeaderValue::from_str(id.array_to_str(&mut text)).unwrap_or(HeaderValue::from_static("?"))
+}
+
+/// An answer that is not 200: a public sentence, and for the log what it really was.
+struct Refusal {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    detail: Option<String>,
+    headers: HeaderMap,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        let headers = HeaderMap::new();
+        Self { status, code, message: message.into(), detail: None, headers }
+    }
+
+    fn detail(mut self, detail: String) -> Self {
+        self.detail = Some(detail);
+        self
+    }
+
+    fn header(mut self, name: header::HeaderName, value: &'static str) -> Self {
+        self.headers.insert(name, HeaderValue::from_static(value));
+        self
+    }
+
+    fn retry_after(mut self, wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        self
+    }
+
+    /// The rest of the request is not read, so the connection can't go on.
+    fn close(self) -> Self {
+        self.header(header::CONNECTION, "close")
+    }
+
+    fn answer(self, id: Ulid) -> Response<Body> {
+        let mut response = ErrorBody::new(self.code, self.message).response(self.status);
+        response.headers_mut().extend(self.headers);
+        response.headers_mut().insert(REQUEST_ID, request_id(id));
+        response
+    }
+}

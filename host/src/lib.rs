@@ -1,0 +1,21 @@
+//! The Tocsin host as a library: the `tocsin` binary is a thin skin over it, and tests run it as a
+//! function.
+//!
+//! The way of a request is [`server`] -> [`ingest`] -> [`call`] -> [`store`]. Around it, [`config`]
+//! says what is wanted, [`plugins`] finds and checks libraries, [`integration`] joins the two,
+//! [`host`] holds everything together, [`api`] shows and changes it, and [`cli`] is how people run it.
+
+pub mod alert;
+pub mod api;
+pub mod call;
+pub mod cli;
+pub mod config;
+pub mod events;
+pub mod host;
+pub mod ingest;
+pub mod integration;
+pub mod log;
+pub mod metrics;
+pub mod plugins;
+pub mod server;
+pub mod store;

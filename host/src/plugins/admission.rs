@@ -1,0 +1,325 @@
+//! What can be known of a plugin from its bytes, checked before any of them is run.
+//!
+//! It maps and loads nothing.
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use object::{
+    LittleEndian, Object, ObjectSection, ObjectSymbol, elf,
+    read::elf::{ElfFile64, FileHeader, ProgramHeader},
+};
+use semver::Version;
+use sha2::{Digest, Sha256};
+use tocsin_plugin_api::{
+    abi,
+    manifest::{self, Manifest},
+};
+
+use crate::alert::PluginId;
+
+/// A file in the plugins folder, read but not understood.
+pub struct DroppedFile {
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+/// A plugin that may be loaded: everything that its bytes can tell was checked.
+#[derive(Debug)]
+pub struct AdmittedPlugin {
+    /// Where it was read from.
+    pub path: PathBuf,
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// Its version, parsed.
+    pub version: Version,
+    /// Its name and version.
+    pub id: Arc<PluginId>,
+    /// The hash of its bytes, in hex.
+    pub sha256: String,
+}
+
+/// Why a file is no plugin for this host: the end of a sentence that starts with the file's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What is wrong, with a `hint:` line where there is something to do.
+    pub reason: String,
+    /// What the file says of itself, if that could be read.
+    pub manifest: Option<Manifest>,
+}
+
+impl Refusal {
+    fn new(reason: impl Into<String>, hint: &str) -> Self {
+        Self { reason: format!("{}\nhint: {hint}", reason.into()), manifest: None }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&one_line(&self.reason))
+    }
+}
+
+/// A message and its hint on one line, for lists.
+pub fn one_line(message: &str) -> String {
+    message.replace("\nhint:", "; hint:").replace('\n', " ")
+}
+
+impl DroppedFile {
+    /// Reads a file whole.
+    ///
+    /// # Errors
+    ///
+    /// Where it can't be read.
+    pub fn read(path: &Path) -> Result<Self, Refusal> {
+        let bytes = fs::read(path).map_err(|error| {
+            let reason = format!("cannot be read: {error}");
+            Refusal::new(reason, "let the host's user read it")
+        })?;
+        Ok(Self { path: path.to_owned(), bytes })
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The hash of its bytes, in hex.
+    pub fn sha256(&self) -> String {
+        Sha256::digest(&self.bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Checks everything that the bytes can tell.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, and what to do about it.
+    pub fn admit(self) -> Result<AdmittedPlugin, Refusal> {
+        let file = whole_library(&self.bytes)?;
+        let manifest = read_manifest(&file)?;
+        let version = check_manifest(&manifest)
+            .and_then(|version| exports_module(&file).map(|()| version))
+            .map_err(|refusal| Refusal { manifest: Some(manifest.clone()), ..refusal })?;
+        let id = PluginId { name: manifest.name.clone(), version: version.to_string() };
+        let sha256 = self.sha256();
+        Ok(AdmittedPlugin { path: self.path, manifest, version, id: Arc::new(id), sha256 })
+    }
+}
+
+type Elf<'b> = ElfFile64<'b, LittleEndian>;
+
+/// The machine that this host runs on, as ELF numbers and names it.
+const MACHINE: (elf::Machine, &str) = if cfg!(target_arch = "aarch64") {
+    (elf::EM_AARCH64, "AArch64")
+} else {
+    (elf::EM_X86_64, "x86-64")
+};
+
+const BUILD_HINT: &str = "drop in the `.so` that `cargo build --release` made of a plugin";
+const COPY_HINT: &str = "copy it again, to another name first, and rename it when it is whole";
+
+/// A shared library for this machine, of which no part is missing: mapping one with a missing part
+/// kills the process.
+fn whole_library(bytes: &[u8]) -> Result<Elf<'_>, Refusal> {
+    if !bytes.starts_with(&elf::ELFMAG) {
+        let reason = if bytes.is_empty() { "is empty" } else { "is not an ELF file" };
+        return Err(Refusal::new(reason, BUILD_HINT));
+    }
+    if bytes.get(4) != Some(&elf::ELFCLASS64.0) || bytes.get(5) != Some(&elf::ELFDATA2LSB.0) {
+        return Err(Refusal::new("is not a 64-bit little-endian ELF file", BUILD_HINT));
+    }
+    let truncated = || Refusal::new("is truncated: its headers point behind its end", COPY_HINT);
+    let header = elf::FileHeader64::<LittleEndian>::parse(bytes).map_err(|_| truncated())?;
+    let endian = LittleEndian;
+    let machine = header.e_machine(endian);
+    if machine != MACHINE.0 {
+        let theirs = match machine {
+            elf::EM_AARCH64 => "AArch64".into(),
+            elf::EM_X86_64 => "x86-64".into(),
+            elf::EM_RISCV => "RISC-V".into(),
+            other => format!("ELF machine {}", other.0),
+        };
+        let reason = format!("is built for {theirs}, this host runs on {}", MACHINE.1);
+        return Err(Refusal::new(reason, "build the plugin for this machine"));
+    }
+    if header.e_type(endian) != elf::ET_DYN {
+        return Err(Refusal::new("is not a shared library", BUILD_HINT));
+    }
+    let length = bytes.len() as u64;
+    let segments = header.program_headers(endian, bytes).map_err(|_| truncated())?;
+    let ends_inside =
+        |offset: u64, size: u64| offset.checked_add(size).is_some_and(|end| end <= length);
+    if !segments
+        .iter()
+        .all(|segment| ends_inside(segment.p_offset(endian), segment.p_filesz(endian)))
+    {
+        return Err(truncated());
+    }
+    let file = Elf::parse(bytes).map_err(|_| truncated())?;
+    let all_there = file
+        .sections()
+        .all(|section| section.file_range().is_none_or(|(offset, size)| ends_inside(offset, size)));
+    if all_there { Ok(file) } else { Err(truncated()) }
+}
+
+fn read_manifest(file: &Elf<'_>) -> Result<Manifest, Refusal> {
+    let section = file.section_by_name(manifest::SECTION);
+    let json = section.and_then(|section| section.data().ok()).ok_or_else(|| {
+        let reason = format!("has no `{}` section, so it is no Tocsin plugin", manifest::SECTION);
+        Refusal::new(
+            reason,
+            "export the plugin with `export_plugin!`, and remove what is no plugin",
+        )
+    })?;
+    // The form comes first: what a later one looks like otherwise is not known here.
+    let form = serde_json::from_slice::<serde_json::Value>(json).ok();
+    let form = form.and_then(|value| value.get("manifest")?.as_u64());
+    if form.is_some_and(|form| form != u64::from(manifest::FORMAT)) {
+        return Err(Refusal::new(
+            "has a manifest in a form that is newer than this host",
+            "upgrade the host",
+        ));
+    }
+    serde_json::from_slice(json).map_err(|error| {
+        let reason = format!("has a manifest that can't be read: {error}");
+        Refusal::new(reason, "build it with an unchanged tocsin-plugin-api")
+    })
+}
+
+fn check_manifest(manifest: &Manifest) -> Result<Version, Refusal> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if !(1..=64).contains(&manifest.name.len()) || !manifest.name.bytes().all(allowed) {
+        let reason = "has a name in its manifest that no configuration could write";
+        return Err(Refusal::new(
+            reason,
+            "name the package with 1 to 64 of a-z, A-Z, 0-9, `-` and `_`",
+        ));
+    }
+    let named = |what: &str| format!("is plugin `{}` {what}", manifest.name);
+    let version = Version::parse(&manifest.version).map_err(|error| {
+        Refusal::new(
+            named(&format!("with a version that is not semver: {error}")),
+            "mend its Cargo.toml",
+        )
+    })?;
+    let built_for = Version::parse(&manifest.plugin_api).map_err(|error| {
+        Refusal::new(
+            named(&format!("for a plugin-api that is not semver: {error}")),
+            "build it again",
+        )
+    })?;
+    let ours = Version::parse(tocsin_plugin_api::VERSION).unwrap_or(Version::new(0, 0, 0));
+    if built_for.major != ours.major {
+        let reason =
+            named(&format!("{version}, built for plugin-api {built_for}; this host has {ours}"));
+        let hint = if built_for.major > ours.major {
+            "upgrade the host, or drop in a version of the plugin for this one"
+        } else {
+            "drop in a newer version of the plugin"
+        };
+        return Err(Refusal::new(reason, hint));
+    }
+    if manifest.panic != manifest::UNWIND {
+        let reason = named(&format!(
+            "{version}, built with `panic = \"{}\"`, so that a panic in it would end this host",
+            manifest.panic
+        ));
+        return Err(Refusal::new(reason, "build it with `panic = \"unwind\"`, the default"));
+    }
+    let unknown = manifest.capabilities.iter().find(|capability| *capability != manifest::RECEIVE);
+    if let Some(unknown) = unknown {
+        let reason =
+            named(&format!("{version}, which asks for `{unknown}`; this host has no such thing"));
+        return Err(Refusal::new(reason, "upgrade the host"));
+    }
+    Ok(version)
+}
+
+fn exports_module(file: &Elf<'_>) -> Result<(), Refusal> {
+    let mut symbols = file.dynamic_symbols();
+    let found =
+        symbols.any(|symbol| symbol.is_definition() && symbol.name() == Ok(abi::HEADER_SYMBOL));
+    if found {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        "has a manifest but exports no module",
+        "export the plugin with `export_plugin!`, and don't strip its dynamic symbols",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn refusal(bytes: &[u8]) -> String {
+        let file = DroppedFile { path: "x.so".into(), bytes: bytes.to_vec() };
+        file.admit().expect_err("it is no plugin").to_string()
+    }
+
+    fn manifest() -> Manifest {
+        serde_json::from_value(serde_json::json!({
+            "manifest": 1, "name": "demo", "version": "1.2.3", "panic": "unwind",
+            "plugin_api": tocsin_plugin_api::VERSION, "capabilities": ["receive"], "later": true,
+        }))
+        .expect("a manifest")
+    }
+
+    fn refused(change: impl FnOnce(&mut Manifest)) -> String {
+        let mut manifest = manifest();
+        change(&mut manifest);
+        check_manifest(&manifest).expect_err("the manifest is wrong").to_string()
+    }
+
+    #[test]
+    fn what_is_no_library_is_refused() {
+        insta::assert_snapshot!(refusal(b""), @"is empty; hint: drop in the `.so` that `cargo build --release` made of a plugin");
+        insta::assert_snapshot!(refusal(b"#!/bin/sh"), @"is not an ELF file; hint: drop in the `.so` that `cargo build --release` made of a plugin");
+        insta::assert_snapshot!(refusal(b"\x7fELF"), @"");
+        insta::assert_snapshot!(refusal(b"\x7fELF\x02\x01\x01"), @"");
+    }
+
+    #[test]
+    fn a_good_manifest_is_accepted_with_what_a_later_version_adds() {
+        assert_eq!(check_manifest(&manifest()).expect("it is good"), Version::new(1, 2, 3));
+    }
+
+    #[test]
+    fn each_fault_of_a_manifest_has_its_sentence() {
+        insta::assert_snapshot!(refused(|m| m.name = "a b".into()), @"has a name in its manifest that no configuration could write; hint: name the package with 1 to 64 of a-z, A-Z, 0-9, `-` and `_`");
+        insta::assert_snapshot!(refused(|m| m.version = "one".into()), @"is plugin `demo` with a version that is not semver: unexpected character 'o' while parsing major version number; hint: mend its Cargo.toml");
+        insta::assert_snapshot!(refused(|m| m.plugin_api = "2.0.0".into()), @"");
+        insta::assert_snapshot!(refused(|m| m.plugin_api = "0.9.0".into()), @"");
+        insta::assert_snapshot!(refused(|m| m.panic = "abort".into()), @"");
+        insta::assert_snapshot!(refused(|m| m.capabilities.push("send".into())), @"");
+    }
+
+    #[test]
+    fn a_library_without_a_manifest_or_with_a_missing_part_is_refused() {
+        // Any test binary is position independent, and so as good as a library here.
+        let ours = fs::read("/proc/self/exe").expect("our own bytes");
+        assert!(refusal(&ours).contains("has no `.tocsin.manifest` section"));
+        for parts in [2, 3, 10] {
+            let part = &ours[..ours.len() / parts];
+            assert!(refusal(part).starts_with("is truncated"), "1/{parts}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(head in 0_usize..200, noise in prop::collection::vec(any::<(u16, u8)>(), 0..40)) {
+            let mut bytes = fs::read("/proc/self/exe").expect("our own bytes");
+            bytes.truncate(64 * 1024 - head);
+            for (at, byte) in noise {
+                let at = usize::from(at) % bytes.len();
+                bytes[at] = byte;
+            }
+            let _ = DroppedFile { path: "x.so".into(), bytes }.admit();
+        }
+    }
+}

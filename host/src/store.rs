@@ -1,0 +1,253 @@
+//! What the host needs of a database: one narrow interface, and the promises behind it.
+//!
+//! [`sqlite`] keeps them in a file. Another store has to pass the same [`contract`]. Nothing else in
+//! the host touches a database.
+
+#[cfg(test)]
+mod contract;
+pub mod sqlite;
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tocsin_plugin_api::{Event, Urgency};
+use tokio::sync::oneshot;
+use ulid::Ulid;
+use utoipa::ToSchema;
+
+use crate::alert::{Alert, AlertRef, AlertWithHistory, PluginId, Status};
+
+/// A place where alerts and the records of requests are kept.
+///
+/// What [`commit`](Self::commit) and [`change`](Self::change) gave back is on disk and survives the
+/// death of the host and of the machine. Both keys are enforced inside the committing transaction,
+/// so that no number of concurrent callers can race them.
+pub trait Store: Send + Sync {
+    /// Commits what came of one request: all of it or nothing.
+    fn commit(&self, submission: Submission) -> Pending<Vec<Effect>>;
+
+    /// Changes an alert by hand.
+    fn change(&self, alert: AlertRef, change: Change, by: &str) -> Pending<Changed>;
+
+    /// One alert with its history.
+    fn alert(&self, alert: AlertRef) -> Pending<Option<AlertWithHistory>>;
+
+    /// Alerts, newest first.
+    fn alerts(&self, query: AlertQuery) -> Pending<AlertPage>;
+
+    /// The record of one request.
+    fn request(&self, id: Ulid) -> Pending<Option<RequestRecord>>;
+
+    /// Why the last commit failed; none once one succeeded.
+    fn problem(&self) -> Option<String>;
+
+    /// Commits something without meaning, to see whether it can be done.
+    fn probe(&self) -> Pending<()>;
+
+    /// What it takes on disk, in bytes.
+    fn size_bytes(&self) -> u64;
+
+    /// Commits what was submitted, lets the database go, and returns when that is done.
+    fn close(&self);
+}
+
+/// What came of one request.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// The request's id.
+    pub request_id: Ulid,
+    /// When it arrived.
+    pub received_at: Timestamp,
+    /// The integration that received it.
+    pub integration: Arc<str>,
+    /// The plugin that judged it, if one did.
+    pub plugin: Option<Arc<PluginId>>,
+    /// What came of it.
+    pub content: Content,
+}
+
+/// What came of a request, as far as it is recorded.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// Events, at least one, each with a title or a dedup key as its action needs.
+    Events {
+        /// The events, in order.
+        events: Vec<Event>,
+        /// For those whose plugin found no urgency.
+        default_urgency: Urgency,
+    },
+    /// A genuine request from which no alert comes.
+    Ignored {
+        /// Why.
+        reason: String,
+    },
+    /// A request that makes no sense.
+    Malformed {
+        /// Why.
+        reason: String,
+    },
+    /// A request on which the plugin failed.
+    Failed {
+        /// Why.
+        reason: String,
+        /// The request as it came, for another try.
+        raw: RawRequest,
+    },
+}
+
+/// A request as it came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RawRequest {
+    /// The query string.
+    pub query: String,
+    /// The header lines, `name: value` each.
+    pub headers: String,
+    /// The body.
+    pub body: bytes::Bytes,
+}
+
+/// What one event changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It opened the alert with this number.
+    Opened(u64),
+    /// It was one more occurrence of the alert with this number.
+    Occurred(u64),
+    /// It acknowledged the alert with this number.
+    Acknowledged(u64),
+    /// It resolved the alert with this number.
+    Resolved(u64),
+    /// Its `event_id` was seen before: nothing changed.
+    Duplicate,
+    /// It acknowledges or resolves what is not open: nothing changed.
+    NoMatch,
+}
+
+/// A change by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Somebody takes it on.
+    Acknowledge,
+    /// It is over.
+    Resolve,
+}
+
+/// What became of a change by hand.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Changed {
+    /// The alert is now so, whether the change made it so or it was before.
+    Done(Box<AlertWithHistory>),
+    /// A resolved alert can't be acknowledged.
+    AlreadyResolved,
+    /// There is no such alert.
+    NotFound,
+}
+
+/// Which alerts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AlertQuery {
+    /// Only with this status.
+    pub status: Option<Status>,
+    /// Only with this urgency.
+    pub urgency: Option<Urgency>,
+    /// Only of this integration.
+    pub integration: Option<String>,
+    /// How many at most, 1 or more.
+    pub limit: usize,
+    /// Only alerts with a lower number.
+    pub before: Option<u64>,
+}
+
+/// Some alerts, newest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AlertPage {
+    /// The alerts.
+    pub alerts: Vec<Alert>,
+    /// Where the next page starts, if there is one: a value for [`AlertQuery::before`].
+    pub next: Option<u64>,
+}
+
+/// What is known of a request afterwards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct RequestRecord {
+    /// Its id, as the sender got it in `X-Request-Id`.
+    #[schema(value_type = String)]
+    pub id: Ulid,
+    /// The integration that received it.
+    pub integration: String,
+    /// The plugin that judged it.
+    pub plugin: Option<PluginId>,
+    /// `events`, `ignored`, `malformed` or `failed`.
+    pub outcome: String,
+    /// Why, unless it made events.
+    pub reason: Option<String>,
+    /// The number of the alert that its first event touched.
+    pub alert: Option<u64>,
+    /// When it arrived.
+    #[schema(value_type = String, format = DateTime)]
+    pub received_at: Timestamp,
+}
+
+/// Why the store could not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database refused; another try may succeed.
+    #[error("the store cannot be used: {0}")]
+    Unavailable(String),
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// An answer of the store that is on its way.
+///
+/// A plain future rather than a boxed one: a commit is the host's hottest path.
+pub struct Pending<T>(oneshot::Receiver<Result<T, StoreError>>);
+
+/// Where the answer to a [`Pending`] goes.
+pub struct Responder<T>(oneshot::Sender<Result<T, StoreError>>);
+
+/// An answer on its way, and where it goes.
+pub fn pending<T>() -> (Responder<T>, Pending<T>) {
+    let (sender, receiver) = oneshot::channel();
+    (Responder(sender), Pending(receiver))
+}
+
+impl<T> Responder<T> {
+    /// Answers. Whoever asked may have gone; then the answer is dropped.
+    pub fn answer(self, answer: Result<T, StoreError>) {
+        let _ = self.0.send(answer);
+    }
+}
+
+impl<T> Pending<T> {
+    /// Waits on a thread outside the async runtime.
+    ///
+    /// # Errors
+    ///
+    /// As the store answers.
+    pub fn wait(self) -> Result<T, StoreError> {
+        self.0.blocking_recv().unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+impl<T> Future for Pending<T> {
+    type Output = Result<T, StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map(|answer| answer.unwrap_or(Err(StoreError::Closed)))
+    }
+}
+
+impl<T> fmt::Debug for Pending<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,159 @@
+//! How rows become alerts, for the writer and the readers alike.
+//!
+//! It holds no SQL but the columns it reads.
+
+use jiff::Timestamp;
+use rusqlite::{
+    Connection, OptionalExtension, Row, ToSql,
+    types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, ValueRef},
+};
+use tocsin_plugin_api::Urgency;
+use ulid::Ulid;
+
+use crate::alert::{
+    Alert, AlertIds, AlertRef, AlertWithHistory, ChangeKind, HistoryEntry, PluginId, Status,
+};
+
+/// The columns that [`alert`] reads, in its order.
+pub(super) const ALERT: &str = "SELECT a.number, i.name, p.name, p.version, a.title, \
+     a.description, a.urgency, a.status, a.dedup_key, a.link, a.details, a.occurrences, a.request, \
+     a.created_at, a.updated_at \
+     FROM alerts a JOIN integrations i ON i.id = a.integration JOIN plugins p ON p.id = a.plugin";
+
+pub(super) fn alert(row: &Row<'_>, ids: AlertIds) -> rusqlite::Result<Alert> {
+    let number = row.get::<_, i64>(0)?.cast_unsigned();
+    let created_at = time(row, 13)?;
+    let details: Option<String> = row.get(10)?;
+    let details = details.map_or(Ok(Vec::new()), |json| {
+        let unreadable =
+            |error| rusqlite::Error::FromSqlConversionFailure(10, Type::Text, Box::new(error));
+        serde_json::from_str(&json).map_err(unreadable)
+    })?;
+    Ok(Alert {
+        id: ids.id(number, created_at),
+        number,
+        integration: row.get(1)?,
+        plugin: PluginId { name: row.get(2)?, version: row.get(3)? },
+        title: row.get(4)?,
+        description: row.get(5)?,
+        urgency: row.get::<_, Stored<Urgency>>(6)?.0,
+        status: row.get::<_, Stored<Status>>(7)?.0,
+        dedup_key: row.get(8)?,
+        link: row.get(9)?,
+        details,
+        occurrences: row.get::<_, i64>(11)?.cast_unsigned(),
+        request_id: row.get::<_, Stored<Ulid>>(12)?.0,
+        created_at,
+        updated_at: time(row, 14)?,
+    })
+}
+
+pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    let out_of_range = rusqlite::Error::IntegralValueOutOfRange;
+    let milliseconds = row.get(column)?;
+    Timestamp::from_millisecond(milliseconds).map_err(|_| out_of_range(column, milliseconds))
+}
+
+/// The number of the alert that is meant, if it exists.
+pub(super) fn resolve(
+    connection: &Connection,
+    ids: AlertIds,
+    alert: AlertRef,
+) -> rusqlite::Result<Option<u64>> {
+    let number = match alert {
+        AlertRef::Number(number) => Some(number),
+        AlertRef::Id(id) => ids.number(id),
+    };
+    let Some(stored) = number.and_then(|number| i64::try_from(number).ok()) else {
+        return Ok(None);
+    };
+    let found = connection
+        .prepare_cached("SELECT created_at FROM alerts WHERE number = ?1")?
+        .query_row([stored], |row| time(row, 0))
+        .optional()?;
+    Ok(found.map(|created_at| (stored.cast_unsigned(), created_at)).and_then(
+        |(number, created_at)| {
+            let matches = match alert {
+                AlertRef::Number(_) => true,
+                AlertRef::Id(id) => ids.id(number, created_at) == id,
+            };
+            matches.then_some(number)
+        },
+    ))
+}
+
+/// An alert that exists, with its history.
+pub(super) fn with_history(
+    connection: &Connection,
+    ids: AlertIds,
+    number: u64,
+) -> rusqlite::Result<AlertWithHistory> {
+    let alert = connection
+        .prepare_cached(&format!("{ALERT} WHERE a.number = ?1"))?
+        .query_row([number.cast_signed()], |row| alert(row, ids))?;
+    let mut history = vec![HistoryEntry {
+        at: alert.created_at,
+        change: ChangeKind::Created,
+        by: by_integration(&alert.integration),
+        request_id: Some(alert.request_id),
+    }];
+    let mut changes = connection.prepare_cached(
+        "SELECT at, change, by, request FROM changes WHERE alert = ?1 ORDER BY seq",
+    )?;
+    let changes = changes.query_map([number.cast_signed()], |row| {
+        Ok(HistoryEntry {
+            at: time(row, 0)?,
+            change: row.get::<_, Stored<ChangeKind>>(1)?.0,
+            by: row.get(2)?,
+            request_id: row.get::<_, Option<Stored<Ulid>>>(3)?.map(|Stored(id)| id),
+        })
+    })?;
+    for change in changes {
+        history.push(change?);
+    }
+    Ok(AlertWithHistory { alert, history })
+}
+
+/// How a history names an integration.
+pub(super) fn by_integration(name: &str) -> String {
+    format!("integration {name}")
+}
+
+/// A value in the form in which the database has it: places in a list as numbers, ids as bytes.
+pub(super) struct Stored<T>(pub(super) T);
+
+fn place<T: PartialEq>(all: &[T], value: &T) -> ToSqlOutput<'static> {
+    let place = all.iter().position(|one| one == value).unwrap_or(0);
+    ToSqlOutput::from(i64::try_from(place).unwrap_or(0))
+}
+
+fn at_place<T: Copy>(all: &[T], value: ValueRef<'_>) -> FromSqlResult<Stored<T>> {
+    let place = value.as_i64()?;
+    let found = usize::try_from(place).ok().and_then(|place| all.get(place));
+    found.map(|one| Stored(*one)).ok_or(FromSqlError::OutOfRange(place))
+}
+
+macro_rules! stored_by_place {
+    ($($type:ty),+) => {$(
+        impl ToSql for Stored<$type> {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(place(&<$type>::ALL, &self.0))
+            }
+        }
+
+        impl FromSql for Stored<$type> {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                at_place(&<$type>::ALL, value)
+            }
+        }
+    )+};
+}
+
+stored_by_place!(Urgency, Status, ChangeKind);
+
+impl FromSql for Stored<Ulid> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let bytes = value.as_blob()?.try_into().map_err(|_| FromSqlError::InvalidType)?;
+        Ok(Self(Ulid::from_bytes(bytes)))
+    }
+}

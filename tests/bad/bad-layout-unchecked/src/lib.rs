@@ -1,0 +1,64 @@
+//! Wrong on purpose: has a manifest, and a header whose layout check is switched off. The host must
+//! refuse it before it calls anything in it: nothing shows that its functions are what they claim.
+
+#![expect(unsafe_code, reason = "a header of one's own is what is tested")]
+
+use abi_stable::{
+    library::{CheckTypeLayout, LibHeader, RootModuleError, RootModuleResult},
+    std_types::RErr,
+};
+use tocsin_plugin_api::{
+    Exported,
+    abi::{LibraryHeader, PluginModuleRef},
+    manifest::{PackageManifest, UNWIND},
+    prelude::*,
+};
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Options {}
+
+struct LayoutUnchecked;
+
+impl Integration for LayoutUnchecked {
+    type Options = Options;
+
+    fn new(_: Options) -> Result<Self, OptionsError> {
+        Ok(Self)
+    }
+
+    fn receive(&self, _: &Request<'_>) -> Result<Received, Refusal> {
+        Ok(Received::ignored("nobody can call this"))
+    }
+}
+
+// What follows is `export_plugin!` with another header.
+
+impl Exported for LayoutUnchecked {
+    const MANIFEST: PackageManifest = PackageManifest {
+        name: env!("CARGO_PKG_NAME"),
+        version: env!("CARGO_PKG_VERSION"),
+        description: env!("CARGO_PKG_DESCRIPTION"),
+        license: env!("CARGO_PKG_LICENSE"),
+        panic: UNWIND,
+    };
+}
+
+const MANIFEST: PackageManifest = LayoutUnchecked::MANIFEST;
+
+#[used]
+// SAFETY: nothing but bytes lies in this section, which is the manifest's.
+#[unsafe(link_section = ".tocsin.manifest")]
+static SECTION: [u8; MANIFEST.json_len()] = MANIFEST.to_json();
+
+// SAFETY: the name is that of `HEADER_SYMBOL`, and nothing else here exports it.
+#[unsafe(export_name = "_1as_0lib_1header_0root_bmodule_bloader")]
+static HEADER: LibraryHeader =
+    // SAFETY: the constructor returns no module that could be of another type.
+    unsafe { LibHeader::from_constructor::<PluginModuleRef>(no_module, CheckTypeLayout::No) };
+
+/// The functions behind a real module are private to plugin-api. A host that gets as far as calling
+/// this has missed that the check is off.
+extern "C" fn no_module() -> RootModuleResult {
+    RErr(RootModuleError::Unwound)
+}

@@ -1,0 +1,33 @@
+//! Wrong on purpose: some requests keep it for ever, asleep (`hang`) or busy (`spin`). The host must
+//! give such a call up at its deadline, answer 503, and serve the rest on other threads.
+
+use std::{hint, thread, time::Duration};
+
+use tocsin_plugin_api::prelude::*;
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Options {}
+
+struct NeverReturns;
+
+impl Integration for NeverReturns {
+    type Options = Options;
+
+    fn new(_: Options) -> Result<Self, OptionsError> {
+        Ok(Self)
+    }
+
+    fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
+        let body = String::from_utf8_lossy(request.body());
+        while body.contains("hang") {
+            thread::sleep(Duration::from_secs(1));
+        }
+        while body.contains("spin") {
+            hint::spin_loop();
+        }
+        Ok(Event::create(body).into())
+    }
+}
+
+tocsin_plugin_api::export_plugin!(NeverReturns);

@@ -1,0 +1,44 @@
+//! Wrong on purpose: exports a module that works, and no `.tocsin.manifest` section. The host must
+//! refuse it before loading: nothing says what it is called or how it was built.
+
+use tocsin_plugin_api::{
+    Exported,
+    abi::{LibraryHeader, library_header},
+    manifest::{PackageManifest, UNWIND},
+    prelude::*,
+};
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Options {}
+
+struct NoManifest;
+
+impl Integration for NoManifest {
+    type Options = Options;
+
+    fn new(_: Options) -> Result<Self, OptionsError> {
+        Ok(Self)
+    }
+
+    fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
+        Ok(Event::create(String::from_utf8_lossy(request.body())).into())
+    }
+}
+
+// What follows is `export_plugin!` with the section left out.
+
+impl Exported for NoManifest {
+    const MANIFEST: PackageManifest = PackageManifest {
+        name: env!("CARGO_PKG_NAME"),
+        version: env!("CARGO_PKG_VERSION"),
+        description: env!("CARGO_PKG_DESCRIPTION"),
+        license: env!("CARGO_PKG_LICENSE"),
+        panic: UNWIND,
+    };
+}
+
+#[expect(unsafe_code, reason = "a symbol of one's own is what is tested")]
+// SAFETY: the name is that of `HEADER_SYMBOL`, and nothing else here exports it.
+#[unsafe(export_name = "_1as_0lib_1header_0root_bmodule_bloader")]
+static HEADER: LibraryHeader = library_header::<NoManifest>();

@@ -1,0 +1,26 @@
+//! Wrong on purpose: nothing in the source, but the tests build it with `-C panic=abort`, so that a
+//! panic takes the whole process with it. The host must refuse it by its manifest, before loading.
+
+use tocsin_plugin_api::prelude::*;
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Options {}
+
+struct PanicAbort;
+
+impl Integration for PanicAbort {
+    type Options = Options;
+
+    fn new(_: Options) -> Result<Self, OptionsError> {
+        Ok(Self)
+    }
+
+    fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
+        let body = String::from_utf8_lossy(request.body());
+        assert!(!body.contains("panic"), "asked to panic");
+        Ok(Event::create(body).into())
+    }
+}
+
+tocsin_plugin_api::export_plugin!(PanicAbort);

@@ -1,0 +1,32 @@
+//! Wrong on purpose: panics when it is made, unless its options say `panic = false`. The host must
+//! start without it, say so, and go on serving the other integrations.
+
+use tocsin_plugin_api::prelude::*;
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    #[serde(default = "yes")]
+    panic: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+struct PanicsInNew;
+
+impl Integration for PanicsInNew {
+    type Options = Options;
+
+    fn new(options: Options) -> Result<Self, OptionsError> {
+        assert!(!options.panic, "asked to panic");
+        Ok(Self)
+    }
+
+    fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
+        Ok(Event::create(String::from_utf8_lossy(request.body())).into())
+    }
+}
+
+tocsin_plugin_api::export_plugin!(PanicsInNew);

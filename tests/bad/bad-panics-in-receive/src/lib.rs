@@ -1,0 +1,38 @@
+//! Wrong on purpose: panics on some requests, and one of those panics panics again when it is
+//! dropped. The host must answer 503 for that request, make the instance anew, and live.
+
+use tocsin_plugin_api::prelude::*;
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Options {}
+
+struct PanicsInReceive;
+
+impl Integration for PanicsInReceive {
+    type Options = Options;
+
+    fn new(_: Options) -> Result<Self, OptionsError> {
+        Ok(Self)
+    }
+
+    fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
+        let body = String::from_utf8_lossy(request.body());
+        if body == "panic payload" {
+            std::panic::panic_any(PanicsWhenDropped);
+        }
+        assert!(!body.contains("panic"), "asked to panic");
+        Ok(Event::create(body).into())
+    }
+}
+
+/// What a panic carries can be anything, even this.
+struct PanicsWhenDropped;
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        panic!("the payload of a panic panics");
+    }
+}
+
+tocsin_plugin_api::export_plugin!(PanicsInReceive);

@@ -1,0 +1,57 @@
+//! Nothing wrong with it: the smallest plugin that does all the tests need, what an event is made of
+//! chosen by the request. The host must serve it, whatever its neighbours do; altered copies of it
+//! stand for other versions and for broken files.
+
+use tocsin_plugin_api::prelude::*;
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    /// Comes before every title.
+    #[serde(default)]
+    prefix: String,
+    /// What a sender has to present as `x-token`; anyone may send if there is none.
+    token: Option<Secret>,
+}
+
+struct WellBehaved {
+    options: Options,
+}
+
+impl Integration for WellBehaved {
+    type Options = Options;
+
+    fn new(options: Options) -> Result<Self, OptionsError> {
+        Ok(Self { options })
+    }
+
+    fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
+        let token = request.header("x-token").unwrap_or_default();
+        if self.options.token.as_ref().is_some_and(|secret| !secret.matches(token)) {
+            return Err(Refusal::unauthorized("wrong or missing x-token"));
+        }
+        let body = std::str::from_utf8(request.body())
+            .map_err(|_| Refusal::malformed("the body is not UTF-8"))?;
+        let header = |name| request.header(name).map(String::from_utf8_lossy);
+
+        let mut event = Event::create(format!("{}{body}", self.options.prefix));
+        event.dedup_key = header("x-dedup-key").map(Into::into);
+        event.event_id = header("x-event-id").map(Into::into);
+        event.action = match header("x-action").as_deref() {
+            None | Some("create") => Action::Create,
+            Some("acknowledge") => Action::Acknowledge,
+            Some("resolve") => Action::Resolve,
+            Some(_) => return Err(Refusal::malformed("no such x-action")),
+        };
+        event.urgency = match header("x-urgency").as_deref() {
+            None => None,
+            Some(name) => match Urgency::from_name(name) {
+                None => return Err(Refusal::malformed("no such x-urgency")),
+                urgency => urgency,
+            },
+        };
+        Ok(event.into())
+    }
+}
+
+tocsin_plugin_api::export_plugin!(WellBehaved);

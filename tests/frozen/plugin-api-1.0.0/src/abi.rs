@@ -1,0 +1,502 @@
+//! The boundary between a plugin and its host: the only file that names abi_stable.
+//!
+//! Four functions cross it. Borrowed bytes go in and JSON comes out, so that what flows can gain
+//! fields without touching the layout. It decides nothing: panics are caught by [`crate::guard`],
+//! and which libraries may be opened is the host's concern.
+//!
+//! # What may change in a minor version
+//!
+//! Functions may be appended to [`PluginModule`] after its fixed last prefix field; they are `None`
+//! in modules that were built before. JSON may gain fields with defaults. The other structs here,
+//! the names, and everything that exists stay as they are for the whole of 1.x.
+
+#![expect(
+    unsafe_code,
+    reason = "instances cross the boundary as pointers that only the plugin can read"
+)]
+
+use std::{fmt, marker::PhantomData};
+
+use abi_stable::{
+    StableAbi,
+    library::{
+        __call_root_module_loader, CheckTypeLayout, LibHeader, RootModule, RootModuleResult,
+    },
+    package_version_strings,
+    prefix_type::WithMetadata,
+    sabi_types::VersionStrings,
+    std_types::{RSlice, RStr, RVec},
+};
+
+use crate::{Integration, Request, guard};
+
+/// The exported symbol through which a host finds the module. Other than on the name, host and
+/// plugin agree on nothing before the layout was checked.
+pub const HEADER_SYMBOL: &str = "_1as_0lib_1header_0root_bmodule_bloader";
+
+// `export_name` takes nothing but a literal, so the name stands there and here: abi_stable has the
+// last word on it.
+const _: () = assert!(same(HEADER_SYMBOL, abi_stable::library::ROOT_MODULE_LOADER_NAME));
+
+/// The type of the exported static.
+pub type LibraryHeader = LibHeader;
+
+/// One header line: its name in lower case, its value as it was sent.
+#[repr(C)]
+#[derive(Clone, Copy, StableAbi)]
+pub struct Header<'a> {
+    name: RStr<'a>,
+    value: RSlice<'a, u8>,
+}
+
+impl<'a> Header<'a> {
+    /// A header line. The host gives names in lower case.
+    pub fn new(name: &'a str, value: &'a [u8]) -> Self {
+        Self { name: name.into(), value: value.into() }
+    }
+
+    /// In lower case when it comes from a host.
+    pub fn name(&self) -> &'a str {
+        self.name.as_str()
+    }
+
+    /// Any bytes that HTTP allows, not necessarily UTF-8.
+    pub fn value(&self) -> &'a [u8] {
+        self.value.as_slice()
+    }
+}
+
+impl fmt::Debug for Header<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Values may be credentials.
+        f.debug_struct("Header").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+/// A [`Request`] on its way into a plugin.
+#[repr(C)]
+#[derive(StableAbi)]
+pub struct AbiRequest<'a> {
+    method: RStr<'a>,
+    query: RStr<'a>,
+    headers: RSlice<'a, Header<'a>>,
+    body: RSlice<'a, u8>,
+    /// A JSON object for what later versions add; empty today.
+    extra: RSlice<'a, u8>,
+}
+
+impl<'a> AbiRequest<'a> {
+    fn lend(request: &'a Request<'_>) -> Self {
+        Self {
+            method: request.method().into(),
+            query: request.query().into(),
+            headers: request.headers().into(),
+            body: request.body().into(),
+            extra: RSlice::EMPTY,
+        }
+    }
+
+    fn to_request(&self) -> Request<'a> {
+        let headers = self.headers.as_slice();
+        Request::new(self.method.as_str(), self.query.as_str(), headers, self.body.as_slice())
+    }
+}
+
+/// What comes back of a call: a code and bytes whose meaning it decides.
+#[repr(C)]
+#[derive(StableAbi)]
+pub struct Answer {
+    code: u32,
+    bytes: RVec<u8>,
+}
+
+/// The call came back; the bytes are its JSON.
+const DONE: u32 = 0;
+/// The options were refused; the bytes are an [`OptionsError`](crate::OptionsError) as JSON.
+const REFUSED: u32 = 1;
+/// The plugin panicked; the bytes are the message.
+const PANICKED: u32 = 2;
+
+impl Answer {
+    fn new(code: u32, bytes: impl Into<Vec<u8>>) -> Self {
+        Self { code, bytes: RVec::from(bytes.into()) }
+    }
+
+    fn of(called: Result<Vec<u8>, guard::Panic>) -> Self {
+        match called {
+            Ok(json) => Self::new(DONE, json),
+            Err(guard::Panic(message)) => Self::new(PANICKED, message),
+        }
+    }
+}
+
+/// What comes back of making an instance: it, unless the code says otherwise.
+#[repr(C)]
+#[derive(StableAbi)]
+pub struct NewInstance {
+    instance: *mut (),
+    answer: Answer,
+}
+
+/// The functions of a plugin.
+#[repr(C)]
+#[derive(StableAbi)]
+#[sabi(kind(Prefix(prefix_ref = PluginModuleRef, prefix_fields = PluginModulePrefix)))]
+pub struct PluginModule {
+    /// The JSON Schema of the options.
+    pub options_schema: extern "C" fn() -> Answer,
+    /// Makes an instance from options, a JSON object.
+    pub new_instance: extern "C" fn(options: RSlice<'_, u8>) -> NewInstance,
+    /// Translates a request.
+    ///
+    /// # Safety
+    ///
+    /// `instance` comes from `new_instance` of this module and was not dropped.
+    pub receive: unsafe extern "C" fn(instance: *const (), request: &AbiRequest<'_>) -> Answer,
+    /// Drops an instance.
+    ///
+    /// # Safety
+    ///
+    /// As for `receive`; afterwards the instance is gone.
+    #[sabi(last_prefix_field)]
+    pub drop_instance: unsafe extern "C" fn(instance: *mut ()) -> Answer,
+}
+
+impl RootModule for PluginModuleRef {
+    abi_stable::declare_root_module_statics! {PluginModuleRef}
+
+    const BASE_NAME: &'static str = "tocsin_plugin";
+    const NAME: &'static str = "tocsin_plugin";
+    const VERSION_STRINGS: VersionStrings = package_version_strings!();
+}
+
+/// The header that [`export_plugin!`](crate::export_plugin) puts under [`HEADER_SYMBOL`].
+#[doc(hidden)]
+pub const fn library_header<T: Integration>() -> LibraryHeader {
+    // SAFETY: `module` returns the `PluginModuleRef` that is named here, erased by abi_stable itself.
+    unsafe { LibHeader::from_constructor::<PluginModuleRef>(module::<T>, CheckTypeLayout::Yes) }
+}
+
+extern "C" fn module<T: Integration>() -> RootModuleResult {
+    __call_root_module_loader(|| {
+        guard::keep_panics_quiet();
+        PluginModuleRef(Shims::<T>::MODULE.static_as_prefix())
+    })
+}
+
+/// The functions of [`PluginModule`] for one integration type.
+struct Shims<T>(PhantomData<T>);
+
+impl<T: Integration> Shims<T> {
+    const MODULE: abi_stable::sabi_types::StaticRef<WithMetadata<PluginModule>> =
+        abi_stable::sabi_types::StaticRef::new(&WithMetadata::new(PluginModule {
+            options_schema: Self::options_schema,
+            new_instance: Self::new_instance,
+            receive: Self::receive,
+            drop_instance: Self::drop_instance,
+        }));
+
+    extern "C" fn options_schema() -> Answer {
+        Answer::of(guard::options_schema::<T>())
+    }
+
+    extern "C" fn new_instance(options: RSlice<'_, u8>) -> NewInstance {
+        let nothing = std::ptr::null_mut();
+        match guard::new_instance::<T>(options.as_slice()) {
+            Ok(Ok(instance)) => {
+                let instance = Box::into_raw(Box::new(instance)).cast();
+                NewInstance { instance, answer: Answer::new(DONE, []) }
+            }
+            Ok(Err(refused)) => {
+                // Strings can always be written as JSON.
+                let json = serde_json::to_vec(&refused).unwrap_or_default();
+                NewInstance { instance: nothing, answer: Answer::new(REFUSED, json) }
+            }
+            Err(panic) => NewInstance { instance: nothing, answer: Answer::of(Err(panic)) },
+        }
+    }
+
+    unsafe extern "C" fn receive(instance: *const (), request: &AbiRequest<'_>) -> Answer {
+        // SAFETY: the caller gives an instance of this module that was not dropped, which
+        // `new_instance` made as a `T`. `T: Sync` lets any thread read it.
+        let instance = unsafe { &*instance.cast::<T>() };
+        Answer::of(guard::receive(instance, &request.to_request()))
+    }
+
+    unsafe extern "C" fn drop_instance(instance: *mut ()) -> Answer {
+        // SAFETY: as above, and the caller gives the instance up. `T: Send` lets any thread drop it.
+        let instance = unsafe { Box::from_raw(instance.cast::<T>()) };
+        Answer::of(guard::drop_instance(instance))
+    }
+}
+
+const fn same(one: &str, other: &str) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < one.len() {
+        if one.as_bytes()[at] != other.as_bytes()[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+#[cfg(feature = "host")]
+pub use calling::{BoundaryError, CallError, Instance, Module, NewInstanceError};
+
+/// The host's side of the same boundary.
+#[cfg(feature = "host")]
+mod calling {
+    use std::fmt;
+
+    use abi_stable::{
+        abi_stability::abi_checking::check_layout_compatibility,
+        library::{AbiHeaderRef, LibHeader, LibraryError},
+        std_types::{RSlice, RVec},
+    };
+
+    use super::{AbiRequest, Answer, DONE, NewInstance, PluginModuleRef, REFUSED};
+    use crate::{OptionsError, Request, outcome::Outcome};
+
+    /// Why a library's module can't be used. One sentence; what abi_stable says of a mismatch runs
+    /// to tens of kilobytes and is in `detail`.
+    #[derive(Debug)]
+    #[non_exhaustive]
+    pub struct BoundaryError {
+        /// For the operator.
+        pub message: String,
+        /// For the log, at debug level. May be empty.
+        pub detail: String,
+    }
+
+    impl BoundaryError {
+        fn new(message: impl Into<String>, detail: impl fmt::Display) -> Self {
+            Self { message: message.into(), detail: detail.to_string() }
+        }
+    }
+
+    impl fmt::Display for BoundaryError {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(&self.message)
+        }
+    }
+
+    impl std::error::Error for BoundaryError {}
+
+    /// The module of a library that stays mapped for good.
+    #[derive(Clone, Copy)]
+    pub struct Module(PluginModuleRef);
+
+    impl Module {
+        /// Reads the module behind the header of a mapped library.
+        ///
+        /// # Errors
+        ///
+        /// Where the library does not keep to this boundary, or switched its check off.
+        ///
+        /// # Safety
+        ///
+        /// `header` is the address of the symbol [`HEADER_SYMBOL`](super::HEADER_SYMBOL) in a
+        /// library that stays mapped until the process ends.
+        pub unsafe fn open(header: *const ()) -> Result<Self, BoundaryError> {
+            // SAFETY: the caller gives the address of such a static. What lies there may still be
+            // anything; `upgrade` compares its magic string and version before it reads on.
+            let header: AbiHeaderRef = unsafe { std::mem::transmute(&*header) };
+            let header = header.upgrade().map_err(|error| {
+                BoundaryError::new(
+                    "was built with another version of abi_stable\n\
+                     hint: build it again with the plugin-api of this host",
+                    error,
+                )
+            })?;
+            let Some(layout) = header.layout() else {
+                return Err(BoundaryError::new(
+                    "has its layout check switched off, so nothing shows that its functions are \
+                     what they claim\nhint: export it with `export_plugin!`",
+                    "",
+                ));
+            };
+            let theirs = header.version_strings();
+            if is_older(theirs.version.as_str()) {
+                // abi_stable refuses a module with fewer fields than expected, though reading the
+                // missing ones gives `None`. Seen from the other side it is the same module with
+                // fields appended, which it accepts.
+                check_layout_compatibility(layout, PluginModuleRef::LAYOUT_OF)
+                    .map_err(|error| mismatch(header, error))?;
+                // SAFETY: the layouts were just found compatible, in the direction in which fields
+                // may be missing.
+                unsafe { header.init_root_module_with_unchecked_layout::<PluginModuleRef>() }
+            } else {
+                header.init_root_module::<PluginModuleRef>()
+            }
+            .map(Self)
+            .map_err(|error| match error {
+                LibraryError::RootModule { .. } => {
+                    BoundaryError::new("panicked while its module was made", error)
+                }
+                error => mismatch(header, error),
+            })
+        }
+
+        /// The JSON Schema of the plugin's options.
+        ///
+        /// # Errors
+        ///
+        /// Where the plugin panicked.
+        pub fn options_schema(&self) -> Result<Vec<u8>, CallError> {
+            done((self.0.options_schema())()).map(RVec::into_vec)
+        }
+
+        /// Makes an instance from options, a JSON object.
+        ///
+        /// # Errors
+        ///
+        /// Where the plugin refused the options, or panicked.
+        pub fn instance(&self, options: &[u8]) -> Result<Instance, NewInstanceError> {
+            let options = RSlice::from_slice(options);
+            let NewInstance { instance, answer } = (self.0.new_instance())(options);
+            if answer.code == REFUSED {
+                let refused = serde_json::from_slice(&answer.bytes);
+                return Err(NewInstanceError::Refused(refused.unwrap_or_else(|_| {
+                    OptionsError::new("refused, in words that are not JSON")
+                })));
+            }
+            done(answer).map_err(NewInstanceError::Call)?;
+            Ok(Instance { module: self.0, instance })
+        }
+    }
+
+    impl PluginModuleRef {
+        const LAYOUT_OF: &'static abi_stable::type_layout::TypeLayout =
+            <Self as abi_stable::StableAbi>::LAYOUT;
+    }
+
+    /// One instance of a plugin. Dropping it drops it in the plugin, and ignores a panic there: see
+    /// [`Instance::close`].
+    pub struct Instance {
+        module: PluginModuleRef,
+        instance: *mut (),
+    }
+
+    // SAFETY: the pointer is a `T: Integration`, which is `Send` and `Sync`.
+    unsafe impl Send for Instance {}
+    // SAFETY: as above.
+    unsafe impl Sync for Instance {}
+
+    impl Instance {
+        /// Translates a request.
+        ///
+        /// # Errors
+        ///
+        /// Where the plugin panicked, or answered what this version does not understand.
+        pub fn receive(&self, request: &Request<'_>) -> Result<Outcome, CallError> {
+            let request = AbiRequest::lend(request);
+            // SAFETY: the instance comes from this module, and only `close_once` drops it, for
+            // which it has to be owned.
+            let answer = unsafe { self.module.receive()(self.instance, &request) };
+            let json = done(answer)?;
+            Outcome::from_json(&json).map_err(|error| CallError::NotUnderstood(error.to_string()))
+        }
+
+        /// Drops the instance in the plugin.
+        ///
+        /// # Errors
+        ///
+        /// Where its destructor panicked. It is gone all the same.
+        pub fn close(mut self) -> Result<(), CallError> {
+            self.close_once()
+        }
+
+        fn close_once(&mut self) -> Result<(), CallError> {
+            let instance = std::mem::replace(&mut self.instance, std::ptr::null_mut());
+            if instance.is_null() {
+                return Ok(());
+            }
+            // SAFETY: the instance comes from this module, is owned here, and is forgotten above.
+            let answer = unsafe { self.module.drop_instance()(instance) };
+            done(answer).map(drop)
+        }
+    }
+
+    impl Drop for Instance {
+        fn drop(&mut self) {
+            let _ = self.close_once();
+        }
+    }
+
+    impl fmt::Debug for Instance {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.debug_struct("Instance").finish_non_exhaustive()
+        }
+    }
+
+    /// Why a call gave nothing.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub enum CallError {
+        /// The plugin panicked, with this message.
+        Panicked(String),
+        /// The answer is not one that this version knows.
+        NotUnderstood(String),
+    }
+
+    impl fmt::Display for CallError {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match self {
+                Self::Panicked(message) => write!(f, "panicked: {message}"),
+                Self::NotUnderstood(why) => {
+                    write!(f, "gave an answer that this host does not understand: {why}")
+                }
+            }
+        }
+    }
+
+    impl std::error::Error for CallError {}
+
+    /// Why there is no instance.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub enum NewInstanceError {
+        /// The options are at fault.
+        Refused(OptionsError),
+        /// The plugin is.
+        Call(CallError),
+    }
+
+    impl fmt::Display for NewInstanceError {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match self {
+                Self::Refused(error) => write!(f, "refused its options: {error}"),
+                Self::Call(error) => error.fmt(f),
+            }
+        }
+    }
+
+    impl std::error::Error for NewInstanceError {}
+
+    fn done(answer: Answer) -> Result<RVec<u8>, CallError> {
+        if answer.code == DONE {
+            return Ok(answer.bytes);
+        }
+        Err(CallError::Panicked(String::from_utf8_lossy(&answer.bytes).into_owned()))
+    }
+
+    fn mismatch(header: &LibHeader, error: impl fmt::Display) -> BoundaryError {
+        let theirs = header.version_strings().version;
+        let message = format!(
+            "its functions do not match those of this host, though it says plugin-api {theirs} and \
+             the host has {ours}\nhint: build it again with an unchanged plugin-api",
+            ours = crate::VERSION,
+        );
+        BoundaryError::new(message, error)
+    }
+
+    /// Whether that version's minor number is below ours; the major one is compared elsewhere.
+    fn is_older(version: &str) -> bool {
+        let minor = |version: &str| version.split('.').nth(1).and_then(|n| n.parse::<u64>().ok());
+        minor(version) < minor(crate::VERSION)
+    }
+}

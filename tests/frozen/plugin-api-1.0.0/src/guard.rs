@@ -1,0 +1,105 @@
+//! Carries the trait to the boundary, and catches every panic inside the plugin.
+//!
+//! A panic that leaves an `extern "C"` function aborts the process, so none may leave here: not from
+//! a call, not from the constructor or the destructor, not from the panic's own payload.
+
+use std::{
+    any::Any,
+    cell::RefCell,
+    panic::{self, AssertUnwindSafe},
+};
+
+use schemars::generate::SchemaSettings;
+
+use crate::{Integration, OptionsError, Request, outcome::Outcome};
+
+/// A panic that was caught: its message and, where known, its place.
+#[derive(Debug)]
+pub(crate) struct Panic(pub(crate) String);
+
+/// The JSON Schema (draft 2020-12) of an integration's options.
+pub(crate) fn options_schema<T: Integration>() -> Result<Vec<u8>, Panic> {
+    catch(|| {
+        let generator = SchemaSettings::draft2020_12().into_generator();
+        let schema = generator.into_root_schema_for::<T::Options>();
+        // A schema is JSON already.
+        serde_json::to_vec(&schema).unwrap_or_default()
+    })
+}
+
+/// Makes an integration from its options, a JSON object.
+pub(crate) fn new_instance<T: Integration>(
+    options: &[u8],
+) -> Result<Result<T, OptionsError>, Panic> {
+    catch(|| {
+        let mut json = serde_json::Deserializer::from_slice(options);
+        let options = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            let path = match error.path().to_string() {
+                root if root == "." => String::new(),
+                path => path,
+            };
+            OptionsError::at(path, without_position(&error.into_inner().to_string()))
+        })?;
+        T::new(options)
+    })
+}
+
+/// Translates a request, to the JSON of an [`Outcome`].
+pub(crate) fn receive<T: Integration>(
+    integration: &T,
+    request: &Request<'_>,
+) -> Result<Vec<u8>, Panic> {
+    catch(|| Outcome::from(integration.receive(request)).to_json())
+}
+
+/// Drops an integration.
+pub(crate) fn drop_instance<T: Integration>(integration: Box<T>) -> Result<Vec<u8>, Panic> {
+    catch(|| {
+        drop(integration);
+        Vec::new()
+    })
+}
+
+/// Keeps panics of this library off stderr, which is the host's log, and remembers where they were.
+///
+/// A library has its own copy of std: neither the host's hook nor that of another plugin changes.
+pub(crate) fn keep_panics_quiet() {
+    panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string);
+        // The thread may be at its end; then the place is not known.
+        let _ = PLACE.try_with(|last| *last.borrow_mut() = place);
+    }));
+}
+
+thread_local! {
+    static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+fn catch<R>(call: impl FnOnce() -> R) -> Result<R, Panic> {
+    // What `call` left half-done is not looked at again: the host does not use the instance again.
+    panic::catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
+        let message = message(&*payload);
+        // A payload can be of any type, with a destructor that panics in its turn.
+        if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(second);
+        }
+        match PLACE.try_with(|last| last.borrow_mut().take()).ok().flatten() {
+            Some(place) => Panic(format!("{message} ({place})")),
+            None => Panic(message),
+        }
+    })
+}
+
+fn message(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        return (*text).into();
+    }
+    payload
+        .downcast_ref::<String>()
+        .map_or_else(|| "a panic without a message".into(), Clone::clone)
+}
+
+/// The options were JSON only on their way here: a line and a column mean nothing to the operator.
+fn without_position(message: &str) -> &str {
+    message.rfind(" at line ").map_or(message, |position| &message[..position])
+}

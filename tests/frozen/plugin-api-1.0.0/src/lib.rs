@@ -1,0 +1,115 @@
+//! What the author of a Tocsin plugin sees.
+//!
+//! A plugin translates: the bytes of one HTTP request in, alert events out. It implements
+//! [`Integration`] for one type, exports it with [`export_plugin!`], and is built as a `cdylib`.
+//! The host does all I/O: a plugin opens no file and no socket, starts no thread, and reads no
+//! clock and no environment. That is what makes it testable from fixtures, replayable, and cheap to
+//! swap while the host runs.
+//!
+//! # A whole plugin
+//!
+//! ```toml
+//! [package]
+//! name = "plain-text"          # the name operators write in their configuration
+//! version = "1.0.0"
+//! edition = "2024"
+//! description = "Every line of text is an alert"
+//!
+//! [lib]
+//! crate-type = ["cdylib", "rlib"]
+//!
+//! [dependencies]
+//! tocsin-plugin-api = "1"
+//! serde = { version = "1", features = ["derive"] }
+//! schemars = "1"
+//! ```
+//!
+//! ```
+//! use tocsin_plugin_api::prelude::*;
+//!
+//! /// What the operator writes under `[integrations.NAME.options]`.
+//! #[derive(serde::Deserialize, schemars::JsonSchema)]
+//! #[serde(deny_unknown_fields)]
+//! struct Options {
+//!     /// The token that a sender has to present.
+//!     token: Secret,
+//! }
+//!
+//! struct PlainText {
+//!     options: Options,
+//! }
+//!
+//! impl Integration for PlainText {
+//!     type Options = Options;
+//!
+//!     fn new(options: Options) -> Result<Self, OptionsError> {
+//!         Ok(Self { options })
+//!     }
+//!
+//!     fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
+//!         let token = request.header("x-token").unwrap_or_default();
+//!         if !self.options.token.matches(token) {
+//!             return Err(Refusal::unauthorized("wrong or missing x-token"));
+//!         }
+//!         let text = std::str::from_utf8(request.body())
+//!             .map_err(|_| Refusal::malformed("the body is not UTF-8"))?;
+//!         if text.trim().is_empty() {
+//!             return Ok(Received::ignored("empty text"));
+//!         }
+//!         Ok(Event::create(text.trim()).urgency(Urgency::High).into())
+//!     }
+//! }
+//!
+//! tocsin_plugin_api::export_plugin!(PlainText);
+//! # let plugin = PlainText::new(Options { token: Secret::new("s3cret") }).unwrap();
+//! # let request = Request::post(b"disk full").with_header("X-Token", b"s3cret");
+//! # assert!(matches!(plugin.receive(&request), Ok(Received::Events { .. })));
+//! ```
+//!
+//! # What a plugin may rely on
+//!
+//! - It is made from its options once, shared between threads, and dropped when it is replaced.
+//! - A panic in any of its functions is caught inside the plugin and reported as an error; the
+//!   instance that panicked is not used again. This needs `panic = "unwind"`, the default: the host
+//!   refuses a plugin that was built to abort.
+//! - A call that takes longer than the host's deadline (1 s unless configured) is given up.
+//! - A plugin built against plugin-api 1.x loads into every later 1.y host, and into every earlier
+//!   one as long as it asks for nothing newer.
+//!
+//! # Where things are
+//!
+//! The trait is in [`integration`], what it receives in [`request`], what it gives in [`outcome`],
+//! [`alert`] and [`error`]. [`testing`] (feature `testing`) tests a plugin from fixtures. The rest
+//! carries the same trait over a stable ABI and concerns the host.
+
+pub mod abi;
+pub mod alert;
+pub mod error;
+mod export;
+mod guard;
+pub mod integration;
+pub mod manifest;
+pub mod outcome;
+pub mod request;
+pub mod secret;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use alert::{Action, Detail, Event, Urgency};
+pub use error::{OptionsError, Refusal};
+pub use integration::{Exported, Integration};
+pub use outcome::{Received, Reply};
+pub use request::Request;
+pub use secret::{Secret, Secrets};
+
+/// The version of this crate, which is the version of the boundary: what a host compares a plugin's
+/// manifest with.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Everything the author of a plugin needs: `use tocsin_plugin_api::prelude::*;`.
+pub mod prelude {
+    pub use crate::{
+        Action, Detail, Event, Integration, OptionsError, Received, Refusal, Reply, Request,
+        Secret, Secrets, Urgency,
+    };
+}

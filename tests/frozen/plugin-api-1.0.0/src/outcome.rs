@@ -1,0 +1,233 @@
+//! What comes of a request: what the plugin returns, and the form in which it reaches the host.
+//!
+//! The form is JSON with room to grow: a reader leaves alone what it does not know.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Event, Refusal, error::Malformed};
+
+/// What a plugin made of a request that it accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Received {
+    /// Alert events. They are committed together, in this order, before the sender is answered.
+    Events {
+        /// At least one.
+        events: Vec<Event>,
+        /// What the sender is answered instead of `{}`.
+        reply: Option<Reply>,
+    },
+    /// A genuine request from which no alert comes. The sender gets the same 200.
+    Ignored {
+        /// Why, for the operator who asks where their alert is.
+        reason: String,
+    },
+}
+
+impl Received {
+    /// A genuine request from which no alert comes, and why.
+    pub fn ignored(reason: impl Into<String>) -> Self {
+        Self::Ignored { reason: reason.into() }
+    }
+
+    /// Events, without a reply of the plugin's own. No events at all is the same as ignored.
+    pub fn events(events: Vec<Event>) -> Self {
+        if events.is_empty() {
+            return Self::ignored("no events in the request");
+        }
+        Self::Events { events, reply: None }
+    }
+
+    /// Answers the sender with `reply` once the events are on disk. An ignored request keeps its
+    /// usual answer.
+    #[must_use]
+    pub fn with_reply(mut self, new_reply: Reply) -> Self {
+        if let Self::Events { reply, .. } = &mut self {
+            *reply = Some(new_reply);
+        }
+        self
+    }
+}
+
+impl From<Event> for Received {
+    fn from(event: Event) -> Self {
+        Self::events(vec![event])
+    }
+}
+
+/// The body of a 200 that the plugin words itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// The media type, such as `application/json`.
+    pub content_type: String,
+    /// The body.
+    pub body: String,
+}
+
+impl Reply {
+    /// A JSON reply.
+    pub fn json(value: &serde_json::Value) -> Self {
+        Self { content_type: "application/json".into(), body: value.to_string() }
+    }
+}
+
+/// What the host reads of a call that came back: one of the five outcomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// See [`Received::Events`].
+    Events {
+        /// At least one.
+        events: Vec<Event>,
+        /// What the sender is answered instead of `{}`.
+        reply: Option<Reply>,
+    },
+    /// See [`Received::Ignored`].
+    Ignored {
+        /// Why.
+        reason: String,
+    },
+    /// See [`Refusal::Unauthorized`].
+    Unauthorized {
+        /// Why, for the operator.
+        reason: String,
+    },
+    /// See [`Refusal::Malformed`].
+    Malformed {
+        /// What is wrong with it.
+        kind: Malformed,
+        /// Why, for the sender.
+        reason: String,
+    },
+    /// See [`Refusal::Failed`].
+    Failed {
+        /// Why, for the operator.
+        reason: String,
+    },
+}
+
+impl From<Result<Received, Refusal>> for Outcome {
+    fn from(result: Result<Received, Refusal>) -> Self {
+        match result {
+            Ok(Received::Events { events, reply }) => Self::Events { events, reply },
+            Ok(Received::Ignored { reason }) => Self::Ignored { reason },
+            Err(Refusal::Unauthorized { reason }) => Self::Unauthorized { reason },
+            Err(Refusal::Malformed { kind, reason }) => Self::Malformed { kind, reason },
+            Err(Refusal::Failed { reason }) => Self::Failed { reason },
+        }
+    }
+}
+
+/// One flat object rather than a tagged enum: serde reads it in one pass, without a copy.
+#[derive(Default, Serialize, Deserialize)]
+struct Wire {
+    outcome: Kind,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    events: Vec<Event>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reply: Option<Reply>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
+}
+
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    #[default]
+    Events,
+    Ignored,
+    Unauthorized,
+    Malformed,
+    Failed,
+}
+
+impl Outcome {
+    /// The outcome's name in JSON, records and metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Events { .. } => "events",
+            Self::Ignored { .. } => "ignored",
+            Self::Unauthorized { .. } => "unauthorized",
+            Self::Malformed { .. } => "malformed",
+            Self::Failed { .. } => "failed",
+        }
+    }
+
+    /// The JSON that crosses the boundary.
+    pub fn to_json(self) -> Vec<u8> {
+        let mut json = Vec::with_capacity(512);
+        // Writing strings and numbers to memory cannot fail.
+        let _ = serde_json::to_writer(&mut json, &Wire::from(self));
+        json
+    }
+
+    /// Reads what crossed the boundary.
+    ///
+    /// # Errors
+    ///
+    /// Where it is not an outcome that this version knows.
+    pub fn from_json(json: &[u8]) -> Result<Self, serde_json::Error> {
+        let Wire { outcome, events, reply, reason, kind } = serde_json::from_slice(json)?;
+        Ok(match outcome {
+            Kind::Events if events.is_empty() => {
+                Self::Ignored { reason: "no events in the request".into() }
+            }
+            Kind::Events => Self::Events { events, reply },
+            Kind::Ignored => Self::Ignored { reason },
+            Kind::Unauthorized => Self::Unauthorized { reason },
+            Kind::Malformed => {
+                let kind = kind.as_deref().map(Malformed::from_name).unwrap_or_default();
+                Self::Malformed { kind, reason }
+            }
+            Kind::Failed => Self::Failed { reason },
+        })
+    }
+}
+
+impl From<Outcome> for Wire {
+    fn from(outcome: Outcome) -> Self {
+        let reasoned = |outcome, reason| Self { outcome, reason, ..Self::default() };
+        match outcome {
+            Outcome::Events { events, reply } => {
+                Self { outcome: Kind::Events, events, reply, ..Self::default() }
+            }
+            Outcome::Ignored { reason } => reasoned(Kind::Ignored, reason),
+            Outcome::Unauthorized { reason } => reasoned(Kind::Unauthorized, reason),
+            Outcome::Malformed { kind, reason } => {
+                Self { kind: Some(kind.as_str().into()), ..reasoned(Kind::Malformed, reason) }
+            }
+            Outcome::Failed { reason } => reasoned(Kind::Failed, reason),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_outcome_survives_the_boundary() {
+        let event = Event::create("t").urgency(crate::Urgency::High).detail("Channel", "ops");
+        let reply = Reply::json(&serde_json::json!({"text": "done"}));
+        for outcome in [
+            Outcome::from(Ok(Received::from(event).with_reply(reply))),
+            Outcome::from(Ok(Received::ignored("bot"))),
+            Outcome::from(Err(Refusal::unauthorized("token"))),
+            Outcome::from(Err(Refusal::malformed("text"))),
+            Outcome::from(Err(Refusal::unsupported_media_type("xml"))),
+            Outcome::from(Err(Refusal::failed("broken"))),
+        ] {
+            let json = outcome.clone().to_json();
+            assert_eq!(Outcome::from_json(&json).expect("it was just written"), outcome);
+        }
+    }
+
+    #[test]
+    fn the_form_is_one_that_others_can_write() {
+        let event = Event::create("disk full").dedup_key("C1.1").event_id("C1.1");
+        let json = Outcome::from(Ok(Received::from(event))).to_json();
+        insta::assert_snapshot!(String::from_utf8_lossy(&json), @r#"{"outcome":"events","events":[{"action":"create","title":"disk full","dedup_key":"C1.1","event_id":"C1.1"}]}"#);
+    }
+}

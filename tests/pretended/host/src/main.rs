@@ -1,0 +1,44 @@
+//! The host's side of plugin-api 1.1, as a program: `pretended-host [--body TEXT] LIBRARY...`. It
+//! opens each library, says whether it has the function that 1.1 added, and gives it one request.
+//! It admits anything: what is opened here runs.
+
+use std::{env, error::Error, fmt, process::ExitCode};
+
+use tocsin_plugin_api::{
+    Request,
+    abi::{HEADER_SYMBOL, Module},
+};
+
+fn main() -> ExitCode {
+    let mut body = String::from("a body");
+    let mut args = env::args().skip(1);
+    while let Some(arg) = args.next() {
+        if arg == "--body" {
+            body = args.next().unwrap_or_default();
+        } else if let Err(error) = try_out(&arg, &body) {
+            eprintln!("`{arg}` {error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn try_out(path: &str, body: &str) -> Result<(), Box<dyn Error>> {
+    // SAFETY: none is promised: whoever runs this trusts the library.
+    let library = unsafe { libloading::Library::new(path) }?;
+    let library = Box::leak(Box::new(library));
+    // SAFETY: a symbol read as a pointer is its address, which is all that is used.
+    let header = unsafe { library.get::<*const ()>(HEADER_SYMBOL.as_bytes()) }?;
+    // SAFETY: the address is that of the header symbol, in a library that was leaked above.
+    let module = unsafe { Module::open(*header) }?;
+    say(if module.describe().is_some() { "described" } else { "not described" });
+
+    let instance = module.instance(b"{}")?;
+    let request = Request::post(body.as_bytes()).with_header("content-type", b"application/json");
+    say(instance.receive(&request)?.name());
+    Ok(instance.close()?)
+}
+
+fn say(what: impl fmt::Display) {
+    println!("{what}");
+}

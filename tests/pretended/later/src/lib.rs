@@ -1,0 +1,38 @@
+//! A plugin built against a later plugin-api. A 1.0 host must load the one of 1.1, give an event
+//! whose urgency it does not know the integration's own, and leave a field that it does not know
+//! alone; it must refuse the one of 2.0.
+
+use tocsin_plugin_api::prelude::*;
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Options {}
+
+struct Later;
+
+impl Integration for Later {
+    type Options = Options;
+
+    fn new(_: Options) -> Result<Self, OptionsError> {
+        Ok(Self)
+    }
+
+    fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
+        let body = String::from_utf8_lossy(request.body());
+        let event = Event::create(&*body).urgency(Urgency::High);
+        Ok(if body.contains("later") { in_later_words(event) } else { event }.into())
+    }
+}
+
+#[cfg(feature = "minor")]
+fn in_later_words(mut event: Event) -> Event {
+    event.colour = Some("red".into());
+    event.urgency(Urgency::Catastrophic)
+}
+
+#[cfg(not(feature = "minor"))]
+fn in_later_words(event: Event) -> Event {
+    event
+}
+
+tocsin_plugin_api::export_plugin!(Later);

@@ -1,0 +1,170 @@
+//! Builds the libraries that the tests load, and tells where they are: cargo's own messages say so,
+//! no path is guessed. It loads none of them.
+//!
+//! Each distinct thing is built at most once in a test process, one at a time. What is not simply a
+//! package of this workspace in its usual form is built into `other-times` under the workspace's
+//! target directory, with dependencies of the same versions and features, so that these are compiled
+//! once for all of it. The target directory is what `cargo metadata` says it is, which heeds
+//! `CARGO_TARGET_DIR` and configuration files; a relative one is taken from the workspace's folder.
+//!
+//! The environment is handed on as it is: `RUSTFLAGS` hold for every build.
+
+mod altered;
+mod pretended;
+
+use std::{
+    collections::BTreeMap,
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{LazyLock, Mutex, PoisonError},
+};
+
+use cargo_metadata::{Artifact, Message, MetadataCommand};
+
+pub use altered::{not_elf, other_machine, truncated, with_name, with_version};
+
+/// The library of a package of this workspace, in the `dev` profile.
+///
+/// # Panics
+///
+/// Where it does not build or has no `cdylib`, with what cargo said.
+pub fn library(package: &str) -> PathBuf {
+    once(package, || built_library(&["build", "--package", package], workspace(), package))
+}
+
+/// `bad-panic-abort`, built so that a panic aborts.
+///
+/// # Panics
+///
+/// Where it does not build, with what cargo said.
+pub fn panic_abort() -> PathBuf {
+    let package = "bad-panic-abort";
+    let args = ["rustc", "--package", package, "--lib", "--crate-type", "cdylib"];
+    let strategy = ["--", "-C", "panic=abort"];
+    // Among the usual builds it would have the path of the one that unwinds.
+    once("panic abort", || {
+        built_library(&[&args[..], &other_times_args(), &strategy].concat(), workspace(), package)
+    })
+}
+
+/// `frozen-heartbeat`: a plugin built against plugin-api as it was in 1.0.0, with the dependencies
+/// of that time.
+///
+/// # Panics
+///
+/// Where it does not build, with what cargo said.
+pub fn frozen() -> PathBuf {
+    let package = "frozen-heartbeat";
+    let args = ["build", "--locked", "--package", package];
+    let folder = workspace().join("tests/frozen");
+    once(package, || built_library(&[&args[..], &other_times_args()].concat(), &folder, package))
+}
+
+/// `pretended-later`: a plugin built against a plugin-api that does not exist yet.
+///
+/// Version `1.1.0` has one module function, one field of an event and one urgency more than today's;
+/// `2.0.0` has nothing but another number.
+///
+/// # Panics
+///
+/// Where it does not build, with what cargo said, or the version is another one.
+pub fn pretended(version: &str) -> PathBuf {
+    let package = "pretended-later";
+    let args = ["build", "--package", package];
+    let features: &[&str] =
+        if version == pretended::MINOR { &["--features", "minor"] } else { &[] };
+    once(&format!("{package} {version}"), || {
+        let (folder, name) = (pretended::prepare(version), pretended::library_name(version));
+        built_library(&[&args, features, &other_times_args()].concat(), &folder, &name)
+    })
+}
+
+/// `pretended-host`: a program on the host's side of plugin-api 1.1.0, see [`pretended`].
+///
+/// `pretended-host [--body TEXT] LIBRARY...` opens each library, prints `described` or `not
+/// described` (whether it has the function that 1.1.0 added), gives it the body, and prints the
+/// outcome's name. It exits with 1 and a sentence on stderr where it can't.
+///
+/// # Panics
+///
+/// Where it does not build, with what cargo said.
+pub fn pretended_host() -> PathBuf {
+    let package = "pretended-host";
+    let args = ["build", "--package", package];
+    once(package, || {
+        let folder = pretended::prepare(pretended::MINOR);
+        let built = cargo(&[&args[..], &other_times_args()].concat(), &folder);
+        let executables = built.into_iter().filter(|artifact| artifact.target.name == package);
+        let executable = executables.filter_map(|artifact| artifact.executable).next_back();
+        executable.unwrap_or_else(|| panic!("`{package}` builds no executable")).into()
+    })
+}
+
+fn once(what: &str, build: impl FnOnce() -> PathBuf) -> PathBuf {
+    static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    // Held while building: two runs of cargo would only wait for each other. A panic in one of them
+    // leaves the map as it was.
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = built.get(what) {
+        return path.clone();
+    }
+    let path = build();
+    built.insert(what.into(), path.clone());
+    path
+}
+
+/// `name` is that of the package, or of its library if it is called otherwise.
+fn built_library(args: &[&str], folder: &Path, name: &str) -> PathBuf {
+    let target = name.replace('-', "_");
+    let built = cargo(args, folder);
+    let mut libraries = built
+        .into_iter()
+        .filter(|artifact| artifact.target.name == target && artifact.target.is_cdylib())
+        .flat_map(|artifact| artifact.filenames)
+        .filter(|file| file.extension() == Some("so"));
+    libraries.next_back().unwrap_or_else(|| panic!("`{name}` builds no cdylib")).into()
+}
+
+/// Runs cargo in `folder` and gives what it built.
+fn cargo(args: &[&str], folder: &Path) -> Vec<Artifact> {
+    let (command, rest) = args.split_first().expect("a command");
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+    let output = Command::new(cargo)
+        .args([command, "--message-format=json-render-diagnostics"])
+        .args(rest)
+        .current_dir(folder)
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run cargo: {error}"));
+    assert!(
+        output.status.success(),
+        "`cargo {}` failed in `{}`:\n{}",
+        args.join(" "),
+        folder.display(),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    Message::parse_stream(&*output.stdout)
+        .filter_map(|message| match message.expect("lines are read from memory") {
+            Message::CompilerArtifact(artifact) => Some(artifact),
+            _ => None,
+        })
+        .collect()
+}
+
+fn other_times_args() -> [&'static str; 2] {
+    ["--target-dir", other_times().to_str().expect("a target directory in UTF-8")]
+}
+
+/// Where what is not a usual build of this workspace goes.
+fn other_times() -> &'static Path {
+    static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
+        let metadata = MetadataCommand::new().current_dir(workspace()).no_deps().exec();
+        let metadata = metadata.unwrap_or_else(|error| panic!("cargo metadata: {error}"));
+        metadata.target_directory.join("other-times").into()
+    });
+    &FOLDER
+}
+
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package lies in the workspace")
+}

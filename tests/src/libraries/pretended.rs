@@ -1,0 +1,210 @@
+//! A workspace with a plugin-api of the future in it: today's, with a few edits. It builds nothing.
+//!
+//! The workspace is made under the target directory of `tests/pretended/` (a plugin and a host), of
+//! `plugin-api/`, and of this workspace's own Cargo.toml and Cargo.lock with other members. So the
+//! dependencies are today's too.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process,
+};
+
+use toml::{Table, Value};
+
+use super::{other_times, workspace};
+
+/// The version that adds something.
+pub(super) const MINOR: &str = "1.1.0";
+
+/// The version that no 1.x host may load.
+const MAJOR: &str = "2.0.0";
+
+/// What stands in a file, and what takes its place.
+struct Edit {
+    file: &'static str,
+    old: &'static str,
+    new: &'static str,
+}
+
+/// What a minor version may do: append a function, a field of an event, a value of an enum.
+const MINOR_EDITS: &[Edit] = &[
+    Edit {
+        file: "src/abi.rs",
+        old: r#"
+    pub drop_instance: unsafe extern "C" fn(instance: *mut ()) -> Answer,
+}
+"#,
+        new: r#"
+    pub drop_instance: unsafe extern "C" fn(instance: *mut ()) -> Answer,
+    /// One line on the plugin.
+    pub describe: extern "C" fn() -> Answer,
+}
+"#,
+    },
+    Edit {
+        file: "src/abi.rs",
+        old: "
+            drop_instance: Self::drop_instance,
+",
+        new: "
+            drop_instance: Self::drop_instance,
+            describe: Self::describe,
+",
+    },
+    Edit {
+        file: "src/abi.rs",
+        old: r#"
+    extern "C" fn options_schema() -> Answer {
+"#,
+        new: r#"
+    extern "C" fn describe() -> Answer {
+        Answer::new(DONE, T::MANIFEST.description)
+    }
+
+    extern "C" fn options_schema() -> Answer {
+"#,
+    },
+    Edit {
+        file: "src/abi.rs",
+        old: "
+    impl Module {
+",
+        new: "
+    impl Module {
+        /// One line on the plugin, if it was built against 1.1 or later.
+        pub fn describe(&self) -> Option<Vec<u8>> {
+            let describe = self.0.describe()?;
+            done(describe()).ok().map(RVec::into_vec)
+        }
+
+",
+    },
+    Edit {
+        file: "src/alert.rs",
+        old: "
+    Critical,
+}
+",
+        new: "
+    Critical,
+    /// Yesterday.
+    Catastrophic,
+}
+",
+    },
+    Edit {
+        file: "src/alert.rs",
+        old: "[Self; 4] = [Self::Low, Self::Medium, Self::High, Self::Critical];",
+        new: "[Self; 5] =
+        [Self::Low, Self::Medium, Self::High, Self::Critical, Self::Catastrophic];",
+    },
+    Edit {
+        file: "src/alert.rs",
+        old: r#"
+            Self::Critical => "critical",
+"#,
+        new: r#"
+            Self::Critical => "critical",
+            Self::Catastrophic => "catastrophic",
+"#,
+    },
+    Edit {
+        file: "src/alert.rs",
+        old: "
+    pub details: Vec<Detail>,
+}
+",
+        new: r#"
+    pub details: Vec<Detail>,
+    /// What to paint the alert with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub colour: Option<String>,
+}
+"#,
+    },
+];
+
+/// What the library of the plugin is called. Under one name, the versions would lie at one path, and
+/// cargo would take the one for the other.
+pub(super) fn library_name(version: &str) -> String {
+    format!("pretended_later_{}", version.replace('.', "_"))
+}
+
+/// Makes the workspace with plugin-api `version`, and gives its folder.
+pub(super) fn prepare(version: &str) -> PathBuf {
+    let edits = match version {
+        MINOR => MINOR_EDITS,
+        MAJOR => &[],
+        _ => panic!("nobody pretends plugin-api {version}"),
+    };
+    let folder = other_times().join(format!("pretended-{version}"));
+
+    let pretended = workspace().join("tests/pretended");
+    copy(&pretended.join("host"), &folder.join("host"), &[]);
+    copy(&pretended.join("later/src"), &folder.join("later/src"), &[]);
+    let (plugin, name) = (pretended.join("later/Cargo.toml"), library_name(version));
+    write(&folder.join("later/Cargo.toml"), &with_value(&plugin, "lib", "name", name.into()));
+
+    let plugin_api = workspace().join("plugin-api");
+    for file in ["build.rs", "src"] {
+        copy(&plugin_api.join(file), &folder.join("plugin-api").join(file), edits);
+    }
+    let manifest = with_value(&plugin_api.join("Cargo.toml"), "package", "version", version.into());
+    write(&folder.join("plugin-api/Cargo.toml"), &manifest);
+
+    let members = Value::from(["plugin-api", "later", "host"].map(Value::from).to_vec());
+    let manifest = with_value(&workspace().join("Cargo.toml"), "workspace", "members", members);
+    write(&folder.join("Cargo.toml"), &manifest);
+    // Cargo takes the members that are not here out of it, and keeps the versions of the others.
+    write(&folder.join("Cargo.lock"), &read(&workspace().join("Cargo.lock")));
+    folder
+}
+
+/// Copies a file or a folder. Each edit of a file has to match it exactly once.
+fn copy(from: &Path, to: &Path, edits: &[Edit]) {
+    if from.is_dir() {
+        for entry in fs::read_dir(from).unwrap_or_else(|error| cannot("read", from, &error)) {
+            let entry = entry.unwrap_or_else(|error| cannot("read", from, &error));
+            copy(&entry.path(), &to.join(entry.file_name()), edits);
+        }
+        return;
+    }
+    let mut text = read(from);
+    for Edit { old, new, .. } in edits.iter().filter(|edit| from.ends_with(edit.file)) {
+        let matches = text.matches(old).count();
+        assert_eq!(matches, 1, "`{}` has {matches} places like:{old}", from.display());
+        text = text.replace(old, new);
+    }
+    write(to, &text);
+}
+
+/// A TOML file with one value changed.
+fn with_value(path: &Path, table: &str, key: &str, value: Value) -> String {
+    let mut file: Table =
+        read(path).parse().unwrap_or_else(|error| panic!("`{}`: {error}", path.display()));
+    let found = file.get_mut(table).and_then(|table| table.get_mut(key));
+    *found.unwrap_or_else(|| panic!("`{}` has no `{table}.{key}`", path.display())) = value;
+    file.to_string()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| cannot("read", path, &error))
+}
+
+/// Writes what is new, so that cargo finds the rest unchanged. Another test process may be building
+/// what lies here: each file is replaced whole.
+fn write(path: &Path, text: &str) {
+    if fs::read_to_string(path).is_ok_and(|old| old == text) {
+        return;
+    }
+    let folder = path.parent().expect("a file in a folder");
+    fs::create_dir_all(folder).unwrap_or_else(|error| cannot("make", folder, &error));
+    let new = path.with_extension(format!("{}.new", process::id()));
+    fs::write(&new, text).unwrap_or_else(|error| cannot("write", &new, &error));
+    fs::rename(&new, path).unwrap_or_else(|error| cannot("write", path, &error));
+}
+
+fn cannot(what: &str, path: &Path, error: &std::io::Error) -> ! {
+    panic!("cannot {what} `{}`: {error}", path.display())
+}
