@@ -7,27 +7,23 @@ mod breaker;
 pub mod in_process;
 mod pool;
 
-use std::{
-    fmt,
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use axum::http::request::Parts;
 use bytes::Bytes;
 use tocsin_plugin_api::outcome::Outcome;
-use tokio::sync::oneshot;
 
 pub use breaker::Breaker;
 pub use pool::Pool;
 
 /// Calls one instance of a plugin for one integration.
 pub trait Caller: Send + Sync {
-    /// Translates a request. The answer comes within the deadline, whatever the plugin does.
-    fn call(&self, request: Arc<IncomingRequest>) -> PendingCall;
+    /// Translates a request, and calls `then` with what came of it: within the deadline, whatever
+    /// the plugin does.
+    ///
+    /// A continuation rather than a future: whoever asks need not be woken before the outcome is
+    /// stored. It must not block.
+    fn call(&self, request: Arc<IncomingRequest>, then: Called);
 
     /// How the plugin has fared.
     fn health(&self) -> CallerHealth;
@@ -81,34 +77,8 @@ impl fmt::Display for CallFailure {
 /// What came of a call.
 pub type CallResult = Result<Outcome, CallFailure>;
 
-/// An answer of a plugin that is on its way.
-pub struct PendingCall(Result<oneshot::Receiver<CallResult>, Option<CallFailure>>);
-
-impl PendingCall {
-    /// A call that is answered through the sender.
-    fn awaited(receiver: oneshot::Receiver<CallResult>) -> Self {
-        Self(Ok(receiver))
-    }
-
-    /// A call that was not made.
-    fn refused(failure: CallFailure) -> Self {
-        Self(Err(Some(failure)))
-    }
-}
-
-impl Future for PendingCall {
-    type Output = CallResult;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<CallResult> {
-        let gone = || CallFailure::Unusable("the host is stopping".into());
-        match &mut self.0 {
-            Ok(receiver) => Pin::new(receiver)
-                .poll(context)
-                .map(|answer| answer.unwrap_or_else(|_| Err(gone()))),
-            Err(failure) => Poll::Ready(Err(failure.take().unwrap_or_else(gone))),
-        }
-    }
-}
+/// What happens after a call. Dropped unused if the host is stopping.
+pub type Called = Box<dyn FnOnce(CallResult) + Send>;
 
 /// How a plugin has fared in one integration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -15,17 +15,21 @@ use axum::{
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
-use tocsin_plugin_api::outcome::{Outcome, Reply};
+use tocsin_plugin_api::{
+    Event,
+    outcome::{Outcome, Reply},
+};
+use tokio::sync::oneshot;
 use ulid::Ulid;
 
 use crate::{
     alert::PluginId,
     api::error::ErrorBody,
-    call::{CallFailure, Caller, IncomingRequest},
+    call::{CallFailure, CallResult, IncomingRequest},
     events,
     host::Host,
     integration::{Integration, IntegrationState},
-    store::{Content, Effect, RawRequest, Submission},
+    store::{Content, RawRequest, StoreError, Submission},
 };
 
 /// The routes of the webhook listener.
@@ -40,7 +44,7 @@ async fn receive(
 ) -> Response<Body> {
     let id = Ulid::generate();
     let answer = match admit(&host, &name, &request) {
-        Ok(integration) => judge(&host, &integration, id, request).await,
+        Ok(integration) => judge(host, integration, id, request).await,
         Err(refusal) => Err(refusal),
     };
     match answer {
@@ -82,13 +86,18 @@ fn admit(host: &Host, name: &str, request: &Request) -> Result<Arc<Integration>,
     Ok(integration)
 }
 
+fn disabled() -> Refusal {
+    let message = "the integration is disabled";
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "disabled", message).header(header::ALLOW, "")
+}
+
 /// Reads the request, has the plugin judge it, and commits what came of it.
 async fn judge(
-    host: &Host,
-    integration: &Integration,
+    host: Arc<Host>,
+    integration: Arc<Integration>,
     id: Ulid,
     request: Request,
-) -> Result<Option<Reply>, Refusal> {
+) -> Answer {
     let received_at = Timestamp::now();
     let (head, body) = request.into_parts();
     let (limit, timeout) = {
@@ -99,116 +108,129 @@ async fn judge(
         integration.metrics.malformed.inc();
     })?;
     let request = Arc::new(IncomingRequest { head, body });
-    let desk = Desk { host, integration, id, received_at };
-    let (plugin, caller) = match &integration.state {
-        IntegrationState::Serving { plugin, caller } => (plugin, caller),
-        IntegrationState::Disabled => return Ok(None),
-        IntegrationState::Broken(problem) => {
-            let failure = CallFailure::Unusable(problem.clone());
-            return desk.failed(None, failure.to_string(), &request, failure.retry_after()).await;
-        }
-    };
-    desk.take(plugin, &**caller, request).await
+    let (answer, answered) = oneshot::channel();
+    let plugin = integration.plugin().cloned();
+    let desk = Desk { host, integration, plugin, id, received_at, request, answer };
+    desk.take();
+    // Nobody answers when the host is stopping and the time for it is over.
+    answered.await.unwrap_or_else(|_| Err(Refusal::stopping()))
 }
 
-/// One request on its way.
-struct Desk<'r> {
-    host: &'r Host,
-    integration: &'r Integration,
+/// One request on its way: from the plugin's thread over the store's to the answer, without being
+/// held up by the runtime in between.
+struct Desk {
+    host: Arc<Host>,
+    integration: Arc<Integration>,
+    plugin: Option<Arc<PluginId>>,
     id: Ulid,
     received_at: Timestamp,
+    request: Arc<IncomingRequest>,
+    answer: oneshot::Sender<Answer>,
 }
 
-impl Desk<'_> {
-    async fn take(
-        &self,
-        plugin: &Arc<PluginId>,
-        caller: &dyn Caller,
-        request: Arc<IncomingRequest>,
-    ) -> Result<Option<Reply>, Refusal> {
-        let metrics = &self.integration.metrics;
-        let outcome = match caller.call(Arc::clone(&request)).await {
-            Ok(outcome) => outcome,
-            Err(failure) => {
-                let retry_after = failure.retry_after();
-                return self.failed(Some(plugin), failure.to_string(), &request, retry_after).await;
+type Answer = Result<Option<Reply>, Refusal>;
+
+impl Desk {
+    /// Has the plugin judge the request.
+    fn take(self) {
+        let integration = Arc::clone(&self.integration);
+        match &integration.state {
+            IntegrationState::Serving { caller, .. } => {
+                let request = Arc::clone(&self.request);
+                caller.call(request, Box::new(move |result| self.judged(result)));
             }
-        };
-        match outcome {
-            Outcome::Events { events, reply } => match events::bounded(events) {
-                Ok(events) => {
-                    let default_urgency = self.integration.urgency;
-                    let content = Content::Events { events, default_urgency };
-                    let effects = self.commit(Some(plugin), content).await?;
-                    metrics.events.inc();
-                    tracing::debug!(request_id = %self.id, integration = &*self.integration.name, ?effects, "committed");
-                    Ok(reply)
-                }
-                Err(reason) => self.failed(Some(plugin), reason, &request, SOON).await,
-            },
-            Outcome::Ignored { reason } => {
-                tracing::debug!(request_id = %self.id, integration = &*self.integration.name, reason, "ignored a webhook");
-                self.commit(Some(plugin), Content::Ignored { reason }).await?;
-                metrics.ignored.inc();
-                Ok(None)
+            IntegrationState::Broken(problem) => {
+                self.judged(Err(CallFailure::Unusable(problem.clone())));
             }
-            // Counted, never kept: nobody vouches for it.
-            Outcome::Unauthorized { reason } => {
-                metrics.unauthorized.inc();
-                let refusal = Refusal::new(
-                    StatusCode::FORBIDDEN,
-                    "unauthorized",
-                    "the token is not that of this integration",
-                );
-                Err(refusal.detail(reason))
-            }
-            Outcome::Malformed { kind, reason } => {
-                self.commit(Some(plugin), Content::Malformed { reason: reason.clone() }).await?;
-                metrics.malformed.inc();
-                let status = StatusCode::from_u16(kind.status()).unwrap_or(StatusCode::BAD_REQUEST);
-                Err(Refusal::new(status, kind.as_str(), reason))
-            }
-            Outcome::Failed { reason } => self.failed(Some(plugin), reason, &request, SOON).await,
-            _ => self.failed(Some(plugin), "an unknown outcome".into(), &request, SOON).await,
+            IntegrationState::Disabled => self.say(Err(disabled())),
         }
     }
 
-    /// The plugin failed: the request is kept as it came, if it can be, and the sender tries again.
-    async fn failed(
-        &self,
-        plugin: Option<&Arc<PluginId>>,
-        reason: String,
-        request: &IncomingRequest,
-        retry_after: Duration,
-    ) -> Result<Option<Reply>, Refusal> {
-        let raw = raw(request);
-        let content = Content::Failed { reason: reason.clone(), raw };
-        self.commit(plugin, content).await?;
-        self.integration.metrics.failed.inc();
-        let message = "the integration cannot judge webhooks just now, try again";
-        let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "plugin_failed", message);
-        Err(refusal.detail(reason).retry_after(retry_after))
+    /// Has the store commit what the plugin made of it.
+    fn judged(self, result: CallResult) {
+        match result {
+            Ok(Outcome::Events { events, reply }) => match events::bounded(events) {
+                Ok(events) => self.events(events, reply),
+                Err(reason) => self.failed(reason, SOON),
+            },
+            Ok(Outcome::Ignored { reason }) => {
+                self.commit(Content::Ignored { reason }, |desk| {
+                    desk.integration.metrics.ignored.inc();
+                    Ok(None)
+                });
+            }
+            Ok(Outcome::Unauthorized { reason }) => self.unauthorized(reason),
+            Ok(Outcome::Malformed { kind, reason }) => {
+                let status = StatusCode::from_u16(kind.status()).unwrap_or(StatusCode::BAD_REQUEST);
+                let refusal = Refusal::new(status, kind.as_str(), reason.clone());
+                self.commit(Content::Malformed { reason }, |desk| {
+                    desk.integration.metrics.malformed.inc();
+                    Err(refusal)
+                });
+            }
+            Ok(Outcome::Failed { reason }) => self.failed(reason, SOON),
+            Ok(_) => self.failed("the plugin gave an outcome that is not known here".into(), SOON),
+            Err(failure) => self.failed(failure.to_string(), failure.retry_after()),
+        }
     }
 
-    async fn commit(
-        &self,
-        plugin: Option<&Arc<PluginId>>,
-        content: Content,
-    ) -> Result<Vec<Effect>, Refusal> {
+    fn events(self, events: Vec<Event>, reply: Option<Reply>) {
+        let default_urgency = self.integration.urgency;
+        self.commit(Content::Events { events, default_urgency }, |desk| {
+            desk.integration.metrics.events.inc();
+            Ok(reply)
+        });
+    }
+
+    /// Counted, never kept: nobody vouches for it.
+    fn unauthorized(self, reason: String) {
+        self.integration.metrics.unauthorized.inc();
+        let message = "the token is not that of this integration";
+        let refusal = Refusal::new(StatusCode::FORBIDDEN, "unauthorized", message);
+        self.say(Err(refusal.detail(reason)));
+    }
+
+    /// The request is kept as it came, if it can be, and the sender asked to try again.
+    fn failed(self, reason: String, retry_after: Duration) {
+        let raw = raw(&self.request);
+        let message = "the integration cannot judge webhooks just now, try again";
+        let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "plugin_failed", message)
+            .detail(reason.clone())
+            .retry_after(retry_after);
+        self.commit(Content::Failed { reason, raw }, |desk| {
+            desk.integration.metrics.failed.inc();
+            Err(refusal)
+        });
+    }
+
+    /// Answers once `content` is on disk.
+    fn commit(self, content: Content, answer: impl FnOnce(&Self) -> Answer + Send + 'static) {
         let submission = Submission {
             request_id: self.id,
             received_at: self.received_at,
             integration: Arc::clone(&self.integration.name),
-            plugin: plugin.cloned(),
+            plugin: self.plugin.clone(),
             content,
         };
-        self.host.store.commit(submission).await.map_err(|error| {
-            self.integration.metrics.failed.inc();
-            let message = "the webhook could not be stored, try again";
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", message)
-                .detail(error.to_string())
-                .retry_after(SOON)
-        })
+        let store = Arc::clone(&self.host.store);
+        store.commit(submission, Box::new(move |committed| {
+            let said = match committed {
+                Ok(effects) => {
+                    tracing::debug!(request_id = %self.id, integration = &*self.integration.name, ?effects, "committed");
+                    answer(&self)
+                }
+                Err(error) => {
+                    self.integration.metrics.failed.inc();
+                    Err(Refusal::not_stored(&error))
+                }
+            };
+            self.say(said);
+        }));
+    }
+
+    fn say(self, said: Answer) {
+        // The sender may have hung up.
+        let _ = self.answer.send(said);
     }
 }
 
@@ -314,6 +336,18 @@ impl Refusal {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let headers = HeaderMap::new();
         Self { status, code, message: message.into(), detail: None, headers }
+    }
+
+    fn stopping() -> Self {
+        let message = "the host is stopping, try again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", message).retry_after(SOON)
+    }
+
+    fn not_stored(error: &StoreError) -> Self {
+        let message = "the webhook could not be stored, try again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", message)
+            .detail(error.to_string())
+            .retry_after(SOON)
     }
 
     fn detail(mut self, detail: String) -> Self {

@@ -30,8 +30,11 @@ use crate::alert::{Alert, AlertRef, AlertWithHistory, PluginId, Status};
 /// death of the host and of the machine. Both keys are enforced inside the committing transaction,
 /// so that no number of concurrent callers can race them.
 pub trait Store: Send + Sync {
-    /// Commits what came of one request: all of it or nothing.
-    fn commit(&self, submission: Submission) -> Pending<Vec<Effect>>;
+    /// Commits what came of one request, all of it or nothing, and calls `then` when it is on disk.
+    ///
+    /// A continuation rather than a future: whoever submits need not be woken in between. It must
+    /// not block.
+    fn commit(&self, submission: Submission, then: Committed);
 
     /// Changes an alert by hand.
     fn change(&self, alert: AlertRef, change: Change, by: &str) -> Pending<Changed>;
@@ -56,6 +59,18 @@ pub trait Store: Send + Sync {
 
     /// Commits what was submitted, lets the database go, and returns when that is done.
     fn close(&self);
+}
+
+/// What happens after a commit, or when it failed. Dropped unused if the store is closed.
+pub type Committed = Box<dyn FnOnce(Result<Vec<Effect>, StoreError>) + Send>;
+
+impl dyn Store + '_ {
+    /// Commits what came of one request, as something to wait for.
+    pub fn submit(&self, submission: Submission) -> Pending<Vec<Effect>> {
+        let (responder, pending) = pending();
+        self.commit(submission, Box::new(move |committed| responder.answer(committed)));
+        pending
+    }
 }
 
 /// What came of one request.
@@ -208,7 +223,7 @@ pub enum StoreError {
 
 /// An answer of the store that is on its way.
 ///
-/// A plain future rather than a boxed one: a commit is the host's hottest path.
+/// A plain future rather than a boxed one, so that the interface can be a trait object.
 pub struct Pending<T>(oneshot::Receiver<Result<T, StoreError>>);
 
 /// Where the answer to a [`Pending`] goes.

@@ -24,7 +24,7 @@ use tocsin_plugin_api::{
 };
 
 use super::{
-    Breaker, CallFailure, CallResult, Caller, CallerHealth, IncomingRequest, PendingCall,
+    Breaker, CallFailure, CallResult, Called, Caller, CallerHealth, IncomingRequest,
     pool::{Lane, Pool, Work},
 };
 use crate::{metrics::IntegrationMetrics, plugins::library::LoadedPlugin};
@@ -69,11 +69,11 @@ impl InProcess {
 }
 
 impl Caller for InProcess {
-    fn call(&self, request: Arc<IncomingRequest>) -> PendingCall {
-        if let Some(left) = self.seat.back_off() {
-            return PendingCall::refused(CallFailure::BackingOff(left));
+    fn call(&self, request: Arc<IncomingRequest>, then: Called) {
+        match self.seat.back_off() {
+            Some(left) => then(Err(CallFailure::BackingOff(left))),
+            None => self.pool.call(&self.lane, request, then),
         }
-        PendingCall::awaited(self.pool.call(&self.lane, request))
     }
 
     fn health(&self) -> CallerHealth {

@@ -19,12 +19,15 @@ use crate::{
 pub(super) fn serve(config: &Path) -> anyhow::Result<()> {
     let config = LoadedConfig::read(config)?;
     log::start(&config.config.log);
-    let host = Host::prepare(config)?;
     let runtime = runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("http")
         .build()
         .context("cannot start the runtime")?;
+    // Whatever waits for the store waits in this runtime.
+    let entered = runtime.enter();
+    let host = Host::prepare(config)?;
+    drop(entered);
     runtime.block_on(async {
         let bound = BoundHost::bind(Arc::clone(&host)).await?;
         announce(&host);

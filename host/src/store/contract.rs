@@ -51,7 +51,7 @@ fn survives(place: &dyn Place) {
         .detail("Channel", "ops")
         .detail("User", "steve");
     let sent = submission("ops", vec![event]);
-    assert_eq!(store.commit(sent.clone()).wait().unwrap(), [Effect::Opened(1)]);
+    assert_eq!(store.submit(sent.clone()).wait().unwrap(), [Effect::Opened(1)]);
     let before = get(&*store, AlertRef::Number(1));
     store.close();
 
@@ -113,7 +113,7 @@ fn keys_are_scoped(place: &dyn Place) {
     let store = place.open();
     let event = || Event::create("x").dedup_key("k").event_id("e");
     for (integration, number) in [("one", 1), ("two", 2)] {
-        let effects = store.commit(submission(integration, vec![event()])).wait().unwrap();
+        let effects = store.submit(submission(integration, vec![event()])).wait().unwrap();
         assert_eq!(effects, [Effect::Opened(number)]);
     }
 }
@@ -160,7 +160,7 @@ fn together(place: &dyn Place) {
         Event::resolve("a"),
         Event::create("c").dedup_key("a"),
     ];
-    let effects = store.commit(submission("ops", events)).wait().unwrap();
+    let effects = store.submit(submission("ops", events)).wait().unwrap();
     use Effect::{Occurred, Opened, Resolved};
     assert_eq!(effects, [Opened(1), Occurred(1), Resolved(1), Opened(2)]);
 }
@@ -193,7 +193,7 @@ fn pages(place: &dyn Place) {
         let urgency = if number % 5 == 0 { Urgency::High } else { Urgency::Low };
         let integration = if number % 2 == 0 { "even" } else { "odd" };
         let event = Event::create(number.to_string()).urgency(urgency);
-        store.commit(submission(integration, vec![event])).wait().unwrap();
+        store.submit(submission(integration, vec![event])).wait().unwrap();
     }
     by_hand(&*store, 7, Change::Resolve);
     let seen: Vec<_> = all(&*store).iter().map(|alert| alert.number).collect();
@@ -227,7 +227,7 @@ fn records(place: &dyn Place) {
     ];
     for (outcome, reason, alert, content) in contents {
         let sent = Submission { content, ..submission("ops", Vec::new()) };
-        store.commit(sent.clone()).wait().unwrap();
+        store.submit(sent.clone()).wait().unwrap();
         let record = store.request(sent.request_id).wait().unwrap().expect("a record");
         assert_eq!((record.outcome.as_str(), record.reason.as_deref()), (outcome, reason));
         assert_eq!((record.alert, record.received_at), (alert, sent.received_at));
@@ -240,7 +240,7 @@ fn closed(place: &dyn Place) {
     let store = place.open();
     store.close();
     store.close();
-    let late = store.commit(submission("ops", vec![Event::create("late")])).wait();
+    let late = store.submit(submission("ops", vec![Event::create("late")])).wait();
     assert!(matches!(late, Err(StoreError::Closed)));
     assert!(matches!(store.alert(AlertRef::Number(1)).wait(), Err(StoreError::Closed)));
 }
@@ -261,7 +261,7 @@ fn events(events: Vec<Event>) -> Content {
 }
 
 fn commit(store: &dyn Store, event: Event) -> Vec<Effect> {
-    store.commit(submission("ops", vec![event])).wait().expect("it commits")
+    store.submit(submission("ops", vec![event])).wait().expect("it commits")
 }
 
 fn by_hand(store: &dyn Store, number: u64, change: Change) -> AlertWithHistory {

@@ -1,11 +1,13 @@
 //! The store in one SQLite file: the embedded default.
 //!
-//! One thread writes and commits all waiting submissions together; a few threads read, each on its
-//! own connection, and never wait for the writer. One host uses a database at a time.
+//! One thread writes all waiting submissions in one transaction, the next makes it durable and
+//! answers; a few threads read, each on its own connection, and never wait for the writer. One host
+//! uses a database at a time.
 
 mod lock;
 mod reader;
 mod rows;
+mod syncer;
 mod writer;
 
 use std::{
@@ -19,9 +21,9 @@ use anyhow::Context;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use ulid::Ulid;
 
-use self::{lock::DatabaseLock, reader::Readers, writer::Writer};
+use self::{lock::DatabaseLock, reader::Readers, syncer::Syncer, writer::Writer};
 use super::{
-    AlertPage, AlertQuery, Change, Changed, Effect, Pending, RequestRecord, Store, Submission,
+    AlertPage, AlertQuery, Change, Changed, Committed, Pending, RequestRecord, Store, Submission,
 };
 use crate::{
     alert::{AlertIds, AlertRef, AlertWithHistory},
@@ -63,7 +65,9 @@ impl SqliteStore {
         let lock = DatabaseLock::acquire(path, holder)?;
         let connection = connect(path).with_context(context)?;
         let ids = prepare_schema(&connection).with_context(context)?;
-        let writer = Writer::start(connection, ids, metrics)?;
+        let checkpoints = connect(path).with_context(context)?;
+        let syncer = Syncer::start(path, checkpoints, Arc::clone(&metrics))?;
+        let writer = Writer::start(connection, ids, metrics, syncer)?;
         let readers = Readers::start(path, ids)?;
         Ok(Self {
             path: path.to_owned(),
@@ -90,8 +94,8 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn commit(&self, submission: Submission) -> Pending<Vec<Effect>> {
-        self.writer.commit(submission)
+    fn commit(&self, submission: Submission, then: Committed) {
+        self.writer.commit(submission, then);
     }
 
     fn change(&self, alert: AlertRef, change: Change, by: &str) -> Pending<Changed> {
@@ -174,10 +178,11 @@ fn is_new(connection: &Connection) -> anyhow::Result<bool> {
 
 fn prepare_schema(connection: &Connection) -> anyhow::Result<AlertIds> {
     let is_new = is_new(connection)?;
-    // WAL with a synced log: what was committed survives a loss of power, and readers never wait.
-    // https://www.sqlite.org/pragma.html#pragma_synchronous
+    // `normal` syncs where the order of writes matters and leaves the end of a transaction to the
+    // syncer. The log is copied by the syncer, too. https://www.sqlite.org/wal.html
     connection.pragma_update(None, "journal_mode", "wal")?;
-    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "synchronous", "normal")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "cache_size", -32 * 1024)?;
     connection.pragma_update(None, "temp_store", "memory")?;
     if is_new {

@@ -1,12 +1,13 @@
-//! The writing thread: one commit for everything that waits.
+//! The writing thread: one transaction for everything that waits.
 //!
-//! While a commit syncs the disk, the next submissions gather; the busier the host, the more of them
-//! share a sync. It assigns numbers, enforces both keys, and answers only after the commit.
+//! It assigns numbers and enforces both keys. It answers nobody: that is for [`super::syncer`], once
+//! the transaction is on disk. While one batch is synced the next is written, and while that is
+//! written the one after it gathers: the busier the host, the more requests share a sync.
 
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         mpsc::{self, Receiver, Sender},
     },
     thread::{self, JoinHandle},
@@ -18,13 +19,16 @@ use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, named_params, params};
 use tocsin_plugin_api::{Action, Event, Urgency};
 
-use super::rows::{self, Stored};
+use super::{
+    rows::{self, Stored},
+    syncer::{self, Batch, Problem, Syncer},
+};
 use crate::{
     alert::{AlertIds, AlertRef, ChangeKind, PluginId, Status},
     metrics::StoreMetrics,
     store::{
-        Change, Changed, Content, Effect, Pending, RawRequest, Responder, StoreError, Submission,
-        pending,
+        Change, Changed, Committed, Content, Effect, Pending, RawRequest, Responder, StoreError,
+        Submission, pending,
     },
 };
 
@@ -41,7 +45,7 @@ const RAW_REQUESTS_KEPT: i64 = 1000;
 /// The writing thread.
 pub(super) struct Writer {
     jobs: Sender<Job>,
-    problem: Problem,
+    syncer: Syncer,
     thread: JoinHandle<()>,
 }
 
@@ -51,18 +55,15 @@ pub(super) struct Queue {
     problem: Problem,
 }
 
-/// Why the last commit failed.
-type Problem = Arc<Mutex<Option<String>>>;
-
-enum Job {
-    Commit(Submission, Responder<Vec<Effect>>),
+pub(super) enum Job {
+    Commit(Submission, Committed),
     Change(AlertRef, Change, String, Responder<Changed>),
     Probe(Responder<()>),
     Stop,
 }
 
 /// What a job gave, held back until the commit is on disk.
-enum Done {
+pub(super) enum Done {
     Commit(Vec<Effect>),
     Change(Changed),
     Probe,
@@ -73,44 +74,38 @@ impl Writer {
         connection: Connection,
         ids: AlertIds,
         metrics: Arc<StoreMetrics>,
+        syncer: Syncer,
     ) -> anyhow::Result<Self> {
         let highest = "SELECT ifnull(max(number), 0) FROM alerts";
         let highest = connection.query_row(highest, [], |row| row.get(0))?;
         connection.set_prepared_statement_cache_capacity(32);
-        let problem = Problem::default();
-        let mut state = State {
-            connection,
-            ids,
-            highest,
-            names: Names::default(),
-            metrics,
-            problem: Arc::clone(&problem),
-        };
+        let synced = syncer.queue();
+        let mut state =
+            State { connection, ids, highest, names: Names::default(), metrics, synced };
         let (jobs, waiting) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || state.serve(&waiting))
             .context("cannot start a thread")?;
-        Ok(Self { jobs, problem, thread })
+        Ok(Self { jobs, syncer, thread })
     }
 
     pub(super) fn queue(&self) -> Queue {
-        Queue { jobs: self.jobs.clone(), problem: Arc::clone(&self.problem) }
+        Queue { jobs: self.jobs.clone(), problem: self.syncer.problem() }
     }
 
     /// Commits what waits, and returns when the database is closed.
     pub(super) fn stop(self) {
         let _ = self.jobs.send(Job::Stop);
         let _ = self.thread.join();
+        self.syncer.stop();
     }
 }
 
 impl Queue {
-    pub(super) fn commit(&self, submission: Submission) -> Pending<Vec<Effect>> {
-        let (responder, pending) = pending();
-        // A closed store drops the job, and with it the responder, which answers so.
-        let _ = self.jobs.send(Job::Commit(submission, responder));
-        pending
+    pub(super) fn commit(&self, submission: Submission, then: Committed) {
+        // A closed store drops the job, and with it what would have followed.
+        let _ = self.jobs.send(Job::Commit(submission, then));
     }
 
     pub(super) fn change(&self, alert: AlertRef, change: Change, by: String) -> Pending<Changed> {
@@ -126,7 +121,7 @@ impl Queue {
     }
 
     pub(super) fn problem(&self) -> Option<String> {
-        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.problem.get()
     }
 }
 
@@ -138,7 +133,7 @@ struct State {
     highest: i64,
     names: Names,
     metrics: Arc<StoreMetrics>,
-    problem: Problem,
+    synced: syncer::Queue,
 }
 
 impl State {
@@ -148,7 +143,10 @@ impl State {
             batch.push(first);
             batch.extend(waiting.try_iter().take(LARGEST_BATCH - 1));
             let stops = batch.iter().any(|job| matches!(job, Job::Stop));
-            let jobs = batch.drain(..).filter(|job| !matches!(job, Job::Stop)).collect();
+            let mut jobs: Vec<_> =
+                batch.drain(..).filter(|job| !matches!(job, Job::Stop)).collect();
+            // In the order of arrival, in which the keys of their records grow.
+            jobs.sort_by_key(Job::arrival);
             self.commit_together(jobs);
             if stops {
                 return;
@@ -162,13 +160,7 @@ impl State {
         }
         let started = Instant::now();
         match self.transaction(&jobs) {
-            Ok(done) => {
-                self.metrics.committed(jobs.len(), started.elapsed());
-                self.say(None);
-                for (job, done) in jobs.into_iter().zip(done) {
-                    job.answer(done);
-                }
-            }
+            Ok(done) => self.synced.written(Batch { jobs, done, started }),
             // One job must not fail the others: each gets a transaction of its own.
             Err(error) if jobs.len() > 1 && !concerns_all(&error) => {
                 for job in jobs {
@@ -177,20 +169,15 @@ impl State {
             }
             Err(error) => {
                 self.metrics.failed();
-                self.say(Some(error.to_string()));
-                tracing::error!(%error, requests = jobs.len(), "the store cannot commit");
-                let error = StoreError::Unavailable(error.to_string());
-                jobs.into_iter().for_each(|job| job.refuse(&error));
+                self.synced.refused(jobs, error.to_string());
             }
         }
     }
 
-    fn say(&self, problem: Option<String>) {
-        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
-    }
-
     fn transaction(&mut self, jobs: &[Job]) -> rusqlite::Result<Vec<Done>> {
         let (highest, mut names) = (self.highest, self.names.clone());
+        // A checkpoint that has to see the log at rest waits for the end of a transaction.
+        let _turn = self.synced.turn();
         let transaction = Transaction::begin(&self.connection)?;
         let mut step =
             Step { connection: &self.connection, ids: self.ids, highest, names: &mut names };
@@ -204,18 +191,25 @@ impl State {
 }
 
 impl Job {
-    fn answer(self, done: Done) {
+    fn arrival(&self) -> u128 {
+        match self {
+            Self::Commit(submission, _) => submission.request_id.into(),
+            Self::Change(..) | Self::Probe(_) | Self::Stop => u128::MAX,
+        }
+    }
+
+    pub(super) fn answer(self, done: Done) {
         match (self, done) {
-            (Self::Commit(_, responder), Done::Commit(effects)) => responder.answer(Ok(effects)),
+            (Self::Commit(_, then), Done::Commit(effects)) => then(Ok(effects)),
             (Self::Change(.., responder), Done::Change(changed)) => responder.answer(Ok(changed)),
             (Self::Probe(responder), Done::Probe) => responder.answer(Ok(())),
             _ => {}
         }
     }
 
-    fn refuse(self, error: &StoreError) {
+    pub(super) fn refuse(self, error: &StoreError) {
         match self {
-            Self::Commit(_, responder) => responder.answer(Err(error.clone())),
+            Self::Commit(_, then) => then(Err(error.clone())),
             Self::Change(.., responder) => responder.answer(Err(error.clone())),
             Self::Probe(responder) => responder.answer(Err(error.clone())),
             Self::Stop => {}

@@ -1,0 +1,67 @@
+# make run    build everything, lay out a run folder, start the host, say how to post a first message
+# make test   every check and every test
+# make bench  what it costs, next to what the same machine gives without it (needs wrk)
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+RELEASE := $(TARGET)/release
+# cargo-deny is built once, beside everything else that is built.
+DENY_VERSION := 0.20.2
+DENY := $(abspath $(TARGET))/tools/bin/cargo-deny
+
+.PHONY: help run build test fmt clippy doc deny unit bench clean-run
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+# One package at a time: together, cargo would build the plugin with what only the host needs.
+build:
+	cargo build --release --package tocsin
+	cargo build --release --package slack-outgoing-webhook
+
+run: build
+	@mkdir -p run/plugins
+	@cp $(RELEASE)/libslack_outgoing_webhook.so run/plugins/.new && mv run/plugins/.new run/plugins/libslack_outgoing_webhook.so
+	@test -e run/slack.token || (umask 077 && head -c 18 /dev/urandom | base64 | tr '+/' '-_' > run/slack.token)
+	@test -e run/tocsin.toml || cp tocsin.example.toml run/tocsin.toml
+	@echo
+	@echo "The endpoint of the Slack integration:"
+	@echo "  http://127.0.0.1:8080/in/ops-slack"
+	@echo "Post what Slack would post, from another terminal:"
+	@echo "  curl -i http://127.0.0.1:8080/in/ops-slack -d token=$$(cat run/slack.token) -d team_domain=example -d channel_id=C2147483705 -d channel_name=ops -d timestamp=\$$(date +%s).000100 -d user_id=U2147483697 -d user_name=steve -d 'text=outage: db1 is down, critical' -d trigger_word=outage:"
+	@echo "See the alert:"
+	@echo "  $(RELEASE)/tocsin alerts list --config run/tocsin.toml"
+	@echo "Ctrl-C stops the host. Configuration, plugins and database are in run/."
+	@echo
+	@exec $(RELEASE)/tocsin serve --config run/tocsin.toml
+
+test: fmt clippy doc deny unit
+
+fmt:
+	cargo fmt --all --check
+
+clippy:
+	cargo clippy --workspace --all-targets --all-features -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+deny: $(DENY)
+	$(DENY) check bans licenses sources
+
+$(DENY):
+	@echo "building cargo-deny $(DENY_VERSION), once; it takes some minutes"
+	cargo install --locked --quiet --version $(DENY_VERSION) --root $(TARGET)/tools cargo-deny
+
+unit:
+	cargo test --workspace
+
+bench: build
+	@command -v wrk > /dev/null || (echo "make bench needs wrk: apt-get install wrk" && false)
+	cargo build --release --package tocsin-tests --bin bench
+	@mkdir -p $(RELEASE)/bench-plugins
+	@cp $(RELEASE)/libslack_outgoing_webhook.so $(RELEASE)/bench-plugins/
+	BENCH_TOCSIN=$(abspath $(RELEASE))/tocsin BENCH_PLUGINS=$(abspath $(RELEASE))/bench-plugins $(RELEASE)/bench
+
+# Forgets the run folder, with its alerts and its token.
+clean-run:
+	rm -rf run

@@ -1,0 +1,250 @@
+//! Makes durable what the writer has written, and only then lets those who wait go on.
+//!
+//! SQLite would sync the log inside every commit, and write nothing meanwhile. Here the writer's
+//! commits leave the log unsynced, and this thread syncs it for all of them: what is answered is as
+//! durable as with `synchronous = FULL`, at a third of the waiting. A second thread copies the log into the
+//! database, so that the writer never has to.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{self, Receiver, SyncSender},
+    },
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+
+use anyhow::Context;
+use rusqlite::Connection;
+
+use super::writer::{Done, Job};
+use crate::{metrics::StoreMetrics, store::StoreError};
+
+/// A transaction that is written but not yet on disk.
+pub(super) struct Batch {
+    pub(super) jobs: Vec<Job>,
+    pub(super) done: Vec<Done>,
+    pub(super) started: Instant,
+}
+
+enum Message {
+    Written(Batch),
+    Refused(Vec<Job>, String),
+    Stop,
+}
+
+/// Why the last commit failed.
+#[derive(Clone, Default)]
+pub(super) struct Problem(Arc<Mutex<Option<String>>>);
+
+impl Problem {
+    pub(super) fn get(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, problem: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+}
+
+/// The syncing and the checkpointing thread.
+pub(super) struct Syncer {
+    messages: SyncSender<Message>,
+    turn: Arc<Mutex<()>>,
+    problem: Problem,
+    threads: [JoinHandle<()>; 2],
+}
+
+/// Where the writer leaves what it has written.
+pub(super) struct Queue {
+    messages: SyncSender<Message>,
+    turn: Arc<Mutex<()>>,
+}
+
+impl Queue {
+    pub(super) fn written(&self, batch: Batch) {
+        // The syncer outlives the writer.
+        let _ = self.messages.send(Message::Written(batch));
+    }
+
+    pub(super) fn refused(&self, jobs: Vec<Job>, reason: String) {
+        let _ = self.messages.send(Message::Refused(jobs, reason));
+    }
+
+    /// Held by the writer during a transaction.
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// So many transactions, and the log is copied into the database: some megabytes.
+const TRANSACTIONS_BETWEEN_CHECKPOINTS: usize = 2048;
+
+impl Syncer {
+    /// Starts the threads for a database whose connection for checkpoints is given.
+    pub(super) fn start(
+        database: &Path,
+        checkpoints: Connection,
+        metrics: Arc<StoreMetrics>,
+    ) -> anyhow::Result<Self> {
+        let (turn, problem) = (Arc::default(), Problem::default());
+        // The writer hands a batch over when the one before is on disk: until then it gathers, and
+        // fewer, larger transactions cost each request less.
+        let (messages, waiting) = mpsc::sync_channel(0);
+        // One request for a checkpoint is as good as many.
+        let (nudges, nudged) = mpsc::sync_channel(1);
+        let checkpointer = Checkpointer { connection: checkpoints, turn: Arc::clone(&turn) };
+        let checkpointer = spawn("store-checkpoint", move || checkpointer.serve(&nudged))?;
+        let mut log = database.as_os_str().to_owned();
+        log.push("-wal");
+        let mut state = State {
+            log: Log { path: log.into(), file: None },
+            metrics,
+            problem: problem.clone(),
+            nudges,
+            since_checkpoint: 0,
+            runtime: tokio::runtime::Handle::try_current().ok(),
+        };
+        let syncer = spawn("store-syncer", move || state.serve(&waiting))?;
+        Ok(Self { messages, turn, problem, threads: [syncer, checkpointer] })
+    }
+
+    pub(super) fn queue(&self) -> Queue {
+        Queue { messages: self.messages.clone(), turn: Arc::clone(&self.turn) }
+    }
+
+    pub(super) fn problem(&self) -> Problem {
+        self.problem.clone()
+    }
+
+    /// Syncs and answers what waits, and returns when that is done.
+    pub(super) fn stop(self) {
+        let _ = self.messages.send(Message::Stop);
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> anyhow::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.into()).spawn(body).context("cannot start a thread")
+}
+
+/// What the syncing thread has.
+struct State {
+    log: Log,
+    metrics: Arc<StoreMetrics>,
+    problem: Problem,
+    nudges: SyncSender<()>,
+    since_checkpoint: usize,
+    /// Where those who wait are, if the store was opened inside a runtime.
+    runtime: Option<tokio::runtime::Handle>,
+}
+
+impl State {
+    fn serve(&mut self, waiting: &Receiver<Message>) {
+        while let Ok(first) = waiting.recv() {
+            let mut batches = Vec::new();
+            let mut stops = false;
+            for message in std::iter::once(first).chain(waiting.try_iter()) {
+                match message {
+                    Message::Written(batch) => batches.push(batch),
+                    Message::Refused(jobs, reason) => self.refuse(jobs, reason),
+                    Message::Stop => stops = true,
+                }
+            }
+            self.sync(batches);
+            if stops {
+                return;
+            }
+        }
+    }
+
+    fn sync(&mut self, batches: Vec<Batch>) {
+        if batches.is_empty() {
+            return;
+        }
+        self.since_checkpoint += batches.len();
+        if let Err(error) = self.log.sync() {
+            self.metrics.failed();
+            let jobs = batches.into_iter().flat_map(|batch| batch.jobs).collect();
+            return self
+                .refuse(jobs, format!("cannot sync `{}`: {error}", self.log.path.display()));
+        }
+        self.problem.set(None);
+        for batch in &batches {
+            self.metrics.committed(batch.jobs.len(), batch.started.elapsed());
+        }
+        if self.since_checkpoint >= TRANSACTIONS_BETWEEN_CHECKPOINTS {
+            self.since_checkpoint = 0;
+            let _ = self.nudges.try_send(());
+        }
+        self.deliver(batches);
+    }
+
+    /// Lets everybody who waits go on. From here, each would be woken across threads; from a task of
+    /// their own runtime it is one such wake-up for all.
+    fn deliver(&self, batches: Vec<Batch>) {
+        let deliver = move || {
+            for Batch { jobs, done, .. } in batches {
+                jobs.into_iter().zip(done).for_each(|(job, done)| job.answer(done));
+            }
+        };
+        match &self.runtime {
+            Some(runtime) => drop(runtime.spawn(async { deliver() })),
+            None => deliver(),
+        }
+    }
+
+    fn refuse(&self, jobs: Vec<Job>, reason: String) {
+        tracing::error!(error = reason, requests = jobs.len(), "the store cannot commit");
+        self.problem.set(Some(reason.clone()));
+        let error = StoreError::Unavailable(reason);
+        jobs.into_iter().for_each(|job| job.refuse(&error));
+    }
+}
+
+/// SQLite's write-ahead log. It is there from the first transaction until the last connection closes.
+struct Log {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Log {
+    fn sync(&mut self) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(File::open(&self.path)?),
+        };
+        file.sync_data()
+    }
+}
+
+/// Copies the log into the database.
+struct Checkpointer {
+    connection: Connection,
+    turn: Arc<Mutex<()>>,
+}
+
+impl Checkpointer {
+    fn serve(self, nudged: &Receiver<()>) {
+        while nudged.recv().is_ok() {
+            // Most of it beside the writer, and the rest, which is little, while it rests: only a log
+            // that was copied whole is begun anew, and so stays small.
+            self.checkpoint();
+            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            self.checkpoint();
+        }
+    }
+
+    fn checkpoint(&self) {
+        let passive = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        if let Err(error) = passive {
+            // The log holds everything meanwhile, and grows.
+            tracing::warn!(%error, "cannot copy the log into the database");
+        }
+    }
+}

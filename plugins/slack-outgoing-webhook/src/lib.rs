@@ -1,0 +1,105 @@
+//! Alerts from the outgoing webhooks of Slack, Mattermost, Zulip and Rocket.Chat.
+//!
+//! This file owns the order in which a message is judged; each rule is in the file of its noun.
+//! What a workspace posts as an app (Events API, slash commands) is recognised and left alone: that
+//! is another protocol, with signatures in place of a token.
+//!
+//! | step | where | what comes of it |
+//! | --- | --- | --- |
+//! | the body is a form or a JSON object | `body.rs` | malformed |
+//! | its token is one of ours | `token.rs` | unauthorized |
+//! | it is a message, and of a sender that counts | `selection.rs` | ignored |
+//! | it has a text, and no field twice | `fields.rs` | malformed |
+//! | its channel and trigger word are wanted | `selection.rs` | ignored |
+//! | text, urgency, details, keys and link | `text.rs`, `urgency.rs`, `alert.rs` | an event |
+//! | the answer | `reply.rs` | `{}`, or what the operator worded |
+
+mod alert;
+mod body;
+mod fields;
+mod form;
+mod json;
+mod link;
+mod markup;
+mod options;
+mod reply;
+mod selection;
+mod text;
+mod token;
+mod urgency;
+
+use tocsin_plugin_api::prelude::*;
+
+pub use crate::options::{Bots, Options};
+use crate::{
+    fields::Fields, reply::Template, selection::Selection, text::VisibleText, token::Senders,
+    urgency::UrgencyRule,
+};
+
+/// One outgoing webhook, or several that share a configuration.
+pub struct SlackOutgoingWebhook {
+    senders: Senders,
+    selection: Selection,
+    urgency: UrgencyRule,
+    reply: Option<Template>,
+}
+
+impl Integration for SlackOutgoingWebhook {
+    type Options = Options;
+
+    fn new(options: Options) -> Result<Self, OptionsError> {
+        let selection = Selection::new(options.bots, options.channels, options.trigger_words)?;
+        let reply = options.reply.as_deref().map(Template::parse).transpose()?;
+        if let Some(reply) = &reply {
+            reply.refuse_to_begin_with(selection.trigger_words())?;
+        }
+        Ok(Self {
+            senders: Senders::new(options.token, options.unauthenticated)?,
+            selection,
+            urgency: UrgencyRule::new(options.urgency_pattern.as_deref())?,
+            reply,
+        })
+    }
+
+    fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
+        let fields = body::read(request)?;
+        self.senders.admit(&fields)?;
+        if let Some(reason) = self.selection.passes_over_sender(&fields) {
+            return Ok(Received::ignored(reason));
+        }
+        let text = visible_text(&fields);
+        if text.as_ref().is_ok_and(VisibleText::is_blank) {
+            return Ok(Received::ignored("the text is empty"));
+        }
+        fields.refuse_repeated()?;
+        let text = text?;
+        if let Some(reason) = self.selection.passes_over_message(&fields, text.as_str()) {
+            return Ok(Received::ignored(reason));
+        }
+        let urgency = self.urgency.of(&text);
+        Ok(self.answered(alert::event(&fields, text, urgency), &fields))
+    }
+}
+
+impl SlackOutgoingWebhook {
+    /// The event, with the answer that the operator worded.
+    fn answered(&self, event: Event, fields: &Fields<'_>) -> Received {
+        let reply = self
+            .reply
+            .as_ref()
+            .and_then(|template| template.reply(&event, fields, self.selection.trigger_words()));
+        let received = Received::from(event);
+        match reply {
+            Some(reply) => received.with_reply(reply),
+            None => received,
+        }
+    }
+}
+
+/// The text as people see it. Only Slack's own format is marked up.
+fn visible_text(fields: &Fields<'_>) -> Result<VisibleText, Refusal> {
+    let text = fields.text()?;
+    Ok(if fields.is_raw() { VisibleText::from_raw(text) } else { VisibleText::from_markup(text) })
+}
+
+tocsin_plugin_api::export_plugin!(SlackOutgoingWebhook);

@@ -1,0 +1,100 @@
+//! The link from an alert to the message that raised it.
+//!
+//! Only Slack's messages have one: for the others the address of the server is not known for sure.
+//! What goes into it is checked rather than escaped: of a genuine message it needs no escape.
+
+use crate::fields::{Field, Fields};
+
+/// The permanent link to a message of Slack.
+pub(crate) fn permalink(fields: &Fields<'_>) -> Option<String> {
+    // The ids of Mattermost and Rocket.Chat.
+    if fields.is_raw() {
+        return None;
+    }
+    // Zulip sends the name of a host, with its dots.
+    let team = fields.get(Field::TeamDomain).filter(|team| is_subdomain(team))?;
+    let channel = fields.get(Field::ChannelId).filter(|channel| is_alphanumeric(channel))?;
+    let (seconds, micros) = timestamp(fields.get(Field::Timestamp)?)?;
+    let mut link = format!("https://{team}.slack.com/archives/{channel}/p{seconds}{micros}");
+    if let Some((seconds, micros)) = fields.get(Field::ThreadTs).and_then(timestamp) {
+        link += &format!("?thread_ts={seconds}.{micros}&cid={channel}");
+    }
+    Some(link)
+}
+
+/// Seconds and microseconds of a timestamp as Slack writes it. It doubles as the message's id, so
+/// that nothing may be rounded.
+fn timestamp(text: &str) -> Option<(&str, &str)> {
+    let (seconds, micros) = text.split_once('.')?;
+    (is_number(seconds) && is_number(micros) && micros.len() == 6).then_some((seconds, micros))
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_alphanumeric(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+fn is_subdomain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::form;
+
+    const MESSAGE: &str = "team_domain=my-team&channel_id=C1&timestamp=1355517523.000005";
+
+    fn link(form: &str) -> Option<String> {
+        permalink(&form::read(form.as_bytes()))
+    }
+
+    #[test]
+    fn a_message_of_slack_has_a_link() {
+        let expected = "https://my-team.slack.com/archives/C1/p1355517523000005";
+        assert_eq!(link(MESSAGE).as_deref(), Some(expected));
+        assert_eq!(link(&format!("{MESSAGE}&post_id=")).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn in_a_thread_the_link_names_it() {
+        let expected = "https://my-team.slack.com/archives/C1/p1355517523000005\
+                        ?thread_ts=1355517000.000100&cid=C1";
+        let threaded = format!("{MESSAGE}&thread_ts=1355517000.000100");
+        assert_eq!(link(&threaded).as_deref(), Some(expected));
+        for other in ["", "1355517000", "1.000100%26x"] {
+            assert_eq!(link(&format!("{MESSAGE}&thread_ts={other}")), link(MESSAGE), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_others_have_none() {
+        assert_eq!(link(&format!("{MESSAGE}&post_id=p")), None);
+        assert_eq!(link(&format!("{MESSAGE}&message_id=m")), None);
+        assert_eq!(link("team_domain=chat.example.com&channel_id=C1&timestamp=1.000005"), None);
+        assert_eq!(link("team_domain=team&channel_id=C1&timestamp=1532078950"), None);
+    }
+
+    #[test]
+    fn nothing_that_needs_an_escape_gets_into_a_link() {
+        for odd in [
+            "team_domain=a%2F&channel_id=C1&timestamp=1.000005",
+            "team_domain=evil.example%23&channel_id=C1&timestamp=1.000005",
+            "team_domain=%C3%A9&channel_id=C1&timestamp=1.000005",
+            "team_domain=team&channel_id=C1%2F..&timestamp=1.000005",
+            "team_domain=team&channel_id=&timestamp=1.000005",
+            "channel_id=C1&timestamp=1.000005",
+            "team_domain=team&channel_id=C1",
+        ] {
+            assert_eq!(link(odd), None, "{odd}");
+        }
+        for timestamp in ["1.00000", "1.0000005", ".000005", "1.", "1.00000a", "-1.000005", "1.2.3"]
+        {
+            let form = format!("team_domain=team&channel_id=C1&timestamp={timestamp}");
+            assert_eq!(link(&form), None, "{timestamp}");
+        }
+    }
+}

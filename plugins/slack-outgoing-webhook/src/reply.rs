@@ -1,0 +1,299 @@
+//! The answer that confirms an alert in the channel, as the operator worded it.
+//!
+//! It never says more than the event does, and nothing that would raise the next alert.
+
+use std::borrow::Cow;
+
+use serde_json::json;
+use tocsin_plugin_api::{Event, OptionsError, Reply};
+
+use crate::{
+    alert::label,
+    fields::{Field, Fields},
+};
+
+/// A text with placeholders.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Template(Vec<Part>);
+
+#[derive(Debug, PartialEq, Eq)]
+enum Part {
+    /// As it is. Never empty.
+    Text(String),
+    Title,
+    Urgency,
+    /// The detail with that label.
+    Detail(&'static str),
+}
+
+impl Template {
+    /// Reads the option `reply`.
+    pub(crate) fn parse(template: &str) -> Result<Self, OptionsError> {
+        if template.trim().is_empty() {
+            return Err(refused("empty\nhint: remove it if nothing is to be posted"));
+        }
+        let (mut parts, mut text, mut rest) = (Vec::new(), String::new(), template);
+        while let Some((before, from_brace)) = split_at_brace(rest) {
+            text += before;
+            rest = if let Some(after) = from_brace.strip_prefix("{{") {
+                text.push('{');
+                after
+            } else if let Some(after) = from_brace.strip_prefix("}}") {
+                text.push('}');
+                after
+            } else {
+                let placeholder = from_brace.strip_prefix('{').and_then(|it| it.split_once('}'));
+                let Some((name, after)) = placeholder else {
+                    return Err(refused(
+                        "a brace stands alone\nhint: write `{{` or `}}` for a brace in the text",
+                    ));
+                };
+                push_text(&mut parts, &mut text);
+                parts.push(Part::placeholder(name)?);
+                after
+            };
+        }
+        text += rest;
+        push_text(&mut parts, &mut text);
+        Ok(Self(parts))
+    }
+
+    /// Refuses a template whose every answer would begin with a trigger word.
+    pub(crate) fn refuse_to_begin_with(&self, words: &[String]) -> Result<(), OptionsError> {
+        let begins_with = |what: String| {
+            Err(refused(format!(
+                "begins with {what}, so that every answer would raise the next alert\n\
+                 hint: begin with another word"
+            )))
+        };
+        let is_space = |part: &&Part| matches!(part, Part::Text(text) if text.trim().is_empty());
+        match self.0.iter().find(|part| !is_space(part)) {
+            Some(Part::Detail(label::TRIGGER)) => begins_with("`{trigger}`".into()),
+            Some(Part::Text(text)) => match words.iter().find(|word| begins(text, word)) {
+                Some(word) => begins_with(format!("the trigger word `{word}`")),
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// The answer to a message, unless it would be empty or begin with a trigger word: that of the
+    /// message, or one that is configured.
+    pub(crate) fn reply(
+        &self,
+        event: &Event,
+        fields: &Fields<'_>,
+        trigger_words: &[String],
+    ) -> Option<Reply> {
+        // Where control forms are understood, what was a text has to stay one: `<!channel>`.
+        let escape = if fields.is_raw() { Cow::Borrowed } else { escaped };
+        let text: String = self.0.iter().map(|part| part.filled_in(event, escape)).collect();
+        let sent = fields.get(Field::TriggerWord);
+        let mut words = trigger_words.iter().map(String::as_str).chain(sent);
+        if text.trim().is_empty()
+            || words.any(|word| begins(&text, word) || begins(&text, &escaped(word)))
+        {
+            return None;
+        }
+        Some(Reply::json(&json!({ "text": text })))
+    }
+}
+
+impl Part {
+    fn placeholder(name: &str) -> Result<Self, OptionsError> {
+        match name {
+            "title" => Ok(Self::Title),
+            "urgency" => Ok(Self::Urgency),
+            "channel" => Ok(Self::Detail(label::CHANNEL)),
+            "user" => Ok(Self::Detail(label::USER)),
+            "trigger" => Ok(Self::Detail(label::TRIGGER)),
+            _ => Err(refused(format!(
+                "`{{{name}}}` is not a placeholder\n\
+                 hint: those are `{{title}}`, `{{urgency}}`, `{{channel}}`, `{{user}}` and \
+                 `{{trigger}}`; write `{{{{` for a brace in the text"
+            ))),
+        }
+    }
+
+    fn filled_in<'a>(
+        &'a self,
+        event: &'a Event,
+        escape: impl Fn(&'a str) -> Cow<'a, str>,
+    ) -> Cow<'a, str> {
+        match self {
+            Self::Text(text) => text.into(),
+            Self::Title => escape(&event.title),
+            Self::Urgency => event.urgency.map_or("default", |urgency| urgency.as_str()).into(),
+            Self::Detail(label) => {
+                let detail = event.details.iter().find(|detail| detail.label == *label);
+                escape(detail.map_or("", |detail| &detail.value))
+            }
+        }
+    }
+}
+
+fn refused(message: impl Into<String>) -> OptionsError {
+    OptionsError::at("reply", message)
+}
+
+fn split_at_brace(text: &str) -> Option<(&str, &str)> {
+    text.find(['{', '}']).and_then(|at| text.split_at_checked(at))
+}
+
+fn push_text(parts: &mut Vec<Part>, text: &mut String) {
+    if !text.is_empty() {
+        parts.push(Part::Text(std::mem::take(text)));
+    }
+}
+
+/// Whether a text begins with a word. White space before it and the case of its ASCII letters make
+/// no difference: senders judge both differently, and a loop is the worse error.
+fn begins(text: &str, word: &str) -> bool {
+    let start = text.trim_start().get(..word.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(word))
+}
+
+/// Escapes what begins a control form or an entity in Slack's format.
+fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(['&', '<', '>']) {
+        return text.into();
+    }
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use tocsin_plugin_api::Urgency;
+
+    use super::*;
+    use crate::form;
+
+    fn parse(template: &str) -> Template {
+        Template::parse(template).expect("a template")
+    }
+
+    fn parse_error(template: &str) -> String {
+        Template::parse(template).expect_err("refused").to_string()
+    }
+
+    fn beginning_error(template: &str, words: &[&str]) -> Option<String> {
+        let words: Vec<_> = words.iter().map(ToString::to_string).collect();
+        parse(template).refuse_to_begin_with(&words).err().map(|error| error.to_string())
+    }
+
+    /// The text of the answer to a message with the title `<!here> db1`.
+    fn text(template: &str, form: &str, words: &[&str]) -> Option<String> {
+        let words: Vec<_> = words.iter().map(ToString::to_string).collect();
+        let event = Event::create("<!here> db1")
+            .urgency(Urgency::High)
+            .detail("Trigger", "outage")
+            .detail("Channel", "ops")
+            .detail("User", "bob");
+        let reply = parse(template).reply(&event, &form::read(form.as_bytes()), &words)?;
+        assert_eq!(reply.content_type, "application/json");
+        let body: serde_json::Value = serde_json::from_str(&reply.body).expect("JSON");
+        assert_eq!(body.as_object().map(serde_json::Map::len), Some(1));
+        body["text"].as_str().map(str::to_owned)
+    }
+
+    #[test]
+    fn every_placeholder_is_filled_in() {
+        let template = "#{channel}: {urgency} alert of {user} ({trigger}): {title}";
+        let expected = "#ops: high alert of bob (outage): &lt;!here&gt; db1";
+        assert_eq!(text(template, "", &[]).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn what_is_missing_is_empty_and_the_urgency_the_default() {
+        let reply = parse("{urgency}:{user}:{channel}:{trigger}.");
+        let reply = reply.reply(&Event::create("t"), &Fields::default(), &[]).expect("a reply");
+        assert_eq!(reply.body, r#"{"text":"default:::."}"#);
+    }
+
+    #[test]
+    fn doubled_braces_are_braces() {
+        assert_eq!(parse("a {{x}} }}{{"), Template(vec![Part::Text("a {x} }{".into())]));
+        assert_eq!(
+            parse("{{{title}}}"),
+            Template(vec![Part::Text("{".into()), Part::Title, Part::Text("}".into())])
+        );
+    }
+
+    #[test]
+    fn only_the_message_is_escaped_and_only_where_it_has_a_meaning() {
+        let template = "<!here> & {title}";
+        assert_eq!(text(template, "", &[]).as_deref(), Some("<!here> & &lt;!here&gt; db1"));
+        let raw = text(template, "post_id=p", &[]);
+        assert_eq!(raw.as_deref(), Some("<!here> & <!here> db1"));
+    }
+
+    #[test]
+    fn an_unknown_placeholder_is_refused() {
+        assert_eq!(
+            parse_error("alert {severity}"),
+            "`reply`: `{severity}` is not a placeholder\n\
+             hint: those are `{title}`, `{urgency}`, `{channel}`, `{user}` and `{trigger}`; write \
+             `{{` for a brace in the text"
+        );
+        assert!(parse_error("{}").starts_with("`reply`: `{}` is not a placeholder"));
+        assert!(parse_error("{ title }").starts_with("`reply`: `{ title }` is not a placeholder"));
+    }
+
+    #[test]
+    fn a_brace_alone_is_refused() {
+        for template in ["{", "}", "a {title", "a } b", "{title}}", "{{title}"] {
+            assert_eq!(
+                parse_error(template),
+                "`reply`: a brace stands alone\n\
+                 hint: write `{{` or `}}` for a brace in the text",
+                "{template}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_empty_template_is_refused() {
+        for template in ["", " \n"] {
+            assert_eq!(
+                parse_error(template),
+                "`reply`: empty\nhint: remove it if nothing is to be posted"
+            );
+        }
+    }
+
+    #[test]
+    fn a_template_may_not_begin_with_a_trigger_word() {
+        assert_eq!(
+            beginning_error(" Outage noted", &["page", "outage"]).as_deref(),
+            Some(
+                "`reply`: begins with the trigger word `outage`, so that every answer would raise \
+                 the next alert\nhint: begin with another word"
+            )
+        );
+        assert_eq!(
+            beginning_error(" {trigger} noted", &[]).as_deref(),
+            Some(
+                "`reply`: begins with `{trigger}`, so that every answer would raise the next \
+                 alert\nhint: begin with another word"
+            )
+        );
+        assert_eq!(beginning_error("noted: outage {trigger}", &["outage"]), None);
+        assert_eq!(beginning_error("{title} noted", &["outage"]), None);
+    }
+
+    #[test]
+    fn an_answer_that_begins_with_a_trigger_word_is_left_out() {
+        assert_eq!(text("noted", "trigger_word=note", &[]), None);
+        assert_eq!(text("noted", "", &["NOTE"]), None);
+        assert_eq!(text(" {user}!", "trigger_word=bob", &[]), None);
+        assert_eq!(text("{title}", "trigger_word=%3C!here%3E", &[]), None);
+        assert_eq!(text("{title}", "post_id=p", &["<!here>"]), None);
+        assert_eq!(text("noted", "trigger_word=db1", &["page"]).as_deref(), Some("noted"));
+    }
+
+    #[test]
+    fn an_empty_answer_is_left_out() {
+        let reply = parse("{user} {trigger}").reply(&Event::create("t"), &Fields::default(), &[]);
+        assert_eq!(reply, None);
+    }
+}

@@ -1,0 +1,317 @@
+//! What comes of whole requests: the order of the rules, the answers, and the errors in options.
+
+use serde_json::{Value as Json, json};
+use slack_outgoing_webhook::SlackOutgoingWebhook;
+use tocsin_plugin_api::{
+    abi::NewInstanceError,
+    prelude::*,
+    testing::{Library, Value},
+};
+
+const TOKEN: &str = "Xk3vT9pQz7LmN2rB8sWc4dYf";
+
+fn plugin(mut options: Json) -> SlackOutgoingWebhook {
+    if options["unauthenticated"] != json!(true) {
+        options["token"] = TOKEN.into();
+    }
+    match Value::instance(&options) {
+        Ok(plugin) => plugin,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn receive(options: Json, body: &str) -> Result<Received, Refusal> {
+    let body = if body.starts_with('{') {
+        body.replacen('{', &format!(r#"{{"token":"{TOKEN}","#), 1)
+    } else {
+        format!("token={TOKEN}&{body}")
+    };
+    receive_as_sent(options, &body)
+}
+
+fn receive_as_sent(options: Json, body: &str) -> Result<Received, Refusal> {
+    let content_type: &[u8] = if body.starts_with('{') { b"application/json" } else { b"" };
+    plugin(options)
+        .receive(&Request::post(body.as_bytes()).with_header("content-type", content_type))
+}
+
+fn ignored(reason: &str) -> Result<Received, Refusal> {
+    Ok(Received::ignored(reason))
+}
+
+fn malformed(reason: &str) -> Result<Received, Refusal> {
+    Err(Refusal::malformed(reason))
+}
+
+#[track_caller]
+fn assert_alert(received: Result<Received, Refusal>, title: &str) {
+    match received {
+        Ok(Received::Events { events, .. }) => assert_eq!(events[0].title, title),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refused(options: &Json) -> String {
+    match Value::<SlackOutgoingWebhook>::instance(options) {
+        Err(NewInstanceError::Refused(error)) => error.to_string(),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("accepted"),
+    }
+}
+
+// The order of the rules.
+
+#[test]
+fn the_token_is_judged_before_everything_else() {
+    for body in [
+        "token=bad",
+        "token=bad&text=a&text=b",
+        "token=bad&ssl_check=1",
+        "token=bad&command=%2Fx",
+        "token=bad&text=+",
+        "token=bad&bot_id=B1&text=a",
+        r#"{"token":"bad","type":"url_verification","challenge":"c"}"#,
+        r#"{"token":"bad","text":{}}"#,
+    ] {
+        let refusal = Refusal::unauthorized("`token` is not one of those configured");
+        assert_eq!(receive_as_sent(json!({}), body), Err(refusal), "{body}");
+    }
+}
+
+#[test]
+fn a_body_that_cannot_be_read_is_malformed_whatever_its_token() {
+    let body = r#"{"token":"bad","text":"a""#;
+    assert!(matches!(receive_as_sent(json!({}), body), Err(Refusal::Malformed { .. })));
+}
+
+#[test]
+fn query_and_headers_carry_no_token() {
+    let headers = [tocsin_plugin_api::request::Header::new("authorization", TOKEN.as_bytes())];
+    let query = format!("token={TOKEN}");
+    let request = Request::new("POST", &query, &headers, b"text=a");
+    let refusal = Refusal::unauthorized("`token` is missing");
+    assert_eq!(plugin(json!({})).receive(&request), Err(refusal));
+}
+
+#[test]
+fn what_is_no_message_needs_no_text() {
+    let bot = "posted by a bot without a trigger word, and `bots` is `auto`";
+    assert_eq!(receive(json!({}), "bot_id=B1"), ignored(bot));
+    assert_eq!(receive(json!({}), "bot_id=B1&bot_id=B1&text=a&text=b"), ignored(bot));
+    let command = "a slash command, not a message (`command`)";
+    assert_eq!(receive(json!({}), "command=%2Fpage"), ignored(command));
+    assert_eq!(receive(json!({}), r#"{"command":"/page","text":[]}"#), ignored(command));
+}
+
+#[test]
+fn an_empty_text_is_ignored_even_if_another_field_is_repeated() {
+    for body in ["text", "text=+%0A&user_id=1&user_id=2", "text=%00", "text=%E2%80%AE"] {
+        assert_eq!(receive(json!({}), body), ignored("the text is empty"), "{body}");
+    }
+    let unseen = r#"{"text":"\u200d","post_id":"p"}"#;
+    assert_eq!(receive(json!({}), unseen), ignored("the text is empty"));
+}
+
+#[test]
+fn a_message_has_exactly_one_text() {
+    assert_eq!(receive(json!({}), "user_name=a"), malformed("`text` is missing"));
+    assert_eq!(receive(json!({}), r#"{"text":null}"#), malformed("`text` is missing"));
+    assert_eq!(receive(json!({}), r#"{"text":1}"#), malformed("`text` is not a string"));
+    for body in ["text=a&text=b", "text=&text=a", "text=&te%78t="] {
+        assert_eq!(receive(json!({}), body), malformed("`text` is repeated"), "{body}");
+    }
+}
+
+#[test]
+fn only_a_field_that_is_read_must_not_be_repeated() {
+    for name in ["channel_id", "timestamp", "user_name", "trigger_word", "thread_ts", "post_id"] {
+        let form = format!("text=a&{name}=1&{name}=1");
+        assert_eq!(receive(json!({}), &form), malformed(&format!("`{name}` is repeated")));
+        let object = format!(r#"{{"text":"a","{name}":1,"{name}":null}}"#);
+        assert_eq!(receive(json!({}), &object), malformed(&format!("`{name}` is repeated")));
+    }
+    for name in ["team_id", "service_id", "bot_name", "file_ids", "anything"] {
+        assert_alert(receive(json!({}), &format!("text=a&{name}=1&{name}=2")), "a");
+    }
+}
+
+#[test]
+fn a_message_has_to_make_sense_before_the_operator_s_choice_is_asked() {
+    let options = json!({"channels": ["ops"], "trigger_words": ["page"]});
+    let body = "text=a&channel_name=dev&channel_name=ops";
+    assert_eq!(receive(options.clone(), body), malformed("`channel_name` is repeated"));
+    assert_eq!(
+        receive(options.clone(), "text=page&channel_name=dev"),
+        ignored("its channel is not one of `channels`")
+    );
+    assert_eq!(
+        receive(options.clone(), "text=a&channel_name=ops"),
+        ignored("its trigger word is not one of `trigger_words`")
+    );
+    assert_alert(receive(options, "text=page+me&channel_name=ops"), "page me");
+}
+
+#[test]
+fn anyone_may_send_where_the_operator_said_so() {
+    let options = json!({"unauthenticated": true});
+    for body in ["text=a", "token=&text=a", "token=x&text=a", "token=x&token=y&text=a"] {
+        assert_alert(receive_as_sent(options.clone(), body), "a");
+    }
+    assert_alert(receive_as_sent(options, r#"{"token":{},"text":"a"}"#), "a");
+}
+
+#[test]
+fn any_token_of_a_list_admits() {
+    let options = json!({"token": ["new", "old"]});
+    let plugin = Value::<SlackOutgoingWebhook>::instance(&options);
+    let plugin = plugin.unwrap_or_else(|error| panic!("{error}"));
+    assert_alert(plugin.receive(&Request::post(b"token=old&text=a")), "a");
+    assert_alert(plugin.receive(&Request::post(b"token=new&text=a")), "a");
+    assert!(plugin.receive(&Request::post(b"token=newold&text=a")).is_err());
+}
+
+#[test]
+fn bots_are_accepted_or_ignored_as_the_option_says() {
+    assert_alert(receive(json!({"bots": "accept"}), "text=a&bot_id=B1"), "a");
+    assert_alert(receive(json!({}), "text=a&bot_id=B1&trigger_word=a"), "a");
+    assert_eq!(
+        receive(json!({"bots": "ignore"}), "text=a&bot_id=B1&trigger_word=a"),
+        ignored("posted by a bot, and `bots` is `ignore`")
+    );
+}
+
+// The event and the answer.
+
+#[test]
+fn the_ids_of_mattermost_and_rocket_chat_make_the_text_raw() {
+    let body = |id: &str| format!("text=%26lt%3B+<%40U1|bob>{id}");
+    assert_alert(receive(json!({}), &body("")), "< @bob");
+    for id in ["&post_id=p", "&message_id=m"] {
+        assert_alert(receive(json!({}), &body(id)), "&lt; <@U1|bob>");
+    }
+}
+
+#[test]
+fn a_pattern_replaces_the_urgency_rule() {
+    let options = json!({"urgency_pattern": "^(?<urgency>P1|low)"});
+    let urgency = |body: &str| match receive(options.clone(), body) {
+        Ok(Received::Events { events, .. }) => events[0].urgency,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(urgency("text=LOW+critical"), None);
+    assert_eq!(urgency("text=low+critical"), Some(Urgency::Low));
+    assert_eq!(urgency("text=P1"), None);
+}
+
+#[test]
+fn without_a_template_the_host_words_the_answer() {
+    let received = receive(json!({}), "text=a");
+    assert!(matches!(received, Ok(Received::Events { reply: None, .. })), "{received:?}");
+}
+
+#[test]
+fn with_a_template_the_alert_is_confirmed_in_the_channel() {
+    let options = json!({"reply": "noted ({urgency}): {title}"});
+    let reply = |body: &str| match receive(options.clone(), body) {
+        Ok(Received::Events { reply, .. }) => reply,
+        other => panic!("{other:?}"),
+    };
+    let expected = Reply::json(&json!({"text": "noted (high): db1 high"}));
+    assert_eq!(reply("text=db1+high"), Some(expected));
+    assert_eq!(reply("text=noted+high&trigger_word=noted"), None);
+}
+
+// Options.
+
+#[test]
+fn a_token_or_the_decision_to_go_without_is_needed() {
+    assert_eq!(
+        refused(&json!({})),
+        "`token`: missing, so anyone could raise alerts\n\
+         hint: set it to the token that the sender shows for this webhook, or set \
+         `unauthenticated = true` if anyone may"
+    );
+    assert_eq!(refused(&json!({"unauthenticated": false})), refused(&json!({})));
+    assert_eq!(
+        refused(&json!({"token": "s3cret", "unauthenticated": true})),
+        "`unauthenticated`: contradicts `token`, which would never be looked at\n\
+         hint: remove one of the two"
+    );
+}
+
+#[test]
+fn an_option_that_makes_no_sense_is_named_with_what_to_do() {
+    let error = |key: &str, value: Json| refused(&json!({"token": "t", key: value}));
+    assert_eq!(
+        error("channels", json!(["#"])),
+        "`channels[0]`: empty\nhint: remove it; with an empty list, all messages count"
+    );
+    assert_eq!(
+        error("trigger_words", json!(["a", ""])),
+        "`trigger_words[1]`: empty\nhint: remove it; with an empty list, all messages count"
+    );
+    assert_eq!(
+        error("reply", json!("")),
+        "`reply`: empty\nhint: remove it if nothing is to be posted"
+    );
+    assert_eq!(
+        error("urgency_pattern", json!("high")),
+        "`urgency_pattern`: has no group `urgency`\n\
+         hint: name the group that captures the urgency: `(?<urgency>\\w+)`"
+    );
+    assert_eq!(
+        refused(&json!({"token": "t", "trigger_words": ["page"], "reply": "Page {user}"})),
+        "`reply`: begins with the trigger word `page`, so that every answer would raise the next \
+         alert\nhint: begin with another word"
+    );
+}
+
+#[test]
+fn an_option_that_is_misspelt_is_named_with_what_is_expected() {
+    assert_eq!(
+        refused(&json!({"token": "t", "bots": "never"})),
+        "`bots`: unknown variant `never`, expected one of `auto`, `accept`, `ignore`"
+    );
+    assert_eq!(
+        refused(&json!({"tokens": "t"})),
+        "`tokens`: unknown field `tokens`, expected one of `token`, `unauthenticated`, \
+         `urgency_pattern`, `bots`, `channels`, `trigger_words`, `reply`"
+    );
+}
+
+#[test]
+fn no_error_in_options_shows_a_secret() {
+    for options in [
+        json!({"token": 31337}),
+        json!({"token": {"value": "31337"}}),
+        json!({"token": ["31337", ""]}),
+        json!({"token": ["31337", 1]}),
+        json!({"token": "31337", "unauthenticated": true}),
+        json!({"token": "31337", "reply": "{x}"}),
+    ] {
+        assert!(!refused(&options).contains("31337"), "{}", refused(&options));
+    }
+}
+
+#[test]
+fn the_schema_documents_every_option() {
+    let schema = Library::build("slack-outgoing-webhook").options_schema();
+    assert_eq!(schema["additionalProperties"], json!(false));
+    let properties = schema["properties"].as_object().expect("an object");
+    let mut keys: Vec<&str> = properties.keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    let expected = [
+        "bots",
+        "channels",
+        "reply",
+        "token",
+        "trigger_words",
+        "unauthenticated",
+        "urgency_pattern",
+    ];
+    assert_eq!(keys, expected);
+    for (key, property) in properties {
+        assert!(property["description"].is_string(), "{key}: {property}");
+    }
+    assert_eq!(properties["bots"]["default"], json!("auto"));
+}

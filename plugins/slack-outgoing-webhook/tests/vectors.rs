@@ -1,0 +1,23 @@
+//! The worked cases, as a value and through the built library.
+
+use slack_outgoing_webhook::SlackOutgoingWebhook;
+use tocsin_plugin_api::testing::{Fixture, Library, Subject, Value};
+
+fn fixtures() -> Vec<Fixture> {
+    Fixture::read("fixtures/slack-outgoing-webhook.jsonl")
+}
+
+#[test]
+fn there_are_97_of_them() {
+    assert_eq!(fixtures().len(), 97);
+}
+
+#[test]
+fn they_hold_as_a_value() {
+    Value::<SlackOutgoingWebhook>::new().check(&fixtures());
+}
+
+#[test]
+fn they_hold_through_the_built_library() {
+    Library::build("slack-outgoing-webhook").check(&fixtures());
+}

@@ -1,0 +1,174 @@
+//! `make bench`: what Tocsin costs, next to what the same machine gives without it, in one run.
+//!
+//! It prints figures and judges none: machines are shared, and only ratios of one run can be compared.
+
+mod calls;
+mod load;
+mod process;
+mod steady;
+mod subject;
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Context;
+
+use crate::{
+    load::{Load, Throughput},
+    subject::Subject,
+};
+
+/// What the run is told by its environment.
+struct Plan {
+    /// How long each load lasts.
+    load: Duration,
+    /// How many alerts the full database holds.
+    stored: u64,
+    /// Rounds of each subject; the median counts.
+    rounds: usize,
+}
+
+fn main() -> anyhow::Result<()> {
+    if std::env::args().nth(1).as_deref() == Some("floor") {
+        return subject::serve_floor();
+    }
+    let number = |name: &str, default: u64| {
+        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
+    let plan = Plan {
+        load: Duration::from_secs(number("BENCH_SECONDS", 10)),
+        stored: number("BENCH_STORED", 5_000_000),
+        rounds: number("BENCH_ROUNDS", 3) as usize,
+    };
+    run(&plan)
+}
+
+fn run(plan: &Plan) -> anyhow::Result<()> {
+    let tocsin = PathBuf::from(std::env::var("BENCH_TOCSIN").context("run `make bench`")?);
+    let plugins = PathBuf::from(std::env::var("BENCH_PLUGINS").context("run `make bench`")?);
+
+    let mut rows = Vec::new();
+    let mut row = |what: &str, figure: String, reach: &str, verdict: String| {
+        println!("{what}: {figure} {verdict}");
+        rows.push([what.to_owned(), figure, reach.to_owned(), verdict]);
+    };
+
+    let (mut floors, mut tocsins, mut peers) = (Vec::new(), Vec::new(), Vec::new());
+    let mut memory = (0, 0);
+    let mut cpu_us = Vec::new();
+    for round in 1..=plan.rounds {
+        eprintln!("round {round} of {}", plan.rounds);
+        // Side by side in time, so that what else the machine does strikes all of them.
+        floors.push(Load::slack(Subject::floor()?, plan.load)?);
+        let subject = Subject::tocsin(&tocsin, &plugins, None)?;
+        std::thread::sleep(Duration::from_secs(1));
+        memory.0 = memory.0.max(subject.resident_mb()?);
+        let load = Load::slack(subject, plan.load)?;
+        memory.1 = memory.1.max(load.peak_mb);
+        cpu_us.push(load.cpu_us);
+        tocsins.push(load);
+        if let Some(alertmanager) = Subject::alertmanager()? {
+            peers.push(Load::alertmanager(alertmanager, plan.load)?);
+        }
+    }
+    let (floor, tocsin_rate) = (median(&floors), median(&tocsins));
+    row("floor", format!("{floor:.0} requests/s"), "", String::new());
+    row("tocsin", format!("{tocsin_rate:.0} requests/s"), "", String::new());
+    row(
+        "tocsin / floor",
+        format!("{:.2}", tocsin_rate / floor),
+        ">= 0.60",
+        reach(tocsin_rate / floor, 0.60),
+    );
+    if peers.is_empty() {
+        println!("prometheus-alertmanager is not installed: left out");
+    } else {
+        let peer = median(&peers);
+        row("Alertmanager", format!("{peer:.0} requests/s"), "", String::new());
+        row(
+            "tocsin / Alertmanager",
+            format!("{:.1}", tocsin_rate / peer),
+            ">= 2",
+            reach(tocsin_rate / peer, 2.0),
+        );
+    }
+
+    let steady = steady::run(Subject::tocsin(&tocsin, &plugins, None)?, 2000, plan.load)?;
+    let p99 = steady.p99_ms;
+    row(
+        "p50 / p99 at 2,000 requests/s",
+        format!("{:.2} / {p99:.2} ms", steady.p50_ms),
+        "p99 < 10 ms",
+        below(p99, 10.0),
+    );
+
+    let calls = calls::measure(&plugins)?;
+    row(
+        "plugin call, usual Slack message, median",
+        format!("{:.2} us", calls.through_library_us),
+        "<= 3 us",
+        below(calls.through_library_us, 3.0),
+    );
+    cpu_us.sort_by(f64::total_cmp);
+    let cpu = cpu_us[cpu_us.len() / 2];
+    let boundary = 100.0 * calls.boundary_us / cpu;
+    row(
+        "boundary / processor time of a request",
+        format!("{:.2} of {cpu:.1} us = {boundary:.1} %", calls.boundary_us),
+        "<= 5 %",
+        below(boundary, 5.0),
+    );
+
+    row(
+        "resident memory, idle",
+        format!("{} MB", memory.0),
+        "< 40 MB",
+        below(memory.0 as f64, 40.0),
+    );
+    row(
+        "resident memory, peak of the run",
+        format!("{} MB", memory.1),
+        "< 150 MB",
+        below(memory.1 as f64, 150.0),
+    );
+
+    if plan.stored > 0 {
+        let filled = subject::fill(plan.stored)?;
+        let (mut fulls, mut empties) = (Vec::new(), Vec::new());
+        for _ in 0..plan.rounds {
+            empties.push(Load::slack(Subject::tocsin(&tocsin, &plugins, None)?, plan.load)?);
+            fulls.push(Load::slack(Subject::tocsin(&tocsin, &plugins, Some(&filled))?, plan.load)?);
+        }
+        let ratio = median(&fulls) / median(&empties);
+        let figure =
+            format!("{:.0} / {:.0} requests/s = {ratio:.2}", median(&fulls), median(&empties));
+        row(&format!("{} alerts stored / empty", plan.stored), figure, ">= 0.9", reach(ratio, 0.9));
+    }
+
+    println!("\n| what | figure | reach | |\n| --- | --- | --- | --- |");
+    for [what, figure, reach, verdict] in rows {
+        println!("| {what} | {figure} | {reach} | {verdict} |");
+    }
+    Ok(())
+}
+
+fn median(loads: &[Throughput]) -> f64 {
+    let mut rates: Vec<_> = loads.iter().map(|load| load.requests_per_second).collect();
+    rates.sort_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}
+
+fn reach(figure: f64, least: f64) -> String {
+    if figure >= least {
+        "reached".into()
+    } else {
+        format!("missed by {:.0} %", 100.0 * (1.0 - figure / least))
+    }
+}
+
+fn below(figure: f64, most: f64) -> String {
+    if figure <= most {
+        "reached".into()
+    } else {
+        format!("missed by {:.0} %", 100.0 * (figure / most - 1.0))
+    }
+}

@@ -1,0 +1,46 @@
+//! A child process, what it has used so far, and its end.
+
+use std::{
+    fs,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::Context;
+
+/// Ends with the value.
+pub(crate) struct Process(Child);
+
+impl Process {
+    pub(crate) fn start(command: &mut Command) -> anyhow::Result<Self> {
+        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(Self(command.spawn().with_context(|| format!("cannot run {command:?}"))?))
+    }
+
+    /// Processor time, user and system.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
+        // The name in parentheses may hold spaces; behind it, 12 and 13 are utime and stime in
+        // hundredths of a second (proc_pid_stat(5)).
+        let fields: Vec<_> =
+            stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
+        let ticks = ticks(11).zip(ticks(12)).context("an unknown form of /proc/PID/stat")?;
+        Ok(Duration::from_millis(10 * (ticks.0 + ticks.1)))
+    }
+
+    /// A line of `/proc/PID/status`, in MB: `VmRSS`, or `VmHWM` for the peak.
+    pub(crate) fn memory_mb(&self, line: &str) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+        let line = status.lines().find_map(|known| known.strip_prefix(line)?.strip_prefix(':'));
+        let kb = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        Ok(kb.context("an unknown form of /proc/PID/status")? / 1024)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

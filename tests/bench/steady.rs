@@ -1,0 +1,80 @@
+//! Latency at a steady rate: requests leave at their times, whatever became of those before.
+//!
+//! A request that has to wait for its turn counts from when it should have left.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::Instant,
+};
+
+use crate::subject::{Subject, TOKEN};
+
+pub(crate) struct Latency {
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+}
+
+const CONNECTIONS: u32 = 64;
+
+pub(crate) fn run(subject: Subject, rate: u32, lasts: Duration) -> anyhow::Result<Latency> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut latencies = runtime.block_on(async {
+        let start = Instant::now() + Duration::from_millis(100);
+        let connections: Vec<_> = (0..CONNECTIONS)
+            .map(|connection| tokio::spawn(send(subject.address, connection, rate, start, lasts)))
+            .collect();
+        let mut latencies = Vec::new();
+        for connection in connections {
+            latencies.extend(connection.await??);
+        }
+        anyhow::Ok(latencies)
+    })?;
+    ensure!(!latencies.is_empty(), "nothing was sent");
+    latencies.sort();
+    let at =
+        |share: f64| latencies[(share * (latencies.len() - 1) as f64) as usize].as_secs_f64() * 1e3;
+    Ok(Latency { p50_ms: at(0.5), p99_ms: at(0.99) })
+}
+
+async fn send(
+    address: std::net::SocketAddr,
+    connection: u32,
+    rate: u32,
+    start: Instant,
+    lasts: Duration,
+) -> anyhow::Result<Vec<Duration>> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let requests = (lasts.as_secs_f64() * f64::from(rate)) as u32 / CONNECTIONS;
+    let mut latencies = Vec::with_capacity(requests as usize);
+    let mut answer = [0; 1024];
+    for round in 0..requests {
+        let number = round * CONNECTIONS + connection;
+        let due = start + Duration::from_secs_f64(f64::from(number) / f64::from(rate));
+        tokio::time::sleep_until(due).await;
+        let body = format!(
+            "token={TOKEN}&team_id=T3R0C6ABC&team_domain=pagertree&service_id=398047594123\
+             &channel_id=C014E5UMZ1S&channel_name=production&timestamp=1664813178.{number:06}\
+             &user_id=U3QTH7ABC&user_name=austinrmiller1991&text=outage+check+servers+high&trigger_word=outage"
+        );
+        let head = format!(
+            "POST /in/bench HTTP/1.1\r\nHost: bench\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+             Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all((head + &body).as_bytes()).await?;
+        // An answer is far smaller than a segment, so it arrives whole.
+        let length = stream.read(&mut answer).await?;
+        ensure!(
+            answer[..length].starts_with(b"HTTP/1.1 200"),
+            "{}",
+            String::from_utf8_lossy(&answer[..length])
+        );
+        latencies.push(due.elapsed());
+    }
+    Ok(latencies)
+}

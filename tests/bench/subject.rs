@@ -1,0 +1,169 @@
+//! What is measured: a server that runs in a process of its own.
+
+use std::{
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use axum::{Router, body::Bytes, routing::post};
+use jiff::Timestamp;
+use tempfile::TempDir;
+use tocsin::{
+    alert::PluginId,
+    config::Server,
+    server::{self, Limits, stop_sign},
+    store::{Content, Store, Submission, sqlite::SqliteStore},
+};
+use tocsin_plugin_api::{Event, Urgency};
+
+use crate::process::Process;
+
+pub(crate) const TOKEN: &str = "Xk3vT9pQz7LmN2rB8sWc4dYf";
+
+pub(crate) struct Subject {
+    pub(crate) address: SocketAddr,
+    pub(crate) process: Process,
+    _folder: TempDir,
+}
+
+impl Subject {
+    /// The same HTTP stack with a handler that reads the body and answers.
+    pub(crate) fn floor() -> anyhow::Result<Self> {
+        let address = free_address()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        Self::start(command.arg("floor").arg(address.to_string()), address, folder()?)
+    }
+
+    /// The host, with an empty database or a copy of a filled one.
+    pub(crate) fn tocsin(
+        program: &Path,
+        plugins: &Path,
+        database: Option<&Filled>,
+    ) -> anyhow::Result<Self> {
+        let folder = folder()?;
+        let (address, admin) = (free_address()?, free_address()?);
+        let config = format!(
+            "[server]\nlisten = \"{address}\"\n[admin]\nlisten = \"{admin}\"\n\
+             [plugins]\ndir = {plugins:?}\n\
+             [integrations.bench]\nplugin = \"slack-outgoing-webhook\"\noptions.token = \"{TOKEN}\"\n"
+        );
+        let path = folder.path().join("tocsin.toml");
+        std::fs::write(&path, config)?;
+        if let Some(Filled(filled)) = database {
+            std::fs::copy(filled.path().join("tocsin.db"), folder.path().join("tocsin.db"))?;
+        }
+        let mut command = Command::new(program);
+        Self::start(command.args(["serve", "--config"]).arg(path), address, folder)
+    }
+
+    /// Prometheus' Alertmanager, which keeps alerts in memory; none if it is not installed.
+    pub(crate) fn alertmanager() -> anyhow::Result<Option<Self>> {
+        if Command::new("prometheus-alertmanager").arg("--version").output().is_err() {
+            return Ok(None);
+        }
+        let (folder, address) = (folder()?, free_address()?);
+        let config = folder.path().join("alertmanager.yml");
+        std::fs::write(&config, "route: {receiver: none}\nreceivers: [{name: none}]\n")?;
+        let mut command = Command::new("prometheus-alertmanager");
+        let command = command
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--storage.path={}", folder.path().display()))
+            .arg(format!("--web.listen-address={address}"))
+            .arg("--cluster.listen-address=")
+            .arg("--log.level=error");
+        Self::start(command, address, folder).map(Some)
+    }
+
+    fn start(command: &mut Command, address: SocketAddr, folder: TempDir) -> anyhow::Result<Self> {
+        let process = Process::start(command)?;
+        let patience = Instant::now() + Duration::from_secs(60);
+        while TcpStream::connect(address).is_err() {
+            if Instant::now() > patience {
+                bail!("{command:?} does not listen");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(Self { address, process, _folder: folder })
+    }
+
+    pub(crate) fn resident_mb(&self) -> anyhow::Result<u64> {
+        self.process.memory_mb("VmRSS")
+    }
+}
+
+/// Beside the build, and not in a temporary folder that may be memory: syncs have to cost.
+fn folder() -> anyhow::Result<TempDir> {
+    let program = std::env::current_exe()?;
+    let beside = program.parent().context("a program lies in a folder")?;
+    Ok(tempfile::Builder::new().prefix("bench-").tempdir_in(beside)?)
+}
+
+fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+/// `bench floor ADDRESS`.
+pub(crate) fn serve_floor() -> anyhow::Result<()> {
+    let address: SocketAddr = std::env::args().nth(2).context("an address")?.parse()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind(address).await?;
+        let router = Router::new().route("/in/bench", post(async |_: Bytes| ""));
+        let (_stopper, stop) = stop_sign();
+        let limits = Limits::from(&Server::default());
+        server::serve(listener, router, limits, Default::default(), stop).await;
+        Ok(())
+    })
+}
+
+/// A database with many alerts.
+pub(crate) struct Filled(TempDir);
+
+/// Stores alerts such as the load makes, as the host does.
+pub(crate) fn fill(alerts: u64) -> anyhow::Result<Filled> {
+    eprintln!("storing {alerts} alerts");
+    let folder = folder()?;
+    let path = PathBuf::from(folder.path()).join("tocsin.db");
+    let store = SqliteStore::open(&path, "the benchmark", Arc::default())?;
+    let plugin =
+        Arc::new(PluginId { name: "slack-outgoing-webhook".into(), version: "1.0.0".into() });
+    let mut waiting = std::collections::VecDeque::new();
+    for number in 0..alerts {
+        let key =
+            format!("C014E5UMZ1S.{}.{:06}", 1_600_000_000 + number / 1_000_000, number % 1_000_000);
+        let event = Event::create("outage check servers high")
+            .description("outage check servers high")
+            .urgency(Urgency::High)
+            .dedup_key(key.clone())
+            .event_id(key)
+            .link("https://pagertree.slack.com/archives/C014E5UMZ1S/p1664813178766549")
+            .detail("Trigger", "outage")
+            .detail("Channel", "production")
+            .detail("User", "austinrmiller1991")
+            .detail("Team", "pagertree");
+        waiting.push_back((&store as &dyn Store).submit(Submission {
+            request_id: ulid::Ulid::generate(),
+            received_at: Timestamp::now(),
+            integration: "bench".into(),
+            plugin: Some(Arc::clone(&plugin)),
+            content: Content::Events { events: vec![event], default_urgency: Urgency::Medium },
+        }));
+        if waiting.len() >= 2048
+            && let Some(oldest) = waiting.pop_front()
+        {
+            oldest.wait()?;
+        }
+        if number % 1_000_000 == 999_999 {
+            eprintln!("  {} million", number / 1_000_000 + 1);
+        }
+    }
+    for rest in waiting {
+        rest.wait()?;
+    }
+    store.close();
+    Ok(Filled(folder))
+}
