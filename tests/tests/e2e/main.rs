@@ -1,0 +1,11 @@
+//! What Tocsin promises, shown on the `tocsin` program from outside: its listeners, its command line,
+//! its folder. One module a subject; what they share is in the package's library.
+
+mod durability;
+mod full_disk;
+mod libraries;
+mod limits;
+mod load;
+mod once;
+mod one_host;
+mod vectors;
