@@ -55,8 +55,9 @@ impl Connection {
     ///
     /// Where the connection ended, or no answer came.
     pub fn ask(&mut self, request: &Request<'_>) -> io::Result<Answer> {
-        self.send(&request.bytes())?;
-        self.answer()
+        let sent = self.send(&request.bytes());
+        // A host that has seen enough answers and closes before it has read everything.
+        self.answer().map_err(|error| sent.err().unwrap_or(error))
     }
 
     /// Reads one answer.

@@ -236,15 +236,19 @@ impl Process {
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut child = Reaped(child.expect("`tocsin serve` starts"));
         let log = Collected::of(child.0.stderr.take().expect("piped"));
-        let listening = wait::until("the host listens", || {
-            let found = log.lines().iter().find_map(|line| entry(line, "listening"));
-            if found.is_none()
-                && let Ok(Some(status)) = child.0.try_wait()
-            {
-                panic!("`tocsin serve` ended with {status}: {:#?}", log.lines());
-            }
-            found
-        });
+        let mut said = |message: &str| {
+            wait::until(message, || {
+                let found = log.lines().iter().find_map(|line| entry(line, message));
+                if found.is_none()
+                    && let Ok(Some(status)) = child.0.try_wait()
+                {
+                    panic!("`tocsin serve` ended with {status}: {:#?}", log.lines());
+                }
+                found
+            })
+        };
+        let listening = said("listening");
+        said("webhooks are served");
         let address = |key: &str| listening[key].as_str().and_then(|text| text.parse().ok());
         let (webhooks, admin) = (address("webhooks"), address("admin"));
         let (webhooks, admin) = (webhooks.expect("an address"), admin.expect("an address"));
