@@ -59,21 +59,21 @@ fn a_value_of_the_wrong_type_is_refused() {
       |
     2 | body_limit_bytes = 'much'
       |                    ^^^^^^
-    hint: write usize here
+    hint: write a whole number here
     "#);
     assert_snapshot!(refused("[server]\nlisten = 'localhost'\n"), @"
     error: tocsin.toml:2:10: `server.listen`: invalid socket address syntax
       |
     2 | listen = 'localhost'
       |          ^^^^^^^^^^^
-    hint: a line is `[section]` or `key = value`, with strings in quotes
+    hint: write an IP address and a port, such as `127.0.0.1:8080`
     ");
     assert_snapshot!(refused("[plugins]\ncall_deadline = 'soon'\n"), @r#"
     error: tocsin.toml:2:17: `plugins.call_deadline`: failed to parse input in the "friendly" duration format: expected duration to start with a unit value (a decimal integer) after an optional sign, but no integer was found
       |
     2 | call_deadline = 'soon'
       |                 ^^^^^^
-    hint: a line is `[section]` or `key = value`, with strings in quotes
+    hint: write a number with its unit, such as `10s` or `500ms`
     "#);
     assert_snapshot!(refused("[integrations.good]\nplugin = 'well-behaved'\nurgency = 'urgent'\n"), @"
     error: tocsin.toml:3:11: `integrations.good.urgency`: unknown variant `urgent`
@@ -91,7 +91,7 @@ fn what_is_no_toml_is_refused() {
       |
     2 | listen = 127.0.0.1:8080
       |               ^^^^^^^^^
-    hint: write nothing here
+    hint: write a string in quotes here
     ");
 }
 
