@@ -88,8 +88,9 @@ fn reload(host: &Host) {
             tracing::info!("configuration and plugins were read again");
             announce(host);
         }
-        Err(error) => {
-            let error = format!("{error:#}");
+        Err(_) => {
+            // Said without the line of the file, in which a secret may stand.
+            let error = host.reload_problem();
             tracing::error!(error, "nothing was reloaded, everything goes on as it was");
         }
     }
