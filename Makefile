@@ -57,10 +57,10 @@ unit:
 
 bench: build
 	@command -v wrk > /dev/null || (echo "make bench needs wrk: apt-get install wrk" && false)
-	cargo build --release --package tocsin-tests --bin bench
+	cargo build --release --package tocsin-bench
 	@mkdir -p $(RELEASE)/bench-plugins
 	@cp $(RELEASE)/libslack_outgoing_webhook.so $(RELEASE)/bench-plugins/
-	BENCH_TOCSIN=$(abspath $(RELEASE))/tocsin BENCH_PLUGINS=$(abspath $(RELEASE))/bench-plugins $(RELEASE)/bench
+	BENCH_TOCSIN=$(abspath $(RELEASE))/tocsin BENCH_PLUGINS=$(abspath $(RELEASE))/bench-plugins $(RELEASE)/tocsin-bench
 
 # Forgets the run folder, with its alerts and its token.
 clean-run:

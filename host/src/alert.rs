@@ -211,7 +211,7 @@ impl AlertIds {
     pub fn number(self, id: Ulid) -> Option<u64> {
         let random = id.random();
         let number = random & ((1 << NUMBER_BITS) - 1);
-        (random >> NUMBER_BITS == u128::from(self.salt)).then(|| number as u64)
+        (random >> NUMBER_BITS == u128::from(self.salt)).then_some(number as u64)
     }
 }
 

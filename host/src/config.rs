@@ -396,10 +396,24 @@ fn syntax(document: &Document, error: &toml::de::Error) -> ConfigError {
         return error(what).hint(format!("known here are {keys}"));
     }
     if let Some((what, wanted)) = message.split_once(", expected ") {
+        let wanted = match wanted {
+            "usize" => "a whole number",
+            "a boolean" => "true or false",
+            // Where a bare word or address stands, for which TOML tries every other type.
+            "nothing" => "a string in quotes",
+            "path string" => "a path in quotes",
+            wanted => wanted,
+        };
         return error(what).hint(format!("write {wanted} here"));
     }
-    if message.contains("version number") {
-        return error(&message).hint("write a semver requirement, such as `^1` or `>=1.2, <2`");
+    for (sign, hint) in [
+        ("version number", "write a semver requirement, such as `^1` or `>=1.2, <2`"),
+        ("socket address", "write an IP address and a port, such as `127.0.0.1:8080`"),
+        ("duration", "write a number with its unit, such as `10s` or `500ms`"),
+    ] {
+        if message.contains(sign) {
+            return error(&message).hint(hint);
+        }
     }
     error(&message).hint("a line is `[section]` or `key = value`, with strings in quotes")
 }
@@ -535,7 +549,7 @@ mod tests {
           |
         3 | enabled = 'yes'
           |           ^^^^^
-        hint: write a boolean here
+        hint: write true or false here
         "#);
     }
 

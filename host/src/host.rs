@@ -24,7 +24,7 @@ use crate::{
     ingest,
     integration::Integrations,
     metrics::Metrics,
-    plugins::{Catalog, Libraries},
+    plugins::{Catalog, Libraries, admission::one_line},
     server::{self, Limits, Stop, Stopper, stop_sign},
     store::{Store, sqlite::SqliteStore},
 };
@@ -116,7 +116,7 @@ impl Host {
         // Held to the end: of two reloads, the later one has the last word.
         let mut problem = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
         let result = self.try_reload();
-        *problem = result.as_ref().err().map(|error| format!("{error:#}"));
+        *problem = result.as_ref().err().map(sentence);
         result
     }
 
@@ -146,6 +146,13 @@ impl Host {
         (config.config.server.listen, config.config.admin.listen) = (webhooks, admin);
         self.config.store(Arc::new(config));
     }
+}
+
+/// An error on one line, as everybody who asks for the host's health may read it.
+fn sentence(error: &anyhow::Error) -> String {
+    let errors = error.downcast_ref::<ConfigErrors>();
+    let text = errors.map_or_else(|| format!("{error:#}"), ConfigErrors::sentence);
+    one_line(&text)
 }
 
 fn build(

@@ -108,7 +108,7 @@ impl Metrics {
         }
     }
 
-    /// All counters in Prometheus' text format, OpenMetrics flavour.
+    /// All counters in Prometheus' text format, `OpenMetrics` flavour.
     pub fn encode(&self) -> String {
         let mut text = String::new();
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);

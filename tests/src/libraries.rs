@@ -33,6 +33,18 @@ pub fn library(package: &str) -> PathBuf {
     once(package, || built_library(&["build", "--package", package], workspace(), package))
 }
 
+/// The `tocsin` program, in the `dev` profile.
+///
+/// # Panics
+///
+/// Where it does not build, with what cargo said.
+pub fn tocsin() -> PathBuf {
+    once("tocsin program", || {
+        let built = cargo(&["build", "--package", "tocsin", "--bin", "tocsin"], workspace());
+        executable(built, "tocsin")
+    })
+}
+
 /// `bad-panic-abort`, built so that a panic aborts.
 ///
 /// # Panics
@@ -94,10 +106,7 @@ pub fn pretended_host() -> PathBuf {
     let args = ["build", "--package", package];
     once(package, || {
         let folder = pretended::prepare(pretended::MINOR);
-        let built = cargo(&[&args[..], &other_times_args()].concat(), &folder);
-        let executables = built.into_iter().filter(|artifact| artifact.target.name == package);
-        let executable = executables.filter_map(|artifact| artifact.executable).next_back();
-        executable.unwrap_or_else(|| panic!("`{package}` builds no executable")).into()
+        executable(cargo(&[&args[..], &other_times_args()].concat(), &folder), package)
     })
 }
 
@@ -124,6 +133,12 @@ fn built_library(args: &[&str], folder: &Path, name: &str) -> PathBuf {
         .flat_map(|artifact| artifact.filenames)
         .filter(|file| file.extension() == Some("so"));
     libraries.next_back().unwrap_or_else(|| panic!("`{name}` builds no cdylib")).into()
+}
+
+fn executable(built: Vec<Artifact>, name: &str) -> PathBuf {
+    let executables = built.into_iter().filter(|artifact| artifact.target.name == name);
+    let executable = executables.filter_map(|artifact| artifact.executable).next_back();
+    executable.unwrap_or_else(|| panic!("`{name}` builds no executable")).into()
 }
 
 /// Runs cargo in `folder` and gives what it built.

@@ -80,7 +80,7 @@ pub(super) async fn ready(State(host): State<Arc<Host>>) -> Response {
 fn problems(host: &Host) -> Vec<String> {
     let mut problems = Vec::new();
     if let Some(problem) = host.reload_problem() {
-        problems.push(format!("the last reload changed nothing: {}", problem.replace('\n', " ")));
+        problems.push(format!("the last reload changed nothing: {problem}"));
     }
     if host.stuck_threads() > 0 {
         problems.push(format!(

@@ -44,7 +44,7 @@ fn announce(host: &Host) {
         match integration.problem {
             Some(problem) => tracing::error!(integration = name, endpoint, problem, "broken"),
             None => {
-                tracing::info!(integration = name, endpoint, state = integration.state, "ready")
+                tracing::info!(integration = name, endpoint, state = integration.state, "ready");
             }
         }
     }
@@ -91,8 +91,9 @@ fn reload(host: &Host) {
             tracing::info!("configuration and plugins were read again");
             announce(host);
         }
-        Err(error) => {
-            let error = format!("{error:#}");
+        Err(_) => {
+            // Said without the line of the file, in which a secret may stand.
+            let error = host.reload_problem();
             tracing::error!(error, "nothing was reloaded, everything goes on as it was");
         }
     }

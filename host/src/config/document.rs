@@ -112,12 +112,18 @@ impl ConfigError {
         self
     }
 
-    /// The error without its place in the file, on one line.
+    /// The error on one line, without the line of the file: a secret may stand there.
     pub fn sentence(&self) -> String {
-        match &self.hint {
-            Some(hint) => format!("{}; hint: {hint}", self.message),
-            None => self.message.clone(),
+        let Self { file, line, column, key, message, hint, .. } = self;
+        let mut sentence = format!("{}:{line}:{column}: ", file.display());
+        if !key.is_empty() {
+            sentence.push_str(&format!("`{key}`: "));
         }
+        sentence.push_str(&message.replace('\n', " "));
+        if let Some(hint) = hint {
+            sentence.push_str(&format!("; hint: {hint}"));
+        }
+        sentence
     }
 }
 
@@ -143,6 +149,14 @@ impl fmt::Display for ConfigError {
 /// Everything that is wrong with a configuration, never nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl ConfigErrors {
+    /// All of them on one line, see [`ConfigError::sentence`].
+    pub fn sentence(&self) -> String {
+        let sentences: Vec<_> = self.0.iter().map(ConfigError::sentence).collect();
+        sentences.join("; ")
+    }
+}
 
 impl From<ConfigError> for ConfigErrors {
     fn from(error: ConfigError) -> Self {

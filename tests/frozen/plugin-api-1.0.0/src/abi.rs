@@ -86,6 +86,7 @@ pub struct AbiRequest<'a> {
 }
 
 impl<'a> AbiRequest<'a> {
+    #[cfg(feature = "host")]
     fn lend(request: &'a Request<'_>) -> Self {
         Self {
             method: request.method().into(),
@@ -319,8 +320,18 @@ mod calling {
                     "",
                 ));
             };
-            let theirs = header.version_strings();
-            if is_older(theirs.version.as_str()) {
+            let theirs = header.version_strings().version;
+            if major(theirs.as_str()) != major(crate::VERSION) {
+                return Err(BoundaryError::new(
+                    format!(
+                        "was built for plugin-api {theirs}, this host has {ours}\nhint: build it \
+                         again with the plugin-api of this host",
+                        ours = crate::VERSION,
+                    ),
+                    "",
+                ));
+            }
+            if is_older(theirs.as_str()) {
                 // abi_stable refuses a module with fewer fields than expected, though reading the
                 // missing ones gives `None`. Seen from the other side it is the same module with
                 // fields appended, which it accepts.
@@ -494,9 +505,16 @@ mod calling {
         BoundaryError::new(message, error)
     }
 
-    /// Whether that version's minor number is below ours; the major one is compared elsewhere.
+    /// Whether that version's minor number is below ours; the major ones are the same.
     fn is_older(version: &str) -> bool {
-        let minor = |version: &str| version.split('.').nth(1).and_then(|n| n.parse::<u64>().ok());
-        minor(version) < minor(crate::VERSION)
+        number(version, 1) < number(crate::VERSION, 1)
+    }
+
+    fn major(version: &str) -> Option<u64> {
+        number(version, 0)
+    }
+
+    fn number(version: &str, at: usize) -> Option<u64> {
+        version.split('.').nth(at).and_then(|number| number.parse().ok())
     }
 }

@@ -32,7 +32,7 @@ macro_rules! export_plugin {
 
             #[used]
             #[allow(unsafe_code)]
-            #[unsafe(export_name = "tocsin: call export_plugin! only once in a crate")]
+            #[unsafe(export_name = "TOCSIN_CALL_EXPORT_PLUGIN_ONLY_ONCE_IN_A_CRATE")]
             #[unsafe(link_section = ".tocsin.manifest")]
             static SECTION: [u8; MANIFEST.json_len()] = MANIFEST.to_json();
 

@@ -79,11 +79,13 @@ fn catch<R>(call: impl FnOnce() -> R) -> Result<R, Panic> {
     // What `call` left half-done is not looked at again: the host does not use the instance again.
     panic::catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
         let message = message(&*payload);
+        // Taken before the payload is dropped, which may be the next panic.
+        let place = PLACE.try_with(|last| last.borrow_mut().take()).ok().flatten();
         // A payload can be of any type, with a destructor that panics in its turn.
         if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(second);
         }
-        match PLACE.try_with(|last| last.borrow_mut().take()).ok().flatten() {
+        match place {
             Some(place) => Panic(format!("{message} ({place})")),
             None => Panic(message),
         }

@@ -13,6 +13,11 @@ use crate::{OptionsError, Received, Refusal, Request, manifest::PackageManifest}
 /// what it needs is prepared in [`new`](Self::new): compile patterns there, not in every call.
 ///
 /// See the [crate documentation](crate) for a whole plugin.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an integration",
+    label = "does not implement `Integration`",
+    note = "implement `tocsin_plugin_api::Integration` for it"
+)]
 pub trait Integration: Exported + Sized + Send + Sync + 'static {
     /// The table that an operator writes under `[integrations.NAME.options]`.
     ///

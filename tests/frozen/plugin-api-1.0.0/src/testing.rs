@@ -291,13 +291,13 @@ impl Library {
         let library = library.unwrap_or_else(|error| panic!("cannot open the library: {error}"));
         // The module stays in use for good.
         let library = Box::leak(Box::new(library));
-        // SAFETY: only its address is used.
-        let header = unsafe { library.get::<u8>(abi::HEADER_SYMBOL.as_bytes()) };
+        // SAFETY: a symbol read as a pointer is its address, which is all that is used.
+        let header = unsafe { library.get::<*const ()>(abi::HEADER_SYMBOL.as_bytes()) };
         let header = header.unwrap_or_else(|_| {
             panic!("`{}` exports no plugin: call `export_plugin!`", path.display())
         });
         // SAFETY: the address is that of the header symbol, in a library that was leaked above.
-        let module = unsafe { abi::Module::open((&raw const *header).cast()) };
+        let module = unsafe { abi::Module::open(*header) };
         let module = module.unwrap_or_else(|error| panic!("`{}` {error}", path.display()));
         Self { module }
     }

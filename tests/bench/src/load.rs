@@ -38,7 +38,7 @@ fn wrk(
     let (started, cpu_before) = (Instant::now(), subject.process.cpu()?);
     let output = Command::new("wrk")
         .args(["-t1", "-c64", &format!("-d{}s", lasts.as_secs()), "-s"])
-        .arg(format!("{}/bench/{script}", env!("CARGO_MANIFEST_DIR")))
+        .arg(format!("{}/{script}", env!("CARGO_MANIFEST_DIR")))
         .arg(format!("http://{}{path}", subject.address))
         .arg("--")
         .args(arguments)

@@ -11,11 +11,16 @@ mod subject;
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context;
+use mimalloc::MiMalloc;
 
 use crate::{
     load::{Load, Throughput},
     subject::Subject,
 };
+
+/// As the host has it, so that the floor differs from it in nothing but what it does.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// What the run is told by its environment.
 struct Plan {

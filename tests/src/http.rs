@@ -1,0 +1,210 @@
+//! A client that sends exactly the bytes it is given, over one connection, and reads what comes back.
+//! It follows nothing, retries nothing and hides nothing: how a host treats odd clients is tested
+//! with it.
+
+use std::{
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+};
+
+use serde_json::Value;
+
+use crate::wait::PATIENCE;
+
+/// One connection. An answer that does not come is an error, not a test that hangs.
+#[derive(Debug)]
+pub struct Connection {
+    stream: BufReader<TcpStream>,
+}
+
+impl Connection {
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// Where nobody listens.
+    pub fn open(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream: BufReader::new(stream) })
+    }
+
+    /// Sends bytes as they are.
+    ///
+    /// # Errors
+    ///
+    /// Where the host has closed the connection.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
+    }
+
+    /// Says that nothing more comes.
+    ///
+    /// # Errors
+    ///
+    /// Where the connection is gone.
+    pub fn finish_sending(&mut self) -> io::Result<()> {
+        self.stream.get_mut().shutdown(Shutdown::Write)
+    }
+
+    /// Sends a request and reads its answer.
+    ///
+    /// # Errors
+    ///
+    /// Where the connection ended, or no answer came.
+    pub fn ask(&mut self, request: &Request<'_>) -> io::Result<Answer> {
+        let sent = self.send(&request.bytes());
+        // A host that has seen enough answers and closes before it has read everything.
+        self.answer().map_err(|error| sent.err().unwrap_or(error))
+    }
+
+    /// Reads one answer.
+    ///
+    /// # Errors
+    ///
+    /// Where the connection ended before it was whole, or nothing came.
+    pub fn answer(&mut self) -> io::Result<Answer> {
+        let status_line = self.line()?;
+        let status = status_line.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let status = status.ok_or_else(|| io::Error::other(format!("no status: {status_line}")))?;
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line()?;
+            let Some((name, value)) = line.split_once(':') else { break };
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        let mut answer = Answer { status, headers, body: String::new() };
+        let length = answer.header("content-length").and_then(|length| length.parse().ok());
+        let mut body = vec![0; length.unwrap_or(0)];
+        self.stream.read_exact(&mut body)?;
+        answer.body = String::from_utf8(body).map_err(io::Error::other)?;
+        Ok(answer)
+    }
+
+    /// Reads what there is until the host closes the connection.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not, or ends it with an error.
+    pub fn rest(&mut self) -> io::Result<Vec<u8>> {
+        let mut rest = Vec::new();
+        self.stream.read_to_end(&mut rest)?;
+        Ok(rest)
+    }
+
+    fn line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        if self.stream.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        line.truncate(line.trim_end().len());
+        Ok(line)
+    }
+}
+
+/// A request. Its length is announced; nothing else is added.
+#[derive(Clone, Debug)]
+pub struct Request<'r> {
+    method: &'r str,
+    target: &'r str,
+    headers: Vec<(String, String)>,
+    body: &'r [u8],
+}
+
+impl<'r> Request<'r> {
+    /// A request without a body.
+    pub fn new(method: &'r str, target: &'r str) -> Self {
+        Self { method, target, headers: Vec::new(), body: &[] }
+    }
+
+    /// A POST request.
+    pub fn post(target: &'r str, body: &'r (impl AsRef<[u8]> + ?Sized)) -> Self {
+        Self { body: body.as_ref(), ..Self::new("POST", target) }
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// The request as it goes over the wire.
+    pub fn bytes(&self) -> Vec<u8> {
+        let Self { method, target, headers, body } = self;
+        let mut bytes = format!("{method} {target} HTTP/1.1\r\nhost: 127.0.0.1\r\n").into_bytes();
+        for (name, value) in headers {
+            bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        }
+        bytes.extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
+        bytes.extend_from_slice(body);
+        bytes
+    }
+}
+
+/// An answer, read whole.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Such as 200.
+    pub status: u16,
+    /// The headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: String,
+}
+
+impl Answer {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The `X-Request-Id`, which every answer carries.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not.
+    #[track_caller]
+    pub fn request_id(&self) -> &str {
+        self.header("x-request-id").unwrap_or_else(|| panic!("no X-Request-Id: {self:?}"))
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Panics
+    ///
+    /// Where it is none.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body)
+            .unwrap_or_else(|error| panic!("not JSON ({error}): {self:?}"))
+    }
+
+    /// The code of a refusal, which has the form that every refusal has.
+    ///
+    /// # Panics
+    ///
+    /// Where it has another form.
+    #[track_caller]
+    pub fn error_code(&self) -> String {
+        self.request_id();
+        let json = self.json();
+        let (code, message) = (json["error"]["code"].as_str(), json["error"]["message"].as_str());
+        assert!(message.is_some_and(|message| !message.is_empty()), "no message: {self:?}");
+        assert!(json.get("text").is_none(), "Slack would post it: {self:?}");
+        code.unwrap_or_else(|| panic!("no code: {self:?}")).to_owned()
+    }
+
+    /// After how many seconds the sender should try again.
+    ///
+    /// # Panics
+    ///
+    /// Where it is not said.
+    #[track_caller]
+    pub fn retry_after(&self) -> u64 {
+        let seconds = self.header("retry-after").and_then(|seconds| seconds.parse().ok());
+        seconds.unwrap_or_else(|| panic!("no Retry-After: {self:?}"))
+    }
+}

@@ -1,0 +1,478 @@
+//! A host in a process and a folder of its own, as an operator sets one up: a configuration, plugins
+//! dropped in, the `tocsin` binary. It knows nothing of the host's inside.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+use toml::Table;
+
+use crate::{
+    http::{Answer, Connection, Request},
+    libraries, wait,
+};
+
+/// A folder with a configuration and plugins, and what a `tocsin` command there is given.
+#[derive(Debug)]
+pub struct Site {
+    folder: TempDir,
+    env: Vec<(String, String)>,
+}
+
+/// A command that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// The exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    /// What it printed.
+    pub stdout: String,
+    /// What it complained of.
+    pub stderr: String,
+}
+
+impl Default for Site {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Site {
+    /// A folder with an empty folder of plugins, and a host without integrations.
+    ///
+    /// # Panics
+    ///
+    /// Where it can't be made.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::create_dir(folder.path().join("plugins")).expect("a folder of plugins");
+        let site = Self { folder, env: Vec::new() };
+        site.configure("");
+        site
+    }
+
+    /// Writes the configuration: this text, with free ports and a JSON log where it says nothing of
+    /// them.
+    ///
+    /// # Panics
+    ///
+    /// Where it is not TOML.
+    pub fn configure(&self, text: &str) {
+        let mut config: Table = text.parse().expect("TOML");
+        for (section, key, value) in [
+            ("server", "listen", "127.0.0.1:0"),
+            ("admin", "listen", "127.0.0.1:0"),
+            ("log", "format", "json"),
+        ] {
+            let section = config.entry(section).or_insert_with(|| Table::new().into());
+            let section = section.as_table_mut().expect("a section");
+            section.entry(key).or_insert_with(|| value.into());
+        }
+        self.write("tocsin.toml", &config.to_string());
+    }
+
+    /// The same, for a site that is being set up.
+    #[must_use]
+    pub fn config(self, text: &str) -> Self {
+        self.configure(text);
+        self
+    }
+
+    /// Writes a file, such as a configuration exactly as it is.
+    ///
+    /// # Panics
+    ///
+    /// Where it can't be written.
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap_or_else(|error| panic!("`{name}`: {error}"));
+    }
+
+    /// A path in the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Drops a plugin in.
+    #[must_use]
+    pub fn plugin(self, library: &Path) -> Self {
+        let name = library.file_name().expect("a file").to_str().expect("a name in UTF-8");
+        self.drop_in(library, name);
+        self
+    }
+
+    /// Drops a plugin in under another file name.
+    ///
+    /// # Panics
+    ///
+    /// Where it can't be copied.
+    pub fn drop_in(&self, library: &Path, name: &str) {
+        let to = self.path("plugins").join(name);
+        fs::copy(library, &to).unwrap_or_else(|error| panic!("`{}`: {error}", library.display()));
+    }
+
+    /// The folder of plugins.
+    pub fn plugins(&self) -> PathBuf {
+        self.path("plugins")
+    }
+
+    /// Sets an environment variable for every command.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// A `tocsin` command with this site's configuration, not started.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(libraries::tocsin());
+        command.args(args).current_dir(self.folder.path()).stdin(Stdio::null());
+        for name in ["TOCSIN_ADMIN_URL", "TOCSIN_ADMIN_TOKEN", "TOCSIN_LOG", "NO_COLOR"] {
+            command.env_remove(name);
+        }
+        command.env("RUST_BACKTRACE", "0").env("TOCSIN_CONFIG", "tocsin.toml");
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Runs a command to its end, which has to come.
+    ///
+    /// # Panics
+    ///
+    /// Where it can't be run or does not end.
+    pub fn run(&self, args: &[&str]) -> Finished {
+        finish(self.command(args))
+    }
+
+    /// Starts the host, and returns when it serves.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not.
+    pub fn serve(self) -> TestHost {
+        let process = Process::start(&self);
+        TestHost { site: self, process }
+    }
+}
+
+/// Whatever becomes of the test, the child ends with it.
+#[derive(Debug)]
+struct Reaped(Child);
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        // It may have ended long ago.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Reaped {
+    fn wait(&mut self) -> ExitStatus {
+        wait::until("the process ends", || self.0.try_wait().expect("it is our child"))
+    }
+}
+
+fn finish(mut command: Command) -> Finished {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = Reaped(child.expect("`tocsin` starts"));
+    let stdout = Collected::of(child.0.stdout.take().expect("piped"));
+    let stderr = Collected::of(child.0.stderr.take().expect("piped"));
+    let status = child.wait();
+    Finished { code: status.code(), stdout: stdout.whole(), stderr: stderr.whole() }
+}
+
+/// What comes out of a pipe, line by line.
+#[derive(Debug)]
+struct Collected {
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: Option<thread::JoinHandle<()>>,
+}
+
+impl Collected {
+    fn of(pipe: impl std::io::Read + Send + 'static) -> Self {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let written = Arc::clone(&lines);
+        let reader = thread::spawn(move || {
+            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                written.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+        Self { lines, reader: Some(reader) }
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Vec<String>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything, once the process has ended.
+    fn whole(mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("reading lines does not panic");
+        }
+        self.lines().iter().map(|line| format!("{line}\n")).collect()
+    }
+}
+
+#[derive(Debug)]
+struct Process {
+    child: Reaped,
+    log: Collected,
+    webhooks: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Process {
+    fn start(site: &Site) -> Self {
+        let mut command = site.command(&["serve"]);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let mut child = Reaped(child.expect("`tocsin serve` starts"));
+        let log = Collected::of(child.0.stderr.take().expect("piped"));
+        let mut said = |message: &str| {
+            wait::until(message, || {
+                let found = log.lines().iter().find_map(|line| entry(line, message));
+                if found.is_none()
+                    && let Ok(Some(status)) = child.0.try_wait()
+                {
+                    panic!("`tocsin serve` ended with {status}: {:#?}", log.lines());
+                }
+                found
+            })
+        };
+        let listening = said("listening");
+        said("webhooks are served");
+        let address = |key: &str| listening[key].as_str().and_then(|text| text.parse().ok());
+        let (webhooks, admin) = (address("webhooks"), address("admin"));
+        let (webhooks, admin) = (webhooks.expect("an address"), admin.expect("an address"));
+        Self { child, log, webhooks, admin }
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child.0)
+    }
+}
+
+fn entry(line: &str, message: &str) -> Option<Value> {
+    let entry: Value = serde_json::from_str(line).ok()?;
+    (entry["message"] == message).then_some(entry)
+}
+
+/// A host that runs. It is killed when it is dropped.
+#[derive(Debug)]
+pub struct TestHost {
+    site: Site,
+    process: Process,
+}
+
+impl TestHost {
+    /// The folder it runs in.
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// Where webhooks go.
+    pub fn webhooks(&self) -> SocketAddr {
+        self.process.webhooks
+    }
+
+    /// Where the API is.
+    pub fn admin(&self) -> SocketAddr {
+        self.process.admin
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Pid {
+        self.process.pid()
+    }
+
+    /// A connection to the webhook listener.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not listen.
+    pub fn connect(&self) -> Connection {
+        Connection::open(self.webhooks()).expect("the host listens")
+    }
+
+    /// Sends one request to the webhook listener.
+    ///
+    /// # Panics
+    ///
+    /// Where it is not answered.
+    pub fn ask(&self, request: &Request<'_>) -> Answer {
+        self.connect().ask(request).expect("an answer")
+    }
+
+    /// Posts a body to an integration.
+    ///
+    /// # Panics
+    ///
+    /// Where it is not answered.
+    pub fn post(&self, integration: &str, body: &str) -> Answer {
+        self.post_with(integration, &[], body)
+    }
+
+    /// Posts a body with headers to an integration.
+    ///
+    /// # Panics
+    ///
+    /// Where it is not answered.
+    pub fn post_with(&self, integration: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let target = format!("/in/{integration}");
+        let mut request = Request::post(&target, body);
+        for (name, value) in headers {
+            request = request.header(name, *value);
+        }
+        self.ask(&request)
+    }
+
+    /// Sends one request to the admin listener.
+    ///
+    /// # Panics
+    ///
+    /// Where it is not answered.
+    pub fn ask_admin(&self, request: &Request<'_>) -> Answer {
+        let mut admin = Connection::open(self.admin()).expect("the admin API listens");
+        admin.ask(request).expect("an answer")
+    }
+
+    /// What the API gives at a path.
+    ///
+    /// # Panics
+    ///
+    /// Where it is not 200 and JSON.
+    #[track_caller]
+    pub fn api(&self, path: &str) -> Value {
+        let answer = self.ask_admin(&Request::new("GET", path));
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        answer.json()
+    }
+
+    /// All alerts, newest first, page by page.
+    ///
+    /// # Panics
+    ///
+    /// Where the API does not give them.
+    pub fn alerts(&self) -> Vec<Value> {
+        let mut admin = Connection::open(self.admin()).expect("the admin API listens");
+        let (mut alerts, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let path = format!("/api/v1/alerts?limit=500{cursor}");
+            let answer = admin.ask(&Request::new("GET", &path)).expect("an answer");
+            assert_eq!(answer.status, 200, "{path}: {answer:?}");
+            let mut page = answer.json();
+            alerts.append(page["alerts"].as_array_mut().expect("a list"));
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return alerts,
+            }
+        }
+    }
+
+    /// What the host says of its health, and under which status.
+    pub fn ready(&self) -> (u16, Value) {
+        let answer = self.ask_admin(&Request::new("GET", "/health/ready"));
+        (answer.status, answer.json())
+    }
+
+    /// The reasons for which it is not wholly ready.
+    ///
+    /// # Panics
+    ///
+    /// Where they have another form.
+    pub fn reasons(&self) -> Vec<String> {
+        let (_, mut ready) = self.ready();
+        serde_json::from_value(ready["reasons"].take()).expect("sentences")
+    }
+
+    /// One value of the metrics, by its whole name with labels.
+    ///
+    /// # Panics
+    ///
+    /// Where there are no metrics.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let metrics = self.ask_admin(&Request::new("GET", "/metrics")).body;
+        let mut lines = metrics.lines().filter_map(|line| line.rsplit_once(' '));
+        lines.find(|(other, _)| *other == name).map(|(_, value)| value.parse().expect("a number"))
+    }
+
+    /// Runs a `tocsin` command that talks to this host.
+    pub fn run(&self, args: &[&str]) -> Finished {
+        let mut command = self.site.command(args);
+        command.env("TOCSIN_ADMIN_URL", format!("http://{}", self.admin()));
+        finish(command)
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> Vec<String> {
+        self.process.log.lines().clone()
+    }
+
+    /// How often it logged a message.
+    pub fn times_logged(&self, message: &str) -> usize {
+        self.process.log.lines().iter().filter(|line| entry(line, message).is_some()).count()
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Panics
+    ///
+    /// Where the process is gone.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("the host runs");
+    }
+
+    /// Has it read its configuration and plugins again, and waits until it has said what came of it.
+    pub fn reload(&self) {
+        let done = || {
+            self.times_logged("configuration and plugins were read again")
+                + self.times_logged("nothing was reloaded, everything goes on as it was")
+        };
+        let before = done();
+        self.signal(Signal::HUP);
+        wait::until("the host has reloaded", || (done() > before).then_some(()));
+    }
+
+    /// Ends it as `kill -9` does.
+    pub fn kill(mut self) -> Site {
+        self.signal(Signal::KILL);
+        let status = self.process.child.wait();
+        assert_eq!(status.signal(), Some(Signal::KILL.as_raw()));
+        self.site
+    }
+
+    /// Ends it as an operator does, with SIGTERM.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not end well.
+    pub fn stop(self) -> Site {
+        self.signal(Signal::TERM);
+        self.stopped()
+    }
+
+    /// Waits until it has ended well, as it was told to.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not.
+    pub fn stopped(mut self) -> Site {
+        let status = self.process.child.wait();
+        assert_eq!(status.code(), Some(0), "{status}: {:#?}", self.log());
+        self.site
+    }
+
+    /// Stops it and starts it again.
+    #[must_use]
+    pub fn restart(self) -> Self {
+        self.stop().serve()
+    }
+}

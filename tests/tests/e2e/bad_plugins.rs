@@ -1,0 +1,313 @@
+//! A bad plugin hurts only itself: the host starts, the other integrations serve, and one sentence
+//! says what is wrong with it, wherever the operator looks.
+
+use std::{fs, path::Path};
+
+use insta::assert_snapshot;
+use regex::Regex;
+use serde_json::Value;
+use tocsin_tests::{
+    Site, TestHost,
+    libraries::{self, library},
+    wait,
+};
+
+const GOOD: &str = "[integrations.good]\nplugin = 'well-behaved'\n";
+
+/// A site with a good plugin and integration, and an integration `bad` that needs another plugin.
+fn site(plugin: &str) -> Site {
+    let bad = format!("[integrations.bad]\nplugin = '{plugin}'\n");
+    Site::new().plugin(&library("well-behaved")).config(&format!("{GOOD}{bad}"))
+}
+
+fn file_name(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).expect("a name")
+}
+
+/// The sentence on a file, which is the same everywhere.
+#[track_caller]
+fn sentence(host: &TestHost, file: &str) -> String {
+    let problem = |list: &Value| {
+        let mut plugins = list["plugins"].as_array().expect("a list").iter();
+        let plugin = plugins.find(|plugin| plugin["file"] == file).expect("the file is listed");
+        plugin["problem"].as_str().unwrap_or_else(|| panic!("no problem: {plugin}")).to_owned()
+    };
+    let json = host.run(&["plugins", "--json"]);
+    assert_eq!(json.code, Some(0), "{json:?}");
+    let said = problem(&serde_json::from_str(&json.stdout).expect("JSON"));
+    let said = without_countdown(&said);
+
+    assert_eq!(without_countdown(&problem(&host.api("/api/v1/plugins"))), said);
+    let line = format!("`{file}` {said}");
+    let reasons: Vec<_> = host.reasons().iter().map(|reason| without_countdown(reason)).collect();
+    assert!(reasons.contains(&line), "{line}\nis missing in\n{reasons:#?}");
+    let (status, ready) = host.ready();
+    assert_eq!((status, &ready["status"]), (200, &"degraded".into()));
+    let table = host.run(&["plugins"]);
+    assert!(without_countdown(&table.stdout).contains(&line), "{line}\nis missing in\n{table:?}");
+
+    assert!(said.contains("; hint: "), "what is to be done? {said}");
+    assert!(!said.contains('\n'), "{said}");
+    normalized(&said)
+}
+
+/// Seconds go by between two looks.
+fn without_countdown(text: &str) -> String {
+    Regex::new(r"for another \d+ s").expect("a pattern").replace_all(text, "for another N s").into()
+}
+
+/// Without what differs from run to run.
+fn normalized(sentence: &str) -> String {
+    let mut text = sentence.to_owned();
+    for (pattern, replacement) in [
+        (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "[TIME]"),
+        (r"\.rs:\d+:\d+", ".rs:[PLACE]"),
+        (r"this host has \d+\.\d+\.\d+", "this host has [VERSION]"),
+    ] {
+        text = Regex::new(pattern).expect("a pattern").replace_all(&text, replacement).into();
+    }
+    text
+}
+
+/// A file that can't be used at all: gives the sentence on it, after every promise was looked at.
+#[track_caller]
+fn refused(bad: &Path, plugin: &str) -> String {
+    let (site, file) = (site(plugin).plugin(bad), file_name(bad));
+    let host = site.serve();
+    assert_eq!(host.post("good", "disk full").status, 200);
+    let answer = host.post("bad", "disk full");
+    assert_eq!((answer.status, answer.error_code().as_str()), (503, "plugin_failed"));
+    assert_eq!(answer.retry_after(), 1);
+    let said = sentence(&host, file);
+
+    let check = host.site().run(&["check"]);
+    assert_eq!(check.code, Some(2), "{check:?}");
+    let warning = normalized(&check.stderr);
+    assert!(warning.contains(&format!("warning: `{file}` {said}")), "{said}\nis not in {warning}");
+    assert!(warning.contains("error: integration `bad`: "), "{warning}");
+    let reasons = host.reasons();
+    assert!(reasons.iter().any(|reason| reason.starts_with("integration `bad`: ")), "{reasons:?}");
+
+    // Where no enabled integration needs it, it is a warning.
+    host.site().configure(GOOD);
+    let check = host.site().run(&["check"]);
+    assert_eq!(check.code, Some(0), "{check:?}");
+    assert!(check.stderr.contains(&format!("warning: `{file}` ")), "{check:?}");
+    host.reload();
+    assert_eq!(host.post("good", "disk full").status, 200);
+    assert_eq!(host.post("bad", "disk full").status, 404);
+    host.stop();
+    said
+}
+
+#[test]
+fn one_built_to_abort_on_panic_is_refused() {
+    assert_snapshot!(refused(&libraries::panic_abort(), "bad-panic-abort"), @r#"is plugin `bad-panic-abort` 0.1.0, built with `panic = "abort"`, so that a panic in it would end this host; hint: build it with `panic = "unwind"`, the default"#);
+}
+
+#[test]
+fn one_without_a_manifest_is_refused() {
+    assert_snapshot!(refused(&library("bad-no-manifest"), "bad-no-manifest"), @"has no `.tocsin.manifest` section, so it is no Tocsin plugin; hint: export the plugin with `export_plugin!`, and remove what is no plugin");
+}
+
+#[test]
+fn one_with_its_layout_check_switched_off_is_refused() {
+    assert_snapshot!(refused(&library("bad-layout-unchecked"), "bad-layout-unchecked"), @"plugin `bad-layout-unchecked` 0.1.0 has its layout check switched off, so nothing shows that its functions are what they claim; hint: export it with `export_plugin!`");
+}
+
+#[test]
+fn one_for_another_major_version_of_plugin_api_is_refused() {
+    assert_snapshot!(refused(&libraries::pretended("2.0.0"), "pretended-later"), @"is plugin `pretended-later` 1.0.0, built for plugin-api 2.0.0; this host has [VERSION]; hint: upgrade the host, or drop in a version of the plugin for this one");
+}
+
+#[test]
+fn a_file_that_is_no_elf_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert_snapshot!(refused(&libraries::not_elf(folder.path()), "not-elf"), @"is not an ELF file; hint: drop in the `.so` that `cargo build --release` made of a plugin");
+}
+
+#[test]
+fn a_file_that_ends_in_the_middle_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let truncated = libraries::truncated(&library("bad-never-returns"), folder.path());
+    assert_snapshot!(refused(&truncated, "bad-never-returns"), @"is truncated: its headers point behind its end; hint: copy it again, to another name first, and rename it when it is whole");
+}
+
+#[test]
+fn one_for_another_machine_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let foreign = libraries::other_machine(&library("bad-never-returns"), folder.path());
+    assert_snapshot!(refused(&foreign, "bad-never-returns"), @"is built for AArch64, this host runs on x86-64; hint: build the plugin for this machine");
+}
+
+#[test]
+fn one_that_panics_as_it_is_made_breaks_its_own_integration_until_its_options_suit_it() {
+    let bad = library("bad-panics-in-new");
+    let host = site("bad-panics-in-new").plugin(&bad).serve();
+    assert_eq!(host.post("good", "disk full").status, 200);
+    let answer = host.post("bad", "disk full");
+    assert_eq!((answer.status, answer.error_code().as_str()), (503, "plugin_failed"));
+    assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-panics-in-new 0.1.0` panicked: asked to panic (tests/bad/bad-panics-in-new/src/lib.rs:[PLACE]), at [TIME]; hint: report it to the plugin's author, or drop in another version");
+    let check = host.site().run(&["check"]);
+    assert_eq!(check.code, Some(2), "{check:?}");
+    assert!(check.stderr.contains("error: integration `bad`: "), "{check:?}");
+
+    let suits = "[integrations.bad]\nplugin = 'bad-panics-in-new'\noptions = { panic = false }\n";
+    host.site().configure(&format!("{GOOD}{suits}"));
+    host.reload();
+    assert_eq!(host.post("bad", "disk full").status, 200);
+    assert_eq!(host.reasons(), [""; 0]);
+    assert_eq!(host.site().run(&["check"]).code, Some(0));
+    host.stop();
+}
+
+#[test]
+fn one_that_panics_as_it_is_dropped_serves_and_is_shown() {
+    let bad = library("bad-panics-in-drop");
+    let host = site("bad-panics-in-drop").plugin(&bad).serve();
+    assert_eq!(host.post("good", "disk full").status, 200);
+    assert_eq!(host.post("bad", "disk full").status, 200);
+    assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-panics-in-drop 0.1.0` panicked: not without a fight (tests/bad/bad-panics-in-drop/src/lib.rs:[PLACE]), in its destructor, at [TIME]; hint: report it to the plugin's author, or drop in another version");
+    let check = host.site().run(&["check"]);
+    assert_eq!(check.code, Some(0), "it serves: {check:?}");
+    assert!(check.stderr.contains("in its destructor"), "{check:?}");
+
+    // A reload drops it, and so does the end.
+    host.reload();
+    assert_eq!(host.post("bad", "disk full").status, 200);
+    host.stop();
+}
+
+#[test]
+fn one_that_panics_in_a_call_serves_the_next_with_a_new_instance() {
+    let bad = library("bad-panics-in-receive");
+    let host = site("bad-panics-in-receive").plugin(&bad).serve();
+    for body in ["do panic", "panic payload"] {
+        let answer = host.post("bad", body);
+        assert_eq!((answer.status, answer.error_code().as_str()), (503, "plugin_failed"));
+        assert_eq!(answer.retry_after(), 1);
+        assert!(!answer.body.contains("asked to panic"), "the detail is for the log: {answer:?}");
+        assert_eq!(host.post("bad", "disk full").status, 200);
+        assert_eq!(host.post("good", "disk full").status, 200);
+    }
+    assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-panics-in-receive 0.1.0` panicked: a panic without a message (tests/bad/bad-panics-in-receive/src/lib.rs:[PLACE]), at [TIME]; hint: report it to the plugin's author, or drop in another version");
+    let panics = r#"{integration="bad",plugin="bad-panics-in-receive",version="0.1.0"}"#;
+    assert_eq!(host.metric(&format!("tocsin_plugin_panics_total{panics}")), Some(2.0));
+    // Nothing is wrong with the file as it lies there.
+    assert_eq!(host.site().run(&["check"]).code, Some(0));
+    assert_eq!(host.alerts().len(), 4);
+}
+
+#[test]
+fn one_that_panics_again_and_again_is_left_alone_for_a_while() {
+    let bad = library("bad-panics-in-receive");
+    let host = site("bad-panics-in-receive").plugin(&bad).serve();
+    for _ in 0..3 {
+        assert_eq!(host.post("bad", "do panic").status, 503);
+    }
+    let answer = host.post("bad", "disk full");
+    assert_eq!((answer.status, answer.error_code().as_str()), (503, "plugin_failed"));
+    assert!((2..=5).contains(&answer.retry_after()), "{answer:?}");
+    assert_eq!(host.post("good", "disk full").status, 200);
+    assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-panics-in-receive 0.1.0` panicked: asked to panic (tests/bad/bad-panics-in-receive/src/lib.rs:[PLACE]), at [TIME]; it is left alone for another N s; hint: report it to the plugin's author, or drop in another version");
+    let integrations = host.api("/api/v1/integrations");
+    let state = |at: usize| integrations["integrations"][at]["state"].clone();
+    assert_eq!((state(0), state(1)), ("broken".into(), "serving".into()), "{integrations}");
+
+    wait::until("it is tried again", || {
+        (host.post("bad", "disk full").status == 200).then_some(())
+    });
+    let integrations = host.api("/api/v1/integrations");
+    assert_eq!(integrations["integrations"][0]["state"], "serving");
+}
+
+#[test]
+fn a_request_on_which_a_plugin_failed_is_recorded() {
+    let host = site("bad-panics-in-receive").plugin(&library("bad-panics-in-receive")).serve();
+    let answer = host.post("bad", "do panic");
+    let record = host.api(&format!("/api/v1/requests/{}", answer.request_id()));
+    assert_eq!((&record["outcome"], &record["integration"]), (&"failed".into(), &"bad".into()));
+    assert!(record["reason"].as_str().is_some_and(|reason| reason.contains("asked to panic")));
+    let id = answer.request_id();
+    assert!(host.log().iter().any(|line| line.contains(id)), "the log knows the id, too");
+}
+
+#[test]
+fn one_that_no_integration_uses_is_shown() {
+    let unused = library("bad-panics-in-new");
+    let host = site("well-behaved").plugin(&unused).serve();
+    assert_snapshot!(sentence(&host, file_name(&unused)), @r#"is not used by any integration; hint: enable one with `plugin = "bad-panics-in-new"`, or remove the file"#);
+    assert_eq!(host.post("bad", "disk full").status, 200);
+    assert_eq!(host.site().run(&["check"]).code, Some(0));
+}
+
+#[test]
+fn a_copy_of_a_file_is_left_aside_and_the_first_serves() {
+    let good = library("well-behaved");
+    let site = site("well-behaved");
+    site.drop_in(&good, "libwell_behaved_again.so");
+    let host = site.serve();
+    assert_snapshot!(sentence(&host, "libwell_behaved_again.so"), @"is a copy of `libwell_behaved.so`; hint: remove one of them");
+    assert_eq!(host.post("good", "disk full").status, 200);
+    let check = host.site().run(&["check"]);
+    assert_eq!(check.code, Some(0), "{check:?}");
+    assert!(check.stderr.contains("warning: `libwell_behaved_again.so` is a copy"), "{check:?}");
+}
+
+#[test]
+fn two_files_that_claim_to_be_the_same_version_are_both_refused() {
+    let claimed = library("bad-never-returns");
+    let site = site("bad-never-returns").plugin(&claimed);
+    let mut bytes = fs::read(&claimed).expect("it can be read");
+    bytes.extend_from_slice(b"something else");
+    fs::write(site.plugins().join("other.so"), bytes).expect("it can be written");
+
+    let host = site.serve();
+    assert_snapshot!(sentence(&host, "other.so"), @"is bad-never-returns 0.1.0, and so is `libbad_never_returns.so`, with other contents; hint: remove all but one of them, or give them different versions");
+    assert_snapshot!(sentence(&host, file_name(&claimed)), @"is bad-never-returns 0.1.0, and so is `other.so`, with other contents; hint: remove all but one of them, or give them different versions");
+    assert_eq!(host.post("good", "disk full").status, 200);
+    assert_eq!(host.post("bad", "disk full").status, 503);
+    let check = host.site().run(&["check"]);
+    assert_eq!(check.code, Some(2), "{check:?}");
+    assert!(check.stderr.contains("error: integration `bad`: "), "{check:?}");
+
+    fs::remove_file(host.site().plugins().join("other.so")).expect("it is there");
+    host.reload();
+    assert_eq!(host.post("bad", "disk full").status, 200);
+}
+
+#[test]
+fn a_bad_newer_version_leaves_the_older_one_serving() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let newer = libraries::with_version(&library("well-behaved"), "1.0.1", folder.path());
+    let newer = libraries::truncated(&newer, folder.path());
+    let host = site("well-behaved").plugin(&newer).serve();
+    assert_eq!(host.post("bad", "disk full").status, 200);
+    assert_eq!(host.alerts()[0]["plugin"]["version"], "1.0.0");
+    sentence(&host, file_name(&newer));
+}
+
+#[test]
+fn a_file_that_is_mended_serves_after_a_reload() {
+    let (folder, whole) = (tempfile::tempdir().expect("a folder"), library("bad-never-returns"));
+    let site = site("bad-never-returns");
+    site.drop_in(&libraries::truncated(&whole, folder.path()), "bad.so");
+    let host = site.serve();
+    assert_eq!(host.post("bad", "disk full").status, 503);
+    host.site().drop_in(&whole, "bad.so");
+    host.reload();
+    assert_eq!(host.post("bad", "disk full").status, 200);
+    assert_eq!(host.reasons(), [""; 0]);
+}
+
+#[test]
+fn what_becomes_of_the_file_of_a_loaded_plugin_does_not_touch_it() {
+    let host = site("well-behaved").serve();
+    let file = host.site().plugins().join(file_name(&library("well-behaved")));
+    // In place, as `cp` does it: whatever maps the file itself would be lost.
+    fs::write(&file, "no library any more").expect("it can be written");
+    assert_eq!(host.post("good", "disk full").status, 200);
+    fs::remove_file(&file).expect("it is there");
+    assert_eq!(host.post("good", "disk full").status, 200);
+    host.stop();
+}

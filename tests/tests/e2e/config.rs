@@ -1,0 +1,313 @@
+//! A configuration that can't be meant so is refused with file, line, key and a hint, before
+//! anything is served.
+
+use insta::assert_snapshot;
+use tocsin_tests::{Finished, Site, libraries::library};
+
+fn site() -> Site {
+    Site::new().plugin(&library("well-behaved"))
+}
+
+/// What `serve` says of a configuration that it refuses. `check` says the same.
+#[track_caller]
+fn refused(config: &str) -> String {
+    refused_at(&site(), config)
+}
+
+#[track_caller]
+fn refused_at(site: &Site, config: &str) -> String {
+    site.write("tocsin.toml", config);
+    let (check, serve) = (site.run(&["check"]), site.run(&["serve"]));
+    assert_eq!((check.code, serve.code), (Some(2), Some(2)), "{check:?} {serve:?}");
+    let said = serve.stderr.trim_end();
+    assert!(said.starts_with("error: "), "{said}");
+    assert!(said.contains("\nhint: "), "what is to be done? {said}");
+    assert!(check.stderr.contains(said), "{said}\nis missing in\n{check:?}");
+    assert!(!site.path("tocsin.db").exists(), "nothing was begun");
+    said.to_owned()
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_those_that_are_known() {
+    assert_snapshot!(refused("[server]\nlisten = '127.0.0.1:0'\nbody_limit = 17\n"), @"
+    error: tocsin.toml:3:1: `server.body_limit`: unknown key `body_limit`
+      |
+    3 | body_limit = 17
+      | ^^^^^^^^^^
+    hint: known here are `listen`, `public_url`, `body_limit_bytes`, `header_limit_bytes`, `header_timeout`, `body_timeout`, `max_connections`, `shutdown_timeout`
+    ");
+    assert_snapshot!(refused("[integrations.good]\nplugin = 'well-behaved'\nenabeld = true\n"), @"
+    error: tocsin.toml:3:1: `integrations.good.enabeld`: unknown key `enabeld`
+      |
+    3 | enabeld = true
+      | ^^^^^^^
+    hint: known here are `plugin`, `version`, `enabled`, `urgency`, `options`
+    ");
+    assert_snapshot!(refused("[slack]\n"), @"
+    error: tocsin.toml:1:2: `slack`: unknown key `slack`
+      |
+    1 | [slack]
+      |  ^^^^^
+    hint: known here are `server`, `admin`, `store`, `plugins`, `log`, `integrations`
+    ");
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_refused() {
+    assert_snapshot!(refused("[server]\nbody_limit_bytes = 'much'\n"), @r#"
+    error: tocsin.toml:2:20: `server.body_limit_bytes`: invalid type: string "much"
+      |
+    2 | body_limit_bytes = 'much'
+      |                    ^^^^^^
+    hint: write a whole number here
+    "#);
+    assert_snapshot!(refused("[server]\nlisten = 'localhost'\n"), @"
+    error: tocsin.toml:2:10: `server.listen`: invalid socket address syntax
+      |
+    2 | listen = 'localhost'
+      |          ^^^^^^^^^^^
+    hint: write an IP address and a port, such as `127.0.0.1:8080`
+    ");
+    assert_snapshot!(refused("[plugins]\ncall_deadline = 'soon'\n"), @r#"
+    error: tocsin.toml:2:17: `plugins.call_deadline`: failed to parse input in the "friendly" duration format: expected duration to start with a unit value (a decimal integer) after an optional sign, but no integer was found
+      |
+    2 | call_deadline = 'soon'
+      |                 ^^^^^^
+    hint: write a number with its unit, such as `10s` or `500ms`
+    "#);
+    assert_snapshot!(refused("[integrations.good]\nplugin = 'well-behaved'\nurgency = 'urgent'\n"), @"
+    error: tocsin.toml:3:11: `integrations.good.urgency`: unknown variant `urgent`
+      |
+    3 | urgency = 'urgent'
+      |           ^^^^^^^^
+    hint: known here are `low`, `medium`, `high`, `critical`
+    ");
+}
+
+#[test]
+fn what_is_no_toml_is_refused() {
+    assert_snapshot!(refused("[server]\nlisten = 127.0.0.1:8080\n"), @"
+    error: tocsin.toml:2:15: invalid float
+      |
+    2 | listen = 127.0.0.1:8080
+      |               ^^^^^^^^^
+    hint: write a string in quotes here
+    ");
+}
+
+#[test]
+fn a_missing_environment_variable_is_refused() {
+    assert_snapshot!(refused(
+        "[integrations.good]\nplugin = 'well-behaved'\noptions.token = { env = 'NO_SUCH_TOKEN' }\n"
+    ), @r#"
+    error: tocsin.toml:3:17: `integrations.good.options.token`: the environment variable `NO_SUCH_TOKEN` is not set
+      |
+    3 | options.token = { env = 'NO_SUCH_TOKEN' }
+      |                 ^^^^^^^^^^^^^^^^^^^^^^^^^
+    hint: set NO_SUCH_TOKEN for the host, or write { file = "PATH" }
+    "#);
+}
+
+#[test]
+fn a_missing_secret_file_is_refused() {
+    assert_snapshot!(refused(
+        "[integrations.good]\nplugin = 'well-behaved'\noptions.token = { file = 'no-such-token' }\n"
+    ), @"
+    error: tocsin.toml:3:17: `integrations.good.options.token`: cannot read `no-such-token`: No such file or directory (os error 2)
+      |
+    3 | options.token = { file = 'no-such-token' }
+      |                 ^^^^^^^^^^^^^^^^^^^^^^^^^^
+    hint: a path is relative to this file
+    ");
+}
+
+#[test]
+fn an_unknown_plugin_is_refused_with_those_that_are_there() {
+    assert_snapshot!(refused("[integrations.good]\nplugin = 'well-behavd'\n"), @"
+    error: tocsin.toml:2:10: `integrations.good.plugin`: no plugin is named `well-behavd`
+      |
+    2 | plugin = 'well-behavd'
+      |          ^^^^^^^^^^^^^
+    hint: the plugins folder has `well-behaved`
+    ");
+    assert_snapshot!(refused_at(&Site::new(), "[integrations.good]\nplugin = 'well-behaved'\n"), @"
+    error: tocsin.toml:2:10: `integrations.good.plugin`: no plugin is named `well-behaved`
+      |
+    2 | plugin = 'well-behaved'
+      |          ^^^^^^^^^^^^^^
+    hint: the plugins folder is empty: drop the plugin's `.so` in
+    ");
+}
+
+#[test]
+fn an_impossible_version_is_refused_with_those_that_are_there() {
+    assert_snapshot!(refused("[integrations.good]\nplugin = 'well-behaved'\nversion = 'newest'\n"), @"
+    error: tocsin.toml:3:11: `integrations.good.version`: unexpected character 'n' while parsing major version number
+      |
+    3 | version = 'newest'
+      |           ^^^^^^^^
+    hint: write a semver requirement, such as `^1` or `>=1.2, <2`
+    ");
+    assert_snapshot!(refused("[integrations.good]\nplugin = 'well-behaved'\nversion = '^7.1'\n"), @"
+    error: tocsin.toml:3:11: `integrations.good.version`: no version of plugin `well-behaved` matches `^7.1`
+      |
+    3 | version = '^7.1'
+      |           ^^^^^^
+    hint: the plugins folder has 1.0.0
+    ");
+}
+
+#[test]
+fn options_that_the_plugin_does_not_take_are_refused() {
+    assert_snapshot!(refused(
+        "[integrations.good]\nplugin = 'well-behaved'\n[integrations.good.options]\nprefix = 17\n"
+    ), @"
+    error: tocsin.toml:4:10: `integrations.good.options.prefix`: invalid type: integer `17`, expected a string
+      |
+    4 | prefix = 17
+      |          ^^
+    hint: see the options of plugin `well-behaved`
+    ");
+    assert_snapshot!(refused(
+        "[integrations.good]\nplugin = 'well-behaved'\n[integrations.good.options]\nprefiks = 'x'\n"
+    ), @"
+    error: tocsin.toml:4:11: `integrations.good.options.prefiks`: unknown field `prefiks`, expected `prefix` or `token`
+      |
+    4 | prefiks = 'x'
+      |           ^^^
+    hint: see the options of plugin `well-behaved`
+    ");
+}
+
+#[test]
+fn a_secret_of_the_wrong_type_is_not_repeated() {
+    let said = refused(
+        "[integrations.good]\nplugin = 'well-behaved'\n[integrations.good.options]\ntoken = 170417\n",
+    );
+    let message = said.lines().next().expect("a line");
+    assert!(!message.contains("170417"), "{message}");
+}
+
+#[test]
+fn a_slack_integration_without_a_token_has_to_say_that_it_is_meant_so() {
+    let site = site().plugin(&library("slack-outgoing-webhook"));
+    let config = "[integrations.ops]\nplugin = 'slack-outgoing-webhook'\n";
+    assert_snapshot!(refused_at(&site, config), @"
+    error: tocsin.toml:1:15: `integrations.ops.options.token`: missing, so anyone could raise alerts
+      |
+    1 | [integrations.ops]
+      |               ^^^
+    hint: set it to the token that the sender shows for this webhook, or set `unauthenticated = true` if anyone may
+    ");
+    site.configure(&format!("{config}options.unauthenticated = true\n"));
+    let host = site.serve();
+    assert_eq!(host.post("ops", "text=disk+full").status, 200);
+}
+
+#[test]
+fn an_admin_listener_off_loopback_needs_tokens() {
+    assert_snapshot!(refused("[admin]\nlisten = '0.0.0.0:0'\n"), @r#"
+    error: tocsin.toml:2:10: `admin.listen`: `0.0.0.0:0` is not loopback and `admin.tokens` is empty, so that anybody who reaches it could use the API
+      |
+    2 | listen = '0.0.0.0:0'
+      |          ^^^^^^^^^^^
+    hint: add `tokens = [{ env = "TOCSIN_ADMIN_TOKEN" }]`, or listen on 127.0.0.1
+    "#);
+    let site = site();
+    site.write("tocsin.toml", "[admin]\nlisten = '0.0.0.0:0'\ntokens = ['s3cret']\n");
+    assert_eq!(site.run(&["check"]).code, Some(0));
+}
+
+#[test]
+fn a_store_of_an_unknown_kind_is_refused() {
+    assert_snapshot!(refused("[store]\nurl = 'mysql://localhost/tocsin'\n"), @"
+    error: tocsin.toml:2:7: `store.url`: `mysql://localhost/tocsin` names no store that this host knows
+      |
+    2 | url = 'mysql://localhost/tocsin'
+      |       ^^^^^^^^^^^^^^^^^^^^^^^^^^
+    hint: write `sqlite:PATH`, such as `sqlite:tocsin.db`
+    ");
+}
+
+#[test]
+fn a_missing_plugins_folder_is_refused() {
+    assert_snapshot!(refused("[plugins]\ndir = 'plugin'\n"), @"
+    error: tocsin.toml:2:7: `plugins.dir`: cannot read the plugins folder `plugin`: No such file or directory (os error 2)
+      |
+    2 | dir = 'plugin'
+      |       ^^^^^^^^
+    hint: make it, and drop the plugins' `.so` files in; the path is relative to this file
+    ");
+}
+
+#[test]
+fn all_mistakes_are_said_at_once() {
+    let said = refused(
+        "[integrations.one]\nplugin = 'nobody'\n[integrations.two]\nplugin = 'well-behaved'\nversion = '^7'\n",
+    );
+    assert_snapshot!(said, @"
+    error: tocsin.toml:2:10: `integrations.one.plugin`: no plugin is named `nobody`
+      |
+    2 | plugin = 'nobody'
+      |          ^^^^^^^^
+    hint: the plugins folder has `well-behaved`
+
+    tocsin.toml:5:11: `integrations.two.version`: no version of plugin `well-behaved` matches `^7`
+      |
+    5 | version = '^7'
+      |           ^^^^
+    hint: the plugins folder has 1.0.0
+    ");
+}
+
+#[test]
+fn a_missing_configuration_is_said() {
+    let site = site();
+    for verb in ["check", "serve"] {
+        let Finished { code, stderr, .. } = site.run(&[verb, "--config", "nowhere.toml"]);
+        assert_eq!(code, Some(2), "{stderr}");
+        insta::allow_duplicates!(assert_snapshot!(stderr, @"
+        error: cannot read the configuration `nowhere.toml`: No such file or directory (os error 2)
+        hint: name it with `--config FILE`, or in the environment as TOCSIN_CONFIG
+        "));
+    }
+}
+
+#[test]
+fn check_changes_nothing_and_says_what_is_good() {
+    let site = site().config("[integrations.good]\nplugin = 'well-behaved'\n");
+    let check = site.run(&["check"]);
+    assert_eq!((check.code, check.stderr.as_str()), (Some(0), ""), "{check:?}");
+    assert!(check.stdout.ends_with("`tocsin.toml` is good\n"), "{check:?}");
+    assert!(!site.path("tocsin.db").exists());
+}
+
+#[test]
+fn the_command_line_explains_itself() {
+    let site = site();
+    let help = site.run(&["--help"]);
+    assert_eq!(help.code, Some(0));
+    assert_snapshot!(help.stdout, @"
+    Alerts from webhooks, understood by plugins, on disk before the sender is answered
+
+    Usage: tocsin <COMMAND>
+
+    Commands:
+      serve         Run the host: take webhooks, keep alerts, serve the admin API
+      check         Load everything as `serve` would, change nothing, and say what is wrong
+      plugins       List every file of the plugins folder, and what is wrong with it
+      integrations  List the integrations, their endpoints, and what is wrong with them
+      alerts        List, show, acknowledge and resolve alerts, through the running host
+
+    Options:
+      -h, --help     Print help
+      -V, --version  Print version
+    ");
+    assert_eq!(site.run(&["--version"]).code, Some(0));
+    for mistake in
+        [&["sing"][..], &[], &["serve", "--loud"], &["alerts", "show"], &["alerts", "show", "x"]]
+    {
+        let Finished { code, stderr, .. } = site.run(mistake);
+        assert_eq!(code, Some(2), "{mistake:?}: {stderr}");
+    }
+}

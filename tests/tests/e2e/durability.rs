@@ -1,0 +1,93 @@
+//! 200 means that it is on disk, whenever and however the host ends.
+
+use std::{
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use rustix::process::Signal;
+use tocsin_tests::{Site, libraries::library, wait};
+
+use crate::load::{Load, assert_kept};
+
+const ROUNDS: u64 = 20;
+
+fn site() -> Site {
+    let site = Site::new().plugin(&library("well-behaved"));
+    site.config("[integrations.good]\nplugin = 'well-behaved'")
+}
+
+/// Random enough for moments, and the same again for the same seed: `SplitMix64`.
+struct Moments(u64);
+
+impl Moments {
+    fn next_below(&mut self, limit: Duration) -> Duration {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        limit.mul_f64((mixed ^ (mixed >> 31)) as f64 / u64::MAX as f64)
+    }
+}
+
+#[test]
+fn whatever_was_answered_200_survives_kill_9_at_any_moment_once() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let seed = now.as_nanos() as u64;
+    println!("the seed of the moments is {seed}");
+    let (mut moments, mut accepted) = (Moments(seed), Vec::new());
+
+    let mut host = site().serve();
+    for round in 0..ROUNDS {
+        let load = Load::start(host.webhooks(), &format!("round {round}"), 8);
+        // Some rounds end before the first answer, most of them amid many.
+        if round % 5 > 0 {
+            wait::until("the first answers", || (load.answered() > 0).then_some(()));
+        }
+        thread::sleep(moments.next_below(Duration::from_millis(150)));
+        let site = host.kill();
+        accepted.extend(load.accepted());
+
+        host = site.serve();
+        assert_kept(&host.alerts(), &accepted);
+    }
+    assert!(accepted.len() >= 20, "there was hardly a load: {}", accepted.len());
+    println!("{} messages were answered 200", accepted.len());
+    host.stop();
+}
+
+#[test]
+fn whatever_was_answered_200_survives_sigterm_amid_a_load() {
+    let mut host = site().serve();
+    let mut accepted = Vec::new();
+    for round in 0..3 {
+        let load = Load::start(host.webhooks(), &format!("round {round}"), 8);
+        wait::until("a hundred answers", || (load.answered() >= 100).then_some(()));
+        let site = host.stop();
+        accepted.extend(load.accepted());
+
+        host = site.serve();
+        assert_kept(&host.alerts(), &accepted);
+    }
+}
+
+#[test]
+fn a_request_in_flight_is_answered_and_kept_when_the_host_is_stopped() {
+    let host = site().serve();
+    let mut connection = host.connect();
+    let head =
+        "POST /in/good HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n";
+    connection.send(head.as_bytes()).unwrap();
+    // The host says so as it begins to wait for the body.
+    assert_eq!(connection.answer().expect("an interim answer").status, 100);
+    connection.send(b"disk").unwrap();
+    host.signal(Signal::TERM);
+    wait::until("the host stops", || {
+        (host.times_logged("stopping: finishing what is in flight") > 0).then_some(())
+    });
+    connection.send(b" full").unwrap();
+    assert_eq!(connection.answer().expect("an answer").status, 200);
+
+    let site = host.stopped();
+    let alerts = site.serve().alerts();
+    assert_eq!(alerts[0]["title"], "disk full");
+}

@@ -1,0 +1,82 @@
+//! A disk that is full is a pause, not an end, and costs no message that was answered 200.
+
+use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
+use tocsin_tests::{Site, TestHost, http::Request, libraries::library, wait};
+
+use crate::load::assert_kept;
+
+/// No file of the host may grow beyond so many bytes, as on a disk that is full.
+fn limit_files(host: &TestHost, bytes: Option<u64>) {
+    let maximum = getrlimit(Resource::Fsize).maximum;
+    let limit = Rlimit { current: bytes.or(maximum), maximum };
+    prlimit(Some(host.pid()), Resource::Fsize, limit).expect("the host is ours");
+}
+
+#[test]
+fn a_full_disk_turns_webhooks_away_until_there_is_room_again() {
+    let site = Site::new().plugin(&library("well-behaved"));
+    let host = site.config("[integrations.good]\nplugin = 'well-behaved'").serve();
+    let mut accepted = Vec::new();
+    let mut post = |host: &TestHost, message: String| {
+        // Large, so that a file has to grow soon.
+        let answer = host.post("good", &format!("{message} {}", "x".repeat(2000)));
+        if answer.status == 200 {
+            accepted.push(message);
+        }
+        answer
+    };
+    for count in 0..20 {
+        assert_eq!(post(&host, format!("before, {count}")).status, 200);
+    }
+
+    limit_files(&host, Some(128 * 1024));
+    let mut count = 0;
+    let refused = wait::until("the disk is full", || {
+        count += 1;
+        let answer = post(&host, format!("meanwhile, {count}"));
+        (answer.status != 200).then_some(answer)
+    });
+    assert_eq!((refused.status, refused.error_code().as_str()), (503, "store_unavailable"));
+    assert_eq!(refused.retry_after(), 1);
+    let (status, ready) = host.ready();
+    assert_eq!((status, &ready["status"]), (503, &"unready".into()), "{ready}");
+    let reason = ready["reasons"][0].as_str().expect("a sentence");
+    assert!(reason.contains("; hint: look at the disk of the store"), "{reason}");
+    // What was kept can still be read.
+    assert!(host.alerts().len() >= 20);
+    let changed = host.ask_admin(&Request::post("/api/v1/alerts/1/resolve", ""));
+    assert_eq!((changed.status, changed.retry_after()), (503, 1));
+    assert!(host.metric("tocsin_commit_failures_total").is_some_and(|failures| failures >= 1.0));
+
+    limit_files(&host, None);
+    wait::until("the host is ready again", || (host.ready().0 == 200).then_some(()));
+    for count in 0..20 {
+        assert_eq!(post(&host, format!("afterwards, {count}")).status, 200);
+    }
+    assert_kept(&titled(&host), &accepted);
+    let host = host.restart();
+    assert_kept(&titled(&host), &accepted);
+    assert_eq!(host.alerts().len(), accepted.len(), "what was refused was not kept");
+}
+
+fn titled(host: &TestHost) -> Vec<serde_json::Value> {
+    let mut alerts = host.alerts();
+    for alert in &mut alerts {
+        let title = alert["title"].as_str().expect("a title");
+        let line = title.split(" x").next().unwrap_or_default().to_owned();
+        alert["title"] = line.into();
+    }
+    alerts
+}
+
+#[test]
+fn a_disk_that_is_full_when_the_host_starts_is_said() {
+    let site = Site::new().plugin(&library("well-behaved"));
+    let site = site.config("[store]\nurl = 'sqlite:/dev/full/tocsin.db'");
+    let finished = site.run(&["serve"]);
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    assert!(
+        finished.stderr.contains("cannot open the store `/dev/full/tocsin.db`"),
+        "{finished:?}"
+    );
+}

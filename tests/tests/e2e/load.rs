@@ -1,0 +1,107 @@
+//! Senders that keep a host busy, and what of it has to be found again. It decides nothing on when
+//! the host ends.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use serde_json::Value;
+use tocsin_tests::http::{Connection, Request};
+
+/// Senders, each with one connection and a new message after each answer.
+pub(crate) struct Load {
+    senders: Vec<JoinHandle<Vec<String>>>,
+    answered: Arc<AtomicUsize>,
+    ends: Arc<AtomicBool>,
+}
+
+impl Load {
+    /// Starts sending messages that begin with `name` to the integration `good`.
+    pub(crate) fn start(webhooks: SocketAddr, name: &str, senders: usize) -> Self {
+        let (answered, ends) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+        let sender = |sender| {
+            let (answered, ends) = (Arc::clone(&answered), Arc::clone(&ends));
+            let name = format!("{name}, sender {sender}");
+            thread::spawn(move || send(webhooks, &name, &answered, &ends))
+        };
+        let senders = (0..senders).map(sender).collect();
+        Self { senders, answered, ends }
+    }
+
+    /// How many messages were answered 200 so far.
+    pub(crate) fn answered(&self) -> usize {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// The messages that were answered 200, once every sender has ended: by itself where the host
+    /// has, otherwise because it is told to.
+    pub(crate) fn accepted(self) -> Vec<String> {
+        self.ends.store(true, Ordering::Relaxed);
+        let senders = self.senders.into_iter();
+        senders.flat_map(|sender| sender.join().expect("a sender does not panic")).collect()
+    }
+}
+
+/// Sends until the host is gone; gives what it answered with 200. Anything else is not relied on.
+fn send(
+    webhooks: SocketAddr,
+    name: &str,
+    answered: &AtomicUsize,
+    ends: &AtomicBool,
+) -> Vec<String> {
+    let mut accepted = Vec::new();
+    let mut connection = None;
+    for count in 0_u64.. {
+        if ends.load(Ordering::Relaxed) {
+            break;
+        }
+        let message = format!("{name}, message {count}");
+        let answer = match connection.take().map_or_else(|| Connection::open(webhooks), Ok) {
+            Ok(mut open) => {
+                let answer = open.ask(&Request::post("/in/good", &message));
+                connection = Some(open);
+                answer
+            }
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(answer) if answer.status == 200 => {
+                accepted.push(message);
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    accepted
+}
+
+/// Each of the messages is there once, and the numbers run from 1 without a gap.
+#[track_caller]
+pub(crate) fn assert_kept(alerts: &[Value], accepted: &[String]) {
+    let mut found = BTreeMap::<_, usize>::new();
+    for alert in alerts {
+        *found.entry(alert["title"].as_str().expect("a title")).or_default() += 1;
+        assert_eq!(alert["occurrences"], 1, "{alert}");
+    }
+    let lost: Vec<_> =
+        accepted.iter().filter(|message| !found.contains_key(message.as_str())).collect();
+    assert!(lost.is_empty(), "answered 200 and lost: {lost:?}");
+    let doubled: Vec<_> = found.iter().filter(|(_, count)| **count > 1).collect();
+    assert!(doubled.is_empty(), "there more than once: {doubled:?}");
+    assert_numbered(alerts);
+}
+
+/// The numbers run from 1 without a gap. The newest alert comes first.
+#[track_caller]
+pub(crate) fn assert_numbered(alerts: &[Value]) {
+    let numbers = alerts.iter().rev().map(|alert| alert["number"].as_u64().expect("a number"));
+    let wrong = numbers.zip(1..).find(|(number, expected)| number != expected);
+    assert_eq!(wrong, None, "not numbered without a gap");
+}

@@ -1,0 +1,17 @@
+//! What Tocsin promises, shown on the `tocsin` program from outside: its listeners, its command line,
+//! its folder. One module a subject; what they share is in the package's library.
+
+mod api;
+mod bad_plugins;
+mod cli;
+mod config;
+mod durability;
+mod full_disk;
+mod libraries;
+mod limits;
+mod load;
+mod old_and_new;
+mod once;
+mod one_host;
+mod stuck_calls;
+mod vectors;

@@ -1,0 +1,167 @@
+//! Old plugins keep working, newer ones work as far as they ask for nothing newer, and versions of
+//! one plugin work side by side.
+
+use std::{fs, path::Path};
+
+use insta::assert_snapshot;
+use serde_json::json;
+use tocsin_tests::{
+    Site, TestHost,
+    http::Request,
+    libraries::{self, library, with_version},
+};
+
+fn beat(host: &TestHost, beat: &serde_json::Value) -> (u16, String) {
+    let headers = [("content-type", "application/json"), ("x-token", "s3cret")];
+    let answer = host.post_with("old", &headers, &beat.to_string());
+    (answer.status, answer.body)
+}
+
+#[test]
+fn a_plugin_of_1_0_0_serves_in_this_host_with_all_it_has() {
+    let site = Site::new().plugin(&libraries::frozen());
+    let host = site
+        .config(
+            "[integrations.old]\nplugin = 'frozen-heartbeat'\nurgency = 'low'\n\
+             options = { token = 's3cret' }\n",
+        )
+        .serve();
+    assert_eq!(host.reasons(), [""; 0]);
+
+    let heard = (200, r#"{"heard":true}"#.to_owned());
+    let link = "https://example.com/db";
+    let down = json!({"service": "db", "up": false, "link": link, "sequence": 7});
+    assert_eq!(beat(&host, &down), heard);
+    assert_eq!(beat(&host, &down), heard, "a second try of the same beat");
+    let alert = host.api("/api/v1/alerts/1");
+    assert_eq!(alert["plugin"], json!({"name": "frozen-heartbeat", "version": "1.0.0"}));
+    assert_eq!(alert["title"], "db is down");
+    assert_eq!(alert["description"], "db says that it is down.");
+    assert_eq!((&alert["urgency"], &alert["link"]), (&json!("critical"), &json!(link)));
+    assert_eq!(alert["details"], json!([{"label": "service", "value": "db"}]));
+    assert_eq!((&alert["dedup_key"], &alert["occurrences"]), (&json!("db"), &json!(1)));
+
+    assert_eq!(beat(&host, &json!({"service": "db", "up": false, "sequence": 8})), heard);
+    assert_eq!(host.api("/api/v1/alerts/1")["occurrences"], 2);
+    assert_eq!(beat(&host, &json!({"service": "db", "up": false, "seen_by": "ada"})), heard);
+    assert_eq!(host.api("/api/v1/alerts/1")["status"], "acknowledged");
+    assert_eq!(beat(&host, &json!({"service": "db", "up": true})), heard);
+    assert_eq!(host.api("/api/v1/alerts/1")["status"], "resolved");
+
+    assert_eq!(beat(&host, &json!({"service": "", "up": true})), (200, "{}".into()));
+    assert_eq!(beat(&host, &json!({"service": "failing", "up": true})).0, 503);
+    assert_eq!(beat(&host, &json!({"service": "panicking", "up": true})).0, 503);
+    assert_eq!(beat(&host, &json!("no beat")).0, 400);
+    assert_eq!(beat(&host, &json!({"service": "x".repeat(2000), "up": true})).0, 413);
+    let refused = |headers: &[(&str, &str)]| host.post_with("old", headers, "{}").status;
+    assert_eq!(refused(&[("x-token", "s3cret"), ("content-type", "text/plain")]), 415);
+    assert_eq!(refused(&[("x-token", "wrong"), ("content-type", "application/json")]), 403);
+    assert_eq!(host.alerts().len(), 1);
+}
+
+#[test]
+fn a_plugin_of_1_1_serves_and_what_is_newer_in_it_is_left_alone() {
+    let site = Site::new().plugin(&libraries::pretended("1.1.0"));
+    let host =
+        site.config("[integrations.new]\nplugin = 'pretended-later'\nurgency = 'low'").serve();
+    assert_eq!(host.reasons(), [""; 0]);
+    assert_eq!(host.post("new", "disk full").status, 200);
+    assert_eq!(host.post("new", "in later words").status, 200);
+    let alerts = host.alerts();
+    assert_eq!((&alerts[1]["title"], &alerts[1]["urgency"]), (&"disk full".into(), &"high".into()));
+    // This host does not know the urgency, and does not lose the alert for that.
+    assert_eq!(alerts[0]["title"], "in later words");
+    assert_eq!(alerts[0]["urgency"], "low");
+    assert_eq!(host.site().run(&["check"]).code, Some(0));
+}
+
+#[test]
+fn a_plugin_of_2_0_is_refused_and_the_one_of_1_1_beside_it_serves() {
+    let site = Site::new().plugin(&libraries::pretended("1.1.0"));
+    let site = site.plugin(&libraries::pretended("2.0.0"));
+    let host = site.config("[integrations.new]\nplugin = 'pretended-later'").serve();
+    assert_eq!(host.post("new", "disk full").status, 200);
+    let reasons = host.reasons().join("\n");
+    let ours = format!("this host has {}", tocsin_plugin_api::VERSION);
+    assert_snapshot!(reasons.replace(&ours, "this host has [VERSION]"), @"`libpretended_later_2_0_0.so` is plugin `pretended-later` 1.0.0, built for plugin-api 2.0.0; this host has [VERSION]; hint: upgrade the host, or drop in a version of the plugin for this one");
+}
+
+/// A site with a plugin in these versions, the code of all of them being the same.
+fn versions(versions: &[&str]) -> Site {
+    let site = Site::new().plugin(&library("well-behaved"));
+    for version in versions {
+        with_version(&library("well-behaved"), version, &site.plugins());
+    }
+    site
+}
+
+/// The version that judges the webhooks of an integration.
+fn judged_by(host: &TestHost, integration: &str) -> String {
+    let answer = host.post(integration, "disk full");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let record = host.api(&format!("/api/v1/requests/{}", answer.request_id()));
+    let alert = host.api(&format!("/api/v1/alerts/{}", record["alert"]));
+    alert["plugin"]["version"].as_str().expect("a version").to_owned()
+}
+
+#[test]
+fn versions_of_a_plugin_serve_side_by_side_each_where_it_is_asked_for() {
+    let site = versions(&["1.2.0", "1.9.9", "2.0.0", "0.9.0"]);
+    let mut host = site
+        .config(
+            "[integrations.exact]\nplugin = 'well-behaved'\nversion = '=1.0.0'\n\
+             [integrations.caret]\nplugin = 'well-behaved'\nversion = '^1'\n\
+             [integrations.below]\nplugin = 'well-behaved'\nversion = '<1.9'\n\
+             [integrations.any]\nplugin = 'well-behaved'\n",
+        )
+        .serve();
+    for _ in 0..2 {
+        for (integration, version) in
+            [("exact", "1.0.0"), ("caret", "1.9.9"), ("below", "1.2.0"), ("any", "2.0.0")]
+        {
+            assert_eq!(judged_by(&host, integration), version, "{integration}");
+        }
+        host = host.restart();
+    }
+    // The metrics keep them apart.
+    assert_eq!(judged_by(&host, "exact"), "1.0.0");
+    let labels = r#"{integration="exact",plugin="well-behaved",version="1.0.0",outcome="events"}"#;
+    assert_eq!(host.metric(&format!("tocsin_requests_total{labels}")), Some(1.0));
+}
+
+#[test]
+fn an_upgrade_and_the_way_back_refuse_no_message_that_comes_in_meanwhile() {
+    let host = versions(&[]).config("[integrations.good]\nplugin = 'well-behaved'").serve();
+    let upgrade = with_version(&library("well-behaved"), "1.0.1", &host.site().plugins());
+    std::thread::scope(|scope| {
+        let (ends, ended) = std::sync::mpsc::channel::<()>();
+        let host = &host;
+        let sender = scope.spawn(move || {
+            let (mut connection, mut sent) = (host.connect(), 0_u64);
+            let request = Request::post("/in/good", "disk full");
+            while ended.try_recv().is_err() {
+                assert_eq!(connection.ask(&request).expect("an answer").status, 200);
+                sent += 1;
+            }
+            sent
+        });
+        for _ in 0..5 {
+            host.reload();
+            assert_eq!(judged_by(host, "good"), "1.0.1");
+            with_upgrade_away(&upgrade, || {
+                host.reload();
+                assert_eq!(judged_by(host, "good"), "1.0.0");
+            });
+        }
+        ends.send(()).expect("it still sends");
+        let sent = sender.join().expect("nothing was refused");
+        assert_eq!(host.alerts().len() as u64, sent + 10);
+    });
+}
+
+fn with_upgrade_away(upgrade: &Path, look: impl FnOnce()) {
+    let aside = upgrade.with_extension("aside");
+    fs::rename(upgrade, &aside).expect("it is there");
+    look();
+    fs::rename(&aside, upgrade).expect("it is there");
+}

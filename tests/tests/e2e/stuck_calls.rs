@@ -1,0 +1,106 @@
+//! A call that does not return is given up, and holds up nobody else.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use tocsin_tests::{Site, TestHost, libraries::library, wait};
+
+fn host() -> TestHost {
+    let site = Site::new().plugin(&library("well-behaved")).plugin(&library("bad-never-returns"));
+    site.config(
+        "[plugins]\ncall_deadline = '200ms'\n\
+         [integrations.good]\nplugin = 'well-behaved'\n\
+         [integrations.stuck]\nplugin = 'bad-never-returns'\n",
+    )
+    .serve()
+}
+
+/// Many requests that never come back, all at once; the other integration answers each of its own.
+#[track_caller]
+fn assert_held_up_by_nobody(host: &TestHost, body: &str, senders: usize) {
+    let all_answered = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let waiting: Vec<_> =
+            (0..senders).map(|_| scope.spawn(|| host.post("stuck", body))).collect();
+        let other = scope.spawn(|| {
+            let mut served = 0;
+            while !all_answered.load(Ordering::Relaxed) {
+                assert_eq!(host.post("good", "disk full").status, 200);
+                served += 1;
+            }
+            served
+        });
+        for sender in waiting {
+            let answer = sender.join().expect("it is answered");
+            assert_eq!((answer.status, answer.error_code().as_str()), (503, "plugin_failed"));
+            assert!(answer.retry_after() >= 1);
+        }
+        all_answered.store(true, Ordering::Relaxed);
+        assert!(other.join().expect("it was served") > 0);
+    });
+}
+
+#[track_caller]
+fn assert_shown(host: &TestHost) {
+    let stuck = host.metric("tocsin_stuck_threads").expect("a gauge");
+    assert!(stuck >= 2.0, "{stuck}");
+    let labels = r#"{integration="stuck",plugin="bad-never-returns",version="0.1.0"}"#;
+    let deadlines = host.metric(&format!("tocsin_plugin_deadlines_total{labels}"));
+    assert!(deadlines.is_some_and(|deadlines| deadlines >= stuck), "{deadlines:?}");
+    let reasons = host.reasons().join("\n");
+    let threads = format!("{stuck} threads were left behind in calls that did not return");
+    assert!(reasons.contains(&threads), "{threads}\nis missing in\n{reasons}");
+    assert!(reasons.contains("did not answer within 200ms"), "{reasons}");
+    assert_eq!(host.ready().0, 200, "webhooks are served");
+}
+
+/// New threads serve the rest, once the back-off has ended.
+#[track_caller]
+fn assert_serves_again(host: &TestHost) {
+    wait::until("it serves again", || {
+        (host.post("stuck", "disk full").status == 200).then_some(())
+    });
+    assert_eq!(host.post("good", "disk full").status, 200);
+}
+
+#[test]
+fn calls_that_sleep_for_ever_are_given_up_while_others_are_served() {
+    let host = host();
+    assert_held_up_by_nobody(&host, "hang", 64);
+    assert_shown(&host);
+    assert_serves_again(&host);
+    host.stop();
+}
+
+#[test]
+fn calls_that_spin_for_ever_are_given_up_while_others_are_served() {
+    let host = host();
+    assert_held_up_by_nobody(&host, "spin", 16);
+    assert_shown(&host);
+    assert_serves_again(&host);
+    host.stop();
+}
+
+#[test]
+fn a_request_that_was_given_up_is_recorded() {
+    let host = host();
+    let answer = host.post("stuck", "hang");
+    assert_eq!(answer.status, 503);
+    let record = host.api(&format!("/api/v1/requests/{}", answer.request_id()));
+    assert_eq!(record["outcome"], "failed");
+    assert_eq!(record["reason"], "the plugin did not answer within 200ms");
+    // One failure is none too many.
+    assert_eq!(host.post("stuck", "disk full").status, 200);
+}
+
+#[test]
+fn a_reload_frees_an_integration_of_its_stuck_calls() {
+    let host = host();
+    assert_held_up_by_nobody(&host, "hang", 8);
+    host.reload();
+    assert_eq!(host.post("stuck", "disk full").status, 200);
+    let stuck = host.metric("tocsin_stuck_threads").expect("a gauge");
+    assert!(stuck >= 2.0, "the threads are still there: {stuck}");
+}
