@@ -1,8 +1,7 @@
 //! The plugins folder: what lies in it, what of it is admitted, and what is loaded.
 //!
 //! A file becomes a plugin in three steps, each a type that only the step before gives:
-//! [`DroppedFile`](admission::DroppedFile) -> [`AdmittedPlugin`](admission::AdmittedPlugin) ->
-//! [`LoadedPlugin`](library::LoadedPlugin). Until the last, no byte of it is run.
+//! [`DroppedFile`] -> [`AdmittedPlugin`] -> [`LoadedPlugin`]. Until the last, no byte of it is run.
 
 pub mod admission;
 pub mod library;

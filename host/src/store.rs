@@ -1,6 +1,6 @@
 //! What the host needs of a database: one narrow interface, and the promises behind it.
 //!
-//! [`sqlite`] keeps them in a file. Another store has to pass the same [`contract`]. Nothing else in
+//! [`sqlite`] keeps them in a file. Another store has to pass the same tests, `contract`. Nothing else in
 //! the host touches a database.
 
 #[cfg(test)]

@@ -18,9 +18,11 @@ pub(super) trait Place {
     fn open(&self) -> Arc<dyn Store>;
 }
 
+type Promise = fn(&dyn Place);
+
 /// Runs every promise on a fresh place.
 pub(super) fn keep<P: Place>(fresh: impl Fn() -> P) {
-    let promises: [(&str, fn(&dyn Place)); 12] = [
+    let promises: [(&str, Promise); 12] = [
         ("what was committed is there after closing", survives),
         ("numbers have no gap", numbers),
         ("one delivery changes things once", same_delivery),

@@ -19,17 +19,17 @@ pub(crate) struct Throughput {
 }
 
 impl Load {
-    pub(crate) fn slack(subject: Subject, lasts: Duration) -> anyhow::Result<Throughput> {
+    pub(crate) fn slack(subject: &Subject, lasts: Duration) -> anyhow::Result<Throughput> {
         wrk(subject, "/in/bench", "new_message.lua", &[TOKEN], lasts)
     }
 
-    pub(crate) fn alertmanager(subject: Subject, lasts: Duration) -> anyhow::Result<Throughput> {
+    pub(crate) fn alertmanager(subject: &Subject, lasts: Duration) -> anyhow::Result<Throughput> {
         wrk(subject, "/api/v2/alerts", "new_alert.lua", &[], lasts)
     }
 }
 
 fn wrk(
-    subject: Subject,
+    subject: &Subject,
     path: &str,
     script: &str,
     arguments: &[&str],

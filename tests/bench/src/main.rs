@@ -2,6 +2,8 @@
 //!
 //! It prints figures and judges none: machines are shared, and only ratios of one run can be compared.
 
+#![expect(clippy::print_stdout, reason = "a table is what it is for")]
+
 mod calls;
 mod load;
 mod process;
@@ -63,16 +65,16 @@ fn run(plan: &Plan) -> anyhow::Result<()> {
     for round in 1..=plan.rounds {
         eprintln!("round {round} of {}", plan.rounds);
         // Side by side in time, so that what else the machine does strikes all of them.
-        floors.push(Load::slack(Subject::floor()?, plan.load)?);
+        floors.push(Load::slack(&Subject::floor()?, plan.load)?);
         let subject = Subject::tocsin(&tocsin, &plugins, None)?;
         std::thread::sleep(Duration::from_secs(1));
         memory.0 = memory.0.max(subject.resident_mb()?);
-        let load = Load::slack(subject, plan.load)?;
+        let load = Load::slack(&subject, plan.load)?;
         memory.1 = memory.1.max(load.peak_mb);
         cpu_us.push(load.cpu_us);
         tocsins.push(load);
         if let Some(alertmanager) = Subject::alertmanager()? {
-            peers.push(Load::alertmanager(alertmanager, plan.load)?);
+            peers.push(Load::alertmanager(&alertmanager, plan.load)?);
         }
     }
     let (floor, tocsin_rate) = (median(&floors), median(&tocsins));
@@ -97,7 +99,7 @@ fn run(plan: &Plan) -> anyhow::Result<()> {
         );
     }
 
-    let steady = steady::run(Subject::tocsin(&tocsin, &plugins, None)?, 2000, plan.load)?;
+    let steady = steady::run(&Subject::tocsin(&tocsin, &plugins, None)?, 2000, plan.load)?;
     let p99 = steady.p99_ms;
     row(
         "p50 / p99 at 2,000 requests/s",
@@ -140,8 +142,9 @@ fn run(plan: &Plan) -> anyhow::Result<()> {
         let filled = subject::fill(plan.stored)?;
         let (mut fulls, mut empties) = (Vec::new(), Vec::new());
         for _ in 0..plan.rounds {
-            empties.push(Load::slack(Subject::tocsin(&tocsin, &plugins, None)?, plan.load)?);
-            fulls.push(Load::slack(Subject::tocsin(&tocsin, &plugins, Some(&filled))?, plan.load)?);
+            empties.push(Load::slack(&Subject::tocsin(&tocsin, &plugins, None)?, plan.load)?);
+            fulls
+                .push(Load::slack(&Subject::tocsin(&tocsin, &plugins, Some(&filled))?, plan.load)?);
         }
         let ratio = median(&fulls) / median(&empties);
         let figure =

@@ -20,7 +20,7 @@ pub(crate) struct Latency {
 
 const CONNECTIONS: u32 = 64;
 
-pub(crate) fn run(subject: Subject, rate: u32, lasts: Duration) -> anyhow::Result<Latency> {
+pub(crate) fn run(subject: &Subject, rate: u32, lasts: Duration) -> anyhow::Result<Latency> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut latencies = runtime.block_on(async {
         let start = Instant::now() + Duration::from_millis(100);
