@@ -60,8 +60,8 @@ impl Site {
         site
     }
 
-    /// Writes the configuration: this text, with free ports and a JSON log where it says nothing of
-    /// them.
+    /// Writes the configuration: this text, with free ports, a JSON log, and patience for plugins on
+    /// a busy machine where it says nothing of them.
     ///
     /// # Panics
     ///
@@ -72,6 +72,7 @@ impl Site {
             ("server", "listen", "127.0.0.1:0"),
             ("admin", "listen", "127.0.0.1:0"),
             ("log", "format", "json"),
+            ("plugins", "call_deadline", "30s"),
         ] {
             let section = config.entry(section).or_insert_with(|| Table::new().into());
             let section = section.as_table_mut().expect("a section");

@@ -6,11 +6,15 @@ use std::{
 };
 
 use rustix::process::Signal;
-use tocsin_tests::{Site, libraries::library, wait};
+use tocsin_tests::{Site, http::Request, libraries::library, wait};
 
 use crate::load::{Load, assert_kept};
 
 const ROUNDS: u64 = 20;
+
+/// A request that the host confirms as it begins to wait for the body.
+const WAITS_FOR_ITS_BODY: &str =
+    "POST /in/good HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n";
 
 fn site() -> Site {
     let site = Site::new().plugin(&library("well-behaved"));
@@ -74,10 +78,7 @@ fn whatever_was_answered_200_survives_sigterm_amid_a_load() {
 fn a_request_in_flight_is_answered_and_kept_when_the_host_is_stopped() {
     let host = site().serve();
     let mut connection = host.connect();
-    let head =
-        "POST /in/good HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n";
-    connection.send(head.as_bytes()).unwrap();
-    // The host says so as it begins to wait for the body.
+    connection.send(WAITS_FOR_ITS_BODY.as_bytes()).unwrap();
     assert_eq!(connection.answer().expect("an interim answer").status, 100);
     connection.send(b"disk").unwrap();
     host.signal(Signal::TERM);
@@ -90,4 +91,28 @@ fn a_request_in_flight_is_answered_and_kept_when_the_host_is_stopped() {
     let site = host.stopped();
     let alerts = site.serve().alerts();
     assert_eq!(alerts[0]["title"], "disk full");
+}
+
+#[test]
+fn sigint_ends_it_as_sigterm_does_and_idle_connections_do_not_keep_it() {
+    let host = site().serve();
+    let mut idle = host.connect();
+    idle.ask(&Request::post("/in/good", "disk full")).expect("an answer");
+    host.signal(Signal::INT);
+    let site = host.stopped();
+    assert_eq!(idle.rest().expect("the end"), b"");
+    assert_eq!(site.serve().alerts().len(), 1);
+}
+
+#[test]
+fn a_sender_that_never_finishes_does_not_keep_it_for_ever() {
+    let site = site();
+    site.configure(
+        "[server]\nshutdown_timeout = '200ms'\n[integrations.good]\nplugin = 'well-behaved'",
+    );
+    let host = site.serve();
+    let mut connection = host.connect();
+    connection.send(WAITS_FOR_ITS_BODY.as_bytes()).unwrap();
+    assert_eq!(connection.answer().expect("an interim answer").status, 100);
+    host.stop();
 }

@@ -3,7 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 use tocsin_tests::{Site, TestHost, http::Request, libraries::library, wait};
 
-use crate::load::assert_kept;
+use crate::load::{Load, assert_kept};
 
 /// No file of the host may grow beyond so many bytes, as on a disk that is full.
 fn limit_files(host: &TestHost, bytes: Option<u64>) {
@@ -57,6 +57,25 @@ fn a_full_disk_turns_webhooks_away_until_there_is_room_again() {
     let host = host.restart();
     assert_kept(&titled(&host), &accepted);
     assert_eq!(host.alerts().len(), accepted.len(), "what was refused was not kept");
+}
+
+#[test]
+fn a_disk_that_fills_amid_a_load_loses_nothing_that_was_answered_200() {
+    let site = Site::new().plugin(&library("well-behaved"));
+    let host = site.config("[integrations.good]\nplugin = 'well-behaved'").serve();
+    let load = Load::start(host.webhooks(), "full", 8);
+    wait::until("the first answers", || (load.answered() >= 20).then_some(()));
+    for _ in 0..5 {
+        limit_files(&host, Some(64 * 1024));
+        wait::until("the disk is full", || (host.ready().0 == 503).then_some(()));
+        limit_files(&host, None);
+        let before = load.answered();
+        wait::until("answers again", || (load.answered() >= before + 20).then_some(()));
+        assert_eq!(host.ready().0, 200);
+    }
+    let accepted = load.accepted();
+    assert_kept(&host.alerts(), &accepted);
+    assert_kept(&host.kill().serve().alerts(), &accepted);
 }
 
 fn titled(host: &TestHost) -> Vec<serde_json::Value> {

@@ -10,7 +10,7 @@ use tocsin_tests::{Site, TestHost, libraries::library, wait};
 fn host() -> TestHost {
     let site = Site::new().plugin(&library("well-behaved")).plugin(&library("bad-never-returns"));
     site.config(
-        "[plugins]\ncall_deadline = '200ms'\n\
+        "[plugins]\ncall_deadline = '500ms'\n\
          [integrations.good]\nplugin = 'well-behaved'\n\
          [integrations.stuck]\nplugin = 'bad-never-returns'\n",
     )
@@ -52,7 +52,7 @@ fn assert_shown(host: &TestHost) {
     let reasons = host.reasons().join("\n");
     let threads = format!("{stuck} threads were left behind in calls that did not return");
     assert!(reasons.contains(&threads), "{threads}\nis missing in\n{reasons}");
-    assert!(reasons.contains("did not answer within 200ms"), "{reasons}");
+    assert!(reasons.contains("did not answer within 500ms"), "{reasons}");
     assert_eq!(host.ready().0, 200, "webhooks are served");
 }
 
@@ -90,7 +90,7 @@ fn a_request_that_was_given_up_is_recorded() {
     assert_eq!(answer.status, 503);
     let record = host.api(&format!("/api/v1/requests/{}", answer.request_id()));
     assert_eq!(record["outcome"], "failed");
-    assert_eq!(record["reason"], "the plugin did not answer within 200ms");
+    assert_eq!(record["reason"], "the plugin did not answer within 500ms");
     // One failure is none too many.
     assert_eq!(host.post("stuck", "disk full").status, 200);
 }
