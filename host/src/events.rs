@@ -45,6 +45,9 @@ fn bound(event: &mut Event) -> Result<(), String> {
         _ => return Err("the plugin asks for an action that this host does not know".into()),
     }
     cut(&mut event.title, LONGEST_TITLE);
+    for text in [&mut event.description, &mut event.link] {
+        *text = text.take().filter(|text| !text.is_empty());
+    }
     for text in [&mut event.description, &mut event.link].into_iter().flatten() {
         cut(text, LONGEST_TEXT);
     }

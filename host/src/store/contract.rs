@@ -67,7 +67,13 @@ fn survives(place: &dyn Place) {
     assert_eq!(details.iter().map(|d| d.label.as_str()).collect::<Vec<_>>(), ["Channel", "User"]);
     assert_eq!(after.alert.description.as_deref(), Some("disk full\non db1"));
     assert_eq!((after.alert.urgency, after.alert.status), (Urgency::Critical, Status::Open));
-    assert_eq!(commit(&*store, Event::create("next")), [Effect::Opened(2)]);
+    for (number, description) in [(2, None), (3, Some("next")), (4, Some("next to it"))] {
+        let mut event = Event::create("next");
+        event.description = description.map(Into::into);
+        assert_eq!(commit(&*store, event), [Effect::Opened(number)]);
+        let alert = get(&*store, AlertRef::Number(number)).alert;
+        assert_eq!(alert.description.as_deref(), description);
+    }
 }
 
 fn numbers(place: &dyn Place) {

@@ -23,6 +23,7 @@ pub(super) const ALERT: &str = "SELECT a.number, i.name, p.name, p.version, a.ti
 pub(super) fn alert(row: &Row<'_>, ids: AlertIds) -> rusqlite::Result<Alert> {
     let number = row.get::<_, i64>(0)?.cast_unsigned();
     let created_at = time(row, 13)?;
+    let title: String = row.get(4)?;
     let details: Option<String> = row.get(10)?;
     let details = details.map_or(Ok(Vec::new()), |json| {
         let unreadable =
@@ -34,8 +35,11 @@ pub(super) fn alert(row: &Row<'_>, ids: AlertIds) -> rusqlite::Result<Alert> {
         number,
         integration: row.get(1)?,
         plugin: PluginId { name: row.get(2)?, version: row.get(3)? },
-        title: row.get(4)?,
-        description: row.get(5)?,
+        description: match row.get::<_, Option<String>>(5)? {
+            Some(same) if same.is_empty() => Some(title.clone()),
+            description => description,
+        },
+        title,
         urgency: row.get::<_, Stored<Urgency>>(6)?.0,
         status: row.get::<_, Stored<Status>>(7)?.0,
         dedup_key: row.get(8)?,

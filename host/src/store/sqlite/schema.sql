@@ -29,7 +29,7 @@ CREATE TABLE alerts (
     updated_at INTEGER NOT NULL,
     request BLOB NOT NULL,
     title TEXT NOT NULL,
-    description TEXT,
+    description TEXT,                 -- empty: the same as the title
     dedup_key TEXT,
     link TEXT,
     details TEXT                      -- JSON

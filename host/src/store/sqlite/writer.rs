@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::Context;
 use jiff::Timestamp;
-use rusqlite::{CachedStatement, Connection, OptionalExtension, named_params, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use tocsin_plugin_api::{Action, Event, Urgency};
 
 use super::{
@@ -236,6 +236,11 @@ fn concerns_all(error: &rusqlite::Error) -> bool {
     )
 }
 
+/// A message of one line is title and description at once, and stored once: `rows` puts it back.
+fn same_as<'t>(title: &str, description: &'t str) -> &'t str {
+    if description == title { "" } else { description }
+}
+
 /// Rolls back unless it is committed.
 struct Transaction<'c>(Option<&'c Connection>);
 
@@ -368,22 +373,22 @@ impl Step<'_> {
             details => Some(serde_json::to_string(details).unwrap_or_default()),
         };
         // The unique index decides whether the problem is known, so that nothing can race it.
-        let sql = "INSERT INTO alerts VALUES (:number, :integration, :plugin, 0, :urgency, 1, :now, \
-                   :now, :request, :title, :description, :dedup_key, :link, :details) \
+        let description = event.description.as_deref().map(|text| same_as(&event.title, text));
+        let sql = "INSERT INTO alerts VALUES (?1, ?2, ?3, 0, ?4, 1, ?5, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
                    ON CONFLICT DO NOTHING";
-        let inserted = self.statement(sql)?.execute(named_params! {
-            ":number": number,
-            ":integration": origin.integration,
-            ":plugin": origin.plugin,
-            ":urgency": Stored(urgency),
-            ":now": origin.now,
-            ":request": origin.request.as_slice(),
-            ":title": event.title,
-            ":description": event.description,
-            ":dedup_key": event.dedup_key,
-            ":link": event.link,
-            ":details": details,
-        })?;
+        let inserted = self.statement(sql)?.execute(params![
+            number,
+            origin.integration,
+            origin.plugin,
+            Stored(urgency),
+            origin.now,
+            origin.request.as_slice(),
+            event.title,
+            description,
+            event.dedup_key,
+            event.link,
+            details,
+        ])?;
         if inserted == 1 {
             self.highest = number;
             return Ok(Effect::Opened(number.cast_unsigned()));
