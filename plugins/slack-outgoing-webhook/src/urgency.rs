@@ -26,7 +26,7 @@ impl UrgencyRule {
         let regex = Regex::new(pattern).map_err(|error| {
             refused(format!(
                 "not a regular expression\n{error}\n\
-                 hint: its syntax is that of https://docs.rs/regex/latest/regex/#syntax"
+                 hint: its syntax is that of the Rust crate `regex`, without look-around and back-references"
             ))
         })?;
         if !regex.capture_names().flatten().any(|name| name == GROUP) {
@@ -358,7 +358,7 @@ mod tests {
             pattern_error("(?<urgency>low"),
             "`urgency_pattern`: not a regular expression\n\
              regex parse error:\n    (?<urgency>low\n    ^\nerror: unclosed group\n\
-             hint: its syntax is that of https://docs.rs/regex/latest/regex/#syntax"
+             hint: its syntax is that of the Rust crate `regex`, without look-around and back-references"
         );
     }
 }

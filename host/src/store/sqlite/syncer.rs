@@ -2,12 +2,11 @@
 //!
 //! SQLite would sync the log inside every commit, and write nothing meanwhile. Here the writer's
 //! commits leave the log unsynced, and this thread syncs it for all of them: what is answered is as
-//! durable as with `synchronous = FULL`, at a third of the waiting. A second thread copies the log into the
-//! database, so that the writer never has to.
+//! durable as with `synchronous = FULL`. A second thread copies the log into the database, so that the
+//! writer never has to.
 
 use std::{
     fs::File,
-    io,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -98,10 +97,8 @@ impl Syncer {
         let (nudges, nudged) = mpsc::sync_channel(1);
         let checkpointer = Checkpointer { connection: checkpoints, turn: Arc::clone(&turn) };
         let checkpointer = spawn("store-checkpoint", move || checkpointer.serve(&nudged))?;
-        let mut log = database.as_os_str().to_owned();
-        log.push("-wal");
         let mut state = State {
-            log: Log { path: log.into(), file: None },
+            log: Log::of(database),
             metrics,
             problem: problem.clone(),
             nudges,
@@ -209,17 +206,45 @@ impl State {
 
 /// SQLite's write-ahead log. It is there from the first transaction until the last connection closes.
 struct Log {
+    database: PathBuf,
     path: PathBuf,
     file: Option<File>,
+    /// A sync failed. The system may have forgotten what it could not write, so that the next sync
+    /// succeeds without it: https://lwn.net/Articles/752063/
+    is_suspect: bool,
 }
 
 impl Log {
-    fn sync(&mut self) -> io::Result<()> {
+    fn of(database: &Path) -> Self {
+        let mut path = database.as_os_str().to_owned();
+        path.push("-wal");
+        let (database, path) = (database.to_owned(), path.into());
+        Self { database, path, file: None, is_suspect: false }
+    }
+
+    fn sync(&mut self) -> anyhow::Result<()> {
+        if self.is_suspect {
+            return self.empty();
+        }
         let file = match &mut self.file {
             Some(file) => file,
             none => none.insert(File::open(&self.path)?),
         };
-        file.sync_data()
+        let synced = file.sync_data();
+        self.is_suspect = synced.is_err();
+        Ok(synced?)
+    }
+
+    /// Copies everything into the database and syncs that, after which the log holds nothing that
+    /// could be missing.
+    fn empty(&mut self) -> anyhow::Result<()> {
+        let connection = super::connect(&self.database)?;
+        connection.pragma_update(None, "synchronous", "full")?;
+        let truncate = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let is_busy: bool = connection.query_row(truncate, [], |row| row.get(0))?;
+        anyhow::ensure!(!is_busy, "the log can't be copied while somebody reads it");
+        self.is_suspect = false;
+        Ok(())
     }
 }
 
@@ -246,5 +271,33 @@ impl Checkpointer {
             // The log holds everything meanwhile, and grows.
             tracing::warn!(%error, "cannot copy the log into the database");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_failed_sync_everything_is_copied_before_anything_is_answered() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tocsin.db");
+        let connection = super::super::connect(&path).expect("a database");
+        connection
+            .execute_batch(
+                "PRAGMA journal_mode = wal; CREATE TABLE t (x); INSERT INTO t VALUES (1)",
+            )
+            .expect("a transaction");
+        let mut log = Log::of(&path);
+        log.sync().expect("a log");
+        let length = |log: &Log| std::fs::metadata(&log.path).expect("a log").len();
+        assert!(length(&log) > 0);
+
+        log.is_suspect = true;
+        log.sync().expect("it is copied");
+        assert_eq!((length(&log), log.is_suspect), (0, false));
+        connection.execute_batch("INSERT INTO t VALUES (2)").expect("a transaction");
+        log.sync().expect("the same log goes on");
+        assert!(length(&log) > 0);
     }
 }
