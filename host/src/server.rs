@@ -2,7 +2,7 @@
 //!
 //! It knows HTTP, not what is asked: that is for the service it is given.
 
-use std::{io, pin::pin, sync::Arc, time::Duration};
+use std::{io, num::NonZero, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
+    runtime::{self, Runtime},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
@@ -66,6 +67,21 @@ impl Stop {
     pub async fn wait(&mut self) {
         let _ = self.0.wait_for(|stopped| *stopped).await;
     }
+}
+
+/// The runtime that connections are served in. One processor is left to the store and the plugins:
+/// with more threads, all of them only take turns.
+///
+/// # Errors
+///
+/// Where the system gives no threads.
+pub fn runtime() -> io::Result<Runtime> {
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    runtime::Builder::new_multi_thread()
+        .worker_threads((processors - 1).max(1))
+        .thread_name("http")
+        .enable_all()
+        .build()
 }
 
 /// Serves connections until the sign to stop, and returns when the last request is answered.

@@ -3,27 +3,20 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::Context;
-use tokio::{
-    runtime,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     api::status,
     config::LoadedConfig,
     host::{BoundHost, Host},
     log,
-    server::{Stopper, stop_sign},
+    server::{self, Stopper, stop_sign},
 };
 
 pub(super) fn serve(config: &Path) -> anyhow::Result<()> {
     let config = LoadedConfig::read(config)?;
     log::start(&config.config.log);
-    let runtime = runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_name("http")
-        .build()
-        .context("cannot start the runtime")?;
+    let runtime = server::runtime().context("cannot start the runtime")?;
     // Whatever waits for the store waits in this runtime.
     let entered = runtime.enter();
     let host = Host::prepare(config)?;

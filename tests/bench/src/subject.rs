@@ -109,8 +109,7 @@ fn free_address() -> anyhow::Result<SocketAddr> {
 /// `bench floor ADDRESS`.
 pub(crate) fn serve_floor() -> anyhow::Result<()> {
     let address: SocketAddr = std::env::args().nth(2).context("an address")?.parse()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    server::runtime()?.block_on(async {
         let listener = tokio::net::TcpListener::bind(address).await?;
         let router = Router::new().route("/in/bench", post(async |_: Bytes| ""));
         let (_stopper, stop) = stop_sign();

@@ -80,7 +80,7 @@ impl Queue {
 }
 
 /// So many transactions, and the log is copied into the database: some megabytes.
-const TRANSACTIONS_BETWEEN_CHECKPOINTS: usize = 2048;
+const TRANSACTIONS_BETWEEN_CHECKPOINTS: usize = 512;
 
 impl Syncer {
     /// Starts the threads for a database whose connection for checkpoints is given.
