@@ -284,10 +284,18 @@ impl Seated {
 
 impl Drop for Seated {
     fn drop(&mut self) {
-        let Some(Err(error)) = self.instance.take().map(Instance::close) else { return };
-        match self.seat.upgrade() {
-            Some(seat) => seat.panicked_in_destructor(&error),
-            None => tracing::error!(%error, "the destructor of a plugin failed"),
+        let (Some(instance), seat) = (self.instance.take(), self.seat.clone()) else { return };
+        // The last to let go may be a thread of the runtime, and a destructor may never return.
+        let close = move || {
+            if let Err(error) = instance.close() {
+                match seat.upgrade() {
+                    Some(seat) => seat.panicked_in_destructor(&error),
+                    None => tracing::error!(%error, "the destructor of a plugin failed"),
+                }
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("plugin-close".into()).spawn(close) {
+            tracing::error!(%error, "cannot start a thread");
         }
     }
 }

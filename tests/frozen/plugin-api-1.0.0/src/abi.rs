@@ -1,7 +1,7 @@
 //! The boundary between a plugin and its host: the only file that names abi_stable.
 //!
 //! Four functions cross it. Borrowed bytes go in and JSON comes out, so that what flows can gain
-//! fields without touching the layout. It decides nothing: panics are caught by [`crate::guard`],
+//! fields without touching the layout. It decides nothing: panics are caught by `guard.rs`,
 //! and which libraries may be opened is the host's concern.
 //!
 //! # What may change in a minor version

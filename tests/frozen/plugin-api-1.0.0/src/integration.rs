@@ -1,6 +1,6 @@
 //! The one trait that an author implements.
 //!
-//! It knows nothing of the ABI: [`crate::guard`] carries it over the boundary.
+//! It knows nothing of the ABI: `guard.rs` carries it over the boundary.
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;

@@ -106,6 +106,11 @@ pub use secret::{Secret, Secrets};
 /// manifest with.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The plugin in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 /// Everything the author of a plugin needs: `use tocsin_plugin_api::prelude::*;`.
 pub mod prelude {
     pub use crate::{

@@ -302,6 +302,15 @@ impl Library {
         Self { module }
     }
 
+    /// Makes an instance from an options table, as the host does.
+    ///
+    /// # Errors
+    ///
+    /// Where the options are refused, or the plugin panicked.
+    pub fn instance(&self, options: &Json) -> Result<abi::Instance, NewInstanceError> {
+        self.module.instance(options.to_string().as_bytes())
+    }
+
     /// The JSON Schema of its options.
     ///
     /// # Panics
@@ -315,7 +324,7 @@ impl Library {
 
 impl Subject for Library {
     fn receive(&self, options: &Json, request: &Request<'_>) -> Result<Outcome, NewInstanceError> {
-        let instance = self.module.instance(options.to_string().as_bytes())?;
+        let instance = self.instance(options)?;
         let outcome = instance.receive(request).map_err(NewInstanceError::Call)?;
         instance.close().map_err(NewInstanceError::Call)?;
         Ok(outcome)
