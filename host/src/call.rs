@@ -18,8 +18,8 @@ pub use pool::Pool;
 
 /// Calls one instance of a plugin for one integration.
 pub trait Caller: Send + Sync {
-    /// Translates a request, and calls `then` with what came of it: within the deadline, whatever
-    /// the plugin does.
+    /// Translates a request, and calls `then` with what came of it, whatever the plugin does: a call
+    /// may wait for its turn as long as the deadline, and take as long again.
     ///
     /// A continuation rather than a future: whoever asks need not be woken before the outcome is
     /// stored. It must not block.

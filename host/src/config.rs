@@ -327,9 +327,12 @@ impl LoadedConfig {
                 at(&["server", "header_limit_bytes"], message).hint("leave it out for 16384"),
             );
         }
+        if !(1..=1_000_000).contains(&server.max_connections) {
+            let message = "has to be from 1 to 1000000".into();
+            errors.push(at(&["server", "max_connections"], message).hint("leave it out for 1024"));
+        }
         for (key, is_zero) in [
             ("body_limit_bytes", server.body_limit_bytes == 0),
-            ("max_connections", server.max_connections == 0),
             ("header_timeout", server.header_timeout.is_zero()),
             ("body_timeout", server.body_timeout.is_zero()),
         ] {
@@ -388,8 +391,16 @@ fn is_log_level(directives: &str) -> bool {
     })
 }
 
+/// A string of the wrong type may be a secret that was filled in.
+fn without_value(message: &str) -> String {
+    match (message.split_once(": string \""), message.rsplit_once("\", expected ")) {
+        (Some((what, _)), Some((_, wanted))) => format!("{what}: a string, expected {wanted}"),
+        _ => message.to_owned(),
+    }
+}
+
 fn syntax(document: &Document, error: &toml::de::Error) -> ConfigError {
-    let message = error.message().trim().replace("unknown field", "unknown key");
+    let message = without_value(error.message().trim()).replace("unknown field", "unknown key");
     let span = error.span().unwrap_or(0..0);
     let error = |message: &str| document.error_in(span.clone(), message);
     if let Some((what, keys)) = message.split_once(", expected one of ") {
@@ -544,13 +555,19 @@ mod tests {
 
     #[test]
     fn a_wrong_type_is_an_error() {
-        insta::assert_snapshot!(refused("[integrations.ops]\nplugin = 'slack'\nenabled = 'yes'\n"), @r#"
-        tocsin.toml:3:11: `integrations.ops.enabled`: invalid type: string "yes"
+        insta::assert_snapshot!(refused("[integrations.ops]\nplugin = 'slack'\nenabled = 'yes'\n"), @"
+        tocsin.toml:3:11: `integrations.ops.enabled`: invalid type: a string
           |
         3 | enabled = 'yes'
           |           ^^^^^
         hint: write true or false here
-        "#);
+        ");
+    }
+
+    #[test]
+    fn a_secret_of_the_wrong_type_is_not_repeated() {
+        let error = refused("[admin]\ntokens = { env = 'TOKEN' }\n");
+        assert!(error.contains("invalid type: a string") && !error.contains("s3cret"), "{error}");
     }
 
     #[test]

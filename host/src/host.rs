@@ -22,7 +22,7 @@ use crate::{
     call::Pool,
     config::{ConfigErrors, LoadedConfig},
     ingest,
-    integration::Integrations,
+    integration::{Integration, Integrations},
     metrics::Metrics,
     plugins::{Catalog, Libraries, admission::one_line},
     server::{self, Limits, Stop, Stopper, stop_sign},
@@ -41,7 +41,9 @@ pub struct Host {
     integrations: ArcSwap<Integrations>,
     pool: Pool,
     phase: Phase,
-    reload: Mutex<Option<String>>,
+    /// Held during a reload: of two, the later one has the last word.
+    reloading: Mutex<()>,
+    reload_problem: Mutex<Option<String>>,
 }
 
 #[derive(Default)]
@@ -72,7 +74,8 @@ impl Host {
             integrations: ArcSwap::from_pointee(integrations),
             pool,
             phase: Phase::default(),
-            reload: Mutex::default(),
+            reloading: Mutex::default(),
+            reload_problem: Mutex::default(),
         }))
     }
 
@@ -103,7 +106,7 @@ impl Host {
 
     /// Why the last reload changed nothing, if it did not.
     pub fn reload_problem(&self) -> Option<String> {
-        self.reload.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.reload_problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads configuration and plugins again, and goes over to them in one step. Listeners, the store
@@ -113,10 +116,10 @@ impl Host {
     ///
     /// What is wrong; then everything goes on as it was.
     pub fn reload(&self) -> anyhow::Result<()> {
-        // Held to the end: of two reloads, the later one has the last word.
-        let mut problem = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
+        let _reloading = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let result = self.try_reload();
-        *problem = result.as_ref().err().map(sentence);
+        let problem = result.as_ref().err().map(sentence);
+        *self.reload_problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
         result
     }
 
@@ -124,11 +127,22 @@ impl Host {
         let present = self.config.load();
         let mut config = LoadedConfig::read(&present.document.path)?;
         let integrations = build(&config, &self.libraries, &self.pool, &self.metrics)?;
+        refuse_losses(&self.integrations.load(), &integrations)?;
         let (new, old) = (&mut config.config, &present.config);
+        anyhow::ensure!(
+            old.admin.listen.ip().is_loopback() || !new.admin.tokens.is_empty(),
+            "`admin.tokens` is empty while the API still listens on {}\n\
+             hint: keep a token until the host is restarted",
+            old.admin.listen,
+        );
         for (section, changed) in [
             ("server.listen", new.server.listen != old.server.listen),
             ("admin.listen", new.admin.listen != old.admin.listen),
             ("store.url", new.store.url != old.store.url),
+            ("server.max_connections", new.server.max_connections != old.server.max_connections),
+            ("server.header_timeout", new.server.header_timeout != old.server.header_timeout),
+            ("log.level", new.log.level != old.log.level),
+            ("log.format", new.log.format != old.log.format),
         ] {
             if changed {
                 tracing::warn!(section, "changed, but takes effect only with a restart");
@@ -146,6 +160,19 @@ impl Host {
         (config.config.server.listen, config.config.admin.listen) = (webhooks, admin);
         self.config.store(Arc::new(config));
     }
+}
+
+/// A reload must not take down what works: a plugin that is at fault only now keeps the host as it is.
+fn refuse_losses(present: &Integrations, next: &Integrations) -> anyhow::Result<()> {
+    let lost = |integration: &&Arc<Integration>| {
+        let before = present.by_name.get(&integration.name);
+        let served = before.is_some_and(|before| before.serves());
+        let problem = next.by_name.get(&integration.name)?.health().problem?;
+        served.then(|| format!("integration `{}`: {problem}", integration.name))
+    };
+    let losses: Vec<_> = next.sorted().iter().filter_map(lost).collect();
+    anyhow::ensure!(losses.is_empty(), "{}", losses.join("; "));
+    Ok(())
 }
 
 /// An error on one line, as everybody who asks for the host's health may read it.

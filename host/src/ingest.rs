@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     body::{Body, HttpBody},
-    extract::{Path, Request, State},
+    extract::{Path, Request, State, rejection::PathRejection},
     http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header},
     routing::any,
 };
@@ -39,9 +39,11 @@ pub fn router(host: Arc<Host>) -> Router {
 
 async fn receive(
     State(host): State<Arc<Host>>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response<Body> {
+    // What can't be read is no integration's name.
+    let Ok(Path(name)) = name else { return nowhere().await };
     let id = Ulid::generate();
     let answer = match admit(&host, &name, &request) {
         Ok(integration) => judge(host, integration, id, request).await,

@@ -1,7 +1,7 @@
 //! The integrations of a configuration, each with the plugin that serves it.
 //!
-//! All of them are built together and replaced together: a request sees one configuration or the
-//! next, never a mixture.
+//! All of them are built together and replaced in one step: a request sees those of one
+//! configuration or of the next, never a mixture.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -49,6 +49,11 @@ impl Integration {
             IntegrationState::Serving { plugin, .. } => Some(plugin),
             IntegrationState::Disabled | IntegrationState::Broken(_) => None,
         }
+    }
+
+    /// Whether it takes webhooks and nothing is wrong with it.
+    pub fn serves(&self) -> bool {
+        self.plugin().is_some() && self.health().problem.is_none()
     }
 
     /// How its plugin has fared.

@@ -36,6 +36,10 @@ impl Breaker {
 
     /// A call failed. After a back-off, the first failure starts the next one.
     pub fn failed(&mut self, now: Instant) {
+        // A call that was under way when the back-off began says nothing new.
+        if self.left(now).is_some() {
+            return;
+        }
         while self.failures.front().is_some_and(|first| now.duration_since(*first) > WINDOW) {
             self.failures.pop_front();
         }

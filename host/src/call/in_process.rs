@@ -126,6 +126,10 @@ struct Trouble {
 
 impl Work for Arc<Seat> {
     fn call(&self, request: &IncomingRequest) -> CallResult {
+        // It may have begun while the call waited for its turn.
+        if let Some(left) = self.back_off() {
+            return Err(CallFailure::BackingOff(left));
+        }
         let instance = match self.instance.load_full() {
             Some(instance) => instance,
             None => self.make().map_err(|error| self.no_instance(&error))?,
@@ -184,6 +188,7 @@ impl Seat {
         };
         let first = first.unwrap_or_else(|_| Err(NewInstanceError::Call(hung())));
         if let Err(NewInstanceError::Call(error)) = &first {
+            self.trouble().without_instance = true;
             self.failed(&format!("{error}, as it was started"));
         }
         first
@@ -216,6 +221,7 @@ impl Seat {
     }
 
     fn no_instance(&self, error: &NewInstanceError) -> CallFailure {
+        self.trouble().without_instance = true;
         match error {
             NewInstanceError::Call(error) => self.call_failed(error.clone()),
             error => {
@@ -241,7 +247,6 @@ impl Seat {
         let mut trouble = self.trouble();
         trouble.breaker.failed(Instant::now());
         trouble.last = Some((what.replace('\n', " "), Timestamp::now()));
-        trouble.without_instance = true;
         self.is_troubled.store(true, Ordering::Release);
         let backs_off = trouble.breaker.left(Instant::now()).is_some();
         tracing::error!(plugin = %id, what, backs_off, "a plugin failed");

@@ -27,8 +27,9 @@ const MOST_THREADS_PER_LANE: usize = 8;
 const BACKLOG: usize = 64;
 /// How many jobs of a lane a thread does before it looks at the others.
 const TURN: usize = 32;
-/// Beyond so many threads left behind, lanes wait instead of starting more.
-const MOST_STUCK_THREADS: usize = 256;
+/// With so many threads left behind, a lane gets no more: until one comes back, its calls are given up
+/// unmade. The others go on.
+const MOST_STUCK_THREADS_PER_LANE: isize = 32;
 /// A thread that had nothing to do for so long ends.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -67,7 +68,8 @@ struct State {
     lanes: Vec<Weak<Lane>>,
     slots: Vec<Arc<Slot>>,
     idle: usize,
-    stuck: usize,
+    /// Below zero for the moment in which a thread comes back while it is given up.
+    stuck: isize,
     is_closed: bool,
 }
 
@@ -94,6 +96,8 @@ struct Queue {
     jobs: VecDeque<Job>,
     /// Threads that work on it, or are about to.
     threads: usize,
+    /// Threads left behind in its calls; see [`State::stuck`].
+    stuck: isize,
 }
 
 struct Job {
@@ -127,7 +131,7 @@ impl Pool {
 
     /// How many threads were left behind in calls that did not return.
     pub fn stuck_threads(&self) -> usize {
-        self.shared.state().stuck
+        usize::try_from(self.shared.state().stuck).unwrap_or(0)
     }
 
     pub(super) fn lane(&self, work: Box<dyn Work>, deadline: Duration) -> Arc<Lane> {
@@ -169,19 +173,20 @@ impl Lane {
 
 impl Queue {
     fn claim_thread(&mut self) -> bool {
-        let needed = self.jobs.len() > BACKLOG * self.threads;
-        if needed && self.threads < MOST_THREADS_PER_LANE {
-            self.threads += 1;
-            return true;
-        }
-        false
+        let needed = self.jobs.len() > BACKLOG * self.threads && self.may_have_thread();
+        self.threads += usize::from(needed);
+        needed
     }
 
     /// The watchdog found jobs waiting behind calls that take long.
     fn claim_thread_behind_slow_calls(&mut self) -> bool {
-        let needed = !self.jobs.is_empty() && self.threads < MOST_THREADS_PER_LANE;
+        let needed = !self.jobs.is_empty() && self.may_have_thread();
         self.threads += usize::from(needed);
         needed
+    }
+
+    fn may_have_thread(&self) -> bool {
+        self.threads < MOST_THREADS_PER_LANE && self.stuck < MOST_STUCK_THREADS_PER_LANE
     }
 }
 
@@ -195,11 +200,15 @@ impl Shared {
         state.ready.push_back(Arc::clone(lane));
         if state.idle >= state.ready.len() {
             self.work_waits.notify_one();
-        } else if state.stuck < MOST_STUCK_THREADS {
+        } else {
             drop(state);
-            let shared = Arc::clone(self);
-            spawn("plugin-call", move || serve(&shared));
+            self.start_thread();
         }
+    }
+
+    fn start_thread(self: &Arc<Self>) {
+        let shared = Arc::clone(self);
+        spawn("plugin-call", move || serve(&shared));
     }
 
     /// Waits for a lane with jobs; none when the thread has to end.
@@ -232,6 +241,7 @@ fn serve(shared: &Arc<Shared>) {
     while let Some(lane) = shared.next_lane() {
         if !work_on(shared, &lane, &slot) {
             // The watchdog took this thread off the books when it gave the call up.
+            lane.queue().stuck -= 1;
             shared.state().stuck -= 1;
             shared.metrics.stuck_threads.dec();
             return;
@@ -284,6 +294,14 @@ fn watch(shared: &Weak<Shared>) {
             give_up_waiting(lane, now);
             help_behind_slow_calls(&shared, lane, now);
         }
+        let is_stranded = {
+            let state = shared.state();
+            !state.ready.is_empty() && state.idle == 0
+        };
+        if is_stranded {
+            // The system gave no thread when the lane became ready, or all are busy.
+            shared.start_thread();
+        }
         let shortest =
             lanes.iter().map(|lane| lane.deadline).min().unwrap_or(Duration::from_secs(1));
         drop((lanes, shared));
@@ -310,6 +328,7 @@ fn give_up_call(shared: &Arc<Shared>, slot: &Arc<Slot>, now: Instant) {
     let needs_thread = {
         let mut queue = lane.queue();
         queue.threads -= 1;
+        queue.stuck += 1;
         queue.claim_thread()
     };
     if needs_thread {

@@ -134,7 +134,7 @@ fn list(options: &List) -> anyhow::Result<()> {
         "CREATED",
         "LINK",
     ];
-    table::print(&header, list.alerts.iter().map(row).collect())?;
+    table::print(&header, &list.alerts.iter().map(row).collect::<Vec<_>>())?;
     if list.next_cursor.is_some() {
         eprintln!("there are more; --limit shows them");
     }

@@ -60,7 +60,9 @@ impl Client {
     ) -> anyhow::Result<T> {
         let mut answer = answer.map_err(|error| Unreachable { base: self.base.clone(), error })?;
         if answer.status().is_success() {
-            return answer.body_mut().read_json().context("the host's answer makes no sense");
+            // A page of long alerts is larger than what the library takes by itself.
+            let body = answer.body_mut().with_config().limit(u64::MAX).read_json();
+            return body.context("the host's answer makes no sense");
         }
         let status = answer.status();
         let body: serde_json::Value = answer.body_mut().read_json().unwrap_or_default();

@@ -53,9 +53,7 @@ impl Rehearsal {
 
 pub(super) fn check(config: &Path) -> anyhow::Result<()> {
     let rehearsal = Rehearsal::hold(config)?;
-    if let Some(path) = rehearsal.config.store_path() {
-        SqliteStore::check(&path)?;
-    }
+    let store = rehearsal.config.store_path().map(|path| SqliteStore::check(&path));
     let (integrations, plugins) = (rehearsal.integrations(), rehearsal.plugins());
     print_integrations(&integrations)?;
     for plugin in &plugins {
@@ -72,6 +70,10 @@ pub(super) fn check(config: &Path) -> anyhow::Result<()> {
     }
     if !rehearsal.errors.0.is_empty() {
         eprintln!("error: {}", rehearsal.errors);
+    }
+    if let Some(Err(error)) = store {
+        faults += 1;
+        eprintln!("error: {error:#}");
     }
     if faults > 0 {
         let things = if faults == 1 { "thing is" } else { "things are" };
@@ -105,7 +107,7 @@ pub(super) fn plugins(inventory: &Inventory) -> anyhow::Result<()> {
         ]
     };
     let header = ["PLUGIN", "VERSION", "STATE", "INTEGRATIONS", "FILE"];
-    table::print(&header, plugins.iter().map(row).collect())?;
+    table::print(&header, &plugins.iter().map(row).collect::<Vec<_>>())?;
     print_problems(plugins.iter().map(|plugin| (plugin.file.as_str(), &plugin.problem)))
 }
 
@@ -157,7 +159,7 @@ fn print_integrations(integrations: &[IntegrationStatus]) -> anyhow::Result<()> 
         ]
     };
     let header = ["INTEGRATION", "STATE", "PLUGIN", "URGENCY", "ENDPOINT"];
-    table::print(&header, integrations.iter().map(row).collect())
+    table::print(&header, &integrations.iter().map(row).collect::<Vec<_>>())
 }
 
 fn print_problems<'p>(

@@ -1,6 +1,6 @@
 //! Maps an admitted plugin into the process: the host's only unsafe code.
 //!
-//! It calls no function of the plugin: that is for [`crate::call`].
+//! It calls nothing that an author wrote: that is for [`crate::call`].
 
 #![expect(unsafe_code, reason = "a library has to be mapped to be called")]
 

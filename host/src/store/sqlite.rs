@@ -11,7 +11,7 @@ mod syncer;
 mod writer;
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -62,6 +62,7 @@ impl SqliteStore {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::create_dir_all(folder).with_context(context)?;
         }
+        let path = &resolved(path).with_context(context)?;
         let lock = DatabaseLock::acquire(path, holder)?;
         let connection = connect(path).with_context(context)?;
         let ids = prepare_schema(&connection).with_context(context)?;
@@ -147,6 +148,17 @@ impl Drop for SqliteStore {
     }
 }
 
+/// The file itself, whatever links lead to it: SQLite puts the log beside it, and two hosts have to
+/// lock the same.
+fn resolved(path: &Path) -> io::Result<PathBuf> {
+    if path.exists() {
+        return path.canonicalize();
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new(".")).canonicalize()?;
+    Ok(folder.join(path.file_name().unwrap_or_default()))
+}
+
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(5))?;
@@ -229,6 +241,18 @@ mod tests {
         assert!(error.contains("process 17 on alpha"), "{error}");
         first.close();
         SqliteStore::open(&path, "process 18", Arc::default()).expect("it was let go");
+    }
+
+    #[test]
+    fn a_link_leads_to_the_same_lock_and_the_same_log() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, link) = (folder.path().join("tocsin.db"), folder.path().join("link.db"));
+        let store = SqliteStore::open(&path, "us", Arc::default()).expect("free");
+        std::os::unix::fs::symlink(&path, &link).expect("a link");
+        SqliteStore::open(&link, "others", Arc::default()).err().expect("it is held");
+        store.close();
+        let store = SqliteStore::open(&link, "us", Arc::default()).expect("free");
+        (&store as &dyn Store).probe().wait().expect("the log is found");
     }
 
     #[test]

@@ -209,9 +209,12 @@ struct Log {
     database: PathBuf,
     path: PathBuf,
     file: Option<File>,
-    /// A sync failed. The system may have forgotten what it could not write, so that the next sync
-    /// succeeds without it: https://lwn.net/Articles/752063/
+    /// The disk was full. What the log lacks is still in memory.
     is_suspect: bool,
+    /// The disk failed. The system may have forgotten what it could not write, so that the next sync
+    /// succeeds without it (<https://lwn.net/Articles/752063/>): only a start, which verifies the log,
+    /// can tell what is there.
+    is_lost: bool,
 }
 
 impl Log {
@@ -219,10 +222,11 @@ impl Log {
         let mut path = database.as_os_str().to_owned();
         path.push("-wal");
         let (database, path) = (database.to_owned(), path.into());
-        Self { database, path, file: None, is_suspect: false }
+        Self { database, path, file: None, is_suspect: false, is_lost: false }
     }
 
     fn sync(&mut self) -> anyhow::Result<()> {
+        anyhow::ensure!(!self.is_lost, "the disk failed before\nhint: restart the host");
         if self.is_suspect {
             return self.empty();
         }
@@ -230,9 +234,13 @@ impl Log {
             Some(file) => file,
             none => none.insert(File::open(&self.path)?),
         };
-        let synced = file.sync_data();
-        self.is_suspect = synced.is_err();
-        Ok(synced?)
+        if let Err(error) = file.sync_data() {
+            use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+            self.is_suspect = matches!(error.kind(), StorageFull | QuotaExceeded);
+            self.is_lost = !self.is_suspect;
+            return Err(error.into());
+        }
+        Ok(())
     }
 
     /// Copies everything into the database and syncs that, after which the log holds nothing that
@@ -279,7 +287,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn after_a_failed_sync_everything_is_copied_before_anything_is_answered() {
+    fn after_a_failure_of_the_disk_nothing_is_answered_until_a_restart() {
+        let mut log = Log::of(Path::new("nowhere"));
+        log.is_lost = true;
+        assert!(log.sync().expect_err("it is lost").to_string().contains("restart the host"));
+    }
+
+    #[test]
+    fn after_a_full_disk_everything_is_copied_before_anything_is_answered() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("tocsin.db");
         let connection = super::super::connect(&path).expect("a database");

@@ -41,6 +41,8 @@ const LARGEST_BATCH: usize = 512;
 
 /// How many failed requests of an integration are kept as they came.
 const RAW_REQUESTS_KEPT: i64 = 1000;
+/// Larger ones are not: nobody has verified who sent them.
+const LARGEST_RAW_REQUEST_BYTES: usize = 64 * 1024;
 
 /// The writing thread.
 pub(super) struct Writer {
@@ -517,6 +519,9 @@ impl Step<'_> {
     fn keep_raw(&self, origin: &Origin<'_>, raw: &RawRequest) -> rusqlite::Result<()> {
         let Origin { integration, request, .. } = origin;
         let RawRequest { query, headers, body } = raw;
+        if query.len() + headers.len() + body.len() > LARGEST_RAW_REQUEST_BYTES {
+            return Ok(());
+        }
         self.statement("INSERT INTO raw_requests VALUES (NULL, ?1, ?2, ?3, ?4, ?5)")?
             .execute(params![integration, request.as_slice(), query, headers, body.as_ref()])?;
         let oldest = "DELETE FROM raw_requests WHERE integration = ?1 AND seq <= (SELECT seq FROM \
