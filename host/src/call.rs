@@ -1,6 +1,6 @@
 //! A call of a plugin, and what can come of it: one narrow interface.
 //!
-//! [`in_process`] is the first way of calling. The call runs on a thread of its own, so that one that
+//! [`in_process`] is the first way of calling. The call runs on a thread of a pool, so that one that
 //! does not return costs a thread and not a request's place in the runtime.
 
 mod breaker;

@@ -45,7 +45,7 @@ impl Breaker {
         }
         self.failures.push_back(now);
         let on_probation = self.open_until.is_some();
-        if self.failures.len() >= FAILURES || (on_probation && self.left(now).is_none()) {
+        if self.failures.len() >= FAILURES || on_probation {
             let back_off = FIRST_BACK_OFF * 2_u32.saturating_pow(self.back_offs.min(10));
             self.open_until = Some(now + back_off.min(LONGEST_BACK_OFF));
             self.back_offs += 1;

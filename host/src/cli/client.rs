@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::{Context, bail};
 use serde::de::DeserializeOwned;
 use tocsin_plugin_api::Secret;
-use ureq::{Agent, Body, http::Response};
+use ureq::{Agent, Body, RequestBuilder, http::Response};
 
 use super::Connection;
 use crate::config::ClientConfig;
@@ -39,19 +39,20 @@ impl Client {
     }
 
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
-        let mut request = self.agent.get(format!("{}{path}", self.base));
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {}", token.expose()));
-        }
-        self.read(request.call())
+        let request = self.agent.get(format!("{}{path}", self.base));
+        self.read(self.authorized(request).call())
     }
 
     pub(super) fn post<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
-        let mut request = self.agent.post(format!("{}{path}", self.base));
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {}", token.expose()));
+        let request = self.agent.post(format!("{}{path}", self.base));
+        self.read(self.authorized(request).send_empty())
+    }
+
+    fn authorized<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.token {
+            Some(token) => request.header("authorization", format!("Bearer {}", token.expose())),
+            None => request,
         }
-        self.read(request.send_empty())
     }
 
     fn read<T: DeserializeOwned>(
