@@ -3,8 +3,11 @@
 //! 0 is success, 2 a mistake in the command or the configuration, 1 any other failure.
 
 mod alerts;
+mod check;
 mod client;
-mod inventory;
+mod integrations;
+mod plugins;
+mod rehearsal;
 mod serve;
 mod table;
 
@@ -31,10 +34,10 @@ enum Command {
     Serve(ConfigFile),
     /// Load everything as `serve` would, change nothing, and say what is wrong
     Check(ConfigFile),
-    /// List every file of the plugins folder, and what is wrong with it
+    /// List the files of the plugins folder, and what is wrong with them
     ///
     /// Asks the running host. Where none answers, looks at the folder itself.
-    Plugins(Inventory),
+    Plugins(plugins::Plugins),
     /// List the integrations, their endpoints, and what is wrong with them
     ///
     /// Asks the running host. Where none answers, looks at the configuration itself.
@@ -72,9 +75,9 @@ struct Inventory {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(file) => serve::serve(&file.config),
-        Command::Check(file) => inventory::check(&file.config),
-        Command::Plugins(inventory) => inventory::plugins(&inventory),
-        Command::Integrations(inventory) => inventory::integrations(&inventory),
+        Command::Check(file) => check::check(&file.config),
+        Command::Plugins(plugins) => plugins::run(plugins),
+        Command::Integrations(inventory) => integrations::list(&inventory),
         Command::Alerts(alerts) => alerts::run(alerts),
     };
     match result {

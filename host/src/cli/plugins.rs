@@ -1,0 +1,29 @@
+//! `tocsin plugins`: the files of the plugins folder, and what can be done with one.
+
+mod list;
+
+use clap::{Args, Subcommand};
+
+use super::Inventory;
+
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct Plugins {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    list: Inventory,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// List every file of the plugins folder, and what is wrong with it (what `tocsin plugins` does
+    /// alone)
+    List(Inventory),
+}
+
+pub(super) fn run(plugins: Plugins) -> anyhow::Result<()> {
+    match plugins.verb.unwrap_or(Verb::List(plugins.list)) {
+        Verb::List(inventory) => list::list(&inventory),
+    }
+}

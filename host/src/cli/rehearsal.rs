@@ -1,0 +1,85 @@
+//! What there is, and what is wrong with it: asked of the running host, or found out by loading
+//! everything as `serve` would.
+//!
+//! It changes nothing.
+
+use std::{path::Path, sync::Arc};
+
+use serde::de::DeserializeOwned;
+
+use super::{
+    Inventory,
+    client::{Client, Unreachable},
+    table,
+};
+use crate::{
+    api::status::{IntegrationStatus, PluginStatus, describe_integrations, describe_plugins},
+    call::Pool,
+    config::{ConfigErrors, LoadedConfig},
+    host::read_catalog,
+    integration::Integrations,
+    metrics::Metrics,
+    plugins::Libraries,
+};
+
+/// Everything loaded as a host would, and nothing changed.
+pub(super) struct Rehearsal {
+    pub(super) config: LoadedConfig,
+    pub(super) integrations: Integrations,
+    pub(super) libraries: Libraries,
+    pub(super) errors: ConfigErrors,
+}
+
+impl Rehearsal {
+    pub(super) fn hold(config: &Path) -> anyhow::Result<Self> {
+        let config = LoadedConfig::read(config)?;
+        let catalog = read_catalog(&config)?;
+        let (metrics, libraries) = (Metrics::new(), Libraries::default());
+        let pool = Pool::new(Arc::clone(&metrics.calls));
+        let (integrations, errors) =
+            Integrations::build(&config, catalog, &libraries, &pool, &metrics);
+        Ok(Self { config, integrations, libraries, errors: ConfigErrors(errors) })
+    }
+
+    pub(super) fn integrations(&self) -> Vec<IntegrationStatus> {
+        describe_integrations(&self.integrations, &self.config)
+    }
+
+    pub(super) fn plugins(&self) -> Vec<PluginStatus> {
+        describe_plugins(&self.integrations, &self.libraries)
+    }
+}
+
+/// What the running host says; none where none answers.
+pub(super) fn ask<T: DeserializeOwned>(
+    inventory: &Inventory,
+    path: &str,
+) -> anyhow::Result<Option<T>> {
+    match Client::new(&inventory.connection)?.get(path) {
+        Ok(answer) => Ok(Some(answer)),
+        // Somebody who names a host means that host.
+        Err(error) if error.is::<Unreachable>() && inventory.connection.url.is_none() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) fn rehearse(inventory: &Inventory) -> anyhow::Result<Rehearsal> {
+    let rehearsal = Rehearsal::hold(&inventory.connection.config.config)?;
+    eprintln!("no host is running: this is what `tocsin serve` would find");
+    if !rehearsal.errors.0.is_empty() {
+        eprintln!("error: {}", rehearsal.errors);
+    }
+    Ok(rehearsal)
+}
+
+/// Each problem under the name of what has it.
+pub(super) fn print_problems<'p>(
+    problems: impl Iterator<Item = (&'p str, &'p Option<String>)>,
+) -> anyhow::Result<()> {
+    for (what, problem) in problems {
+        if let Some(problem) = problem {
+            table::print_line(&format!("\n`{what}` {problem}"))?;
+        }
+    }
+    Ok(())
+}
