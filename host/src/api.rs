@@ -5,6 +5,7 @@
 pub mod alerts;
 pub mod error;
 pub mod health;
+pub mod reload;
 pub mod requests;
 pub mod status;
 
@@ -87,6 +88,7 @@ fn routes_and_description() -> (Router<Arc<Host>>, Router<Arc<Host>>, utoipa::op
         .routes(routes!(alerts::acknowledge))
         .routes(routes!(alerts::resolve))
         .routes(routes!(requests::show))
+        .routes(routes!(reload::reload))
         .routes(routes!(status::integrations))
         .routes(routes!(status::plugins));
     let (open, mut description) =
@@ -108,8 +110,8 @@ async fn identify(request: Request, next: Next) -> Response {
 /// web page.
 async fn authorize(State(host): State<Arc<Host>>, request: Request, next: Next) -> Response {
     let is_allowed = {
-        let config = host.config();
-        match config.config.admin.tokens.as_slice() {
+        let in_force = host.in_force();
+        match in_force.config.config.admin.tokens.as_slice() {
             [] => is_local_and_no_page(request.headers()),
             tokens => {
                 let presented = bearer(request.headers());
@@ -172,6 +174,7 @@ mod tests {
             "/api/v1/alerts/{id}/resolve",
             "/api/v1/integrations",
             "/api/v1/plugins",
+            "/api/v1/reload",
         ] {
             assert!(paths.iter().any(|known| known == path), "{path} is missing in {paths:?}");
         }

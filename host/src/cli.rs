@@ -8,6 +8,7 @@ mod client;
 mod integrations;
 mod plugins;
 mod rehearsal;
+mod reload;
 mod serve;
 mod table;
 
@@ -29,11 +30,15 @@ struct Cli {
 enum Command {
     /// Run the host: take webhooks, keep alerts, serve the admin API
     ///
-    /// SIGTERM and SIGINT stop it once everything in flight is committed. SIGHUP has it read its
-    /// configuration and its plugins again. Logs go to standard error.
+    /// SIGTERM and SIGINT stop it once everything in flight is committed. It reads its configuration
+    /// and its plugins again when they change, and on SIGHUP. Logs go to standard error.
     Serve(ConfigFile),
     /// Load everything as `serve` would, change nothing, and say what is wrong
-    Check(ConfigFile),
+    ///
+    /// Where a host runs with this configuration, it is asked what a reload would change.
+    Check(Connection),
+    /// Have the running host read its configuration and its plugins again, as SIGHUP does
+    Reload(reload::Reload),
     /// List the files of the plugins folder, and what is wrong with them
     ///
     /// Asks the running host. Where none answers, looks at the folder itself.
@@ -75,7 +80,8 @@ struct Inventory {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(file) => serve::serve(&file.config),
-        Command::Check(file) => check::check(&file.config),
+        Command::Check(connection) => check::check(&connection),
+        Command::Reload(reload) => reload::reload(&reload),
         Command::Plugins(plugins) => plugins::run(plugins),
         Command::Integrations(inventory) => integrations::list(&inventory),
         Command::Alerts(alerts) => alerts::run(alerts),

@@ -4,6 +4,7 @@
 //! It opens no database and no plugin: what an integration's options mean is for the plugin to say.
 
 mod document;
+mod lookup;
 
 use std::{
     collections::BTreeMap,
@@ -17,9 +18,13 @@ use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration
 use semver::VersionReq;
 use serde::Deserialize;
 use tocsin_plugin_api::{Secret, Urgency};
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
-pub use document::{ConfigError, ConfigErrors, Document};
+use self::lookup::Lookup;
+pub use self::{
+    document::{ConfigError, ConfigErrors, Document},
+    lookup::referenced_files,
+};
 
 /// A whole configuration. Every section and every key may be left out.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -33,6 +38,8 @@ pub struct Config {
     pub store: Store,
     /// Where plugins are found, and what their calls may take.
     pub plugins: Plugins,
+    /// Whether changed files are noticed.
+    pub watch: Watch,
     /// What is logged.
     pub log: Log,
     /// The integrations by name. The name is the last part of the endpoint's URL.
@@ -136,6 +143,23 @@ impl Default for Plugins {
     }
 }
 
+/// `[watch]`: whether the configuration, the files it refers to, and the plugins folder are watched.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Watch {
+    /// Whether what changes is read again by itself. Default true.
+    pub enabled: bool,
+    /// For how long nothing has to change before it is read; 10 ms or more, default `500ms`.
+    #[serde(with = "duration")]
+    pub settle: Duration,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self { enabled: true, settle: Duration::from_millis(500) }
+    }
+}
+
 /// `[log]`: what is logged, to standard error.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -159,7 +183,7 @@ pub enum LogFormat {
 }
 
 /// `[integrations.NAME]`: one endpoint and what understands it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Integration {
     /// The name of the plugin, from its manifest; not a file name.
@@ -198,6 +222,17 @@ pub struct UnreadableConfig {
     error: std::io::Error,
 }
 
+/// Reads a configuration file, whatever it says.
+///
+/// # Errors
+///
+/// Where it can't be read.
+pub fn read(path: &Path) -> Result<Document, UnreadableConfig> {
+    let unreadable = |error| UnreadableConfig { path: path.to_owned(), error };
+    let text = fs::read_to_string(path).map_err(unreadable)?;
+    Ok(Document { path: path.to_owned(), text })
+}
+
 /// Where the admin API of a host is and what opens it: all that a client needs of a configuration.
 /// What only the host can read, such as the tokens of integrations, is left alone.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -214,9 +249,7 @@ impl ClientConfig {
     ///
     /// What is wrong with `[admin]`, with file, line, key and a hint.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = fs::read_to_string(path)
-            .map_err(|error| UnreadableConfig { path: path.to_owned(), error })?;
-        let document = Document { path: path.to_owned(), text };
+        let document = read(path)?;
         let mut root = DeTable::parse(&document.text)
             .map_err(|error| ConfigErrors::from(syntax(&document, &error)))?;
         let sections = std::mem::take(root.get_mut()).into_iter();
@@ -248,9 +281,8 @@ impl LoadedConfig {
     ///
     /// Everything that is wrong with it, each with file, line, key and a hint.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = fs::read_to_string(path)
-            .map_err(|error| UnreadableConfig { path: path.to_owned(), error })?;
-        Ok(Self::parse(path, text, |name| std::env::var(name).ok())?)
+        let Document { path, text } = read(path)?;
+        Ok(Self::parse(&path, text, |name| std::env::var(name).ok())?)
     }
 
     /// Checks the text of a configuration. `env` looks up environment variables.
@@ -299,7 +331,7 @@ impl LoadedConfig {
     }
 
     fn errors(&self) -> Vec<ConfigError> {
-        let Config { server, admin, store, plugins, log, integrations } = &self.config;
+        let Config { server, admin, store, plugins, watch, log, integrations } = &self.config;
         let at = |key: &[&str], message: String| self.document.error_at(key, message);
         let mut errors = Vec::new();
         if !admin.listen.ip().is_loopback() && admin.tokens.is_empty() {
@@ -351,6 +383,10 @@ impl LoadedConfig {
         if plugins.call_deadline < Duration::from_millis(10) {
             let message = "has to be 10ms or more".into();
             errors.push(at(&["plugins", "call_deadline"], message).hint("leave it out for 1s"));
+        }
+        if !(Duration::from_millis(10)..=Duration::from_secs(60)).contains(&watch.settle) {
+            let message = "has to be from 10ms to 60s".into();
+            errors.push(at(&["watch", "settle"], message).hint("leave it out for 500ms"));
         }
         if let Some(level) = &log.level
             && !is_log_level(level)
@@ -427,66 +463,6 @@ fn syntax(document: &Document, error: &toml::de::Error) -> ConfigError {
         }
     }
     error(&message).hint("a line is `[section]` or `key = value`, with strings in quotes")
-}
-
-/// Fills in `{ env = "NAME" }` and `{ file = "PATH" }`, wherever a string can stand.
-struct Lookup<'d, E> {
-    document: &'d Document,
-    env: &'d E,
-    errors: Vec<ConfigError>,
-}
-
-impl<E: Fn(&str) -> Option<String>> Lookup<'_, E> {
-    fn fill_in(&mut self, table: &mut DeTable<'_>) {
-        for (_, value) in table.iter_mut() {
-            self.fill_in_value(value);
-        }
-    }
-
-    fn fill_in_value(&mut self, value: &mut toml::Spanned<DeValue<'_>>) {
-        let span = value.span();
-        let found = match value.get_mut() {
-            DeValue::Table(table) => match reference(table) {
-                Some(("env", name)) => self.variable(&name, span),
-                Some((_, path)) => self.file(&path, span),
-                None => return self.fill_in(table),
-            },
-            DeValue::Array(items) => {
-                return items.iter_mut().for_each(|item| self.fill_in_value(item));
-            }
-            _ => return,
-        };
-        match found {
-            Ok(text) => *value.get_mut() = DeValue::String(text.into()),
-            Err(error) => self.errors.push(error),
-        }
-    }
-
-    fn variable(&self, name: &str, span: std::ops::Range<usize>) -> Result<String, ConfigError> {
-        (self.env)(name).ok_or_else(|| {
-            let message = format!("the environment variable `{name}` is not set");
-            let hint = format!("set {name} for the host, or write {{ file = \"PATH\" }}");
-            self.document.error_in(span, message).hint(hint)
-        })
-    }
-
-    fn file(&self, path: &str, span: std::ops::Range<usize>) -> Result<String, ConfigError> {
-        let folder = self.document.path.parent().unwrap_or(Path::new(""));
-        let path = folder.join(path);
-        match fs::read_to_string(&path) {
-            Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
-            Err(error) => {
-                let message = format!("cannot read `{}`: {error}", path.display());
-                Err(self.document.error_in(span, message).hint("a path is relative to this file"))
-            }
-        }
-    }
-}
-
-fn reference(table: &DeTable<'_>) -> Option<(&'static str, String)> {
-    let (key, value) = table.iter().next().filter(|_| table.len() == 1)?;
-    let kind = ["env", "file"].into_iter().find(|kind| key.get_ref() == kind)?;
-    Some((kind, value.get_ref().as_str()?.to_owned()))
 }
 
 #[cfg(test)]

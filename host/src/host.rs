@@ -1,6 +1,7 @@
-//! The running host: what is shared between its listeners, how it starts, reloads and stops.
+//! The running host: what is shared between its listeners, how it starts and stops.
 //!
-//! It answers no request itself.
+//! It answers no request itself, and how it goes over to another configuration is in
+//! [`crate::reload`].
 
 use std::{
     net::SocketAddr,
@@ -22,9 +23,10 @@ use crate::{
     call::Pool,
     config::{ConfigErrors, LoadedConfig},
     ingest,
-    integration::{Integration, Integrations},
+    integration::{Integrations, builder::Builder},
     metrics::Metrics,
-    plugins::{Catalog, Libraries, admission::one_line},
+    plugins::{Catalog, Libraries},
+    reload::Turns,
     server::{self, Limits, Stop, Stopper, stop_sign},
     store::{Store, sqlite::SqliteStore},
 };
@@ -37,13 +39,19 @@ pub struct Host {
     pub store: Arc<dyn Store>,
     /// The libraries of this process.
     pub libraries: Libraries,
-    config: ArcSwap<LoadedConfig>,
-    integrations: ArcSwap<Integrations>,
-    pool: Pool,
+    pub(crate) pool: Pool,
+    pub(crate) reloads: Turns,
+    in_force: ArcSwap<InForce>,
     phase: Phase,
-    /// Held during a reload: of two, the later one has the last word.
-    reloading: Mutex<()>,
     reload_problem: Mutex<Option<String>>,
+}
+
+/// What a request sees of the configuration: all of one, with the integrations made from it.
+pub struct InForce {
+    /// The configuration.
+    pub config: LoadedConfig,
+    /// Its integrations.
+    pub integrations: Integrations,
 }
 
 #[derive(Default)]
@@ -62,7 +70,19 @@ impl Host {
     pub fn prepare(config: LoadedConfig) -> anyhow::Result<Arc<Self>> {
         let (metrics, libraries) = (Metrics::new(), Libraries::default());
         let pool = Pool::new(Arc::clone(&metrics.calls));
-        let integrations = build(&config, &libraries, &pool, &metrics)?;
+        let (integrations, errors) = Builder {
+            config: &config,
+            catalog: read_catalog(&config, &Catalog::default())?,
+            present: &Integrations::default(),
+            libraries: &libraries,
+            pool: &pool,
+            metrics: &metrics,
+            tries_again: true,
+        }
+        .build();
+        if !errors.is_empty() {
+            return Err(ConfigErrors(errors).into());
+        }
         // Only SQLite URLs pass the checks of the configuration.
         let path = config.store_path().unwrap_or_else(|| PathBuf::from("tocsin.db"));
         let store = SqliteStore::open(&path, &holder(&config), Arc::clone(&metrics.store))?;
@@ -70,23 +90,22 @@ impl Host {
             metrics,
             store: Arc::new(store),
             libraries,
-            config: ArcSwap::from_pointee(config),
-            integrations: ArcSwap::from_pointee(integrations),
             pool,
+            reloads: Turns::default(),
+            in_force: ArcSwap::from_pointee(InForce { config, integrations }),
             phase: Phase::default(),
-            reloading: Mutex::default(),
             reload_problem: Mutex::default(),
         }))
     }
 
-    /// The configuration that is in force.
-    pub fn config(&self) -> Guard<Arc<LoadedConfig>> {
-        self.config.load()
+    /// The configuration and the integrations that are in force. Who needs both asks once.
+    pub fn in_force(&self) -> Guard<Arc<InForce>> {
+        self.in_force.load()
     }
 
-    /// The integrations that are in force.
-    pub fn integrations(&self) -> Guard<Arc<Integrations>> {
-        self.integrations.load()
+    /// Has every request from now on see this, and none of what was before.
+    pub(crate) fn put_into_force(&self, next: InForce) {
+        self.in_force.store(Arc::new(next));
     }
 
     /// Threads left behind in calls that did not return.
@@ -109,98 +128,28 @@ impl Host {
         self.reload_problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads configuration and plugins again, and goes over to them in one step. Listeners, the store
-    /// and the log stay as they are.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong; then everything goes on as it was.
-    pub fn reload(&self) -> anyhow::Result<()> {
-        let _reloading = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = self.try_reload();
-        let problem = result.as_ref().err().map(sentence);
-        *self.reload_problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
-        result
-    }
-
-    fn try_reload(&self) -> anyhow::Result<()> {
-        let present = self.config.load();
-        let mut config = LoadedConfig::read(&present.document.path)?;
-        let integrations = build(&config, &self.libraries, &self.pool, &self.metrics)?;
-        refuse_losses(&self.integrations.load(), &integrations)?;
-        let (new, old) = (&mut config.config, &present.config);
-        anyhow::ensure!(
-            old.admin.listen.ip().is_loopback() || !new.admin.tokens.is_empty(),
-            "`admin.tokens` is empty while the API still listens on {}\n\
-             hint: keep a token until the host is restarted",
-            old.admin.listen,
-        );
-        for (section, changed) in [
-            ("server.listen", new.server.listen != old.server.listen),
-            ("admin.listen", new.admin.listen != old.admin.listen),
-            ("store.url", new.store.url != old.store.url),
-            ("server.max_connections", new.server.max_connections != old.server.max_connections),
-            ("server.header_timeout", new.server.header_timeout != old.server.header_timeout),
-            ("log.level", new.log.level != old.log.level),
-            ("log.format", new.log.format != old.log.format),
-        ] {
-            if changed {
-                tracing::warn!(section, "changed, but takes effect only with a restart");
-            }
-        }
-        (new.server.listen, new.admin.listen) = (old.server.listen, old.admin.listen);
-        self.integrations.store(Arc::new(integrations));
-        self.config.store(Arc::new(config));
-        Ok(())
+    pub(crate) fn note_reload(&self, problem: Option<&String>) {
+        *self.reload_problem.lock().unwrap_or_else(PoisonError::into_inner) = problem.cloned();
     }
 
     /// Port 0 means any: from here on it is known which.
     fn bound_to(&self, webhooks: SocketAddr, admin: SocketAddr) {
-        let mut config = LoadedConfig::clone(&self.config.load());
-        (config.config.server.listen, config.config.admin.listen) = (webhooks, admin);
-        self.config.store(Arc::new(config));
+        self.in_force.rcu(|present| {
+            let mut config = present.config.clone();
+            (config.config.server.listen, config.config.admin.listen) = (webhooks, admin);
+            InForce { config, integrations: present.integrations.clone() }
+        });
     }
 }
 
-/// A reload must not take down what works: a plugin that is at fault only now keeps the host as it is.
-fn refuse_losses(present: &Integrations, next: &Integrations) -> anyhow::Result<()> {
-    let lost = |integration: &&Arc<Integration>| {
-        let before = present.by_name.get(&integration.name);
-        let served = before.is_some_and(|before| before.serves());
-        let problem = next.by_name.get(&integration.name)?.health().problem?;
-        served.then(|| format!("integration `{}`: {problem}", integration.name))
-    };
-    let losses: Vec<_> = next.sorted().iter().filter_map(lost).collect();
-    anyhow::ensure!(losses.is_empty(), "{}", losses.join("; "));
-    Ok(())
-}
-
-/// An error on one line, as everybody who asks for the host's health may read it.
-fn sentence(error: &anyhow::Error) -> String {
-    let errors = error.downcast_ref::<ConfigErrors>();
-    let text = errors.map_or_else(|| format!("{error:#}"), ConfigErrors::sentence);
-    one_line(&text)
-}
-
-fn build(
-    config: &LoadedConfig,
-    libraries: &Libraries,
-    pool: &Pool,
-    metrics: &Metrics,
-) -> anyhow::Result<Integrations> {
-    let catalog = read_catalog(config)?;
-    let (integrations, errors) = Integrations::build(config, catalog, libraries, pool, metrics);
-    if errors.is_empty() { Ok(integrations) } else { Err(ConfigErrors(errors).into()) }
-}
-
-/// Reads the plugins folder of a configuration.
+/// Reads the plugins folder of a configuration; what lies there as it did earlier is not read again.
 ///
 /// # Errors
 ///
 /// [`ConfigErrors`] where it can't be listed.
-pub fn read_catalog(config: &LoadedConfig) -> Result<Catalog, ConfigErrors> {
+pub fn read_catalog(config: &LoadedConfig, earlier: &Catalog) -> Result<Catalog, ConfigErrors> {
     let folder = config.plugins_dir();
-    Catalog::read(&folder).map_err(|error| {
+    Catalog::read(&folder, earlier).map_err(|error| {
         let message = format!("cannot read the plugins folder `{}`: {error}", folder.display());
         let hint =
             "make it, and drop the plugins' `.so` files in; the path is relative to this file";
@@ -233,8 +182,9 @@ impl BoundHost {
     /// Where an address is in use, or not this machine's.
     pub async fn bind(host: Arc<Host>) -> anyhow::Result<Self> {
         let (listen, admin) = {
-            let config = host.config();
-            (config.config.server.listen, config.config.admin.listen)
+            let in_force = host.in_force();
+            let config = &in_force.config.config;
+            (config.server.listen, config.admin.listen)
         };
         let webhooks = bind("server.listen", listen).await?;
         let admin = bind("admin.listen", admin).await?;
@@ -252,8 +202,9 @@ impl BoundHost {
     pub async fn serve(self, mut stop: Stop) {
         let Self { host, webhooks, admin } = self;
         let (limits, patience) = {
-            let config = host.config();
-            (Limits::from(&config.config.server), config.config.server.shutdown_timeout)
+            let in_force = host.in_force();
+            let server = &in_force.config.config.server;
+            (Limits::from(server), server.shutdown_timeout)
         };
         let (admin_stopper, admin_stop) = stop_sign();
         let api = server::serve(
@@ -288,7 +239,8 @@ async fn finish(host: &Arc<Host>, admin: Stopper, api: tokio::task::JoinHandle<(
     admin.stop();
     // A client that keeps an API connection open does not keep the host.
     let _ = tokio::time::timeout(Duration::from_secs(2), api).await;
-    host.integrations.store(Arc::new(Integrations::default()));
+    let config = host.in_force().config.clone();
+    host.put_into_force(InForce { config, integrations: Integrations::default() });
     let store = Arc::clone(&host.store);
     // Closing folds the log into the database, which may take a moment.
     let _ = tokio::task::spawn_blocking(move || store.close()).await;

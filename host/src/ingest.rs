@@ -46,7 +46,7 @@ async fn receive(
     let Ok(Path(name)) = name else { return nowhere().await };
     let id = Ulid::generate();
     let answer = match admit(&host, &name, &request) {
-        Ok(integration) => judge(host, integration, id, request).await,
+        Ok(admitted) => judge(host, admitted, id, request).await,
         Err(refusal) => Err(refusal),
     };
     match answer {
@@ -64,8 +64,9 @@ async fn nowhere() -> Response<Body> {
 }
 
 /// Which integration is meant, and whether it takes anything now.
-fn admit(host: &Host, name: &str, request: &Request) -> Result<Arc<Integration>, Refusal> {
-    let Some(integration) = host.integrations().by_name.get(name).cloned() else {
+fn admit(host: &Host, name: &str, request: &Request) -> Result<Admitted, Refusal> {
+    let in_force = host.in_force();
+    let Some(integration) = in_force.integrations.by_name.get(name).cloned() else {
         return Err(Refusal::new(
             StatusCode::NOT_FOUND,
             "unknown_integration",
@@ -85,7 +86,16 @@ fn admit(host: &Host, name: &str, request: &Request) -> Result<Arc<Integration>,
             Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "disabled", "the integration is disabled");
         return Err(refusal.header(header::ALLOW, ""));
     }
-    Ok(integration)
+    let server = &in_force.config.config.server;
+    let (body_limit_bytes, body_timeout) = (server.body_limit_bytes, server.body_timeout);
+    Ok(Admitted { integration, body_limit_bytes, body_timeout })
+}
+
+/// What a request is judged by, all of it from one configuration, whatever comes meanwhile.
+struct Admitted {
+    integration: Arc<Integration>,
+    body_limit_bytes: usize,
+    body_timeout: Duration,
 }
 
 fn disabled() -> Refusal {
@@ -94,19 +104,11 @@ fn disabled() -> Refusal {
 }
 
 /// Reads the request, has the plugin judge it, and commits what came of it.
-async fn judge(
-    host: Arc<Host>,
-    integration: Arc<Integration>,
-    id: Ulid,
-    request: Request,
-) -> Answer {
+async fn judge(host: Arc<Host>, admitted: Admitted, id: Ulid, request: Request) -> Answer {
     let received_at = Timestamp::now();
+    let Admitted { integration, body_limit_bytes, body_timeout } = admitted;
     let (head, body) = request.into_parts();
-    let (limit, timeout) = {
-        let config = host.config();
-        (config.config.server.body_limit_bytes, config.config.server.body_timeout)
-    };
-    let body = read_body(body, limit, timeout).await.inspect_err(|_| {
+    let body = read_body(body, body_limit_bytes, body_timeout).await.inspect_err(|_| {
         integration.metrics.malformed.inc();
     })?;
     let request = Arc::new(IncomingRequest { head, body });

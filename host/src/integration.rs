@@ -1,18 +1,21 @@
 //! The integrations of a configuration, each with the plugin that serves it.
 //!
-//! All of them are built together and replaced in one step: a request sees those of one
-//! configuration or of the next, never a mixture.
+//! All of them are replaced in one step: a request sees those of one configuration or of the next,
+//! never a mixture. It decides nothing on which plugin serves: that is for [`builder`].
 
-use std::{collections::HashMap, sync::Arc};
+pub mod builder;
 
-use tocsin_plugin_api::{Urgency, abi::NewInstanceError};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tocsin_plugin_api::Urgency;
 
 use crate::{
     alert::PluginId,
-    call::{Caller, CallerHealth, Pool, in_process::InProcess},
-    config::{self, ConfigError, LoadedConfig},
-    metrics::{IntegrationMetrics, Metrics},
-    plugins::{Catalog, Libraries, library::LoadedPlugin},
+    call::{Caller, CallerHealth},
+    config,
+    metrics::IntegrationMetrics,
+    plugins::{Catalog, admission::AdmittedPlugin},
 };
 
 /// One endpoint and what understands it.
@@ -25,6 +28,21 @@ pub struct Integration {
     pub state: IntegrationState,
     /// What is counted of it.
     pub metrics: Arc<IntegrationMetrics>,
+    /// 1 as the host meets it first, and one more each time that it is replaced.
+    pub generation: u64,
+    /// Since when this generation is in force.
+    pub since: Timestamp,
+    /// What it was made from.
+    pub settings: Settings,
+}
+
+/// What an integration is made from, beside its plugin: where nothing of it changes, it stays.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Its section of the configuration.
+    pub section: config::Integration,
+    /// How long a call may take.
+    pub call_deadline: Duration,
 }
 
 /// What an integration can do.
@@ -32,7 +50,7 @@ pub enum IntegrationState {
     /// Its webhooks are judged by this plugin.
     Serving {
         /// Which one.
-        plugin: Arc<PluginId>,
+        plugin: Arc<AdmittedPlugin>,
         /// How it is called.
         caller: Box<dyn Caller>,
     },
@@ -43,8 +61,13 @@ pub enum IntegrationState {
 }
 
 impl Integration {
-    /// The plugin that serves it.
+    /// The name and version of the plugin that serves it.
     pub fn plugin(&self) -> Option<&Arc<PluginId>> {
+        self.admitted().map(|plugin| &plugin.id)
+    }
+
+    /// The plugin that serves it.
+    pub fn admitted(&self) -> Option<&Arc<AdmittedPlugin>> {
         match &self.state {
             IntegrationState::Serving { plugin, .. } => Some(plugin),
             IntegrationState::Disabled | IntegrationState::Broken(_) => None,
@@ -62,152 +85,75 @@ impl Integration {
             IntegrationState::Serving { caller, .. } => caller.health(),
             IntegrationState::Disabled => CallerHealth::default(),
             IntegrationState::Broken(problem) => {
-                CallerHealth { problem: Some(problem.clone()), last_failure: None }
+                CallerHealth { problem: Some(problem.clone()), ..CallerHealth::default() }
             }
         }
     }
 }
 
 /// All integrations of one configuration, and the folder of plugins as it was then.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Integrations {
     /// The integrations by name.
     pub by_name: HashMap<Arc<str>, Arc<Integration>>,
+    /// What the folder holds for each of them, beside what serves it.
+    pub prospects: HashMap<Arc<str>, Prospect>,
     /// What lay in the plugins folder.
     pub catalog: Catalog,
 }
 
 impl Integrations {
-    /// Finds, loads and starts the plugin of every enabled integration.
-    ///
-    /// A plugin at fault breaks its own integrations. What the operator wrote wrongly is returned
-    /// beside them.
-    pub fn build(
-        config: &LoadedConfig,
-        catalog: Catalog,
-        libraries: &Libraries,
-        pool: &Pool,
-        metrics: &Metrics,
-    ) -> (Self, Vec<ConfigError>) {
-        let builder = Builder { config, catalog: &catalog, libraries, pool, metrics };
-        let (mut by_name, mut errors) = (HashMap::new(), Vec::new());
-        for (name, settings) in &config.config.integrations {
-            match builder.integration(name, settings) {
-                Ok(integration) => {
-                    by_name.insert(Arc::clone(&integration.name), Arc::new(integration));
-                }
-                Err(error) => errors.push(error),
-            }
-        }
-        (Self { by_name, catalog }, errors)
-    }
-
     /// The integrations in the order of their names.
     pub fn sorted(&self) -> Vec<&Arc<Integration>> {
         let mut sorted: Vec<_> = self.by_name.values().collect();
         sorted.sort_by(|one, other| one.name.cmp(&other.name));
         sorted
     }
+
+    /// What the folder holds for an integration, beside what serves it.
+    pub fn prospect(&self, name: &str) -> Prospect {
+        self.prospects.get(name).cloned().unwrap_or_default()
+    }
 }
 
-struct Builder<'b> {
-    config: &'b LoadedConfig,
-    catalog: &'b Catalog,
-    libraries: &'b Libraries,
-    pool: &'b Pool,
-    metrics: &'b Metrics,
+/// What the plugins folder holds for an integration, beside what serves it.
+#[derive(Clone, Debug, Default)]
+pub struct Prospect {
+    /// Other versions of its plugin, highest first.
+    pub waiting: Vec<Waiting>,
+    /// The reading of the folder that missed the file of what serves for the first time. What
+    /// arrives from then on takes over, whatever its version.
+    pub gone_since: Option<u64>,
 }
 
-impl Builder<'_> {
-    fn integration(
-        &self,
-        name: &str,
-        settings: &config::Integration,
-    ) -> Result<Integration, ConfigError> {
-        let without_plugin = |state| {
-            let id = PluginId { name: settings.plugin.clone(), version: "none".into() };
-            let metrics = Arc::new(self.metrics.integration(name, &id));
-            Integration { name: name.into(), urgency: settings.urgency, state, metrics }
-        };
-        if !settings.enabled {
-            return Ok(without_plugin(IntegrationState::Disabled));
-        }
-        match self.plugin(name, settings)? {
-            Ok(plugin) => self.start(name, settings, plugin),
-            Err(problem) => Ok(without_plugin(IntegrationState::Broken(problem))),
-        }
-    }
+/// A version of a plugin that lies in the folder and does not serve an integration.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// Which one.
+    pub plugin: Arc<AdmittedPlugin>,
+    /// Since when its file lies there.
+    pub since: Timestamp,
+    /// Why it does not serve.
+    pub reason: WaitingReason,
+}
 
-    /// The highest version that matches and loads. The inner error is the plugin's fault.
-    fn plugin(
-        &self,
-        name: &str,
-        settings: &config::Integration,
-    ) -> Result<Result<Arc<LoadedPlugin>, String>, ConfigError> {
-        let candidates = self.catalog.candidates(&settings.plugin, &settings.version);
-        if candidates.is_empty() {
-            let missing = self.catalog.why_missing(&settings.plugin, &settings.version);
-            if missing.may_be_refused {
-                return Ok(Err(format!("{}; hint: {}", missing.message, missing.hint)));
-            }
-            let any_version = settings.version == semver::VersionReq::STAR;
-            let key = if any_version || missing.message.contains("is named") {
-                "plugin"
-            } else {
-                "version"
-            };
-            let error = self.config.integration_error(name, &[key], missing.message);
-            return Err(error.hint(missing.hint));
-        }
-        let mut problem = String::new();
-        for candidate in candidates {
-            match self.libraries.load(candidate) {
-                Ok(plugin) => return Ok(Ok(plugin)),
-                Err(error) => {
-                    tracing::error!(integration = name, %error, "a plugin cannot be loaded");
-                    if problem.is_empty() {
-                        problem = error.to_string();
-                    }
-                }
-            }
-        }
-        Ok(Err(problem))
-    }
+/// Why a version does not serve an integration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WaitingReason {
+    /// A higher one does, or one that was there before.
+    NotNeeded,
+    /// The integration's `version` leaves it out.
+    NotAllowed,
+    /// It was tried, and what went wrong: one sentence.
+    Failed(String),
+}
 
-    fn start(
-        &self,
-        name: &str,
-        settings: &config::Integration,
-        plugin: Arc<LoadedPlugin>,
-    ) -> Result<Integration, ConfigError> {
-        let id = Arc::clone(&plugin.plugin.id);
-        let metrics = Arc::new(self.metrics.integration(name, &id));
-        // A JSON object can always be written.
-        let options = serde_json::to_vec(&settings.options).unwrap_or_default();
-        let deadline = self.config.config.plugins.call_deadline;
-        let (caller, first) =
-            InProcess::start(self.pool, plugin, options, deadline, Arc::clone(&metrics));
-        if let Err(NewInstanceError::Refused(error)) = first {
-            return Err(self.options_error(name, &id, &error));
+impl Waiting {
+    /// What went wrong when it was tried.
+    pub fn failure(&self) -> Option<&str> {
+        match &self.reason {
+            WaitingReason::Failed(sentence) => Some(sentence),
+            WaitingReason::NotNeeded | WaitingReason::NotAllowed => None,
         }
-        let state = IntegrationState::Serving { plugin: id, caller: Box::new(caller) };
-        Ok(Integration { name: name.into(), urgency: settings.urgency, state, metrics })
-    }
-
-    fn options_error(
-        &self,
-        name: &str,
-        plugin: &PluginId,
-        error: &tocsin_plugin_api::OptionsError,
-    ) -> ConfigError {
-        let (message, hint) = match error.message.split_once("\nhint: ") {
-            Some((message, hint)) => (message, hint.to_owned()),
-            None => {
-                (error.message.as_str(), format!("see the options of plugin `{}`", plugin.name))
-            }
-        };
-        let key: Vec<_> = error.path.split('.').filter(|part| !part.is_empty()).collect();
-        let key = [&["options"], key.as_slice()].concat();
-        self.config.integration_error(name, &key, message).hint(hint)
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! The way of a request is [`server`] -> [`ingest`] -> [`call`] -> [`store`]. Around it, [`config`]
 //! says what is wanted, [`plugins`] finds and checks libraries, [`integration`] joins the two,
-//! [`host`] holds everything together, [`api`] shows and changes it, and [`cli`] is how people run it.
+//! [`host`] holds everything together, [`reload`] goes over to what [`watch`] has seen to change, [`api`] shows and changes it, and [`cli`] is how people run it.
 
 pub mod alert;
 pub mod api;
@@ -17,5 +17,8 @@ pub mod integration;
 pub mod log;
 pub mod metrics;
 pub mod plugins;
+pub mod reload;
 pub mod server;
+pub mod stamp;
 pub mod store;
+pub mod watch;

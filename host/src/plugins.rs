@@ -14,6 +14,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use jiff::Timestamp;
 use semver::VersionReq;
 use tocsin_plugin_api::manifest::Manifest;
 
@@ -21,12 +22,15 @@ use self::{
     admission::{AdmittedPlugin, DroppedFile, Refusal},
     library::{LoadError, LoadedPlugin},
 };
+use crate::stamp::Stamp;
 
 /// What lay in the plugins folder at one moment, in the order of file names.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     /// Every `.so` of the folder.
     pub files: Vec<CatalogFile>,
+    /// How often the folder has been read, this time included.
+    pub reading: u64,
 }
 
 /// A file of the plugins folder.
@@ -36,6 +40,15 @@ pub struct CatalogFile {
     pub file_name: String,
     /// What became of it.
     pub admission: Result<Arc<AdmittedPlugin>, Refusal>,
+    /// Since when it lies there as it is.
+    pub since: Timestamp,
+    /// The reading that found it there as it is for the first time.
+    pub arrived: u64,
+    path: PathBuf,
+    stamp: Option<Stamp>,
+    read_at: Timestamp,
+    /// What its own bytes say, whatever lies beside it.
+    alone: Result<Arc<AdmittedPlugin>, Refusal>,
 }
 
 impl CatalogFile {
@@ -46,41 +59,89 @@ impl CatalogFile {
             Err(refusal) => refusal.manifest.as_ref(),
         }
     }
+
+    fn admitted(&self) -> Option<&Arc<AdmittedPlugin>> {
+        self.admission.as_ref().ok()
+    }
+
+    fn read(path: PathBuf, reading: u64, earlier: Option<&Self>) -> Self {
+        let (stamp, read_at) = (Stamp::of(&path), Timestamp::now());
+        let earlier = earlier.filter(|earlier| earlier.stamp.is_some());
+        if let Some(known) = earlier.filter(|known| known.stamp == stamp && known.is_settled()) {
+            return Self { admission: known.alone.clone(), ..known.clone() };
+        }
+        let alone = DroppedFile::read(&path).and_then(DroppedFile::admit).map(Arc::new);
+        let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let admission = alone.clone();
+        let (since, arrived) = (read_at, reading);
+        let new = Self { file_name, admission, since, arrived, path, stamp, read_at, alone };
+        match earlier.filter(|known| known.is_same_drop(&new)) {
+            Some(known) => Self { since: known.since, arrived: known.arrived, ..new },
+            None => new,
+        }
+    }
+
+    /// Whether what was read is what the stamp stands for. What can't be read may be readable the
+    /// next time.
+    fn is_settled(&self) -> bool {
+        self.alone.is_ok() && self.stamp.is_some_and(|stamp| stamp.is_older_than(self.read_at))
+    }
+
+    /// Whether it was only touched, and nobody dropped it in anew.
+    fn is_same_drop(&self, other: &Self) -> bool {
+        let hash = |file: &Self| file.alone.as_ref().ok().map(|plugin| plugin.sha256.clone());
+        let is_same_file = self.stamp.zip(other.stamp).is_some_and(|(a, b)| a.is_same_file(&b));
+        is_same_file && hash(self) == hash(other)
+    }
+}
+
+/// A plugin that an integration could use.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'c> {
+    /// What was admitted.
+    pub plugin: &'c Arc<AdmittedPlugin>,
+    /// The file it was admitted from.
+    pub file: &'c CatalogFile,
 }
 
 impl Catalog {
-    /// Reads and checks every `.so` of a folder.
+    /// Reads and checks every `.so` of a folder. A file that lies there as it did in an `earlier`
+    /// reading is not read again.
     ///
     /// # Errors
     ///
     /// Where the folder can't be listed. A file that can't be read or is no plugin is refused by
     /// itself.
-    pub fn read(folder: &Path) -> io::Result<Self> {
-        let mut paths: Vec<PathBuf> = fs::read_dir(folder)?
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<Result<_, _>>()?;
-        paths.retain(|path| path.extension().is_some_and(|extension| extension == "so"));
-        paths.sort();
-        let files = paths.into_iter().map(|path| {
-            let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let admission = DroppedFile::read(&path).and_then(DroppedFile::admit).map(Arc::new);
-            CatalogFile { file_name, admission }
+    pub fn read(folder: &Path, earlier: &Self) -> io::Result<Self> {
+        let known: HashMap<_, _> = earlier.files.iter().map(|file| (&*file.path, file)).collect();
+        let reading = earlier.reading + 1;
+        let files = libraries_in(folder)?.into_iter().map(|path| {
+            let earlier = known.get(&*path).copied();
+            CatalogFile::read(path, reading, earlier)
         });
-        let mut catalog = Self { files: files.collect() };
+        let mut catalog = Self { files: files.collect(), reading };
         catalog.refuse_clashes();
         Ok(catalog)
     }
 
     /// Admitted plugins of that name whose version matches, highest first.
-    pub fn candidates<'c>(
-        &'c self,
-        name: &'c str,
-        version: &VersionReq,
-    ) -> Vec<&'c Arc<AdmittedPlugin>> {
-        let mut candidates: Vec<_> = self.named(name).collect();
-        candidates.retain(|plugin| version.matches(&plugin.version));
-        candidates.sort_by_key(|plugin| Reverse(&plugin.version));
+    pub fn candidates(&self, name: &str, version: &VersionReq) -> Vec<Candidate<'_>> {
+        let mut candidates = self.versions(name);
+        candidates.retain(|candidate| version.matches(&candidate.plugin.version));
         candidates
+    }
+
+    /// Admitted plugins of that name, highest version first.
+    pub fn versions(&self, name: &str) -> Vec<Candidate<'_>> {
+        let mut versions: Vec<_> = self.named(name).collect();
+        versions.sort_by_key(|candidate| Reverse(&candidate.plugin.version));
+        versions
+    }
+
+    /// The file that holds exactly this plugin.
+    pub fn file_of(&self, plugin: &AdmittedPlugin) -> Option<&CatalogFile> {
+        let mut admitted = self.admitted();
+        admitted.find(|one| one.plugin.sha256 == plugin.sha256).map(|one| one.file)
     }
 
     /// Why there is no candidate, and what to do about it.
@@ -91,7 +152,7 @@ impl Catalog {
             .filter(|(file, _)| file.manifest().is_none_or(|manifest| manifest.name == name))
             .collect();
         let mut versions: Vec<_> =
-            self.named(name).map(|plugin| plugin.version.to_string()).collect();
+            self.named(name).map(|candidate| candidate.plugin.version.to_string()).collect();
         if !refused.is_empty() {
             let files: Vec<_> = refused
                 .iter()
@@ -105,7 +166,7 @@ impl Catalog {
         }
         if versions.is_empty() {
             let mut names: Vec<_> =
-                self.admitted().map(|plugin| plugin.manifest.name.as_str()).collect();
+                self.admitted().map(|one| one.plugin.manifest.name.as_str()).collect();
             names.dedup();
             let hint = match names.as_slice() {
                 [] => "the plugins folder is empty: drop the plugin's `.so` in".into(),
@@ -125,12 +186,16 @@ impl Catalog {
         }
     }
 
-    fn named<'c>(&'c self, name: &'c str) -> impl Iterator<Item = &'c Arc<AdmittedPlugin>> {
-        self.admitted().filter(move |plugin| plugin.manifest.name == name)
+    fn named(&self, name: &str) -> impl Iterator<Item = Candidate<'_>> {
+        self.admitted().filter(move |candidate| candidate.plugin.manifest.name == name)
     }
 
-    fn admitted(&self) -> impl Iterator<Item = &Arc<AdmittedPlugin>> {
-        self.files.iter().filter_map(|file| file.admission.as_ref().ok())
+    fn admitted(&self) -> impl Iterator<Item = Candidate<'_>> {
+        let admitted = |file| {
+            let plugin = CatalogFile::admitted(file)?;
+            Some(Candidate { plugin, file })
+        };
+        self.files.iter().filter_map(admitted)
     }
 
     /// Two files that claim to be the same version: a copy is left aside, and where they differ
@@ -164,6 +229,20 @@ impl Catalog {
             }
         }
     }
+}
+
+/// The files of a folder that are named like libraries, in the order of their names.
+///
+/// # Errors
+///
+/// Where the folder can't be listed.
+pub fn libraries_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "so"));
+    paths.sort();
+    Ok(paths)
 }
 
 /// Why an integration has no plugin.

@@ -120,9 +120,24 @@ impl Site {
         fs::copy(library, &to).unwrap_or_else(|error| panic!("`{}`: {error}", library.display()));
     }
 
+    /// Drops a plugin in as an operator should: under another name first, renamed when it is whole.
+    ///
+    /// # Panics
+    ///
+    /// Where it can't be copied.
+    pub fn replace(&self, library: &Path, name: &str) {
+        self.drop_in(library, ".new");
+        fs::rename(self.plugins().join(".new"), self.plugins().join(name)).expect("a rename");
+    }
+
     /// The folder of plugins.
     pub fn plugins(&self) -> PathBuf {
         self.path("plugins")
+    }
+
+    fn admin_token(&self) -> Option<&str> {
+        let mut env = self.env.iter();
+        env.find(|(name, _)| name == "TOCSIN_ADMIN_TOKEN").map(|(_, token)| &**token)
     }
 
     /// Sets an environment variable for every command.
@@ -422,6 +437,53 @@ impl TestHost {
         self.process.log.lines().iter().filter(|line| entry(line, message).is_some()).count()
     }
 
+    /// How it describes an integration.
+    ///
+    /// # Panics
+    ///
+    /// Where there is none of that name.
+    pub fn integration(&self, name: &str) -> Value {
+        let mut list = self.api("/api/v1/integrations");
+        let list = list["integrations"].as_array_mut().expect("a list");
+        let found = list.iter_mut().find(|one| one["name"] == name);
+        found.unwrap_or_else(|| panic!("no integration `{name}`")).take()
+    }
+
+    /// Waits until a version serves an integration, which it has to find out by itself.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not come to that.
+    pub fn wait_for_version(&self, integration: &str, version: &str) {
+        wait::until(&format!("{version} serves `{integration}`"), || {
+            (self.integration(integration)["plugin"]["version"] == version).then_some(())
+        });
+    }
+
+    /// What the kernel says of it: a number of `/proc/PID/status`, such as `Threads` or `RssAnon`
+    /// (in kB).
+    ///
+    /// # Panics
+    ///
+    /// Where it says no such thing.
+    pub fn kernel_says(&self, what: &str) -> usize {
+        let path = format!("/proc/{}/status", self.pid().as_raw_nonzero());
+        let status = fs::read_to_string(path).expect("the host runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(&format!("{what}:")));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        number.unwrap_or_else(|| panic!("no `{what}` in\n{status}"))
+    }
+
+    /// How many files it has open.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not run.
+    pub fn open_files(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.pid().as_raw_nonzero());
+        fs::read_dir(folder).expect("the host runs").count()
+    }
+
     /// Sends a signal.
     ///
     /// # Panics
@@ -431,8 +493,23 @@ impl TestHost {
         kill_process(self.pid(), signal).expect("the host runs");
     }
 
-    /// Has it read its configuration and plugins again, and waits until it has said what came of it.
-    pub fn reload(&self) {
+    /// Has it read its configuration and plugins again: what it says came of it.
+    ///
+    /// # Panics
+    ///
+    /// Where it is not answered.
+    pub fn reload(&self) -> Answer {
+        let bearer = self.site.admin_token().map(|token| format!("Bearer {token}"));
+        let mut request = Request::post("/api/v1/reload", "");
+        if let Some(bearer) = &bearer {
+            request = request.header("authorization", &**bearer);
+        }
+        self.ask_admin(&request)
+    }
+
+    /// Has it do so as an operator without the API does, and waits until it has said what came of
+    /// it.
+    pub fn hang_up(&self) {
         let done = || {
             self.times_logged("configuration and plugins were read again")
                 + self.times_logged("nothing was reloaded, everything goes on as it was")

@@ -73,6 +73,11 @@ impl ApiError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
     }
 
+    /// 422: what is there can't be gone over to.
+    pub fn not_reloaded(problem: String) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "not_reloaded", problem)
+    }
+
     /// 409: not as things are.
     pub fn conflict(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", message)

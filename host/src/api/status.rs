@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tocsin_plugin_api::Urgency;
 use utoipa::ToSchema;
@@ -10,9 +11,10 @@ use utoipa::ToSchema;
 use super::error::ErrorBody;
 use crate::{
     alert::{PluginId, UrgencyName},
+    config::LoadedConfig,
     host::Host,
-    integration::{Integration, IntegrationState, Integrations},
-    plugins::{CatalogFile, Libraries},
+    integration::{Integration, IntegrationState, Integrations, Prospect, Waiting, WaitingReason},
+    plugins::{CatalogFile, Libraries, admission::AdmittedPlugin},
 };
 
 /// All integrations, by name.
@@ -40,15 +42,44 @@ pub struct IntegrationStatus {
     pub urgency: Urgency,
     /// Where its sender posts.
     pub endpoint: String,
+    /// 1 as the host meets it first, and one more each time that it is replaced: by another version
+    /// of its plugin, or because the configuration says something else of it.
+    pub generation: u64,
+    /// Since when this generation is in force.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// Other versions of its plugin that lie in the folder, highest first.
+    pub waiting: Vec<WaitingVersion>,
+    /// What an operator should know though nothing is wrong, one sentence with a hint.
+    pub notice: Option<String>,
     /// Why it can't serve now, one sentence with a hint.
     pub problem: Option<String>,
 }
 
-/// Every file of the plugins folder, by name.
+/// A version of a plugin that lies in the folder and does not serve an integration.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+pub struct WaitingVersion {
+    /// The version.
+    pub version: String,
+    /// Its file's name.
+    pub file: String,
+    /// Since when it lies there.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// `not_needed` where another one serves, `not_allowed` by the integration's `version`, or
+    /// `failed`.
+    pub reason: String,
+    /// What went wrong when it was tried, one sentence.
+    pub problem: Option<String>,
+}
+
+/// Every file of the plugins folder, by name, and who is served by what.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct PluginList {
     /// The files.
     pub plugins: Vec<PluginStatus>,
+    /// The integrations.
+    pub integrations: Vec<IntegrationStatus>,
 }
 
 /// A file of the plugins folder.
@@ -70,8 +101,12 @@ pub struct PluginStatus {
     pub rustc: Option<String>,
     /// The hash of the file, if it was admitted.
     pub sha256: Option<String>,
-    /// `loaded`, `unused` or `refused`.
+    /// `loaded`, `waiting` where another version serves, `held_back` where it was tried and failed,
+    /// `unused` or `refused`.
     pub state: String,
+    /// Since when the file lies there as it is.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
     /// The integrations that it serves.
     pub integrations: Vec<String>,
     /// What is wrong with it, one sentence with a hint.
@@ -95,45 +130,82 @@ pub(super) async fn integrations(State(host): State<Arc<Host>>) -> Json<Integrat
         (status = 401, description = "No token, or another one", body = ErrorBody),
     ))]
 pub(super) async fn plugins(State(host): State<Arc<Host>>) -> Json<PluginList> {
-    Json(PluginList { plugins: plugin_list(&host) })
+    Json(PluginList { plugins: plugin_list(&host), integrations: integration_list(&host) })
 }
 
 /// The integrations of a running host.
 pub fn integration_list(host: &Host) -> Vec<IntegrationStatus> {
-    describe_integrations(&host.integrations(), &host.config())
+    let in_force = host.in_force();
+    describe_integrations(&in_force.integrations, &in_force.config)
 }
 
 /// The plugins of a running host.
 pub fn plugin_list(host: &Host) -> Vec<PluginStatus> {
-    describe_plugins(&host.integrations(), &host.libraries)
+    describe_plugins(&host.in_force().integrations, &host.libraries)
 }
 
 /// The integrations, described.
 pub fn describe_integrations(
     integrations: &Integrations,
-    config: &crate::config::LoadedConfig,
+    config: &LoadedConfig,
 ) -> Vec<IntegrationStatus> {
     let describe = |integration: &&Arc<Integration>| {
-        let settings = config.config.integrations.get(&*integration.name);
-        let problem = integration.health().problem;
-        let state = match &integration.state {
-            IntegrationState::Serving { .. } if problem.is_some() => "broken",
-            IntegrationState::Serving { .. } => "serving",
-            IntegrationState::Disabled => "disabled",
-            IntegrationState::Broken(_) => "broken",
-        };
-        IntegrationStatus {
-            name: integration.name.to_string(),
-            enabled: !matches!(integration.state, IntegrationState::Disabled),
-            state: state.into(),
-            plugin: integration.plugin().map(|plugin| PluginId::clone(plugin)),
-            version: settings.map_or_else(String::new, |settings| settings.version.to_string()),
-            urgency: integration.urgency,
-            endpoint: config.config.server.endpoint(&integration.name),
-            problem,
-        }
+        let endpoint = config.config.server.endpoint(&integration.name);
+        describe_integration(integration, &integrations.prospect(&integration.name), endpoint)
     };
     integrations.sorted().iter().map(describe).collect()
+}
+
+fn describe_integration(
+    integration: &Integration,
+    prospect: &Prospect,
+    endpoint: String,
+) -> IntegrationStatus {
+    let problem = integration.health().problem;
+    let state = match &integration.state {
+        IntegrationState::Serving { .. } if problem.is_some() => "broken",
+        IntegrationState::Serving { .. } => "serving",
+        IntegrationState::Disabled => "disabled",
+        IntegrationState::Broken(_) => "broken",
+    };
+    IntegrationStatus {
+        name: integration.name.to_string(),
+        enabled: integration.settings.section.enabled,
+        state: state.into(),
+        plugin: integration.plugin().map(|plugin| PluginId::clone(plugin)),
+        version: integration.settings.section.version.to_string(),
+        urgency: integration.urgency,
+        endpoint,
+        generation: integration.generation,
+        since: integration.since,
+        waiting: prospect.waiting.iter().map(describe_waiting).collect(),
+        notice: prospect.gone_since.and_then(|_| file_is_gone(integration)),
+        problem,
+    }
+}
+
+fn describe_waiting(waiting: &Waiting) -> WaitingVersion {
+    let reason = match &waiting.reason {
+        WaitingReason::NotNeeded => "not_needed",
+        WaitingReason::NotAllowed => "not_allowed",
+        WaitingReason::Failed(_) => "failed",
+    };
+    let file = waiting.plugin.path.file_name().unwrap_or_default();
+    WaitingVersion {
+        version: waiting.plugin.id.version.clone(),
+        file: file.to_string_lossy().into_owned(),
+        since: waiting.since,
+        reason: reason.into(),
+        problem: waiting.failure().map(str::to_owned),
+    }
+}
+
+fn file_is_gone(integration: &Integration) -> Option<String> {
+    let plugin = integration.plugin()?;
+    Some(format!(
+        "is served by {plugin}, whose file is no longer in the folder; hint: drop in the version \
+         that is to serve it, or it goes on so until it is changed or the host restarted"
+    ))
 }
 
 /// The files of the plugins folder, described.
@@ -149,7 +221,8 @@ fn describe_plugin(
 ) -> PluginStatus {
     let admitted = file.admission.as_ref().ok();
     let serves = |integration: &&&Arc<Integration>| {
-        admitted.is_some_and(|plugin| integration.plugin() == Some(&plugin.id))
+        let serving = integration.admitted().map(|plugin| &plugin.sha256);
+        admitted.is_some_and(|plugin| serving == Some(&plugin.sha256))
     };
     let sorted = integrations.sorted();
     let users: Vec<_> = sorted.iter().filter(serves).collect();
@@ -157,13 +230,7 @@ fn describe_plugin(
     let (state, problem) = match (&file.admission, loaded) {
         (Err(refusal), _) => ("refused", Some(refusal.to_string())),
         (_, Some(Err(error))) => ("refused", Some(error.to_string())),
-        (Ok(plugin), _) if users.is_empty() => (
-            "unused",
-            Some(format!(
-                "is not used by any integration; hint: enable one with `plugin = \"{}\"`, or remove the file",
-                plugin.manifest.name
-            )),
-        ),
+        (Ok(plugin), _) if users.is_empty() => describe_unused(plugin, integrations),
         _ => {
             let health = users.iter().map(|integration| integration.health());
             ("loaded", health.filter_map(|health| health.problem.or(health.last_failure)).next())
@@ -183,7 +250,35 @@ fn describe_plugin(
         rustc: said(|manifest| &manifest.rustc),
         sha256: admitted.map(|plugin| plugin.sha256.clone()),
         state: state.into(),
+        since: file.since,
         integrations: users.iter().map(|integration| integration.name.to_string()).collect(),
         problem,
     }
+}
+
+/// The state and the problem of a plugin that serves nothing.
+fn describe_unused(
+    plugin: &AdmittedPlugin,
+    integrations: &Integrations,
+) -> (&'static str, Option<String>) {
+    let mut state = None;
+    for integration in integrations.sorted() {
+        let prospect = integrations.prospect(&integration.name);
+        let mut waiting = prospect.waiting.into_iter();
+        let Some(waiting) = waiting.find(|one| one.plugin.sha256 == plugin.sha256) else {
+            continue;
+        };
+        if let Some(failure) = waiting.failure() {
+            let goes_on = integration
+                .plugin()
+                .map_or_else(String::new, |plugin| format!(", which goes on with {plugin}"));
+            let name = &integration.name;
+            let problem = format!("does not serve integration `{name}`{goes_on}: {failure}");
+            return ("held_back", Some(problem));
+        }
+        state = Some("waiting");
+    }
+    let hint = format!("enable one with `plugin = \"{}\"`", plugin.manifest.name);
+    let unused = format!("is not used by any integration; hint: {hint}, or remove the file");
+    state.map_or(("unused", Some(unused)), |state| (state, None))
 }

@@ -76,6 +76,10 @@ impl Caller for InProcess {
         }
     }
 
+    fn is_started(&self) -> bool {
+        self.seat.instance.load().is_some() || !self.seat.trouble().without_instance
+    }
+
     fn health(&self) -> CallerHealth {
         let trouble = self.seat.trouble();
         let Some((what, at)) = &trouble.last else { return CallerHealth::default() };

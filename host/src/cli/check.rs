@@ -4,10 +4,18 @@
 
 use std::path::Path;
 
-use super::{CheckFailed, integrations::print_integrations, rehearsal::Rehearsal, table};
-use crate::store::sqlite::SqliteStore;
+use super::{
+    CheckFailed, Connection,
+    client::{Client, Unreachable},
+    integrations::print_integrations,
+    rehearsal::Rehearsal,
+    reload::{DRY_RUN, print_changes},
+    table,
+};
+use crate::{api::reload::ReloadReport, store::sqlite::SqliteStore};
 
-pub(super) fn check(config: &Path) -> anyhow::Result<()> {
+pub(super) fn check(connection: &Connection) -> anyhow::Result<()> {
+    let config = &*connection.config.config;
     let rehearsal = Rehearsal::hold(config)?;
     let store = rehearsal.config.store_path().map(|path| SqliteStore::check(&path));
     let (integrations, plugins) = (rehearsal.integrations(), rehearsal.plugins());
@@ -37,5 +45,26 @@ pub(super) fn check(config: &Path) -> anyhow::Result<()> {
             CheckFailed(format!("{faults} {things} wrong with `{}`", config.display())).into()
         );
     }
+    print_what_a_reload_would_change(connection, config)?;
     table::print_line(&format!("`{}` is good", config.display()))
+}
+
+/// Asks the host that runs with this configuration, if there is one.
+fn print_what_a_reload_would_change(connection: &Connection, config: &Path) -> anyhow::Result<()> {
+    let report: ReloadReport = match Client::new(connection)?.post(DRY_RUN) {
+        Ok(report) => report,
+        Err(error) if error.is::<Unreachable>() => return Ok(()),
+        Err(error) => {
+            eprintln!("warning: the running host does not say what a reload would change: {error}");
+            return Ok(());
+        }
+    };
+    if std::fs::canonicalize(config).is_ok_and(|path| path == report.config) {
+        return print_changes("would change", &report.changes);
+    }
+    eprintln!(
+        "warning: the host that runs there has another configuration, `{}`",
+        report.config.display()
+    );
+    Ok(())
 }

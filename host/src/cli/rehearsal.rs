@@ -17,9 +17,9 @@ use crate::{
     call::Pool,
     config::{ConfigErrors, LoadedConfig},
     host::read_catalog,
-    integration::Integrations,
+    integration::{Integrations, builder::Builder},
     metrics::Metrics,
-    plugins::Libraries,
+    plugins::{Catalog, Libraries},
 };
 
 /// Everything loaded as a host would, and nothing changed.
@@ -33,11 +33,18 @@ pub(super) struct Rehearsal {
 impl Rehearsal {
     pub(super) fn hold(config: &Path) -> anyhow::Result<Self> {
         let config = LoadedConfig::read(config)?;
-        let catalog = read_catalog(&config)?;
         let (metrics, libraries) = (Metrics::new(), Libraries::default());
         let pool = Pool::new(Arc::clone(&metrics.calls));
-        let (integrations, errors) =
-            Integrations::build(&config, catalog, &libraries, &pool, &metrics);
+        let (integrations, errors) = Builder {
+            config: &config,
+            catalog: read_catalog(&config, &Catalog::default())?,
+            present: &Integrations::default(),
+            libraries: &libraries,
+            pool: &pool,
+            metrics: &metrics,
+            tries_again: true,
+        }
+        .build();
         Ok(Self { config, integrations, libraries, errors: ConfigErrors(errors) })
     }
 

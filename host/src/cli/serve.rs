@@ -10,12 +10,16 @@ use crate::{
     config::LoadedConfig,
     host::{BoundHost, Host},
     log,
+    reload::Cause,
     server::{self, Stopper, stop_sign},
+    watch,
 };
 
 pub(super) fn serve(config: &Path) -> anyhow::Result<()> {
     let config = LoadedConfig::read(config)?;
     log::start(&config.config.log);
+    // What changes from here on is noticed, though it takes a while until somebody watches.
+    let seen = watch::look(&config);
     let runtime = server::runtime().context("cannot start the runtime")?;
     // Whatever waits for the store waits in this runtime.
     let entered = runtime.enter();
@@ -26,6 +30,7 @@ pub(super) fn serve(config: &Path) -> anyhow::Result<()> {
         announce(&host);
         let (stopper, stop) = stop_sign();
         listen_to_signals(&host, stopper)?;
+        watch::start(&host, seen).context("cannot start a thread")?;
         bound.serve(stop).await;
         Ok(())
     })
@@ -46,8 +51,9 @@ fn announce(host: &Host) {
             tracing::warn!(file = plugin.file, problem, "a plugin is not as it should be");
         }
     }
-    let config = host.config();
-    let (webhooks, admin) = (config.config.server.listen, config.config.admin.listen);
+    let in_force = host.in_force();
+    let config = &in_force.config.config;
+    let (webhooks, admin) = (config.server.listen, config.admin.listen);
     tracing::info!(%webhooks, %admin, version = env!("CARGO_PKG_VERSION"), "listening");
 }
 
@@ -79,15 +85,14 @@ fn listen_to_signals(host: &Arc<Host>, stopper: Stopper) -> anyhow::Result<()> {
 const SIGXFSZ: i32 = 25;
 
 fn reload(host: &Host) {
-    match host.reload() {
-        Ok(()) => {
-            tracing::info!("configuration and plugins were read again");
+    match host.reload(Cause::Asked) {
+        Ok(changes) => {
+            tracing::info!(changes = changes.len(), "configuration and plugins were read again");
+            changes.iter().for_each(|change| tracing::info!(%change, "reloaded"));
             announce(host);
         }
-        Err(_) => {
-            // Said without the line of the file, in which a secret may stand.
-            let error = host.reload_problem();
-            tracing::error!(error, "nothing was reloaded, everything goes on as it was");
+        Err(problem) => {
+            tracing::error!(problem, "nothing was reloaded, everything goes on as it was");
         }
     }
 }

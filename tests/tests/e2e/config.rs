@@ -48,7 +48,7 @@ fn an_unknown_key_is_refused_with_those_that_are_known() {
       |
     1 | [slack]
       |  ^^^^^
-    hint: known here are `server`, `admin`, `store`, `plugins`, `log`, `integrations`
+    hint: known here are `server`, `admin`, `store`, `plugins`, `watch`, `log`, `integrations`
     ");
 }
 
@@ -295,7 +295,8 @@ fn the_command_line_explains_itself() {
     Commands:
       serve         Run the host: take webhooks, keep alerts, serve the admin API
       check         Load everything as `serve` would, change nothing, and say what is wrong
-      plugins       List every file of the plugins folder, and what is wrong with it
+      reload        Have the running host read its configuration and its plugins again, as SIGHUP does
+      plugins       List the files of the plugins folder, and what is wrong with them
       integrations  List the integrations, their endpoints, and what is wrong with them
       alerts        List, show, acknowledge and resolve alerts, through the running host
 

@@ -16,19 +16,38 @@ use tocsin_tests::http::{Connection, Request};
 
 /// Senders, each with one connection and a new message after each answer.
 pub(crate) struct Load {
-    senders: Vec<JoinHandle<Vec<String>>>,
+    senders: Vec<JoinHandle<Sent>>,
     answered: Arc<AtomicUsize>,
     ends: Arc<AtomicBool>,
+}
+
+/// What became of messages.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    /// Those that were answered 200.
+    pub(crate) accepted: Vec<String>,
+    /// Those that were answered otherwise, or not at all, and how.
+    pub(crate) refused: Vec<(String, String)>,
 }
 
 impl Load {
     /// Starts sending messages that begin with `name` to the integration `good`.
     pub(crate) fn start(webhooks: SocketAddr, name: &str, senders: usize) -> Self {
+        Self::start_with(webhooks, name, senders, &[])
+    }
+
+    /// The same with headers.
+    pub(crate) fn start_with(
+        webhooks: SocketAddr,
+        name: &str,
+        senders: usize,
+        headers: &'static [(&'static str, &'static str)],
+    ) -> Self {
         let (answered, ends) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
         let sender = |sender| {
             let (answered, ends) = (Arc::clone(&answered), Arc::clone(&ends));
             let name = format!("{name}, sender {sender}");
-            thread::spawn(move || send(webhooks, &name, &answered, &ends))
+            thread::spawn(move || send(webhooks, &name, headers, &answered, &ends))
         };
         let senders = (0..senders).map(sender).collect();
         Self { senders, answered, ends }
@@ -42,20 +61,31 @@ impl Load {
     /// The messages that were answered 200, once every sender has ended: by itself where the host
     /// has, otherwise because it is told to.
     pub(crate) fn accepted(self) -> Vec<String> {
+        self.sent().accepted
+    }
+
+    /// What became of all messages, once every sender has ended.
+    pub(crate) fn sent(self) -> Sent {
         self.ends.store(true, Ordering::Relaxed);
-        let senders = self.senders.into_iter();
-        senders.flat_map(|sender| sender.join().expect("a sender does not panic")).collect()
+        let mut all = Sent::default();
+        for sender in self.senders {
+            let sent = sender.join().expect("a sender does not panic");
+            all.accepted.extend(sent.accepted);
+            all.refused.extend(sent.refused);
+        }
+        all
     }
 }
 
-/// Sends until the host is gone; gives what it answered with 200. Anything else is not relied on.
+/// Sends until the host is gone.
 fn send(
     webhooks: SocketAddr,
     name: &str,
+    headers: &[(&str, &str)],
     answered: &AtomicUsize,
     ends: &AtomicBool,
-) -> Vec<String> {
-    let mut accepted = Vec::new();
+) -> Sent {
+    let mut sent = Sent::default();
     let mut connection = None;
     for count in 0_u64.. {
         if ends.load(Ordering::Relaxed) {
@@ -64,7 +94,11 @@ fn send(
         let message = format!("{name}, message {count}");
         let answer = match connection.take().map_or_else(|| Connection::open(webhooks), Ok) {
             Ok(mut open) => {
-                let answer = open.ask(&Request::post("/in/good", &message));
+                let request = Request::post("/in/good", &message);
+                let request = headers
+                    .iter()
+                    .fold(request, |request, (name, value)| request.header(name, *value));
+                let answer = open.ask(&request);
                 connection = Some(open);
                 answer
             }
@@ -72,14 +106,17 @@ fn send(
         };
         match answer {
             Ok(answer) if answer.status == 200 => {
-                accepted.push(message);
+                sent.accepted.push(message);
                 answered.fetch_add(1, Ordering::Relaxed);
             }
-            Ok(_) => {}
-            Err(_) => break,
+            Ok(answer) => sent.refused.push((message, format!("{answer:?}"))),
+            Err(error) => {
+                sent.refused.push((message, error.to_string()));
+                break;
+            }
         }
     }
-    accepted
+    sent
 }
 
 /// Each of the messages is there once, and the numbers run from 1 without a gap.

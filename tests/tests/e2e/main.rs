@@ -13,5 +13,7 @@ mod load;
 mod old_and_new;
 mod once;
 mod one_host;
+mod reload;
 mod stuck_calls;
+mod upgrades;
 mod vectors;

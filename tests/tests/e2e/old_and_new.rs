@@ -1,13 +1,10 @@
 //! Old plugins keep working, newer ones work as far as they ask for nothing newer, and versions of
 //! one plugin work side by side.
 
-use std::{fs, path::Path};
-
 use insta::assert_snapshot;
 use serde_json::json;
 use tocsin_tests::{
     Site, TestHost,
-    http::Request,
     libraries::{self, library, with_version},
 };
 
@@ -127,41 +124,4 @@ fn versions_of_a_plugin_serve_side_by_side_each_where_it_is_asked_for() {
     assert_eq!(judged_by(&host, "exact"), "1.0.0");
     let labels = r#"{integration="exact",plugin="well-behaved",version="1.0.0",outcome="events"}"#;
     assert_eq!(host.metric(&format!("tocsin_requests_total{labels}")), Some(1.0));
-}
-
-#[test]
-fn an_upgrade_and_the_way_back_refuse_no_message_that_comes_in_meanwhile() {
-    let host = versions(&[]).config("[integrations.good]\nplugin = 'well-behaved'").serve();
-    let upgrade = with_version(&library("well-behaved"), "1.0.1", &host.site().plugins());
-    std::thread::scope(|scope| {
-        let (ends, ended) = std::sync::mpsc::channel::<()>();
-        let host = &host;
-        let sender = scope.spawn(move || {
-            let (mut connection, mut sent) = (host.connect(), 0_u64);
-            let request = Request::post("/in/good", "disk full");
-            while ended.try_recv().is_err() {
-                assert_eq!(connection.ask(&request).expect("an answer").status, 200);
-                sent += 1;
-            }
-            sent
-        });
-        for _ in 0..5 {
-            host.reload();
-            assert_eq!(judged_by(host, "good"), "1.0.1");
-            with_upgrade_away(&upgrade, || {
-                host.reload();
-                assert_eq!(judged_by(host, "good"), "1.0.0");
-            });
-        }
-        ends.send(()).expect("it still sends");
-        let sent = sender.join().expect("nothing was refused");
-        assert_eq!(host.alerts().len() as u64, sent + 10);
-    });
-}
-
-fn with_upgrade_away(upgrade: &Path, look: impl FnOnce()) {
-    let aside = upgrade.with_extension("aside");
-    fs::rename(upgrade, &aside).expect("it is there");
-    look();
-    fs::rename(&aside, upgrade).expect("it is there");
 }

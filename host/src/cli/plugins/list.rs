@@ -1,7 +1,7 @@
-//! `tocsin plugins list`: every file of the plugins folder.
+//! `tocsin plugins list`: every file of the plugins folder, and what serves whom.
 
 use crate::{
-    api::status::{PluginList, PluginStatus},
+    api::status::{IntegrationStatus, PluginList, PluginStatus, WaitingVersion},
     cli::{
         Inventory,
         rehearsal::{ask, print_problems, rehearse},
@@ -11,13 +11,23 @@ use crate::{
 
 pub(super) fn list(inventory: &Inventory) -> anyhow::Result<()> {
     let live = ask::<PluginList>(inventory, "/api/v1/plugins")?;
-    let plugins = match live {
-        Some(list) => list.plugins,
-        None => rehearse(inventory)?.plugins(),
+    let list = match live {
+        Some(list) => list,
+        None => {
+            let rehearsal = rehearse(inventory)?;
+            PluginList { plugins: rehearsal.plugins(), integrations: rehearsal.integrations() }
+        }
     };
     if inventory.json {
-        return table::print_json(&PluginList { plugins });
+        return table::print_json(&list);
     }
+    print_files(&list.plugins)?;
+    print_services(&list.integrations)?;
+    print_problems(list.plugins.iter().map(|plugin| (plugin.file.as_str(), &plugin.problem)))?;
+    print_problems(list.integrations.iter().map(|one| (one.name.as_str(), &one.notice)))
+}
+
+fn print_files(plugins: &[PluginStatus]) -> anyhow::Result<()> {
     if plugins.is_empty() {
         return table::print_line("no plugins");
     }
@@ -32,6 +42,36 @@ pub(super) fn list(inventory: &Inventory) -> anyhow::Result<()> {
         ]
     };
     let header = ["PLUGIN", "VERSION", "STATE", "INTEGRATIONS", "FILE"];
-    table::print(&header, &plugins.iter().map(row).collect::<Vec<_>>())?;
-    print_problems(plugins.iter().map(|plugin| (plugin.file.as_str(), &plugin.problem)))
+    table::print(&header, &plugins.iter().map(row).collect::<Vec<_>>())
+}
+
+/// Which version serves each integration, since when, and what waits beside it.
+fn print_services(integrations: &[IntegrationStatus]) -> anyhow::Result<()> {
+    if integrations.is_empty() {
+        return Ok(());
+    }
+    table::print_line("")?;
+    let row = |integration: &IntegrationStatus| {
+        let serves = integration.plugin.as_ref();
+        let waiting: Vec<_> = integration.waiting.iter().map(waiting).collect();
+        vec![
+            integration.name.clone(),
+            integration.state.clone(),
+            serves.map_or_else(|| "-".into(), ToString::to_string),
+            integration.generation.to_string(),
+            format!("{:.0}", integration.since),
+            waiting.join(", "),
+        ]
+    };
+    let header = ["INTEGRATION", "STATE", "SERVED BY", "GENERATION", "SINCE", "WAITING"];
+    table::print(&header, &integrations.iter().map(row).collect::<Vec<_>>())
+}
+
+fn waiting(waiting: &WaitingVersion) -> String {
+    let reason = match waiting.reason.as_str() {
+        "failed" => " (failed)",
+        "not_allowed" => " (not allowed)",
+        _ => "",
+    };
+    format!("{}{reason} since {:.0}", waiting.version, waiting.since)
 }

@@ -10,8 +10,9 @@ struct Options {
     /// Comes before every title.
     #[serde(default)]
     prefix: String,
-    /// What a sender has to present as `x-token`; anyone may send if there is none.
-    token: Option<Secret>,
+    /// What a sender has to present as `x-token`, or several of them; anyone may send if there is
+    /// none.
+    token: Option<Secrets>,
 }
 
 struct WellBehaved {
@@ -27,7 +28,7 @@ impl Integration for WellBehaved {
 
     fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
         let token = request.header("x-token").unwrap_or_default();
-        if self.options.token.as_ref().is_some_and(|secret| !secret.matches(token)) {
+        if self.options.token.as_ref().is_some_and(|secrets| !secrets.match_any(token)) {
             return Err(Refusal::unauthorized("wrong or missing x-token"));
         }
         let body = std::str::from_utf8(request.body())

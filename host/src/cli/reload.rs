@@ -1,0 +1,40 @@
+//! `tocsin reload`: has the running host read its configuration and its plugins again.
+
+use clap::Args;
+
+use super::{Connection, client::Client, table};
+use crate::{api::reload::ReloadReport, reload::Change};
+
+#[derive(Args, Debug)]
+pub(super) struct Reload {
+    #[command(flatten)]
+    connection: Connection,
+    /// Change nothing, and say what would change
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON, as the API gives it
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn reload(reload: &Reload) -> anyhow::Result<()> {
+    let path = if reload.dry_run { DRY_RUN } else { "/api/v1/reload" };
+    let report: ReloadReport = Client::new(&reload.connection)?.post(path)?;
+    if reload.json {
+        return table::print_json(&report);
+    }
+    let what = if reload.dry_run { "would change" } else { "changed" };
+    print_changes(what, &report.changes)
+}
+
+/// The route that says what a reload would change.
+pub(super) const DRY_RUN: &str = "/api/v1/reload?dry_run=true";
+
+/// Says what a reload changed, or would change.
+pub(super) fn print_changes(what: &str, changes: &[Change]) -> anyhow::Result<()> {
+    if changes.is_empty() {
+        return table::print_line(&format!("a reload {what} nothing"));
+    }
+    table::print_line(&format!("a reload {what}:"))?;
+    changes.iter().try_for_each(|change| table::print_line(&format!("  {change}")))
+}

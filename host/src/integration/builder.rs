@@ -1,0 +1,398 @@
+//! Finds, loads and starts the plugin of each integration, and keeps what need not change.
+//!
+//! An integration whose settings are as they were goes over to a higher version of its plugin, or to
+//! what was dropped in for a file that is gone; where that fails, what served it goes on. It swaps
+//! nothing: until somebody puts the result into force, requests see nothing of it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+use tocsin_plugin_api::abi::NewInstanceError;
+
+use super::{
+    Integration, IntegrationState, Integrations, Prospect, Settings, Waiting, WaitingReason,
+};
+use crate::{
+    alert::PluginId,
+    call::{Pool, in_process::InProcess},
+    config::{self, ConfigError, LoadedConfig},
+    metrics::Metrics,
+    plugins::{
+        Candidate, Catalog, Libraries,
+        admission::{AdmittedPlugin, one_line},
+    },
+};
+
+/// What integrations are made from, and of what they are part.
+pub struct Builder<'b> {
+    /// What is wanted.
+    pub config: &'b LoadedConfig,
+    /// What can be had.
+    pub catalog: Catalog,
+    /// What is in force.
+    pub present: &'b Integrations,
+    /// The libraries of this process.
+    pub libraries: &'b Libraries,
+    /// The threads that call plugins.
+    pub pool: &'b Pool,
+    /// What is counted.
+    pub metrics: &'b Metrics,
+    /// Whether a version that failed before is tried again.
+    pub tries_again: bool,
+}
+
+/// An integration as it will be, without anything of it being started.
+pub struct Planned {
+    /// What it will be made from.
+    pub settings: Settings,
+    /// The plugin that will be tried first; none if nothing is started.
+    pub plugin: Option<Arc<PluginId>>,
+}
+
+/// An integration and its prospect.
+type Placed = (Arc<Integration>, Prospect);
+
+impl Builder<'_> {
+    /// Makes all integrations. A plugin at fault breaks its own integrations, or is held back where
+    /// another version serves. What the operator wrote wrongly is returned beside them.
+    pub fn build(self) -> (Integrations, Vec<ConfigError>) {
+        let mut built = Integrations::default();
+        let mut errors = Vec::new();
+        for (name, section) in &self.config.config.integrations {
+            match self.place(name, section) {
+                Ok((integration, prospect)) => {
+                    built.prospects.insert(Arc::clone(&integration.name), prospect);
+                    built.by_name.insert(Arc::clone(&integration.name), integration);
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        built.catalog = self.catalog;
+        (built, errors)
+    }
+
+    /// What [`build`](Self::build) would make anew, found out without running anything of a plugin.
+    pub fn plan(&self) -> (BTreeMap<String, Planned>, Vec<ConfigError>) {
+        let (mut plans, mut errors) = (BTreeMap::new(), Vec::new());
+        for (name, section) in &self.config.config.integrations {
+            match self.plan_one(name, section) {
+                Ok(Some(planned)) => {
+                    plans.insert(name.clone(), planned);
+                }
+                Ok(None) => {}
+                Err(error) => errors.push(error),
+            }
+        }
+        (plans, errors)
+    }
+
+    fn plan_one(
+        &self,
+        name: &str,
+        section: &config::Integration,
+    ) -> Result<Option<Planned>, ConfigError> {
+        let settings = self.settings(section);
+        let plugin = match self.choose(name, &settings) {
+            Choice::Stay(_) => return Ok(None),
+            Choice::Disable => None,
+            Choice::Upgrade { contenders, .. } => {
+                let untried = contenders.iter().find(|contender| contender.failed.is_none());
+                let Some(untried) = untried else { return Ok(None) };
+                Some(untried.plugin)
+            }
+            Choice::Begin(candidates) => match candidates.first() {
+                Some(highest) => Some(highest.plugin),
+                None => self.without_candidates(name, section).map(|_| None)?,
+            },
+        };
+        let plugin = plugin.map(|plugin| Arc::clone(&plugin.id));
+        Ok(Some(Planned { settings, plugin }))
+    }
+
+    fn settings(&self, section: &config::Integration) -> Settings {
+        let call_deadline = self.config.config.plugins.call_deadline;
+        Settings { section: section.clone(), call_deadline }
+    }
+
+    fn place(&self, name: &str, section: &config::Integration) -> Result<Placed, ConfigError> {
+        let settings = self.settings(section);
+        let (integration, failures) = match self.choose(name, &settings) {
+            Choice::Stay(present) => (present, Vec::new()),
+            Choice::Disable => (self.made(name, settings, IntegrationState::Disabled), Vec::new()),
+            Choice::Upgrade { present, contenders } => self.upgrade(present, &contenders),
+            Choice::Begin(candidates) if candidates.is_empty() => {
+                let problem = self.without_candidates(name, section)?;
+                (self.made(name, settings, IntegrationState::Broken(problem)), Vec::new())
+            }
+            Choice::Begin(candidates) => self.begin(name, &settings, &candidates)?,
+        };
+        let prospect = self.prospect(&integration, &failures);
+        Ok((integration, prospect))
+    }
+
+    fn choose(&self, name: &str, settings: &Settings) -> Choice<'_> {
+        let present = self.present.by_name.get(name);
+        let unchanged = present.filter(|present| present.settings == *settings).cloned();
+        let section = &settings.section;
+        if !section.enabled {
+            return unchanged.map_or(Choice::Disable, Choice::Stay);
+        }
+        let candidates = self.catalog.candidates(&section.plugin, &section.version);
+        let Some(present) = unchanged else { return Choice::Begin(candidates) };
+        let IntegrationState::Serving { plugin, caller } = &present.state else {
+            return Choice::Begin(candidates);
+        };
+        // Whoever asks wants what is broken to be tried anew.
+        if self.tries_again && !present.serves() && !candidates.is_empty() {
+            return Choice::Begin(candidates);
+        }
+        let contenders = self.contenders(name, plugin, caller.is_started(), &candidates);
+        if contenders.is_empty() {
+            return Choice::Stay(present);
+        }
+        Choice::Upgrade { present, contenders }
+    }
+
+    /// What may take the place of a plugin that is in use: higher versions; where its file is gone,
+    /// what came since; and any other where it never started.
+    fn contenders<'c>(
+        &self,
+        name: &str,
+        plugin: &AdmittedPlugin,
+        is_started: bool,
+        candidates: &[Candidate<'c>],
+    ) -> Vec<Contender<'c>> {
+        let known = self.present.prospect(name);
+        let gone_since = self.gone_since(name, plugin);
+        let may_follow = |candidate: &&Candidate<'_>| {
+            let came_since = gone_since.is_some_and(|gone| candidate.file.arrived >= gone);
+            candidate.plugin.sha256 != plugin.sha256
+                && (candidate.plugin.version > plugin.version || came_since || !is_started)
+        };
+        let contender = |candidate: &Candidate<'c>| {
+            let hash = &candidate.plugin.sha256;
+            let mut failed = known.waiting.iter().filter(|one| one.plugin.sha256 == *hash);
+            let failed = failed.find_map(|one| one.failure().map(str::to_owned));
+            Contender { plugin: candidate.plugin, failed: failed.filter(|_| !self.tries_again) }
+        };
+        candidates.iter().filter(may_follow).map(contender).collect()
+    }
+
+    fn gone_since(&self, name: &str, plugin: &AdmittedPlugin) -> Option<u64> {
+        if self.catalog.file_of(plugin).is_some() {
+            return None;
+        }
+        let known = self.present.prospects.get(name).and_then(|known| known.gone_since);
+        Some(known.unwrap_or(self.catalog.reading))
+    }
+
+    /// Goes over to the first contender that starts, or stays.
+    fn upgrade(
+        &self,
+        present: Arc<Integration>,
+        contenders: &[Contender<'_>],
+    ) -> (Arc<Integration>, Failures) {
+        let mut failures = Failures::new();
+        for contender in contenders {
+            let failure = match &contender.failed {
+                Some(failure) => failure.clone(),
+                None => match self.start(&present.name, &present.settings, contender.plugin) {
+                    Ok(integration) => return (integration, failures),
+                    Err(error) => {
+                        let failure = error.sentence();
+                        let (integration, version) = (&*present.name, &contender.plugin.id.version);
+                        tracing::error!(integration, version, failure, "a version is held back");
+                        failure
+                    }
+                },
+            };
+            failures.push((contender.plugin.sha256.clone(), failure));
+        }
+        (present, failures)
+    }
+
+    /// Starts the highest version that does. Where none does, the highest one decides what is wrong.
+    fn begin(
+        &self,
+        name: &str,
+        settings: &Settings,
+        candidates: &[Candidate<'_>],
+    ) -> Result<(Arc<Integration>, Failures), ConfigError> {
+        let mut failures = Failures::new();
+        let mut first = None;
+        for candidate in candidates {
+            let error = match self.start(name, settings, candidate.plugin) {
+                Ok(integration) => return Ok((integration, failures)),
+                Err(error) => error,
+            };
+            failures.push((candidate.plugin.sha256.clone(), error.sentence()));
+            first.get_or_insert(error);
+        }
+        match first {
+            Some(NotStarted::Refused(error)) => Err(error),
+            Some(NotStarted::Failed { integration, .. }) => Ok((integration, failures)),
+            Some(NotStarted::NotLoaded(problem)) => {
+                let state = IntegrationState::Broken(problem);
+                Ok((self.made(name, settings.clone(), state), failures))
+            }
+            None => {
+                let state = IntegrationState::Broken("has no plugin".into());
+                Ok((self.made(name, settings.clone(), state), failures))
+            }
+        }
+    }
+
+    /// What is wrong where the folder has nothing that would do. The error is the operator's fault,
+    /// the sentence that of a file.
+    fn without_candidates(
+        &self,
+        name: &str,
+        section: &config::Integration,
+    ) -> Result<String, ConfigError> {
+        let missing = self.catalog.why_missing(&section.plugin, &section.version);
+        if missing.may_be_refused {
+            return Ok(format!("{}; hint: {}", missing.message, missing.hint));
+        }
+        let any_version = section.version == semver::VersionReq::STAR;
+        let is_named = any_version || missing.message.contains("is named");
+        let key = if is_named { "plugin" } else { "version" };
+        Err(self.config.integration_error(name, &[key], missing.message).hint(missing.hint))
+    }
+
+    fn start(
+        &self,
+        name: &str,
+        settings: &Settings,
+        plugin: &Arc<AdmittedPlugin>,
+    ) -> Result<Arc<Integration>, NotStarted> {
+        let loaded = self.libraries.load(plugin).map_err(|error| {
+            tracing::error!(integration = name, %error, "a plugin cannot be loaded");
+            NotStarted::NotLoaded(error.to_string())
+        })?;
+        let metrics = Arc::new(self.metrics.integration(name, &plugin.id));
+        // A JSON object can always be written.
+        let options = serde_json::to_vec(&settings.section.options).unwrap_or_default();
+        let deadline = settings.call_deadline;
+        let (caller, first) =
+            InProcess::start(self.pool, loaded, options, deadline, Arc::clone(&metrics));
+        if let Err(NewInstanceError::Refused(error)) = &first {
+            return Err(NotStarted::Refused(self.options_error(name, &plugin.id, error)));
+        }
+        let state =
+            IntegrationState::Serving { plugin: Arc::clone(plugin), caller: Box::new(caller) };
+        let integration = self.with_metrics(name, settings.clone(), state, metrics);
+        match first {
+            Ok(()) => Ok(integration),
+            Err(error) => Err(NotStarted::Failed {
+                sentence: one_line(&format!(
+                    "plugin `{} {}` {error}, as it was started\nhint: report it to the plugin's author, or drop in another version",
+                    plugin.id.name, plugin.id.version
+                )),
+                integration,
+            }),
+        }
+    }
+
+    fn made(&self, name: &str, settings: Settings, state: IntegrationState) -> Arc<Integration> {
+        let id = PluginId { name: settings.section.plugin.clone(), version: "none".into() };
+        let metrics = Arc::new(self.metrics.integration(name, &id));
+        self.with_metrics(name, settings, state, metrics)
+    }
+
+    fn with_metrics(
+        &self,
+        name: &str,
+        settings: Settings,
+        state: IntegrationState,
+        metrics: Arc<crate::metrics::IntegrationMetrics>,
+    ) -> Arc<Integration> {
+        let generation = self.present.by_name.get(name).map_or(1, |present| present.generation + 1);
+        Arc::new(Integration {
+            name: name.into(),
+            urgency: settings.section.urgency,
+            state,
+            metrics,
+            generation,
+            since: Timestamp::now(),
+            settings,
+        })
+    }
+
+    fn prospect(&self, integration: &Integration, failures: &Failures) -> Prospect {
+        let section = &integration.settings.section;
+        let serves = integration.admitted();
+        let waiting = |candidate: &Candidate<'_>| {
+            let failure = failures.iter().find(|(hash, _)| *hash == candidate.plugin.sha256);
+            let reason = match failure {
+                Some((_, sentence)) => WaitingReason::Failed(sentence.clone()),
+                None if section.version.matches(&candidate.plugin.version) => {
+                    WaitingReason::NotNeeded
+                }
+                None => WaitingReason::NotAllowed,
+            };
+            Waiting { plugin: Arc::clone(candidate.plugin), since: candidate.file.since, reason }
+        };
+        let others = self.catalog.versions(&section.plugin).into_iter().filter(|candidate| {
+            section.enabled && serves.is_none_or(|one| one.sha256 != candidate.plugin.sha256)
+        });
+        Prospect {
+            waiting: others.map(|candidate| waiting(&candidate)).collect(),
+            gone_since: serves.and_then(|plugin| self.gone_since(&integration.name, plugin)),
+        }
+    }
+
+    fn options_error(
+        &self,
+        name: &str,
+        plugin: &PluginId,
+        error: &tocsin_plugin_api::OptionsError,
+    ) -> ConfigError {
+        let (message, hint) = match error.message.split_once("\nhint: ") {
+            Some((message, hint)) => (message, hint.to_owned()),
+            None => {
+                (error.message.as_str(), format!("see the options of plugin `{}`", plugin.name))
+            }
+        };
+        let key: Vec<_> = error.path.split('.').filter(|part| !part.is_empty()).collect();
+        let key = [&["options"], key.as_slice()].concat();
+        self.config.integration_error(name, &key, message).hint(hint)
+    }
+}
+
+/// What becomes of an integration.
+enum Choice<'c> {
+    /// It stays as it is.
+    Stay(Arc<Integration>),
+    /// It is switched off.
+    Disable,
+    /// It may go over to one of these, best first.
+    Upgrade { present: Arc<Integration>, contenders: Vec<Contender<'c>> },
+    /// It is made anew with one of these, best first.
+    Begin(Vec<Candidate<'c>>),
+}
+
+/// A plugin that may take the place of one that serves.
+struct Contender<'c> {
+    plugin: &'c Arc<AdmittedPlugin>,
+    /// What went wrong when it was tried before, which it is not again.
+    failed: Option<String>,
+}
+
+/// Versions that were tried, by hash, and what went wrong.
+type Failures = Vec<(String, String)>;
+
+/// Why a plugin does not serve an integration.
+enum NotStarted {
+    NotLoaded(String),
+    Refused(ConfigError),
+    Failed { sentence: String, integration: Arc<Integration> },
+}
+
+impl NotStarted {
+    fn sentence(&self) -> String {
+        match self {
+            Self::NotLoaded(sentence) | Self::Failed { sentence, .. } => sentence.clone(),
+            Self::Refused(error) => error.sentence(),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Going over to another configuration and other plugins while the host runs: in one step, or not at
+//! all.
+//!
+//! It watches nothing: [`crate::watch`], signals and the API ask for it.
+
+mod changes;
+mod turns;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+pub use changes::{Change, ChangeKind};
+pub use turns::Turns;
+
+use crate::{
+    config::{ConfigErrors, LoadedConfig, Server},
+    host::{Host, InForce, read_catalog},
+    integration::{
+        Integration, Integrations,
+        builder::{Builder, Planned},
+    },
+    plugins::admission::one_line,
+};
+
+/// Why configuration and plugins are read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// A file changed. What failed before is not tried again, unless that was the file.
+    Changed,
+    /// Somebody asked for it: everything is tried again.
+    Asked,
+}
+
+/// What a reload changed; the error is one sentence, and everything goes on as it was.
+pub type Reloaded = Result<Vec<Change>, String>;
+
+impl Host {
+    /// Reads configuration and plugins again, and goes over to them in one step. Listeners, the store
+    /// and the log stay as they are. Asked for during a reload, it begins after that one; those who
+    /// wait together share the next.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong; then everything goes on as it was.
+    pub fn reload(&self, cause: Cause) -> Reloaded {
+        self.reloads.take(cause, |cause| {
+            if self.is_stopping() {
+                return Err("the host is stopping".into());
+            }
+            let reloaded = self.reload_now(cause).map_err(|error| sentence(&error));
+            self.note_reload(reloaded.as_ref().err());
+            reloaded
+        })
+    }
+
+    /// What a reload would change, without running anything of a plugin.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the configuration or the folder.
+    pub fn rehearse_reload(&self) -> Reloaded {
+        self.plan_reload().map_err(|error| sentence(&error))
+    }
+
+    fn reload_now(&self, cause: Cause) -> anyhow::Result<Vec<Change>> {
+        let present = self.in_force();
+        let mut config = LoadedConfig::read(&present.config.document.path)?;
+        let (next, errors) = self.builder(&present, &config, cause)?.build();
+        if !errors.is_empty() {
+            return Err(ConfigErrors(errors).into());
+        }
+        refuse_losses(&present.integrations, &next)?;
+        refuse_open_api(&present.config, &config)?;
+        let changes = changes_between(&present, &config, &replaced(&present, &next));
+        keep_what_needs_a_restart(&present.config, &mut config);
+        self.put_into_force(InForce { config, integrations: next });
+        Ok(changes)
+    }
+
+    fn plan_reload(&self) -> anyhow::Result<Vec<Change>> {
+        let present = self.in_force();
+        let config = LoadedConfig::read(&present.config.document.path)?;
+        let builder = self.builder(&present, &config, Cause::Asked)?;
+        let (plans, errors) = builder.plan();
+        if !errors.is_empty() {
+            return Err(ConfigErrors(errors).into());
+        }
+        refuse_open_api(&present.config, &config)?;
+        Ok(changes_between(&present, &config, &plans))
+    }
+
+    fn builder<'b>(
+        &'b self,
+        present: &'b InForce,
+        config: &'b LoadedConfig,
+        cause: Cause,
+    ) -> Result<Builder<'b>, ConfigErrors> {
+        let catalog = read_catalog(config, &present.integrations.catalog)?;
+        Ok(Builder {
+            config,
+            catalog,
+            present: &present.integrations,
+            libraries: &self.libraries,
+            pool: &self.pool,
+            metrics: &self.metrics,
+            tries_again: cause == Cause::Asked,
+        })
+    }
+}
+
+/// The integrations that are not what they were.
+fn replaced(present: &InForce, next: &Integrations) -> BTreeMap<String, Planned> {
+    let is_new = |integration: &&&Arc<Integration>| {
+        let before = present.integrations.by_name.get(&integration.name);
+        before.is_none_or(|before| !Arc::ptr_eq(before, integration))
+    };
+    let sorted = next.sorted();
+    let plan = |integration: &&Arc<Integration>| {
+        let (settings, plugin) = (integration.settings.clone(), integration.plugin().cloned());
+        (integration.name.to_string(), Planned { settings, plugin })
+    };
+    sorted.iter().filter(is_new).map(plan).collect()
+}
+
+fn changes_between(
+    present: &InForce,
+    config: &LoadedConfig,
+    plans: &BTreeMap<String, Planned>,
+) -> Vec<Change> {
+    let mut changes = changes::of_settings(&present.config.config, &config.config);
+    changes.extend(changes::of_integrations(&present.integrations, &config.config, plans));
+    changes
+}
+
+/// What was bound or opened at the start stays as it was.
+fn keep_what_needs_a_restart(present: &LoadedConfig, next: &mut LoadedConfig) {
+    let (old, new) = (&present.config, &mut next.config);
+    new.server = Server {
+        public_url: new.server.public_url.take(),
+        body_limit_bytes: new.server.body_limit_bytes,
+        body_timeout: new.server.body_timeout,
+        ..old.server.clone()
+    };
+    new.admin.listen = old.admin.listen;
+    new.store = old.store.clone();
+    new.log = old.log.clone();
+}
+
+/// A reload must not take down what works: where nothing can serve what was served, the host stays
+/// as it is.
+fn refuse_losses(present: &Integrations, next: &Integrations) -> anyhow::Result<()> {
+    let lost = |integration: &&Arc<Integration>| {
+        let before = present.by_name.get(&integration.name)?;
+        let problem = integration.health().problem?;
+        let is_loss = before.serves() && !Arc::ptr_eq(before, integration);
+        is_loss.then(|| format!("integration `{}`: {problem}", integration.name))
+    };
+    let losses: Vec<_> = next.sorted().iter().filter_map(lost).collect();
+    anyhow::ensure!(losses.is_empty(), "{}", losses.join("; "));
+    Ok(())
+}
+
+fn refuse_open_api(present: &LoadedConfig, next: &LoadedConfig) -> anyhow::Result<()> {
+    let listen = present.config.admin.listen;
+    anyhow::ensure!(
+        listen.ip().is_loopback() || !next.config.admin.tokens.is_empty(),
+        "`admin.tokens` is empty while the API still listens on {listen}\n\
+         hint: keep a token until the host is restarted",
+    );
+    Ok(())
+}
+
+/// An error on one line, as everybody who asks for the host's health may read it.
+fn sentence(error: &anyhow::Error) -> String {
+    let errors = error.downcast_ref::<ConfigErrors>();
+    let text = errors.map_or_else(|| format!("{error:#}"), ConfigErrors::sentence);
+    one_line(&text)
+}

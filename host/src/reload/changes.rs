@@ -1,0 +1,177 @@
+//! What a reload changes, for people and for programs: made before it as a plan, after it as a
+//! report.
+//!
+//! It changes nothing, and repeats no value that may be a secret.
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr};
+
+use serde::{Deserialize, Serialize};
+use tocsin_plugin_api::Secret;
+use utoipa::ToSchema;
+
+use crate::{
+    config::{self, Config},
+    integration::{Integration, Integrations, builder::Planned},
+};
+
+/// One thing that a reload changes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+pub struct Change {
+    /// Where in the configuration, such as `integrations.ops` or `server.body_limit_bytes`.
+    pub key: String,
+    /// What becomes of it.
+    pub change: ChangeKind,
+    /// More about it, for people.
+    pub detail: String,
+}
+
+/// What becomes of a part of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// It is new.
+    Added,
+    /// It is no longer there.
+    Removed,
+    /// It says something else.
+    Changed,
+    /// Another version of its plugin serves it.
+    Moved,
+    /// It says something else, which is not heeded until the host is restarted.
+    NeedsRestart,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let change = match self.change {
+            ChangeKind::Added => "added",
+            ChangeKind::Removed => "removed",
+            ChangeKind::Changed => "changed",
+            ChangeKind::Moved => "moved",
+            ChangeKind::NeedsRestart => "needs a restart",
+        };
+        write!(f, "`{}` {change}", self.key)?;
+        if self.detail.is_empty() { Ok(()) } else { write!(f, ": {}", self.detail) }
+    }
+}
+
+/// What becomes of the integrations: of those that are planned anew, and of those that are gone.
+pub(super) fn of_integrations(
+    present: &Integrations,
+    wanted: &Config,
+    plans: &BTreeMap<String, Planned>,
+) -> Vec<Change> {
+    let removed = present.sorted().into_iter().filter_map(|integration| {
+        let is_gone = !wanted.integrations.contains_key(&*integration.name);
+        is_gone.then(|| change(&integration.name, ChangeKind::Removed, String::new()))
+    });
+    let others = plans.iter().map(|(name, planned)| match present.by_name.get(name.as_str()) {
+        Some(integration) => moved(integration, planned),
+        None => change(name, ChangeKind::Added, standing(planned)),
+    });
+    removed.chain(others).collect()
+}
+
+fn change(name: &str, change: ChangeKind, detail: String) -> Change {
+    Change { key: format!("integrations.{name}"), change, detail }
+}
+
+fn standing(planned: &Planned) -> String {
+    match &planned.plugin {
+        Some(plugin) => plugin.to_string(),
+        None if planned.settings.section.enabled => "no plugin that works".into(),
+        None => "disabled".into(),
+    }
+}
+
+fn moved(integration: &Integration, planned: &Planned) -> Change {
+    let (old, new) = (&integration.settings, &planned.settings);
+    let mut details = changed_keys(&old.section, &new.section);
+    if old.call_deadline != new.call_deadline {
+        details.push("plugins.call_deadline".into());
+    }
+    let kind = if details.is_empty() { ChangeKind::Moved } else { ChangeKind::Changed };
+    match (integration.plugin(), &planned.plugin) {
+        (Some(old), Some(new)) if old != new => details.push(format!("from {old} to {new}")),
+        (None, Some(new)) => details.push(format!("to {new}")),
+        (Some(old), None) if new.section.enabled => details.push(format!("without {old}")),
+        _ => {}
+    }
+    change(&integration.name, kind, details.join(", "))
+}
+
+/// The keys of an integration that say something else, options one by one.
+fn changed_keys(old: &config::Integration, new: &config::Integration) -> Vec<String> {
+    let config::Integration { plugin, version, enabled, urgency, options } = new;
+    let keys = [
+        ("plugin", *plugin != old.plugin),
+        ("version", *version != old.version),
+        ("enabled", *enabled != old.enabled),
+        ("urgency", *urgency != old.urgency),
+    ];
+    let keys = keys.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key.to_owned());
+    let mut names: Vec<_> = old.options.keys().chain(options.keys()).collect();
+    names.sort();
+    names.dedup();
+    let differs = |name: &&String| old.options.get(*name) != options.get(*name);
+    keys.chain(names.into_iter().filter(differs).map(|name| format!("options.{name}"))).collect()
+}
+
+/// What becomes of everything but the integrations.
+pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<Change> {
+    // Taken apart key by key, so that a new one can't be forgotten here.
+    let Config { server, admin, store, plugins, watch, log, integrations: _ } = new;
+    let config::Server {
+        listen,
+        public_url,
+        body_limit_bytes,
+        header_limit_bytes,
+        header_timeout,
+        body_timeout,
+        max_connections,
+        shutdown_timeout,
+    } = server;
+    let config::Admin { listen: admin_listen, tokens } = admin;
+    let config::Store { url } = store;
+    let config::Plugins { dir, call_deadline } = plugins;
+    let config::Watch { enabled, settle } = watch;
+    let config::Log { format, level } = log;
+    let live = [
+        ("server.public_url", *public_url != old.server.public_url),
+        ("server.body_limit_bytes", *body_limit_bytes != old.server.body_limit_bytes),
+        ("server.body_timeout", *body_timeout != old.server.body_timeout),
+        ("admin.tokens", !are_same(tokens, &old.admin.tokens)),
+        ("plugins.dir", *dir != old.plugins.dir),
+        ("plugins.call_deadline", *call_deadline != old.plugins.call_deadline),
+        ("watch.enabled", *enabled != old.watch.enabled),
+        ("watch.settle", *settle != old.watch.settle),
+    ];
+    let fixed = [
+        ("server.listen", is_elsewhere(*listen, old.server.listen)),
+        ("server.header_limit_bytes", *header_limit_bytes != old.server.header_limit_bytes),
+        ("server.header_timeout", *header_timeout != old.server.header_timeout),
+        ("server.max_connections", *max_connections != old.server.max_connections),
+        ("server.shutdown_timeout", *shutdown_timeout != old.server.shutdown_timeout),
+        ("admin.listen", is_elsewhere(*admin_listen, old.admin.listen)),
+        ("store.url", *url != old.store.url),
+        ("log.format", *format != old.log.format),
+        ("log.level", *level != old.log.level),
+    ];
+    let live = live.map(|(key, changed)| (key, changed, ChangeKind::Changed));
+    let fixed = fixed.map(|(key, changed)| (key, changed, ChangeKind::NeedsRestart));
+    live.into_iter()
+        .chain(fixed)
+        .filter(|(_, changed, _)| *changed)
+        .map(|(key, _, change)| Change { key: key.into(), change, detail: String::new() })
+        .collect()
+}
+
+/// Port 0 means any, and the one that was found is in force.
+fn is_elsewhere(new: SocketAddr, old: SocketAddr) -> bool {
+    new.ip() != old.ip() || (new.port() != 0 && new.port() != old.port())
+}
+
+fn are_same(new: &[Secret], old: &[Secret]) -> bool {
+    let pairs = || new.iter().zip(old);
+    new.len() == old.len() && pairs().all(|(new, old)| new.matches(old.expose().as_bytes()))
+}

@@ -1,0 +1,219 @@
+//! A change of configuration is one step: seen by itself or asked for, all of it or nothing, and said
+//! beforehand.
+
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+use tocsin_tests::{Site, TestHost, http::Request, libraries::library, wait};
+
+use crate::load::Load;
+
+const WATCHED: &str = "[watch]\nsettle = '50ms'\n";
+const UNWATCHED: &str = "[watch]\nenabled = false\n";
+const GOOD: &str = "[integrations.good]\nplugin = 'well-behaved'\n";
+
+fn host(config: &str) -> TestHost {
+    Site::new().plugin(&library("well-behaved")).config(config).serve()
+}
+
+/// What a reload says that it changed, or would change.
+#[track_caller]
+fn changes(host: &TestHost, dry_run: bool) -> Vec<String> {
+    let path = format!("/api/v1/reload?dry_run={dry_run}");
+    let answer = host.ask_admin(&Request::post(&path, ""));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let report = answer.json();
+    assert_eq!(report["dry_run"], dry_run);
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    let line = |change: &Value| {
+        let line = [text(&change["key"]), text(&change["change"]), text(&change["detail"])];
+        format!("{} {}: {}", line[0], line[1], line[2]).trim_end().to_owned()
+    };
+    report["changes"].as_array().expect("a list").iter().map(line).collect()
+}
+
+#[test]
+fn a_configuration_that_is_edited_is_read_by_itself() {
+    let host = host(&format!("{WATCHED}{GOOD}"));
+    let fresh = "[integrations.fresh]\nplugin = 'well-behaved'\n";
+    host.site().configure(&format!("{WATCHED}{GOOD}{fresh}"));
+    wait::until("it is there", || (host.post("fresh", "disk full").status == 200).then_some(()));
+
+    // As an editor does it: a new file in the place of the old one.
+    let path = host.site().path("tocsin.toml");
+    let text = fs::read_to_string(&path).expect("it can be read").replace("fresh", "newer");
+    host.site().write("tocsin.toml.new", &text);
+    fs::rename(host.site().path("tocsin.toml.new"), &path).expect("a rename");
+    wait::until("it is there", || (host.post("newer", "disk full").status == 200).then_some(()));
+    assert_eq!(host.post("fresh", "disk full").status, 404);
+    assert_eq!(host.integration("good")["generation"], 1, "nothing was said of it");
+}
+
+#[test]
+fn a_broken_edit_changes_nothing_and_is_shown_until_it_is_mended() {
+    let host = host(&format!("{WATCHED}{GOOD}"));
+    host.site().configure(&format!("{WATCHED}{GOOD}options.prefiks = 'x'\n"));
+    wait::until("it is shown", || host.reasons().first().cloned());
+    assert_eq!(host.post("good", "disk full").status, 200);
+    host.site().configure(&format!("{WATCHED}{GOOD}"));
+    wait::until("nothing is wrong", || host.reasons().is_empty().then_some(()));
+}
+
+#[test]
+fn a_secret_in_a_file_is_read_when_it_is_replaced() {
+    let site = Site::new().plugin(&library("well-behaved"));
+    site.write("token", "first\n");
+    let host =
+        site.config(&format!("{WATCHED}{GOOD}options.token = {{ file = 'token' }}\n")).serve();
+    let status = |token| host.post_with("good", &[("x-token", token)], "disk full").status;
+    assert_eq!((status("first"), status("second")), (200, 403));
+    host.site().write("token", "second\n");
+    wait::until("it is read", || (status("second") == 200).then_some(()));
+    assert_eq!(status("first"), 403);
+}
+
+#[test]
+fn nothing_is_read_by_itself_where_watching_is_off() {
+    let host = host(&format!("{UNWATCHED}{GOOD}"));
+    host.site().configure(&format!("{UNWATCHED}{GOOD}urgency = 'high'\n"));
+    // It would look every two seconds.
+    thread::sleep(std::time::Duration::from_secs(3));
+    assert_eq!(host.integration("good")["urgency"], "medium");
+    host.hang_up();
+    assert_eq!(host.integration("good")["urgency"], "high");
+}
+
+#[test]
+fn a_reload_says_what_it_changes_and_a_dry_run_says_it_before() {
+    let host = host(&format!(
+        "{UNWATCHED}{GOOD}[integrations.old]\nplugin = 'well-behaved'\n\
+         [integrations.off]\nplugin = 'well-behaved'\n"
+    ));
+    assert_eq!(changes(&host, true), [""; 0]);
+    let next = format!(
+        "{UNWATCHED}[server]\nbody_limit_bytes = 1000\nmax_connections = 10\n\
+         [integrations.good]\nplugin = 'well-behaved'\nurgency = 'high'\noptions.token = 's3cret'\n\
+         [integrations.new]\nplugin = 'well-behaved'\n\
+         [integrations.off]\nplugin = 'well-behaved'\nenabled = false\n"
+    );
+    host.site().configure(&next);
+    let planned = changes(&host, true);
+    assert_snapshot!(planned.join("\n"), @"
+    server.body_limit_bytes changed:
+    server.max_connections needs_restart:
+    integrations.old removed:
+    integrations.good changed: urgency, options.token
+    integrations.new added: well-behaved 1.0.0
+    integrations.off changed: enabled
+    ");
+    assert_eq!(host.integration("good")["generation"], 1, "it was only asked");
+    let check = host.run(&["check"]);
+    assert_eq!(check.code, Some(0), "{check:?}");
+    let said: Vec<_> =
+        check.stdout.lines().skip_while(|line| !line.starts_with("a reload")).collect();
+    assert_snapshot!(said.join("\n"), @"
+    a reload would change:
+      `server.body_limit_bytes` changed
+      `server.max_connections` needs a restart
+      `integrations.old` removed
+      `integrations.good` changed: urgency, options.token
+      `integrations.new` added: well-behaved 1.0.0
+      `integrations.off` changed: enabled
+    `tocsin.toml` is good
+    ");
+    let dry_run = host.run(&["reload", "--dry-run"]);
+    assert!(check.stdout.contains(dry_run.stdout.trim_end()), "{check:?} {dry_run:?}");
+
+    assert_eq!(changes(&host, false), planned);
+    // Said until it is done.
+    assert_eq!(changes(&host, false), ["server.max_connections needs_restart:"]);
+    assert_eq!(host.post("good", "disk full").status, 403);
+    assert_eq!((host.post("new", "x").status, host.post("off", "x").status), (200, 405));
+    assert_eq!(host.post("old", "disk full").status, 404);
+    let huge = "x".repeat(1001);
+    assert_eq!(host.post("new", &huge).status, 413);
+
+    let host = host.restart();
+    let reloaded = host.run(&["reload"]);
+    assert_eq!((reloaded.code, &*reloaded.stdout), (Some(0), "a reload changed nothing\n"));
+}
+
+#[test]
+fn a_reload_that_is_refused_says_why() {
+    let host = host(&format!("{UNWATCHED}{GOOD}"));
+    host.site().configure("[integrations.good]\nplugin = 'nobody'\n");
+    let answer = host.reload();
+    assert_eq!((answer.status, &*answer.error_code()), (422, "not_reloaded"));
+    for dry_run in ["true", "false"] {
+        let path = format!("/api/v1/reload?dry_run={dry_run}");
+        assert_eq!(host.ask_admin(&Request::post(&path, "")).status, 422);
+    }
+    let reload = host.run(&["reload"]);
+    assert_eq!(reload.code, Some(1));
+    assert_snapshot!(reload.stderr.split("`integrations").nth(1).expect("the key is named"), @".good.plugin`: no plugin is named `nobody`; hint: the plugins folder has `well-behaved`");
+    assert_eq!(host.ask_admin(&Request::post("/api/v1/reload?dry_run=maybe", "")).status, 400);
+    assert_eq!(host.ask_admin(&Request::new("GET", "/api/v1/reload")).status, 405);
+    assert_eq!(host.post("good", "disk full").status, 200);
+}
+
+#[test]
+fn check_warns_where_the_running_host_has_another_configuration() {
+    let host = host(&format!("{UNWATCHED}{GOOD}"));
+    let text = fs::read_to_string(host.site().path("tocsin.toml")).expect("it can be read");
+    host.site().write("other.toml", &text);
+    let check = host.run(&["check", "--config", "other.toml"]);
+    assert_eq!(check.code, Some(0), "{check:?}");
+    assert!(check.stderr.contains("has another configuration"), "{check:?}");
+}
+
+#[test]
+fn two_hundred_reloads_under_load_refuse_nobody_whose_token_is_good_throughout() {
+    // One token stays, the other one is replaced each time.
+    let config = |round: usize| {
+        format!(
+            "{UNWATCHED}{GOOD}urgency = '{}'\noptions.token = ['stays', 'round-{round}']\n\
+             [integrations.round-{}]\nplugin = 'well-behaved'\n",
+            ["low", "high"][round % 2],
+            round % 3,
+        )
+    };
+    let host = host(&config(0));
+    let load = Load::start_with(host.webhooks(), "reload", 6, &[("x-token", "stays")]);
+    let ends = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // Whoever has a token that was never good is refused all the time.
+        let stranger = scope.spawn(|| {
+            let mut statuses = Vec::new();
+            while !ends.load(Ordering::Relaxed) {
+                let answer = host.post_with("good", &[("x-token", "round-x")], "let me in");
+                statuses.push(answer.status);
+            }
+            statuses
+        });
+        for round in 1..=200 {
+            host.site().configure(&config(round));
+            let answer = host.reload();
+            assert_eq!(answer.status, 200, "{answer:?}");
+            let token = format!("round-{round}");
+            let answer = host.post_with("good", &[("x-token", &token)], &token);
+            assert_eq!(answer.status, 200, "round {round}: {answer:?}");
+            let before = format!("round-{}", round - 1);
+            assert_eq!(host.post_with("good", &[("x-token", &before)], &before).status, 403);
+        }
+        ends.store(true, Ordering::Relaxed);
+        let statuses = stranger.join().expect("no panic");
+        assert!(statuses.iter().all(|status| *status == 403), "{statuses:?}");
+    });
+    let sent = load.sent();
+    assert!(sent.refused.is_empty(), "{:?}", sent.refused);
+    assert!(!sent.accepted.is_empty());
+    println!("{} messages accepted during 200 reloads", sent.accepted.len());
+    assert_eq!(host.integration("good")["generation"], 201);
+    assert_eq!(host.ready(), (200, json!({"status": "ready", "reasons": []})));
+    host.stop();
+}

@@ -1,0 +1,402 @@
+//! Plugins are swapped while the host runs: what is dropped in takes over by itself, what is wrong
+//! with it leaves everything as it was, and nobody who sends notices.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    thread,
+};
+
+use insta::assert_snapshot;
+use regex::Regex;
+use serde_json::Value;
+use tempfile::TempDir;
+use tocsin_tests::{
+    Site, TestHost,
+    libraries::{self, library},
+    wait,
+};
+
+use crate::load::{Load, assert_kept};
+
+const CONFIG: &str = "[watch]\nsettle = '50ms'\n[integrations.good]\nplugin = 'well-behaved'\n";
+const FILE: &str = "libwell_behaved.so";
+
+/// Versions of one plugin, each in a file of its own.
+struct Versions {
+    folder: TempDir,
+}
+
+impl Versions {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder") }
+    }
+
+    fn well_behaved(&self, version: &str) -> PathBuf {
+        libraries::with_version(&library("well-behaved"), version, self.folder.path())
+    }
+
+    /// Another plugin that claims to be a version of this one.
+    fn pretended(&self, package: &str, version: &str) -> PathBuf {
+        let renamed = libraries::with_name(&library(package), "well-behaved", self.folder.path());
+        libraries::with_version(&renamed, version, self.folder.path())
+    }
+}
+
+/// A host that serves `well-behaved` 1.0.0, watching.
+fn host() -> TestHost {
+    Site::new().plugin(&library("well-behaved")).config(CONFIG).serve()
+}
+
+/// The version that made the alert of a message sent now.
+#[track_caller]
+fn served_by(host: &TestHost, integration: &str) -> String {
+    let answer = host.post(integration, "disk full");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let alert = host.alerts().into_iter().find(|alert| alert["request_id"] == answer.request_id());
+    alert.expect("it is kept")["plugin"]["version"].as_str().expect("a version").to_owned()
+}
+
+/// What is wrong with a file, once the host has seen it.
+fn problem(host: &TestHost, file: &str) -> String {
+    wait::until(&format!("something is wrong with {file}"), || {
+        let list = host.api("/api/v1/plugins");
+        let found = list["plugins"].as_array()?.iter().find(|plugin| plugin["file"] == file)?;
+        found["problem"].as_str().map(without_times)
+    })
+}
+
+fn without_times(text: &str) -> String {
+    let mut text = text.to_owned();
+    for (pattern, replacement) in
+        [(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[TIME]"), (r"\.rs:\d+:\d+", ".rs:[PLACE]")]
+    {
+        text = Regex::new(pattern).expect("a pattern").replace_all(&text, replacement).into();
+    }
+    text
+}
+
+fn waiting(host: &TestHost) -> Vec<(String, String)> {
+    let integration = host.integration("good");
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    let waiting = integration["waiting"].as_array().expect("a list").iter();
+    waiting.map(|one| (text(&one["version"]), text(&one["reason"]))).collect()
+}
+
+#[test]
+fn a_version_that_is_dropped_in_takes_over_by_itself() {
+    let (host, versions) = (host(), Versions::new());
+    assert_eq!(served_by(&host, "good"), "1.0.0");
+    let before = host.integration("good");
+    assert_eq!((&before["generation"], &before["notice"]), (&1.into(), &Value::Null));
+
+    host.site().replace(&versions.well_behaved("1.0.1"), "newer.so");
+    host.wait_for_version("good", "1.0.1");
+    assert_eq!(served_by(&host, "good"), "1.0.1");
+    let after = host.integration("good");
+    assert_eq!(after["generation"], 2);
+    assert!(after["since"].as_str() > before["since"].as_str(), "{before} {after}");
+    assert_eq!(waiting(&host), [("1.0.0".into(), "not_needed".into())]);
+    assert_eq!(host.reasons(), [""; 0]);
+    assert_snapshot!(without_times(&host.run(&["plugins"]).stdout), @"
+    PLUGIN        VERSION  STATE    INTEGRATIONS  FILE
+    well-behaved  1.0.0    waiting                libwell_behaved.so
+    well-behaved  1.0.1    loaded   good          newer.so
+
+    INTEGRATION  STATE    SERVED BY           GENERATION  SINCE                 WAITING
+    good         serving  well-behaved 1.0.1  2           [TIME]  1.0.0 since [TIME]
+    ");
+}
+
+#[test]
+fn dropping_the_older_file_again_rolls_back() {
+    let (host, versions) = (host(), Versions::new());
+    // Over the loaded path, by a rename.
+    host.site().replace(&versions.well_behaved("1.0.1"), FILE);
+    host.wait_for_version("good", "1.0.1");
+    host.site().replace(&library("well-behaved"), FILE);
+    host.wait_for_version("good", "1.0.0");
+    assert_eq!(served_by(&host, "good"), "1.0.0");
+    assert_eq!(host.integration("good")["generation"], 3);
+    host.stop();
+}
+
+#[test]
+fn narrowing_the_version_rolls_back() {
+    let versions = Versions::new();
+    let site = Site::new().plugin(&library("well-behaved")).config(CONFIG);
+    site.drop_in(&versions.well_behaved("1.0.1"), "newer.so");
+    let host = site.serve();
+    assert_eq!(served_by(&host, "good"), "1.0.1");
+    host.site().configure(&format!("{CONFIG}version = '=1.0.0'\n"));
+    host.wait_for_version("good", "1.0.0");
+    assert_eq!(waiting(&host), [("1.0.1".into(), "not_allowed".into())]);
+}
+
+#[test]
+fn other_bytes_of_the_same_version_take_over() {
+    let (host, versions) = (host(), Versions::new());
+    let rebuilt = libraries::stripped(&library("well-behaved"), versions.folder.path());
+    host.site().replace(&rebuilt, FILE);
+    wait::until("it is loaded", || (host.integration("good")["generation"] == 2).then_some(()));
+    assert_eq!(served_by(&host, "good"), "1.0.0");
+    assert_eq!(host.reasons(), [""; 0]);
+}
+
+#[test]
+fn a_file_that_is_removed_leaves_its_version_serving_until_the_integration_is_changed() {
+    let versions = Versions::new();
+    let site = Site::new().plugin(&library("well-behaved")).config(CONFIG);
+    site.drop_in(&versions.well_behaved("1.0.1"), "newer.so");
+    let host = site.serve();
+    fs::remove_file(host.site().plugins().join("newer.so")).expect("it is there");
+    let notice = wait::until("it is noticed", || {
+        host.integration("good")["notice"].as_str().map(str::to_owned)
+    });
+    assert_snapshot!(notice, @"is served by well-behaved 1.0.1, whose file is no longer in the folder; hint: drop in the version that is to serve it, or it goes on so until it is changed or the host restarted");
+    assert_eq!(host.reload().status, 200);
+    assert_eq!(served_by(&host, "good"), "1.0.1");
+    assert_eq!(host.integration("good")["generation"], 1);
+    assert!(host.run(&["plugins"]).stdout.contains(&notice));
+
+    host.site().configure(&format!("{CONFIG}urgency = 'high'\n"));
+    host.wait_for_version("good", "1.0.0");
+    assert_eq!(host.integration("good")["notice"], Value::Null);
+}
+
+#[test]
+fn a_half_written_file_changes_nothing_until_it_is_whole() {
+    let (host, versions) = (host(), Versions::new());
+    let whole = fs::read(versions.well_behaved("1.0.1")).expect("it can be read");
+    let (first, second) = whole.split_at(whole.len() / 2);
+    // In place, as `cp` does it, over the file that serves.
+    let mut file = fs::File::create(host.site().plugins().join(FILE)).expect("it can be written");
+    file.write_all(first).expect("it can be written");
+    assert_snapshot!(problem(&host, FILE), @"is truncated: its headers point behind its end; hint: copy it again, to another name first, and rename it when it is whole");
+    assert_eq!(served_by(&host, "good"), "1.0.0");
+    file.write_all(second).expect("it can be written");
+    drop(file);
+    host.wait_for_version("good", "1.0.1");
+    assert_eq!(served_by(&host, "good"), "1.0.1");
+}
+
+#[test]
+fn two_files_replaced_in_the_same_second_both_take_over() {
+    let versions = Versions::new();
+    let other = |version| {
+        let renamed =
+            libraries::with_name(&library("well-behaved"), "other", versions.folder.path());
+        libraries::with_version(&renamed, version, versions.folder.path())
+    };
+    let site = Site::new().plugin(&library("well-behaved"));
+    site.drop_in(&other("1.0.0"), "other.so");
+    let host = site.config(&format!("{CONFIG}[integrations.other]\nplugin = 'other'\n")).serve();
+    let (one, two) = (versions.well_behaved("1.0.1"), other("1.0.2"));
+    host.site().replace(&one, FILE);
+    host.site().replace(&two, "other.so");
+    host.wait_for_version("good", "1.0.1");
+    host.wait_for_version("other", "1.0.2");
+    assert_eq!(
+        (served_by(&host, "good"), served_by(&host, "other")),
+        ("1.0.1".into(), "1.0.2".into())
+    );
+}
+
+#[test]
+fn a_version_that_panics_as_it_is_made_is_held_back() {
+    let (host, versions) = (host(), Versions::new());
+    host.site().replace(&versions.pretended("bad-panics-in-new", "1.0.1"), "newer.so");
+    assert_snapshot!(problem(&host, "newer.so"), @"does not serve integration `good`, which goes on with well-behaved 1.0.0: plugin `well-behaved 1.0.1` panicked: asked to panic (tests/bad/bad-panics-in-new/src/lib.rs:[PLACE]), as it was started; hint: report it to the plugin's author, or drop in another version");
+    assert_eq!(served_by(&host, "good"), "1.0.0");
+    assert_eq!(host.integration("good")["generation"], 1);
+    assert_eq!(waiting(&host), [("1.0.1".into(), "failed".into())]);
+    let (status, ready) = host.ready();
+    assert_eq!((status, &ready["status"]), (200, &"degraded".into()));
+
+    // It is tried again when somebody asks for it, and not whenever something else changes.
+    let times_tried = |host: &TestHost| host.times_logged("a version is held back");
+    assert_eq!(times_tried(&host), 1);
+    host.site().drop_in(&library("bad-never-returns"), "another.so");
+    problem(&host, "another.so");
+    assert_eq!(times_tried(&host), 1);
+    host.reload();
+    assert_eq!(times_tried(&host), 2);
+
+    // A restart does not make it worse.
+    let host = host.restart();
+    assert_eq!(served_by(&host, "good"), "1.0.0");
+    problem(&host, "newer.so");
+    assert_eq!(host.site().run(&["check"]).code, Some(0));
+
+    // What is mended takes over.
+    host.site().replace(&versions.well_behaved("1.0.1"), "newer.so");
+    host.wait_for_version("good", "1.0.1");
+    wait::until("nothing is wrong with it", || {
+        fs::remove_file(host.site().plugins().join("another.so")).ok();
+        host.reasons().is_empty().then_some(())
+    });
+}
+
+#[test]
+fn a_version_that_refuses_the_present_options_is_held_back() {
+    let (host, versions) = (host(), Versions::new());
+    host.site().configure(&format!("{CONFIG}options.prefix = 'x'\n"));
+    wait::until("it is read", || (host.integration("good")["generation"] == 2).then_some(()));
+    host.site().replace(&versions.pretended("slack-outgoing-webhook", "1.0.1"), "newer.so");
+    assert_snapshot!(problem(&host, "newer.so"), @"does not serve integration `good`, which goes on with well-behaved 1.0.0: tocsin.toml:8:10: `integrations.good.options.prefix`: unknown field `prefix`, expected one of `token`, `unauthenticated`, `urgency_pattern`, `bots`, `channels`, `trigger_words`, `reply`; hint: see the options of plugin `well-behaved`");
+    assert_eq!(served_by(&host, "good"), "1.0.0");
+
+    // Options that it takes let it take over, in the same step.
+    host.site().configure(&format!("{CONFIG}options.unauthenticated = true\n"));
+    host.wait_for_version("good", "1.0.1");
+    assert_eq!(host.post("good", "text=disk+full").status, 200);
+}
+
+#[test]
+fn whatever_happens_to_the_files_in_the_folder_the_host_serves() {
+    let host = host();
+    let path = host.site().plugins().join(FILE);
+    let original = fs::read(&path).expect("it can be read");
+    let serves = || assert_eq!(host.post("good", "disk full").status, 200);
+    for round in 0..20 {
+        match round % 4 {
+            0 => fs::write(&path, b"").expect("it can be written"),
+            1 => fs::write(&path, &original[..round * 1000]).expect("it can be written"),
+            2 => fs::remove_file(&path).expect("it is there"),
+            _ => fs::write(&path, &original).expect("it can be written"),
+        }
+        serves();
+        host.reload();
+        serves();
+    }
+    assert_eq!(host.integration("good")["generation"], 1, "the same bytes came back each time");
+}
+
+#[test]
+fn of_five_hundred_libraries_only_those_in_use_are_loaded() {
+    let versions = Versions::new();
+    let small = libraries::stripped(&library("well-behaved"), versions.folder.path());
+    let site = Site::new().config(CONFIG);
+    site.drop_in(&small, FILE);
+    for count in 0..499 {
+        let other = libraries::with_name(&small, &format!("other-{count}"), &site.plugins());
+        assert!(other.starts_with(site.plugins()));
+    }
+    let started = std::time::Instant::now();
+    let host = site.serve();
+    // For the reader of the log: no limit on speed belongs into a test.
+    println!("500 libraries admitted and the host ready within {:?}", started.elapsed());
+    assert_eq!(host.post("good", "disk full").status, 200);
+    let list = host.api("/api/v1/plugins");
+    let states = |state: &str| {
+        let plugins = list["plugins"].as_array().expect("a list").iter();
+        plugins.filter(|plugin| plugin["state"] == state).count()
+    };
+    assert_eq!((states("loaded"), states("unused")), (1, 499));
+    assert_eq!(mapped_plugins(&host), 1);
+}
+
+/// How many plugins are mapped, by what the kernel says.
+fn mapped_plugins(host: &TestHost) -> usize {
+    let maps = fs::read_to_string(format!("/proc/{}/maps", host.pid().as_raw_nonzero()));
+    let maps = maps.expect("the host runs");
+    let inodes = maps.lines().filter(|line| line.contains("/memfd:"));
+    let mut inodes: Vec<_> = inodes.filter_map(|line| line.split_whitespace().nth(4)).collect();
+    inodes.sort_unstable();
+    inodes.dedup();
+    inodes.len()
+}
+
+/// Has the other version take over, by dropping it in over the one that serves.
+fn swap(host: &TestHost, to: &Path, version: &str) {
+    host.site().replace(to, FILE);
+    host.wait_for_version("good", version);
+}
+
+#[test]
+fn fifty_upgrades_under_load_lose_nothing_and_leave_nothing_behind() {
+    let versions = Versions::new();
+    let site = Site::new().plugin(&library("well-behaved"));
+    let host = site.config(&CONFIG.replace("50ms", "10ms")).serve();
+    let (old, new) = (library("well-behaved"), versions.well_behaved("1.0.1"));
+    let load = Load::start(host.webhooks(), "upgrade", 8);
+    let round = || {
+        for (path, version) in [(&new, "1.0.1"), (&old, "1.0.0")] {
+            swap(&host, path, version);
+            assert_eq!(served_by_now(&host), version);
+        }
+    };
+    // Both are loaded, and every thread that there will be is there.
+    round();
+    let (files, mapped) = (host.open_files(), mapped_plugins(&host));
+    assert_eq!(mapped, 2);
+    for _ in 0..25 {
+        round();
+    }
+    assert!(load.answered() > 0);
+    let most_threads = host.kernel_says("Threads");
+    let sent = load.sent();
+    assert!(sent.refused.is_empty(), "{:?}", sent.refused);
+    assert_eq!((host.open_files().max(files), mapped_plugins(&host)), (files, mapped));
+    assert!(most_threads <= 32, "{most_threads} threads");
+    let alerts = host.alerts();
+    assert_kept(&alerts, &[sent.accepted, vec![]].concat());
+    for version in ["1.0.0", "1.0.1"] {
+        let made = alerts.iter().filter(|alert| alert["plugin"]["version"] == version).count();
+        println!("{version} made {made} of {} alerts", alerts.len());
+        assert!(made > 0);
+    }
+    assert_eq!(host.integration("good")["generation"], 1 + 2 * 26);
+    host.stop();
+}
+
+/// The version that made the alert of a message sent now, found by the message's own record.
+fn served_by_now(host: &TestHost) -> String {
+    let answer = host.post("good", &format!("probe {}", ulid()));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let record = host.api(&format!("/api/v1/requests/{}", answer.request_id()));
+    record["plugin"]["version"].as_str().expect("a version").to_owned()
+}
+
+/// Something that was not sent before.
+fn ulid() -> u128 {
+    use std::time::SystemTime;
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_nanos()
+}
+
+#[test]
+fn memory_stays_level_over_upgrades() {
+    let versions = Versions::new();
+    let host = Site::new().plugin(&library("well-behaved")).config(CONFIG).serve();
+    let (old, new) = (library("well-behaved"), versions.well_behaved("1.0.1"));
+    let swap = |to: &Path| {
+        host.site().replace(to, FILE);
+        assert_eq!(host.reload().status, 200);
+    };
+    let round = || [&new, &old].into_iter().for_each(|to| swap(to));
+    for _ in 0..10 {
+        round();
+    }
+    let before_kb = host.kernel_says("RssAnon");
+    for _ in 0..50 {
+        round();
+    }
+    let after_kb = host.kernel_says("RssAnon");
+    println!("{before_kb} kB after 20 upgrades, {after_kb} kB after 120");
+    assert!(after_kb < before_kb + 4096, "{before_kb} kB grew to {after_kb} kB");
+}
+
+#[test]
+fn reloads_that_are_asked_for_at_once_all_succeed() {
+    let (host, versions) = (host(), Versions::new());
+    host.site().replace(&versions.well_behaved("1.0.1"), FILE);
+    thread::scope(|scope| {
+        let asks: Vec<_> = (0..16).map(|_| scope.spawn(|| host.reload().status)).collect();
+        for ask in asks {
+            assert_eq!(ask.join().expect("no panic"), 200);
+        }
+    });
+    assert_eq!(host.integration("good")["generation"], 2);
+    assert_eq!(served_by(&host, "good"), "1.0.1");
+}
