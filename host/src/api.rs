@@ -5,6 +5,7 @@
 pub mod alerts;
 pub mod error;
 pub mod health;
+pub mod plugins;
 pub mod requests;
 pub mod status;
 
@@ -88,7 +89,8 @@ fn routes_and_description() -> (Router<Arc<Host>>, Router<Arc<Host>>, utoipa::op
         .routes(routes!(alerts::resolve))
         .routes(routes!(requests::show))
         .routes(routes!(status::integrations))
-        .routes(routes!(status::plugins));
+        .routes(routes!(status::plugins))
+        .routes(routes!(plugins::retry));
     let (open, mut description) =
         OpenApiRouter::with_openapi(Description::openapi()).merge(open).split_for_parts();
     let (guarded, rest) = guarded.split_for_parts();
@@ -172,6 +174,7 @@ mod tests {
             "/api/v1/alerts/{id}/resolve",
             "/api/v1/integrations",
             "/api/v1/plugins",
+            "/api/v1/plugins/{name}/retry",
         ] {
             assert!(paths.iter().any(|known| known == path), "{path} is missing in {paths:?}");
         }

@@ -24,7 +24,7 @@ use crate::{
     ingest,
     integration::{Integration, Integrations},
     metrics::Metrics,
-    plugins::{Catalog, Libraries, admission::one_line},
+    plugins::{Catalog, Libraries, admission::one_line, journal::LoadJournal},
     server::{self, Limits, Stop, Stopper, stop_sign},
     store::{Store, sqlite::SqliteStore},
 };
@@ -60,11 +60,12 @@ impl Host {
     /// [`ConfigErrors`] where the configuration asks for what is not there; anything else where the
     /// store can't be opened.
     pub fn prepare(config: LoadedConfig) -> anyhow::Result<Arc<Self>> {
-        let (metrics, libraries) = (Metrics::new(), Libraries::default());
-        let pool = Pool::new(Arc::clone(&metrics.calls));
-        let integrations = build(&config, &libraries, &pool, &metrics)?;
         // Only SQLite URLs pass the checks of the configuration.
         let path = config.store_path().unwrap_or_else(|| PathBuf::from("tocsin.db"));
+        let journal = LoadJournal::open(&LoadJournal::path(&path));
+        let (metrics, libraries) = (Metrics::new(), Libraries::with_journal(journal));
+        let pool = Pool::new(Arc::clone(&metrics.calls));
+        let integrations = build(&config, &libraries, &pool, &metrics)?;
         let store = SqliteStore::open(&path, &holder(&config), Arc::clone(&metrics.store))?;
         Ok(Arc::new(Self {
             metrics,
@@ -121,6 +122,20 @@ impl Host {
         let problem = result.as_ref().err().map(sentence);
         *self.reload_problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
         result
+    }
+
+    /// Tries the plugins of that name again that were left aside or could not be loaded. False if
+    /// there are none.
+    ///
+    /// # Errors
+    ///
+    /// As for [`reload`](Self::reload).
+    pub fn retry(&self, plugin: &str) -> anyhow::Result<bool> {
+        let is_known = self.libraries.retry(plugin)?;
+        if is_known {
+            self.reload()?;
+        }
+        Ok(is_known)
     }
 
     fn try_reload(&self) -> anyhow::Result<()> {
@@ -289,6 +304,7 @@ async fn finish(host: &Arc<Host>, admin: Stopper, api: tokio::task::JoinHandle<(
     // A client that keeps an API connection open does not keep the host.
     let _ = tokio::time::timeout(Duration::from_secs(2), api).await;
     host.integrations.store(Arc::new(Integrations::default()));
+    host.libraries.close();
     let store = Arc::clone(&host.store);
     // Closing folds the log into the database, which may take a moment.
     let _ = tokio::task::spawn_blocking(move || store.close()).await;

@@ -70,7 +70,7 @@ pub struct PluginStatus {
     pub rustc: Option<String>,
     /// The hash of the file, if it was admitted.
     pub sha256: Option<String>,
-    /// `loaded`, `unused` or `refused`.
+    /// `loaded`, `unused`, `refused`, or `set_aside`: a host died as it was loaded.
     pub state: String,
     /// The integrations that it serves.
     pub integrations: Vec<String>,
@@ -156,6 +156,7 @@ fn describe_plugin(
     let loaded = admitted.and_then(|plugin| libraries.known(plugin));
     let (state, problem) = match (&file.admission, loaded) {
         (Err(refusal), _) => ("refused", Some(refusal.to_string())),
+        (_, Some(Err(error))) if error.is_set_aside => ("set_aside", Some(error.to_string())),
         (_, Some(Err(error))) => ("refused", Some(error.to_string())),
         (Ok(plugin), _) if users.is_empty() => (
             "unused",

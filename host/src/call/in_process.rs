@@ -62,7 +62,9 @@ impl InProcess {
             trouble: Mutex::default(),
             deadline,
         });
+        let loading = seat.plugin.begin();
         let first = seat.first();
+        drop(loading);
         let lane = pool.lane(Box::new(Arc::clone(&seat)), deadline);
         (Self { pool: pool.clone(), lane, seat }, first)
     }

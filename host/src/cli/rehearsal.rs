@@ -19,7 +19,7 @@ use crate::{
     host::read_catalog,
     integration::Integrations,
     metrics::Metrics,
-    plugins::Libraries,
+    plugins::{Libraries, journal::LoadJournal},
 };
 
 /// Everything loaded as a host would, and nothing changed.
@@ -34,7 +34,10 @@ impl Rehearsal {
     pub(super) fn hold(config: &Path) -> anyhow::Result<Self> {
         let config = LoadedConfig::read(config)?;
         let catalog = read_catalog(&config)?;
-        let (metrics, libraries) = (Metrics::new(), Libraries::default());
+        let store = config.store_path();
+        let journal = store.map(|store| LoadJournal::peek(&LoadJournal::path(&store)));
+        let libraries = Libraries::with_journal(journal.unwrap_or_default());
+        let metrics = Metrics::new();
         let pool = Pool::new(Arc::clone(&metrics.calls));
         let (integrations, errors) =
             Integrations::build(&config, catalog, &libraries, &pool, &metrics);

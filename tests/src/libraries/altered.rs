@@ -13,7 +13,7 @@ use object::{Object, ObjectSection, elf};
 ///
 /// # Panics
 ///
-/// Where the version is not as long as the one it replaces, or the library has no manifest.
+/// Where the version is longer than the one it replaces, or the library has no manifest.
 pub fn with_version(library: &Path, version: &str, into: &Path) -> PathBuf {
     with_field(library, "version", version, into)
 }
@@ -22,7 +22,7 @@ pub fn with_version(library: &Path, version: &str, into: &Path) -> PathBuf {
 ///
 /// # Panics
 ///
-/// Where the name is not as long as the one it replaces, or the library has no manifest.
+/// Where the name is longer than the one it replaces, or the library has no manifest.
 pub fn with_name(library: &Path, name: &str, into: &Path) -> PathBuf {
     with_field(library, "name", name, into)
 }
@@ -75,10 +75,12 @@ fn with_field(library: &Path, field: &str, value: &str, into: &Path) -> PathBuf 
     let start = json.find(&key).expect("the manifest has the field") + key.len();
     let length = json[start..].find('"').expect("the value ends");
     let old = &json[start..start + length];
-    assert_eq!(old.len(), value.len(), "`{value}` does not fit where `{old}` stands");
+    assert!(old.len() >= value.len(), "`{value}` does not fit where `{old}` stands");
 
     let at = manifest.start + start;
-    bytes[at..at + length].copy_from_slice(value.as_bytes());
+    // What a shorter value leaves is filled with blanks behind it.
+    let padded = format!("{:<1$}", format!("{value}\""), length + 1);
+    bytes[at..=at + length].copy_from_slice(padded.as_bytes());
     let to = copy_name(library, value, into);
     write(&to, &bytes);
     to

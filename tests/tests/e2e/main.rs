@@ -10,6 +10,7 @@ mod full_disk;
 mod libraries;
 mod limits;
 mod load;
+mod load_crashes;
 mod old_and_new;
 mod once;
 mod one_host;

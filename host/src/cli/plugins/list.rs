@@ -18,6 +18,10 @@ pub(super) fn list(inventory: &Inventory) -> anyhow::Result<()> {
     if inventory.json {
         return table::print_json(&PluginList { plugins });
     }
+    print_plugins(&plugins)
+}
+
+pub(super) fn print_plugins(plugins: &[PluginStatus]) -> anyhow::Result<()> {
     if plugins.is_empty() {
         return table::print_line("no plugins");
     }
