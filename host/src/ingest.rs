@@ -109,7 +109,7 @@ async fn judge(
     let body = read_body(body, limit, timeout).await.inspect_err(|_| {
         integration.metrics.malformed.inc();
     })?;
-    let request = Arc::new(IncomingRequest { head, body });
+    let request = Arc::new(IncomingRequest { id, head, body });
     let (answer, answered) = oneshot::channel();
     let plugin = integration.plugin().cloned();
     let desk = Desk { host, integration, plugin, id, received_at, request, answer };

@@ -9,7 +9,7 @@ use tocsin_plugin_api::{Urgency, abi::NewInstanceError};
 
 use crate::{
     alert::PluginId,
-    call::{Caller, CallerHealth, Pool, in_process::InProcess},
+    call::{BreakerReport, CallLimits, Caller, CallerHealth, Pool, in_process::InProcess},
     config::{self, ConfigError, LoadedConfig},
     metrics::{IntegrationMetrics, Metrics},
     plugins::{Catalog, Libraries, library::LoadedPlugin},
@@ -54,6 +54,14 @@ impl Integration {
     /// Whether it takes webhooks and nothing is wrong with it.
     pub fn serves(&self) -> bool {
         self.plugin().is_some() && self.health().problem.is_none()
+    }
+
+    /// Whether its plugin is called, and what speaks against it; none without one.
+    pub fn breaker(&self) -> Option<BreakerReport> {
+        match &self.state {
+            IntegrationState::Serving { caller, .. } => Some(caller.breaker()),
+            IntegrationState::Disabled | IntegrationState::Broken(_) => None,
+        }
     }
 
     /// How its plugin has fared.
@@ -184,9 +192,9 @@ impl Builder<'_> {
         let metrics = Arc::new(self.metrics.integration(name, &id));
         // A JSON object can always be written.
         let options = serde_json::to_vec(&settings.options).unwrap_or_default();
-        let deadline = self.config.config.plugins.call_deadline;
+        let limits = CallLimits::from(&self.config.config.plugins);
         let (caller, first) =
-            InProcess::start(self.pool, plugin, options, deadline, Arc::clone(&metrics));
+            InProcess::start(self.pool, plugin, options, limits, Arc::clone(&metrics));
         if let Err(NewInstanceError::Refused(error)) = first {
             return Err(self.options_error(name, &id, &error));
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tocsin_plugin_api::Urgency;
 use utoipa::ToSchema;
@@ -10,6 +11,7 @@ use utoipa::ToSchema;
 use super::error::ErrorBody;
 use crate::{
     alert::{PluginId, UrgencyName},
+    call::{BreakerReport, BreakerState},
     host::Host,
     integration::{Integration, IntegrationState, Integrations},
     plugins::{CatalogFile, Libraries},
@@ -42,6 +44,48 @@ pub struct IntegrationStatus {
     pub endpoint: String,
     /// Why it can't serve now, one sentence with a hint.
     pub problem: Option<String>,
+    /// Whether its plugin is called; none where none serves it.
+    pub breaker: Option<BreakerStatus>,
+    /// Threads left behind in calls of this version of its plugin that did not return.
+    pub stuck_threads: u64,
+}
+
+/// What keeps a plugin that fails again and again from being called.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct BreakerStatus {
+    /// Whether the plugin is called.
+    pub state: BreakerStateName,
+    /// How often it failed within the last minute.
+    pub failures: usize,
+    /// When it is called again, while it is not.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub retry_at: Option<Timestamp>,
+    /// How often it was left alone since the integration was last set up.
+    pub trips: u64,
+}
+
+/// Whether a plugin is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BreakerStateName {
+    /// It is.
+    Closed,
+    /// It is left alone for a while: 503.
+    Open,
+    /// It is called again on trial: the next failure opens the breaker for longer.
+    HalfOpen,
+}
+
+impl From<BreakerReport> for BreakerStatus {
+    fn from(report: BreakerReport) -> Self {
+        let BreakerReport { state, retry_at, failures, trips } = report;
+        let state = match state {
+            BreakerState::Closed => BreakerStateName::Closed,
+            BreakerState::Open(_) => BreakerStateName::Open,
+            BreakerState::HalfOpen => BreakerStateName::HalfOpen,
+        };
+        Self { state, failures, retry_at, trips }
+    }
 }
 
 /// Every file of the plugins folder, by name.
@@ -131,6 +175,9 @@ pub fn describe_integrations(
             urgency: integration.urgency,
             endpoint: config.config.server.endpoint(&integration.name),
             problem,
+            breaker: integration.breaker().map(BreakerStatus::from),
+            // For a moment, a thread may have come back before it was counted.
+            stuck_threads: u64::try_from(integration.metrics.stuck_threads.get()).unwrap_or(0),
         }
     };
     integrations.sorted().iter().map(describe).collect()

@@ -14,5 +14,6 @@ mod load_crashes;
 mod old_and_new;
 mod once;
 mod one_host;
+mod slow_calls;
 mod stuck_calls;
 mod vectors;
