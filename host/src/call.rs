@@ -5,8 +5,8 @@
 
 mod breaker;
 pub mod in_process;
+mod line_limit;
 mod pool;
-mod sparse;
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -190,8 +190,9 @@ fn refuse_losses(present: &Integrations, next: &Integrations) -> anyhow::Result<
     Ok(())
 }
 
-/// An error on one line, as everybody who asks for the host's health may read it.
-fn sentence(error: &anyhow::Error) -> String {
+/// An error on one line, as everybody who asks for the host's health may read it: without the line of
+/// the configuration, in which a secret may stand.
+pub(crate) fn sentence(error: &anyhow::Error) -> String {
     let errors = error.downcast_ref::<ConfigErrors>();
     let text = errors.map_or_else(|| format!("{error:#}"), ConfigErrors::sentence);
     one_line(&text)

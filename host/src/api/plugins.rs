@@ -14,7 +14,7 @@ use super::{
     error::{ApiError, ErrorBody},
     status::{self, PluginList},
 };
-use crate::host::Host;
+use crate::host::{Host, sentence};
 
 /// Tries a plugin again that was left aside or could not be loaded, and says how its files are then.
 #[utoipa::path(post, path = "/api/v1/plugins/{name}/retry", tag = "status", security(("token" = [])),
@@ -42,9 +42,7 @@ pub(super) async fn retry(
             "no file of plugin `{name}` was left aside or could not be loaded; `tocsin plugins` shows every file"
         ))),
         Ok(Err(error)) => {
-            // Said without the line of the file, in which a secret may stand.
-            let problem = host.reload_problem().unwrap_or_else(|| format!("{error:#}"));
-            Err(ApiError::conflict(format!("nothing was reloaded: {problem}")))
+            Err(ApiError::conflict(format!("nothing was reloaded: {}", sentence(&error))))
         }
         Err(error) => Err(ApiError::conflict(format!("the try did not come to its end: {error}"))),
     }

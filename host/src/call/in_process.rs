@@ -27,8 +27,8 @@ use ulid::Ulid;
 use super::{
     Breaker, BreakerReport, BreakerState, CallFailure, CallLimits, CallResult, Called, Caller,
     CallerHealth, IncomingRequest,
+    line_limit::LineLimit,
     pool::{Lane, Pool, Work},
-    sparse::Sparse,
 };
 use crate::{alert::PluginId, metrics::IntegrationMetrics, plugins::library::LoadedPlugin};
 
@@ -134,7 +134,7 @@ struct Seat {
     trouble: Mutex<Trouble>,
     deadline: Duration,
     slow: Duration,
-    slow_lines: Mutex<Sparse>,
+    slow_lines: Mutex<LineLimit>,
 }
 
 #[derive(Default)]

@@ -222,7 +222,7 @@ impl Journal {
 
 /// False if a host holds it. Whoever only peeks lets it go at once.
 fn lock(file: &File) -> io::Result<bool> {
-    for _ in 0..10 {
+    for _ in 0..50 {
         match file.try_lock() {
             Ok(()) => return Ok(true),
             Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),

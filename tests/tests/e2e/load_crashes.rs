@@ -63,8 +63,10 @@ fn a_plugin_that_kills_the_host_as_it_is_mapped_is_left_aside_by_the_next_start(
     let site = site("bad-dies-in-load").plugin(&bad);
     dies(&site);
 
+    let line = journal(&site);
     let check = site.run(&["check"]);
     assert_eq!(check.code, Some(2), "{check:?}");
+    assert_eq!(journal(&site), line, "a check changes nothing");
     let warning =
         format!("warning: `{}` plugin `bad-dies-in-load` 0.1.0 was being", file_name(&bad));
     assert!(check.stderr.contains(&warning), "{check:?}");
@@ -254,6 +256,17 @@ fn where_nothing_waits_for_another_try_it_is_said() {
     ");
     let mistake = site.run(&["plugins", "retry", "../well-behaved"]);
     assert_eq!(mistake.code, Some(2), "{mistake:?}");
+}
+
+#[test]
+fn another_try_that_the_configuration_forbids_is_refused() {
+    let site = dies_in_new("abort");
+    dies(&site);
+    let host = site.serve();
+    configure(host.site(), "whatever");
+    let retry = host.run(&["plugins", "retry", "bad-dies-in-new"]);
+    assert_snapshot!(failed(&retry), @"error: nothing was reloaded: tocsin.toml:8:7: `integrations.bad.options.how`: unknown variant `whatever`, expected one of `abort`, `overflow`, `wait`, `live`; hint: see the options of plugin `bad-dies-in-new`");
+    assert_only_good_serves(&host);
 }
 
 #[test]

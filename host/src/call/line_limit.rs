@@ -8,12 +8,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Decides which lines of a kind are logged.
 #[derive(Debug, Default)]
-pub(super) struct Sparse {
+pub(super) struct LineLimit {
     last: Option<Instant>,
     left_out: u64,
 }
 
-impl Sparse {
+impl LineLimit {
     /// Whether a line may be logged now; then, how many were left out since the last one.
     pub(super) fn admit(&mut self, now: Instant) -> Option<u64> {
         if self.last.is_some_and(|last| now.saturating_duration_since(last) < PAUSE) {
@@ -31,7 +31,7 @@ mod tests {
 
     #[test]
     fn one_line_a_second_says_how_many_were_left_out() {
-        let (mut lines, start) = (Sparse::default(), Instant::now());
+        let (mut lines, start) = (LineLimit::default(), Instant::now());
         let seen: Vec<_> = [0, 100, 999, 1000, 1001, 5000, 6000]
             .map(|ms| lines.admit(start + Duration::from_millis(ms)))
             .into();
