@@ -218,6 +218,7 @@ fn the_description_lists_every_route() {
         "/api/v1/alerts/{id}/resolve",
         "/api/v1/integrations",
         "/api/v1/plugins",
+        "/api/v1/plugins/{name}/retry",
         "/api/v1/requests/{id}",
         "/health/live",
         "/health/ready",
