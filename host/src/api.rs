@@ -5,6 +5,7 @@
 pub mod alerts;
 pub mod error;
 pub mod health;
+pub mod plugins;
 pub mod reload;
 pub mod requests;
 pub mod status;
@@ -90,7 +91,8 @@ fn routes_and_description() -> (Router<Arc<Host>>, Router<Arc<Host>>, utoipa::op
         .routes(routes!(requests::show))
         .routes(routes!(reload::reload))
         .routes(routes!(status::integrations))
-        .routes(routes!(status::plugins));
+        .routes(routes!(status::plugins))
+        .routes(routes!(plugins::retry));
     let (open, mut description) =
         OpenApiRouter::with_openapi(Description::openapi()).merge(open).split_for_parts();
     let (guarded, rest) = guarded.split_for_parts();
@@ -174,6 +176,7 @@ mod tests {
             "/api/v1/alerts/{id}/resolve",
             "/api/v1/integrations",
             "/api/v1/plugins",
+            "/api/v1/plugins/{name}/retry",
             "/api/v1/reload",
         ] {
             assert!(paths.iter().any(|known| known == path), "{path} is missing in {paths:?}");

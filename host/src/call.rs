@@ -5,16 +5,21 @@
 
 mod breaker;
 pub mod in_process;
+mod line_limit;
 mod pool;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use axum::http::request::Parts;
 use bytes::Bytes;
+use jiff::Timestamp;
 use tocsin_plugin_api::outcome::Outcome;
+use ulid::Ulid;
 
-pub use breaker::Breaker;
+pub use breaker::{Breaker, BreakerState};
 pub use pool::Pool;
+
+use crate::config;
 
 /// Calls one instance of a plugin for one integration.
 pub trait Caller: Send + Sync {
@@ -30,11 +35,32 @@ pub trait Caller: Send + Sync {
 
     /// How the plugin has fared.
     fn health(&self) -> CallerHealth;
+
+    /// Whether the plugin is called, and what speaks against it.
+    fn breaker(&self) -> BreakerReport;
+}
+
+/// How long a call may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallLimits {
+    /// Then it is given up.
+    pub deadline: Duration,
+    /// Then it is slow, which is said and nothing more; none: no call is.
+    pub slow: Option<Duration>,
+}
+
+impl From<&config::Plugins> for CallLimits {
+    fn from(settings: &config::Plugins) -> Self {
+        let slow = Some(settings.slow_call).filter(|slow| !slow.is_zero());
+        Self { deadline: settings.call_deadline, slow }
+    }
 }
 
 /// A request as it arrived, with its whole body.
 #[derive(Debug)]
 pub struct IncomingRequest {
+    /// What its answer, its record and its log lines call it.
+    pub id: Ulid,
     /// Method, URI and headers.
     pub head: Parts,
     /// The body.
@@ -90,4 +116,17 @@ pub struct CallerHealth {
     pub problem: Option<String>,
     /// What went wrong last though it serves again, one sentence.
     pub last_failure: Option<String>,
+}
+
+/// Whether a plugin is called in one integration, and what speaks against it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerReport {
+    /// Whether it is called.
+    pub state: BreakerState,
+    /// When it is called again; none while it is.
+    pub retry_at: Option<Timestamp>,
+    /// How often it failed within the last minute.
+    pub failures: usize,
+    /// How often it was left alone since the integration was last set up.
+    pub trips: u64,
 }

@@ -135,11 +135,15 @@ pub struct Plugins {
     /// How long a call of a plugin may take before it is given up; 10 ms or more, default `1s`.
     #[serde(with = "duration")]
     pub call_deadline: Duration,
+    /// A call that takes as long is logged and counted as slow; `0s` never, default `100ms`.
+    #[serde(with = "duration")]
+    pub slow_call: Duration,
 }
 
 impl Default for Plugins {
     fn default() -> Self {
-        Self { dir: "plugins".into(), call_deadline: Duration::from_secs(1) }
+        let (call_deadline, slow_call) = (Duration::from_secs(1), Duration::from_millis(100));
+        Self { dir: "plugins".into(), call_deadline, slow_call }
     }
 }
 

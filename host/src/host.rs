@@ -25,7 +25,7 @@ use crate::{
     ingest,
     integration::{Integrations, builder::Builder},
     metrics::Metrics,
-    plugins::{Catalog, Libraries},
+    plugins::{Catalog, Libraries, journal::LoadJournal},
     reload::Turns,
     server::{self, Limits, Stop, Stopper, stop_sign},
     store::{Store, sqlite::SqliteStore},
@@ -68,7 +68,10 @@ impl Host {
     /// [`ConfigErrors`] where the configuration asks for what is not there; anything else where the
     /// store can't be opened.
     pub fn prepare(config: LoadedConfig) -> anyhow::Result<Arc<Self>> {
-        let (metrics, libraries) = (Metrics::new(), Libraries::default());
+        // Only SQLite URLs pass the checks of the configuration.
+        let path = config.store_path().unwrap_or_else(|| PathBuf::from("tocsin.db"));
+        let journal = LoadJournal::open(&LoadJournal::path(&path));
+        let (metrics, libraries) = (Metrics::new(), Libraries::with_journal(journal));
         let pool = Pool::new(Arc::clone(&metrics.calls));
         let (integrations, errors) = Builder {
             config: &config,
@@ -83,8 +86,6 @@ impl Host {
         if !errors.is_empty() {
             return Err(ConfigErrors(errors).into());
         }
-        // Only SQLite URLs pass the checks of the configuration.
-        let path = config.store_path().unwrap_or_else(|| PathBuf::from("tocsin.db"));
         let store = SqliteStore::open(&path, &holder(&config), Arc::clone(&metrics.store))?;
         Ok(Arc::new(Self {
             metrics,
@@ -241,6 +242,7 @@ async fn finish(host: &Arc<Host>, admin: Stopper, api: tokio::task::JoinHandle<(
     let _ = tokio::time::timeout(Duration::from_secs(2), api).await;
     let config = host.in_force().config.clone();
     host.put_into_force(InForce { config, integrations: Integrations::default() });
+    host.libraries.close();
     let store = Arc::clone(&host.store);
     // Closing folds the log into the database, which may take a moment.
     let _ = tokio::task::spawn_blocking(move || store.close()).await;

@@ -111,7 +111,7 @@ async fn judge(host: Arc<Host>, admitted: Admitted, id: Ulid, request: Request) 
     let body = read_body(body, body_limit_bytes, body_timeout).await.inspect_err(|_| {
         integration.metrics.malformed.inc();
     })?;
-    let request = Arc::new(IncomingRequest { head, body });
+    let request = Arc::new(IncomingRequest { id, head, body });
     let (answer, answered) = oneshot::channel();
     let plugin = integration.plugin().cloned();
     let desk = Desk { host, integration, plugin, id, received_at, request, answer };

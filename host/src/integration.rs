@@ -5,14 +5,14 @@
 
 pub mod builder;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
 use tocsin_plugin_api::Urgency;
 
 use crate::{
     alert::PluginId,
-    call::{Caller, CallerHealth},
+    call::{BreakerReport, CallLimits, Caller, CallerHealth},
     config,
     metrics::IntegrationMetrics,
     plugins::{Catalog, admission::AdmittedPlugin},
@@ -42,7 +42,7 @@ pub struct Settings {
     /// Its section of the configuration.
     pub section: config::Integration,
     /// How long a call may take.
-    pub call_deadline: Duration,
+    pub limits: CallLimits,
 }
 
 /// What an integration can do.
@@ -77,6 +77,14 @@ impl Integration {
     /// Whether it takes webhooks and nothing is wrong with it.
     pub fn serves(&self) -> bool {
         self.plugin().is_some() && self.health().problem.is_none()
+    }
+
+    /// Whether its plugin is called, and what speaks against it; none without one.
+    pub fn breaker(&self) -> Option<BreakerReport> {
+        match &self.state {
+            IntegrationState::Serving { caller, .. } => Some(caller.breaker()),
+            IntegrationState::Disabled | IntegrationState::Broken(_) => None,
+        }
     }
 
     /// How its plugin has fared.

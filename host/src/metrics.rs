@@ -3,8 +3,9 @@
 //! Whoever counts holds its counters: nothing is looked up by label on the way of a request.
 
 use std::{
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use prometheus_client::{
@@ -22,17 +23,32 @@ use crate::alert::PluginId;
 
 /// Everything that the host counts.
 pub struct Metrics {
-    registry: Mutex<Registry>,
+    exposed: Mutex<Exposed>,
     /// Of the store.
     pub store: Arc<StoreMetrics>,
     /// Of the calls into plugins.
     pub calls: Arc<CallMetrics>,
     /// Open connections to the webhook listener.
     pub connections: Gauge,
+    families: Families,
+}
+
+struct Exposed {
+    registry: Registry,
+    /// The label sets that there are, each with the time since when nothing in force has it.
+    label_sets: HashMap<PluginLabels, Option<Instant>>,
+}
+
+/// What is counted of each integration with each version of its plugin.
+struct Families {
     requests: Family<RequestLabels, Counter>,
     call_seconds: Family<PluginLabels, Histogram, fn() -> Histogram>,
+    slow_calls: Family<PluginLabels, Counter>,
     panics: Family<PluginLabels, Counter>,
     deadlines: Family<PluginLabels, Counter>,
+    stuck_threads: Family<PluginLabels, Gauge>,
+    breaker_open: Family<PluginLabels, Gauge>,
+    breaker_trips: Family<PluginLabels, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -50,6 +66,10 @@ struct PluginLabels {
     version: String,
 }
 
+/// An integration or a version that has not been in force for so long is no longer shown: many upgrades
+/// would otherwise leave more and more behind. Whoever scrapes has seen the last of it by then.
+const KEPT: Duration = Duration::from_secs(60 * 60);
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -60,16 +80,7 @@ impl Metrics {
     /// All counters at zero.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("tocsin");
-        let requests = Family::default();
-        registry.register("requests", "Webhook requests by what came of them", requests.clone());
-        let call_seconds: Family<_, _, fn() -> Histogram> =
-            Family::new_with_constructor(|| Histogram::new(exponential_buckets(1e-6, 4.0, 12)));
-        registry.register("plugin_call_seconds", "Time in the plugin", call_seconds.clone());
-        let panics = Family::default();
-        registry.register("plugin_panics", "Calls in which a plugin panicked", panics.clone());
-        let deadlines = Family::default();
-        let help = "Calls of a plugin that were given up at the deadline";
-        registry.register("plugin_deadlines", help, deadlines.clone());
+        let families = Families::register(&mut registry);
         let connections = Gauge::default();
         let help = "Open connections to the webhook listener";
         registry.register("connections", help, connections.clone());
@@ -77,44 +88,143 @@ impl Metrics {
         store.register(&mut registry);
         let calls = Arc::new(CallMetrics::default());
         calls.register(&mut registry);
-        let registry = Mutex::new(registry);
-        Self { registry, store, calls, connections, requests, call_seconds, panics, deadlines }
+        let exposed = Mutex::new(Exposed { registry, label_sets: HashMap::new() });
+        Self { exposed, store, calls, connections, families }
     }
 
     /// The counters of one integration with one plugin.
     pub fn integration(&self, name: &str, plugin: &PluginId) -> IntegrationMetrics {
-        let outcome = |outcome| {
-            self.requests.get_or_create_owned(&RequestLabels {
-                integration: name.into(),
-                plugin: plugin.name.clone(),
-                version: plugin.version.clone(),
-                outcome,
-            })
-        };
         let labels = PluginLabels {
             integration: name.into(),
             plugin: plugin.name.clone(),
             version: plugin.version.clone(),
         };
-        IntegrationMetrics {
-            events: outcome("events"),
-            ignored: outcome("ignored"),
-            unauthorized: outcome("unauthorized"),
-            malformed: outcome("malformed"),
-            failed: outcome("failed"),
-            call_seconds: self.call_seconds.get_or_create_owned(&labels),
-            panics: self.panics.get_or_create_owned(&labels),
-            deadlines: self.deadlines.get_or_create_owned(&labels),
+        let mut exposed = self.exposed.lock().unwrap_or_else(PoisonError::into_inner);
+        exposed.label_sets.insert(labels.clone(), None);
+        self.families.of(labels)
+    }
+
+    /// All counters in Prometheus' text format, `OpenMetrics` flavour. `in_force` has the counters of
+    /// every integration that is, and whether its breaker is open where it has one.
+    pub fn encode<'m>(
+        &self,
+        in_force: impl IntoIterator<Item = (&'m IntegrationMetrics, Option<bool>)>,
+    ) -> String {
+        self.encode_at(Instant::now(), in_force)
+    }
+
+    fn encode_at<'m>(
+        &self,
+        now: Instant,
+        in_force: impl IntoIterator<Item = (&'m IntegrationMetrics, Option<bool>)>,
+    ) -> String {
+        let mut exposed = self.exposed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut in_use = HashSet::new();
+        // A breaker closes by itself as time goes by, and that of another version says nothing now.
+        self.families.breaker_open.clear();
+        for (metrics, is_open) in in_force {
+            in_use.insert(&metrics.labels);
+            if let Some(is_open) = is_open {
+                self.families.breaker_open.get_or_create(&metrics.labels).set(is_open.into());
+            }
+        }
+        exposed.label_sets.retain(|labels, unused_since| {
+            if in_use.contains(labels) || self.families.has_stuck_threads(labels) {
+                *unused_since = None;
+                return true;
+            }
+            let unused_since = *unused_since.get_or_insert(now);
+            let is_kept = now.saturating_duration_since(unused_since) < KEPT;
+            if !is_kept {
+                self.families.remove(labels);
+            }
+            is_kept
+        });
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = text::encode(&mut text, &exposed.registry);
+        text
+    }
+}
+
+/// What can become of a request.
+const OUTCOMES: [&str; 5] = ["events", "ignored", "unauthorized", "malformed", "failed"];
+
+impl Families {
+    fn register(registry: &mut Registry) -> Self {
+        let requests = Family::default();
+        registry.register("requests", "Webhook requests by what came of them", requests.clone());
+        let call_seconds: Family<_, _, fn() -> Histogram> =
+            Family::new_with_constructor(|| Histogram::new(exponential_buckets(1e-6, 4.0, 12)));
+        registry.register("plugin_call_seconds", "Time in the plugin", call_seconds.clone());
+        let slow_calls = Family::default();
+        let help = "Calls of a plugin that returned, but took as long as `slow_call` or longer";
+        registry.register("plugin_slow_calls", help, slow_calls.clone());
+        let panics = Family::default();
+        registry.register("plugin_panics", "Calls in which a plugin panicked", panics.clone());
+        let deadlines = Family::default();
+        let help = "Calls of a plugin that were given up at the deadline";
+        registry.register("plugin_deadlines", help, deadlines.clone());
+        let stuck_threads = Family::default();
+        let help = "Threads left behind in calls of a plugin that did not return";
+        registry.register("plugin_stuck_threads", help, stuck_threads.clone());
+        let breaker_open = Family::default();
+        let help = "1 while a plugin is left alone because it failed again and again";
+        registry.register("plugin_breaker_open", help, breaker_open.clone());
+        let breaker_trips = Family::default();
+        let help = "How often a plugin was left alone because it failed again and again";
+        registry.register("plugin_breaker_trips", help, breaker_trips.clone());
+        Self {
+            requests,
+            call_seconds,
+            slow_calls,
+            panics,
+            deadlines,
+            stuck_threads,
+            breaker_open,
+            breaker_trips,
         }
     }
 
-    /// All counters in Prometheus' text format, `OpenMetrics` flavour.
-    pub fn encode(&self) -> String {
-        let mut text = String::new();
-        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        // Writing to a string cannot fail.
-        let _ = text::encode(&mut text, &registry);
-        text
+    fn of(&self, labels: PluginLabels) -> IntegrationMetrics {
+        let [events, ignored, unauthorized, malformed, failed] =
+            OUTCOMES.map(|outcome| self.requests.get_or_create_owned(&labels.with(outcome)));
+        IntegrationMetrics {
+            events,
+            ignored,
+            unauthorized,
+            malformed,
+            failed,
+            call_seconds: self.call_seconds.get_or_create_owned(&labels),
+            slow_calls: self.slow_calls.get_or_create_owned(&labels),
+            panics: self.panics.get_or_create_owned(&labels),
+            deadlines: self.deadlines.get_or_create_owned(&labels),
+            stuck_threads: self.stuck_threads.get_or_create_owned(&labels),
+            breaker_trips: self.breaker_trips.get_or_create_owned(&labels),
+            labels,
+        }
+    }
+
+    fn has_stuck_threads(&self, labels: &PluginLabels) -> bool {
+        self.stuck_threads.get(labels).is_some_and(|threads| threads.get() != 0)
+    }
+
+    fn remove(&self, labels: &PluginLabels) {
+        for outcome in OUTCOMES {
+            self.requests.remove(&labels.with(outcome));
+        }
+        self.call_seconds.remove(labels);
+        self.stuck_threads.remove(labels);
+        for counters in [&self.slow_calls, &self.panics, &self.deadlines, &self.breaker_trips] {
+            counters.remove(labels);
+        }
+    }
+}
+
+impl PluginLabels {
+    fn with(&self, outcome: &'static str) -> RequestLabels {
+        let Self { integration, plugin, version } = self.clone();
+        RequestLabels { integration, plugin, version, outcome }
     }
 }
 
@@ -133,10 +243,24 @@ pub struct IntegrationMetrics {
     pub failed: Counter,
     /// Time in the plugin.
     pub call_seconds: Histogram,
+    /// Calls that returned, but took long.
+    pub slow_calls: Counter,
     /// Calls that panicked.
     pub panics: Counter,
     /// Calls that were given up.
     pub deadlines: Counter,
+    /// Threads left behind in calls that did not return, those before the last reload included.
+    pub stuck_threads: Gauge,
+    /// How often the plugin was left alone.
+    pub breaker_trips: Counter,
+    labels: PluginLabels,
+}
+
+impl IntegrationMetrics {
+    /// The integration's name.
+    pub fn integration(&self) -> &str {
+        &self.labels.integration
+    }
 }
 
 /// The counters of the threads that call plugins.
@@ -197,5 +321,53 @@ impl StoreMetrics {
         registry.register("commit_failures", "Commits that failed", self.failures.clone());
         let help = "What the store takes on disk";
         registry.register("store_size_bytes", help, self.size_bytes.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(version: &str) -> PluginId {
+        PluginId { name: "demo".into(), version: version.into() }
+    }
+
+    #[test]
+    fn what_is_out_of_force_for_an_hour_is_no_longer_shown() {
+        let (metrics, start) = (Metrics::new(), Instant::now());
+        let (old, new) =
+            (metrics.integration("ops", &id("1")), metrics.integration("ops", &id("2")));
+        old.events.inc();
+        old.stuck_threads.inc();
+        let shown = |minutes: u64| {
+            let now = start + Duration::from_secs(60 * minutes);
+            let text = metrics.encode_at(now, [(&new, Some(false))]);
+            ["version=\"1\"", "version=\"2\""].map(|version| text.contains(version))
+        };
+        assert_eq!(shown(0), [true, true]);
+        assert_eq!(shown(70), [true, true], "its threads are still there");
+        old.stuck_threads.dec();
+        assert_eq!(shown(80), [true, true]);
+        assert_eq!(shown(139), [true, true]);
+        assert_eq!(shown(140), [false, true]);
+        // Nothing is left of it but what it is given anew.
+        metrics.integration("ops", &id("1"));
+        let text = metrics.encode_at(start, [(&new, None)]);
+        assert!(text.contains("version=\"1\",outcome=\"events\"} 0"), "{text}");
+    }
+
+    #[test]
+    fn a_breaker_is_shown_as_it_is_now() {
+        let metrics = Metrics::new();
+        let ops = metrics.integration("ops", &id("1"));
+        let line = |is_open| {
+            let text = metrics.encode([(&ops, is_open)]);
+            let open = text.lines().filter(|line| line.starts_with("tocsin_plugin_breaker_open{"));
+            open.map(|line| line.rsplit(' ').next().unwrap_or_default().to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(line(Some(true)), ["1"]);
+        assert_eq!(line(Some(false)), ["0"]);
+        assert_eq!(line(None), [""; 0], "no plugin, no breaker");
     }
 }

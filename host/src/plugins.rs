@@ -4,6 +4,7 @@
 //! [`DroppedFile`] -> [`AdmittedPlugin`] -> [`LoadedPlugin`]. Until the last, no byte of it is run.
 
 pub mod admission;
+pub mod journal;
 pub mod library;
 
 use std::{
@@ -20,6 +21,7 @@ use tocsin_plugin_api::manifest::Manifest;
 
 use self::{
     admission::{AdmittedPlugin, DroppedFile, Refusal},
+    journal::LoadJournal,
     library::{LoadError, LoadedPlugin},
 };
 use crate::stamp::Stamp;
@@ -261,20 +263,30 @@ pub struct Missing {
 #[derive(Debug, Default)]
 pub struct Libraries {
     loaded: Mutex<HashMap<String, Result<Arc<LoadedPlugin>, LoadError>>>,
+    journal: LoadJournal,
 }
 
 impl Libraries {
+    /// Nothing loaded yet; what a host died of is left aside, as the journal has it.
+    pub fn with_journal(journal: LoadJournal) -> Self {
+        Self { loaded: Mutex::default(), journal }
+    }
+
     /// Loads a plugin, or gives the one that was loaded from the same bytes before.
     ///
     /// # Errors
     ///
-    /// Where it can't be loaded into this host. It is not tried again: the bytes are the same.
+    /// Where it can't be loaded into this host, or a host died of it. It is not tried again before
+    /// [`retry`](Self::retry): the bytes are the same.
     pub fn load(&self, plugin: &Arc<AdmittedPlugin>) -> Result<Arc<LoadedPlugin>, LoadError> {
+        if let Some(attempt) = self.journal.set_aside(&plugin.sha256) {
+            return Err(LoadError::set_aside(plugin, &attempt));
+        }
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = loaded.get(&plugin.sha256) {
             return known.clone();
         }
-        let result = LoadedPlugin::load(plugin).map(Arc::new);
+        let result = LoadedPlugin::load(plugin, &self.journal).map(Arc::new);
         if !matches!(result, Err(LoadError { is_passing: true, .. })) {
             loaded.insert(plugin.sha256.clone(), result.clone());
         }
@@ -283,7 +295,29 @@ impl Libraries {
 
     /// What loading the plugin gave, if it was tried.
     pub fn known(&self, plugin: &AdmittedPlugin) -> Option<Result<Arc<LoadedPlugin>, LoadError>> {
+        if let Some(attempt) = self.journal.set_aside(&plugin.sha256) {
+            return Some(Err(LoadError::set_aside(plugin, &attempt)));
+        }
         let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         loaded.get(&plugin.sha256).cloned()
+    }
+
+    /// Forgets what went wrong with the plugins of that name: the next load tries them again. False
+    /// if nothing did.
+    ///
+    /// # Errors
+    ///
+    /// Where that can't be written down.
+    pub fn retry(&self, name: &str) -> anyhow::Result<bool> {
+        let was_set_aside = !self.journal.retry(name)?.is_empty();
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = loaded.len();
+        loaded.retain(|_, result| !result.as_ref().is_err_and(|error| error.plugin().name == name));
+        Ok(was_set_aside || loaded.len() < before)
+    }
+
+    /// The host ends in good order: what is still being loaded is not at fault.
+    pub fn close(&self) {
+        self.journal.close();
     }
 }

@@ -61,6 +61,20 @@ impl Host {
         self.plan_reload().map_err(|error| sentence(&error))
     }
 
+    /// Tries the plugins of that name again that were left aside or could not be loaded. False if
+    /// there are none.
+    ///
+    /// # Errors
+    ///
+    /// As for [`reload`](Self::reload), or where it can't be written down.
+    pub fn retry(&self, plugin: &str) -> Result<bool, String> {
+        let is_known = self.libraries.retry(plugin).map_err(|error| sentence(&error))?;
+        if is_known {
+            self.reload(Cause::Asked)?;
+        }
+        Ok(is_known)
+    }
+
     fn reload_now(&self, cause: Cause) -> anyhow::Result<Vec<Change>> {
         let present = self.in_force();
         let mut config = LoadedConfig::read(&present.config.document.path)?;

@@ -168,6 +168,18 @@ impl Site {
         finish(self.command(args))
     }
 
+    /// Starts the host, tells it to stop once `now` is there to see, and gives how it ended.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not come to that, or does not end.
+    pub fn stop_when(&self, what: &str, mut now: impl FnMut() -> bool) -> Finished {
+        let start = Running::start(self.command(&["serve"]));
+        wait::until(what, || now().then_some(()));
+        kill_process(Pid::from_child(&start.child.0), Signal::TERM).expect("the host runs");
+        start.finish()
+    }
+
     /// Starts the host, and returns when it serves.
     ///
     /// # Panics
@@ -197,13 +209,31 @@ impl Reaped {
     }
 }
 
-fn finish(mut command: Command) -> Finished {
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut child = Reaped(child.expect("`tocsin` starts"));
-    let stdout = Collected::of(child.0.stdout.take().expect("piped"));
-    let stderr = Collected::of(child.0.stderr.take().expect("piped"));
-    let status = child.wait();
-    Finished { code: status.code(), stdout: stdout.whole(), stderr: stderr.whole() }
+fn finish(command: Command) -> Finished {
+    Running::start(command).finish()
+}
+
+/// A command that has not ended yet.
+struct Running {
+    child: Reaped,
+    stdout: Collected,
+    stderr: Collected,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = Reaped(child.expect("`tocsin` starts"));
+        let stdout = Collected::of(child.0.stdout.take().expect("piped"));
+        let stderr = Collected::of(child.0.stderr.take().expect("piped"));
+        Self { child, stdout, stderr }
+    }
+
+    fn finish(self) -> Finished {
+        let Self { mut child, stdout, stderr } = self;
+        let status = child.wait();
+        Finished { code: status.code(), stdout: stdout.whole(), stderr: stderr.whole() }
+    }
 }
 
 /// What comes out of a pipe, line by line.
@@ -545,6 +575,17 @@ impl TestHost {
     pub fn stopped(mut self) -> Site {
         let status = self.process.child.wait();
         assert_eq!(status.code(), Some(0), "{status}: {:#?}", self.log());
+        self.site
+    }
+
+    /// Waits until it has died of a signal that nobody sent.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not.
+    pub fn died(mut self) -> Site {
+        let status = self.process.child.wait();
+        assert!(status.signal().is_some(), "{status}: {:#?}", self.log());
         self.site
     }
 

@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{error::ErrorBody, status};
-use crate::host::Host;
+use crate::{
+    call::{BreakerReport, BreakerState},
+    host::Host,
+};
 
 /// Whether webhooks are served, and what is not as it should be.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
@@ -82,13 +85,17 @@ fn problems(host: &Host) -> Vec<String> {
     if let Some(problem) = host.reload_problem() {
         problems.push(format!("the last reload changed nothing: {problem}"));
     }
+    let integrations = status::integration_list(host);
     if host.stuck_threads() > 0 {
+        let of = integrations.iter().filter(|integration| integration.stuck_threads > 0);
+        let of: Vec<_> = of.map(|one| format!("{} of `{}`", one.stuck_threads, one.name)).collect();
+        let of = if of.is_empty() { String::new() } else { format!(" ({})", of.join(", ")) };
         problems.push(format!(
-            "{} threads were left behind in calls that did not return; hint: a restart frees them",
+            "{} threads were left behind in calls that did not return{of}; hint: a restart frees them",
             host.stuck_threads()
         ));
     }
-    for integration in status::integration_list(host) {
+    for integration in integrations {
         if let Some(problem) = integration.problem {
             problems.push(format!("integration `{}`: {problem}", integration.name));
         }
@@ -110,6 +117,12 @@ fn problems(host: &Host) -> Vec<String> {
 pub(super) async fn metrics(State(host): State<Arc<Host>>) -> Response {
     let size = i64::try_from(host.store.size_bytes()).unwrap_or(i64::MAX);
     host.metrics.store.size_bytes.set(size);
+    let in_force = host.in_force();
+    let integrations = &in_force.integrations;
+    let text = host.metrics.encode(integrations.by_name.values().map(|integration| {
+        let is_open = |breaker: BreakerReport| matches!(breaker.state, BreakerState::Open(_));
+        (&*integration.metrics, integration.breaker().map(is_open))
+    }));
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, content_type)], host.metrics.encode()).into_response()
+    ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }

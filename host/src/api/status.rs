@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::error::ErrorBody;
 use crate::{
     alert::{PluginId, UrgencyName},
+    call::{BreakerReport, BreakerState},
     config::LoadedConfig,
     host::Host,
     integration::{Integration, IntegrationState, Integrations, Prospect, Waiting, WaitingReason},
@@ -54,6 +55,48 @@ pub struct IntegrationStatus {
     pub notice: Option<String>,
     /// Why it can't serve now, one sentence with a hint.
     pub problem: Option<String>,
+    /// Whether its plugin is called; none where none serves it.
+    pub breaker: Option<BreakerStatus>,
+    /// Threads left behind in calls of this version of its plugin that did not return.
+    pub stuck_threads: u64,
+}
+
+/// What keeps a plugin that fails again and again from being called.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct BreakerStatus {
+    /// Whether the plugin is called.
+    pub state: BreakerStateName,
+    /// How often it failed within the last minute.
+    pub failures: usize,
+    /// When it is called again, while it is not.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub retry_at: Option<Timestamp>,
+    /// How often it was left alone since the integration was last set up.
+    pub trips: u64,
+}
+
+/// Whether a plugin is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BreakerStateName {
+    /// It is.
+    Closed,
+    /// It is left alone for a while: 503.
+    Open,
+    /// It is called again on trial: the next failure opens the breaker for longer.
+    HalfOpen,
+}
+
+impl From<BreakerReport> for BreakerStatus {
+    fn from(report: BreakerReport) -> Self {
+        let BreakerReport { state, retry_at, failures, trips } = report;
+        let state = match state {
+            BreakerState::Closed => BreakerStateName::Closed,
+            BreakerState::Open(_) => BreakerStateName::Open,
+            BreakerState::HalfOpen => BreakerStateName::HalfOpen,
+        };
+        Self { state, failures, retry_at, trips }
+    }
 }
 
 /// A version of a plugin that lies in the folder and does not serve an integration.
@@ -102,7 +145,7 @@ pub struct PluginStatus {
     /// The hash of the file, if it was admitted.
     pub sha256: Option<String>,
     /// `loaded`, `waiting` where another version serves, `held_back` where it was tried and failed,
-    /// `unused` or `refused`.
+    /// `unused`, `refused`, or `set_aside`: a host died as it was loaded.
     pub state: String,
     /// Since when the file lies there as it is.
     #[schema(value_type = String, format = DateTime)]
@@ -181,6 +224,9 @@ fn describe_integration(
         waiting: prospect.waiting.iter().map(describe_waiting).collect(),
         notice: prospect.gone_since.and_then(|_| file_is_gone(integration)),
         problem,
+        breaker: integration.breaker().map(BreakerStatus::from),
+        // For a moment, a thread may have come back before it was counted.
+        stuck_threads: u64::try_from(integration.metrics.stuck_threads.get()).unwrap_or(0),
     }
 }
 
@@ -229,6 +275,7 @@ fn describe_plugin(
     let loaded = admitted.and_then(|plugin| libraries.known(plugin));
     let (state, problem) = match (&file.admission, loaded) {
         (Err(refusal), _) => ("refused", Some(refusal.to_string())),
+        (_, Some(Err(error))) if error.is_set_aside => ("set_aside", Some(error.to_string())),
         (_, Some(Err(error))) => ("refused", Some(error.to_string())),
         (Ok(plugin), _) if users.is_empty() => describe_unused(plugin, integrations),
         _ => {

@@ -20,13 +20,46 @@ pub struct Breaker {
     failures: VecDeque<Instant>,
     open_until: Option<Instant>,
     back_offs: u32,
+    trips: u64,
+}
+
+/// Whether a plugin is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerState {
+    /// It is.
+    Closed,
+    /// It failed too often, and is left alone for so long.
+    Open(Duration),
+    /// It is, after a back-off: a success closes the breaker, a failure opens it again.
+    HalfOpen,
 }
 
 impl Breaker {
     /// How long the plugin is still left alone; none while it may be called.
     pub fn left(&self, now: Instant) -> Option<Duration> {
-        let until = self.open_until?;
-        until.checked_duration_since(now).filter(|left| !left.is_zero())
+        match self.state(now) {
+            BreakerState::Open(left) => Some(left),
+            BreakerState::Closed | BreakerState::HalfOpen => None,
+        }
+    }
+
+    /// Whether the plugin may be called, and why.
+    pub fn state(&self, now: Instant) -> BreakerState {
+        match self.open_until {
+            None => BreakerState::Closed,
+            Some(until) if until > now => BreakerState::Open(until - now),
+            Some(_) => BreakerState::HalfOpen,
+        }
+    }
+
+    /// How many failures count just now.
+    pub fn failures(&self, now: Instant) -> usize {
+        self.failures.iter().filter(|failure| counts(**failure, now)).count()
+    }
+
+    /// How often a back-off was started.
+    pub fn trips(&self) -> u64 {
+        self.trips
     }
 
     /// Whether a success would change anything.
@@ -34,34 +67,43 @@ impl Breaker {
         self.failures.is_empty() && self.back_offs == 0
     }
 
-    /// A call failed. After a back-off, the first failure starts the next one.
-    pub fn failed(&mut self, now: Instant) {
+    /// A call failed. After a back-off, the first failure starts the next one. True if one starts.
+    pub fn failed(&mut self, now: Instant) -> bool {
+        let state = self.state(now);
         // A call that was under way when the back-off began says nothing new.
-        if self.left(now).is_some() {
-            return;
+        if matches!(state, BreakerState::Open(_)) {
+            return false;
         }
-        while self.failures.front().is_some_and(|first| now.duration_since(*first) > WINDOW) {
-            self.failures.pop_front();
-        }
+        self.forget_old_failures(now);
         self.failures.push_back(now);
-        let on_probation = self.open_until.is_some();
-        if self.failures.len() >= FAILURES || on_probation {
+        let trips = self.failures.len() >= FAILURES || state == BreakerState::HalfOpen;
+        if trips {
             let back_off = FIRST_BACK_OFF * 2_u32.saturating_pow(self.back_offs.min(10));
             self.open_until = Some(now + back_off.min(LONGEST_BACK_OFF));
             self.back_offs += 1;
-            self.failures.clear();
+            self.trips += 1;
         }
+        trips
     }
 
     /// A call succeeded: after a back-off, the plugin is trusted again. Single failures between
-    /// successes still count until they are a minute old.
-    pub fn succeeded(&mut self, now: Instant) {
-        if self.left(now).is_none() {
-            self.open_until = None;
-            self.back_offs = 0;
+    /// successes still count until they are a minute old. True if it ends the time of trial.
+    pub fn succeeded(&mut self, now: Instant) -> bool {
+        let is_on_trial = self.state(now) == BreakerState::HalfOpen;
+        if is_on_trial {
+            *self = Self { trips: self.trips, ..Self::default() };
         }
-        self.failures.retain(|failure| now.duration_since(*failure) <= WINDOW);
+        self.forget_old_failures(now);
+        is_on_trial
     }
+
+    fn forget_old_failures(&mut self, now: Instant) {
+        self.failures.retain(|failure| counts(*failure, now));
+    }
+}
+
+fn counts(failure: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(failure) <= WINDOW
 }
 
 #[cfg(test)]
@@ -105,5 +147,31 @@ mod tests {
         breaker.succeeded(now);
         breaker.failed(now);
         assert_eq!(breaker.left(now), None, "a success forgives");
+    }
+
+    #[test]
+    fn it_opens_is_tried_and_closes() {
+        use BreakerState::{Closed, HalfOpen, Open};
+
+        let (mut breaker, start) = (Breaker::default(), Instant::now());
+        let seen = |breaker: &Breaker, after| {
+            let now = start + after * SECOND;
+            (breaker.state(now), breaker.failures(now), breaker.trips())
+        };
+        assert_eq!(seen(&breaker, 0), (Closed, 0, 0));
+        assert!(!breaker.failed(start) && !breaker.failed(start));
+        assert_eq!(seen(&breaker, 0), (Closed, 2, 0));
+        assert!(breaker.failed(start));
+        assert_eq!(seen(&breaker, 0), (Open(5 * SECOND), 3, 1));
+        // What was under way meanwhile changes nothing.
+        assert!(!breaker.failed(start + SECOND) && !breaker.succeeded(start + SECOND));
+        assert_eq!(seen(&breaker, 1), (Open(4 * SECOND), 3, 1));
+        assert_eq!(seen(&breaker, 5), (HalfOpen, 3, 1));
+        assert!(breaker.failed(start + 6 * SECOND));
+        assert_eq!(seen(&breaker, 6), (Open(10 * SECOND), 4, 2));
+        assert_eq!(seen(&breaker, 63), (HalfOpen, 1, 2), "failures of a minute ago are forgotten");
+        assert!(breaker.succeeded(start + 64 * SECOND));
+        assert_eq!(seen(&breaker, 64), (Closed, 0, 2));
+        assert!(breaker.is_calm());
     }
 }

@@ -15,19 +15,22 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use jiff::Timestamp;
+use jiff::{Timestamp, Unit};
 use tocsin_plugin_api::{
     Request,
     abi::{CallError, Instance, NewInstanceError},
     outcome::Outcome,
     request::Header,
 };
+use ulid::Ulid;
 
 use super::{
-    Breaker, CallFailure, CallResult, Called, Caller, CallerHealth, IncomingRequest,
+    Breaker, BreakerReport, BreakerState, CallFailure, CallLimits, CallResult, Called, Caller,
+    CallerHealth, IncomingRequest,
+    line_limit::LineLimit,
     pool::{Lane, Pool, Work},
 };
-use crate::{metrics::IntegrationMetrics, plugins::library::LoadedPlugin};
+use crate::{alert::PluginId, metrics::IntegrationMetrics, plugins::library::LoadedPlugin};
 
 /// Preparing an instance, such as compiling its patterns, may take longer than a call.
 const LEAST_TIME_TO_START: Duration = Duration::from_secs(5);
@@ -49,7 +52,7 @@ impl InProcess {
         pool: &Pool,
         plugin: Arc<LoadedPlugin>,
         options: Vec<u8>,
-        deadline: Duration,
+        limits: CallLimits,
         metrics: Arc<IntegrationMetrics>,
     ) -> (Self, Result<(), NewInstanceError>) {
         let seat = Arc::new(Seat {
@@ -60,10 +63,14 @@ impl InProcess {
             making: Mutex::default(),
             is_troubled: AtomicBool::new(false),
             trouble: Mutex::default(),
-            deadline,
+            deadline: limits.deadline,
+            slow: limits.slow.unwrap_or(Duration::MAX),
+            slow_lines: Mutex::default(),
         });
+        let loading = seat.plugin.begin();
         let first = seat.first();
-        let lane = pool.lane(Box::new(Arc::clone(&seat)), deadline);
+        drop(loading);
+        let lane = pool.lane(Box::new(Arc::clone(&seat)), limits.deadline);
         (Self { pool: pool.clone(), lane, seat }, first)
     }
 }
@@ -87,23 +94,34 @@ impl Caller for InProcess {
         let version = format!("{} {}", plugin.name, plugin.version);
         let said = format!("plugin `{version}` {what}, at {at:.0}");
         let advice = "report it to the plugin's author, or drop in another version";
-        match trouble.breaker.left(Instant::now()) {
-            Some(left) => CallerHealth {
-                problem: Some(format!(
-                    "{said}; it is left alone for another {} s; hint: {advice}",
-                    left.as_secs() + 1
-                )),
-                last_failure: None,
-            },
-            None => {
-                let last_failure = Some(format!("{said}; hint: {advice}"));
-                let without_instance =
-                    self.seat.instance.load().is_none() && trouble.without_instance;
-                let (problem, last_failure) =
-                    if without_instance { (last_failure, None) } else { (None, last_failure) };
-                CallerHealth { problem, last_failure }
+        let state = match trouble.breaker.state(Instant::now()) {
+            BreakerState::Closed => "",
+            BreakerState::HalfOpen => "; it was left alone and is tried again",
+            BreakerState::Open(left) => {
+                &format!("; it is left alone for another {} s", left.as_secs() + 1)
             }
+        };
+        let sentence = Some(format!("{said}{state}; hint: {advice}"));
+        let without_instance = self.seat.instance.load().is_none() && trouble.without_instance;
+        if trouble.breaker.left(Instant::now()).is_some() || without_instance {
+            CallerHealth { problem: sentence, last_failure: None }
+        } else {
+            CallerHealth { problem: None, last_failure: sentence }
         }
+    }
+
+    fn breaker(&self) -> BreakerReport {
+        let (trouble, now) = (self.seat.trouble(), Instant::now());
+        let state = trouble.breaker.state(now);
+        let retry_at = match state {
+            BreakerState::Open(left) => {
+                let at = Timestamp::now() + left;
+                Some(at.round(Unit::Second).unwrap_or(at))
+            }
+            BreakerState::Closed | BreakerState::HalfOpen => None,
+        };
+        let (failures, trips) = (trouble.breaker.failures(now), trouble.breaker.trips());
+        BreakerReport { state, retry_at, failures, trips }
     }
 }
 
@@ -119,6 +137,8 @@ struct Seat {
     is_troubled: AtomicBool,
     trouble: Mutex<Trouble>,
     deadline: Duration,
+    slow: Duration,
+    slow_lines: Mutex<LineLimit>,
 }
 
 #[derive(Default)]
@@ -136,7 +156,7 @@ impl Work for Arc<Seat> {
         }
         let instance = match self.instance.load_full() {
             Some(instance) => instance,
-            None => self.make().map_err(|error| self.no_instance(&error))?,
+            None => self.make().map_err(|error| self.no_instance(&error, request.id))?,
         };
         let headers: Vec<_> = request
             .head
@@ -148,7 +168,11 @@ impl Work for Arc<Seat> {
         let lent = Request::new(request.head.method.as_str(), query, &headers, &request.body);
         let started = Instant::now();
         let result = instance.receive(&lent);
-        self.metrics.call_seconds.observe(started.elapsed().as_secs_f64());
+        let took = started.elapsed();
+        self.metrics.call_seconds.observe(took.as_secs_f64());
+        if took >= self.slow {
+            self.was_slow(request.id, took);
+        }
         match result {
             Ok(outcome) => {
                 self.succeeded();
@@ -156,18 +180,23 @@ impl Work for Arc<Seat> {
             }
             Err(error) => {
                 self.unseat(&instance);
-                Err(self.call_failed(error))
+                Err(self.call_failed(error, request.id))
             }
         }
     }
 
-    fn gave_up(&self, was_called: bool) {
+    fn gave_up(&self, request: Ulid, was_called: bool) {
         self.metrics.deadlines.inc();
         if was_called {
             // It may hold a lock that the next call would wait for.
             self.instance.store(None);
-            self.failed(&format!("did not answer within {:?}", self.deadline));
+            self.metrics.stuck_threads.inc();
+            self.failed(&format!("did not answer within {:?}", self.deadline), Some(request));
         }
+    }
+
+    fn came_back(&self) {
+        self.metrics.stuck_threads.dec();
     }
 }
 
@@ -193,7 +222,7 @@ impl Seat {
         let first = first.unwrap_or_else(|_| Err(NewInstanceError::Call(hung())));
         if let Err(NewInstanceError::Call(error)) = &first {
             self.trouble().without_instance = true;
-            self.failed(&format!("{error}, as it was started"));
+            self.failed(&format!("{error}, as it was started"), None);
         }
         first
     }
@@ -224,19 +253,19 @@ impl Seat {
         self.instance.rcu(|current| if is_there(current) { None } else { current.clone() });
     }
 
-    fn no_instance(&self, error: &NewInstanceError) -> CallFailure {
+    fn no_instance(&self, error: &NewInstanceError, request: Ulid) -> CallFailure {
         self.trouble().without_instance = true;
         match error {
-            NewInstanceError::Call(error) => self.call_failed(error.clone()),
+            NewInstanceError::Call(error) => self.call_failed(error.clone(), request),
             error => {
-                self.failed(&error.to_string());
+                self.failed(&error.to_string(), Some(request));
                 CallFailure::Unusable(format!("the plugin {error}"))
             }
         }
     }
 
-    fn call_failed(&self, error: CallError) -> CallFailure {
-        self.failed(&error.to_string());
+    fn call_failed(&self, error: CallError, request: Ulid) -> CallFailure {
+        self.failed(&error.to_string(), Some(request));
         match error {
             CallError::Panicked(message) => {
                 self.metrics.panics.inc();
@@ -246,20 +275,38 @@ impl Seat {
         }
     }
 
-    fn failed(&self, what: &str) {
-        let id = &self.plugin.plugin.id;
+    fn failed(&self, what: &str, request: Option<Ulid>) {
+        let (plugin, integration) = (&self.plugin.plugin.id, self.metrics.integration());
         let mut trouble = self.trouble();
-        trouble.breaker.failed(Instant::now());
+        if trouble.breaker.failed(Instant::now()) {
+            self.metrics.breaker_trips.inc();
+        }
         trouble.last = Some((what.replace('\n', " "), Timestamp::now()));
         self.is_troubled.store(true, Ordering::Release);
         let backs_off = trouble.breaker.left(Instant::now()).is_some();
-        tracing::error!(plugin = %id, what, backs_off, "a plugin failed");
+        let request_id = request.map(tracing::field::display);
+        tracing::error!(request_id, integration, %plugin, what, backs_off, "a plugin failed");
+    }
+
+    #[cold]
+    fn was_slow(&self, request_id: Ulid, took: Duration) {
+        self.metrics.slow_calls.inc();
+        let admitted =
+            self.slow_lines.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now());
+        let Some(left_out) = admitted else { return };
+        let PluginId { name, version } = &*self.plugin.plugin.id;
+        let integration = self.metrics.integration();
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(%request_id, integration, plugin = name, version, took_ms, left_out, "a plugin was slow");
     }
 
     fn succeeded(&self) {
         if self.is_troubled.load(Ordering::Acquire) {
             let mut trouble = self.trouble();
-            trouble.breaker.succeeded(Instant::now());
+            if trouble.breaker.succeeded(Instant::now()) {
+                let (plugin, integration) = (&self.plugin.plugin.id, self.metrics.integration());
+                tracing::info!(integration, %plugin, "a plugin that was left alone serves again");
+            }
             trouble.without_instance = false;
             self.is_troubled.store(!trouble.breaker.is_calm(), Ordering::Release);
         }

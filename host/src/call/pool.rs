@@ -16,6 +16,7 @@ use rustix::{
     process::{Pid, setpriority_process},
     thread::gettid,
 };
+use ulid::Ulid;
 
 use super::{CallFailure, CallResult, Called, IncomingRequest};
 use crate::metrics::CallMetrics;
@@ -39,7 +40,10 @@ pub(super) trait Work: Send + Sync {
     fn call(&self, request: &IncomingRequest) -> CallResult;
 
     /// A job was given up after the lane's deadline, during its call or before its turn.
-    fn gave_up(&self, was_called: bool);
+    fn gave_up(&self, request: Ulid, was_called: bool);
+
+    /// A call that was given up has returned after all.
+    fn came_back(&self);
 }
 
 /// The threads. They end when the last handle is dropped.
@@ -114,6 +118,7 @@ struct Slot {
 
 struct Running {
     lane: Arc<Lane>,
+    request: Ulid,
     since: Instant,
     then: Called,
 }
@@ -241,6 +246,7 @@ fn serve(shared: &Arc<Shared>) {
     while let Some(lane) = shared.next_lane() {
         if !work_on(shared, &lane, &slot) {
             // The watchdog took this thread off the books when it gave the call up.
+            lane.work.came_back();
             lane.queue().stuck -= 1;
             shared.state().stuck -= 1;
             shared.metrics.stuck_threads.dec();
@@ -256,8 +262,8 @@ fn serve(shared: &Arc<Shared>) {
 fn work_on(shared: &Arc<Shared>, lane: &Arc<Lane>, slot: &Slot) -> bool {
     for _ in 0..TURN {
         let Some(Job { request, then, .. }) = lane.next_job() else { return true };
-        let running = Running { lane: Arc::clone(lane), since: Instant::now(), then };
-        *slot.call() = Some(running);
+        let (since, id) = (Instant::now(), request.id);
+        *slot.call() = Some(Running { lane: Arc::clone(lane), request: id, since, then });
         let result = lane.work.call(&request);
         match slot.call().take() {
             Some(running) => (running.then)(result),
@@ -313,7 +319,7 @@ fn give_up_call(shared: &Arc<Shared>, slot: &Arc<Slot>, now: Instant) {
     let expired = |running: &mut Running| {
         now.saturating_duration_since(running.since) >= running.lane.deadline
     };
-    let Some(Running { lane, then, .. }) = slot.call().take_if(expired) else { return };
+    let Some(Running { lane, request, then, .. }) = slot.call().take_if(expired) else { return };
     // Whatever it still does, it does when nobody else has anything to do.
     let _ = setpriority_process(Some(slot.thread), 19);
     {
@@ -323,7 +329,7 @@ fn give_up_call(shared: &Arc<Shared>, slot: &Arc<Slot>, now: Instant) {
     }
     shared.metrics.threads.dec();
     shared.metrics.stuck_threads.inc();
-    lane.work.gave_up(true);
+    lane.work.gave_up(request, true);
     then(Err(CallFailure::Deadline(lane.deadline)));
     let needs_thread = {
         let mut queue = lane.queue();
@@ -357,7 +363,7 @@ fn give_up_waiting(lane: &Lane, now: Instant) {
     let expired = |job: &mut Job| now.saturating_duration_since(job.queued_at) >= lane.deadline;
     loop {
         let Some(job) = lane.queue().jobs.pop_front_if(expired) else { return };
-        lane.work.gave_up(false);
+        lane.work.gave_up(job.request.id, false);
         (job.then)(Err(CallFailure::Deadline(lane.deadline)));
     }
 }
@@ -396,9 +402,11 @@ mod tests {
             Ok(Outcome::Ignored { reason: String::from_utf8_lossy(&request.body).into() })
         }
 
-        fn gave_up(&self, _: bool) {
+        fn gave_up(&self, _: Ulid, _: bool) {
             self.given_up.fetch_add(1, Ordering::Relaxed);
         }
+
+        fn came_back(&self) {}
     }
 
     fn call(pool: &Pool, lane: &Arc<Lane>, body: &'static str) -> oneshot::Receiver<CallResult> {
@@ -410,7 +418,7 @@ mod tests {
 
     fn request(body: &'static str) -> Arc<IncomingRequest> {
         let (head, ()) = Request::new(()).into_parts();
-        Arc::new(IncomingRequest { head, body: body.into() })
+        Arc::new(IncomingRequest { id: Ulid::nil(), head, body: body.into() })
     }
 
     #[test]

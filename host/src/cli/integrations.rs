@@ -5,7 +5,7 @@ use super::{
     rehearsal::{ask, print_problems, rehearse},
     table,
 };
-use crate::api::status::{IntegrationList, IntegrationStatus};
+use crate::api::status::{BreakerStateName, IntegrationList, IntegrationStatus};
 
 pub(super) fn list(inventory: &Inventory) -> anyhow::Result<()> {
     let live = ask::<IntegrationList>(inventory, "/api/v1/integrations")?;
@@ -29,7 +29,7 @@ pub(super) fn print_integrations(integrations: &[IntegrationStatus]) -> anyhow::
         let plugin = integration.plugin.as_ref();
         vec![
             integration.name.clone(),
-            integration.state.clone(),
+            state(integration),
             plugin.map_or_else(|| "-".into(), ToString::to_string),
             integration.urgency.to_string(),
             integration.endpoint.clone(),
@@ -37,4 +37,14 @@ pub(super) fn print_integrations(integrations: &[IntegrationStatus]) -> anyhow::
     };
     let header = ["INTEGRATION", "STATE", "PLUGIN", "URGENCY", "ENDPOINT"];
     table::print(&header, &integrations.iter().map(row).collect::<Vec<_>>())
+}
+
+/// With what the breaker has to do with it.
+fn state(integration: &IntegrationStatus) -> String {
+    let state = &integration.state;
+    match integration.breaker.as_ref().map(|breaker| breaker.state) {
+        None | Some(BreakerStateName::Closed) => state.clone(),
+        Some(BreakerStateName::Open) => format!("{state} (breaker open)"),
+        Some(BreakerStateName::HalfOpen) => format!("{state} (breaker half open)"),
+    }
 }

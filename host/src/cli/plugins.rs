@@ -1,6 +1,7 @@
 //! `tocsin plugins`: the files of the plugins folder, and what can be done with one.
 
 mod list;
+mod retry;
 
 use clap::{Args, Subcommand};
 
@@ -20,10 +21,15 @@ enum Verb {
     /// List every file of the plugins folder, and what is wrong with it (what `tocsin plugins` does
     /// alone)
     List(Inventory),
+    /// Try a plugin again that was left aside because a host died as it was loaded
+    ///
+    /// Asks the running host. Where none answers, the next one tries it.
+    Retry(retry::Retry),
 }
 
 pub(super) fn run(plugins: Plugins) -> anyhow::Result<()> {
     match plugins.verb.unwrap_or(Verb::List(plugins.list)) {
         Verb::List(inventory) => list::list(&inventory),
+        Verb::Retry(retry) => retry::retry(&retry),
     }
 }

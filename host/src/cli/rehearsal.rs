@@ -19,7 +19,7 @@ use crate::{
     host::read_catalog,
     integration::{Integrations, builder::Builder},
     metrics::Metrics,
-    plugins::{Catalog, Libraries},
+    plugins::{Catalog, Libraries, journal::LoadJournal},
 };
 
 /// Everything loaded as a host would, and nothing changed.
@@ -33,7 +33,10 @@ pub(super) struct Rehearsal {
 impl Rehearsal {
     pub(super) fn hold(config: &Path) -> anyhow::Result<Self> {
         let config = LoadedConfig::read(config)?;
-        let (metrics, libraries) = (Metrics::new(), Libraries::default());
+        let store = config.store_path();
+        let journal = store.map(|store| LoadJournal::peek(&LoadJournal::path(&store)));
+        let libraries = Libraries::with_journal(journal.unwrap_or_default());
+        let metrics = Metrics::new();
         let pool = Pool::new(Arc::clone(&metrics.calls));
         let (integrations, errors) = Builder {
             config: &config,

@@ -1,9 +1,9 @@
 //! `tocsin serve`: the host as a process, with its signals.
 
-use std::{path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     api::status,
@@ -23,13 +23,15 @@ pub(super) fn serve(config: &Path) -> anyhow::Result<()> {
     let runtime = server::runtime().context("cannot start the runtime")?;
     // Whatever waits for the store waits in this runtime.
     let entered = runtime.enter();
+    // Before plugins are loaded: one that is being loaded when the host is told to stop is not at fault.
+    let signals = Signals::listen().context("cannot listen to signals")?;
     let host = Host::prepare(config)?;
     drop(entered);
     runtime.block_on(async {
         let bound = BoundHost::bind(Arc::clone(&host)).await?;
         announce(&host);
         let (stopper, stop) = stop_sign();
-        listen_to_signals(&host, stopper)?;
+        tokio::spawn(signals.heed(Arc::clone(&host), stopper));
         watch::start(&host, seen).context("cannot start a thread")?;
         bound.serve(stop).await;
         Ok(())
@@ -57,28 +59,37 @@ fn announce(host: &Host) {
     tracing::info!(%webhooks, %admin, version = env!("CARGO_PKG_VERSION"), "listening");
 }
 
-fn listen_to_signals(host: &Arc<Host>, stopper: Stopper) -> anyhow::Result<()> {
-    let context = "cannot listen to signals";
-    let mut terminate = signal(SignalKind::terminate()).context(context)?;
-    let mut interrupt = signal(SignalKind::interrupt()).context(context)?;
-    let mut hangup = signal(SignalKind::hangup()).context(context)?;
-    // A limit on the size of files is then a full disk, which passes, and not a reason to die.
-    let _ = signal(SignalKind::from_raw(SIGXFSZ)).context(context)?;
-    let host = Arc::clone(host);
-    tokio::spawn(async move {
+/// What the process is told. It is heard from the beginning, and heeded once the host serves.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        // A limit on the size of files is then a full disk, which passes, and not a reason to die.
+        let _ = signal(SignalKind::from_raw(SIGXFSZ))?;
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn heed(mut self, host: Arc<Host>, stopper: Stopper) {
         loop {
             tokio::select! {
-                _ = terminate.recv() => stopper.stop(),
-                _ = interrupt.recv() => stopper.stop(),
-                _ = hangup.recv() => {
+                _ = self.terminate.recv() => stopper.stop(),
+                _ = self.interrupt.recv() => stopper.stop(),
+                _ = self.hangup.recv() => {
                     let host = Arc::clone(&host);
                     // Loading plugins takes its time; signals are heard meanwhile.
                     tokio::task::spawn_blocking(move || reload(&host));
                 }
             }
         }
-    });
-    Ok(())
+    }
 }
 
 /// The signal of a process that writes beyond its limit, on every Linux but MIPS.

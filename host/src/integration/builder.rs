@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     alert::PluginId,
-    call::{Pool, in_process::InProcess},
+    call::{CallLimits, Pool, in_process::InProcess},
     config::{self, ConfigError, LoadedConfig},
     metrics::Metrics,
     plugins::{
@@ -110,8 +110,8 @@ impl Builder<'_> {
     }
 
     fn settings(&self, section: &config::Integration) -> Settings {
-        let call_deadline = self.config.config.plugins.call_deadline;
-        Settings { section: section.clone(), call_deadline }
+        let limits = CallLimits::from(&self.config.config.plugins);
+        Settings { section: section.clone(), limits }
     }
 
     fn place(&self, name: &str, section: &config::Integration) -> Result<Placed, ConfigError> {
@@ -272,9 +272,8 @@ impl Builder<'_> {
         let metrics = Arc::new(self.metrics.integration(name, &plugin.id));
         // A JSON object can always be written.
         let options = serde_json::to_vec(&settings.section.options).unwrap_or_default();
-        let deadline = settings.call_deadline;
         let (caller, first) =
-            InProcess::start(self.pool, loaded, options, deadline, Arc::clone(&metrics));
+            InProcess::start(self.pool, loaded, options, settings.limits, Arc::clone(&metrics));
         if let Err(NewInstanceError::Refused(error)) = &first {
             return Err(NotStarted::Refused(self.options_error(name, &plugin.id, error)));
         }

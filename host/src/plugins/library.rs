@@ -16,7 +16,10 @@ use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use tocsin_plugin_api::abi::{self, Module};
 
-use super::admission::{AdmittedPlugin, DroppedFile, one_line};
+use super::{
+    admission::{AdmittedPlugin, DroppedFile, one_line},
+    journal::{Attempt, LoadJournal, Loading},
+};
 use crate::alert::PluginId;
 
 /// A plugin whose functions can be called. It stays mapped until the process ends.
@@ -25,6 +28,7 @@ pub struct LoadedPlugin {
     pub plugin: Arc<AdmittedPlugin>,
     /// Its functions.
     pub module: Module,
+    journal: LoadJournal,
 }
 
 impl fmt::Debug for LoadedPlugin {
@@ -40,6 +44,24 @@ pub struct LoadError {
     reason: String,
     /// Whether another try may go better.
     pub is_passing: bool,
+    /// Whether a host died as it was loaded.
+    pub is_set_aside: bool,
+}
+
+impl LoadError {
+    pub(super) fn set_aside(plugin: &AdmittedPlugin, attempt: &Attempt) -> Self {
+        let reason = format!(
+            "was being loaded when the host died at {:.0}, so it is left aside\n\
+             hint: drop in another version, or try again with `tocsin plugins retry {}`",
+            attempt.at, plugin.id.name,
+        );
+        Self { id: Arc::clone(&plugin.id), reason, is_passing: true, is_set_aside: true }
+    }
+
+    /// The plugin that can't be loaded.
+    pub fn plugin(&self) -> &PluginId {
+        &self.id
+    }
 }
 
 impl fmt::Display for LoadError {
@@ -51,9 +73,15 @@ impl fmt::Display for LoadError {
 impl std::error::Error for LoadError {}
 
 impl LoadedPlugin {
-    pub(super) fn load(plugin: &Arc<AdmittedPlugin>) -> Result<Self, LoadError> {
-        let error =
-            |is_passing, reason| LoadError { id: Arc::clone(&plugin.id), reason, is_passing };
+    pub(super) fn load(
+        plugin: &Arc<AdmittedPlugin>,
+        journal: &LoadJournal,
+    ) -> Result<Self, LoadError> {
+        let (id, is_set_aside) = (&plugin.id, false);
+        let error = |is_passing, reason| {
+            let id = Arc::clone(id);
+            LoadError { id, reason, is_passing, is_set_aside }
+        };
         let file =
             DroppedFile::read(&plugin.path).map_err(|refusal| error(true, refusal.reason))?;
         // The bytes that were checked are the bytes that are mapped.
@@ -63,6 +91,7 @@ impl LoadedPlugin {
         }
         let sealed = seal(&plugin.id.name, file.bytes())
             .map_err(|why| error(true, format!("cannot be copied into memory: {why}")))?;
+        let loading = journal.begin(plugin);
         let header = map(sealed).map_err(|why| error(false, format!("cannot be mapped: {why}")))?;
         // SAFETY: `map` gives the address of the header symbol, in a library that stays mapped.
         let module = unsafe { Module::open(header) };
@@ -70,7 +99,14 @@ impl LoadedPlugin {
             tracing::debug!(plugin = %plugin.id, detail = why.detail, "the boundary does not match");
             error(false, why.message)
         })?;
-        Ok(Self { plugin: Arc::clone(plugin), module })
+        drop(loading);
+        Ok(Self { plugin: Arc::clone(plugin), module, journal: journal.clone() })
+    }
+
+    /// The plugin's own code is about to run with options that it may not have seen yet: if the host
+    /// dies of that, the next one leaves it aside, as if it had died of mapping it.
+    pub fn begin(&self) -> Loading {
+        self.journal.begin(&self.plugin)
     }
 }
 

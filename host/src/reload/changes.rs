@@ -87,8 +87,11 @@ fn standing(planned: &Planned) -> String {
 fn moved(integration: &Integration, planned: &Planned) -> Change {
     let (old, new) = (&integration.settings, &planned.settings);
     let mut details = changed_keys(&old.section, &new.section);
-    if old.call_deadline != new.call_deadline {
+    if old.limits.deadline != new.limits.deadline {
         details.push("plugins.call_deadline".into());
+    }
+    if old.limits.slow != new.limits.slow {
+        details.push("plugins.slow_call".into());
     }
     let kind = if details.is_empty() { ChangeKind::Moved } else { ChangeKind::Changed };
     match (integration.plugin(), &planned.plugin) {
@@ -133,7 +136,7 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<Change> {
     } = server;
     let config::Admin { listen: admin_listen, tokens } = admin;
     let config::Store { url } = store;
-    let config::Plugins { dir, call_deadline } = plugins;
+    let config::Plugins { dir, call_deadline, slow_call } = plugins;
     let config::Watch { enabled, settle } = watch;
     let config::Log { format, level } = log;
     let live = [
@@ -143,6 +146,7 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<Change> {
         ("admin.tokens", !are_same(tokens, &old.admin.tokens)),
         ("plugins.dir", *dir != old.plugins.dir),
         ("plugins.call_deadline", *call_deadline != old.plugins.call_deadline),
+        ("plugins.slow_call", *slow_call != old.plugins.slow_call),
         ("watch.enabled", *enabled != old.watch.enabled),
         ("watch.settle", *settle != old.watch.settle),
     ];

@@ -15,18 +15,18 @@ use tocsin_tests::{
 const GOOD: &str = "[integrations.good]\nplugin = 'well-behaved'\n";
 
 /// A site with a good plugin and integration, and an integration `bad` that needs another plugin.
-fn site(plugin: &str) -> Site {
+pub(crate) fn site(plugin: &str) -> Site {
     let bad = format!("[integrations.bad]\nplugin = '{plugin}'\n");
     Site::new().plugin(&library("well-behaved")).config(&format!("{GOOD}{bad}"))
 }
 
-fn file_name(path: &Path) -> &str {
+pub(crate) fn file_name(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).expect("a name")
 }
 
 /// The sentence on a file, which is the same everywhere.
 #[track_caller]
-fn sentence(host: &TestHost, file: &str) -> String {
+pub(crate) fn sentence(host: &TestHost, file: &str) -> String {
     let problem = |list: &Value| {
         let mut plugins = list["plugins"].as_array().expect("a list").iter();
         let plugin = plugins.find(|plugin| plugin["file"] == file).expect("the file is listed");
@@ -57,7 +57,7 @@ fn without_countdown(text: &str) -> String {
 }
 
 /// Without what differs from run to run.
-fn normalized(sentence: &str) -> String {
+pub(crate) fn normalized(sentence: &str) -> String {
     let mut text = sentence.to_owned();
     for (pattern, replacement) in [
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "[TIME]"),

@@ -50,7 +50,14 @@ fn assert_shown(host: &TestHost) {
     let deadlines = host.metric(&format!("tocsin_plugin_deadlines_total{labels}"));
     assert!(deadlines.is_some_and(|deadlines| deadlines >= stuck), "{deadlines:?}");
     let reasons = host.reasons().join("\n");
-    let threads = format!("{stuck} threads were left behind in calls that did not return");
+    let threads = format!(
+        "{stuck} threads were left behind in calls that did not return ({stuck} of `stuck`); hint: "
+    );
+    let gauge = host.metric(&format!("tocsin_plugin_stuck_threads{labels}"));
+    assert_eq!(gauge, Some(stuck));
+    let integrations = host.api("/api/v1/integrations");
+    let of = |at: usize| integrations["integrations"][at]["stuck_threads"].as_f64();
+    assert_eq!((of(0), of(1)), (Some(0.0), Some(stuck)), "{integrations}");
     assert!(reasons.contains(&threads), "{threads}\nis missing in\n{reasons}");
     assert!(reasons.contains("did not answer within 500ms"), "{reasons}");
     assert_eq!(host.ready().0, 200, "webhooks are served");

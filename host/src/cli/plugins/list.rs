@@ -23,8 +23,18 @@ pub(super) fn list(inventory: &Inventory) -> anyhow::Result<()> {
     }
     print_files(&list.plugins)?;
     print_services(&list.integrations)?;
-    print_problems(list.plugins.iter().map(|plugin| (plugin.file.as_str(), &plugin.problem)))?;
+    print_file_problems(&list.plugins)?;
     print_problems(list.integrations.iter().map(|one| (one.name.as_str(), &one.notice)))
+}
+
+/// Files with what is wrong with them, and nothing else.
+pub(super) fn print_plugins(plugins: &[PluginStatus]) -> anyhow::Result<()> {
+    print_files(plugins)?;
+    print_file_problems(plugins)
+}
+
+fn print_file_problems(plugins: &[PluginStatus]) -> anyhow::Result<()> {
+    print_problems(plugins.iter().map(|plugin| (plugin.file.as_str(), &plugin.problem)))
 }
 
 fn print_files(plugins: &[PluginStatus]) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 //! Wrong on purpose: some requests keep it for ever, asleep (`hang`) or busy (`spin`). The host must
-//! give such a call up at its deadline, answer 503, and serve the rest on other threads.
+//! give such a call up at its deadline, answer 503, and serve the rest on other threads. Others keep
+//! it for a fifth of a second (`slow`) or for two (`late`), which the host must say.
 
 use std::{hint, thread, time::Duration};
 
@@ -20,6 +21,12 @@ impl Integration for NeverReturns {
 
     fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
         let body = String::from_utf8_lossy(request.body());
+        if body.contains("slow") {
+            thread::sleep(Duration::from_millis(200));
+        }
+        if body.contains("late") {
+            thread::sleep(Duration::from_secs(2));
+        }
         while body.contains("hang") {
             thread::sleep(Duration::from_secs(1));
         }

@@ -1,0 +1,48 @@
+//! What can be done with plugins over the API.
+//!
+//! How they are is for [`status`] to say.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+
+use super::{
+    ApiResult,
+    error::{ApiError, ErrorBody},
+    status::{self, PluginList},
+};
+use crate::host::Host;
+
+/// Tries a plugin again that was left aside or could not be loaded, and says how its files are then.
+#[utoipa::path(post, path = "/api/v1/plugins/{name}/retry", tag = "status", security(("token" = [])),
+    params(("name" = String, Path, description = "The plugin's name, not that of its file")),
+    responses(
+        (status = 200, description = "It was tried", body = PluginList),
+        (status = 401, description = "No token, or another one", body = ErrorBody),
+        (status = 404, description = "Nothing of it waits for another try", body = ErrorBody),
+        (status = 409, description = "The reload that it takes changed nothing", body = ErrorBody),
+    ))]
+pub(super) async fn retry(
+    State(host): State<Arc<Host>>,
+    Path(name): Path<String>,
+) -> ApiResult<PluginList> {
+    let (asked, plugin) = (Arc::clone(&host), name.clone());
+    // Loading takes its time.
+    let retried = tokio::task::spawn_blocking(move || asked.retry(&plugin)).await;
+    match retried {
+        Ok(Ok(true)) => {
+            let mut plugins = status::plugin_list(&host);
+            plugins.retain(|plugin| plugin.name.as_ref() == Some(&name));
+            let integrations = status::integration_list(&host);
+            Ok(Json(PluginList { plugins, integrations }))
+        }
+        Ok(Ok(false)) => Err(ApiError::not_found(format!(
+            "no file of plugin `{name}` was left aside or could not be loaded; `tocsin plugins` shows every file"
+        ))),
+        Ok(Err(error)) => Err(ApiError::conflict(format!("nothing was reloaded: {error}"))),
+        Err(error) => Err(ApiError::conflict(format!("the try did not come to its end: {error}"))),
+    }
+}

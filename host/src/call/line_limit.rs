@@ -1,0 +1,40 @@
+//! One log line a second at the most, and how many were left out.
+//!
+//! It reads no clock: the time is given. It logs nothing itself.
+
+use std::time::{Duration, Instant};
+
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Decides which lines of a kind are logged.
+#[derive(Debug, Default)]
+pub(super) struct LineLimit {
+    last: Option<Instant>,
+    left_out: u64,
+}
+
+impl LineLimit {
+    /// Whether a line may be logged now; then, how many were left out since the last one.
+    pub(super) fn admit(&mut self, now: Instant) -> Option<u64> {
+        if self.last.is_some_and(|last| now.saturating_duration_since(last) < PAUSE) {
+            self.left_out += 1;
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_a_second_says_how_many_were_left_out() {
+        let (mut lines, start) = (LineLimit::default(), Instant::now());
+        let seen: Vec<_> = [0, 100, 999, 1000, 1001, 5000, 6000]
+            .map(|ms| lines.admit(start + Duration::from_millis(ms)))
+            .into();
+        assert_eq!(seen, [Some(0), None, None, Some(2), None, Some(1), Some(0)]);
+    }
+}

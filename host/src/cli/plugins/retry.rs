@@ -1,0 +1,81 @@
+//! `tocsin plugins retry`: another try for a plugin that was left aside.
+//!
+//! It loads nothing itself: the running host does, or the next one.
+
+use clap::Args;
+
+use super::list::print_plugins;
+use crate::{
+    api::status::PluginList,
+    cli::{
+        Connection,
+        client::{Client, Unreachable},
+        table,
+    },
+    config::LoadedConfig,
+    plugins::journal::LoadJournal,
+};
+
+#[derive(Args, Debug)]
+pub(super) struct Retry {
+    /// The plugin's name, not that of its file
+    #[arg(value_name = "NAME", value_parser = plugin_name)]
+    name: String,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+pub(super) fn retry(retry: &Retry) -> anyhow::Result<()> {
+    let Retry { name, connection } = retry;
+    let client = Client::new(connection)?;
+    match client.get::<serde_json::Value>("/health/live") {
+        Ok(_) => ask(&client, name),
+        // Somebody who names a host means that host.
+        Err(error) if error.is::<Unreachable>() && connection.url.is_none() => forget(retry),
+        Err(error) => Err(error),
+    }
+}
+
+fn plugin_name(name: &str) -> Result<String, &'static str> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let is_name = (1..=64).contains(&name.len()) && name.bytes().all(allowed);
+    is_name.then(|| name.to_owned()).ok_or("no plugin is called that; `tocsin plugins` lists them")
+}
+
+fn ask(client: &Client, name: &str) -> anyhow::Result<()> {
+    let answer = client.post::<PluginList>(&format!("/api/v1/plugins/{name}/retry"));
+    let PluginList { plugins, .. } = answer.map_err(|error| match error.is::<Unreachable>() {
+        true => anyhow::anyhow!(
+            "the host did not answer while it tried plugin `{name}` again: it may have died of it\n\
+             hint: look at its log; when it starts again, the plugin is left aside as before"
+        ),
+        false => error,
+    })?;
+    if plugins.is_empty() {
+        return table::print_line(&format!(
+            "what happened to plugin `{name}` is forgotten; none of its files are there any more"
+        ));
+    }
+    print_plugins(&plugins)
+}
+
+/// No host is there to ask: the next one will find nothing against the plugin.
+fn forget(Retry { name, connection }: &Retry) -> anyhow::Result<()> {
+    let config = LoadedConfig::read(&connection.config.config)?;
+    let journal = config.store_path().map(|store| LoadJournal::path(&store));
+    let attempts = match journal.filter(|journal| journal.exists()) {
+        Some(journal) => LoadJournal::hold(&journal)?.retry(name)?,
+        None => Vec::new(),
+    };
+    anyhow::ensure!(
+        !attempts.is_empty(),
+        "no version of plugin `{name}` was left aside\n\
+         hint: no host is running; `tocsin plugins` shows what one would find"
+    );
+    for attempt in attempts {
+        let (version, file) = (attempt.version, attempt.file);
+        let line = format!("`{file}` ({name} {version}) will be tried when the host starts");
+        table::print_line(&line)?;
+    }
+    Ok(())
+}

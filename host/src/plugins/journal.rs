@@ -1,0 +1,387 @@
+//! Which plugins were being loaded when a host died: a line is written before a plugin's code runs for
+//! the first time, and taken away when it has.
+//!
+//! It loads nothing, and keeps no host from starting: where it can't be read or written, the log says
+//! so and loading goes on without it.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::admission::{AdmittedPlugin, one_line};
+
+/// More than that was not written by a host.
+const LARGEST_BYTES: u64 = 1024 * 1024;
+
+/// The loads that were begun and not survived. A clone is the same journal; the default one is kept
+/// nowhere.
+#[derive(Clone, Debug, Default)]
+pub struct LoadJournal(Arc<Mutex<Journal>>);
+
+/// The beginning of a load, as a line of the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Attempt {
+    /// The hash of the plugin's bytes, in hex.
+    pub sha256: String,
+    /// The plugin's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The name of its file.
+    pub file: String,
+    /// When it was begun.
+    pub at: Timestamp,
+    /// Whether a later start found it, so that it is not one that is under way.
+    #[serde(default)]
+    is_set_aside: bool,
+}
+
+/// A load that is under way. Whoever can still drop this has survived it.
+#[derive(Debug)]
+#[must_use = "a load is survived when this is dropped"]
+pub struct Loading {
+    journal: LoadJournal,
+    sha256: String,
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        self.journal.inner().survived(&self.sha256);
+    }
+}
+
+impl LoadJournal {
+    /// Where the journal of a store is.
+    pub fn path(store: &Path) -> PathBuf {
+        let mut path = store.as_os_str().to_owned();
+        path.push(".loading");
+        path.into()
+    }
+
+    /// The journal of a host, which holds it as long as it runs. Every line in it is of a load in
+    /// which an earlier host died.
+    pub fn open(path: &Path) -> Self {
+        let journal = Self::hold(path).unwrap_or_else(|error| {
+            let error = one_line(&format!("{error:#}"));
+            tracing::warn!(error, "a crash while a plugin is loaded will not be remembered");
+            Self::peek(path)
+        });
+        for Attempt { sha256, name, version, file, at, .. } in &journal.inner().set_aside {
+            tracing::error!(plugin = %format_args!("{name} {version}"), file, sha256, %at, "the host died while it loaded a plugin, which is left aside");
+        }
+        journal
+    }
+
+    /// The same, for who has to change it.
+    ///
+    /// # Errors
+    ///
+    /// Where it can't be written, or a host holds it.
+    pub fn hold(path: &Path) -> anyhow::Result<Self> {
+        let context = || format!("cannot use the load journal `{}`", path.display());
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            fs::create_dir_all(folder).with_context(context)?;
+        }
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false).open(path);
+        let file = file.with_context(context)?;
+        if !lock(&file).with_context(context)? {
+            bail!(
+                "the load journal `{}` is held by a host that runs\n\
+                 hint: stop that host, or name its admin API",
+                path.display()
+            );
+        }
+        let (mut set_aside, is_tidy) = read(&file).with_context(context)?;
+        let is_marked = set_aside.iter().all(|attempt| attempt.is_set_aside);
+        set_aside.iter_mut().for_each(|attempt| attempt.is_set_aside = true);
+        let journal = Journal { file: Some(file), set_aside, under_way: Vec::new() };
+        if !is_tidy {
+            let path = path.display();
+            tracing::warn!("the load journal `{path}` has lines that make no sense: ignored");
+        }
+        if !(is_tidy && is_marked) {
+            journal.write().with_context(context)?;
+        }
+        Ok(Self(Arc::new(Mutex::new(journal))))
+    }
+
+    /// What the journal says just now, if there is one. Nothing is written.
+    pub fn peek(path: &Path) -> Self {
+        let Ok(file) = File::open(path) else { return Self::default() };
+        // A host that runs has lines of loads that are under way.
+        let is_held = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+        let mut set_aside = read(&file).map(|(attempts, _)| attempts).unwrap_or_default();
+        set_aside.retain(|attempt| attempt.is_set_aside || !is_held);
+        let journal = Journal { file: None, set_aside, under_way: Vec::new() };
+        Self(Arc::new(Mutex::new(journal)))
+    }
+
+    /// The load of these bytes that a host did not survive.
+    pub fn set_aside(&self, sha256: &str) -> Option<Attempt> {
+        let journal = self.inner();
+        journal.set_aside.iter().find(|attempt| attempt.sha256 == sha256).cloned()
+    }
+
+    /// The plugin's code is about to run for the first time.
+    pub fn begin(&self, plugin: &AdmittedPlugin) -> Loading {
+        let file = plugin.path.file_name().unwrap_or_default();
+        self.inner().begin(Attempt {
+            sha256: plugin.sha256.clone(),
+            name: plugin.id.name.clone(),
+            version: plugin.id.version.clone(),
+            file: file.to_string_lossy().into_owned(),
+            at: Timestamp::now(),
+            is_set_aside: false,
+        });
+        Loading { journal: self.clone(), sha256: plugin.sha256.clone() }
+    }
+
+    /// Forgets what happened to the plugins of that name, and gives what it was.
+    ///
+    /// # Errors
+    ///
+    /// Where it can't be written down that it is forgotten; then it is not.
+    pub fn retry(&self, name: &str) -> anyhow::Result<Vec<Attempt>> {
+        let mut journal = self.inner();
+        let before = journal.set_aside.clone();
+        let retried = journal.set_aside.extract_if(.., |attempt| attempt.name == name).collect();
+        if let Err(error) = journal.write() {
+            journal.set_aside = before;
+            return Err(error).context("cannot write the load journal");
+        }
+        Ok(retried)
+    }
+
+    /// The host ends in good order: what is still being loaded is not at fault.
+    pub fn close(&self) {
+        let mut journal = self.inner();
+        journal.under_way.clear();
+        if let Err(error) = journal.write() {
+            tracing::warn!(%error, "cannot write the load journal");
+        }
+        journal.file = None;
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Journal> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Journal {
+    /// Locked; none where nothing is written.
+    file: Option<File>,
+    set_aside: Vec<Attempt>,
+    under_way: Vec<Attempt>,
+}
+
+impl Journal {
+    fn begin(&mut self, attempt: Attempt) {
+        self.under_way.push(attempt);
+        if let Err(error) = self.write() {
+            tracing::warn!(%error, "cannot write the load journal: a crash while a plugin is loaded will not be remembered");
+        }
+    }
+
+    fn survived(&mut self, sha256: &str) {
+        // One of them: another integration may be starting the same plugin.
+        if let Some(at) = self.under_way.iter().position(|attempt| attempt.sha256 == sha256) {
+            self.under_way.remove(at);
+        }
+        if let Err(error) = self.write() {
+            tracing::warn!(%error, "cannot write the load journal: the next start may leave a plugin aside that is not at fault");
+        }
+    }
+
+    /// Writes all lines, in place: the lock is that of this very file. Whoever dies before the end is
+    /// cut off leaves a part of a line there, which nobody can read.
+    fn write(&self) -> io::Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let mut lines = Vec::new();
+        for attempt in self.set_aside.iter().chain(&self.under_way) {
+            serde_json::to_writer(&mut lines, attempt)?;
+            lines.push(b'\n');
+        }
+        file.write_all_at(&lines, 0)?;
+        file.set_len(lines.len() as u64)?;
+        // The machine may die of it, too, and must not bring back what was taken away.
+        file.sync_data()
+    }
+}
+
+/// False if a host holds it. Whoever only peeks lets it go at once.
+fn lock(file: &File) -> io::Result<bool> {
+    for _ in 0..50 {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
+/// The lines that can be understood, one for each hash, and whether these are all.
+fn read(file: &File) -> io::Result<(Vec<Attempt>, bool)> {
+    let mut bytes = Vec::new();
+    file.take(LARGEST_BYTES).read_to_end(&mut bytes)?;
+    let (mut attempts, mut is_tidy) = (Vec::<Attempt>::new(), true);
+    for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        match serde_json::from_slice::<Attempt>(line) {
+            Ok(attempt) if attempts.iter().all(|known| known.sha256 != attempt.sha256) => {
+                attempts.push(attempt);
+            }
+            Ok(_) | Err(_) => is_tidy = false,
+        }
+    }
+    Ok((attempts, is_tidy))
+}
+
+#[cfg(test)]
+mod tests {
+    use semver::Version;
+
+    use super::*;
+    use crate::alert::PluginId;
+
+    struct Place(tempfile::TempDir);
+
+    impl Place {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn path(&self) -> PathBuf {
+            LoadJournal::path(&self.0.path().join("tocsin.db"))
+        }
+
+        fn open(&self) -> LoadJournal {
+            LoadJournal::open(&self.path())
+        }
+
+        /// What a host leaves that dies while it loads these.
+        fn die_loading(&self, plugins: &[&AdmittedPlugin]) {
+            let journal = self.open();
+            for plugin in plugins {
+                std::mem::forget(journal.begin(plugin));
+            }
+            // Not closed: the lock ends with the file.
+            journal.inner().file = None;
+        }
+    }
+
+    fn plugin(name: &str, sha256: &str) -> AdmittedPlugin {
+        let manifest = serde_json::json!({
+            "manifest": 1, "name": name, "version": "1.2.3", "panic": "unwind",
+            "plugin_api": "1.0.0", "capabilities": ["receive"],
+        });
+        AdmittedPlugin {
+            path: "plugins/libdemo.so".into(),
+            manifest: serde_json::from_value(manifest).unwrap(),
+            version: Version::new(1, 2, 3),
+            id: Arc::new(PluginId { name: name.into(), version: "1.2.3".into() }),
+            sha256: sha256.into(),
+        }
+    }
+
+    fn names(journal: &LoadJournal) -> Vec<String> {
+        journal.inner().set_aside.iter().map(|attempt| attempt.name.clone()).collect()
+    }
+
+    #[test]
+    fn loads_that_were_survived_leave_nothing() {
+        let place = Place::new();
+        let journal = place.open();
+        let (one, two) = (plugin("one", "aa"), plugin("two", "bb"));
+        let first = journal.begin(&one);
+        let (second, again) = (journal.begin(&two), journal.begin(&two));
+        drop(first);
+        let line = fs::read_to_string(place.path()).unwrap();
+        assert_eq!(line.lines().count(), 2, "{line}");
+        drop((second, again, journal));
+        assert_eq!(fs::read(place.path()).unwrap(), b"");
+        assert_eq!(names(&place.open()), [""; 0]);
+    }
+
+    #[test]
+    fn all_loads_in_which_a_host_died_are_left_aside_until_each_is_tried_again() {
+        let place = Place::new();
+        let (one, two) = (plugin("one", "aa"), plugin("two", "bb"));
+        place.die_loading(&[&one, &two]);
+        let journal = place.open();
+        assert_eq!(names(&journal), ["one", "two"]);
+        let attempt = journal.set_aside("aa").unwrap();
+        assert_eq!((&*attempt.version, &*attempt.file), ("1.2.3", "libdemo.so"));
+        assert_eq!(journal.set_aside("cc"), None, "other bytes are another matter");
+        // Other loads go on beside them, and another death adds to them.
+        drop(journal.begin(&plugin("three", "cc")));
+        drop(journal);
+        place.die_loading(&[&plugin("four", "dd")]);
+        let journal = place.open();
+        assert_eq!(names(&journal), ["one", "two", "four"]);
+        assert_eq!(journal.retry("two").unwrap().len(), 1);
+        assert_eq!(journal.retry("two").unwrap().len(), 0);
+        drop(journal);
+        assert_eq!(names(&place.open()), ["one", "four"]);
+    }
+
+    #[test]
+    fn a_host_that_stops_while_it_loads_marks_nothing() {
+        let place = Place::new();
+        place.die_loading(&[&plugin("one", "aa")]);
+        let journal = place.open();
+        let loading = journal.begin(&plugin("two", "bb"));
+        journal.close();
+        drop(loading);
+        drop(journal.begin(&plugin("three", "cc")));
+        assert_eq!(names(&place.open()), ["one"]);
+    }
+
+    #[test]
+    fn a_host_that_runs_holds_its_journal_and_others_see_what_it_left_aside() {
+        let place = Place::new();
+        assert_eq!(names(&LoadJournal::peek(&place.path())), [""; 0]);
+        place.die_loading(&[&plugin("one", "aa")]);
+        assert_eq!(names(&LoadJournal::peek(&place.path())), ["one"]);
+        let journal = place.open();
+        let loading = journal.begin(&plugin("two", "bb"));
+        assert_eq!(names(&LoadJournal::peek(&place.path())), ["one"], "`two` is under way");
+        let error = LoadJournal::hold(&place.path()).unwrap_err().to_string();
+        assert!(error.contains("is held by a host that runs"), "{error}");
+        drop((loading, journal));
+        LoadJournal::hold(&place.path()).unwrap();
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_ignored_and_taken_away() {
+        let place = Place::new();
+        place.die_loading(&[&plugin("one", "aa")]);
+        let line = fs::read(place.path()).unwrap();
+        let broken = [b"\0\xff{}\n\n{\"sha256\":3}\n", &line[..], &line[..], b"{\"sha2"].concat();
+        fs::write(place.path(), broken).unwrap();
+        let journal = place.open();
+        assert_eq!(names(&journal), ["one"]);
+        assert_eq!(fs::read_to_string(place.path()).unwrap().lines().count(), 1);
+    }
+
+    #[test]
+    fn where_it_cannot_be_kept_loading_goes_on() {
+        let place = Place::new();
+        fs::create_dir(place.path()).unwrap();
+        let journal = place.open();
+        drop(journal.begin(&plugin("one", "aa")));
+        assert_eq!(names(&journal), [""; 0]);
+        assert_eq!(journal.retry("one").unwrap(), []);
+    }
+}

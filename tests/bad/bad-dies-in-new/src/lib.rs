@@ -1,0 +1,50 @@
+//! Wrong on purpose: kills the process when it is made, as its options say, or makes it wait. The host
+//! dies of it once, and its next start must leave this file aside and serve the others.
+
+use std::{hint::black_box, process, thread, time::Duration};
+
+use tocsin_plugin_api::prelude::*;
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    how: How,
+}
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum How {
+    Abort,
+    Overflow,
+    /// Takes two seconds and is well.
+    Wait,
+    Live,
+}
+
+struct DiesInNew;
+
+impl Integration for DiesInNew {
+    type Options = Options;
+
+    fn new(options: Options) -> Result<Self, OptionsError> {
+        match options.how {
+            How::Abort => process::abort(),
+            How::Overflow => drop(black_box(deeper(0))),
+            How::Wait => thread::sleep(Duration::from_secs(2)),
+            How::Live => {}
+        }
+        Ok(Self)
+    }
+
+    fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
+        Ok(Event::create(String::from_utf8_lossy(request.body())).into())
+    }
+}
+
+/// Takes a page of the stack each time.
+fn deeper(depth: u64) -> u64 {
+    let page = black_box([depth; 512]);
+    if black_box(true) { deeper(page[0] + 1) + page[511] } else { 0 }
+}
+
+tocsin_plugin_api::export_plugin!(DiesInNew);

@@ -1,0 +1,155 @@
+//! A plugin that is slow or fails again and again is seen: in the log, the metrics, the API and the
+//! lists.
+
+use insta::assert_snapshot;
+use regex::Regex;
+use serde_json::{Value, json};
+use tocsin_tests::{Site, TestHost, libraries::library, wait};
+
+fn host(plugins: &str) -> TestHost {
+    let site = Site::new().plugin(&library("well-behaved")).plugin(&library("bad-never-returns"));
+    site.config(&format!(
+        "[plugins]\n{plugins}\n\
+         [integrations.good]\nplugin = 'well-behaved'\n\
+         [integrations.slow]\nplugin = 'bad-never-returns'\n"
+    ))
+    .serve()
+}
+
+fn lines(host: &TestHost, message: &str) -> Vec<Value> {
+    let log = host.log();
+    let entries = log.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    entries.filter(|entry| entry["message"] == message).collect()
+}
+
+const SLOW: &str = r#"{integration="slow",plugin="bad-never-returns",version="0.1.0"}"#;
+
+fn metric(host: &TestHost, name: &str) -> f64 {
+    host.metric(&format!("{name}{SLOW}")).unwrap_or_else(|| panic!("no `{name}`"))
+}
+
+#[test]
+fn a_slow_call_is_logged_with_its_request_and_counted() {
+    let host = host("slow_call = '100ms'");
+    assert_eq!(host.post("good", "disk full").status, 200);
+    assert_eq!(metric(&host, "tocsin_plugin_slow_calls_total"), 0.0);
+    let answer = host.post("slow", "slow");
+    assert_eq!(answer.status, 200);
+    let line = wait::until("it is logged", || lines(&host, "a plugin was slow").pop());
+    assert_eq!(line["request_id"], answer.request_id());
+    assert_eq!(
+        (&line["integration"], &line["plugin"], &line["version"], &line["level"]),
+        (&json!("slow"), &json!("bad-never-returns"), &json!("0.1.0"), &json!("WARN"))
+    );
+    assert!(line["took_ms"].as_u64().is_some_and(|took| took >= 200), "{line}");
+    assert_eq!(line["left_out"], 0);
+    assert_eq!(metric(&host, "tocsin_plugin_slow_calls_total"), 1.0);
+    assert_eq!(metric(&host, "tocsin_plugin_call_seconds_count"), 1.0);
+    assert!(metric(&host, "tocsin_plugin_call_seconds_sum") >= 0.2);
+}
+
+#[test]
+fn of_many_slow_calls_one_a_second_is_logged() {
+    let host = host("slow_call = '100ms'");
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert_eq!(host.post("slow", "slow").status, 200));
+        }
+    });
+    assert_eq!(metric(&host, "tocsin_plugin_slow_calls_total"), 8.0);
+    // However long they took, the next line tells how many are missing.
+    let counted = || {
+        let lines = lines(&host, "a plugin was slow");
+        let left_out = lines.iter().filter_map(|line| line["left_out"].as_u64());
+        lines.len() as u64 + left_out.sum::<u64>()
+    };
+    wait::until("a line says how many were left out", || {
+        host.post("slow", "slow");
+        let calls = metric(&host, "tocsin_plugin_slow_calls_total") as u64;
+        (calls == counted()).then_some(())
+    });
+    let calls = metric(&host, "tocsin_plugin_slow_calls_total") as usize;
+    assert!(lines(&host, "a plugin was slow").len() < calls);
+}
+
+#[test]
+fn where_no_call_counts_as_slow_nothing_is_said() {
+    let host = host("slow_call = '0s'");
+    assert_eq!(host.post("slow", "slow").status, 200);
+    assert_eq!(metric(&host, "tocsin_plugin_call_seconds_count"), 1.0);
+    assert_eq!(metric(&host, "tocsin_plugin_slow_calls_total"), 0.0);
+    assert_eq!(host.times_logged("a plugin was slow"), 0);
+}
+
+#[test]
+fn a_call_that_is_given_up_is_logged_with_its_request_and_its_thread_counted_until_it_is_back() {
+    let host = host("call_deadline = '500ms'");
+    let stuck = || host.api("/api/v1/integrations")["integrations"][1]["stuck_threads"].clone();
+    assert_eq!(stuck(), 0);
+    let answer = host.post("slow", "late");
+    assert_eq!(answer.status, 503);
+    let line = wait::until("it is logged", || lines(&host, "a plugin failed").pop());
+    assert_eq!(line["request_id"], answer.request_id());
+    assert_eq!(line["integration"], "slow");
+    assert_eq!(line["what"], "did not answer within 500ms");
+
+    wait::until("the thread is back", || (stuck() == 0).then_some(()));
+    assert_eq!(metric(&host, "tocsin_plugin_stuck_threads"), 0.0);
+    let line =
+        wait::until("that it was slow is logged", || lines(&host, "a plugin was slow").pop());
+    assert_eq!(line["request_id"], answer.request_id());
+    assert!(line["took_ms"].as_u64().is_some_and(|took| took >= 2000), "{line}");
+}
+
+/// The row of an integration, or of a plugin, in a list for people.
+fn row(host: &TestHost, list: &str, with: &str) -> String {
+    let list = host.run(&[list]).stdout;
+    let line = list.lines().find(|line| line.contains(with));
+    let line = line.unwrap_or_else(|| panic!("`{with}` is not in\n{list}"));
+    let line = Regex::new(r"http\S+|\S+Z|\d+ s\b").expect("a pattern").replace_all(line, "[...]");
+    let line = Regex::new(r"\.rs:\d+:\d+").expect("a pattern").replace_all(&line, ".rs");
+    Regex::new(r" +").expect("a pattern").replace_all(&line, " ").trim().to_owned()
+}
+
+#[test]
+fn a_breaker_is_seen_to_open_to_be_on_trial_and_to_close() {
+    let site = Site::new().plugin(&library("bad-panics-in-receive"));
+    let host = site.config("[integrations.bad]\nplugin = 'bad-panics-in-receive'\n").serve();
+    let breaker = || host.api("/api/v1/integrations")["integrations"][0]["breaker"].clone();
+    let labels = r#"{integration="bad",plugin="bad-panics-in-receive",version="0.1.0"}"#;
+    let metric = |name: &str| host.metric(&format!("tocsin_plugin_breaker_{name}{labels}"));
+    let closed = |failures: u64, trips: u64| json!({"state": "closed", "failures": failures, "retry_at": null, "trips": trips});
+    assert_eq!(breaker(), closed(0, 0));
+    assert_eq!((metric("open"), metric("trips_total")), (Some(0.0), Some(0.0)));
+
+    host.post("bad", "do panic");
+    assert_eq!(breaker(), closed(1, 0));
+    host.post("bad", "do panic");
+    host.post("bad", "do panic");
+    let open = breaker();
+    assert_eq!(
+        (&open["state"], &open["failures"], &open["trips"]),
+        (&json!("open"), &json!(3), &json!(1))
+    );
+    assert!(open["retry_at"].as_str().is_some_and(|at| at.ends_with('Z')), "{open}");
+    assert_eq!((metric("open"), metric("trips_total")), (Some(1.0), Some(1.0)));
+    assert_snapshot!(row(&host, "integrations", "bad-panics"), @"bad broken (breaker open) bad-panics-in-receive 0.1.0 medium [...]");
+    assert_snapshot!(row(&host, "plugins", "panicked"), @"`libbad_panics_in_receive.so` plugin `bad-panics-in-receive 0.1.0` panicked: asked to panic (tests/bad/bad-panics-in-receive/src/lib.rs), at [...]; it is left alone for another [...]; hint: report it to the plugin's author, or drop in another version");
+
+    wait::until("it is on trial", || (breaker()["state"] == "half_open").then_some(()));
+    assert_eq!((metric("open"), metric("trips_total")), (Some(0.0), Some(1.0)));
+    assert_snapshot!(row(&host, "integrations", "bad-panics"), @"bad serving (breaker half open) bad-panics-in-receive 0.1.0 medium [...]");
+    assert_snapshot!(row(&host, "plugins", "panicked"), @"`libbad_panics_in_receive.so` plugin `bad-panics-in-receive 0.1.0` panicked: asked to panic (tests/bad/bad-panics-in-receive/src/lib.rs), at [...]; it was left alone and is tried again; hint: report it to the plugin's author, or drop in another version");
+
+    assert_eq!(host.post("bad", "disk full").status, 200);
+    assert_eq!(breaker(), closed(0, 1));
+    assert_eq!(host.times_logged("a plugin that was left alone serves again"), 1);
+    assert_snapshot!(row(&host, "integrations", "bad-panics"), @"bad serving bad-panics-in-receive 0.1.0 medium [...]");
+
+    // Counted on, whatever is set up anew.
+    let changed = "[integrations.bad]\nplugin = 'bad-panics-in-receive'\nurgency = 'high'\n";
+    host.site().configure(changed);
+    host.reload();
+    assert_eq!(breaker(), closed(0, 0));
+    assert_eq!(metric("trips_total"), Some(1.0));
+}
