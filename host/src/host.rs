@@ -24,7 +24,11 @@ use crate::{
     ingest,
     integration::{Integration, Integrations},
     metrics::Metrics,
-    plugins::{Catalog, Libraries, admission::one_line},
+    plugins::{
+        Catalog, Libraries,
+        admission::one_line,
+        verification::{Verifier, unreadable_folder},
+    },
     server::{self, Limits, Stop, Stopper, stop_sign},
     store::{Store, sqlite::SqliteStore},
 };
@@ -197,15 +201,11 @@ fn build(
 ///
 /// # Errors
 ///
-/// [`ConfigErrors`] where it can't be listed.
+/// [`ConfigErrors`] where it can't be listed, or can't be trusted as a whole.
 pub fn read_catalog(config: &LoadedConfig) -> Result<Catalog, ConfigErrors> {
-    let folder = config.plugins_dir();
-    Catalog::read(&folder).map_err(|error| {
-        let message = format!("cannot read the plugins folder `{}`: {error}", folder.display());
-        let hint =
-            "make it, and drop the plugins' `.so` files in; the path is relative to this file";
-        config.document.error_at(&["plugins", "dir"], message).hint(hint).into()
-    })
+    let verifier = Verifier::new(config)?;
+    Catalog::read(&config.plugins_dir(), &verifier)
+        .map_err(|error| unreadable_folder(config, &error).into())
 }
 
 fn holder(config: &LoadedConfig) -> String {

@@ -1,10 +1,13 @@
 //! The plugins folder: what lies in it, what of it is admitted, and what is loaded.
 //!
 //! A file becomes a plugin in three steps, each a type that only the step before gives:
-//! [`DroppedFile`] -> [`AdmittedPlugin`] -> [`LoadedPlugin`]. Until the last, no byte of it is run.
+//! [`DroppedFile`](admission::DroppedFile) -> [`AdmittedPlugin`] -> [`LoadedPlugin`]. Until the last,
+//! no byte of it is run.
 
 pub mod admission;
+pub mod folder;
 pub mod library;
+pub mod verification;
 
 use std::{
     cmp::Reverse,
@@ -18,8 +21,9 @@ use semver::VersionReq;
 use tocsin_plugin_api::manifest::Manifest;
 
 use self::{
-    admission::{AdmittedPlugin, DroppedFile, Refusal},
+    admission::{AdmittedPlugin, Refusal},
     library::{LoadError, LoadedPlugin},
+    verification::Verifier,
 };
 
 /// What lay in the plugins folder at one moment, in the order of file names.
@@ -53,9 +57,9 @@ impl Catalog {
     ///
     /// # Errors
     ///
-    /// Where the folder can't be listed. A file that can't be read or is no plugin is refused by
-    /// itself.
-    pub fn read(folder: &Path) -> io::Result<Self> {
+    /// Where the folder can't be listed. A file that can't be read, is no plugin or is not trusted is
+    /// refused by itself.
+    pub fn read(folder: &Path, verifier: &Verifier) -> io::Result<Self> {
         let mut paths: Vec<PathBuf> = fs::read_dir(folder)?
             .map(|entry| entry.map(|entry| entry.path()))
             .collect::<Result<_, _>>()?;
@@ -63,7 +67,7 @@ impl Catalog {
         paths.sort();
         let files = paths.into_iter().map(|path| {
             let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let admission = DroppedFile::read(&path).and_then(DroppedFile::admit).map(Arc::new);
+            let admission = verifier.admit(&path).map(Arc::new);
             CatalogFile { file_name, admission }
         });
         let mut catalog = Self { files: files.collect() };

@@ -70,6 +70,9 @@ pub struct PluginStatus {
     pub rustc: Option<String>,
     /// The hash of the file, if it was admitted.
     pub sha256: Option<String>,
+    /// What it was verified by, `checksum` or `signature`; none where the configuration asks for
+    /// neither.
+    pub verified: Option<String>,
     /// `loaded`, `unused` or `refused`.
     pub state: String,
     /// The integrations that it serves.
@@ -182,6 +185,9 @@ fn describe_plugin(
         plugin_api: said(|manifest| &manifest.plugin_api),
         rustc: said(|manifest| &manifest.rustc),
         sha256: admitted.map(|plugin| plugin.sha256.clone()),
+        verified: admitted
+            .and_then(|plugin| plugin.verified())
+            .map(|verified| verified.as_str().into()),
         state: state.into(),
         integrations: users.iter().map(|integration| integration.name.to_string()).collect(),
         problem,

@@ -27,11 +27,12 @@ pub(super) fn list(inventory: &Inventory) -> anyhow::Result<()> {
             text(&plugin.name),
             text(&plugin.version),
             plugin.state.clone(),
+            text(&plugin.verified),
             plugin.integrations.join(", "),
             plugin.file.clone(),
         ]
     };
-    let header = ["PLUGIN", "VERSION", "STATE", "INTEGRATIONS", "FILE"];
+    let header = ["PLUGIN", "VERSION", "STATE", "VERIFIED", "INTEGRATIONS", "FILE"];
     table::print(&header, &plugins.iter().map(row).collect::<Vec<_>>())?;
     print_problems(plugins.iter().map(|plugin| (plugin.file.as_str(), &plugin.problem)))
 }
