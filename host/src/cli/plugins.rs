@@ -1,6 +1,7 @@
 //! `tocsin plugins`: the files of the plugins folder, and what can be done with one.
 
 mod list;
+mod lock;
 
 use clap::{Args, Subcommand};
 
@@ -20,10 +21,16 @@ enum Verb {
     /// List every file of the plugins folder, and what is wrong with it (what `tocsin plugins` does
     /// alone)
     List(Inventory),
+    /// Write the hashes of the plugins in the folder into the lock file
+    ///
+    /// With `verify = "checksum"` under `[plugins]`, the host loads these plugins and no others. Run
+    /// it when you trust what lies in the folder.
+    Lock(lock::Lock),
 }
 
 pub(super) fn run(plugins: Plugins) -> anyhow::Result<()> {
     match plugins.verb.unwrap_or(Verb::List(plugins.list)) {
         Verb::List(inventory) => list::list(&inventory),
+        Verb::Lock(lock) => lock::lock(&lock),
     }
 }
