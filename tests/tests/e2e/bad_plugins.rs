@@ -20,13 +20,13 @@ fn site(plugin: &str) -> Site {
     Site::new().plugin(&library("well-behaved")).config(&format!("{GOOD}{bad}"))
 }
 
-fn file_name(path: &Path) -> &str {
+pub(crate) fn file_name(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).expect("a name")
 }
 
 /// The sentence on a file, which is the same everywhere.
 #[track_caller]
-fn sentence(host: &TestHost, file: &str) -> String {
+pub(crate) fn sentence(host: &TestHost, file: &str) -> String {
     let problem = |list: &Value| {
         let mut plugins = list["plugins"].as_array().expect("a list").iter();
         let plugin = plugins.find(|plugin| plugin["file"] == file).expect("the file is listed");

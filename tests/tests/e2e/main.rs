@@ -15,3 +15,4 @@ mod once;
 mod one_host;
 mod stuck_calls;
 mod vectors;
+mod verify;
