@@ -25,6 +25,11 @@ pub use self::{
     document::{ConfigError, ConfigErrors, Document},
     lookup::referenced_files,
 };
+use crate::plugins::verification::{
+    Policy,
+    checksum::{Checksum, Release},
+    signature::PublicKey,
+};
 
 /// A whole configuration. Every section and every key may be left out.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -36,7 +41,7 @@ pub struct Config {
     pub admin: Admin,
     /// Where alerts are kept.
     pub store: Store,
-    /// Where plugins are found, and what their calls may take.
+    /// Where plugins are found, which are trusted, and what their calls may take.
     pub plugins: Plugins,
     /// Whether changed files are noticed.
     pub watch: Watch,
@@ -126,7 +131,7 @@ impl Default for Store {
     }
 }
 
-/// `[plugins]`: where plugins are found, and what their calls may take.
+/// `[plugins]`: where plugins are found, which are trusted, and what their calls may take.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Plugins {
@@ -138,12 +143,32 @@ pub struct Plugins {
     /// A call that takes as long is logged and counted as slow; `0s` never, default `100ms`.
     #[serde(with = "duration")]
     pub slow_call: Duration,
+    /// What a plugin has to show before it is loaded: `off` (default), `checksum` or `signature`.
+    pub verify: Policy,
+    /// The file that `tocsin plugins lock` writes, relative to the configuration file; it is read
+    /// where `verify` is `checksum`. Default `plugins.lock`.
+    pub lock: PathBuf,
+    /// SHA-256 of plugins in hex by `NAME VERSION`, beside those of the lock file.
+    pub checksums: BTreeMap<Release, Checksum>,
+    /// The `minisign` keys whose signatures are trusted where `verify` is `signature`.
+    pub public_keys: Vec<PublicKey>,
+    /// Files of `dir` by name that others than root and the host's user may change, and `.` for
+    /// `dir` itself. Default: none.
+    pub allow_writable_by_others: Vec<String>,
 }
 
 impl Default for Plugins {
     fn default() -> Self {
-        let (call_deadline, slow_call) = (Duration::from_secs(1), Duration::from_millis(100));
-        Self { dir: "plugins".into(), call_deadline, slow_call }
+        Self {
+            dir: "plugins".into(),
+            call_deadline: Duration::from_secs(1),
+            slow_call: Duration::from_millis(100),
+            verify: Policy::default(),
+            lock: "plugins.lock".into(),
+            checksums: BTreeMap::new(),
+            public_keys: Vec::new(),
+            allow_writable_by_others: Vec::new(),
+        }
     }
 }
 
@@ -324,6 +349,11 @@ impl LoadedConfig {
         self.resolve(&self.config.plugins.dir)
     }
 
+    /// An error at a key of `[plugins]`.
+    pub fn plugins_error(&self, key: &str, message: impl Into<String>) -> ConfigError {
+        self.document.error_at(&["plugins", key], message)
+    }
+
     /// An error at a key of an integration.
     pub fn integration_error(
         &self,
@@ -392,6 +422,20 @@ impl LoadedConfig {
             let message = "has to be from 10ms to 60s".into();
             errors.push(at(&["watch", "settle"], message).hint("leave it out for 500ms"));
         }
+        if plugins.verify == Policy::Signature && plugins.public_keys.is_empty() {
+            let message = "`public_keys` is empty, so that no signature could be good".into();
+            errors.push(
+                at(&["plugins", "verify"], message)
+                    .hint("add `public_keys = [{ file = \"minisign.pub\" }]`"),
+            );
+        }
+        for name in plugins.allow_writable_by_others.iter().filter(|name| !is_file_name(name)) {
+            let message = format!("`{name}` is no name of a file in `plugins.dir`");
+            errors.push(
+                at(&["plugins", "allow_writable_by_others"], message)
+                    .hint("write its name without a folder, or `.` for the folder itself"),
+            );
+        }
         if let Some(level) = &log.level
             && !is_log_level(level)
         {
@@ -421,6 +465,11 @@ impl LoadedConfig {
 fn is_integration_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     (1..=64).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+/// Whether it can be the name of a file in a folder, or `.`, the folder.
+fn is_file_name(name: &str) -> bool {
+    !name.is_empty() && name != ".." && !name.contains(['/', '\0'])
 }
 
 /// Whether every directive is a level, or a target with one.
@@ -460,6 +509,9 @@ fn syntax(document: &Document, error: &toml::de::Error) -> ConfigError {
     for (sign, hint) in [
         ("version number", "write a semver requirement, such as `^1` or `>=1.2, <2`"),
         ("socket address", "write an IP address and a port, such as `127.0.0.1:8080`"),
+        ("SHA-256", "write its 64 digits in hex, as `sha256sum` prints them"),
+        ("plugin with its version", "write its name and its version, such as `\"demo 1.0.0\"`"),
+        ("minisign public key", "write the line of `minisign.pub`, or { file = \"minisign.pub\" }"),
         ("duration", "write a number with its unit, such as `10s` or `500ms`"),
     ] {
         if message.contains(sign) {

@@ -25,7 +25,11 @@ use crate::{
     ingest,
     integration::{Integrations, builder::Builder},
     metrics::Metrics,
-    plugins::{Catalog, Libraries, journal::LoadJournal},
+    plugins::{
+        Catalog, Libraries,
+        journal::LoadJournal,
+        verification::{Verifier, unreadable_folder},
+    },
     reload::Turns,
     server::{self, Limits, Stop, Stopper, stop_sign},
     store::{Store, sqlite::SqliteStore},
@@ -147,15 +151,11 @@ impl Host {
 ///
 /// # Errors
 ///
-/// [`ConfigErrors`] where it can't be listed.
+/// [`ConfigErrors`] where it can't be listed, or can't be trusted as a whole.
 pub fn read_catalog(config: &LoadedConfig, earlier: &Catalog) -> Result<Catalog, ConfigErrors> {
-    let folder = config.plugins_dir();
-    Catalog::read(&folder, earlier).map_err(|error| {
-        let message = format!("cannot read the plugins folder `{}`: {error}", folder.display());
-        let hint =
-            "make it, and drop the plugins' `.so` files in; the path is relative to this file";
-        config.document.error_at(&["plugins", "dir"], message).hint(hint).into()
-    })
+    let verifier = Verifier::new(config)?;
+    Catalog::read(&config.plugins_dir(), &verifier, earlier)
+        .map_err(|error| unreadable_folder(config, &error).into())
 }
 
 fn holder(config: &LoadedConfig) -> String {

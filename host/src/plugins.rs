@@ -1,11 +1,14 @@
 //! The plugins folder: what lies in it, what of it is admitted, and what is loaded.
 //!
 //! A file becomes a plugin in three steps, each a type that only the step before gives:
-//! [`DroppedFile`] -> [`AdmittedPlugin`] -> [`LoadedPlugin`]. Until the last, no byte of it is run.
+//! [`DroppedFile`](admission::DroppedFile) -> [`AdmittedPlugin`] -> [`LoadedPlugin`]. Until the last,
+//! no byte of it is run.
 
 pub mod admission;
+pub mod folder;
 pub mod journal;
 pub mod library;
+pub mod verification;
 
 use std::{
     cmp::Reverse,
@@ -20,9 +23,10 @@ use semver::VersionReq;
 use tocsin_plugin_api::manifest::Manifest;
 
 use self::{
-    admission::{AdmittedPlugin, DroppedFile, Refusal},
+    admission::{AdmittedPlugin, Refusal},
     journal::LoadJournal,
     library::{LoadError, LoadedPlugin},
+    verification::Verifier,
 };
 use crate::stamp::Stamp;
 
@@ -48,7 +52,6 @@ pub struct CatalogFile {
     pub arrived: u64,
     path: PathBuf,
     stamp: Option<Stamp>,
-    read_at: Timestamp,
     /// What its own bytes say, whatever lies beside it.
     alone: Result<Arc<AdmittedPlugin>, Refusal>,
 }
@@ -66,27 +69,19 @@ impl CatalogFile {
         self.admission.as_ref().ok()
     }
 
-    fn read(path: PathBuf, reading: u64, earlier: Option<&Self>) -> Self {
-        let (stamp, read_at) = (Stamp::of(&path), Timestamp::now());
-        let earlier = earlier.filter(|earlier| earlier.stamp.is_some());
-        if let Some(known) = earlier.filter(|known| known.stamp == stamp && known.is_settled()) {
-            return Self { admission: known.alone.clone(), ..known.clone() };
-        }
-        let alone = DroppedFile::read(&path).and_then(DroppedFile::admit).map(Arc::new);
+    fn read(path: PathBuf, verifier: &Verifier, reading: u64, earlier: Option<&Self>) -> Self {
+        let (stamp, since) = (Stamp::of(&path), Timestamp::now());
+        let known = earlier.and_then(|earlier| earlier.alone.as_ref().ok());
+        let alone =
+            known.map_or_else(|| verifier.admit(&path), |known| verifier.admit_again(known));
+        let alone = alone.map(Arc::new);
         let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let admission = alone.clone();
-        let (since, arrived) = (read_at, reading);
-        let new = Self { file_name, admission, since, arrived, path, stamp, read_at, alone };
+        let new = Self { file_name, admission, since, arrived: reading, path, stamp, alone };
         match earlier.filter(|known| known.is_same_drop(&new)) {
             Some(known) => Self { since: known.since, arrived: known.arrived, ..new },
             None => new,
         }
-    }
-
-    /// Whether what was read is what the stamp stands for. What can't be read may be readable the
-    /// next time.
-    fn is_settled(&self) -> bool {
-        self.alone.is_ok() && self.stamp.is_some_and(|stamp| stamp.is_older_than(self.read_at))
     }
 
     /// Whether it was only touched, and nobody dropped it in anew.
@@ -107,19 +102,19 @@ pub struct Candidate<'c> {
 }
 
 impl Catalog {
-    /// Reads and checks every `.so` of a folder. A file that lies there as it did in an `earlier`
-    /// reading is not read again.
+    /// Reads, checks and verifies every `.so` of a folder. A file that lies there as it did in an
+    /// `earlier` reading is not read again, but verified by what is trusted now.
     ///
     /// # Errors
     ///
-    /// Where the folder can't be listed. A file that can't be read or is no plugin is refused by
-    /// itself.
-    pub fn read(folder: &Path, earlier: &Self) -> io::Result<Self> {
+    /// Where the folder can't be listed. A file that can't be read, is no plugin or is not trusted is
+    /// refused by itself.
+    pub fn read(folder: &Path, verifier: &Verifier, earlier: &Self) -> io::Result<Self> {
         let known: HashMap<_, _> = earlier.files.iter().map(|file| (&*file.path, file)).collect();
         let reading = earlier.reading + 1;
         let files = libraries_in(folder)?.into_iter().map(|path| {
             let earlier = known.get(&*path).copied();
-            CatalogFile::read(path, reading, earlier)
+            CatalogFile::read(path, verifier, reading, earlier)
         });
         let mut catalog = Self { files: files.collect(), reading };
         catalog.refuse_clashes();

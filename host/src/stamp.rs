@@ -2,19 +2,21 @@
 //!
 //! It reads no contents.
 
-use std::{fs, os::unix::fs::MetadataExt, path::Path, time::Duration};
+use std::{
+    fs::{self, Metadata},
+    os::unix::fs::MetadataExt,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
-use jiff::Timestamp;
+/// Kernels note the times of files in ticks of 10 ms at most.
+const SETTLED: Duration = Duration::from_millis(100);
 
-/// The coarsest clock of a usual file system: within one of its ticks a file may change and keep its
-/// times.
-const TICK: Duration = Duration::from_secs(2);
-
-/// A file at one moment: another stamp means another file, or other contents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A file at one moment. It changes whenever the file is written, replaced, or given another owner
+/// or mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stamp {
-    device: u64,
-    inode: u64,
+    inode: (u64, u64),
     size_bytes: u64,
     modified: Moment,
     /// Unlike the time of modification, nobody can set it.
@@ -27,14 +29,7 @@ type Moment = (i64, i64);
 impl Stamp {
     /// The stamp of what a path leads to; none where there is nothing to see.
     pub fn of(path: &Path) -> Option<Self> {
-        let seen = fs::metadata(path).ok()?;
-        Some(Self {
-            device: seen.dev(),
-            inode: seen.ino(),
-            size_bytes: seen.size(),
-            modified: (seen.mtime(), seen.mtime_nsec()),
-            changed: (seen.ctime(), seen.ctime_nsec()),
-        })
+        fs::metadata(path).ok().as_ref().map(Self::from)
     }
 
     /// Whether it is the same file with the same contents, whatever became of its name, owner and
@@ -43,10 +38,24 @@ impl Stamp {
         Self { changed: other.changed, ..*self } == *other
     }
 
-    /// Whether the last change was so long before `moment` that what was read then can't have
-    /// changed since without another stamp.
-    pub fn is_older_than(&self, moment: Timestamp) -> bool {
-        let changed = i128::from(self.changed.0) * 1_000_000_000 + i128::from(self.changed.1);
-        moment.as_nanosecond() - changed > i128::try_from(TICK.as_nanos()).unwrap_or(i128::MAX)
+    /// Whether the last change is so long ago that another one could not leave the same times.
+    pub fn is_settled(&self) -> bool {
+        let (Ok(seconds), Ok(nanoseconds)) = (self.changed.0.try_into(), self.changed.1.try_into())
+        else {
+            return false;
+        };
+        let changed = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds);
+        SystemTime::now().duration_since(changed).is_ok_and(|age| age >= SETTLED)
+    }
+}
+
+impl From<&Metadata> for Stamp {
+    fn from(file: &Metadata) -> Self {
+        Self {
+            inode: (file.dev(), file.ino()),
+            size_bytes: file.size(),
+            modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
+        }
     }
 }

@@ -20,7 +20,10 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use crate::{
     config::{self, LoadedConfig},
     host::Host,
-    plugins::libraries_in,
+    plugins::{
+        libraries_in,
+        verification::{Policy, signature::signature_of},
+    },
     reload::Cause,
     stamp::Stamp,
 };
@@ -101,7 +104,13 @@ pub fn look(config: &LoadedConfig) -> Seen {
     if let Ok(document) = config::read(path) {
         files.extend(config::referenced_files(&document));
     }
-    files.extend(libraries_in(&config.plugins_dir()).unwrap_or_default());
+    let libraries = libraries_in(&config.plugins_dir()).unwrap_or_default();
+    match config.config.plugins.verify {
+        Policy::Off => {}
+        Policy::Checksum => files.push(config.resolve(&config.config.plugins.lock)),
+        Policy::Signature => files.extend(libraries.iter().map(|library| signature_of(library))),
+    }
+    files.extend(libraries);
     let stamped = |file: PathBuf| {
         let stamp = Stamp::of(&file);
         (file, stamp)

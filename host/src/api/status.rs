@@ -144,6 +144,9 @@ pub struct PluginStatus {
     pub rustc: Option<String>,
     /// The hash of the file, if it was admitted.
     pub sha256: Option<String>,
+    /// What it was verified by, `checksum` or `signature`; none where the configuration asks for
+    /// neither.
+    pub verified: Option<String>,
     /// `loaded`, `waiting` where another version serves, `held_back` where it was tried and failed,
     /// `unused`, `refused`, or `set_aside`: a host died as it was loaded.
     pub state: String,
@@ -296,6 +299,9 @@ fn describe_plugin(
         plugin_api: said(|manifest| &manifest.plugin_api),
         rustc: said(|manifest| &manifest.rustc),
         sha256: admitted.map(|plugin| plugin.sha256.clone()),
+        verified: admitted
+            .and_then(|plugin| plugin.verified())
+            .map(|verified| verified.as_str().into()),
         state: state.into(),
         since: file.since,
         integrations: users.iter().map(|integration| integration.name.to_string()).collect(),

@@ -1,6 +1,7 @@
 //! `tocsin plugins`: the files of the plugins folder, and what can be done with one.
 
 mod list;
+mod lock;
 mod retry;
 
 use clap::{Args, Subcommand};
@@ -21,6 +22,11 @@ enum Verb {
     /// List every file of the plugins folder, and what is wrong with it (what `tocsin plugins` does
     /// alone)
     List(Inventory),
+    /// Write the hashes of the plugins in the folder into the lock file
+    ///
+    /// With `verify = "checksum"` under `[plugins]`, the host loads these plugins and no others. Run
+    /// it when you trust what lies in the folder.
+    Lock(lock::Lock),
     /// Try a plugin again that was left aside because a host died as it was loaded
     ///
     /// Asks the running host. Where none answers, the next one tries it.
@@ -30,6 +36,7 @@ enum Verb {
 pub(super) fn run(plugins: Plugins) -> anyhow::Result<()> {
     match plugins.verb.unwrap_or(Verb::List(plugins.list)) {
         Verb::List(inventory) => list::list(&inventory),
+        Verb::Lock(lock) => lock::lock(&lock),
         Verb::Retry(retry) => retry::retry(&retry),
     }
 }

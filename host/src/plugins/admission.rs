@@ -3,7 +3,7 @@
 //! It maps and loads nothing.
 
 use std::{
-    fmt, fs,
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -19,15 +19,22 @@ use tocsin_plugin_api::{
     manifest::{self, Manifest},
 };
 
-use crate::alert::PluginId;
+use super::{
+    folder::OpenFile,
+    verification::{Verified, Verifier},
+};
+use crate::{alert::PluginId, stamp::Stamp};
 
 /// A file in the plugins folder, read but not understood.
 pub struct DroppedFile {
     path: PathBuf,
+    stamp: Option<Stamp>,
     bytes: Vec<u8>,
+    sha256: String,
 }
 
-/// A plugin that may be loaded: everything that its bytes can tell was checked.
+/// A plugin that may be loaded: everything that its bytes can tell was checked, and the operator's
+/// [`Verifier`] consented to these very bytes.
 #[derive(Debug)]
 pub struct AdmittedPlugin {
     /// Where it was read from.
@@ -40,6 +47,49 @@ pub struct AdmittedPlugin {
     pub id: Arc<PluginId>,
     /// The hash of its bytes, in hex.
     pub sha256: String,
+    /// The state of the file when it was read, if it had settled by then.
+    pub stamp: Option<Stamp>,
+    // Not public: with it, nobody else can make one.
+    verified: Option<Verified>,
+}
+
+impl AdmittedPlugin {
+    /// What it was verified by; none where the configuration asks for nothing.
+    pub fn verified(&self) -> Option<&Verified> {
+        self.verified.as_ref()
+    }
+
+    /// One that nothing was checked of.
+    #[cfg(test)]
+    pub(super) fn pretended(
+        path: PathBuf,
+        name: &str,
+        sha256: &str,
+        stamp: Option<Stamp>,
+        verified: Option<Verified>,
+    ) -> Self {
+        let manifest = serde_json::json!({
+            "manifest": 1, "name": name, "version": "1.0.0", "panic": "unwind",
+            "plugin_api": tocsin_plugin_api::VERSION, "capabilities": ["receive"],
+        });
+        let manifest = serde_json::from_value(manifest).expect("a manifest");
+        let id = Arc::new(PluginId { name: name.into(), version: "1.0.0".into() });
+        let (version, sha256) = (Version::new(1, 0, 0), sha256.into());
+        Self { path, manifest, version, id, sha256, stamp, verified }
+    }
+
+    /// The same bytes, verified anew.
+    pub(super) fn verified_again(&self, verified: Option<Verified>) -> Self {
+        Self {
+            path: self.path.clone(),
+            manifest: self.manifest.clone(),
+            version: self.version.clone(),
+            id: Arc::clone(&self.id),
+            sha256: self.sha256.clone(),
+            stamp: self.stamp,
+            verified,
+        }
+    }
 }
 
 /// Why a file is no plugin for this host: the end of a sentence that starts with the file's name.
@@ -52,8 +102,13 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn new(reason: impl Into<String>, hint: &str) -> Self {
-        Self { reason: format!("{}\nhint: {hint}", reason.into()), manifest: None }
+    pub(super) fn new(reason: impl fmt::Display, hint: impl fmt::Display) -> Self {
+        Self { reason: format!("{reason}\nhint: {hint}"), manifest: None }
+    }
+
+    /// Adds what the file says of itself, if that is known.
+    pub(super) fn of(self, manifest: Option<Manifest>) -> Self {
+        Self { manifest, ..self }
     }
 }
 
@@ -73,13 +128,19 @@ impl DroppedFile {
     ///
     /// # Errors
     ///
-    /// Where it can't be read.
+    /// Where it can't be read, or is no regular file.
     pub fn read(path: &Path) -> Result<Self, Refusal> {
-        let bytes = fs::read(path).map_err(|error| {
-            let reason = format!("cannot be read: {error}");
-            Refusal::new(reason, "let the host's user read it")
-        })?;
-        Ok(Self { path: path.to_owned(), bytes })
+        OpenFile::at(path)?.read()
+    }
+
+    pub(super) fn new(path: PathBuf, stamp: Option<Stamp>, bytes: Vec<u8>) -> Self {
+        let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { path, stamp, bytes, sha256 }
+    }
+
+    /// Where it was found.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Its bytes.
@@ -88,24 +149,45 @@ impl DroppedFile {
     }
 
     /// The hash of its bytes, in hex.
-    pub fn sha256(&self) -> String {
-        Sha256::digest(&self.bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    pub fn sha256(&self) -> &str {
+        &self.sha256
     }
 
-    /// Checks everything that the bytes can tell.
+    /// Checks everything that the bytes can tell: gives what the plugin says of itself, and its
+    /// version.
     ///
     /// # Errors
     ///
     /// What is wrong, and what to do about it.
-    pub fn admit(self) -> Result<AdmittedPlugin, Refusal> {
-        let file = whole_library(&self.bytes)?;
-        let manifest = read_manifest(&file)?;
-        let version = check_manifest(&manifest)
-            .and_then(|version| exports_module(&file).map(|()| version))
-            .map_err(|refusal| Refusal { manifest: Some(manifest.clone()), ..refusal })?;
+    pub fn examine(&self) -> Result<(Manifest, Version), Refusal> {
+        examine(&self.bytes)
+    }
+
+    /// Makes it a plugin that may be loaded: examines the bytes, and asks the verifier.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, and what to do about it.
+    pub fn admit(self, verifier: &Verifier) -> Result<AdmittedPlugin, Refusal> {
+        let (manifest, version) = self.examine()?;
         let id = PluginId { name: manifest.name.clone(), version: version.to_string() };
-        let sha256 = self.sha256();
-        Ok(AdmittedPlugin { path: self.path, manifest, version, id: Arc::new(id), sha256 })
+        let verified = match verifier.verify(&id, &self) {
+            Ok(verified) => verified,
+            Err(refusal) => return Err(refusal.of(Some(manifest))),
+        };
+        let Self { path, stamp, sha256, .. } = self;
+        Ok(AdmittedPlugin { path, manifest, version, id: Arc::new(id), sha256, stamp, verified })
+    }
+}
+
+fn examine(bytes: &[u8]) -> Result<(Manifest, Version), Refusal> {
+    let file = whole_library(bytes)?;
+    let manifest = read_manifest(&file)?;
+    let version =
+        check_manifest(&manifest).and_then(|version| exports_module(&file).map(|()| version));
+    match version {
+        Ok(version) => Ok((manifest, version)),
+        Err(refusal) => Err(refusal.of(Some(manifest))),
     }
 }
 
@@ -253,15 +335,17 @@ fn exports_module(file: &Elf<'_>) -> Result<(), Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{LazyLock, Mutex, PoisonError};
+    use std::{
+        fs,
+        sync::{LazyLock, Mutex, PoisonError},
+    };
 
     use proptest::prelude::*;
 
     use super::*;
 
     fn refusal(bytes: &[u8]) -> String {
-        let file = DroppedFile { path: "x.so".into(), bytes: bytes.to_vec() };
-        file.admit().expect_err("it is no plugin").to_string()
+        examine(bytes).expect_err("it is no plugin").to_string()
     }
 
     fn manifest() -> Manifest {
@@ -326,10 +410,7 @@ mod tests {
             // Changed in place and back again: a copy of so many bytes would take most of the time.
             let before: Vec<_> = noise.iter().map(|change| (place(change), bytes[place(change)])).collect();
             noise.iter().for_each(|change| bytes[place(change)] = change.2);
-            let _ = whole_library(&bytes).and_then(|file| {
-                let manifest = read_manifest(&file)?;
-                exports_module(&file).and_then(|()| check_manifest(&manifest))
-            });
+            let _ = examine(&bytes);
             before.into_iter().rev().for_each(|(at, byte)| bytes[at] = byte);
         }
     }

@@ -250,10 +250,8 @@ fn read(file: &File) -> io::Result<(Vec<Attempt>, bool)> {
 
 #[cfg(test)]
 mod tests {
-    use semver::Version;
 
     use super::*;
-    use crate::alert::PluginId;
 
     struct Place(tempfile::TempDir);
 
@@ -282,17 +280,7 @@ mod tests {
     }
 
     fn plugin(name: &str, sha256: &str) -> AdmittedPlugin {
-        let manifest = serde_json::json!({
-            "manifest": 1, "name": name, "version": "1.2.3", "panic": "unwind",
-            "plugin_api": "1.0.0", "capabilities": ["receive"],
-        });
-        AdmittedPlugin {
-            path: "plugins/libdemo.so".into(),
-            manifest: serde_json::from_value(manifest).unwrap(),
-            version: Version::new(1, 2, 3),
-            id: Arc::new(PluginId { name: name.into(), version: "1.2.3".into() }),
-            sha256: sha256.into(),
-        }
+        AdmittedPlugin::pretended("plugins/libdemo.so".into(), name, sha256, None, None)
     }
 
     fn names(journal: &LoadJournal) -> Vec<String> {
@@ -322,7 +310,7 @@ mod tests {
         let journal = place.open();
         assert_eq!(names(&journal), ["one", "two"]);
         let attempt = journal.set_aside("aa").unwrap();
-        assert_eq!((&*attempt.version, &*attempt.file), ("1.2.3", "libdemo.so"));
+        assert_eq!((&*attempt.version, &*attempt.file), ("1.0.0", "libdemo.so"));
         assert_eq!(journal.set_aside("cc"), None, "other bytes are another matter");
         // Other loads go on beside them, and another death adds to them.
         drop(journal.begin(&plugin("three", "cc")));

@@ -136,7 +136,16 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<Change> {
     } = server;
     let config::Admin { listen: admin_listen, tokens } = admin;
     let config::Store { url } = store;
-    let config::Plugins { dir, call_deadline, slow_call } = plugins;
+    let config::Plugins {
+        dir,
+        call_deadline,
+        slow_call,
+        verify,
+        lock,
+        checksums,
+        public_keys,
+        allow_writable_by_others,
+    } = plugins;
     let config::Watch { enabled, settle } = watch;
     let config::Log { format, level } = log;
     let live = [
@@ -147,6 +156,14 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<Change> {
         ("plugins.dir", *dir != old.plugins.dir),
         ("plugins.call_deadline", *call_deadline != old.plugins.call_deadline),
         ("plugins.slow_call", *slow_call != old.plugins.slow_call),
+        ("plugins.verify", *verify != old.plugins.verify),
+        ("plugins.lock", *lock != old.plugins.lock),
+        ("plugins.checksums", *checksums != old.plugins.checksums),
+        ("plugins.public_keys", *public_keys != old.plugins.public_keys),
+        (
+            "plugins.allow_writable_by_others",
+            *allow_writable_by_others != old.plugins.allow_writable_by_others,
+        ),
         ("watch.enabled", *enabled != old.watch.enabled),
         ("watch.settle", *settle != old.watch.settle),
     ];

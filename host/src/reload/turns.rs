@@ -43,13 +43,11 @@ impl Turns {
         }
         state.begun += 1;
         let cause = state.cause.take().unwrap_or(cause);
-        state.last = Some(Err("the reload panicked; hint: report it with the log".into()));
         drop(state);
-        let over = Over(self);
-        let reloaded = reload(cause);
-        self.state().last = Some(reloaded.clone());
-        drop(over);
-        reloaded
+        let panicked = Err("the reload panicked; hint: report it with the log".into());
+        let mut over = Over { turns: self, reloaded: panicked };
+        over.reloaded = reload(cause);
+        over.reloaded.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -57,15 +55,19 @@ impl Turns {
     }
 }
 
-/// A reload that panicked is over, too.
-struct Over<'t>(&'t Turns);
+/// Says what came of a reload when it is over, which one that panicked is, too.
+struct Over<'t> {
+    turns: &'t Turns,
+    reloaded: Reloaded,
+}
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let mut state = self.turns.state();
         state.ended = state.begun;
+        state.last = Some(self.reloaded.clone());
         drop(state);
-        self.0.is_over.notify_all();
+        self.turns.is_over.notify_all();
     }
 }
 

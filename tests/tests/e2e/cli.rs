@@ -162,8 +162,8 @@ fn integrations_are_listed_with_their_endpoints() {
 fn plugins_are_listed_with_the_integrations_they_serve() {
     let host = host();
     assert_snapshot!(without_times(good(&host.run(&["plugins"]))), @"
-    PLUGIN        VERSION  STATE   INTEGRATIONS  FILE
-    well-behaved  1.0.0    loaded  dev, ops      libwell_behaved.so
+    PLUGIN        VERSION  STATE   VERIFIED  INTEGRATIONS  FILE
+    well-behaved  1.0.0    loaded  -         dev, ops      libwell_behaved.so
 
     INTEGRATION  STATE     SERVED BY           GENERATION  SINCE                 WAITING
     dev          serving   well-behaved 1.0.0  1           [TIME]

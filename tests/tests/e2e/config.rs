@@ -15,7 +15,7 @@ fn refused(config: &str) -> String {
 }
 
 #[track_caller]
-fn refused_at(site: &Site, config: &str) -> String {
+pub(crate) fn refused_at(site: &Site, config: &str) -> String {
     site.write("tocsin.toml", config);
     let (check, serve) = (site.run(&["check"]), site.run(&["serve"]));
     assert_eq!((check.code, serve.code), (Some(2), Some(2)), "{check:?} {serve:?}");
@@ -237,6 +237,76 @@ fn a_missing_plugins_folder_is_refused() {
     2 | dir = 'plugin'
       |       ^^^^^^^^
     hint: make it, and drop the plugins' `.so` files in; the path is relative to this file
+    ");
+}
+
+#[test]
+fn a_checksum_that_is_none_is_refused() {
+    assert_snapshot!(refused("[plugins.checksums]\n'well-behaved 1.0.0' = 'abc'\n"), @"
+    error: tocsin.toml:2:24: `plugins.checksums.well-behaved 1.0.0`: `abc` is no SHA-256
+      |
+    2 | 'well-behaved 1.0.0' = 'abc'
+      |                        ^^^^^
+    hint: write its 64 digits in hex, as `sha256sum` prints them
+    ");
+    let checksum = "0".repeat(64);
+    assert_snapshot!(refused(&format!("[plugins.checksums]\nwell-behaved = '{checksum}'\n")), @r#"
+    error: tocsin.toml:2:1: `plugins.checksums.well-behaved`: `well-behaved` is no plugin with its version
+      |
+    2 | well-behaved = '0000000000000000000000000000000000000000000000000000000000000000'
+      | ^^^^^^^^^^^^
+    hint: write its name and its version, such as `"demo 1.0.0"`
+    "#);
+}
+
+#[test]
+fn a_key_that_is_none_is_refused_and_not_repeated() {
+    assert_snapshot!(refused("[plugins]\npublic_keys = ['RWQ']\n"), @r#"
+    error: tocsin.toml:2:15: `plugins.public_keys`: this is no minisign public key
+      |
+    2 | public_keys = ['RWQ']
+      |               ^^^^^^^
+    hint: write the line of `minisign.pub`, or { file = "minisign.pub" }
+    "#);
+    let site = site();
+    // Somebody mistook the one file for the other.
+    site.write("minisign.pub", "untrusted comment: minisign secret key\nRWQAAEIyAAAAsecret");
+    let said = refused_at(&site, "[plugins]\npublic_keys = [{ file = 'minisign.pub' }]\n");
+    assert_snapshot!(said, @r#"
+    error: tocsin.toml:2:15: `plugins.public_keys`: this is no minisign public key
+      |
+    2 | public_keys = [{ file = 'minisign.pub' }]
+      |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    hint: write the line of `minisign.pub`, or { file = "minisign.pub" }
+    "#);
+}
+
+#[test]
+fn signatures_are_not_asked_for_without_a_key() {
+    assert_snapshot!(refused("[plugins]\nverify = 'signature'\n"), @r#"
+    error: tocsin.toml:2:10: `plugins.verify`: `public_keys` is empty, so that no signature could be good
+      |
+    2 | verify = 'signature'
+      |          ^^^^^^^^^^^
+    hint: add `public_keys = [{ file = "minisign.pub" }]`
+    "#);
+    assert_snapshot!(refused("[plugins]\nverify = 'signatures'\n"), @"
+    error: tocsin.toml:2:10: `plugins.verify`: unknown variant `signatures`
+      |
+    2 | verify = 'signatures'
+      |          ^^^^^^^^^^^^
+    hint: known here are `off`, `checksum`, `signature`
+    ");
+}
+
+#[test]
+fn what_is_allowed_by_name_has_the_name_of_a_file() {
+    assert_snapshot!(refused("[plugins]\nallow_writable_by_others = ['.', 'plugins/x.so']\n"), @"
+    error: tocsin.toml:2:28: `plugins.allow_writable_by_others`: `plugins/x.so` is no name of a file in `plugins.dir`
+      |
+    2 | allow_writable_by_others = ['.', 'plugins/x.so']
+      |                            ^^^^^^^^^^^^^^^^^^^^^
+    hint: write its name without a folder, or `.` for the folder itself
     ");
 }
 

@@ -145,8 +145,8 @@ fn one_that_aborts_as_it_is_made_is_left_aside_and_served_when_another_try_goes_
     let retry = host.run(&["plugins", "retry", "bad-dies-in-new"]);
     assert_eq!((retry.code, retry.stderr.as_str()), (Some(0), ""), "{retry:?}");
     assert_snapshot!(retry.stdout, @"
-    PLUGIN           VERSION  STATE   INTEGRATIONS  FILE
-    bad-dies-in-new  0.1.0    loaded  bad           libbad_dies_in_new.so
+    PLUGIN           VERSION  STATE   VERIFIED  INTEGRATIONS  FILE
+    bad-dies-in-new  0.1.0    loaded  -         bad           libbad_dies_in_new.so
     ");
     assert_eq!(host.post("bad", "disk full").status, 200);
     assert_eq!(host.reasons(), [""; 0]);
@@ -276,8 +276,8 @@ fn a_file_that_could_not_be_loaded_is_tried_again() {
     let retry = host.run(&["plugins", "retry", "bad-layout-unchecked"]);
     assert_eq!(retry.code, Some(0), "{retry:?}");
     assert_snapshot!(normalized(&retry.stdout), @"
-    PLUGIN                VERSION  STATE    INTEGRATIONS  FILE
-    bad-layout-unchecked  0.1.0    refused                libbad_layout_unchecked.so
+    PLUGIN                VERSION  STATE    VERIFIED  INTEGRATIONS  FILE
+    bad-layout-unchecked  0.1.0    refused  -                       libbad_layout_unchecked.so
 
     `libbad_layout_unchecked.so` plugin `bad-layout-unchecked` 0.1.0 has its layout check switched off, so nothing shows that its functions are what they claim; hint: export it with `export_plugin!`
     ");

@@ -19,3 +19,4 @@ mod slow_calls;
 mod stuck_calls;
 mod upgrades;
 mod vectors;
+mod verify;

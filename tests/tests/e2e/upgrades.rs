@@ -100,9 +100,9 @@ fn a_version_that_is_dropped_in_takes_over_by_itself() {
     assert_eq!(waiting(&host), [("1.0.0".into(), "not_needed".into())]);
     assert_eq!(host.reasons(), [""; 0]);
     assert_snapshot!(without_times(&host.run(&["plugins"]).stdout), @"
-    PLUGIN        VERSION  STATE    INTEGRATIONS  FILE
-    well-behaved  1.0.0    waiting                libwell_behaved.so
-    well-behaved  1.0.1    loaded   good          newer.so
+    PLUGIN        VERSION  STATE    VERIFIED  INTEGRATIONS  FILE
+    well-behaved  1.0.0    waiting  -                       libwell_behaved.so
+    well-behaved  1.0.1    loaded   -         good          newer.so
 
     INTEGRATION  STATE    SERVED BY           GENERATION  SINCE                 WAITING
     good         serving  well-behaved 1.0.1  2           [TIME]  1.0.0 since [TIME]

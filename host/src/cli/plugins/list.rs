@@ -47,11 +47,12 @@ fn print_files(plugins: &[PluginStatus]) -> anyhow::Result<()> {
             text(&plugin.name),
             text(&plugin.version),
             plugin.state.clone(),
+            text(&plugin.verified),
             plugin.integrations.join(", "),
             plugin.file.clone(),
         ]
     };
-    let header = ["PLUGIN", "VERSION", "STATE", "INTEGRATIONS", "FILE"];
+    let header = ["PLUGIN", "VERSION", "STATE", "VERIFIED", "INTEGRATIONS", "FILE"];
     table::print(&header, &plugins.iter().map(row).collect::<Vec<_>>())
 }
 

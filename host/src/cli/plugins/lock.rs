@@ -1,0 +1,64 @@
+//! `tocsin plugins lock`: writes down the hashes of the plugins that lie in the folder now.
+//!
+//! It loads none of them, and asks no running host.
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::{
+    cli::{ConfigFile, table},
+    config::LoadedConfig,
+    plugins::{
+        Catalog,
+        verification::{Policy, Verifier, lock_file::LockFile, unreadable_folder},
+    },
+};
+
+#[derive(Args, Debug)]
+pub(super) struct Lock {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Write nothing; fail if the lock file is not what would be written
+    #[arg(long)]
+    check: bool,
+}
+
+pub(super) fn lock(args: &Lock) -> anyhow::Result<()> {
+    let config = LoadedConfig::read(&args.config.config)?;
+    let new = LockFile::of(&admitted(&config)?);
+    let path = config.resolve(&config.config.plugins.lock);
+    let shown = path.display();
+    let old = LockFile::read(&path).unwrap_or_else(|problem| {
+        eprintln!("warning: cannot read `{shown}`, which counts as empty: {problem}");
+        None
+    });
+    let changes =
+        new.changes_since(&old.as_ref().map_or_else(LockFile::default, |(old, _)| old.clone()));
+    for change in &changes {
+        table::print_line(&change.to_string())?;
+    }
+    if args.check {
+        anyhow::ensure!(
+            old.is_some_and(|(old, _)| old == new),
+            "`{shown}` does not say what lies in the plugins folder\n\
+             hint: if you trust what does, run `tocsin plugins lock`",
+        );
+    } else {
+        new.write(&path).with_context(|| format!("cannot write `{shown}`"))?;
+    }
+    let plugins = if new.len() == 1 { "plugin" } else { "plugins" };
+    table::print_line(&format!("`{shown}` has {} {plugins}", new.len()))
+}
+
+/// The plugins folder, and a warning for each file that is left out.
+fn admitted(config: &LoadedConfig) -> anyhow::Result<Catalog> {
+    let verifier = Verifier::with_policy(config, Policy::Off)?;
+    let catalog = Catalog::read(&config.plugins_dir(), &verifier, &Catalog::default())
+        .map_err(|error| crate::config::ConfigErrors::from(unreadable_folder(config, &error)))?;
+    for file in &catalog.files {
+        if let Err(refusal) = &file.admission {
+            eprintln!("warning: left out: `{}` {refusal}", file.file_name);
+        }
+    }
+    Ok(catalog)
+}

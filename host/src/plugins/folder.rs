@@ -1,0 +1,356 @@
+//! The plugins folder and its files, opened so that what was looked at is what is read, whatever
+//! becomes of the names meanwhile.
+//!
+//! It judges neither what is in a file nor who could change it.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File, Metadata},
+    io::{self, Read},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::fs::FileTypeExt,
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+
+use super::admission::{DroppedFile, Refusal};
+use crate::stamp::Stamp;
+
+/// The plugins folder, held open: another folder that takes its name is another folder.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    handle: File,
+}
+
+/// A regular file, held open but not read.
+#[derive(Debug)]
+pub struct OpenFile {
+    /// Where it was found.
+    pub path: PathBuf,
+    /// Its owner, mode and times, of the file that is open.
+    pub metadata: Metadata,
+    handle: File,
+}
+
+impl Folder {
+    /// Opens a folder.
+    ///
+    /// # Errors
+    ///
+    /// Where it is not there, or is no folder.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let handle = hold(CWD, path, OFlags::DIRECTORY)?;
+        Ok(Self { path: path.to_owned(), handle })
+    }
+
+    /// Where it was found.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its owner and mode.
+    ///
+    /// # Errors
+    ///
+    /// Where the system does not tell.
+    pub fn metadata(&self) -> io::Result<Metadata> {
+        self.handle.metadata()
+    }
+
+    /// Opens the file of that name. A symlink is followed as long as it stays in the folder.
+    ///
+    /// # Errors
+    ///
+    /// Where it is no regular file, or lies elsewhere.
+    pub fn file(&self, name: &OsStr) -> Result<OpenFile, Refusal> {
+        let path = self.path.join(name);
+        let is_symlink = fs::symlink_metadata(&path).is_ok_and(|file| file.is_symlink());
+        let handle = hold(&self.handle, Path::new(name), OFlags::empty()).map_err(|error| {
+            if is_symlink && !matches!(error.kind(), io::ErrorKind::PermissionDenied) {
+                Refusal::new("is a symlink that leads nowhere", "remove it, or mend it")
+            } else {
+                unreadable(&error)
+            }
+        })?;
+        // Asked of the file that is open: the name may lead elsewhere by now.
+        let is_inside = real_path(&handle)
+            .and_then(|file| Ok(file.starts_with(real_path(&self.handle)?)))
+            .map_err(|error| unreadable(&error))?;
+        if !is_inside {
+            return Err(Refusal::new(
+                "is a symlink out of the plugins folder",
+                "copy the file itself into the folder",
+            ));
+        }
+        OpenFile::new(path, handle)
+    }
+
+    /// The folders below this one that lead to a file; none unless a symlink does.
+    ///
+    /// # Errors
+    ///
+    /// Where one of them is gone.
+    pub fn folders_below(&self, file: &OpenFile) -> io::Result<Vec<(PathBuf, Metadata)>> {
+        let (file, top) = (real_path(&file.handle)?, real_path(&self.handle)?);
+        let below = file.ancestors().skip(1).take_while(|folder| *folder != top);
+        below.map(|folder| Ok((folder.to_owned(), fs::symlink_metadata(folder)?))).collect()
+    }
+
+    /// Reads a small text of that name; none where it is not there.
+    ///
+    /// # Errors
+    ///
+    /// Where it can't be read, is no regular file, or is not small.
+    pub fn small_text(&self, name: &OsStr, limit_bytes: u64) -> io::Result<Option<String>> {
+        let handle = match hold(&self.handle, Path::new(name), OFlags::empty()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let metadata = handle.metadata()?;
+        if !metadata.is_file() || metadata.len() > limit_bytes {
+            return Err(io::Error::other(format!("it is no file of {limit_bytes} bytes or less")));
+        }
+        let mut text = String::new();
+        readable(&handle)?.take(limit_bytes).read_to_string(&mut text)?;
+        Ok(Some(text))
+    }
+}
+
+impl OpenFile {
+    /// Opens the file at a path.
+    ///
+    /// # Errors
+    ///
+    /// Where it can't be, or is no regular file.
+    pub fn at(path: &Path) -> Result<Self, Refusal> {
+        let handle = hold(CWD, path, OFlags::empty()).map_err(|error| unreadable(&error))?;
+        Self::new(path.to_owned(), handle)
+    }
+
+    fn new(path: PathBuf, handle: File) -> Result<Self, Refusal> {
+        let metadata = handle.metadata().map_err(|error| unreadable(&error))?;
+        if !metadata.is_file() {
+            let reason = format!("is {} and no file", kind(&metadata));
+            return Err(Refusal::new(reason, "remove it, or give it another name"));
+        }
+        Ok(Self { path, metadata, handle })
+    }
+
+    /// What tells this state of the file from any later one; none while the file is so fresh that
+    /// another change could still leave the same times.
+    pub fn stamp(&self) -> Option<Stamp> {
+        Some(Stamp::from(&self.metadata)).filter(Stamp::is_settled)
+    }
+
+    /// Reads it whole.
+    ///
+    /// # Errors
+    ///
+    /// Where it can't be read.
+    pub fn read(self) -> Result<DroppedFile, Refusal> {
+        let mut bytes = Vec::with_capacity(usize::try_from(self.metadata.len()).unwrap_or(0));
+        readable(&self.handle)
+            .and_then(|mut file| file.read_to_end(&mut bytes))
+            .map_err(|error| unreadable(&error))?;
+        let stamp = self.stamp();
+        Ok(DroppedFile::new(self.path, stamp, bytes))
+    }
+}
+
+/// Opens a regular file at a path for reading, and never waits for it.
+///
+/// # Errors
+///
+/// Where it can't be read, or is no regular file.
+pub fn regular_file(path: &Path) -> io::Result<File> {
+    let handle = hold(CWD, path, OFlags::empty())?;
+    let metadata = handle.metadata()?;
+    if metadata.is_file() {
+        readable(&handle)
+    } else {
+        Err(io::Error::other(format!("it is {} and no file", kind(&metadata))))
+    }
+}
+
+/// Holds a file without opening it for reading: that would wait for the other end of a pipe, and do
+/// who knows what to a device.
+fn hold(folder: impl AsFd, path: &Path, flags: OFlags) -> io::Result<File> {
+    let flags = flags | OFlags::PATH | OFlags::CLOEXEC;
+    Ok(File::from(openat(folder, path, flags, Mode::empty())?))
+}
+
+/// The same file, open for reading.
+fn readable(held: &File) -> io::Result<File> {
+    File::open(descriptor_path(held))
+}
+
+/// Where a file that is held really lies, without symlinks.
+fn real_path(held: &File) -> io::Result<PathBuf> {
+    fs::read_link(descriptor_path(held))
+}
+
+fn descriptor_path(held: &File) -> String {
+    format!("/proc/self/fd/{}", held.as_raw_fd())
+}
+
+fn unreadable(error: &io::Error) -> Refusal {
+    Refusal::new(format!("cannot be read: {error}"), "let the host's user read it")
+}
+
+fn kind(metadata: &Metadata) -> &'static str {
+    let kind = metadata.file_type();
+    if kind.is_dir() {
+        "a folder"
+    } else if kind.is_fifo() {
+        "a pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::{
+        os::unix::{
+            fs::{PermissionsExt, symlink},
+            net::UnixListener,
+        },
+        thread,
+        time::Duration,
+    };
+
+    use rustix::fs::{FileType, mknodat};
+
+    use super::*;
+
+    /// The stamp of a file, as soon as it has one.
+    pub(in super::super) fn settled_stamp(path: &Path) -> Stamp {
+        loop {
+            match OpenFile::at(path).expect("it is there").stamp() {
+                Some(stamp) => return stamp,
+                None => thread::sleep(Duration::from_millis(5)),
+            }
+        }
+    }
+
+    /// A folder `plugins` with a file in it, and a file outside.
+    fn place() -> (tempfile::TempDir, Folder) {
+        let place = tempfile::tempdir().expect("a folder");
+        let plugins = place.path().join("plugins");
+        fs::create_dir(&plugins).expect("made");
+        fs::write(plugins.join("inside"), "inside").expect("written");
+        fs::write(place.path().join("outside"), "outside").expect("written");
+        let folder = Folder::open(&plugins).expect("it is there");
+        (place, folder)
+    }
+
+    fn refused(folder: &Folder) -> String {
+        folder.file(OsStr::new("x.so")).expect_err("it is no good").to_string()
+    }
+
+    #[test]
+    fn a_symlink_that_stays_in_the_folder_is_followed() {
+        let (_place, folder) = place();
+        let absolute = folder.path().join("inside");
+        for (name, target) in [("one.so", Path::new("inside")), ("two.so", &absolute)] {
+            symlink(target, folder.path().join(name)).expect("linked");
+            let file = folder.file(OsStr::new(name)).expect("it stays inside");
+            assert_eq!(file.read().expect("it can be read").bytes(), b"inside");
+        }
+    }
+
+    #[test]
+    fn a_symlink_out_of_the_folder_is_refused() {
+        let (_place, folder) = place();
+        let link = folder.path().join("x.so");
+        symlink("../outside", &link).expect("linked");
+        insta::assert_snapshot!(refused(&folder), @"is a symlink out of the plugins folder; hint: copy the file itself into the folder");
+        fs::remove_file(&link).expect("it is there");
+        // Its path begins with that of the folder, and yet it is another one.
+        fs::create_dir(folder.path().with_file_name("plugins-2")).expect("made");
+        fs::write(folder.path().with_file_name("plugins-2").join("x"), "x").expect("written");
+        symlink("../plugins-2/x", &link).expect("linked");
+        insta::assert_snapshot!(refused(&folder), @"is a symlink out of the plugins folder; hint: copy the file itself into the folder");
+    }
+
+    #[test]
+    fn a_symlink_to_nothing_or_to_itself_is_refused() {
+        let (_place, folder) = place();
+        for target in ["nothing", "x.so"] {
+            symlink(target, folder.path().join("x.so")).expect("linked");
+            assert!(refused(&folder).starts_with("is a symlink that leads nowhere"));
+            fs::remove_file(folder.path().join("x.so")).expect("it is there");
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_without_waiting_for_it() {
+        let (_place, folder) = place();
+        let path = folder.path().join("x.so");
+        mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).expect("made");
+        insta::assert_snapshot!(refused(&folder), @"is a pipe and no file; hint: remove it, or give it another name");
+        fs::remove_file(&path).expect("it is there");
+        let _listener = UnixListener::bind(&path).expect("made");
+        insta::assert_snapshot!(refused(&folder), @"is a socket and no file; hint: remove it, or give it another name");
+        fs::remove_file(&path).expect("it is there");
+        fs::create_dir(&path).expect("made");
+        insta::assert_snapshot!(refused(&folder), @"is a folder and no file; hint: remove it, or give it another name");
+    }
+
+    #[test]
+    fn a_folder_that_takes_the_name_of_an_open_one_is_another() {
+        let (_place, folder) = place();
+        fs::rename(folder.path(), folder.path().with_file_name("old")).expect("moved");
+        fs::create_dir(folder.path()).expect("made");
+        fs::write(folder.path().join("inside"), "other").expect("written");
+        let file = folder.file(OsStr::new("inside")).expect("it is there");
+        assert_eq!(file.read().expect("it can be read").bytes(), b"inside");
+    }
+
+    #[test]
+    fn a_file_that_is_changed_in_any_way_has_another_stamp() {
+        let (_place, folder) = place();
+        let path = folder.path().join("inside");
+        let stamp = || settled_stamp(&path);
+        let mut stamps = vec![stamp()];
+        assert_eq!(stamps[0], stamp());
+        fs::write(&path, "INSIDE").expect("written in place");
+        stamps.push(stamp());
+        fs::write(folder.path().join("new"), "INSIDE").expect("written");
+        fs::rename(folder.path().join("new"), &path).expect("moved");
+        stamps.push(stamp());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("ours");
+        stamps.push(stamp());
+        assert!(stamps.windows(2).all(|two| two[0] != two[1]), "{stamps:?}");
+    }
+
+    #[test]
+    fn a_fresh_file_has_no_stamp_yet() {
+        let place = tempfile::tempdir().expect("a folder");
+        let path = place.path().join("fresh");
+        let is_unknown = || {
+            fs::write(&path, "fresh").expect("written");
+            OpenFile::at(&path).expect("it is there").stamp().is_none()
+        };
+        // This test may be held up between the two.
+        assert!((0..100).any(|_| is_unknown()));
+    }
+
+    #[test]
+    fn a_text_that_is_not_small_is_not_read() {
+        let (_place, folder) = place();
+        let text = |name: &str, limit| folder.small_text(OsStr::new(name), limit);
+        assert_eq!(text("inside", 6).expect("small").as_deref(), Some("inside"));
+        assert_eq!(text("nothing", 6).expect("not there"), None);
+        assert!(text("inside", 5).is_err());
+        mknodat(CWD, folder.path().join("pipe"), FileType::Fifo, Mode::RWXU, 0).expect("made");
+        assert!(text("pipe", 6).is_err());
+        assert!(regular_file(&folder.path().join("pipe")).is_err());
+    }
+}

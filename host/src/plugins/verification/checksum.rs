@@ -1,0 +1,188 @@
+//! Checksums of plugins: which version of which plugin has to have which bytes.
+//!
+//! It computes none: a file is hashed as it is read.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use semver::Version;
+use serde::{Deserialize, Serialize};
+
+use super::{super::admission::Refusal, lock_file::LockFile};
+use crate::alert::PluginId;
+
+/// A SHA-256 in hex, lower case.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Checksum(String);
+
+impl Checksum {
+    /// Its 64 digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Checksum {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let is_hash = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_hash {
+            Ok(Self(text.to_ascii_lowercase()))
+        } else {
+            Err(format!("`{text}` is no SHA-256"))
+        }
+    }
+}
+
+impl From<Checksum> for String {
+    fn from(checksum: Checksum) -> Self {
+        checksum.0
+    }
+}
+
+/// A plugin in one version, written `NAME VERSION`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(try_from = "String")]
+pub struct Release(pub PluginId);
+
+impl TryFrom<String> for Release {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let parts = text.split_once(' ').filter(|(name, _)| !name.is_empty());
+        let version = parts.and_then(|(_, version)| Version::parse(version).ok());
+        match (parts, version) {
+            (Some((name, _)), Some(version)) => {
+                Ok(Self(PluginId { name: name.into(), version: version.to_string() }))
+            }
+            _ => Err(format!("`{text}` is no plugin with its version")),
+        }
+    }
+}
+
+/// The checksums that are trusted, those of the lock file and those of the configuration.
+#[derive(Debug)]
+pub struct Checksums {
+    lock_name: PathBuf,
+    lock: Option<LockFile>,
+    configured: BTreeMap<Release, Checksum>,
+}
+
+impl Checksums {
+    /// `lock_name` is the lock file as the operator calls it; it may not be there.
+    pub fn new(
+        lock_name: &Path,
+        lock: Option<LockFile>,
+        configured: &BTreeMap<Release, Checksum>,
+    ) -> Self {
+        Self { lock_name: lock_name.to_owned(), lock, configured: configured.clone() }
+    }
+
+    /// Whether a plugin has the bytes that it has to have.
+    ///
+    /// # Errors
+    ///
+    /// Where it has others, or nothing is known of it.
+    pub fn check(&self, plugin: &PluginId, sha256: &str) -> Result<(), Refusal> {
+        let locked = self.lock.as_ref().and_then(|lock| lock.checksum(plugin));
+        let configured = self.configured.iter().find(|(release, _)| release.0 == *plugin);
+        let known = [locked, configured.map(|(_, checksum)| checksum)];
+        let known: Vec<_> = known.into_iter().flatten().map(Checksum::as_str).collect();
+        if known.contains(&sha256) {
+            return Ok(());
+        }
+        let lock = self.lock_name.display();
+        if known.is_empty() {
+            let reason = match self.lock {
+                Some(_) => format!("is {plugin}, which has no checksum in `{lock}`"),
+                None => format!("is {plugin}, which has no checksum: there is no `{lock}`"),
+            };
+            return Err(Refusal::new(reason, if_trusted("run `tocsin plugins lock`")));
+        }
+        let place =
+            if locked.is_some() { format!("`{lock}`") } else { "`plugins.checksums`".into() };
+        let again = if locked.is_some() {
+            "run `tocsin plugins lock` again"
+        } else {
+            "write the new checksum there"
+        };
+        let reason = format!(
+            "is {plugin} with other bytes than {place} says: its SHA-256 is {sha256}, not {}",
+            known[0]
+        );
+        Err(Refusal::new(reason, if_trusted(again)))
+    }
+}
+
+fn if_trusted(action: &str) -> impl fmt::Display {
+    format!("if you trust this file, {action}; if not, remove it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = "1111111111111111111111111111111111111111111111111111111111111111";
+    const TWO: &str = "2222222222222222222222222222222222222222222222222222222222222222";
+
+    fn demo() -> PluginId {
+        PluginId { name: "demo".into(), version: "1.0.0".into() }
+    }
+
+    /// What is said of a demo 1.0.0 with the hash [`ONE`].
+    fn said(lock: Option<&str>, configured: Option<&str>) -> Result<(), String> {
+        let lock = lock.map(|sha256| {
+            let text = format!(
+                "[[plugin]]\nname = 'demo'\nversion = '1.0.0'\nsha256 = '{sha256}'\nfile = 'x.so'"
+            );
+            text.parse().expect("a lock file")
+        });
+        let checksum = |sha256: &str| Checksum::try_from(sha256.to_owned()).expect("a checksum");
+        let configured = configured.map(|sha256| (Release(demo()), checksum(sha256)));
+        let configured = configured.into_iter().collect();
+        let checksums = Checksums::new(Path::new("plugins.lock"), lock, &configured);
+        checksums.check(&demo(), ONE).map_err(|refusal| refusal.to_string())
+    }
+
+    #[test]
+    fn the_right_checksum_in_either_place_is_enough() {
+        for (lock, configured) in
+            [(Some(ONE), None), (None, Some(ONE)), (Some(ONE), Some(TWO)), (Some(TWO), Some(ONE))]
+        {
+            assert_eq!(said(lock, configured), Ok(()), "{lock:?} {configured:?}");
+        }
+    }
+
+    #[test]
+    fn another_checksum_or_none_is_refused() {
+        let refused = |lock, configured| said(lock, configured).expect_err("it is refused");
+        insta::assert_snapshot!(refused(Some(TWO), None), @"is demo 1.0.0 with other bytes than `plugins.lock` says: its SHA-256 is 1111111111111111111111111111111111111111111111111111111111111111, not 2222222222222222222222222222222222222222222222222222222222222222; hint: if you trust this file, run `tocsin plugins lock` again; if not, remove it");
+        insta::assert_snapshot!(refused(None, Some(TWO)), @"is demo 1.0.0 with other bytes than `plugins.checksums` says: its SHA-256 is 1111111111111111111111111111111111111111111111111111111111111111, not 2222222222222222222222222222222222222222222222222222222222222222; hint: if you trust this file, write the new checksum there; if not, remove it");
+        insta::assert_snapshot!(refused(None, None), @"is demo 1.0.0, which has no checksum: there is no `plugins.lock`; hint: if you trust this file, run `tocsin plugins lock`; if not, remove it");
+    }
+
+    #[test]
+    fn only_what_is_a_hash_is_a_checksum() {
+        let checksum = |text: &str| Checksum::try_from(text.to_owned());
+        let upper = ONE.replace('1', "A");
+        assert_eq!(checksum(&upper).expect("hex").as_str(), upper.to_lowercase());
+        for wrong in ["", "abc", &ONE[1..], &format!("{ONE}1"), &ONE.replace('1', "g")] {
+            assert!(checksum(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_release_is_a_name_and_a_whole_version() {
+        let release = |text: &str| Release::try_from(text.to_owned());
+        assert_eq!(release("demo 1.0.0"), Ok(Release(demo())));
+        assert!(release("demo 1.0.0-rc.1+7").is_ok());
+        for wrong in ["", "demo", "demo ", " 1.0.0", "demo 1", "demo ^1.0.0", "demo  1.0.0"] {
+            assert!(release(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! The lock file: the plugins of a folder and the hashes of their bytes, as `tocsin plugins lock`
+//! wrote them down.
+//!
+//! It does not say whether a plugin may be loaded.
+
+use std::{
+    fmt,
+    fs::{self, File, Metadata, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use semver::Version;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::{Catalog, folder::regular_file},
+    checksum::Checksum,
+};
+use crate::alert::PluginId;
+
+const HEADER: &str = "# The plugins that this host may load, written by `tocsin plugins lock`.\n";
+
+/// What a lock file says, in the order of names and versions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LockFile {
+    plugins: Vec<LockedPlugin>,
+}
+
+/// A plugin in a lock file.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedPlugin {
+    name: String,
+    version: Version,
+    sha256: Checksum,
+    /// For people: a plugin may lie under another name.
+    file: String,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Contents {
+    #[serde(default, rename = "plugin", skip_serializing_if = "Vec::is_empty")]
+    plugins: Vec<LockedPlugin>,
+}
+
+/// One thing in which two lock files differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Only the new one has it.
+    Added(LockedPlugin),
+    /// Only the old one has it.
+    Removed(LockedPlugin),
+    /// The same version has other bytes.
+    Replaced(LockedPlugin),
+    /// The same bytes lie in another file.
+    Moved(LockedPlugin),
+}
+
+impl LockFile {
+    /// What lies in a plugins folder and was admitted.
+    pub fn of(catalog: &Catalog) -> Self {
+        let plugins = catalog.files.iter().filter_map(|file| {
+            let plugin = file.admission.as_ref().ok()?;
+            Some(LockedPlugin {
+                name: plugin.manifest.name.clone(),
+                version: plugin.version.clone(),
+                sha256: Checksum::try_from(plugin.sha256.clone()).ok()?,
+                file: file.file_name.clone(),
+            })
+        });
+        Self::sorted(plugins.collect())
+    }
+
+    /// Reads a lock file, with its owner and mode; none where it is not there.
+    ///
+    /// # Errors
+    ///
+    /// Where it can't be read or understood.
+    pub fn read(path: &Path) -> Result<Option<(Self, Metadata)>, String> {
+        let mut file = match regular_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(|error| error.to_string())?,
+        };
+        let mut text = String::new();
+        let metadata = file.metadata().and_then(|metadata| {
+            file.read_to_string(&mut text)?;
+            Ok(metadata)
+        });
+        Ok(Some((text.parse()?, metadata.map_err(|error| error.to_string())?)))
+    }
+
+    /// Writes a lock file in one step: whoever reads it finds the old one or the new one, whole.
+    ///
+    /// # Errors
+    ///
+    /// Where it can't be written; then the old one is as it was.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".new");
+        let beside = PathBuf::from(beside);
+        let written = write_whole(&beside, &self.to_string())
+            .and_then(|()| fs::rename(&beside, path))
+            .and_then(|()| sync_folder(path));
+        if written.is_err() {
+            // What is left of it helps nobody.
+            let _ = fs::remove_file(&beside);
+        }
+        written
+    }
+
+    /// How many plugins there are in it.
+    pub fn len(&self) -> usize {
+        self.plugins.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.plugins.is_empty()
+    }
+
+    /// The hash that a plugin has to have, if it is known.
+    pub fn checksum(&self, plugin: &PluginId) -> Option<&Checksum> {
+        self.plugins.iter().find(|locked| locked.is(plugin)).map(|locked| &locked.sha256)
+    }
+
+    /// What has changed since an older one.
+    pub fn changes_since(&self, old: &Self) -> Vec<Change> {
+        let new = self.plugins.iter().filter_map(|plugin| match old.same_release(plugin) {
+            None => Some(Change::Added(plugin.clone())),
+            Some(old) if old.sha256 != plugin.sha256 => Some(Change::Replaced(plugin.clone())),
+            Some(old) if old.file != plugin.file => Some(Change::Moved(plugin.clone())),
+            Some(_) => None,
+        });
+        let gone = old.plugins.iter().filter(|plugin| self.same_release(plugin).is_none());
+        new.chain(gone.cloned().map(Change::Removed)).collect()
+    }
+
+    fn same_release(&self, plugin: &LockedPlugin) -> Option<&LockedPlugin> {
+        self.plugins.iter().find(|other| other.release() == plugin.release())
+    }
+
+    fn sorted(mut plugins: Vec<LockedPlugin>) -> Self {
+        plugins.sort_by(|one, other| one.release().cmp(&other.release()));
+        Self { plugins }
+    }
+}
+
+impl LockedPlugin {
+    fn release(&self) -> (&str, &Version) {
+        (&self.name, &self.version)
+    }
+
+    fn is(&self, plugin: &PluginId) -> bool {
+        self.name == plugin.name && self.version.to_string() == plugin.version
+    }
+}
+
+impl FromStr for LockFile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let contents: Contents = toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| text.floor_char_boundary(span.start));
+            let line = text[..start].matches('\n').count() + 1;
+            format!("line {line}: {}", error.message().trim().replace('\n', " "))
+        })?;
+        let lock = Self::sorted(contents.plugins);
+        let twice = lock.plugins.windows(2).find(|two| two[0].release() == two[1].release());
+        match twice {
+            Some(two) => Err(format!("it has `{} {}` twice", two[0].name, two[0].version)),
+            None => Ok(lock),
+        }
+    }
+}
+
+impl fmt::Display for LockFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let contents = Contents { plugins: self.plugins.clone() };
+        // Strings alone can always be written.
+        let plugins = toml::to_string(&contents).map_err(|_| fmt::Error)?;
+        f.write_str(HEADER)?;
+        if plugins.is_empty() { Ok(()) } else { write!(f, "\n{plugins}") }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, plugin) = match self {
+            Self::Added(plugin) => ("added", plugin),
+            Self::Removed(plugin) => ("removed", plugin),
+            Self::Replaced(plugin) => ("other bytes in", plugin),
+            Self::Moved(plugin) => ("another file for", plugin),
+        };
+        write!(f, "{what} {} {} (`{}`)", plugin.name, plugin.version, plugin.file)
+    }
+}
+
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+    // Others may read it and not write it, whatever the mask of whoever runs the command.
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+/// The name is on disk only once its folder is.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn locked(name: &str, version: &str, digit: &str, file: &str) -> LockedPlugin {
+        LockedPlugin {
+            name: name.into(),
+            version: version.parse().expect("semver"),
+            sha256: Checksum::try_from(digit.repeat(64)).expect("a checksum"),
+            file: file.into(),
+        }
+    }
+
+    fn refused(text: &str) -> String {
+        text.parse::<LockFile>().expect_err("it is broken")
+    }
+
+    #[test]
+    fn it_reads_what_it_writes_in_the_order_of_names_and_versions() {
+        let lock = LockFile::sorted(vec![
+            locked("slack", "1.10.0", "a", "libslack-10.so"),
+            locked("slack", "1.9.0", "b", "libslack.so"),
+            locked("demo", "1.0.0", "c", "a \"quoted\" name.so"),
+        ]);
+        insta::assert_snapshot!(lock, @r#"
+        # The plugins that this host may load, written by `tocsin plugins lock`.
+
+        [[plugin]]
+        name = "demo"
+        version = "1.0.0"
+        sha256 = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
+        file = 'a "quoted" name.so'
+
+        [[plugin]]
+        name = "slack"
+        version = "1.9.0"
+        sha256 = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+        file = "libslack.so"
+
+        [[plugin]]
+        name = "slack"
+        version = "1.10.0"
+        sha256 = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+        file = "libslack-10.so"
+        "#);
+        assert_eq!(lock.to_string().parse(), Ok(lock));
+        assert_eq!(LockFile::default().to_string(), HEADER);
+        assert_eq!(HEADER.parse(), Ok(LockFile::default()));
+    }
+
+    #[test]
+    fn each_kind_of_change_is_told() {
+        let old = LockFile::sorted(vec![
+            locked("a", "1.0.0", "1", "a.so"),
+            locked("b", "1.0.0", "2", "b.so"),
+            locked("c", "1.0.0", "3", "c.so"),
+            locked("d", "1.0.0", "4", "d.so"),
+        ]);
+        let new = LockFile::sorted(vec![
+            locked("a", "1.0.0", "1", "a.so"),
+            locked("b", "1.0.0", "9", "b.so"),
+            locked("c", "1.0.0", "3", "c2.so"),
+            locked("d", "1.0.1", "4", "d.so"),
+        ]);
+        let changes: Vec<_> = new.changes_since(&old).iter().map(Change::to_string).collect();
+        insta::assert_snapshot!(changes.join("\n"), @"
+        other bytes in b 1.0.0 (`b.so`)
+        another file for c 1.0.0 (`c2.so`)
+        added d 1.0.1 (`d.so`)
+        removed d 1.0.0 (`d.so`)
+        ");
+        assert_eq!(new.changes_since(&new), []);
+    }
+
+    #[test]
+    fn a_broken_one_is_refused_with_its_line() {
+        insta::assert_snapshot!(refused("[[plugin]\n"), @"line 1: unclosed array table, expected `]`");
+        insta::assert_snapshot!(refused("[[plugin]]\nname = 'x'\nversion = '1.0.0'\nfile = 'x.so'\n"), @"line 1: missing field `sha256`");
+        insta::assert_snapshot!(refused("[[plugin]]\nname = 'x'\nversion = '1.0.0'\nfile = 'x.so'\nsha256 = 'abc'\n"), @"line 5: `abc` is no SHA-256");
+        insta::assert_snapshot!(refused("[[plugins]]\nname = 'x'\n"), @"line 1: unknown field `plugins`, expected `plugin`");
+        let one = LockFile::sorted(vec![locked("x", "1.0.0", "1", "x.so")]).to_string();
+        insta::assert_snapshot!(refused(&format!("{one}{}", &one[HEADER.len()..])), @"it has `x 1.0.0` twice");
+    }
+
+    #[test]
+    fn it_is_replaced_in_one_step_and_nothing_is_left_beside_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("plugins.lock");
+        let lock = LockFile::sorted(vec![locked("x", "1.0.0", "1", "x.so")]);
+        LockFile::default().write(&path).expect("written");
+        let before = File::open(&path).expect("it is there");
+        lock.write(&path).expect("written again");
+        assert_eq!(io::read_to_string(before).expect("the old one"), HEADER);
+        assert_eq!(LockFile::read(&path).expect("the new one").map(|(read, _)| read), Some(lock));
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+        assert!(LockFile::default().write(&folder.path().join("nowhere/plugins.lock")).is_err());
+    }
+}
