@@ -24,25 +24,29 @@ use cargo_metadata::{Artifact, Message, MetadataCommand};
 
 pub use altered::{not_elf, other_machine, stripped, truncated, with_name, with_version};
 
-/// The library of a package of this workspace, in the `dev` profile.
+/// The library of a package of this workspace, in the `dev` profile; in a drill, the `release` one.
 ///
 /// # Panics
 ///
 /// Where it does not build or has no `cdylib`, with what cargo said.
 pub fn library(package: &str) -> PathBuf {
-    once(package, || built_library(&["build", "--package", package], workspace(), package))
+    let args = [&["build", "--package", package][..], profile()].concat();
+    once(package, || built_library(&args, workspace(), package))
 }
 
-/// The `tocsin` program, in the `dev` profile.
+/// The `tocsin` program, in the `dev` profile; in a drill, the `release` one.
 ///
 /// # Panics
 ///
 /// Where it does not build, with what cargo said.
 pub fn tocsin() -> PathBuf {
-    once("tocsin program", || {
-        let built = cargo(&["build", "--package", "tocsin", "--bin", "tocsin"], workspace());
-        executable(built, "tocsin")
-    })
+    let args = [&["build", "--package", "tocsin", "--bin", "tocsin"][..], profile()].concat();
+    once("tocsin program", || executable(cargo(&args, workspace()), "tocsin"))
+}
+
+/// What is tested is built for debugging, save in the drills of `make drill`.
+fn profile() -> &'static [&'static str] {
+    if env::var_os("TOCSIN_DRILL").is_some() { &["--release"] } else { &[] }
 }
 
 /// `bad-panic-abort`, built so that a panic aborts.

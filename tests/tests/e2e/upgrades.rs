@@ -6,6 +6,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     thread,
+    time::Instant,
 };
 
 use insta::assert_snapshot;
@@ -283,7 +284,7 @@ fn of_five_hundred_libraries_only_those_in_use_are_loaded() {
         let other = libraries::with_name(&small, &format!("other-{count}"), &site.plugins());
         assert!(other.starts_with(site.plugins()));
     }
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let host = site.serve();
     // For the reader of the log: no limit on speed belongs into a test.
     println!("500 libraries admitted and the host ready within {:?}", started.elapsed());
@@ -320,7 +321,7 @@ fn fifty_upgrades_under_load_lose_nothing_and_leave_nothing_behind() {
     let site = Site::new().plugin(&library("well-behaved"));
     let host = site.config(&CONFIG.replace("50ms", "10ms")).serve();
     let (old, new) = (library("well-behaved"), versions.well_behaved("1.0.1"));
-    let load = Load::start(host.webhooks(), "upgrade", 8);
+    let (load, started) = (Load::start(host.webhooks(), "upgrade", 16), Instant::now());
     let round = || {
         for (path, version) in [(&new, "1.0.1"), (&old, "1.0.0")] {
             swap(&host, path, version);
@@ -334,7 +335,8 @@ fn fifty_upgrades_under_load_lose_nothing_and_leave_nothing_behind() {
     for _ in 0..25 {
         round();
     }
-    assert!(load.answered() > 0);
+    let rate = load.answered() as f64 / started.elapsed().as_secs_f64();
+    println!("{} messages at {rate:.0} a second during 52 upgrades", load.answered());
     let most_threads = host.kernel_says("Threads");
     let sent = load.sent();
     assert!(sent.refused.is_empty(), "{:?}", sent.refused);
