@@ -8,6 +8,7 @@ pub mod admission;
 pub mod folder;
 pub mod journal;
 pub mod library;
+pub mod validation;
 pub mod verification;
 
 use std::{

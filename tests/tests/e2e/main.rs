@@ -14,6 +14,7 @@ mod load_crashes;
 mod old_and_new;
 mod once;
 mod one_host;
+mod options;
 mod reload;
 mod slow_calls;
 mod stuck_calls;
