@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub mod folder;
+pub mod inspection;
 pub mod journal;
 pub mod library;
 pub mod validation;

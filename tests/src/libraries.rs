@@ -22,7 +22,9 @@ use std::{
 
 use cargo_metadata::{Artifact, Message, MetadataCommand};
 
-pub use altered::{not_elf, other_machine, stripped, truncated, with_name, with_version};
+pub use altered::{
+    not_elf, other_machine, stripped, truncated, with_name, with_version, without_code,
+};
 
 /// The library of a package of this workspace, in the `dev` profile.
 ///

@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod durability;
 mod full_disk;
+mod inspect;
 mod libraries;
 mod limits;
 mod load;
