@@ -9,6 +9,7 @@ pub mod folder;
 pub mod inspection;
 pub mod journal;
 pub mod library;
+pub mod reference;
 pub mod validation;
 pub mod verification;
 

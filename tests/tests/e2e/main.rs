@@ -16,6 +16,7 @@ mod old_and_new;
 mod once;
 mod one_host;
 mod options;
+mod reference;
 mod reload;
 mod slow_calls;
 mod stuck_calls;
