@@ -3,6 +3,7 @@
 mod inspect;
 mod list;
 mod lock;
+mod new;
 mod retry;
 
 use clap::{Args, Subcommand};
@@ -36,6 +37,8 @@ enum Verb {
     ///
     /// Asks the running host. Where none answers, the next one tries it.
     Retry(retry::Retry),
+    /// Write a whole plugin crate to begin from: options, fixtures, tests and a README
+    New(new::New),
 }
 
 pub(super) fn run(plugins: Plugins) -> anyhow::Result<()> {
@@ -44,5 +47,6 @@ pub(super) fn run(plugins: Plugins) -> anyhow::Result<()> {
         Verb::Inspect(args) => inspect::inspect(&args),
         Verb::Lock(lock) => lock::lock(&lock),
         Verb::Retry(retry) => retry::retry(&retry),
+        Verb::New(args) => new::new(&args),
     }
 }

@@ -18,6 +18,7 @@ mod one_host;
 mod options;
 mod reference;
 mod reload;
+mod scaffold;
 mod slow_calls;
 mod stuck_calls;
 mod upgrades;
