@@ -1,5 +1,6 @@
 # make run    build everything, lay out a run folder, start the host, say how to post a first message
 # make test   every check and every test
+# make docs   write the tables of options in the plugins' READMEs anew, from their schemas
 # make drill  the tests of upgrades, reloads and crashes under load, with release builds
 # make bench  what it costs, next to what the same machine gives without it (needs wrk)
 
@@ -9,7 +10,7 @@ RELEASE := $(TARGET)/release
 DENY_VERSION := 0.20.2
 DENY := $(abspath $(TARGET))/tools/bin/cargo-deny
 
-.PHONY: help run build test fmt clippy doc deny unit drill bench clean-run
+.PHONY: help run build test fmt clippy doc deny unit docs drill bench clean-run
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -55,6 +56,10 @@ $(DENY):
 
 unit:
 	cargo test --workspace
+
+# The same test compares them otherwise.
+docs:
+	TOCSIN_UPDATE_DOCS=1 cargo test --package tocsin-tests --test e2e reference::
 
 drill:
 	TOCSIN_DRILL=1 cargo test --package tocsin-tests --test e2e -- --nocapture --test-threads 1 upgrades:: reload:: durability::

@@ -101,8 +101,16 @@ pub fn main() -> ExitCode {
 #[error("{0}")]
 struct CheckFailed(String);
 
+/// A command that can't be meant so.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Mistake(String);
+
 fn is_mistake(error: &anyhow::Error) -> bool {
-    error.is::<ConfigErrors>() || error.is::<UnreadableConfig>() || error.is::<CheckFailed>()
+    error.is::<ConfigErrors>()
+        || error.is::<UnreadableConfig>()
+        || error.is::<CheckFailed>()
+        || error.is::<Mistake>()
 }
 
 /// Whoever reads the list, such as `head`, had enough.

@@ -6,8 +6,11 @@
 
 pub mod admission;
 pub mod folder;
+pub mod inspection;
 pub mod journal;
 pub mod library;
+pub mod reference;
+pub mod validation;
 pub mod verification;
 
 use std::{

@@ -22,7 +22,9 @@ use std::{
 
 use cargo_metadata::{Artifact, Message, MetadataCommand};
 
-pub use altered::{not_elf, other_machine, stripped, truncated, with_name, with_version};
+pub use altered::{
+    not_elf, other_machine, stripped, truncated, with_name, with_version, without_code,
+};
 
 /// The library of a package of this workspace, in the `dev` profile; in a drill, the `release` one.
 ///
@@ -174,8 +176,12 @@ fn other_times_args() -> [&'static str; 2] {
     ["--target-dir", other_times().to_str().expect("a target directory in UTF-8")]
 }
 
-/// Where what is not a usual build of this workspace goes.
-fn other_times() -> &'static Path {
+/// Where what is not a usual build of this workspace goes: a target directory.
+///
+/// # Panics
+///
+/// Where cargo does not know the workspace.
+pub fn other_times() -> &'static Path {
     static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
         let metadata = MetadataCommand::new().current_dir(workspace()).no_deps().exec();
         let metadata = metadata.unwrap_or_else(|error| panic!("cargo metadata: {error}"));
@@ -184,6 +190,11 @@ fn other_times() -> &'static Path {
     &FOLDER
 }
 
-fn workspace() -> &'static Path {
+/// The folder of this workspace.
+///
+/// # Panics
+///
+/// Never: this package lies in one.
+pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package lies in the workspace")
 }

@@ -2,6 +2,8 @@
 //!
 //! It changes nothing.
 
+mod options;
+
 use std::path::Path;
 
 use super::{
@@ -12,7 +14,7 @@ use super::{
     reload::{DRY_RUN, print_changes},
     table,
 };
-use crate::{api::reload::ReloadReport, store::sqlite::SqliteStore};
+use crate::{api::reload::ReloadReport, config::ConfigErrors, store::sqlite::SqliteStore};
 
 pub(super) fn check(connection: &Connection) -> anyhow::Result<()> {
     let config = &*connection.config.config;
@@ -26,14 +28,19 @@ pub(super) fn check(connection: &Connection) -> anyhow::Result<()> {
         }
     }
     let broken = integrations.iter().filter(|integration| integration.problem.is_some());
-    let mut faults = rehearsal.errors.0.len();
+    let schemas = options::report(&rehearsal);
+    for warning in &schemas.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let errors = ConfigErrors([rehearsal.errors.0.as_slice(), &schemas.errors].concat());
+    let mut faults = errors.0.len();
     for integration in broken {
         faults += 1;
         let problem = integration.problem.as_deref().unwrap_or_default();
         eprintln!("error: integration `{}`: {problem}", integration.name);
     }
-    if !rehearsal.errors.0.is_empty() {
-        eprintln!("error: {}", rehearsal.errors);
+    if !errors.0.is_empty() {
+        eprintln!("error: {errors}");
     }
     if let Some(Err(error)) = store {
         faults += 1;

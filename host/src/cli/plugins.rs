@@ -1,7 +1,9 @@
 //! `tocsin plugins`: the files of the plugins folder, and what can be done with one.
 
+mod inspect;
 mod list;
 mod lock;
+mod new;
 mod retry;
 
 use clap::{Args, Subcommand};
@@ -22,6 +24,10 @@ enum Verb {
     /// List every file of the plugins folder, and what is wrong with it (what `tocsin plugins` does
     /// alone)
     List(Inventory),
+    /// Show what a file is and whether this host would load it, without running a byte of it
+    ///
+    /// Works on any file. Exits 1 if this host would not load it.
+    Inspect(inspect::Inspect),
     /// Write the hashes of the plugins in the folder into the lock file
     ///
     /// With `verify = "checksum"` under `[plugins]`, the host loads these plugins and no others. Run
@@ -31,12 +37,16 @@ enum Verb {
     ///
     /// Asks the running host. Where none answers, the next one tries it.
     Retry(retry::Retry),
+    /// Write a whole plugin crate to begin from: options, fixtures, tests and a README
+    New(new::New),
 }
 
 pub(super) fn run(plugins: Plugins) -> anyhow::Result<()> {
     match plugins.verb.unwrap_or(Verb::List(plugins.list)) {
         Verb::List(inventory) => list::list(&inventory),
+        Verb::Inspect(args) => inspect::inspect(&args),
         Verb::Lock(lock) => lock::lock(&lock),
         Verb::Retry(retry) => retry::retry(&retry),
+        Verb::New(args) => new::new(&args),
     }
 }

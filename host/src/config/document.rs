@@ -16,8 +16,8 @@ pub struct Document {
 }
 
 impl Document {
-    /// An error at a key, such as `["integrations", "ops", "plugin"]`. Where the key is not there,
-    /// the nearest table above it is shown.
+    /// An error at a key, such as `["integrations", "ops", "options", "rules[2]", "pattern"]`. Where
+    /// the key is not there, the nearest table above it is shown.
     pub fn error_at(&self, key: &[&str], message: impl Into<String>) -> ConfigError {
         self.error(self.span_of(key), key.join("."), message)
     }
@@ -52,13 +52,22 @@ impl Document {
         let mut span = 0..0;
         let mut table = root.get_ref();
         for (depth, part) in key.iter().enumerate() {
-            let Some((name, value)) = table.get_key_value(*part) else { break };
+            let (name, places) = split_places(part);
+            let Some((name, mut value)) = table.get_key_value(name) else { break };
             let is_last = depth + 1 == key.len();
             span = if is_last { value.span() } else { name.span() };
+            // A table spans from its header; its name points at it better.
+            let mut is_named = true;
+            for place in places {
+                let DeValue::Array(items) = value.get_ref() else { break };
+                let Some(item) = items.get(place) else { break };
+                (value, span, is_named) = (item, item.span(), false);
+            }
             match value.get_ref() {
-                // A table spans from its header; its name points at it better.
                 DeValue::Table(inner) => {
-                    span = name.span();
+                    if is_named {
+                        span = name.span();
+                    }
                     table = inner;
                 }
                 _ => break,
@@ -73,6 +82,16 @@ impl Document {
         find_key(root.get_ref(), span, &mut path);
         path.join(".")
     }
+}
+
+/// A key with places in lists: `rules[2][0]` is `rules`, 2 and 0.
+fn split_places(part: &str) -> (&str, Vec<usize>) {
+    let places = |text: &str| -> Option<Vec<usize>> {
+        let inner = text.strip_prefix('[')?.strip_suffix(']')?;
+        inner.split("][").map(|place| place.parse().ok()).collect()
+    };
+    let split = part.find('[').map(|at| part.split_at(at));
+    split.and_then(|(name, text)| Some((name, places(text)?))).unwrap_or_else(|| (part, Vec::new()))
 }
 
 fn find_key(table: &DeTable<'_>, span: &Range<usize>, path: &mut Vec<String>) -> bool {
@@ -110,6 +129,16 @@ impl ConfigError {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The key that it is about, with dots between its parts.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// What is wrong, without the place.
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
     /// The error on one line, without the line of the file: a secret may stand there.

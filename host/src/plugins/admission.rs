@@ -123,6 +123,16 @@ pub fn one_line(message: &str) -> String {
     message.replace("\nhint:", "; hint:").replace('\n', " ")
 }
 
+/// The name of a processor, as people know it.
+pub(super) fn machine_name(machine: elf::Machine) -> String {
+    match machine {
+        elf::EM_AARCH64 => "AArch64".into(),
+        elf::EM_X86_64 => "x86-64".into(),
+        elf::EM_RISCV => "RISC-V".into(),
+        other => format!("ELF machine {}", other.0),
+    }
+}
+
 impl DroppedFile {
     /// Reads a file whole.
     ///
@@ -218,12 +228,7 @@ fn whole_library(bytes: &[u8]) -> Result<Elf<'_>, Refusal> {
     let endian = LittleEndian;
     let machine = header.e_machine(endian);
     if machine != MACHINE.0 {
-        let theirs = match machine {
-            elf::EM_AARCH64 => "AArch64".into(),
-            elf::EM_X86_64 => "x86-64".into(),
-            elf::EM_RISCV => "RISC-V".into(),
-            other => format!("ELF machine {}", other.0),
-        };
+        let theirs = machine_name(machine);
         let reason = format!("is built for {theirs}, this host runs on {}", MACHINE.1);
         return Err(Refusal::new(reason, "build the plugin for this machine"));
     }

@@ -94,9 +94,18 @@ impl Verifier {
     ///
     /// As for [`new`](Self::new).
     pub fn with_policy(config: &LoadedConfig, policy: Policy) -> Result<Self, ConfigErrors> {
+        Self::of(config, &config.plugins_dir(), policy)
+    }
+
+    /// The same for files of another folder, as if it were the configuration's.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new).
+    pub fn of(config: &LoadedConfig, folder: &Path, policy: Policy) -> Result<Self, ConfigErrors> {
         let settings = &config.config.plugins;
         let permissions = Permissions::of_this_process(&settings.allow_writable_by_others);
-        let folder = open_folder(config, &permissions);
+        let folder = open_folder(config, folder, &permissions);
         let trust = match policy {
             Policy::Off => Ok(Trust::Anything),
             Policy::Checksum => checksums(config, &permissions).map(Trust::Checksums),
@@ -194,9 +203,13 @@ pub fn unreadable_folder(config: &LoadedConfig, error: &io::Error) -> ConfigErro
     config.plugins_error("dir", message).hint(hint)
 }
 
-fn open_folder(config: &LoadedConfig, permissions: &Permissions) -> Result<Folder, ConfigError> {
+fn open_folder(
+    config: &LoadedConfig,
+    path: &Path,
+    permissions: &Permissions,
+) -> Result<Folder, ConfigError> {
     let unreadable = |error| unreadable_folder(config, &error);
-    let folder = Folder::open(&config.plugins_dir()).map_err(unreadable)?;
+    let folder = Folder::open(path).map_err(unreadable)?;
     let metadata = folder.metadata().map_err(unreadable)?;
     match permissions.check_folder(folder.path(), &metadata) {
         Ok(()) => Ok(folder),

@@ -14,35 +14,36 @@ pub struct Options {
     /// or an old and a new one while it is being replaced. A message with any other is refused.
     pub token: Option<Secrets>,
 
-    /// Accept messages without looking at their token. Anyone who can reach the endpoint can then
+    /// Accepts messages without looking at their token: anyone who can reach the endpoint can then
     /// raise alerts. Either this or `token` has to be set.
     #[serde(default)]
     pub unauthenticated: bool,
 
-    /// A regular expression that finds the urgency in place of the built-in rule. Its group
-    /// `urgency` has to capture `low`, `medium`, `high` or `critical`, in any case: a match that
-    /// captures something else is passed over, and of several matches the highest counts. It is
-    /// matched against the text as people see it: `(?i)\bsev:(?<urgency>\w+)`.
+    /// A regular expression that finds the urgency in place of the built-in rule, such as
+    /// `(?i)\bsev:(?<urgency>\w+)`. Its group `urgency` has to capture `low`, `medium`, `high` or
+    /// `critical`, in any case: a match that captures something else is passed over, and of several
+    /// matches the highest counts. It is matched against the text as people see it.
     pub urgency_pattern: Option<String>,
 
     /// What to do with the posts of bots.
     #[serde(default)]
     pub bots: Bots,
 
-    /// Only messages of these channels raise an alert; those of every channel if empty. Names, with
-    /// or without a leading `#`, or ids.
+    /// Only messages of these channels raise an alert; if empty, those of every channel do. Names,
+    /// with or without a leading `#`, or ids.
     #[serde(default)]
     pub channels: Vec<String>,
 
-    /// Only messages that one of these trigger words selected raise an alert; all if empty. A word
-    /// has to be exactly what the sender reports; where it reports none, what the text begins with.
+    /// Only messages that one of these trigger words selected raise an alert; if empty, all do. A
+    /// word has to be exactly what the sender reports; where it reports none, what the text begins
+    /// with.
     #[serde(default)]
     pub trigger_words: Vec<String>,
 
-    /// Confirms an alert in the channel: a text in which `{title}`, `{urgency}` (`default` where
-    /// the message names none), `{channel}`, `{user}` and `{trigger}` are filled in; `{{` and `}}`
-    /// are single braces. It must not begin with a trigger word, or it would raise the next alert;
-    /// where what is filled in makes it begin with one, no answer is posted.
+    /// An answer that is posted in the channel: a text in which `{title}`, `{urgency}` (`default`
+    /// where the message names none), `{channel}`, `{user}` and `{trigger}` are filled in; `{{` and
+    /// `}}` are braces. It must not begin with a trigger word, or it would raise the next alert;
+    /// where what is filled in makes it begin with one, nothing is posted.
     pub reply: Option<String>,
 }
 

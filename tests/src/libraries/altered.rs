@@ -3,11 +3,12 @@
 
 use std::{
     fs,
+    ops::Range,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use object::{Object, ObjectSection, elf};
+use object::{Object, ObjectSection, SectionKind, elf};
 
 /// A copy in the folder `into` whose manifest says another version of the plugin. The code is the
 /// same.
@@ -79,6 +80,24 @@ pub fn other_machine(library: &Path, into: &Path) -> PathBuf {
     to
 }
 
+/// A copy in the folder `into` whose code is gone: a trap stands in place of every instruction, so
+/// that whoever maps it is ended by its initializers. All that can be read of it is as it was.
+///
+/// # Panics
+///
+/// Where it can't be written.
+pub fn without_code(library: &Path, into: &Path) -> PathBuf {
+    // `int3`, one byte long, on x86-64; no instruction at all on AArch64.
+    const TRAP: u8 = 0xCC;
+    let mut bytes = read(library);
+    for range in code_ranges(library, &bytes) {
+        bytes[range].fill(TRAP);
+    }
+    let to = copy_name(library, "without-code", into);
+    write(&to, &bytes);
+    to
+}
+
 fn with_field(library: &Path, field: &str, value: &str, into: &Path) -> PathBuf {
     let mut bytes = read(library);
     let manifest = manifest_range(library, &bytes);
@@ -100,13 +119,25 @@ fn with_field(library: &Path, field: &str, value: &str, into: &Path) -> PathBuf 
 }
 
 /// Where the manifest lies in the file.
-fn manifest_range(library: &Path, bytes: &[u8]) -> std::ops::Range<usize> {
-    let file = object::File::parse(bytes)
-        .unwrap_or_else(|error| panic!("`{}` is no library: {error}", library.display()));
+fn manifest_range(library: &Path, bytes: &[u8]) -> Range<usize> {
+    let file = parse(library, bytes);
     let section = file.section_by_name(".tocsin.manifest");
     let range = section.and_then(|section| section.file_range());
-    let (start, length) =
-        range.unwrap_or_else(|| panic!("`{}` has no manifest", library.display()));
+    in_memory(range.unwrap_or_else(|| panic!("`{}` has no manifest", library.display())))
+}
+
+fn code_ranges(library: &Path, bytes: &[u8]) -> Vec<Range<usize>> {
+    let file = parse(library, bytes);
+    let code = file.sections().filter(|section| section.kind() == SectionKind::Text);
+    code.filter_map(|section| section.file_range()).map(in_memory).collect()
+}
+
+fn parse<'b>(library: &Path, bytes: &'b [u8]) -> object::File<'b> {
+    object::File::parse(bytes)
+        .unwrap_or_else(|error| panic!("`{}` is no library: {error}", library.display()))
+}
+
+fn in_memory((start, length): (u64, u64)) -> Range<usize> {
     let fits = |number: u64| usize::try_from(number).expect("the file is in memory");
     fits(start)..fits(start + length)
 }

@@ -32,6 +32,8 @@ fn manifests_say_what_the_packages_are() {
         "bad-panics-in-drop",
         "bad-panics-in-new",
         "bad-panics-in-receive",
+        "bad-schema-never-comes",
+        "bad-schema-stricter",
         "well-behaved",
     ] {
         let manifest = manifest(&libraries::library(package)).expect("a manifest");

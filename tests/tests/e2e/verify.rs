@@ -151,6 +151,41 @@ fn signed_plugins_serve_and_their_signatures_are_shown() {
 }
 
 #[test]
+fn inspecting_a_file_with_a_configuration_says_whether_its_signature_is_trusted() {
+    let (site, _) = signed();
+    let file = site.plugins().join(GOOD);
+    let file = file.to_str().expect("a path in UTF-8");
+    let told = |args: &[&str]| {
+        let inspected = site.run(&[&["plugins", "inspect", file], args].concat());
+        let lines = inspected
+            .stdout
+            .lines()
+            .filter(|line| line.starts_with("signature") || line.starts_with("loads here"));
+        (inspected.code, lines.collect::<Vec<_>>().join("\n"))
+    };
+    let (code, alone) = told(&[]);
+    assert_eq!(code, Some(0));
+    assert_snapshot!(alone, @r#"
+    signature     not verified, says "tocsin plugin well-behaved 1.0.0"
+    loads here    yes, as far as can be known without running it
+    "#);
+    let (code, trusted) = told(&["--config", "tocsin.toml"]);
+    assert_eq!(code, Some(0));
+    assert_snapshot!(trusted, @r#"
+    signature     good, says "tocsin plugin well-behaved 1.0.0"
+    loads here    yes, as far as can be known without running it
+    "#);
+    fs::write(file, [fs::read(file).expect("it can be read"), b"more".to_vec()].concat())
+        .expect("it can be written");
+    let (code, changed) = told(&["--config", "tocsin.toml"]);
+    assert_eq!(code, Some(1));
+    assert_snapshot!(changed, @r#"
+    signature     not one that the configuration trusts, says "tocsin plugin well-behaved 1.0.0"
+    loads here    no, it is not the file that was signed, or its signature was changed
+    "#);
+}
+
+#[test]
 fn what_the_minisign_program_signs_serves() {
     let site = site("verify = 'signature'\npublic_keys = [{ file = 'minisign.pub' }]\n");
     let minisign = |args: &[&str]| {

@@ -1,0 +1,208 @@
+//! `tocsin plugins new`: a whole plugin crate, to begin from.
+//!
+//! It builds nothing, and touches nothing that is there.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use clap::Args;
+use semver::VersionReq;
+
+use crate::cli::{Mistake, table};
+
+#[derive(Args, Debug)]
+pub(super) struct New {
+    /// What operators will write as `plugin = "NAME"`; also the name of the package
+    #[arg(value_parser = plugin_name)]
+    name: String,
+    /// The folder to write it to, which must not be there or be empty [default: NAME]
+    #[arg(long, value_name = "DIR")]
+    path: Option<PathBuf>,
+    /// Which tocsin-plugin-api to depend on: a version, or the folder of its sources
+    #[arg(long, value_name = "VERSION-or-PATH", default_value_t = this_host())]
+    plugin_api: String,
+}
+
+/// The files of the crate, with the texts they are made of.
+const FILES: [(&str, &str); 7] = [
+    ("Cargo.toml", include_str!("new/Cargo.toml.template")),
+    (".gitignore", include_str!("new/gitignore.template")),
+    ("README.md", include_str!("new/README.md.template")),
+    ("src/lib.rs", include_str!("new/lib.rs.template")),
+    ("fixtures/messages.jsonl", include_str!("new/messages.jsonl.template")),
+    ("tests/fixtures.rs", include_str!("new/fixtures.rs.template")),
+    ("tests/secrets.rs", include_str!("new/secrets.rs.template")),
+];
+
+pub(super) fn new(args: &New) -> anyhow::Result<()> {
+    let folder = args.path.clone().unwrap_or_else(|| PathBuf::from(&args.name));
+    let dependency = dependency(&args.plugin_api)?;
+    refuse_taken(&folder)?;
+    for (name, template) in FILES {
+        let path = folder.join(name);
+        write(&path, &filled_in(template, &args.name, &dependency))?;
+        table::print_line(&format!("wrote {}", path.display()))?;
+    }
+    let library = format!("lib{}.so", crate_name(&args.name));
+    table::print_line(&format!(
+        "\nnext:\n  cd {}\n  cargo test\n  cargo build --release\n\
+         then drop target/release/{library} into the plugins folder of a host; README.md says how",
+        folder.display(),
+    ))
+}
+
+fn plugin_name(name: &str) -> Result<String, String> {
+    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
+    if !(1..=64).contains(&name.len())
+        || !name.bytes().all(allowed)
+        || !name.starts_with(|first: char| first.is_ascii_lowercase())
+    {
+        return Err("use 1 to 64 of a-z, 0-9, `-` and `_`, beginning with a letter".into());
+    }
+    let crate_name = crate_name(name);
+    if KEYWORDS.contains(&name) {
+        return Err(format!("`{name}` is a word of Rust, which no crate can be called"));
+    }
+    if TAKEN.contains(&crate_name.as_str()) {
+        return Err(format!("the plugin will use a crate that is called `{crate_name}`"));
+    }
+    Ok(name.to_owned())
+}
+
+/// The words of Rust, reserved ones included.
+const KEYWORDS: [&str; 52] = [
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate",
+    "do", "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl",
+    "in", "let", "loop", "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref",
+    "return", "self", "static", "struct", "super", "trait", "true", "try", "type", "typeof",
+    "union", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
+];
+
+/// The crates that the plugin's own sources name.
+const TAKEN: [&str; 9] = [
+    "alloc",
+    "core",
+    "proc_macro",
+    "schemars",
+    "serde",
+    "serde_json",
+    "std",
+    "test",
+    "tocsin_plugin_api",
+];
+
+fn crate_name(plugin: &str) -> String {
+    plugin.replace('-', "_")
+}
+
+/// The plugin-api of this host, as a requirement that every later 1.x host meets, too.
+fn this_host() -> String {
+    let version = tocsin_plugin_api::VERSION;
+    version.rsplit_once('.').map_or(version, |(minor, _)| minor).to_owned()
+}
+
+/// What Cargo.toml says of tocsin-plugin-api: a version, or an absolute path.
+fn dependency(plugin_api: &str) -> anyhow::Result<String> {
+    let is_version =
+        plugin_api.starts_with(|first: char| first.is_ascii_digit() || "^~=<>".contains(first));
+    if is_version && VersionReq::parse(plugin_api).is_ok() {
+        return Ok(format!("version = {}", toml_string(plugin_api)));
+    }
+    let hint =
+        "\nhint: name a version such as `1.0`, or the folder `plugin-api` of Tocsin's sources";
+    let path = fs::canonicalize(plugin_api).map_err(|error| {
+        Mistake(format!("`--plugin-api {plugin_api}` is no version and no folder: {error}{hint}"))
+    })?;
+    if package_name(&path).as_deref() != Some("tocsin-plugin-api") {
+        let mistake =
+            format!("`--plugin-api {plugin_api}` is not the folder of tocsin-plugin-api{hint}");
+        return Err(Mistake(mistake).into());
+    }
+    let path = path.to_str().with_context(|| format!("`{}` is not UTF-8", path.display()))?;
+    Ok(format!("path = {}", toml_string(path)))
+}
+
+fn package_name(folder: &Path) -> Option<String> {
+    let manifest = fs::read_to_string(folder.join("Cargo.toml")).ok()?;
+    let manifest: toml::Table = manifest.parse().ok()?;
+    Some(manifest.get("package")?.get("name")?.as_str()?.to_owned())
+}
+
+fn toml_string(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+fn refuse_taken(folder: &Path) -> anyhow::Result<()> {
+    let is_empty = match fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+        // A file, or a folder of somebody else.
+        Err(_) => false,
+    };
+    if is_empty {
+        return Ok(());
+    }
+    let hint = "hint: choose another folder with `--path DIR`, or remove what is there";
+    let mistake = format!("`{}` is there and is no empty folder\n{hint}", folder.display());
+    Err(Mistake(mistake).into())
+}
+
+fn filled_in(template: &str, name: &str, dependency: &str) -> String {
+    let crate_name = crate_name(name);
+    let variable = format!("{}_TOKEN", crate_name.to_ascii_uppercase());
+    template
+        .replace("{{name}}", name)
+        .replace("{{crate}}", &crate_name)
+        .replace("{{token-variable}}", &variable)
+        .replace("{{plugin-api}}", dependency)
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let write = || {
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::write(path, text)
+    };
+    write().with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_no_package_or_configuration_could_have_are_refused() {
+        for good in ["demo", "a", "disk-watch_2", &"a".repeat(64)] {
+            assert_eq!(plugin_name(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "2fast", "-x", "_x", "Demo", "a b", "a.b", "../x", "é", &"a".repeat(65)] {
+            let refused = plugin_name(bad).expect_err(bad);
+            assert!(refused.starts_with("use 1 to 64"), "{bad}: {refused}");
+        }
+        for word in ["match", "self", "gen"] {
+            assert!(plugin_name(word).is_err_and(|refused| refused.contains("word of Rust")));
+        }
+        for taken in ["serde-json", "tocsin-plugin-api", "core"] {
+            assert!(plugin_name(taken).is_err_and(|refused| refused.contains("will use a crate")));
+        }
+    }
+
+    #[test]
+    fn every_blank_of_every_template_is_filled_in() {
+        for (name, template) in FILES {
+            let text = filled_in(template, "disk-watch", "version = \"1.0\"");
+            assert!(!text.contains("{{"), "{name}: {text}");
+            assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_default_is_the_plugin_api_of_this_host() {
+        let dependency = dependency(&this_host()).expect("a version");
+        let requirement = dependency.trim_start_matches("version = ").trim_matches('"');
+        let requirement = VersionReq::parse(requirement).expect("a requirement");
+        assert!(requirement.matches(&tocsin_plugin_api::VERSION.parse().expect("a version")));
+    }
+}

@@ -1,0 +1,241 @@
+//! What a file tells of itself, whether or not this host would load it: for whoever wants to know
+//! before they drop it in.
+//!
+//! It maps nothing and runs no byte of the file. Whether a signature holds is not judged here.
+
+use std::{fs, path::Path};
+
+use object::{
+    Endianness,
+    elf::{self, FileHeader32, FileHeader64},
+    read::elf::{FileHeader, SectionHeader, SectionTable},
+};
+use serde::Serialize;
+use tocsin_plugin_api::manifest::{self, Manifest};
+
+use super::admission::{DroppedFile, Refusal, machine_name};
+
+/// Everything that can be known of a file without running it.
+#[derive(Debug, Serialize)]
+pub struct Inspection {
+    /// Its path, as it was named.
+    pub file: String,
+    /// How long it is.
+    pub size_bytes: usize,
+    /// The hash of its bytes, in hex.
+    pub sha256: String,
+    /// The signature that lies beside it.
+    pub signature: Option<Signature>,
+    /// What it says of itself, if that can be read.
+    pub manifest: Option<Manifest>,
+    /// What it was built for, if it is an ELF file.
+    pub elf: Option<ElfFacts>,
+    /// Why this host would not load it; none if it would.
+    #[serde(serialize_with = "as_sentence")]
+    pub refusal: Option<Refusal>,
+}
+
+/// A minisign signature in a file of its own.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Signature {
+    /// Its path.
+    pub file: String,
+    /// What the signer said of the file; none where it is no minisign signature.
+    pub trusted_comment: Option<String>,
+    /// Whether it holds for these bytes, by a key that is trusted; none where nobody was asked.
+    pub is_good: Option<bool>,
+}
+
+/// What an ELF file says of what it needs.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct ElfFacts {
+    /// The processor, such as `x86-64`.
+    pub machine: String,
+    /// 32 or 64.
+    pub bits: u8,
+    /// `little-endian` or `big-endian`.
+    pub byte_order: &'static str,
+    /// Its own name among libraries, if it has one.
+    pub soname: Option<String>,
+    /// The libraries that have to be there, in the order in which they are looked for.
+    pub needs: Vec<String>,
+    /// The earliest glibc that has all it asks for.
+    pub glibc: Option<String>,
+}
+
+impl Inspection {
+    /// Reads a file and everything beside it that belongs to it.
+    ///
+    /// # Errors
+    ///
+    /// Where it can't be read.
+    pub fn of(path: &Path) -> Result<Self, Refusal> {
+        let file = DroppedFile::read(path)?;
+        let elf = ElfReader::of(file.bytes());
+        Ok(Self {
+            file: path.display().to_string(),
+            size_bytes: file.bytes().len(),
+            sha256: file.sha256().to_owned(),
+            signature: Signature::beside(path),
+            manifest: elf.as_ref().and_then(|(_, manifest)| manifest.clone()),
+            elf: elf.map(|(facts, _)| facts),
+            refusal: file.examine().err(),
+        })
+    }
+}
+
+fn as_sentence<S: serde::Serializer>(refusal: &Option<Refusal>, to: S) -> Result<S::Ok, S::Error> {
+    refusal.as_ref().map(ToString::to_string).serialize(to)
+}
+
+impl Signature {
+    fn beside(library: &Path) -> Option<Self> {
+        let mut path = library.as_os_str().to_owned();
+        path.push(".minisig");
+        let text = fs::read_to_string(&path).ok()?;
+        let comment = text.lines().find_map(|line| line.strip_prefix("trusted comment: "));
+        let trusted_comment = comment.map(|comment| comment.trim_end().to_owned());
+        Some(Self { file: Path::new(&path).display().to_string(), trusted_comment, is_good: None })
+    }
+}
+
+/// Reads ELF files of any machine: those of another one are what people wonder about.
+struct ElfReader<'b, H: FileHeader> {
+    bytes: &'b [u8],
+    endian: H::Endian,
+    sections: SectionTable<'b, H>,
+}
+
+/// So many entries of a list are looked at: a file can claim to have any number.
+const MOST_ENTRIES: usize = 1024;
+
+impl<'b> ElfReader<'b, FileHeader64<Endianness>> {
+    fn of(bytes: &'b [u8]) -> Option<(ElfFacts, Option<Manifest>)> {
+        match FileHeader64::<Endianness>::parse(bytes) {
+            Ok(header) => Some(Self::facts(header, bytes)),
+            Err(_) => {
+                let header = FileHeader32::<Endianness>::parse(bytes).ok()?;
+                Some(ElfReader::facts(header, bytes))
+            }
+        }
+    }
+}
+
+impl<'b, H: FileHeader<Endian = Endianness>> ElfReader<'b, H> {
+    fn facts(header: &H, bytes: &'b [u8]) -> (ElfFacts, Option<Manifest>) {
+        let endian = header.endian().unwrap_or_default();
+        let mut facts = ElfFacts {
+            machine: machine_name(header.e_machine(endian)),
+            bits: if header.is_type_64() { 64 } else { 32 },
+            byte_order: match endian {
+                Endianness::Little => "little-endian",
+                Endianness::Big => "big-endian",
+            },
+            soname: None,
+            needs: Vec::new(),
+            glibc: None,
+        };
+        // They stand at the end: a file that was cut short has none.
+        let Ok(sections) = header.sections(endian, bytes) else { return (facts, None) };
+        let reader = Self { bytes, endian, sections };
+        facts.soname = reader.dynamic_strings(elf::DT_SONAME).pop();
+        facts.needs = reader.dynamic_strings(elf::DT_NEEDED);
+        facts.glibc = reader.glibc();
+        (facts, reader.manifest())
+    }
+
+    fn manifest(&self) -> Option<Manifest> {
+        let name = manifest::SECTION.as_bytes();
+        let (_, section) = self.sections.section_by_name(self.endian, name)?;
+        serde_json::from_slice(section.data(self.endian, self.bytes).ok()?).ok()
+    }
+
+    fn dynamic_strings(&self, tag: elf::DynamicTag) -> Vec<String> {
+        let Ok(table) = self.sections.dynamic_table(self.endian, self.bytes) else {
+            return Vec::new();
+        };
+        let entries = table.iter().take(MOST_ENTRIES).filter(|entry| entry.tag == tag);
+        entries.filter_map(|entry| Some(text(table.string(entry).ok()?))).collect()
+    }
+
+    /// The highest version among the symbols that glibc has to have.
+    fn glibc(&self) -> Option<String> {
+        let (needs, link) = self.sections.gnu_verneed(self.endian, self.bytes).ok()??;
+        let strings = self.sections.strings(self.endian, self.bytes, link).ok()?;
+        let versions = needs.take(MOST_ENTRIES).map_while(Result::ok).flat_map(|(_, names)| {
+            let names = names.take(MOST_ENTRIES).map_while(Result::ok);
+            names.filter_map(|name| name.name(self.endian, strings).ok())
+        });
+        let numbers = |version: &String| -> Option<Vec<u32>> {
+            version.split('.').map(|part| part.parse().ok()).collect()
+        };
+        versions
+            .filter_map(|name| Some(text(name).strip_prefix("GLIBC_")?.to_owned()))
+            .filter_map(|version| Some((numbers(&version)?, version)))
+            .max()
+            .map(|(_, version)| version)
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{LazyLock, Mutex, PoisonError};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ours() -> Vec<u8> {
+        fs::read("/proc/self/exe").expect("our own bytes")
+    }
+
+    fn inspect(bytes: &[u8]) -> Inspection {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.so");
+        fs::write(&path, bytes).expect("it can be written");
+        Inspection::of(&path).expect("it can be read")
+    }
+
+    #[test]
+    fn an_elf_file_tells_what_it_needs() {
+        let (bytes, ours) = (ours(), inspect(&ours()));
+        let elf = ours.elf.expect("it is one");
+        assert_eq!((elf.bits, elf.byte_order), (64, "little-endian"));
+        assert!(elf.needs.iter().any(|name| name.starts_with("libc.so")), "{elf:?}");
+        assert!(elf.glibc.is_some_and(|version| version.starts_with("2.")));
+        assert_eq!(ours.size_bytes, bytes.len());
+    }
+
+    #[test]
+    fn what_is_left_of_a_file_is_told() {
+        let ours = ours();
+        let half = inspect(&ours[..ours.len() / 2]);
+        assert!(half.refusal.is_some_and(|refusal| refusal.reason.starts_with("is truncated")));
+        let elf = half.elf.expect("its header is there");
+        assert_eq!((elf.needs, elf.glibc), (vec![], None));
+        let text = inspect(b"no library");
+        assert!(text.elf.is_none() && text.manifest.is_none() && text.refusal.is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(noise in prop::collection::vec((any::<bool>(), 0..4096_usize, any::<u8>()), 1..40)) {
+            static OURS: LazyLock<Mutex<Vec<u8>>> = LazyLock::new(|| Mutex::new(ours()));
+            let mut bytes = OURS.lock().unwrap_or_else(PoisonError::into_inner);
+            let length = bytes.len();
+            // Changed in place and back again: a copy of so many bytes would take most of the time.
+            let mut before = Vec::new();
+            for (at_end, offset, byte) in noise {
+                let at = if at_end { length - 1 - offset } else { offset };
+                before.push((at, bytes[at]));
+                bytes[at] = byte;
+            }
+            let _ = ElfReader::of(&bytes);
+            before.into_iter().rev().for_each(|(at, byte)| bytes[at] = byte);
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Wrong on purpose: whoever asks it for its schema waits for ever. `tocsin check` must not.
+
+use std::{borrow::Cow, thread, time::Duration};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use tocsin_plugin_api::prelude::*;
+
+#[derive(serde::Deserialize)]
+struct Options {}
+
+impl JsonSchema for Options {
+    fn schema_name() -> Cow<'static, str> {
+        "Options".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        loop {
+            thread::sleep(Duration::from_secs(1));
+        }
+    }
+}
+
+struct SchemaNeverComes;
+
+impl Integration for SchemaNeverComes {
+    type Options = Options;
+
+    fn new(_: Options) -> Result<Self, OptionsError> {
+        Ok(Self)
+    }
+
+    fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
+        Ok(Event::create(String::from_utf8_lossy(request.body())).into())
+    }
+}
+
+tocsin_plugin_api::export_plugin!(SchemaNeverComes);
