@@ -1,6 +1,7 @@
 # make run    build everything, lay out a run folder, start the host, say how to post a first message
 # make test   every check and every test
 # make drill  the tests of upgrades, reloads and crashes under load, with release builds
+# make certify judge every plugin under plugins/ as a release build (make test does it with debug builds)
 # make bench  what it costs, next to what the same machine gives without it (needs wrk)
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -9,7 +10,7 @@ RELEASE := $(TARGET)/release
 DENY_VERSION := 0.20.2
 DENY := $(abspath $(TARGET))/tools/bin/cargo-deny
 
-.PHONY: help run build test fmt clippy doc deny unit drill bench clean-run
+.PHONY: help run build test fmt clippy doc deny unit certify drill bench clean-run
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -58,6 +59,13 @@ unit:
 
 drill:
 	TOCSIN_DRILL=1 cargo test --package tocsin-tests --test e2e -- --nocapture --test-threads 1 upgrades:: reload:: durability::
+
+certify: build
+	@for plugin in plugins/*/; do \
+	  name=$$(basename $$plugin); \
+	  cargo build --release --package $$name || exit 1; \
+	  $(RELEASE)/tocsin plugins certify --fixtures $${plugin}fixtures $(RELEASE)/lib$$(echo $$name | tr - _).so || exit 1; \
+	done
 
 bench: build
 	@command -v wrk > /dev/null || (echo "make bench needs wrk: apt-get install wrk" && false)

@@ -1,8 +1,10 @@
 //! `tocsin plugins`: the files of the plugins folder, and what can be done with one.
 
+mod certify;
 mod list;
 mod lock;
 mod retry;
+mod schema;
 
 use clap::{Args, Subcommand};
 
@@ -31,12 +33,28 @@ enum Verb {
     ///
     /// Asks the running host. Where none answers, the next one tries it.
     Retry(retry::Retry),
+    /// Run a plugin in child processes, and judge it before anybody ships it
+    ///
+    /// Each check is passed, warned, failed or skipped. Exits with 1 if any failed. Needs no
+    /// configuration and no host.
+    Certify(certify::Certify),
+    /// Print the JSON Schema of a plugin's options
+    ///
+    /// This runs the plugin, in a child process with a deadline.
+    Schema(schema::PrintSchema),
 }
+
+/// What was given on the command line can't be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Unusable(String);
 
 pub(super) fn run(plugins: Plugins) -> anyhow::Result<()> {
     match plugins.verb.unwrap_or(Verb::List(plugins.list)) {
         Verb::List(inventory) => list::list(&inventory),
         Verb::Lock(lock) => lock::lock(&lock),
         Verb::Retry(retry) => retry::retry(&retry),
+        Verb::Certify(certify) => certify::run(&certify),
+        Verb::Schema(schema) => schema::print(&schema),
     }
 }

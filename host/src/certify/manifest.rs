@@ -1,0 +1,40 @@
+//! Check `manifest`: the file can be read without being run, and says what it is.
+//!
+//! Whether what it says is true shows when it is loaded.
+
+use std::sync::Arc;
+
+use super::{Verdict, examination::Examination};
+use crate::plugins::admission::DroppedFile;
+
+pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
+    let path = examination.settings.file.clone();
+    let admission = DroppedFile::read(&path).and_then(DroppedFile::admit).map(Arc::new);
+    let admission = examination.admission.insert(admission);
+    let plugin = match admission {
+        Ok(plugin) => plugin,
+        Err(refusal) => return Verdict::failed(refusal.reason.clone()),
+    };
+    let manifest = &plugin.manifest;
+    let usual = format!("lib{}.so", manifest.name.replace('-', "_"));
+    let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut doubts = Vec::new();
+    if manifest.description.trim().is_empty() {
+        doubts.push("it has no description".into());
+    }
+    if manifest.license.trim().is_empty() {
+        doubts.push("it has no licence".into());
+    }
+    if file_name != usual {
+        doubts.push(format!("the file is called `{file_name}`, not `{usual}`"));
+    }
+    if doubts.is_empty() {
+        let (name, version) = (&manifest.name, &manifest.version);
+        return Verdict::passed(format!(
+            "{name} {version}, for plugin-api {}",
+            manifest.plugin_api
+        ));
+    }
+    let hint = "description and licence come from the plugin's Cargo.toml";
+    Verdict::warned(format!("{}\nhint: {hint}", doubts.join("; ")))
+}

@@ -1,0 +1,69 @@
+//! `tocsin plugins schema`: the options of a plugin, as a JSON Schema.
+//!
+//! It runs no plugin in this process.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::bail;
+use clap::Args;
+use semver::VersionReq;
+
+use super::Unusable;
+use crate::{
+    cli::{ConfigFile, table},
+    config::LoadedConfig,
+    host::read_catalog,
+    plugins::Catalog,
+    trial::Trial,
+};
+
+/// Far more than writing down a type takes.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct PrintSchema {
+    /// A plugin in the folder of the configuration, as `NAME` (its highest version) or
+    /// `NAME@VERSION`; or the path of a `.so`
+    #[arg(value_name = "NAME")]
+    plugin: String,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+pub(super) fn print(args: &PrintSchema) -> anyhow::Result<()> {
+    let library = library(&args.plugin, &args.config.config)?;
+    match Trial::new(&library, DEADLINE, DEADLINE).schema() {
+        Ok(schema) => table::print_json(&schema),
+        Err(why) => bail!("`{}` {why}", library.display()),
+    }
+}
+
+fn library(plugin: &str, config: &Path) -> anyhow::Result<PathBuf> {
+    // No name of a plugin has a dot or a slash.
+    let is_path = plugin.contains('/') || plugin.ends_with(".so");
+    if is_path {
+        return Ok(plugin.into());
+    }
+    let (name, version) = match plugin.split_once('@') {
+        Some((name, version)) => (name, exactly(version)?),
+        None => (plugin, VersionReq::STAR),
+    };
+    let catalog = read_catalog(&LoadedConfig::read(config)?, &Catalog::default())?;
+    match catalog.candidates(name, &version).first() {
+        Some(candidate) => Ok(candidate.plugin.path.clone()),
+        None => {
+            let missing = catalog.why_missing(name, &version);
+            bail!(Unusable(format!("{}\nhint: {}", missing.message, missing.hint)))
+        }
+    }
+}
+
+fn exactly(version: &str) -> anyhow::Result<VersionReq> {
+    VersionReq::parse(&format!("={version}")).map_err(|error| {
+        let hint = "write it as in `slack-outgoing-webhook@1.0.0`";
+        Unusable(format!("`{version}` is no version: {error}\nhint: {hint}")).into()
+    })
+}
