@@ -52,31 +52,31 @@ pub(super) fn differences(
     faults
 }
 
+/// Where two outcomes part, and what stands there in each.
 fn first_difference(one: &Value, other: &Value) -> String {
+    let (path, one, other) = part(String::new(), one, other);
+    let path = if path.is_empty() { "it".into() } else { format!("`{path}`") };
+    format!("{path} was {}, then {}", short(one), short(other))
+}
+
+fn part<'v>(path: String, one: &'v Value, other: &'v Value) -> (String, &'v Value, &'v Value) {
+    const NONE: &Value = &Value::Null;
     match (one, other) {
         (Value::Object(one), Value::Object(other)) => {
-            let keys = one.keys().chain(other.keys());
-            let mut differing = keys.filter(|key| one.get(*key) != other.get(*key));
-            differing.next().map_or_else(String::new, |key| {
-                let value = |table: &serde_json::Map<String, Value>| {
-                    table.get(key).cloned().unwrap_or_default()
-                };
-                match (value(one), value(other)) {
-                    (one @ (Value::Object(_) | Value::Array(_)), other) => {
-                        first_difference(&one, &other)
-                    }
-                    (one, other) => format!("`{key}` was {}, then {}", short(&one), short(&other)),
-                }
-            })
+            let mut keys = one.keys().chain(other.keys());
+            let Some(key) = keys.find(|key| one.get(*key) != other.get(*key)) else {
+                return (path, NONE, NONE);
+            };
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            part(path, one.get(key).unwrap_or(NONE), other.get(key).unwrap_or(NONE))
         }
         (Value::Array(one), Value::Array(other)) => {
-            let differing = one.iter().zip(other).find(|(one, other)| one != other);
-            differing.map_or_else(
-                || format!("{} in a list, then {}", one.len(), other.len()),
-                |(one, other)| first_difference(one, other),
-            )
+            let at = (0..one.len().max(other.len())).find(|at| one.get(*at) != other.get(*at));
+            let at = at.unwrap_or_default();
+            let (one, other) = (one.get(at).unwrap_or(NONE), other.get(at).unwrap_or(NONE));
+            part(format!("{path}[{at}]"), one, other)
         }
-        (one, other) => format!("{}, then {}", short(one), short(other)),
+        _ => (path, one, other),
     }
 }
 
@@ -85,5 +85,22 @@ fn short(value: &Value) -> String {
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("`{}…`", &text[..end]),
         None => format!("`{text}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_difference_is_told_by_its_place() {
+        let one = json!({"events": [{"title": "a", "details": [{"label": "x", "value": "1"}]}]});
+        let other = json!({"events": [{"title": "a", "details": [{"label": "x", "value": "2"}]}]});
+        insta::assert_snapshot!(first_difference(&one, &other), @r#"`events[0].details[0].value` was `"1"`, then `"2"`"#);
+        let refused = json!({"outcome": "malformed"});
+        insta::assert_snapshot!(first_difference(&one, &refused), @r#"`events` was `[{"details":[{"label":"x","value":"1"}],"title":"a"}]`, then `null`"#);
+        insta::assert_snapshot!(first_difference(&json!([1]), &json!([])), @"`[0]` was `1`, then `null`");
     }
 }

@@ -18,15 +18,16 @@ pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
     let manifest = &plugin.manifest;
     let usual = format!("lib{}.so", manifest.name.replace('-', "_"));
     let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut doubts = Vec::new();
+    let mut doubts: Vec<String> = Vec::new();
     if manifest.description.trim().is_empty() {
-        doubts.push("it has no description".into());
+        doubts.push("it has no description\nhint: its Cargo.toml gives it one".into());
     }
     if manifest.license.trim().is_empty() {
-        doubts.push("it has no licence".into());
+        doubts.push("it has no licence\nhint: its Cargo.toml gives it one".into());
     }
     if file_name != usual {
-        doubts.push(format!("the file is called `{file_name}`, not `{usual}`"));
+        let hint = "the host does not mind; people look for the name that cargo gives";
+        doubts.push(format!("the file is called `{file_name}`, not `{usual}`\nhint: {hint}"));
     }
     if doubts.is_empty() {
         let (name, version) = (&manifest.name, &manifest.version);
@@ -35,6 +36,5 @@ pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
             manifest.plugin_api
         ));
     }
-    let hint = "description and licence come from the plugin's Cargo.toml";
-    Verdict::warned(format!("{}\nhint: {hint}", doubts.join("; ")))
+    Verdict::warned(doubts.join("; "))
 }

@@ -18,6 +18,8 @@ use tocsin_tests::{
 const FEW_REQUESTS: &[&str] = &["--requests", "500"];
 /// Debug builds on a machine that does other things, too.
 const PATIENCE: &[&str] = &["--deadline", "20s"];
+/// Megabytes that debug builds take their time over, where nothing depends on them.
+const NO_ADVERSARIES: &[&str] = &["--skip", "deadline"];
 /// For those that don't come back: each time has to be waited for.
 const IMPATIENCE: &[&str] = &["--deadline", "2s"];
 
@@ -82,7 +84,7 @@ fn faults(file: &Path, patience: &[&str]) -> String {
 
 /// What is said of a habit. The options choose it.
 fn habit(options: &str) -> String {
-    habit_with(options, &[FEW_REQUESTS, PATIENCE], Some(1))
+    habit_with(options, &[FEW_REQUESTS, PATIENCE, NO_ADVERSARIES], Some(1))
 }
 
 fn habit_with(options: &str, args: &[&[&str]], code: Option<i32>) -> String {
@@ -132,23 +134,41 @@ fn the_report_is_made_for_people() {
     let finished = site.run(&["plugins", "certify", file.to_str().expect("a path in UTF-8")]);
     assert_eq!(finished.code, Some(1));
     let folder = file.parent().and_then(Path::to_str).expect("a folder");
-    assert_snapshot!(finished.stdout.replace(folder, "[FOLDER]"), @"");
-    assert_snapshot!(finished.stderr.replace(folder, "[FOLDER]"), @"");
+    assert_snapshot!(finished.stdout.replace(folder, "[FOLDER]"), @"
+    [FOLDER]/libbad_no_manifest.so, 100000 requests of seed 1
+
+    FAILED   manifest         has no `.tocsin.manifest` section, so it is no Tocsin plugin; hint: export the plugin with `export_plugin!`, and remove what is no plugin
+    skipped  loads            no host admits the file
+    skipped  schema-valid     no host admits the file
+    skipped  schema-matches   no host admits the file
+    skipped  options-refused  no host admits the file
+    skipped  fixtures         no host admits the file
+    skipped  pure             no host admits the file
+    skipped  deterministic    no host admits the file
+    skipped  keys-stable      no host admits the file
+    skipped  deadline         no host admits the file
+    skipped  no-panic         no host admits the file
+    skipped  no-growth        no host admits the file
+    skipped  secrets          no host admits the file
+
+    0 passed, 0 warned, 1 failed, 12 skipped
+    ");
+    assert_snapshot!(finished.stderr.replace(folder, "[FOLDER]"), @"error: `[FOLDER]/libbad_no_manifest.so` failed 1 of 13 checks");
 }
 
 #[test]
 fn the_names_of_the_checks_are_there_to_stay() {
     let certified = certify(Path::new("/dev/null"), &[]);
     let names: Vec<_> = certified.checks().into_iter().map(|(name, _, _)| name).collect();
-    assert_snapshot!(names.join(" "), @"");
-    assert_snapshot!(certified.report["summary"].to_string(), @"");
+    assert_snapshot!(names.join(" "), @"manifest loads schema-valid schema-matches options-refused fixtures pure deterministic keys-stable deadline no-panic no-growth secrets");
+    assert_snapshot!(certified.report["summary"].to_string(), @r#"{"failed":1,"passed":0,"skipped":12,"warned":0}"#);
 }
 
 #[test]
 fn files_that_no_host_takes_fail_before_they_are_run() {
-    assert_snapshot!(faults(&library("bad-no-manifest"), PATIENCE), @"");
-    assert_snapshot!(faults(&libraries::panic_abort(), PATIENCE), @"");
-    assert_snapshot!(faults(&library("bad-layout-unchecked"), PATIENCE), @"");
+    assert_snapshot!(faults(&library("bad-no-manifest"), PATIENCE), @"failed manifest: has no `.tocsin.manifest` section, so it is no Tocsin plugin; hint: export the plugin with `export_plugin!`, and remove what is no plugin");
+    assert_snapshot!(faults(&libraries::panic_abort(), PATIENCE), @r#"failed manifest: is plugin `bad-panic-abort` 0.1.0, built with `panic = "abort"`, so that a panic in it would end this host; hint: build it with `panic = "unwind"`, the default"#);
+    assert_snapshot!(faults(&library("bad-layout-unchecked"), PATIENCE), @"failed loads: plugin `bad-layout-unchecked` 0.1.0 has its layout check switched off, so nothing shows that its functions are what they claim; hint: export it with `export_plugin!`");
 }
 
 #[test]
@@ -156,102 +176,109 @@ fn an_unusual_file_name_is_worth_a_look() {
     let folder = tempfile::tempdir().expect("a folder");
     let copy = folder.path().join("plugin.so");
     fs::copy(library("well-behaved"), &copy).expect("it can be copied");
-    let certified = certify(&copy, &[FEW_REQUESTS, PATIENCE]);
+    let certified = certify(&copy, &[FEW_REQUESTS, PATIENCE, NO_ADVERSARIES]);
     assert_eq!(certified.code, Some(0));
-    assert_snapshot!(certified.faults(), @"");
+    assert_snapshot!(certified.faults(), @"warned manifest: the file is called `plugin.so`, not `libwell_behaved.so`; hint: the host does not mind; people look for the name that cargo gives");
 }
 
 #[test]
 fn a_schema_that_is_none_fails() {
-    assert_snapshot!(faults(&library("bad-schema"), PATIENCE), @"");
+    assert_snapshot!(faults(&library("bad-schema"), PATIENCE), @r#"failed schema-valid: is no valid JSON Schema at `/type`: "tabel" is not valid under any of the schemas listed in the 'anyOf' keyword"#);
 }
 
 #[test]
 fn a_schema_that_says_something_else_than_the_plugin_fails() {
-    assert_snapshot!(habit(r#"{"habit":"lying-schema"}"#), @"");
-    assert_snapshot!(habit(r#"{"habit":"loose-types"}"#), @"");
+    assert_snapshot!(habit(r#"{"habit":"lying-schema"}"#), @r#"failed schema-matches: refuses `{"count":0,"habit":"lying-schema"}`, which its schema allows: invalid type: integer, expected a string for `count`; and [N] more"#);
+    assert_snapshot!(habit(r#"{"habit":"loose-types"}"#), @r#"failed schema-matches: accepts `{"count":"no such value","habit":"loose-types"}`, which its schema forbids; and [N] more"#);
 }
 
 #[test]
 fn a_refusal_that_helps_nobody_fails() {
-    assert_snapshot!(habit(r#"{"habit":"silent-refusal"}"#), @"");
-    assert_snapshot!(habit(r#"{"habit":"unknown-keys"}"#), @"");
+    assert_snapshot!(habit(r#"{"habit":"silent-refusal"}"#), @r#"failed options-refused: refuses `{"count":"no such value","habit":"silent-refusal"}` with a sentence that does not name `count`: `no`; hint: `OptionsError::at` takes the key; and [N] more"#);
+    assert_snapshot!(habit(r#"{"habit":"unknown-keys"}"#), @"failed options-refused: accepts a key that it does not know; hint: derive its options with `#[serde(deny_unknown_fields)]`");
 }
 
 #[test]
 fn a_fixture_that_does_not_hold_fails() {
     let fixtures = workspace().join("tests/bad/bad-habits/fixtures");
     let fixtures = ["--fixtures", fixtures.to_str().expect("a path in UTF-8")];
-    let certified = certify(&library("bad-habits"), &[&fixtures, FEW_REQUESTS, PATIENCE]);
+    let args: [&[&str]; 4] = [&fixtures, FEW_REQUESTS, PATIENCE, NO_ADVERSARIES];
+    let certified = certify(&library("bad-habits"), &args);
     assert_eq!(certified.code, Some(1));
-    assert_snapshot!(certified.faults(), @"");
+    assert_snapshot!(certified.faults(), @r#"failed fixtures: `a title as it was sent`: title: expected "disk full", got "DISK FULL""#);
 }
 
 #[test]
 fn what_touches_more_than_memory_is_not_pure() {
-    assert_snapshot!(habit(r#"{"habit":"file"}"#), @"");
-    assert_snapshot!(habit(r#"{"habit":"file-in-new"}"#), @"");
-    assert_snapshot!(habit(r#"{"habit":"socket"}"#), @"");
-    assert_snapshot!(habit(r#"{"habit":"thread"}"#), @"");
-    assert_snapshot!(habit(r#"{"habit":"environment"}"#), @"");
-    assert_snapshot!(habit(r#"{"habit":"prints"}"#), @"");
+    assert_snapshot!(habit(r#"{"habit":"file"}"#), @"failed pure: opened, read or changed a file (system call `openat`), receiving `usual empty body`");
+    assert_snapshot!(habit(r#"{"habit":"file-in-new"}"#), @"failed pure: opened, read or changed a file (system call `openat`), making an instance");
+    assert_snapshot!(habit(r#"{"habit":"socket"}"#), @"failed pure: used a socket (system call `socket`), receiving `usual empty body`");
+    assert_snapshot!(habit(r#"{"habit":"thread"}"#), @"failed pure: started a thread or a process, receiving `usual empty body`");
+    assert_snapshot!(habit(r#"{"habit":"environment"}"#), @"failed pure: read the environment, receiving `usual empty body`");
+    assert_snapshot!(habit(r#"{"habit":"prints"}"#), @"failed pure: opened, read or changed a file (system call `write`), receiving `usual empty body`");
 }
 
 #[test]
 fn what_depends_on_more_than_the_request_is_not_deterministic() {
-    assert_snapshot!(habit(r#"{"habit":"counter"}"#), @"");
-    assert_snapshot!(habit(r#"{"habit":"clock"}"#), @"");
-    assert_snapshot!(habit(r#"{"habit":"random"}"#), @"");
+    assert_snapshot!(habit(r#"{"habit":"counter"}"#), @r#"failed deterministic: `usual empty body` gave another outcome asked again: `events[0].details[0].value` was `"0"`, then `"1"`; and [N] more"#);
+    assert_snapshot!(habit(r#"{"habit":"clock"}"#), @"failed deterministic: `usual empty body` gave another outcome in another process, a second later: `events[0].details[0].value` was [NUMBER], then [NUMBER]; and [N] more");
+    assert_snapshot!(habit(r#"{"habit":"random"}"#), @"failed deterministic: `usual empty body` gave another outcome asked again: `events[0].details[0].value` was [NUMBER], then [NUMBER]; and [N] more");
 }
 
 #[test]
 fn keys_that_change_fail_and_keys_that_never_do_are_worth_a_look() {
-    assert_snapshot!(habit(r#"{"habit":"counted-key"}"#), @"");
-    let constant = habit_with(r#"{"habit":"constant-id"}"#, &[FEW_REQUESTS, PATIENCE], Some(0));
-    assert_snapshot!(constant, @"");
+    assert_snapshot!(habit(r#"{"habit":"counted-key"}"#), @r#"failed keys-stable: `usual empty body` gave another key asked again: `[0].event_id` was `"0 "`, then `"1 "`; and [N] more"#);
+    let constant = habit_with(
+        r#"{"habit":"constant-id"}"#,
+        &[FEW_REQUESTS, PATIENCE, NO_ADVERSARIES],
+        Some(0),
+    );
+    assert_snapshot!(constant, @"warned keys-stable: all events have the `event_id` `always the same`, so that a host would keep only the first; hint: take it from the request, or leave it out");
 }
 
 #[test]
 fn one_that_never_returns_is_killed_and_named() {
-    assert_snapshot!(faults(&library("bad-never-returns"), IMPATIENCE), @"");
+    assert_snapshot!(faults(&library("bad-never-returns"), IMPATIENCE), @"failed deadline: did not return within 4s and was killed, receiving `usual hang`; and [N] more");
 }
 
 #[test]
 fn one_that_is_slow_over_adversarial_bodies_is_named() {
     let args = [FEW_REQUESTS, IMPATIENCE];
-    assert_snapshot!(habit_with(r#"{"habit":"quadratic"}"#, &args, Some(1)), @"");
+    assert_snapshot!(habit_with(r#"{"habit":"quadratic"}"#, &args, Some(1)), @"failed deadline: did not return within 4s and was killed, receiving `a form of a million fields`; and [N] more");
 }
 
 #[test]
 fn panics_are_found_wherever_they_are() {
-    assert_snapshot!(faults(&library("bad-panics-in-new"), PATIENCE), @"");
-    assert_snapshot!(faults(&library("bad-panics-in-receive"), PATIENCE), @"");
-    assert_snapshot!(faults(&library("bad-panics-in-drop"), PATIENCE), @"");
+    let patience = [PATIENCE, NO_ADVERSARIES].concat();
+    assert_snapshot!(faults(&library("bad-panics-in-new"), &patience), @"failed no-panic: panicked: asked to panic (tests/bad/bad-panics-in-new/src/lib.rs:[PLACE]), making an instance with the options `{}`; and [N] more");
+    assert_snapshot!(faults(&library("bad-panics-in-receive"), &patience), @"failed no-panic: panicked: asked to panic (tests/bad/bad-panics-in-receive/src/lib.rs:[PLACE]), receiving `usual kernel panic`; and [N] more");
+    assert_snapshot!(faults(&library("bad-panics-in-drop"), &patience), @"failed no-panic: panicked: not without a fight (tests/bad/bad-panics-in-drop/src/lib.rs:[PLACE]), dropping an instance with the options `{}`; and [N] more");
 }
 
 #[test]
 fn a_crash_ends_the_child_and_not_the_report() {
-    assert_snapshot!(habit(r#"{"habit":"exit"}"#), @"");
-    assert_snapshot!(habit(r#"{"habit":"overflow"}"#), @"");
+    assert_snapshot!(habit(r#"{"habit":"exit"}"#), @"failed no-panic: ended its process with exit code 3, receiving `usual kernel panic`");
+    let args = [FEW_REQUESTS, PATIENCE];
+    assert_snapshot!(habit_with(r#"{"habit":"overflow"}"#, &args, Some(1)), @"failed no-panic: was ended by SIGABRT (its stack has overflowed), receiving `JSON nested in lists`");
 }
 
 #[test]
 fn a_leak_of_sixteen_bytes_shows() {
-    let args: [&[&str]; 2] = [&["--requests", "50000"], PATIENCE];
-    assert_snapshot!(habit_with(r#"{"habit":"leak"}"#, &args, Some(1)), @"");
+    let args: [&[&str]; 3] = [&["--requests", "50000"], PATIENCE, NO_ADVERSARIES];
+    assert_snapshot!(habit_with(r#"{"habit":"leak"}"#, &args, Some(1)), @"failed no-growth: memory grows by [N] bytes with each request; 8 are put down to noise");
 }
 
 #[test]
 fn a_secret_that_gets_out_is_found() {
-    assert_snapshot!(habit(r#"{"habit":"secret-in-event","token":"s3cret"}"#), @"");
-    assert_snapshot!(habit(r#"{"habit":"secret-in-reason","token":"s3cret"}"#), @"");
-    assert_snapshot!(habit(r#"{"habit":"secret-in-refusal","token":"s3cret"}"#), @"");
+    assert_snapshot!(habit(r#"{"habit":"secret-in-event","token":"s3cret"}"#), @"failed secrets: shows a secret of its options in `events`, receiving `usual empty body`; and [N] more");
+    assert_snapshot!(habit(r#"{"habit":"secret-in-reason","token":"s3cret"}"#), @"failed secrets: shows a secret of its options in `unauthorized`, receiving `usual empty body`; and [N] more");
+    assert_snapshot!(habit(r#"{"habit":"secret-in-refusal","token":"s3cret"}"#), @"failed secrets: repeats a secret of its options, with white space around it: `token`: ` cNry5f1e0c9a7bqX ` has white space in it");
 }
 
 #[test]
 fn a_failure_can_be_repeated_by_its_seed() {
     let again = |seed: &str| {
-        let args: [&[&str]; 3] = [FEW_REQUESTS, PATIENCE, &["--seed", seed]];
+        let args: [&[&str]; 4] = [FEW_REQUESTS, PATIENCE, NO_ADVERSARIES, &["--seed", seed]];
         certify(&library("bad-panics-in-receive"), &args).report["checks"][10].clone()
     };
     let first = again("7");
@@ -270,11 +297,18 @@ fn what_is_given_on_the_command_line_has_to_make_sense() {
         assert_eq!(finished.code, Some(2), "{finished:?}");
         finished.stderr
     };
-    assert_snapshot!(refused(&["--fixtures", "bad.jsonl"]), @"");
-    assert_snapshot!(refused(&["--fixtures", "missing"]), @"");
-    assert_snapshot!(refused(&["--fixtures", "empty"]), @"");
-    assert_snapshot!(refused(&["--options", "bad.json"]), @"");
-    assert_snapshot!(refused(&["--deadline", "1ms"]), @"");
+    assert_snapshot!(refused(&["--fixtures", "bad.jsonl"]), @"error: `bad.jsonl`:1 is no fixture: missing field `expect` at line 1 column 26");
+    assert_snapshot!(refused(&["--fixtures", "missing"]), @"error: cannot read fixtures `missing`: No such file or directory (os error 2)");
+    assert_snapshot!(refused(&["--fixtures", "empty"]), @"
+    error: no fixtures in `empty`
+    hint: a fixture is a line of a `.jsonl` file; the test kit's documentation has its form
+    ");
+    assert_snapshot!(refused(&["--options", "bad.json"]), @"error: cannot read options `bad.json`: EOF while parsing an object at line 1 column 1");
+    assert_snapshot!(refused(&["--deadline", "1ms"]), @"
+    error: invalid value '1ms' for '--deadline <TIME>': a deadline is 10ms or more
+
+    For more information, try '--help'.
+    ");
 }
 
 #[test]
@@ -292,11 +326,20 @@ fn a_schema_is_printed_by_name_by_version_and_by_path() {
     }
     let missing = site.run(&["plugins", "schema", "well-behaved@2.0.0"]);
     assert_eq!(missing.code, Some(2));
-    assert_snapshot!(missing.stderr, @"");
+    assert_snapshot!(missing.stderr, @"
+    error: no version of plugin `well-behaved` matches `=2.0.0`
+    hint: the plugins folder has 1.0.0, 1.0.1
+    ");
     let unknown = site.run(&["plugins", "schema", "unknown"]);
     assert_eq!(unknown.code, Some(2));
-    assert_snapshot!(unknown.stderr, @"");
+    assert_snapshot!(unknown.stderr, @"
+    error: no plugin is named `unknown`
+    hint: the plugins folder has `well-behaved`
+    ");
     let none = site.run(&["plugins", "schema", "/dev/null"]);
     assert_eq!(none.code, Some(1));
-    assert_snapshot!(none.stderr, @"");
+    assert_snapshot!(none.stderr, @"
+    error: `/dev/null` can't be loaded: is empty
+    hint: drop in the `.so` that `cargo build --release` made of a plugin
+    ");
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::bail;
-use clap::Args;
+use clap::{Args, builder::PossibleValuesParser};
 use jiff::SignedDuration;
 use tocsin_plugin_api::testing::Fixture;
 
@@ -42,6 +42,11 @@ pub(in crate::cli) struct Certify {
     /// What one call may take, as `plugins.call_deadline` of the host says
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = deadline)]
     deadline: Duration,
+    /// A check to leave out; may be given several times
+    ///
+    /// `manifest`, `loads` and `schema-valid` find out what the others need.
+    #[arg(long, value_name = "CHECK", value_parser = PossibleValuesParser::new(certify::names()))]
+    skip: Vec<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -56,6 +61,7 @@ pub(super) fn run(args: &Certify) -> anyhow::Result<()> {
         seed: args.seed,
         requests: args.requests,
         deadline: args.deadline,
+        left_out: args.skip.clone(),
     };
     let line = ProgressLine { is_shown: io::stderr().is_terminal() };
     let report = certify::certify(&settings, &|what| line.show(what));
