@@ -65,6 +65,7 @@ impl BadHabits {
             Habit::Socket => drop(UdpSocket::bind("127.0.0.1:0")),
             Habit::Thread => drop(thread::spawn(|| ()).join()),
             Habit::Environment => drop(env::var("HOME")),
+            #[expect(clippy::print_stdout, reason = "a bad habit")]
             Habit::Prints => println!("{text}"),
             Habit::Leak => drop(Box::leak(Box::new([0_u8; 16]))),
             Habit::Quadratic => return event.detail("Repeats", repeats(&text).to_string()),
