@@ -80,7 +80,7 @@ const CHECKS: &[Check] = &[
     Check { name: "pure", needs: Needs::Instance, run: purity::check },
     Check { name: "deterministic", needs: Needs::Instance, run: determinism::check },
     Check { name: "keys-stable", needs: Needs::Instance, run: keys::check },
-    Check { name: "deadline", needs: Needs::Instance, run: deadline::check },
+    Check { name: "deadline", needs: Needs::Library, run: deadline::check },
     Check { name: "no-panic", needs: Needs::Library, run: panics::check },
     Check { name: "no-growth", needs: Needs::Instance, run: growth::check },
     Check { name: "secrets", needs: Needs::Instance, run: secrets::check },

@@ -8,6 +8,14 @@ use super::{Verdict, examination::Examination};
 use crate::trial::Death;
 
 pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
+    if examination.tables().is_empty() {
+        // An instance that is never made keeps the host waiting, too.
+        let faults = hangs(examination);
+        return match faults.as_slice() {
+            [] => Verdict::skipped("no options were found that it accepts"),
+            faults => Verdict::of_faults(faults, ""),
+        };
+    }
     let deadline = examination.settings.deadline;
     let seed = examination.settings.seed;
     let known = examination.acquaintance();
@@ -27,8 +35,8 @@ pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
         }
         _ => None,
     };
-    let hangs = examination.troubles.iter().filter(|trouble| trouble.is_hang);
-    let mut faults: Vec<_> = hangs.map(|trouble| trouble.sentence.clone()).chain(hang).collect();
+    let mut faults = hangs(examination);
+    faults.extend(hang);
     let late = times.iter().filter(|(_, _, took)| *took > deadline);
     faults.extend(late.map(|(name, length, took)| {
         format!("took {} over `{name}` ({length} bytes); it has {deadline:?}", rounded(*took))
@@ -41,6 +49,11 @@ pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
         &faults,
         format!("{came_back} of {adversaries} adversarial messages in {deadline:?} each{slowest}"),
     )
+}
+
+fn hangs(examination: &Examination<'_>) -> Vec<String> {
+    let hangs = examination.troubles.iter().filter(|trouble| trouble.is_hang);
+    hangs.map(|trouble| trouble.sentence.clone()).collect()
 }
 
 fn rounded(took: Duration) -> String {

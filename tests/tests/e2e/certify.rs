@@ -238,6 +238,8 @@ fn keys_that_change_fail_and_keys_that_never_do_are_worth_a_look() {
 
 #[test]
 fn one_that_never_returns_is_killed_and_named() {
+    let args = [FEW_REQUESTS, IMPATIENCE];
+    assert_snapshot!(habit_with(r#"{"habit":"hang-in-new"}"#, &args, Some(1)), @"failed deadline: did not return within 4s and was killed, making an instance with the options of --options");
     assert_snapshot!(faults(&library("bad-never-returns"), IMPATIENCE), @"failed deadline: did not return within 4s and was killed, receiving `usual hang`; and [N] more");
 }
 

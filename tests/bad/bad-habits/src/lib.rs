@@ -12,7 +12,7 @@ use std::{
     net::UdpSocket,
     sync::atomic::{AtomicU64, Ordering},
     thread,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use tocsin_plugin_api::prelude::*;
@@ -30,6 +30,9 @@ impl Integration for BadHabits {
     fn new(options: Options) -> Result<Self, OptionsError> {
         if options.habit == Some(Habit::FileInNew) {
             let _ = fs::read("/etc/hostname");
+        }
+        while options.habit == Some(Habit::HangInNew) {
+            thread::sleep(Duration::from_secs(1));
         }
         if let (Some(Habit::SecretInRefusal), Some(token)) = (options.habit, &options.token)
             && token.expose().contains(char::is_whitespace)
@@ -83,6 +86,7 @@ impl BadHabits {
             Habit::WrongTitle => event.title = text.to_uppercase(),
             Habit::Exit
             | Habit::FileInNew
+            | Habit::HangInNew
             | Habit::SecretInReason
             | Habit::SecretInRefusal
             | Habit::LyingSchema

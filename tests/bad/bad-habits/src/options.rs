@@ -16,6 +16,9 @@ use tocsin_plugin_api::Secret;
 pub(crate) enum Habit {
     File,
     FileInNew,
+    // Out of the schema, or whoever tries what the schema allows would meet it.
+    #[schemars(skip)]
+    HangInNew,
     Socket,
     Thread,
     Environment,
