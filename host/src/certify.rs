@@ -2,7 +2,7 @@
 //! anything but passed.
 //!
 //! It runs no plugin in this process: that is for [`trial`](crate::trial). What the checks share is
-//! found out once, by the [`Examination`].
+//! found out once, by `examination.rs`.
 
 mod adversaries;
 mod corpus;
