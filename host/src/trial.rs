@@ -40,6 +40,7 @@ const TIME_TO_START: Duration = Duration::from_secs(30);
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
     library: PathBuf,
+    sha256: Option<String>,
     task: Task,
 }
 
@@ -217,6 +218,8 @@ impl fmt::Display for Death {
 pub struct Trial {
     /// The file.
     pub library: PathBuf,
+    /// The hash of its bytes, where they were checked before.
+    pub sha256: Option<String>,
     /// How long one call may take before the child is killed.
     pub patience: Duration,
     /// How long one child may live.
@@ -226,7 +229,7 @@ pub struct Trial {
 impl Trial {
     /// Trials of a library.
     pub fn new(library: &Path, patience: Duration, limit: Duration) -> Self {
-        Self { library: library.to_owned(), patience, limit }
+        Self { library: library.to_owned(), sha256: None, patience, limit }
     }
 
     /// Has a new child do it. It has ended when this returns.
@@ -237,7 +240,7 @@ impl Trial {
     /// The same, telling the place of each call as it is reached.
     pub fn watch(&self, task: Task, mut reached: impl FnMut(usize)) -> Record {
         let mut record = Record::default();
-        let job = Job { library: self.library.clone(), task };
+        let job = Job { library: self.library.clone(), sha256: self.sha256.clone(), task };
         match TrialProcess::start(&job) {
             Ok(process) => record.death = self.listen(process, &mut record, &mut reached),
             Err(why) => record.death = Some(Death::NotStarted(why)),

@@ -4,7 +4,6 @@
 //! It judges nothing. What goes wrong on the way is kept as [`Trouble`], for the check it belongs to.
 
 use std::{
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -15,7 +14,7 @@ use tocsin_plugin_api::{manifest::Manifest, testing::Fixture};
 
 use super::{Needs, Settings, adversaries, corpus, tables};
 use crate::{
-    plugins::admission::{AdmittedPlugin, Refusal},
+    plugins::admission::Refusal,
     trial::{Death, Doing, Questions, Record, Said, Storm, Task, Trial, message::Message},
 };
 
@@ -36,7 +35,7 @@ pub(super) struct Examination<'a> {
     progress: &'a dyn Fn(&str),
     pub(super) trial: Trial,
     /// Set by the check of the manifest.
-    pub(super) admission: Option<Result<Arc<AdmittedPlugin>, Refusal>>,
+    pub(super) admission: Option<Result<Manifest, Refusal>>,
     /// Set by the check that it loads.
     pub(super) is_loaded: bool,
     /// Set by the check that it is valid.
@@ -135,7 +134,7 @@ impl<'a> Examination<'a> {
 
     pub(super) fn manifest(&self) -> Option<&Manifest> {
         match self.admission.as_ref()? {
-            Ok(plugin) => Some(&plugin.manifest),
+            Ok(manifest) => Some(manifest),
             Err(refusal) => refusal.manifest.as_ref(),
         }
     }

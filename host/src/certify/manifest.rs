@@ -2,20 +2,17 @@
 //!
 //! Whether what it says is true shows when it is loaded.
 
-use std::sync::Arc;
-
 use super::{Verdict, examination::Examination};
 use crate::plugins::admission::DroppedFile;
 
 pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
     let path = examination.settings.file.clone();
-    let admission = DroppedFile::read(&path).and_then(DroppedFile::admit).map(Arc::new);
-    let admission = examination.admission.insert(admission);
-    let plugin = match admission {
-        Ok(plugin) => plugin,
+    let admission = DroppedFile::read(&path).and_then(|file| file.examine());
+    let admission = examination.admission.insert(admission.map(|(manifest, _)| manifest));
+    let manifest = match admission {
+        Ok(manifest) => manifest,
         Err(refusal) => return Verdict::failed(refusal.reason.clone()),
     };
-    let manifest = &plugin.manifest;
     let usual = format!("lib{}.so", manifest.name.replace('-', "_"));
     let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut doubts: Vec<String> = Vec::new();

@@ -66,8 +66,11 @@ fn limit_resources() -> io::Result<()> {
 }
 
 fn load(job: &Job) -> Result<Module, String> {
-    let admitted = DroppedFile::read(&job.library).and_then(DroppedFile::admit);
+    let admitted = DroppedFile::read(&job.library).and_then(DroppedFile::admit_to_trial);
     let admitted = Arc::new(admitted.map_err(|refusal| refusal.reason)?);
+    if job.sha256.as_ref().is_some_and(|expected| *expected != admitted.sha256) {
+        return Err("was replaced since it was checked\nhint: try again".into());
+    }
     Libraries::default()
         .load(&admitted)
         .map(|loaded| loaded.module)

@@ -2,10 +2,7 @@
 //!
 //! It runs no plugin in this process.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use anyhow::bail;
 use clap::Args;
@@ -34,18 +31,19 @@ pub(in crate::cli) struct PrintSchema {
 }
 
 pub(super) fn print(args: &PrintSchema) -> anyhow::Result<()> {
-    let library = library(&args.plugin, &args.config.config)?;
-    match Trial::new(&library, DEADLINE, DEADLINE).schema() {
+    let trial = trial(&args.plugin, &args.config.config)?;
+    match trial.schema() {
         Ok(schema) => table::print_json(&schema),
-        Err(why) => bail!("`{}` {why}", library.display()),
+        Err(why) => bail!("`{}` {why}", trial.library.display()),
     }
 }
 
-fn library(plugin: &str, config: &Path) -> anyhow::Result<PathBuf> {
+fn trial(plugin: &str, config: &Path) -> anyhow::Result<Trial> {
+    let of = |library: &Path| Trial::new(library, DEADLINE, DEADLINE);
     // No name of a plugin has a dot or a slash.
     let is_path = plugin.contains('/') || plugin.ends_with(".so");
     if is_path {
-        return Ok(plugin.into());
+        return Ok(of(Path::new(plugin)));
     }
     let (name, version) = match plugin.split_once('@') {
         Some((name, version)) => (name, exactly(version)?),
@@ -53,7 +51,11 @@ fn library(plugin: &str, config: &Path) -> anyhow::Result<PathBuf> {
     };
     let catalog = read_catalog(&LoadedConfig::read(config)?, &Catalog::default())?;
     match catalog.candidates(name, &version).first() {
-        Some(candidate) => Ok(candidate.plugin.path.clone()),
+        Some(candidate) => {
+            // What was verified is what is run.
+            let sha256 = Some(candidate.plugin.sha256.clone());
+            Ok(Trial { sha256, ..of(&candidate.plugin.path) })
+        }
         None => {
             let missing = catalog.why_missing(name, &version);
             bail!(Unusable(format!("{}\nhint: {}", missing.message, missing.hint)))
