@@ -6,7 +6,10 @@
 use serde_json::Value;
 
 use super::examination::Acquaintance;
-use crate::trial::message::Message;
+use crate::trial::{
+    message::{Body, Bytes, Message},
+    mutation,
+};
 
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -62,6 +65,18 @@ impl Acquaintance {
     pub(super) fn calm_messages(&self) -> Vec<Message> {
         let heard = self.messages.iter().zip(&self.outcomes);
         heard.filter(|(_, heard)| heard.is_some()).map(|(message, _)| message.clone()).collect()
+    }
+
+    /// The same, each cut to what a storm makes of it: a megabyte that is copied again and again
+    /// would hide what the plugin does to the memory.
+    pub(super) fn storm_messages(&self) -> Vec<Message> {
+        let cut = |mut message: Message| {
+            let mut body = message.body.bytes();
+            body.truncate(mutation::LONGEST_BODY_BYTES);
+            message.body = Body::Whole(Bytes(body));
+            message
+        };
+        self.calm_messages().into_iter().map(cut).collect()
     }
 }
 

@@ -415,9 +415,7 @@ impl<'a> Examination<'a> {
         let (requests, seed) = (self.settings.requests, self.settings.seed);
         let acquaintance = self.acquaintance();
         // What is known to trouble it would end the storm as soon as it is met.
-        let known = acquaintance.messages.iter().zip(&acquaintance.outcomes);
-        let known = known.filter(|(_, heard)| heard.is_some());
-        let corpus = known.map(|(message, _)| message.clone()).collect();
+        let corpus = acquaintance.storm_messages();
         let options = acquaintance.options.clone();
         let task = Task::Storm(Storm { options, corpus, seed, requests });
         self.trial.watch(task, |index| {

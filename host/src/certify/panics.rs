@@ -10,7 +10,7 @@ pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
     let (requests, seed) = (examination.settings.requests, examination.settings.seed);
     let has_instance = !examination.tables().is_empty();
     let storm = has_instance.then(|| {
-        let corpus = storm_corpus(examination);
+        let corpus = examination.acquaintance().storm_messages();
         let record = examination.storm();
         (fault_of(record, seed, &corpus), reached(record))
     });
@@ -60,10 +60,6 @@ fn fault_of(storm: &Record, seed: u64, corpus: &[Message]) -> Option<String> {
         (Some(death), _) => Some(death.to_string()),
     };
     failed.or_else(died)
-}
-
-fn storm_corpus(examination: &mut Examination<'_>) -> Vec<Message> {
-    examination.acquaintance().calm_messages()
 }
 
 /// The beginning of a message, enough to recognise it by.

@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, Write},
     os::fd::AsFd,
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
@@ -43,9 +43,7 @@ pub fn main() -> ExitCode {
 fn attend() -> io::Result<()> {
     let voice = Voice::take_stdout()?;
     limit_resources()?;
-    let mut job = Vec::new();
-    io::stdin().read_to_end(&mut job)?;
-    let job: Job = serde_json::from_slice(&job)?;
+    let job: Job = serde_json::from_str(&io::read_to_string(io::stdin())?)?;
     match load(&job) {
         Ok(module) => {
             voice.say(&Said::Loaded);

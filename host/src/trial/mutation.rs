@@ -8,7 +8,7 @@ use fastrand::Rng;
 use super::message::{Body, Bytes, Message};
 
 /// Bodies stay below this, so that many fit into a short time. Large ones are for other checks.
-const LONGEST_BODY_BYTES: usize = 16 * 1024;
+pub const LONGEST_BODY_BYTES: usize = 16 * 1024;
 
 /// Pieces at which parsers and patterns stumble.
 const PIECES: &[&str] = &[

@@ -341,7 +341,7 @@ fn a_schema_is_printed_by_name_by_version_and_by_path() {
     let none = site.run(&["plugins", "schema", "/dev/null"]);
     assert_eq!(none.code, Some(1));
     assert_snapshot!(none.stderr, @"
-    error: `/dev/null` can't be loaded: is empty
-    hint: drop in the `.so` that `cargo build --release` made of a plugin
+    error: `/dev/null` can't be loaded: is a device and no file
+    hint: remove it, or give it another name
     ");
 }
