@@ -2,6 +2,7 @@
 # make test   every check and every test
 # make docs   write the tables of options in the plugins' READMEs anew, from their schemas
 # make drill  the tests of upgrades, reloads and crashes under load, with release builds
+# make certify judge every plugin under plugins/ as a release build (make test does it with debug builds)
 # make bench  what it costs, next to what the same machine gives without it (needs wrk)
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -10,7 +11,7 @@ RELEASE := $(TARGET)/release
 DENY_VERSION := 0.20.2
 DENY := $(abspath $(TARGET))/tools/bin/cargo-deny
 
-.PHONY: help run build test fmt clippy doc deny unit docs drill bench clean-run
+.PHONY: help run build test fmt clippy doc deny unit certify docs drill bench clean-run
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -63,6 +64,13 @@ docs:
 
 drill:
 	TOCSIN_DRILL=1 cargo test --package tocsin-tests --test e2e -- --nocapture --test-threads 1 upgrades:: reload:: durability::
+
+certify: build
+	@for plugin in plugins/*/; do \
+	  name=$$(basename $$plugin); \
+	  cargo build --release --package $$name || exit 1; \
+	  $(RELEASE)/tocsin plugins certify --fixtures $${plugin}fixtures $(RELEASE)/lib$$(echo $$name | tr - _).so || exit 1; \
+	done
 
 bench: build
 	@command -v wrk > /dev/null || (echo "make bench needs wrk: apt-get install wrk" && false)

@@ -16,7 +16,10 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{ConfigErrors, UnreadableConfig};
+use crate::{
+    config::{ConfigErrors, UnreadableConfig},
+    trial,
+};
 
 /// Alerts from webhooks, understood by plugins, on disk before the sender is answered.
 #[derive(Debug, Parser)]
@@ -49,6 +52,9 @@ enum Command {
     Integrations(Inventory),
     /// List, show, acknowledge and resolve alerts, through the running host
     Alerts(alerts::Alerts),
+    /// What `certify` and `schema` run a plugin in
+    #[command(name = trial::SUBCOMMAND, hide = true)]
+    PluginTrial,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -85,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Plugins(plugins) => plugins::run(plugins),
         Command::Integrations(inventory) => integrations::list(&inventory),
         Command::Alerts(alerts) => alerts::run(alerts),
+        Command::PluginTrial => return trial::child::main(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

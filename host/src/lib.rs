@@ -3,11 +3,14 @@
 //!
 //! The way of a request is [`server`] -> [`ingest`] -> [`call`] -> [`store`]. Around it, [`config`]
 //! says what is wanted, [`plugins`] finds and checks libraries, [`integration`] joins the two,
-//! [`host`] holds everything together, [`reload`] goes over to what [`watch`] has seen to change, [`api`] shows and changes it, and [`cli`] is how people run it.
+//! [`host`] holds everything together, [`reload`] goes over to what [`watch`] has seen to change,
+//! [`api`] shows and changes it, and [`cli`] is how people run it.
+//! [`certify`] judges a plugin before anybody ships it, by what it does in a [`trial`].
 
 pub mod alert;
 pub mod api;
 pub mod call;
+pub mod certify;
 pub mod cli;
 pub mod config;
 pub mod events;
@@ -21,4 +24,5 @@ pub mod reload;
 pub mod server;
 pub mod stamp;
 pub mod store;
+pub mod trial;
 pub mod watch;

@@ -42,7 +42,7 @@
 //! compared without case. `null` means that there is none; a key that is absent is not compared.
 
 use std::{
-    fs,
+    fmt, fs,
     marker::PhantomData,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -107,15 +107,28 @@ impl Fixture {
         let path = path.as_ref();
         let text = fs::read_to_string(path)
             .unwrap_or_else(|error| panic!("cannot read fixtures `{}`: {error}", path.display()));
-        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-        let fixtures: Vec<Self> = lines
-            .map(|(at, line)| {
-                serde_json::from_str(line)
-                    .unwrap_or_else(|error| panic!("{}:{}: {error}", path.display(), at + 1))
-            })
-            .collect();
+        let fixtures = Self::parse(&text)
+            .unwrap_or_else(|(line, error)| panic!("{}:{line}: {error}", path.display()));
         assert!(!fixtures.is_empty(), "no fixtures in `{}`", path.display());
         fixtures
+    }
+
+    /// Reads text with one fixture a line.
+    ///
+    /// # Errors
+    ///
+    /// The number of a line that is none, and why.
+    pub fn parse(text: &str) -> Result<Vec<Self>, (usize, String)> {
+        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        lines
+            .map(|(at, line)| {
+                let error = |error: &dyn fmt::Display| (at + 1, error.to_string());
+                let fixture: Self = serde_json::from_str(line).map_err(|why| error(&why))?;
+                let encoded = fixture.body_base64.as_deref().unwrap_or_default();
+                BASE64_STANDARD.decode(encoded).map_err(|why| error(&why))?;
+                Ok(fixture)
+            })
+            .collect()
     }
 
     /// The body, whichever way it is written.

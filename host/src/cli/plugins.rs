@@ -1,10 +1,12 @@
 //! `tocsin plugins`: the files of the plugins folder, and what can be done with one.
 
+mod certify;
 mod inspect;
 mod list;
 mod lock;
 mod new;
 mod retry;
+mod schema;
 
 use clap::{Args, Subcommand};
 
@@ -39,6 +41,15 @@ enum Verb {
     Retry(retry::Retry),
     /// Write a whole plugin crate to begin from: options, fixtures, tests and a README
     New(new::New),
+    /// Run a plugin in child processes, and judge it before anybody ships it
+    ///
+    /// Each check is passed, warned, failed or skipped. Exits with 1 if any failed. Needs no
+    /// configuration and no host.
+    Certify(certify::Certify),
+    /// Print the JSON Schema of a plugin's options
+    ///
+    /// This runs the plugin, in a child process with a deadline.
+    Schema(schema::PrintSchema),
 }
 
 pub(super) fn run(plugins: Plugins) -> anyhow::Result<()> {
@@ -48,5 +59,7 @@ pub(super) fn run(plugins: Plugins) -> anyhow::Result<()> {
         Verb::Lock(lock) => lock::lock(&lock),
         Verb::Retry(retry) => retry::retry(&retry),
         Verb::New(args) => new::new(&args),
+        Verb::Certify(certify) => certify::run(&certify),
+        Verb::Schema(schema) => schema::print(&schema),
     }
 }

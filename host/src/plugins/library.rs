@@ -1,4 +1,4 @@
-//! Maps an admitted plugin into the process: the host's only unsafe code.
+//! Maps an admitted plugin into the process: the only unsafe code of a host that serves.
 //!
 //! It calls nothing that an author wrote: that is for [`crate::call`].
 

@@ -26,12 +26,14 @@ use tocsin_tests::libraries;
 #[test]
 fn manifests_say_what_the_packages_are() {
     for package in [
+        "bad-habits",
         "bad-layout-unchecked",
         "bad-never-returns",
         "bad-panic-abort",
         "bad-panics-in-drop",
         "bad-panics-in-new",
         "bad-panics-in-receive",
+        "bad-schema",
         "bad-schema-never-comes",
         "bad-schema-stricter",
         "well-behaved",

@@ -3,6 +3,7 @@
 
 mod api;
 mod bad_plugins;
+mod certify;
 mod cli;
 mod config;
 mod durability;

@@ -1,0 +1,33 @@
+//! Check `fixtures`: each gives the outcome that it expects.
+
+use tocsin_plugin_api::outcome::Outcome;
+
+use super::{Verdict, examination::Examination};
+
+pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
+    let settings = examination.settings;
+    if settings.fixtures.is_empty() {
+        let hint = "give them with --fixtures; what the plugin is for can't be guessed";
+        return Verdict::skipped(format!("there are no fixtures\nhint: {hint}"));
+    }
+    let acquaintance = examination.acquaintance();
+    let mut faults = Vec::new();
+    for (fixture, index) in settings.fixtures.iter().zip(&acquaintance.of_fixtures) {
+        let fault = match index {
+            None => Some("its options are refused".into()),
+            Some(index) => match &acquaintance.outcomes[*index] {
+                None => Some("no outcome came of it".into()),
+                Some(heard) => match outcome(&heard.outcome) {
+                    Ok(outcome) => fixture.compare(&outcome).err(),
+                    Err(error) => Some(error.to_string()),
+                },
+            },
+        };
+        faults.extend(fault.map(|fault| format!("`{}`: {fault}", fixture.name)));
+    }
+    Verdict::of_faults(&faults, format!("{} of them", settings.fixtures.len()))
+}
+
+fn outcome(json: &serde_json::Value) -> Result<Outcome, serde_json::Error> {
+    Outcome::from_json(json.to_string().as_bytes())
+}

@@ -1,0 +1,37 @@
+//! Check `manifest`: the file can be read without being run, and says what it is.
+//!
+//! Whether what it says is true shows when it is loaded.
+
+use super::{Verdict, examination::Examination};
+use crate::plugins::admission::DroppedFile;
+
+pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
+    let path = examination.settings.file.clone();
+    let admission = DroppedFile::read(&path).and_then(|file| file.examine());
+    let admission = examination.admission.insert(admission.map(|(manifest, _)| manifest));
+    let manifest = match admission {
+        Ok(manifest) => manifest,
+        Err(refusal) => return Verdict::failed(refusal.reason.clone()),
+    };
+    let usual = format!("lib{}.so", manifest.name.replace('-', "_"));
+    let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut doubts: Vec<String> = Vec::new();
+    if manifest.description.trim().is_empty() {
+        doubts.push("it has no description\nhint: its Cargo.toml gives it one".into());
+    }
+    if manifest.license.trim().is_empty() {
+        doubts.push("it has no licence\nhint: its Cargo.toml gives it one".into());
+    }
+    if file_name != usual {
+        let hint = "the host does not mind; people look for the name that cargo gives";
+        doubts.push(format!("the file is called `{file_name}`, not `{usual}`\nhint: {hint}"));
+    }
+    if doubts.is_empty() {
+        let (name, version) = (&manifest.name, &manifest.version);
+        return Verdict::passed(format!(
+            "{name} {version}, for plugin-api {}",
+            manifest.plugin_api
+        ));
+    }
+    Verdict::warned(doubts.join("; "))
+}

@@ -1,0 +1,273 @@
+//! Check `secrets`: a secret of the options appears in nothing that leaves the plugin: no sentence
+//! on wrong options, no reason, no event, no reply.
+//!
+//! A known value is put wherever the schema has a secret, and looked for afterwards.
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use serde_json::{Value, json};
+
+use super::{
+    Verdict,
+    examination::{Acquaintance, Examination, received},
+    tables,
+};
+use crate::trial::{
+    Questions, Said, Task,
+    message::{Body, Bytes, Message},
+};
+
+const CANARY: &str = "cNry5f1e0c9a7bqX";
+const CANARY_NUMBER: u64 = 736_251_947_381;
+/// Names that promise a secret.
+const SUSPICIOUS: &[&str] = &["token", "secret", "password", "passwd", "api_key", "apikey"];
+
+pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
+    let Some(schema) = examination.schema.as_ref().map(|schema| schema.json.clone()) else {
+        return Verdict::skipped("it has no valid schema");
+    };
+    let bases: Vec<_> = examination.tables().iter().map(|table| table.options.clone()).collect();
+    let unmarked = unmarked(&schema);
+    let Some(base) = bases.first() else { return Verdict::skipped("it has no options") };
+    if tables::with_secret(&schema, base, &CANARY.into()).is_none() {
+        return match unmarked {
+            Some(key) => warned(&key),
+            None => Verdict::skipped("its options have no secret"),
+        };
+    }
+    let mut faults = of_options(examination, &schema, base);
+    let (asked, more) = of_messages(examination, &schema);
+    faults.extend(more);
+    match unmarked {
+        Some(key) if faults.is_empty() => warned(&key),
+        _ => Verdict::of_faults(&faults, format!("not in what came of {asked} messages")),
+    }
+}
+
+fn warned(key: &str) -> Verdict {
+    Verdict::warned(format!(
+        "`{key}` looks like a secret, and its type is none\nhint: use `Secret` or `Secrets`"
+    ))
+}
+
+/// A key that is named like a secret and takes any text.
+fn unmarked(schema: &Value) -> Option<String> {
+    let is_text = |property: &Value| {
+        let of = tables::resolved(schema, property);
+        let is_text = |schema: &Value| {
+            let name = schema.get("type");
+            let is_string = |name: &Value| name.as_str() == Some("string");
+            let names = name.and_then(Value::as_array);
+            !tables::is_secret(schema)
+                && (name.is_some_and(is_string) || names.is_some_and(|n| n.iter().any(is_string)))
+        };
+        is_text(of) || tables::branches(of).iter().any(|b| is_text(tables::resolved(schema, b)))
+    };
+    let has_secret =
+        |property: &Value| tables::with_secret(property, &Value::Null, &json!(1)).is_some();
+    let properties = tables::properties(schema).into_iter();
+    let mut named = properties.filter(|(key, property)| {
+        let key = key.to_ascii_lowercase();
+        let is_named =
+            SUSPICIOUS.iter().any(|name| key == *name || key.ends_with(&format!("_{name}")));
+        is_named && is_text(property) && !has_secret(property)
+    });
+    named.next().map(|(key, _)| key)
+}
+
+fn of_options(examination: &mut Examination<'_>, schema: &Value, base: &Value) -> Vec<String> {
+    let values = [
+        ("a number in its place", json!(CANARY_NUMBER)),
+        ("a negative number in its place", json!(-736_251_947_381_i64)),
+        ("a fraction in its place", json!(736_251_947_381.5)),
+        ("a list in its place", json!([CANARY, [CANARY], CANARY_NUMBER])),
+        ("a table in its place", json!({ CANARY: CANARY })),
+        ("white space around it", json!(format!(" {CANARY}\n"))),
+        ("control characters in it", json!(format!("{CANARY}\u{0}\u{1b}"))),
+        ("more text than anyone expects", json!(CANARY.repeat(1000))),
+    ];
+    let mut tables: Vec<_> = values
+        .into_iter()
+        .filter_map(|(what, value)| Some((what, tables::with_secret(schema, base, &value)?)))
+        .collect();
+    if let Some(Value::Object(mut table)) = tables::with_secret(schema, base, &CANARY.into()) {
+        table.insert(tables::UNKNOWN_KEY.into(), 1.into());
+        tables.push(("an unknown key beside it", table.into()));
+        table = tables::with_secret(schema, base, &CANARY.into())
+            .and_then(|table| table.as_object().cloned())
+            .unwrap_or_default();
+        for (key, _) in tables::properties(schema) {
+            if !has_canary(&table.get(&key).cloned().unwrap_or_default().to_string()) {
+                let mut wrong = table.clone();
+                wrong.insert(key, json!({ "no_such_option": 1 }));
+                tables.push(("another key of a wrong type", wrong.into()));
+            }
+        }
+    }
+    let options: Vec<_> = tables.iter().map(|(_, table)| table.clone()).collect();
+    let record = examination.trial.run(Task::Make(options));
+    let told = record.said.iter().filter_map(|said| match said {
+        Said::Refused { index, sentence } => Some((*index, sentence)),
+        Said::Failed { index, what, .. } => Some((*index, what)),
+        _ => None,
+    });
+    let told = told.filter(|(_, sentence)| has_canary(sentence));
+    let fault = |(index, sentence): (usize, &String)| {
+        format!("repeats a secret of its options, with {}: {sentence}", tables[index].0)
+    };
+    told.map(fault).collect()
+}
+
+/// How many messages were sent, and which outcomes repeat the secret.
+fn of_messages(examination: &mut Examination<'_>, schema: &Value) -> (usize, Vec<String>) {
+    let trial = examination.trial.clone();
+    let acquaintance = examination.acquaintance();
+    let options: Vec<_> = acquaintance
+        .options
+        .iter()
+        .map(|base| tables::with_secret(schema, base, &CANARY.into()).unwrap_or(base.clone()))
+        .collect();
+    let messages = messages(acquaintance, schema);
+    let record = trial.run(Task::Ask(Questions {
+        options,
+        messages: messages.clone(),
+        ..Questions::default()
+    }));
+    let mut faults: Vec<String> = received(&record)
+        .filter(|(_, outcome, _)| has_canary(&outcome.to_string()))
+        .map(|(index, outcome, _)| {
+            let outcome_name = outcome.get("outcome").and_then(Value::as_str).unwrap_or("outcome");
+            format!(
+                "shows a secret of its options in `{outcome_name}`, receiving `{}`",
+                messages[index].name
+            )
+        })
+        .collect();
+    let failed = record.said.iter().filter_map(|said| match said {
+        Said::Failed { what, .. } if has_canary(what) => {
+            Some(format!("repeats a secret of its options: {what}"))
+        }
+        _ => None,
+    });
+    faults.extend(failed);
+    (messages.len(), faults)
+}
+
+/// Those that are known to give an outcome: as they are, so that their own secret is a wrong one;
+/// with the right one in its place; and with the right one where senders usually put it.
+fn messages(acquaintance: &Acquaintance, schema: &Value) -> Vec<Message> {
+    let mut messages = Vec::new();
+    for message in acquaintance.calm_messages() {
+        let olds = acquaintance.options.get(message.options);
+        let olds = olds.map(|options| secrets_of(schema, options)).unwrap_or_default();
+        let right = olds.iter().fold(message.clone(), |message, old| replaced(&message, old));
+        if right != message {
+            messages.push(right);
+        } else {
+            let mut right = message.clone();
+            for name in ["x-token", "x-api-key", "x-auth-token"] {
+                right.headers.push((name.into(), CANARY.into()));
+            }
+            let bearer = format!("Bearer {CANARY}");
+            right.headers.push(("authorization".into(), bearer.as_str().into()));
+            messages.push(right);
+        }
+        messages.push(message);
+    }
+    messages
+}
+
+/// The texts where the schema has secrets.
+fn secrets_of(schema: &Value, options: &Value) -> Vec<String> {
+    let marked = tables::with_secret(schema, options, &CANARY.into()).unwrap_or_default();
+    let mut secrets = Vec::new();
+    collect(&marked, options, &mut secrets);
+    secrets
+}
+
+fn collect(marked: &Value, options: &Value, secrets: &mut Vec<String>) {
+    match (marked, options) {
+        (Value::String(canary), _) if canary == CANARY => strings(options, secrets),
+        (Value::Object(marked), Value::Object(options)) => {
+            for (key, marked) in marked {
+                collect(marked, options.get(key).unwrap_or(&Value::Null), secrets);
+            }
+        }
+        (Value::Array(marked), Value::Array(options)) => {
+            for option in options {
+                marked.iter().for_each(|marked| collect(marked, option, secrets));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn strings(value: &Value, to: &mut Vec<String>) {
+    match value {
+        Value::String(text) if !text.is_empty() => to.push(text.clone()),
+        Value::Array(values) => values.iter().for_each(|value| strings(value, to)),
+        _ => {}
+    }
+}
+
+fn replaced(message: &Message, old: &str) -> Message {
+    let bytes = |bytes: &[u8]| replace(bytes, old.as_bytes());
+    let headers =
+        message.headers.iter().map(|(name, value)| (name.clone(), Bytes(bytes(&value.0))));
+    Message {
+        headers: headers.collect(),
+        query: message.query.replace(old, CANARY),
+        body: Body::Whole(Bytes(bytes(&message.body.bytes()))),
+        ..message.clone()
+    }
+}
+
+fn replace(bytes: &[u8], old: &[u8]) -> Vec<u8> {
+    let mut new = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some(first) = rest.first() {
+        if let Some(after) = rest.strip_prefix(old) {
+            new.extend(CANARY.bytes());
+            rest = after;
+        } else {
+            new.push(*first);
+            rest = &rest[1..];
+        }
+    }
+    new
+}
+
+/// In any of the ways in which a plugin may have changed it.
+fn has_canary(text: &str) -> bool {
+    let lower = text.to_lowercase();
+    let number = CANARY_NUMBER.to_string();
+    lower.contains(&CANARY.to_lowercase())
+        || text.contains(number.as_str())
+        || text.contains(BASE64_STANDARD.encode(CANARY).trim_end_matches('='))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_found_whatever_was_done_to_it() {
+        for text in
+            [format!("wrong token {CANARY}"), CANARY.to_uppercase(), BASE64_STANDARD.encode(CANARY)]
+        {
+            assert!(has_canary(&text), "{text}");
+        }
+        assert!(has_canary("invalid type: integer `736251947381`"));
+        assert!(!has_canary("expected a string"));
+    }
+
+    #[test]
+    fn a_key_that_is_named_like_a_secret_and_is_none_is_found() {
+        let schema = |property: Value| json!({"type": "object", "properties": property});
+        let plain = schema(json!({"api_token": {"type": ["string", "null"]}}));
+        assert_eq!(unmarked(&plain).as_deref(), Some("api_token"));
+        let secret = json!({"type": "string", "format": "password", "writeOnly": true});
+        let marked = schema(json!({"token": {"anyOf": [secret, {"type": "null"}]}}));
+        assert_eq!(unmarked(&marked), None);
+        assert_eq!(unmarked(&schema(json!({"token": {"type": "boolean"}}))), None);
+    }
+}

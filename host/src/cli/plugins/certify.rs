@@ -1,0 +1,169 @@
+//! `tocsin plugins certify`: the report on one plugin.
+//!
+//! What is judged and how is for [`crate::certify`].
+
+use std::{
+    fs,
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::bail;
+use clap::{Args, builder::PossibleValuesParser};
+use jiff::SignedDuration;
+use tocsin_plugin_api::testing::Fixture;
+
+use crate::{
+    certify::{self, Report, Settings, Status},
+    cli::{Mistake, table},
+};
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Certify {
+    /// The plugin's library
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// What the plugin has to make of which requests: a `.jsonl` file of the test kit, or a folder of
+    /// them. Their options are what the plugin is tried with
+    #[arg(long, value_name = "DIR")]
+    fixtures: Option<PathBuf>,
+    /// Options to try it with, a JSON object, instead of those of the fixtures or such as are made
+    /// from its schema
+    #[arg(long, value_name = "FILE")]
+    options: Option<PathBuf>,
+    /// Where the random requests start; the same seed gives the same requests
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// How many random and mutated requests
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    requests: usize,
+    /// What one call may take, as `plugins.call_deadline` of the host says
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = deadline)]
+    deadline: Duration,
+    /// A check to leave out; may be given several times
+    ///
+    /// `manifest`, `loads` and `schema-valid` find out what the others need.
+    #[arg(long, value_name = "CHECK", value_parser = PossibleValuesParser::new(certify::names()))]
+    skip: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Certify) -> anyhow::Result<()> {
+    let settings = Settings {
+        // A child has the same working folder, but the loader would look elsewhere for a bare name.
+        file: std::path::absolute(&args.file)?,
+        fixtures: args.fixtures.as_deref().map(fixtures).transpose()?.unwrap_or_default(),
+        options: args.options.as_deref().map(options).transpose()?,
+        seed: args.seed,
+        requests: args.requests,
+        deadline: args.deadline,
+        left_out: args.skip.clone(),
+    };
+    let line = ProgressLine { is_shown: io::stderr().is_terminal() };
+    let report = certify::certify(&settings, &|what| line.show(what));
+    line.clear();
+    if args.json {
+        table::print_json(&report)?;
+    } else {
+        print(&report)?;
+    }
+    match report.summary.failed {
+        0 => Ok(()),
+        failed => {
+            let of = report.checks.len();
+            bail!("`{}` failed {failed} of {of} checks", args.file.display())
+        }
+    }
+}
+
+fn print(report: &Report) -> anyhow::Result<()> {
+    let plugin = match (&report.plugin, &report.version) {
+        (Some(plugin), Some(version)) => format!("{plugin} {version}"),
+        _ => report.file.display().to_string(),
+    };
+    table::print_line(&format!(
+        "{plugin}, {} requests of seed {}\n",
+        report.requests, report.seed
+    ))?;
+    for check in &report.checks {
+        // What has to be acted on stands out.
+        let status = match check.status {
+            Status::Failed => "FAILED".into(),
+            Status::Warned => "WARNED".into(),
+            other => other.as_str().to_owned(),
+        };
+        table::print_line(&format!("{status:<8} {:<16} {}", check.name, check.message))?;
+    }
+    let summary = report.summary;
+    table::print_line(&format!(
+        "\n{} passed, {} warned, {} failed, {} skipped",
+        summary.passed, summary.warned, summary.failed, summary.skipped,
+    ))
+}
+
+/// One line on a terminal that says what is being done, written over again and again.
+struct ProgressLine {
+    is_shown: bool,
+}
+
+impl ProgressLine {
+    fn show(&self, what: &str) {
+        if self.is_shown {
+            // A terminal that is gone needs no progress.
+            let _ = write!(io::stderr(), "\r\x1b[K{what} ...");
+        }
+    }
+
+    fn clear(&self) {
+        if self.is_shown {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+fn deadline(text: &str) -> Result<Duration, String> {
+    let parsed: SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    match Duration::try_from(parsed) {
+        Ok(deadline) if deadline >= Duration::from_millis(10) => Ok(deadline),
+        _ => Err("a deadline is 10ms or more".into()),
+    }
+}
+
+fn options(path: &Path) -> anyhow::Result<serde_json::Value> {
+    let unusable = |why: &dyn std::fmt::Display| {
+        Mistake(format!("cannot read options `{}`: {why}", path.display()))
+    };
+    let text = fs::read(path).map_err(|error| unusable(&error))?;
+    Ok(serde_json::from_slice(&text).map_err(|error| unusable(&error))?)
+}
+
+fn fixtures(path: &Path) -> anyhow::Result<Vec<Fixture>> {
+    let unusable = |why: &dyn std::fmt::Display| {
+        Mistake(format!("cannot read fixtures `{}`: {why}", path.display()))
+    };
+    let mut files = vec![path.to_owned()];
+    if path.is_dir() {
+        let entries = fs::read_dir(path).map_err(|error| unusable(&error))?;
+        let entries: Result<Vec<_>, _> = entries.map(|entry| entry.map(|e| e.path())).collect();
+        files = entries.map_err(|error| unusable(&error))?;
+        files.retain(|file| file.extension().is_some_and(|extension| extension == "jsonl"));
+        files.sort();
+    }
+    let mut fixtures = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).map_err(|error| unusable(&error))?;
+        let parsed = Fixture::parse(&text).map_err(|(line, error)| {
+            Mistake(format!("`{}`:{line} is no fixture: {error}", file.display()))
+        })?;
+        fixtures.extend(parsed);
+    }
+    if fixtures.is_empty() {
+        let hint =
+            "a fixture is a line of a `.jsonl` file; the test kit's documentation has its form";
+        bail!(Mistake(format!("no fixtures in `{}`\nhint: {hint}", path.display())));
+    }
+    Ok(fixtures)
+}

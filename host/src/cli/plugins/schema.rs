@@ -1,0 +1,74 @@
+//! `tocsin plugins schema`: the options of a plugin, as a JSON Schema.
+//!
+//! It runs no plugin in this process.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::bail;
+use clap::Args;
+use semver::VersionReq;
+
+use crate::{
+    cli::{ConfigFile, Mistake, table},
+    config::LoadedConfig,
+    host::read_catalog,
+    plugins::{Catalog, reference},
+    trial::Trial,
+};
+
+/// Far more than writing down a type takes.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct PrintSchema {
+    /// A plugin in the folder of the configuration, as `NAME` (its highest version) or
+    /// `NAME@VERSION`; or the path of a `.so`
+    #[arg(value_name = "NAME")]
+    plugin: String,
+    /// Print a table of the options for people, in Markdown, instead
+    #[arg(long)]
+    markdown: bool,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+pub(super) fn print(args: &PrintSchema) -> anyhow::Result<()> {
+    let trial = trial(&args.plugin, &args.config.config)?;
+    match trial.schema() {
+        Ok(schema) if args.markdown => table::print_line(reference::markdown(&schema).trim_end()),
+        Ok(schema) => table::print_json(&schema),
+        Err(why) => bail!("`{}` {why}", trial.library.display()),
+    }
+}
+
+fn trial(plugin: &str, config: &Path) -> anyhow::Result<Trial> {
+    let of = |library: &Path| Trial::new(library, DEADLINE, DEADLINE);
+    // No name of a plugin has a dot or a slash.
+    let is_path = plugin.contains('/') || plugin.ends_with(".so");
+    if is_path {
+        return Ok(of(Path::new(plugin)));
+    }
+    let (name, version) = match plugin.split_once('@') {
+        Some((name, version)) => (name, exactly(version)?),
+        None => (plugin, VersionReq::STAR),
+    };
+    let catalog = read_catalog(&LoadedConfig::read(config)?, &Catalog::default())?;
+    match catalog.candidates(name, &version).first() {
+        Some(candidate) => {
+            // What was verified is what is run.
+            let sha256 = Some(candidate.plugin.sha256.clone());
+            Ok(Trial { sha256, ..of(&candidate.plugin.path) })
+        }
+        None => {
+            let missing = catalog.why_missing(name, &version);
+            bail!(Mistake(format!("{}\nhint: {}", missing.message, missing.hint)))
+        }
+    }
+}
+
+fn exactly(version: &str) -> anyhow::Result<VersionReq> {
+    VersionReq::parse(&format!("={version}")).map_err(|error| {
+        let hint = "write it as in `slack-outgoing-webhook@1.0.0`";
+        Mistake(format!("`{version}` is no version: {error}\nhint: {hint}")).into()
+    })
+}

@@ -1,0 +1,234 @@
+//! Locks the calling process in: from then on it computes, allocates memory, writes to one
+//! descriptor, and whatever else it tries ends it, with a line that says what that was.
+//!
+//! The clock is not kept from it: reading it is no system call.
+
+#![expect(
+    unsafe_code,
+    reason = "signal handlers, and an environment that can't be read, are out of reach of safe code"
+)]
+
+use std::{
+    collections::BTreeMap,
+    ffi::{c_char, c_int, c_void},
+    mem,
+    os::fd::{AsRawFd, BorrowedFd, RawFd},
+    ptr,
+    sync::atomic::{AtomicI32, AtomicUsize, Ordering},
+    thread,
+};
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
+
+use super::Confinement;
+
+/// What allocating, locking, panicking, aborting and ending need.
+///
+/// `getrandom` is among them: every `HashMap` of the standard library takes its keys from there. That
+/// its order does not show is for another check.
+const ALLOWED: &[i64] = &[
+    libc::SYS_brk,
+    libc::SYS_mmap,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_mprotect,
+    libc::SYS_madvise,
+    libc::SYS_futex,
+    libc::SYS_sched_yield,
+    libc::SYS_getcpu,
+    libc::SYS_getrandom,
+    libc::SYS_clock_gettime,
+    libc::SYS_gettimeofday,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_sigaltstack,
+    libc::SYS_restart_syscall,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_tgkill,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+/// The exit code of a child that did what it must not.
+const CAUGHT: c_int = 97;
+const PAGE_BYTES: usize = 4096;
+
+/// Where the line goes. Set before a handler is.
+static REPORT: AtomicI32 = AtomicI32::new(-1);
+/// The page to which `environ` points.
+static ENVIRONMENT: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+/// Locks this process in for good. It has to have one thread only.
+///
+/// # Errors
+///
+/// Where the kernel has no such filter.
+pub(super) fn lock_in(report: BorrowedFd<'_>, how: Confinement) -> Result<(), String> {
+    REPORT.store(report.as_raw_fd(), Ordering::Relaxed);
+    let filter = filter(report.as_raw_fd()).map_err(|error| error.to_string())?;
+    warm_up();
+    handle(libc::SIGSYS, on_system_call)?;
+    handle(libc::SIGSEGV, on_fault)?;
+    if how == Confinement::Environment {
+        hide_environment()?;
+    }
+    seccompiler::apply_filter(&filter).map_err(|error| error.to_string())
+}
+
+fn filter(report: RawFd) -> Result<BpfProgram, seccompiler::BackendError> {
+    let first_is = |value: u64| {
+        let length = SeccompCmpArgLen::Dword;
+        let condition = SeccompCondition::new(0, length, SeccompCmpOp::Eq, value)?;
+        Ok::<_, seccompiler::BackendError>(vec![SeccompRule::new(vec![condition])?])
+    };
+    let mut rules: BTreeMap<_, _> = ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
+    rules.insert(libc::SYS_write, first_is(report as u64)?);
+    // Allocators name their memory.
+    rules.insert(libc::SYS_prctl, first_is(libc::PR_SET_VMA as u64)?);
+    let here = std::env::consts::ARCH.try_into()?;
+    SeccompFilter::new(rules, SeccompAction::Trap, SeccompAction::Allow, here)?.try_into()
+}
+
+/// Both allocators look at the system when they are first used, and glibc prepares for threads when
+/// it first starts one: a plugin's thread has to be caught at the call that is its own.
+fn warm_up() {
+    // Whether it could be started changes nothing.
+    let _ = thread::Builder::new().spawn(|| ()).map(thread::JoinHandle::join);
+    for size in [1, 1 << 10, 1 << 16, 1 << 20, 1 << 26] {
+        drop(std::hint::black_box(vec![1_u8; size]));
+        // SAFETY: what is freed was just allocated, or is null, and nothing else knows of it.
+        unsafe { libc::free(std::hint::black_box(libc::malloc(size))) };
+    }
+}
+
+type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+
+fn handle(signal: c_int, handler: Handler) -> Result<(), String> {
+    // SAFETY: all zeroes are a valid `sigaction`: no flags, an empty mask.
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    action.sa_sigaction = handler as *const () as usize;
+    // Once: a fault that is not ours comes again as soon as the handler returns, and ends the process.
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESETHAND;
+    // SAFETY: the handler is a function that does only what a signal handler may.
+    if unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) } != 0 {
+        return Err(std::io::Error::last_os_error().to_string());
+    }
+    Ok(())
+}
+
+unsafe extern "C" {
+    static mut environ: *mut *mut c_char;
+}
+
+/// Reading a variable is no system call: it reads memory, beginning with what `environ` points to.
+fn hide_environment() -> Result<(), String> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new mapping, at no particular place, changes none that is in use.
+    let page = unsafe { libc::mmap(ptr::null_mut(), PAGE_BYTES, libc::PROT_NONE, flags, -1, 0) };
+    if page == libc::MAP_FAILED {
+        return Err(std::io::Error::last_os_error().to_string());
+    }
+    ENVIRONMENT.store(page as usize, Ordering::Relaxed);
+    // SAFETY: there is one thread, so nobody reads it at this moment. Whoever reads it later faults,
+    // which is what it is for.
+    unsafe { environ = page.cast() };
+    Ok(())
+}
+
+/// What the kernel tells of a system call that a filter caught: the head of `siginfo_t`, whose
+/// fields the libc crate does not name.
+#[repr(C)]
+struct CaughtCall {
+    signo: c_int,
+    errno: c_int,
+    code: c_int,
+    address: *mut c_void,
+    call: c_int,
+    arch: u32,
+}
+
+extern "C" fn on_system_call(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
+    // SAFETY: the kernel gives a whole `siginfo_t`, which for SIGSYS begins like this.
+    let call = unsafe { (*info.cast::<CaughtCall>()).call };
+    let mut line = Line::new();
+    line.push(br#"{"Deed":{"SystemCall":"#);
+    line.push_number(call.unsigned_abs());
+    line.push(b"}}\n");
+    line.send_and_exit();
+}
+
+extern "C" fn on_fault(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
+    // SAFETY: the kernel gives a whole `siginfo_t`, which for SIGSEGV has an address.
+    let address = unsafe { (*info).si_addr() } as usize;
+    let page = ENVIRONMENT.load(Ordering::Relaxed);
+    if address.checked_sub(page).is_some_and(|offset| offset < PAGE_BYTES) {
+        let mut line = Line::new();
+        line.push(b"{\"Deed\":\"Environment\"}\n");
+        line.send_and_exit();
+    }
+}
+
+/// A line on the stack: a signal handler must not allocate.
+struct Line {
+    bytes: [u8; 64],
+    len: usize,
+}
+
+impl Line {
+    fn new() -> Self {
+        Self { bytes: [0; 64], len: 0 }
+    }
+
+    fn push(&mut self, more: &[u8]) {
+        for byte in more {
+            if let Some(place) = self.bytes.get_mut(self.len) {
+                *place = *byte;
+                self.len += 1;
+            }
+        }
+    }
+
+    fn push_number(&mut self, number: u32) {
+        let mut unit = 1_000_000_000;
+        while unit > 0 {
+            if number >= unit || unit == 1 {
+                self.push(&[b'0' + (number / unit % 10) as u8]);
+            }
+            unit /= 10;
+        }
+    }
+
+    fn send_and_exit(&self) -> ! {
+        let report = REPORT.load(Ordering::Relaxed);
+        // SAFETY: both calls are allowed in a signal handler and by the filter, and the bytes are
+        // this value's own.
+        unsafe {
+            libc::write(report, self.bytes.as_ptr().cast(), self.len);
+            libc::_exit(CAUGHT)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trial::{Said, deed::Deed};
+
+    #[test]
+    fn what_a_handler_writes_is_what_the_parent_reads() {
+        for call in [0, 7, 41, 257, 1_234_567_890] {
+            let mut line = Line::new();
+            line.push(br#"{"Deed":{"SystemCall":"#);
+            line.push_number(call);
+            line.push(b"}}\n");
+            let said = serde_json::from_slice(&line.bytes[..line.len]).expect("a line");
+            assert!(matches!(said, Said::Deed(Deed::SystemCall(read)) if read == i64::from(call)));
+        }
+        let said = serde_json::from_str("{\"Deed\":\"Environment\"}\n").expect("a line");
+        assert!(matches!(said, Said::Deed(Deed::Environment)));
+    }
+}

@@ -1,0 +1,272 @@
+//! Random messages, and known ones with something changed: the same for the same seed and place,
+//! whoever makes them.
+//!
+//! It knows no plugin: what it is given to change decides how deep the messages get.
+
+use fastrand::Rng;
+
+use super::message::{Body, Bytes, Message};
+
+/// Bodies stay below this, so that many fit into a short time. Large ones are for other checks.
+pub const LONGEST_BODY_BYTES: usize = 16 * 1024;
+
+/// Pieces at which parsers and patterns stumble.
+const PIECES: &[&str] = &[
+    "",
+    "&",
+    "=",
+    "%",
+    "%2",
+    "%zz",
+    "%00",
+    "%ff",
+    "+",
+    "\0",
+    "\n",
+    "\r\n",
+    "\t",
+    "\"",
+    "\\",
+    "\\u",
+    "\\ud800",
+    "{",
+    "}",
+    "[",
+    "]",
+    "{}",
+    "[]",
+    "null",
+    "true",
+    "-",
+    "-1",
+    "0",
+    "1e999",
+    "1e-999",
+    "9007199254740993",
+    "18446744073709551616",
+    "NaN",
+    "Infinity",
+    ",",
+    ":",
+    "<",
+    ">",
+    "<@U1|x>",
+    "<!channel>",
+    "<http://",
+    "&amp;",
+    "&lt",
+    "${x}",
+    "{{x}}",
+    "{0}",
+    "%s",
+    "*",
+    "**",
+    "_",
+    "`",
+    "~",
+    "#",
+    "@",
+    "../",
+    "\u{feff}",
+    "\u{202e}",
+    "\u{0301}",
+    "é",
+    "İ",
+    "ß",
+    "ﬃ",
+    "日本",
+    "👩‍👩‍👧",
+    "\u{10ffff}",
+    "text",
+    "title",
+    "message",
+    "token",
+    "user",
+    "status",
+    "urgency",
+    "critical",
+    "high",
+    "panic",
+    "hang",
+    "spin",
+    "--",
+    ";",
+    "'",
+    "http://[::1",
+    "https://example.com/a?b=c#d",
+    "1970-01-01T00:00:00Z",
+    "2026-02-30T25:61:61Z",
+    "1355517523.000005",
+    "99999999999999999999.9",
+];
+
+const TYPES: &[&str] = &[
+    "",
+    "application/json",
+    "application/json; charset=utf-8",
+    "application/x-www-form-urlencoded",
+    "text/plain",
+    "text/plain; charset=latin1",
+    "multipart/form-data; boundary=x",
+    "application/octet-stream",
+    "APPLICATION/JSON",
+    "application/",
+    ";",
+    "text/html",
+    "\u{ff}",
+];
+
+/// The message at a place of the storm with that seed.
+pub fn message(corpus: &[Message], seed: u64, index: usize) -> Message {
+    let mut rng = Rng::with_seed(seed ^ (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let Some(known) = rng.choice(corpus) else { return random(&mut rng, 0) };
+    match rng.u8(..10) {
+        0..7 => mutated(&mut rng, known.clone(), corpus),
+        _ => random(&mut rng, known.options),
+    }
+}
+
+fn mutated(rng: &mut Rng, mut message: Message, corpus: &[Message]) -> Message {
+    let mut body = message.body.bytes();
+    body.truncate(LONGEST_BODY_BYTES);
+    for _ in 0..rng.usize(1..5) {
+        change(rng, &mut body, corpus);
+    }
+    body.truncate(LONGEST_BODY_BYTES);
+    message.body = Body::Whole(Bytes(body));
+    if rng.u8(..4) == 0 {
+        change_headers(rng, &mut message.headers);
+    }
+    if rng.u8(..16) == 0 {
+        message.query = piece(rng).into();
+    }
+    message
+}
+
+fn change(rng: &mut Rng, body: &mut Vec<u8>, corpus: &[Message]) {
+    let (from, to) = range(rng, body.len());
+    match rng.u8(..9) {
+        0 => body[from..to].iter_mut().for_each(|byte| *byte ^= 1 << rng.u8(..8)),
+        1 => drop(body.drain(from..to)),
+        2 => body.truncate(from),
+        3 => {
+            let again = body[from..to].to_vec();
+            body.splice(from..from, again);
+        }
+        4 => drop(body.splice(from..to, piece(rng).bytes())),
+        5 => drop(body.splice(from..from, piece(rng).bytes())),
+        6 => {
+            let many = piece(rng).repeat(rng.usize(..200));
+            body.splice(from..from, many.bytes());
+        }
+        7 => {
+            let noise: Vec<u8> = (0..rng.usize(..32)).map(|_| rng.u8(..)).collect();
+            body.splice(from..to, noise);
+        }
+        _ => {
+            let other = rng.choice(corpus).map(|message| message.body.bytes()).unwrap_or_default();
+            let (start, end) = range(rng, other.len());
+            body.splice(from..to, other[start..end].iter().copied());
+        }
+    }
+}
+
+/// A stretch of something that long, most often a short one.
+fn range(rng: &mut Rng, length: usize) -> (usize, usize) {
+    let from = rng.usize(..=length);
+    let longest = if rng.bool() { 8 } else { length };
+    (from, (from + rng.usize(..=longest)).min(length))
+}
+
+fn change_headers(rng: &mut Rng, headers: &mut Vec<(String, Bytes)>) {
+    match rng.u8(..5) {
+        0 => headers.clear(),
+        1 => {
+            headers.retain(|(name, _)| name != "content-type");
+            headers.push(("content-type".into(), content_type(rng).into()));
+        }
+        2 => {
+            if let Some((_, Bytes(value))) = rng.choice(headers.iter_mut()) {
+                *value = piece(rng).repeat(rng.usize(..300)).into_bytes();
+            }
+        }
+        3 => {
+            let again = rng.choice(headers.iter()).cloned();
+            headers.extend(again);
+        }
+        _ => {
+            let noise = (0..rng.usize(..64)).map(|_| rng.u8(..)).collect();
+            headers.push((format!("x-{}", piece(rng).len()), Bytes(noise)));
+        }
+    }
+}
+
+fn random(rng: &mut Rng, options: usize) -> Message {
+    let (content_type, body) = match rng.u8(..4) {
+        0 => ("application/x-www-form-urlencoded", form(rng).into_bytes()),
+        1 => ("application/json", json(rng, 4).into_bytes()),
+        2 => ("text/plain", (0..rng.usize(..40)).map(|_| piece(rng)).collect::<String>().into()),
+        _ => (content_type(rng), (0..rng.usize(..512)).map(|_| rng.u8(..)).collect()),
+    };
+    Message { options, ..Message::new("random", content_type, body) }
+}
+
+fn form(rng: &mut Rng) -> String {
+    let field = |rng: &mut Rng| format!("{}={}", piece(rng), piece(rng).repeat(rng.usize(..3)));
+    let fields: Vec<_> = (0..rng.usize(..20)).map(|_| field(rng)).collect();
+    fields.join("&")
+}
+
+fn json(rng: &mut Rng, depth: usize) -> String {
+    let kinds = if depth == 0 { 3 } else { 6 };
+    match rng.u8(..kinds) {
+        0 => {
+            (*rng.choice(["null", "true", "0", "-1", "1e999", "1.5"].iter()).unwrap_or(&"0")).into()
+        }
+        1 | 2 => serde_json::Value::from(piece(rng)).to_string(),
+        3 => {
+            let items: Vec<_> = (0..rng.usize(..5)).map(|_| json(rng, depth - 1)).collect();
+            format!("[{}]", items.join(","))
+        }
+        _ => {
+            let field = |rng: &mut Rng| {
+                format!("{}:{}", serde_json::Value::from(piece(rng)), json(rng, depth - 1))
+            };
+            let fields: Vec<_> = (0..rng.usize(..6)).map(|_| field(rng)).collect();
+            format!("{{{}}}", fields.join(","))
+        }
+    }
+}
+
+fn piece(rng: &mut Rng) -> &'static str {
+    rng.choice(PIECES.iter()).copied().unwrap_or_default()
+}
+
+fn content_type(rng: &mut Rng) -> &'static str {
+    rng.choice(TYPES.iter()).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_storm_can_be_repeated_from_any_place() {
+        let corpus = [
+            Message::new("form", "application/x-www-form-urlencoded", "text=disk+full&user=steve"),
+            Message::new("json", "application/json", r#"{"text":"disk full"}"#),
+        ];
+        for index in 0..2000 {
+            let made = message(&corpus, 7, index);
+            assert_eq!(made, message(&corpus, 7, index));
+            assert!(made.body.bytes().len() <= LONGEST_BODY_BYTES);
+        }
+        let differing = (0..100).filter(|at| message(&corpus, 7, *at) != message(&corpus, 8, *at));
+        assert!(differing.count() > 90);
+    }
+
+    #[test]
+    fn without_anything_known_they_are_random() {
+        assert_eq!(message(&[], 1, 1).name, "random");
+    }
+}

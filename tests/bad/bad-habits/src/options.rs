@@ -1,0 +1,117 @@
+//! The options, read by hand: what is derived could neither lie nor be silent.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, IgnoredAny},
+};
+use serde_json::{Map, Value};
+use tocsin_plugin_api::Secret;
+
+/// One way of being wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Habit {
+    File,
+    FileInNew,
+    // Out of the schema, or whoever tries what the schema allows would meet it.
+    #[schemars(skip)]
+    HangInNew,
+    Socket,
+    Thread,
+    Environment,
+    Prints,
+    Leak,
+    Quadratic,
+    Exit,
+    Overflow,
+    Counter,
+    Clock,
+    Random,
+    CountedKey,
+    ConstantId,
+    SecretInEvent,
+    SecretInReason,
+    SecretInRefusal,
+    WrongTitle,
+    LyingSchema,
+    LooseTypes,
+    SilentRefusal,
+    UnknownKeys,
+}
+
+pub(crate) struct Options {
+    pub(crate) habit: Option<Habit>,
+    pub(crate) token: Option<Secret>,
+}
+
+/// What the schema says, and what is read save where a habit gets in the way.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Honest {
+    habit: Option<Habit>,
+    token: Option<Secret>,
+    /// Means nothing.
+    #[serde(default, rename = "count")]
+    _count: u8,
+}
+
+/// The same where an unknown key is nobody's concern.
+#[derive(Deserialize)]
+struct Careless {
+    habit: Option<Habit>,
+    token: Option<Secret>,
+    #[serde(default, rename = "count")]
+    _count: IgnoredAny,
+}
+
+impl<'de> Deserialize<'de> for Options {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let table = Map::deserialize(from)?;
+        let is = |habit: &str| table.get("habit").and_then(Value::as_str) == Some(habit);
+        if is("unknown-keys") || is("loose-types") {
+            let mut table = table.clone();
+            // The other habit's mistake is not this one's.
+            if is("loose-types") && table.keys().any(|key| key.starts_with("no_such")) {
+                return Err(D::Error::custom("unknown field `no_such_option`"));
+            }
+            if is("unknown-keys") {
+                read::<Honest, D>(known(&table))?;
+            }
+            table.remove("no_such_option");
+            let Careless { habit, token, .. } = read::<Careless, D>(table)?;
+            return Ok(Self { habit, token });
+        }
+        if is("lying-schema") && table.contains_key("count") {
+            return Err(D::Error::custom("invalid type: integer, expected a string for `count`"));
+        }
+        let is_silent = is("silent-refusal");
+        let read = read::<Honest, D>(table);
+        let Honest { habit, token, .. } =
+            if is_silent { read.map_err(|_| D::Error::custom("no"))? } else { read? };
+        Ok(Self { habit, token })
+    }
+}
+
+fn read<'de, T: serde::de::DeserializeOwned, D: Deserializer<'de>>(
+    table: Map<String, Value>,
+) -> Result<T, D::Error> {
+    serde_path_to_error::deserialize(Value::Object(table)).map_err(D::Error::custom)
+}
+
+fn known(table: &Map<String, Value>) -> Map<String, Value> {
+    let is_known = |key: &str| ["habit", "token", "count"].contains(&key);
+    table.clone().into_iter().filter(|(key, _)| is_known(key)).collect()
+}
+
+impl JsonSchema for Options {
+    fn schema_name() -> Cow<'static, str> {
+        "Options".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Honest::json_schema(generator)
+    }
+}

@@ -1,0 +1,37 @@
+//! Wrong on purpose: serves like any other, and the schema of its options is none. A host needs no
+//! schema to serve; whoever writes the configuration, and `tocsin check`, do.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use tocsin_plugin_api::prelude::*;
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {}
+
+impl JsonSchema for Options {
+    fn schema_name() -> Cow<'static, str> {
+        "Options".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "tabel"})
+    }
+}
+
+struct BadSchema;
+
+impl Integration for BadSchema {
+    type Options = Options;
+
+    fn new(_: Options) -> Result<Self, OptionsError> {
+        Ok(Self)
+    }
+
+    fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
+        Ok(Event::create(String::from_utf8_lossy(request.body())).into())
+    }
+}
+
+tocsin_plugin_api::export_plugin!(BadSchema);

@@ -1,0 +1,347 @@
+//! Certified is what deserves it: every plugin of this workspace passes every check, and each bad one
+//! fails the check that is named after what is wrong with it, and no other.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use insta::assert_snapshot;
+use regex::Regex;
+use serde_json::Value;
+use tocsin_tests::{
+    Site,
+    libraries::{self, library, tocsin},
+};
+
+/// Enough to meet what is wrong with the bad ones.
+const FEW_REQUESTS: &[&str] = &["--requests", "500"];
+/// Debug builds on a machine that does other things, too.
+const PATIENCE: &[&str] = &["--deadline", "20s"];
+/// Megabytes that debug builds take their time over, where nothing depends on them.
+const NO_ADVERSARIES: &[&str] = &["--skip", "deadline"];
+/// For those that don't come back: each time has to be waited for.
+const IMPATIENCE: &[&str] = &["--deadline", "2s"];
+
+struct Certified {
+    code: Option<i32>,
+    report: Value,
+}
+
+impl Certified {
+    fn checks(&self) -> Vec<(&str, &str, &str)> {
+        fn text(value: &Value) -> &str {
+            value.as_str().expect("a text")
+        }
+        let checks = self.report["checks"].as_array().expect("a list").iter();
+        checks
+            .map(|check| (text(&check["name"]), text(&check["status"]), text(&check["message"])))
+            .collect()
+    }
+
+    /// What is neither passed nor skipped, a line each.
+    fn faults(&self) -> String {
+        let faulty = self
+            .checks()
+            .into_iter()
+            .filter(|(_, status, _)| !["passed", "skipped"].contains(status));
+        let lines = faulty
+            .map(|(name, status, message)| format!("{status} {name}: {}\n", normalized(message)));
+        lines.collect()
+    }
+}
+
+/// Without what differs from run to run.
+fn normalized(message: &str) -> String {
+    let mut text = message.to_owned();
+    for (pattern, replacement) in [
+        (r"\.rs:\d+:\d+", ".rs:[PLACE]"),
+        (r"`\\?.?\d{9,}\\?.?`", "[NUMBER]"),
+        (r"; and \d+ more", "; and [N] more"),
+        (r"grows by \d+ bytes", "grows by [N] bytes"),
+    ] {
+        text = Regex::new(pattern).expect("a pattern").replace_all(&text, replacement).into();
+    }
+    text
+}
+
+fn certify(file: &Path, args: &[&[&str]]) -> Certified {
+    let file = file.to_str().expect("a path in UTF-8");
+    let mut command = std::process::Command::new(tocsin());
+    command.args(["plugins", "certify", "--json", file]).args(args.concat());
+    let output = command.output().expect("it runs");
+    let report = serde_json::from_slice(&output.stdout);
+    let report = report.unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    Certified { code: output.status.code(), report }
+}
+
+/// What is said of a bad plugin.
+fn faults(file: &Path, patience: &[&str]) -> String {
+    let certified = certify(file, &[FEW_REQUESTS, patience]);
+    assert_eq!(certified.code, Some(1), "{}", certified.report);
+    certified.faults()
+}
+
+/// What is said of a habit. The options choose it.
+fn habit(options: &str) -> String {
+    habit_with(options, &[FEW_REQUESTS, PATIENCE, NO_ADVERSARIES], Some(1))
+}
+
+fn habit_with(options: &str, args: &[&[&str]], code: Option<i32>) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("options.json");
+    fs::write(&file, options).expect("it can be written");
+    let options = ["--options", file.to_str().expect("a path in UTF-8")];
+    let certified = certify(&library("bad-habits"), &[&options, &args.concat()]);
+    assert_eq!(certified.code, code, "{}", certified.report);
+    certified.faults()
+}
+
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("it lies in one")
+}
+
+#[test]
+fn every_plugin_of_this_workspace_passes_every_check() {
+    let folders = fs::read_dir(workspace().join("plugins")).expect("there are some");
+    let folders: Vec<PathBuf> = folders.map(|entry| entry.expect("it is there").path()).collect();
+    assert!(!folders.is_empty());
+    for folder in folders {
+        let package = folder.file_name().and_then(|name| name.to_str()).expect("a name");
+        let fixtures = folder.join("fixtures");
+        let fixtures = ["--fixtures", fixtures.to_str().expect("a path in UTF-8")];
+        let certified = certify(&library(package), &[&fixtures, PATIENCE]);
+        let bad: Vec<_> =
+            certified.checks().into_iter().filter(|(_, status, _)| *status != "passed").collect();
+        assert!(bad.is_empty(), "{package}: {bad:#?}");
+        assert_eq!(certified.code, Some(0));
+        assert_eq!(certified.report["requests"], 100_000);
+    }
+}
+
+#[test]
+fn one_that_is_well_behaved_has_nothing_said_against_it() {
+    let certified = certify(&library("well-behaved"), &[FEW_REQUESTS, PATIENCE]);
+    assert_eq!((certified.code, certified.faults().as_str()), (Some(0), ""));
+    let habitless = habit_with("{}", &[FEW_REQUESTS, PATIENCE], Some(0));
+    assert_eq!(habitless, "", "only its habits are wrong with `bad-habits`");
+}
+
+#[test]
+fn the_report_is_made_for_people() {
+    let site = Site::new();
+    let file = library("bad-no-manifest");
+    let finished = site.run(&["plugins", "certify", file.to_str().expect("a path in UTF-8")]);
+    assert_eq!(finished.code, Some(1));
+    let folder = file.parent().and_then(Path::to_str).expect("a folder");
+    assert_snapshot!(finished.stdout.replace(folder, "[FOLDER]"), @"
+    [FOLDER]/libbad_no_manifest.so, 100000 requests of seed 1
+
+    FAILED   manifest         has no `.tocsin.manifest` section, so it is no Tocsin plugin; hint: export the plugin with `export_plugin!`, and remove what is no plugin
+    skipped  loads            no host admits the file
+    skipped  schema-valid     no host admits the file
+    skipped  schema-matches   no host admits the file
+    skipped  options-refused  no host admits the file
+    skipped  fixtures         no host admits the file
+    skipped  pure             no host admits the file
+    skipped  deterministic    no host admits the file
+    skipped  keys-stable      no host admits the file
+    skipped  deadline         no host admits the file
+    skipped  no-panic         no host admits the file
+    skipped  no-growth        no host admits the file
+    skipped  secrets          no host admits the file
+
+    0 passed, 0 warned, 1 failed, 12 skipped
+    ");
+    assert_snapshot!(finished.stderr.replace(folder, "[FOLDER]"), @"error: `[FOLDER]/libbad_no_manifest.so` failed 1 of 13 checks");
+}
+
+#[test]
+fn the_names_of_the_checks_are_there_to_stay() {
+    let certified = certify(Path::new("/dev/null"), &[]);
+    let names: Vec<_> = certified.checks().into_iter().map(|(name, _, _)| name).collect();
+    assert_snapshot!(names.join(" "), @"manifest loads schema-valid schema-matches options-refused fixtures pure deterministic keys-stable deadline no-panic no-growth secrets");
+    assert_snapshot!(certified.report["summary"].to_string(), @r#"{"failed":1,"passed":0,"skipped":12,"warned":0}"#);
+}
+
+#[test]
+fn files_that_no_host_takes_fail_before_they_are_run() {
+    assert_snapshot!(faults(&library("bad-no-manifest"), PATIENCE), @"failed manifest: has no `.tocsin.manifest` section, so it is no Tocsin plugin; hint: export the plugin with `export_plugin!`, and remove what is no plugin");
+    assert_snapshot!(faults(&libraries::panic_abort(), PATIENCE), @r#"failed manifest: is plugin `bad-panic-abort` 0.1.0, built with `panic = "abort"`, so that a panic in it would end this host; hint: build it with `panic = "unwind"`, the default"#);
+    assert_snapshot!(faults(&library("bad-layout-unchecked"), PATIENCE), @"failed loads: plugin `bad-layout-unchecked` 0.1.0 has its layout check switched off, so nothing shows that its functions are what they claim; hint: export it with `export_plugin!`");
+}
+
+#[test]
+fn an_unusual_file_name_is_worth_a_look() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let copy = folder.path().join("plugin.so");
+    fs::copy(library("well-behaved"), &copy).expect("it can be copied");
+    let certified = certify(&copy, &[FEW_REQUESTS, PATIENCE, NO_ADVERSARIES]);
+    assert_eq!(certified.code, Some(0));
+    assert_snapshot!(certified.faults(), @"warned manifest: the file is called `plugin.so`, not `libwell_behaved.so`; hint: the host does not mind; people look for the name that cargo gives");
+}
+
+#[test]
+fn a_schema_that_is_none_fails() {
+    assert_snapshot!(faults(&library("bad-schema"), PATIENCE), @r#"failed schema-valid: is no valid JSON Schema at `/type`: "tabel" is not valid under any of the schemas listed in the 'anyOf' keyword"#);
+}
+
+#[test]
+fn a_schema_that_says_something_else_than_the_plugin_fails() {
+    assert_snapshot!(habit(r#"{"habit":"lying-schema"}"#), @r#"failed schema-matches: refuses `{"count":0,"habit":"lying-schema"}`, which its schema allows: invalid type: integer, expected a string for `count`; and [N] more"#);
+    assert_snapshot!(habit(r#"{"habit":"loose-types"}"#), @r#"failed schema-matches: accepts `{"count":"no such value","habit":"loose-types"}`, which its schema forbids; and [N] more"#);
+}
+
+#[test]
+fn a_refusal_that_helps_nobody_fails() {
+    assert_snapshot!(habit(r#"{"habit":"silent-refusal"}"#), @r#"failed options-refused: refuses `{"count":"no such value","habit":"silent-refusal"}` with a sentence that does not name `count`: `no`; hint: `OptionsError::at` takes the key; and [N] more"#);
+    assert_snapshot!(habit(r#"{"habit":"unknown-keys"}"#), @"failed options-refused: accepts a key that it does not know; hint: derive its options with `#[serde(deny_unknown_fields)]`");
+}
+
+#[test]
+fn a_fixture_that_does_not_hold_fails() {
+    let fixtures = workspace().join("tests/bad/bad-habits/fixtures");
+    let fixtures = ["--fixtures", fixtures.to_str().expect("a path in UTF-8")];
+    let args: [&[&str]; 4] = [&fixtures, FEW_REQUESTS, PATIENCE, NO_ADVERSARIES];
+    let certified = certify(&library("bad-habits"), &args);
+    assert_eq!(certified.code, Some(1));
+    assert_snapshot!(certified.faults(), @r#"failed fixtures: `a title as it was sent`: title: expected "disk full", got "DISK FULL""#);
+}
+
+#[test]
+fn what_touches_more_than_memory_is_not_pure() {
+    assert_snapshot!(habit(r#"{"habit":"file"}"#), @"failed pure: opened, read or changed a file (system call `openat`), receiving `usual empty body`");
+    assert_snapshot!(habit(r#"{"habit":"file-in-new"}"#), @"failed pure: opened, read or changed a file (system call `openat`), making an instance");
+    assert_snapshot!(habit(r#"{"habit":"socket"}"#), @"failed pure: used a socket (system call `socket`), receiving `usual empty body`");
+    assert_snapshot!(habit(r#"{"habit":"thread"}"#), @"failed pure: started a thread or a process, receiving `usual empty body`");
+    assert_snapshot!(habit(r#"{"habit":"environment"}"#), @"failed pure: read the environment, receiving `usual empty body`");
+    assert_snapshot!(habit(r#"{"habit":"prints"}"#), @"failed pure: opened, read or changed a file (system call `write`), receiving `usual empty body`");
+}
+
+#[test]
+fn what_depends_on_more_than_the_request_is_not_deterministic() {
+    assert_snapshot!(habit(r#"{"habit":"counter"}"#), @r#"failed deterministic: `usual empty body` gave another outcome asked again: `events[0].details[0].value` was `"0"`, then `"1"`; and [N] more"#);
+    assert_snapshot!(habit(r#"{"habit":"clock"}"#), @"failed deterministic: `usual empty body` gave another outcome in another process, a second later: `events[0].details[0].value` was [NUMBER], then [NUMBER]; and [N] more");
+    assert_snapshot!(habit(r#"{"habit":"random"}"#), @"failed deterministic: `usual empty body` gave another outcome asked again: `events[0].details[0].value` was [NUMBER], then [NUMBER]; and [N] more");
+}
+
+#[test]
+fn keys_that_change_fail_and_keys_that_never_do_are_worth_a_look() {
+    assert_snapshot!(habit(r#"{"habit":"counted-key"}"#), @r#"failed keys-stable: `usual empty body` gave another key asked again: `[0].event_id` was `"0 "`, then `"1 "`; and [N] more"#);
+    let constant = habit_with(
+        r#"{"habit":"constant-id"}"#,
+        &[FEW_REQUESTS, PATIENCE, NO_ADVERSARIES],
+        Some(0),
+    );
+    assert_snapshot!(constant, @"warned keys-stable: all events have the `event_id` `always the same`, so that a host would keep only the first; hint: take it from the request, or leave it out");
+}
+
+#[test]
+fn one_that_never_returns_is_killed_and_named() {
+    let args = [FEW_REQUESTS, IMPATIENCE];
+    assert_snapshot!(habit_with(r#"{"habit":"hang-in-new"}"#, &args, Some(1)), @"failed deadline: did not return within 4s and was killed, making an instance with the options of --options");
+    assert_snapshot!(faults(&library("bad-never-returns"), IMPATIENCE), @"failed deadline: did not return within 4s and was killed, receiving `usual hang`; and [N] more");
+}
+
+#[test]
+fn one_that_is_slow_over_adversarial_bodies_is_named() {
+    let args = [FEW_REQUESTS, IMPATIENCE];
+    assert_snapshot!(habit_with(r#"{"habit":"quadratic"}"#, &args, Some(1)), @"failed deadline: did not return within 4s and was killed, receiving `a form of a million fields`; and [N] more");
+}
+
+#[test]
+fn panics_are_found_wherever_they_are() {
+    let patience = [PATIENCE, NO_ADVERSARIES].concat();
+    assert_snapshot!(faults(&library("bad-panics-in-new"), &patience), @"failed no-panic: panicked: asked to panic (tests/bad/bad-panics-in-new/src/lib.rs:[PLACE]), making an instance with the options `{}`; and [N] more");
+    assert_snapshot!(faults(&library("bad-panics-in-receive"), &patience), @"failed no-panic: panicked: asked to panic (tests/bad/bad-panics-in-receive/src/lib.rs:[PLACE]), receiving `usual kernel panic`; and [N] more");
+    assert_snapshot!(faults(&library("bad-panics-in-drop"), &patience), @"failed no-panic: panicked: not without a fight (tests/bad/bad-panics-in-drop/src/lib.rs:[PLACE]), dropping an instance with the options `{}`; and [N] more");
+}
+
+#[test]
+fn a_crash_ends_the_child_and_not_the_report() {
+    assert_snapshot!(habit(r#"{"habit":"exit"}"#), @"failed no-panic: ended its process with exit code 3, receiving `usual kernel panic`");
+    let args = [FEW_REQUESTS, PATIENCE];
+    assert_snapshot!(habit_with(r#"{"habit":"overflow"}"#, &args, Some(1)), @"failed no-panic: was ended by SIGABRT (its stack has overflowed), receiving `JSON nested in lists`");
+}
+
+#[test]
+fn a_leak_of_sixteen_bytes_shows() {
+    let args: [&[&str]; 3] = [&["--requests", "50000"], PATIENCE, NO_ADVERSARIES];
+    assert_snapshot!(habit_with(r#"{"habit":"leak"}"#, &args, Some(1)), @"failed no-growth: memory grows by [N] bytes with each request; 8 are put down to noise");
+}
+
+#[test]
+fn a_secret_that_gets_out_is_found() {
+    assert_snapshot!(habit(r#"{"habit":"secret-in-event","token":"s3cret"}"#), @"failed secrets: shows a secret of its options in `events`, receiving `usual empty body`; and [N] more");
+    assert_snapshot!(habit(r#"{"habit":"secret-in-reason","token":"s3cret"}"#), @"failed secrets: shows a secret of its options in `unauthorized`, receiving `usual empty body`; and [N] more");
+    assert_snapshot!(habit(r#"{"habit":"secret-in-refusal","token":"s3cret"}"#), @"failed secrets: repeats a secret of its options, with white space around it: `token`: ` cNry5f1e0c9a7bqX ` has white space in it");
+}
+
+#[test]
+fn a_failure_can_be_repeated_by_its_seed() {
+    let again = |seed: &str| {
+        let args: [&[&str]; 4] = [FEW_REQUESTS, PATIENCE, NO_ADVERSARIES, &["--seed", seed]];
+        certify(&library("bad-panics-in-receive"), &args).report["checks"][10].clone()
+    };
+    let first = again("7");
+    assert_eq!((&first["name"], &first["status"]), (&"no-panic".into(), &"failed".into()));
+    assert_eq!(first, again("7"));
+}
+
+#[test]
+fn what_is_given_on_the_command_line_has_to_make_sense() {
+    let site = Site::new();
+    site.write("bad.jsonl", "{\"name\": \"no expectation\"}\n");
+    site.write("bad.json", "{");
+    fs::create_dir(site.path("empty")).expect("a folder");
+    let refused = |args: &[&str]| {
+        let finished = site.run(&[&["plugins", "certify", "x.so"], args].concat());
+        assert_eq!(finished.code, Some(2), "{finished:?}");
+        finished.stderr
+    };
+    assert_snapshot!(refused(&["--fixtures", "bad.jsonl"]), @"error: `bad.jsonl`:1 is no fixture: missing field `expect` at line 1 column 26");
+    assert_snapshot!(refused(&["--fixtures", "missing"]), @"error: cannot read fixtures `missing`: No such file or directory (os error 2)");
+    assert_snapshot!(refused(&["--fixtures", "empty"]), @"
+    error: no fixtures in `empty`
+    hint: a fixture is a line of a `.jsonl` file; the test kit's documentation has its form
+    ");
+    assert_snapshot!(refused(&["--options", "bad.json"]), @"error: cannot read options `bad.json`: EOF while parsing an object at line 1 column 1");
+    assert_snapshot!(refused(&["--deadline", "1ms"]), @"
+    error: invalid value '1ms' for '--deadline <TIME>': a deadline is 10ms or more
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn a_schema_is_printed_by_name_by_version_and_by_path() {
+    let site = Site::new().plugin(&library("well-behaved"));
+    libraries::with_version(&library("well-behaved"), "1.0.1", &site.plugins());
+    let by_name = site.run(&["plugins", "schema", "well-behaved"]);
+    assert_eq!((by_name.code, by_name.stderr.as_str()), (Some(0), ""));
+    let schema: Value = serde_json::from_str(&by_name.stdout).expect("JSON");
+    assert_eq!(schema["properties"]["prefix"]["type"], "string");
+    assert_eq!(schema["additionalProperties"], false);
+    for name in ["well-behaved@1.0.0", "plugins/libwell_behaved.so"] {
+        let other = site.run(&["plugins", "schema", name]);
+        assert_eq!((other.code, other.stdout), (Some(0), by_name.stdout.clone()), "{name}");
+    }
+    let missing = site.run(&["plugins", "schema", "well-behaved@2.0.0"]);
+    assert_eq!(missing.code, Some(2));
+    assert_snapshot!(missing.stderr, @"
+    error: no version of plugin `well-behaved` matches `=2.0.0`
+    hint: the plugins folder has 1.0.0, 1.0.1
+    ");
+    let unknown = site.run(&["plugins", "schema", "unknown"]);
+    assert_eq!(unknown.code, Some(2));
+    assert_snapshot!(unknown.stderr, @"
+    error: no plugin is named `unknown`
+    hint: the plugins folder has `well-behaved`
+    ");
+    let none = site.run(&["plugins", "schema", "/dev/null"]);
+    assert_eq!(none.code, Some(1));
+    assert_snapshot!(none.stderr, @"
+    error: `/dev/null` can't be loaded: is a device and no file
+    hint: remove it, or give it another name
+    ");
+}
