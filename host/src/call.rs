@@ -30,7 +30,7 @@ pub trait Caller: Send + Sync {
     /// stored. It must not block.
     fn call(&self, request: Arc<IncomingRequest>, then: Called);
 
-    /// Whether there has been an instance since the last attempt to make one.
+    /// Whether there has ever been an instance.
     fn is_started(&self) -> bool;
 
     /// How the plugin has fared.

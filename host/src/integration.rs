@@ -79,6 +79,11 @@ impl Integration {
         self.plugin().is_some() && self.health().problem.is_none()
     }
 
+    /// Whether it is broken in just this way.
+    pub fn is_broken_by(&self, problem: Option<&str>) -> bool {
+        matches!(&self.state, IntegrationState::Broken(present) if Some(&**present) == problem)
+    }
+
     /// Whether its plugin is called, and what speaks against it; none without one.
     pub fn breaker(&self) -> Option<BreakerReport> {
         match &self.state {
@@ -132,6 +137,8 @@ pub struct Prospect {
     /// The reading of the folder that missed the file of what serves for the first time. What
     /// arrives from then on takes over, whatever its version.
     pub gone_since: Option<u64>,
+    /// Why the file of what serves would not be admitted any more, where it is still there.
+    pub refused: Option<String>,
 }
 
 /// A version of a plugin that lies in the folder and does not serve an integration.
@@ -152,15 +159,24 @@ pub enum WaitingReason {
     NotNeeded,
     /// The integration's `version` leaves it out.
     NotAllowed,
-    /// It was tried, and what went wrong: one sentence.
-    Failed(String),
+    /// It was tried in vain.
+    Failed(Failure),
+}
+
+/// Why a version could not take over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What went wrong, one sentence.
+    pub sentence: String,
+    /// Whether the next try may go better, though nothing has changed.
+    pub is_passing: bool,
 }
 
 impl Waiting {
     /// What went wrong when it was tried.
-    pub fn failure(&self) -> Option<&str> {
+    pub fn failure(&self) -> Option<&Failure> {
         match &self.reason {
-            WaitingReason::Failed(sentence) => Some(sentence),
+            WaitingReason::Failed(failure) => Some(failure),
             WaitingReason::NotNeeded | WaitingReason::NotAllowed => None,
         }
     }

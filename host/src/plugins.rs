@@ -55,8 +55,11 @@ pub struct CatalogFile {
     pub arrived: u64,
     path: PathBuf,
     stamp: Option<Stamp>,
-    /// What its own bytes say, whatever lies beside it.
+    /// What is to be said of it alone, whatever lies beside it.
     alone: Result<Arc<AdmittedPlugin>, Refusal>,
+    /// The plugin that these bytes were found to be, though it may be refused by now: its rights or
+    /// what is trusted may have changed since.
+    holds: Option<Arc<AdmittedPlugin>>,
 }
 
 impl CatalogFile {
@@ -80,18 +83,24 @@ impl CatalogFile {
         let alone = alone.map(Arc::new);
         let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let admission = alone.clone();
-        let new = Self { file_name, admission, since, arrived: reading, path, stamp, alone };
+        let holds = alone.as_ref().ok().cloned();
+        let new = Self { file_name, admission, since, arrived: reading, path, stamp, alone, holds };
         match earlier.filter(|known| known.is_same_drop(&new)) {
-            Some(known) => Self { since: known.since, arrived: known.arrived, ..new },
+            Some(known) => Self {
+                since: known.since,
+                arrived: known.arrived,
+                holds: new.holds.or_else(|| known.holds.clone()),
+                ..new
+            },
             None => new,
         }
     }
 
-    /// Whether it was only touched, and nobody dropped it in anew.
-    fn is_same_drop(&self, other: &Self) -> bool {
-        let hash = |file: &Self| file.alone.as_ref().ok().map(|plugin| plugin.sha256.clone());
-        let is_same_file = self.stamp.zip(other.stamp).is_some_and(|(a, b)| a.is_same_file(&b));
-        is_same_file && hash(self) == hash(other)
+    /// Whether nobody dropped it in anew, whatever else became of it.
+    fn is_same_drop(&self, later: &Self) -> bool {
+        let is_same_file = self.stamp.zip(later.stamp).is_some_and(|(a, b)| a.is_same_file(&b));
+        let hashes = self.holds.as_ref().zip(later.holds.as_ref());
+        is_same_file && hashes.is_none_or(|(one, other)| one.sha256 == other.sha256)
     }
 }
 
@@ -138,10 +147,14 @@ impl Catalog {
         versions
     }
 
-    /// The file that holds exactly this plugin.
+    /// The file that holds exactly this plugin, refused by now or not.
     pub fn file_of(&self, plugin: &AdmittedPlugin) -> Option<&CatalogFile> {
-        let mut admitted = self.admitted();
-        admitted.find(|one| one.plugin.sha256 == plugin.sha256).map(|one| one.file)
+        let is_it = |held: &Arc<AdmittedPlugin>| held.sha256 == plugin.sha256;
+        let mut files: Vec<_> =
+            self.files.iter().filter(|file| file.holds.as_ref().is_some_and(is_it)).collect();
+        // Of copies, all but one are refused.
+        files.sort_by_key(|file| file.admission.is_err());
+        files.first().copied()
     }
 
     /// Why there is no candidate, and what to do about it.

@@ -82,9 +82,10 @@ impl Host {
         if !errors.is_empty() {
             return Err(ConfigErrors(errors).into());
         }
-        refuse_losses(&present.integrations, &next)?;
+        let plans = replaced(&present, &next);
+        refuse_losses(&present.integrations, &plans)?;
         refuse_open_api(&present.config, &config)?;
-        let changes = changes_between(&present, &config, &replaced(&present, &next));
+        let changes = changes_between(&present, &config, &plans);
         keep_what_needs_a_restart(&present.config, &mut config);
         self.put_into_force(InForce { config, integrations: next });
         Ok(changes)
@@ -93,11 +94,13 @@ impl Host {
     fn plan_reload(&self) -> anyhow::Result<Vec<Change>> {
         let present = self.in_force();
         let config = LoadedConfig::read(&present.config.document.path)?;
-        let builder = self.builder(&present, &config, Cause::Asked)?;
+        // What failed before is not announced, though it is tried again.
+        let builder = self.builder(&present, &config, Cause::Changed)?;
         let (plans, errors) = builder.plan();
         if !errors.is_empty() {
             return Err(ConfigErrors(errors).into());
         }
+        refuse_losses(&present.integrations, &plans)?;
         refuse_open_api(&present.config, &config)?;
         Ok(changes_between(&present, &config, &plans))
     }
@@ -129,8 +132,9 @@ fn replaced(present: &InForce, next: &Integrations) -> BTreeMap<String, Planned>
     };
     let sorted = next.sorted();
     let plan = |integration: &&Arc<Integration>| {
-        let (settings, plugin) = (integration.settings.clone(), integration.plugin().cloned());
-        (integration.name.to_string(), Planned { settings, plugin })
+        let (settings, plugin) = (integration.settings.clone(), integration.admitted().cloned());
+        let problem = integration.health().problem;
+        (integration.name.to_string(), Planned { settings, plugin, problem })
     };
     sorted.iter().filter(is_new).map(plan).collect()
 }
@@ -161,14 +165,15 @@ fn keep_what_needs_a_restart(present: &LoadedConfig, next: &mut LoadedConfig) {
 
 /// A reload must not take down what works: where nothing can serve what was served, the host stays
 /// as it is.
-fn refuse_losses(present: &Integrations, next: &Integrations) -> anyhow::Result<()> {
-    let lost = |integration: &&Arc<Integration>| {
-        let before = present.by_name.get(&integration.name)?;
-        let problem = integration.health().problem?;
-        let is_loss = before.serves() && !Arc::ptr_eq(before, integration);
-        is_loss.then(|| format!("integration `{}`: {problem}", integration.name))
-    };
-    let losses: Vec<_> = next.sorted().iter().filter_map(lost).collect();
+fn refuse_losses(present: &Integrations, plans: &BTreeMap<String, Planned>) -> anyhow::Result<()> {
+    let losses: Vec<_> = plans
+        .iter()
+        .filter_map(|(name, planned)| {
+            let before = present.by_name.get(&**name)?;
+            let problem = planned.problem.as_ref().filter(|_| before.serves())?;
+            Some(format!("integration `{name}`: {problem}"))
+        })
+        .collect();
     anyhow::ensure!(losses.is_empty(), "{}", losses.join("; "));
     Ok(())
 }

@@ -225,7 +225,7 @@ fn describe_integration(
         generation: integration.generation,
         since: integration.since,
         waiting: prospect.waiting.iter().map(describe_waiting).collect(),
-        notice: prospect.gone_since.and_then(|_| file_is_gone(integration)),
+        notice: notice(integration, prospect),
         problem,
         breaker: integration.breaker().map(BreakerStatus::from),
         // For a moment, a thread may have come back before it was counted.
@@ -245,16 +245,23 @@ fn describe_waiting(waiting: &Waiting) -> WaitingVersion {
         file: file.to_string_lossy().into_owned(),
         since: waiting.since,
         reason: reason.into(),
-        problem: waiting.failure().map(str::to_owned),
+        problem: waiting.failure().map(|failure| failure.sentence.clone()),
     }
 }
 
-fn file_is_gone(integration: &Integration) -> Option<String> {
+/// What serves is not what the folder would give any more.
+fn notice(integration: &Integration, prospect: &Prospect) -> Option<String> {
     let plugin = integration.plugin()?;
-    Some(format!(
-        "is served by {plugin}, whose file is no longer in the folder; hint: drop in the version \
-         that is to serve it, or it goes on so until it is changed or the host restarted"
-    ))
+    let goes_on = "it goes on so until it is changed or the host restarted";
+    if let Some(refusal) = &prospect.refused {
+        return Some(format!("is served by {plugin}, and {goes_on}; but its file {refusal}"));
+    }
+    prospect.gone_since.map(|_| {
+        format!(
+            "is served by {plugin}, whose file is no longer in the folder; hint: copy the version \
+             in that is to serve it, anew if it lies there already, or {goes_on}"
+        )
+    })
 }
 
 /// The files of the plugins folder, described.
@@ -326,7 +333,8 @@ fn describe_unused(
                 .plugin()
                 .map_or_else(String::new, |plugin| format!(", which goes on with {plugin}"));
             let name = &integration.name;
-            let problem = format!("does not serve integration `{name}`{goes_on}: {failure}");
+            let problem =
+                format!("does not serve integration `{name}`{goes_on}: {}", failure.sentence);
             return ("held_back", Some(problem));
         }
         state = Some("waiting");

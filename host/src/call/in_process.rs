@@ -37,6 +37,7 @@ const LEAST_TIME_TO_START: Duration = Duration::from_secs(5);
 
 /// A plugin, loaded into this process, for one integration.
 pub struct InProcess {
+    has_started: bool,
     pool: Pool,
     lane: Arc<Lane>,
     seat: Arc<Seat>,
@@ -71,7 +72,8 @@ impl InProcess {
         let first = seat.first();
         drop(loading);
         let lane = pool.lane(Box::new(Arc::clone(&seat)), limits.deadline);
-        (Self { pool: pool.clone(), lane, seat }, first)
+        let has_started = first.is_ok();
+        (Self { has_started, pool: pool.clone(), lane, seat }, first)
     }
 }
 
@@ -84,7 +86,7 @@ impl Caller for InProcess {
     }
 
     fn is_started(&self) -> bool {
-        self.seat.instance.load().is_some() || !self.seat.trouble().without_instance
+        self.has_started || self.seat.instance.load().is_some()
     }
 
     fn health(&self) -> CallerHealth {

@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use tocsin_plugin_api::abi::NewInstanceError;
 
 use super::{
-    Integration, IntegrationState, Integrations, Prospect, Settings, Waiting, WaitingReason,
+    Failure, Integration, IntegrationState, Integrations, Prospect, Settings, Waiting,
+    WaitingReason,
 };
 use crate::{
     alert::PluginId,
@@ -20,6 +21,7 @@ use crate::{
     plugins::{
         Candidate, Catalog, Libraries,
         admission::{AdmittedPlugin, one_line},
+        library::LoadError,
     },
 };
 
@@ -46,7 +48,9 @@ pub struct Planned {
     /// What it will be made from.
     pub settings: Settings,
     /// The plugin that will be tried first; none if nothing is started.
-    pub plugin: Option<Arc<PluginId>>,
+    pub plugin: Option<Arc<AdmittedPlugin>>,
+    /// Why nothing can serve it, though something should.
+    pub problem: Option<String>,
 }
 
 /// An integration and its prospect.
@@ -92,21 +96,49 @@ impl Builder<'_> {
         section: &config::Integration,
     ) -> Result<Option<Planned>, ConfigError> {
         let settings = self.settings(section);
-        let plugin = match self.choose(name, &settings) {
+        let (mut plugin, mut problem) = (None, None);
+        match self.choose(name, &settings) {
             Choice::Stay(_) => return Ok(None),
-            Choice::Disable => None,
+            Choice::Disable => {}
             Choice::Upgrade { contenders, .. } => {
-                let untried = contenders.iter().find(|contender| contender.failed.is_none());
+                let mut contenders = contenders.into_iter();
+                let untried =
+                    contenders.find(|one| one.failed.is_none() && self.may_load(one.plugin));
                 let Some(untried) = untried else { return Ok(None) };
-                Some(untried.plugin)
+                plugin = Some(untried.plugin);
             }
-            Choice::Begin(candidates) => match candidates.first() {
-                Some(highest) => Some(highest.plugin),
-                None => self.without_candidates(name, section).map(|_| None)?,
-            },
-        };
-        let plugin = plugin.map(|plugin| Arc::clone(&plugin.id));
-        Ok(Some(Planned { settings, plugin }))
+            Choice::Begin(candidates) => {
+                let mut candidates = candidates.into_iter();
+                plugin = candidates.find(|one| self.may_load(one.plugin)).map(|one| one.plugin);
+                if plugin.is_none() {
+                    problem = Some(self.why_nothing_serves(name, section)?);
+                }
+            }
+        }
+        let present = self.present.by_name.get(name).filter(|one| one.settings == settings);
+        if problem.is_some() && present.is_some_and(|one| one.is_broken_by(problem.as_deref())) {
+            return Ok(None);
+        }
+        Ok(Some(Planned { settings, plugin: plugin.cloned(), problem }))
+    }
+
+    /// Whether nothing is known that speaks against loading it.
+    fn may_load(&self, plugin: &AdmittedPlugin) -> bool {
+        !matches!(self.libraries.known(plugin), Some(Err(_)))
+    }
+
+    /// The sentence of an integration that is broken because nothing can be loaded for it.
+    fn why_nothing_serves(
+        &self,
+        name: &str,
+        section: &config::Integration,
+    ) -> Result<String, ConfigError> {
+        let candidates = self.catalog.candidates(&section.plugin, &section.version);
+        let known = candidates.first().and_then(|first| self.libraries.known(first.plugin));
+        match known {
+            Some(Err(error)) => Ok(error.to_string()),
+            _ => self.without_candidates(name, section),
+        }
     }
 
     fn settings(&self, section: &config::Integration) -> Settings {
@@ -122,7 +154,7 @@ impl Builder<'_> {
             Choice::Upgrade { present, contenders } => self.upgrade(present, &contenders),
             Choice::Begin(candidates) if candidates.is_empty() => {
                 let problem = self.without_candidates(name, section)?;
-                (self.made(name, settings, IntegrationState::Broken(problem)), Vec::new())
+                (self.broken(name, settings, problem), Vec::new())
             }
             Choice::Begin(candidates) => self.begin(name, &settings, &candidates)?,
         };
@@ -171,9 +203,10 @@ impl Builder<'_> {
         };
         let contender = |candidate: &Candidate<'c>| {
             let hash = &candidate.plugin.sha256;
-            let mut failed = known.waiting.iter().filter(|one| one.plugin.sha256 == *hash);
-            let failed = failed.find_map(|one| one.failure().map(str::to_owned));
-            Contender { plugin: candidate.plugin, failed: failed.filter(|_| !self.tries_again) }
+            let failed = known.waiting.iter().find(|one| one.plugin.sha256 == *hash);
+            let failed = failed.and_then(Waiting::failure).cloned();
+            let failed = failed.filter(|failure| !self.tries_again && !failure.is_passing);
+            Contender { plugin: candidate.plugin, failed }
         };
         candidates.iter().filter(may_follow).map(contender).collect()
     }
@@ -199,9 +232,10 @@ impl Builder<'_> {
                 None => match self.start(&present.name, &present.settings, contender.plugin) {
                     Ok(integration) => return (integration, failures),
                     Err(error) => {
-                        let failure = error.sentence();
+                        let failure = error.failure();
                         let (integration, version) = (&*present.name, &contender.plugin.id.version);
-                        tracing::error!(integration, version, failure, "a version is held back");
+                        let sentence = &failure.sentence;
+                        tracing::error!(integration, version, sentence, "a version is held back");
                         failure
                     }
                 },
@@ -211,34 +245,39 @@ impl Builder<'_> {
         (present, failures)
     }
 
-    /// Starts the highest version that does. Where none does, the highest one decides what is wrong.
+    /// Starts the highest version that does. Where none does, the highest one decides what is wrong;
+    /// where one of them served until now, that one does, and none below it is tried.
     fn begin(
         &self,
         name: &str,
         settings: &Settings,
         candidates: &[Candidate<'_>],
     ) -> Result<(Arc<Integration>, Failures), ConfigError> {
+        let served = self.present.by_name.get(name).filter(|present| present.serves());
+        let served = served.and_then(|present| present.admitted());
+        let served = served.and_then(|plugin| {
+            candidates.iter().position(|one| one.plugin.sha256 == plugin.sha256)
+        });
+        let candidates = served.map_or(candidates, |last| &candidates[..=last]);
         let mut failures = Failures::new();
-        let mut first = None;
+        let mut decides = None;
         for candidate in candidates {
             let error = match self.start(name, settings, candidate.plugin) {
                 Ok(integration) => return Ok((integration, failures)),
                 Err(error) => error,
             };
-            failures.push((candidate.plugin.sha256.clone(), error.sentence()));
-            first.get_or_insert(error);
+            failures.push((candidate.plugin.sha256.clone(), error.failure()));
+            if decides.is_none() || served.is_some() {
+                decides = Some(error);
+            }
         }
-        match first {
+        match decides {
             Some(NotStarted::Refused(error)) => Err(error),
             Some(NotStarted::Failed { integration, .. }) => Ok((integration, failures)),
-            Some(NotStarted::NotLoaded(problem)) => {
-                let state = IntegrationState::Broken(problem);
-                Ok((self.made(name, settings.clone(), state), failures))
+            Some(NotStarted::NotLoaded(error)) => {
+                Ok((self.broken(name, settings.clone(), error.to_string()), failures))
             }
-            None => {
-                let state = IntegrationState::Broken("has no plugin".into());
-                Ok((self.made(name, settings.clone(), state), failures))
-            }
+            None => Ok((self.broken(name, settings.clone(), "has no plugin".into()), failures)),
         }
     }
 
@@ -267,7 +306,7 @@ impl Builder<'_> {
     ) -> Result<Arc<Integration>, NotStarted> {
         let loaded = self.libraries.load(plugin).map_err(|error| {
             tracing::error!(integration = name, %error, "a plugin cannot be loaded");
-            NotStarted::NotLoaded(error.to_string())
+            NotStarted::NotLoaded(error)
         })?;
         let metrics = Arc::new(self.metrics.integration(name, &plugin.id));
         // A JSON object can always be written.
@@ -289,6 +328,15 @@ impl Builder<'_> {
                 )),
                 integration,
             }),
+        }
+    }
+
+    /// An integration that nothing can serve; the one that is there, if that is so already.
+    fn broken(&self, name: &str, settings: Settings, problem: String) -> Arc<Integration> {
+        let present = self.present.by_name.get(name).filter(|one| one.settings == settings);
+        match present.filter(|present| present.is_broken_by(Some(&problem))) {
+            Some(present) => Arc::clone(present),
+            None => self.made(name, settings, IntegrationState::Broken(problem)),
         }
     }
 
@@ -323,7 +371,7 @@ impl Builder<'_> {
         let waiting = |candidate: &Candidate<'_>| {
             let failure = failures.iter().find(|(hash, _)| *hash == candidate.plugin.sha256);
             let reason = match failure {
-                Some((_, sentence)) => WaitingReason::Failed(sentence.clone()),
+                Some((_, failure)) => WaitingReason::Failed(failure.clone()),
                 None if section.version.matches(&candidate.plugin.version) => {
                     WaitingReason::NotNeeded
                 }
@@ -337,6 +385,10 @@ impl Builder<'_> {
         Prospect {
             waiting: others.map(|candidate| waiting(&candidate)).collect(),
             gone_since: serves.and_then(|plugin| self.gone_since(&integration.name, plugin)),
+            refused: serves.and_then(|plugin| {
+                let refusal = self.catalog.file_of(plugin)?.admission.as_ref().err()?;
+                Some(refusal.to_string())
+            }),
         }
     }
 
@@ -374,24 +426,26 @@ enum Choice<'c> {
 struct Contender<'c> {
     plugin: &'c Arc<AdmittedPlugin>,
     /// What went wrong when it was tried before, which it is not again.
-    failed: Option<String>,
+    failed: Option<Failure>,
 }
 
 /// Versions that were tried, by hash, and what went wrong.
-type Failures = Vec<(String, String)>;
+type Failures = Vec<(String, Failure)>;
 
 /// Why a plugin does not serve an integration.
 enum NotStarted {
-    NotLoaded(String),
+    NotLoaded(LoadError),
     Refused(ConfigError),
     Failed { sentence: String, integration: Arc<Integration> },
 }
 
 impl NotStarted {
-    fn sentence(&self) -> String {
-        match self {
-            Self::NotLoaded(sentence) | Self::Failed { sentence, .. } => sentence.clone(),
-            Self::Refused(error) => error.sentence(),
-        }
+    fn failure(&self) -> Failure {
+        let (sentence, is_passing) = match self {
+            Self::NotLoaded(error) => (error.to_string(), error.is_passing),
+            Self::Failed { sentence, .. } => (sentence.clone(), false),
+            Self::Refused(error) => (error.sentence(), false),
+        };
+        Failure { sentence, is_passing }
     }
 }

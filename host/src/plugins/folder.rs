@@ -36,6 +36,9 @@ pub struct OpenFile {
     handle: File,
 }
 
+/// A file is read whole: a larger one would take the memory of the host.
+const LIMIT_BYTES: u64 = 512 * 1024 * 1024;
+
 impl Folder {
     /// Opens a folder.
     ///
@@ -136,6 +139,10 @@ impl OpenFile {
         if !metadata.is_file() {
             let reason = format!("is {} and no file", kind(&metadata));
             return Err(Refusal::new(reason, "remove it, or give it another name"));
+        }
+        if metadata.len() > LIMIT_BYTES {
+            let reason = format!("has {} bytes, more than any plugin", metadata.len());
+            return Err(Refusal::new(reason, "remove it, or build it without debug information"));
         }
         Ok(Self { path, metadata, handle })
     }

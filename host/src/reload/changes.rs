@@ -78,7 +78,7 @@ fn change(name: &str, change: ChangeKind, detail: String) -> Change {
 
 fn standing(planned: &Planned) -> String {
     match &planned.plugin {
-        Some(plugin) => plugin.to_string(),
+        Some(plugin) => plugin.id.to_string(),
         None if planned.settings.section.enabled => "no plugin that works".into(),
         None => "disabled".into(),
     }
@@ -94,10 +94,19 @@ fn moved(integration: &Integration, planned: &Planned) -> Change {
         details.push("plugins.slow_call".into());
     }
     let kind = if details.is_empty() { ChangeKind::Moved } else { ChangeKind::Changed };
-    match (integration.plugin(), &planned.plugin) {
-        (Some(old), Some(new)) if old != new => details.push(format!("from {old} to {new}")),
-        (None, Some(new)) => details.push(format!("to {new}")),
-        (Some(old), None) if new.section.enabled => details.push(format!("without {old}")),
+    match (integration.admitted(), &planned.plugin) {
+        (Some(old), Some(new)) if old.id != new.id => {
+            details.push(format!("from {} to {}", old.id, new.id));
+        }
+        (Some(old), Some(new)) if old.sha256 != new.sha256 => {
+            details.push(format!("to other bytes of {}", new.id));
+        }
+        (Some(old), Some(_)) if kind == ChangeKind::Moved => {
+            details.push(format!("to a new instance of {}", old.id));
+        }
+        (None, Some(new)) => details.push(format!("to {}", new.id)),
+        (Some(old), None) if new.section.enabled => details.push(format!("without {}", old.id)),
+        (None, None) if new.section.enabled => details.push("still without a plugin".into()),
         _ => {}
     }
     change(&integration.name, kind, details.join(", "))
