@@ -8,7 +8,7 @@ mod lookup;
 
 use std::{
     collections::BTreeMap,
-    fs,
+    io::Read,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -25,10 +25,13 @@ pub use self::{
     document::{ConfigError, ConfigErrors, Document},
     lookup::referenced_files,
 };
-use crate::plugins::verification::{
-    Policy,
-    checksum::{Checksum, Release},
-    signature::PublicKey,
+use crate::plugins::{
+    folder::regular_file,
+    verification::{
+        Policy,
+        checksum::{Checksum, Release},
+        signature::PublicKey,
+    },
 };
 
 /// A whole configuration. Every section and every key may be left out.
@@ -255,10 +258,13 @@ pub struct UnreadableConfig {
 ///
 /// # Errors
 ///
-/// Where it can't be read.
+/// Where it can't be read, or is a pipe or the like: it is read again and again, and nobody waits for
+/// it.
 pub fn read(path: &Path) -> Result<Document, UnreadableConfig> {
     let unreadable = |error| UnreadableConfig { path: path.to_owned(), error };
-    let text = fs::read_to_string(path).map_err(unreadable)?;
+    let mut text = String::new();
+    let read = regular_file(path).and_then(|mut file| file.read_to_string(&mut text));
+    read.map_err(unreadable)?;
     Ok(Document { path: path.to_owned(), text })
 }
 
@@ -523,6 +529,8 @@ fn syntax(document: &Document, error: &toml::de::Error) -> ConfigError {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
     use super::*;
 
     fn parse(text: &str) -> Result<Config, String> {
@@ -621,6 +629,22 @@ mod tests {
         2 | tokens = ['a', { file = '/nowhere/token' }]
           |                ^^^^^^^^^^^^^^^^^^^^^^^^^^^
         hint: a path is relative to this file
+        ");
+    }
+
+    #[test]
+    fn a_pipe_is_an_error_and_not_waited_for() {
+        let place = tempfile::tempdir().expect("a folder");
+        let pipe = place.path().join("token");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).expect("made");
+        let text = format!("[admin]\ntokens = [{{ file = '{}' }}]\n", pipe.display());
+        let error = refused(&text).replace(&*pipe.to_string_lossy(), "PIPE");
+        insta::assert_snapshot!(error.lines().next().unwrap_or_default(), @"tocsin.toml:2:11: `admin.tokens`: cannot read `PIPE`: it is a pipe and no file");
+        let error = LoadedConfig::read(&pipe).expect_err("it is no file").to_string();
+        let error = error.replace(&*pipe.to_string_lossy(), "PIPE");
+        insta::assert_snapshot!(error, @"
+        cannot read the configuration `PIPE`: it is a pipe and no file
+        hint: name it with `--config FILE`, or in the environment as TOCSIN_CONFIG
         ");
     }
 

@@ -3,13 +3,14 @@
 //! It does not know which keys there are.
 
 use std::{
-    fs,
+    io::Read,
     path::{Path, PathBuf},
 };
 
 use toml::de::{DeTable, DeValue};
 
 use super::document::{ConfigError, Document};
+use crate::plugins::folder::regular_file;
 
 /// The files that a configuration refers to; none where it is no TOML.
 pub fn referenced_files(document: &Document) -> Vec<PathBuf> {
@@ -86,8 +87,10 @@ impl<E: Fn(&str) -> Option<String>> Lookup<'_, E> {
 
     fn file(&self, path: &str, span: std::ops::Range<usize>) -> Result<String, ConfigError> {
         let path = beside(self.document, path);
-        match fs::read_to_string(&path) {
-            Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
+        let mut text = String::new();
+        // The other end of a pipe may never come.
+        match regular_file(&path).and_then(|mut file| file.read_to_string(&mut text)) {
+            Ok(_) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
             Err(error) => {
                 let message = format!("cannot read `{}`: {error}", path.display());
                 Err(self.document.error_in(span, message).hint("a path is relative to this file"))
