@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -47,7 +47,6 @@ pub struct Host {
     pub(crate) reloads: Turns,
     in_force: ArcSwap<InForce>,
     phase: Phase,
-    reload_problem: Mutex<Option<String>>,
 }
 
 /// What a request sees of the configuration: all of one, with the integrations made from it.
@@ -99,7 +98,6 @@ impl Host {
             reloads: Turns::default(),
             in_force: ArcSwap::from_pointee(InForce { config, integrations }),
             phase: Phase::default(),
-            reload_problem: Mutex::default(),
         }))
     }
 
@@ -126,15 +124,6 @@ impl Host {
     /// Whether the host is coming to its end.
     pub fn is_stopping(&self) -> bool {
         self.phase.stops.load(Ordering::Acquire)
-    }
-
-    /// Why the last reload changed nothing, if it did not.
-    pub fn reload_problem(&self) -> Option<String> {
-        self.reload_problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn note_reload(&self, problem: Option<&String>) {
-        *self.reload_problem.lock().unwrap_or_else(PoisonError::into_inner) = problem.cloned();
     }
 
     /// Port 0 means any: from here on it is known which.

@@ -24,7 +24,8 @@ use crate::{
 /// Why configuration and plugins are read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
-    /// A file changed. What failed before is not tried again, unless that was the file.
+    /// A file changed. What failed before is not tried again, unless that was the file, and nobody
+    /// says that the file was whole.
     Changed,
     /// Somebody asked for it: everything is tried again.
     Asked,
@@ -46,10 +47,13 @@ impl Host {
             if self.is_stopping() {
                 return Err("the host is stopping".into());
             }
-            let reloaded = self.reload_now(cause).map_err(|error| sentence(&error));
-            self.note_reload(reloaded.as_ref().err());
-            reloaded
+            self.reload_now(cause).map_err(|error| sentence(&error))
         })
+    }
+
+    /// Why the last reload changed nothing, if it did not.
+    pub fn reload_problem(&self) -> Option<String> {
+        self.reloads.problem()
     }
 
     /// What a reload would change, without running anything of a plugin.
@@ -78,6 +82,9 @@ impl Host {
     fn reload_now(&self, cause: Cause) -> anyhow::Result<Vec<Change>> {
         let present = self.in_force();
         let mut config = LoadedConfig::read(&present.config.document.path)?;
+        if cause == Cause::Changed {
+            refuse_wiping(&present.config, &config)?;
+        }
         let (next, errors) = self.builder(&present, &config, cause)?.build();
         if !errors.is_empty() {
             return Err(ConfigErrors(errors).into());
@@ -175,6 +182,25 @@ fn refuse_losses(present: &Integrations, plans: &BTreeMap<String, Planned>) -> a
         })
         .collect();
     anyhow::ensure!(losses.is_empty(), "{}", losses.join("; "));
+    Ok(())
+}
+
+/// An empty file is a good configuration, and so is one that is cut off between two sections, as a
+/// full disk or half a copy leaves it: what takes everything away has to be asked for.
+fn refuse_wiping(present: &LoadedConfig, next: &LoadedConfig) -> anyhow::Result<()> {
+    let (old, new) = (&present.config, &next.config);
+    let losses = [
+        ("integrations", !old.integrations.is_empty() && new.integrations.is_empty()),
+        ("`admin.tokens`", !old.admin.tokens.is_empty() && new.admin.tokens.is_empty()),
+    ];
+    let losses: Vec<_> = losses.iter().filter(|(_, lost)| *lost).map(|(what, _)| *what).collect();
+    anyhow::ensure!(
+        losses.is_empty(),
+        "`{}` may be cut off: it has no {} any more\n\
+         hint: write it anew, or ask for this with `tocsin reload` or SIGHUP",
+        next.document.path.display(),
+        losses.join(" and no "),
+    );
     Ok(())
 }
 

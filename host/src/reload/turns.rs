@@ -3,7 +3,10 @@
 //!
 //! It knows nothing of what is reloaded.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+};
 
 use super::{Cause, Reloaded};
 
@@ -27,7 +30,7 @@ struct State {
 
 impl Turns {
     /// Has one reload begin and end after this call, by itself or by somebody who asked at the same
-    /// time, and gives what came of it.
+    /// time, and gives what came of it. One that panics is answered, too: whoever asked lives on.
     pub(super) fn take(&self, cause: Cause, reload: impl FnOnce(Cause) -> Reloaded) -> Reloaded {
         let mut state = self.state();
         state.cause = state.cause.max(Some(cause));
@@ -44,30 +47,26 @@ impl Turns {
         state.begun += 1;
         let cause = state.cause.take().unwrap_or(cause);
         drop(state);
-        let panicked = Err("the reload panicked; hint: report it with the log".into());
-        let mut over = Over { turns: self, reloaded: panicked };
-        over.reloaded = reload(cause);
-        over.reloaded.clone()
+        // It goes over to what is new at its end, in one step: whatever it left is as it was.
+        let reloaded = catch_unwind(AssertUnwindSafe(|| reload(cause)));
+        let reloaded = reloaded.unwrap_or_else(|_| {
+            Err("the reload panicked; hint: report it, with what the log says".into())
+        });
+        let mut state = self.state();
+        state.ended = state.begun;
+        state.last = Some(reloaded.clone());
+        drop(state);
+        self.is_over.notify_all();
+        reloaded
+    }
+
+    /// Why the last one changed nothing, if it did not.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.state().last.as_ref()?.as_ref().err().cloned()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Says what came of a reload when it is over, which one that panicked is, too.
-struct Over<'t> {
-    turns: &'t Turns,
-    reloaded: Reloaded,
-}
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        let mut state = self.turns.state();
-        state.ended = state.begun;
-        state.last = Some(self.reloaded.clone());
-        drop(state);
-        self.turns.is_over.notify_all();
     }
 }
 
@@ -123,12 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn a_reload_that_panicked_does_not_hold_up_the_next() {
+    fn a_reload_that_panics_is_answered_and_does_not_hold_up_the_next() {
         let turns = Turns::default();
-        thread::scope(|scope| {
-            let panics = scope.spawn(|| turns.take(Cause::Asked, |_| panic!("on purpose")));
-            panics.join().expect_err("it panicked");
-        });
+        let panicked = turns.take(Cause::Changed, |_| panic!("on purpose"));
+        let problem = "the reload panicked; hint: report it, with what the log says";
+        assert_eq!(panicked, Err(problem.to_owned()));
+        assert_eq!(turns.problem().as_deref(), Some(problem), "it is shown like any other");
         assert_eq!(turns.take(Cause::Asked, |_| Ok(Vec::new())), Ok(Vec::new()));
+        assert_eq!(turns.problem(), None);
     }
 }
