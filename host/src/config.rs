@@ -16,9 +16,12 @@ use std::{
 
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use semver::VersionReq;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use tocsin_plugin_api::{Secret, Urgency};
-use toml::de::DeTable;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
 use self::lookup::Lookup;
 pub use self::{
@@ -184,11 +187,19 @@ pub struct Watch {
     /// For how long nothing has to change before it is read; 10 ms or more, default `500ms`.
     #[serde(with = "duration")]
     pub settle: Duration,
+    /// How often is looked where no notice of a change comes, as on some network file systems; from
+    /// 100 ms to an hour, default `2s`.
+    #[serde(with = "duration")]
+    pub look_every: Duration,
 }
 
 impl Default for Watch {
     fn default() -> Self {
-        Self { enabled: true, settle: Duration::from_millis(500) }
+        Self {
+            enabled: true,
+            settle: Duration::from_millis(500),
+            look_every: Duration::from_secs(2),
+        }
     }
 }
 
@@ -284,20 +295,49 @@ impl ClientConfig {
     ///
     /// What is wrong with `[admin]`, with file, line, key and a hint.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let document = read(path)?;
-        let mut root = DeTable::parse(&document.text)
-            .map_err(|error| ConfigErrors::from(syntax(&document, &error)))?;
-        let sections = std::mem::take(root.get_mut()).into_iter();
-        *root.get_mut() = sections.filter(|(key, _)| key.get_ref() == "admin").collect();
-        let env = |name: &str| std::env::var(name).ok();
-        let mut lookup = Lookup { document: &document, env: &env, errors: Vec::new() };
-        lookup.fill_in(root.get_mut());
-        if !lookup.errors.is_empty() {
-            return Err(ConfigErrors(lookup.errors).into());
-        }
-        let client = Self::deserialize(toml::de::Deserializer::from(root));
-        Ok(client.map_err(|error| ConfigErrors::from(syntax(&document, &error)))?)
+        Ok(read_part(&read(path)?, "admin", |_| true)?)
     }
+}
+
+/// Where a configuration has plugins, and what they are verified by, whatever else it says.
+///
+/// # Errors
+///
+/// What is wrong with these keys.
+pub fn places_of_plugins(document: &Document) -> Result<Plugins, ConfigErrors> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Part {
+        plugins: Plugins,
+    }
+    let is_place = |key: &str| matches!(key, "dir" | "verify" | "lock");
+    Ok(read_part::<Part>(document, "plugins", is_place)?.plugins)
+}
+
+/// Reads some keys of a section, and leaves everything else alone.
+fn read_part<T: DeserializeOwned>(
+    document: &Document,
+    section: &str,
+    is_read: impl Fn(&str) -> bool,
+) -> Result<T, ConfigErrors> {
+    let mut root = DeTable::parse(&document.text).map_err(|error| syntax(document, &error))?;
+    keep(root.get_mut(), |name| name == section);
+    if let Some(DeValue::Table(keys)) = root.get_mut().get_mut(section).map(Spanned::get_mut) {
+        keep(keys, is_read);
+    }
+    let env = |name: &str| std::env::var(name).ok();
+    let mut lookup = Lookup { document, env: &env, errors: Vec::new() };
+    lookup.fill_in(root.get_mut());
+    if !lookup.errors.is_empty() {
+        return Err(ConfigErrors(lookup.errors));
+    }
+    let part = T::deserialize(toml::de::Deserializer::from(root));
+    Ok(part.map_err(|error| syntax(document, &error))?)
+}
+
+fn keep(table: &mut DeTable<'_>, is_kept: impl Fn(&str) -> bool) {
+    let entries = std::mem::take(table).into_iter();
+    *table = entries.filter(|(key, _)| is_kept(key.get_ref())).collect();
 }
 
 /// A configuration together with the text it came from, so that later errors can point into it.
@@ -346,8 +386,7 @@ impl LoadedConfig {
 
     /// A path of the configuration, relative to its file.
     pub fn resolve(&self, path: &Path) -> PathBuf {
-        let folder = self.document.path.parent().unwrap_or(Path::new(""));
-        folder.join(path)
+        self.document.beside(path)
     }
 
     /// The folder of plugins.
@@ -427,6 +466,10 @@ impl LoadedConfig {
         if !(Duration::from_millis(10)..=Duration::from_secs(60)).contains(&watch.settle) {
             let message = "has to be from 10ms to 60s".into();
             errors.push(at(&["watch", "settle"], message).hint("leave it out for 500ms"));
+        }
+        if !(Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&watch.look_every) {
+            let message = "has to be from 100ms to 1h".into();
+            errors.push(at(&["watch", "look_every"], message).hint("leave it out for 2s"));
         }
         if plugins.verify == Policy::Signature && plugins.public_keys.is_empty() {
             let message = "`public_keys` is empty, so that no signature could be good".into();

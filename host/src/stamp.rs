@@ -16,12 +16,15 @@ const SETTLED: Duration = Duration::from_millis(100);
 /// or mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stamp {
-    inode: (u64, u64),
+    identity: Identity,
     size_bytes: u64,
     modified: Moment,
     /// Unlike the time of modification, nobody can set it.
     changed: Moment,
 }
+
+/// Which file it is, whatever its name: device and inode.
+type Identity = (u64, u64);
 
 /// Seconds and nanoseconds since 1970.
 type Moment = (i64, i64);
@@ -52,10 +55,32 @@ impl Stamp {
 impl From<&Metadata> for Stamp {
     fn from(file: &Metadata) -> Self {
         Self {
-            inode: (file.dev(), file.ino()),
+            identity: identity(file),
             size_bytes: file.size(),
             modified: (file.mtime(), file.mtime_nsec()),
             changed: (file.ctime(), file.ctime_nsec()),
         }
     }
+}
+
+/// A folder at one moment, without what lies in it. It changes whenever the folder is replaced, or
+/// given another owner or mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FolderStamp {
+    identity: Identity,
+    owner: (u32, u32),
+    mode: u32,
+}
+
+impl FolderStamp {
+    /// The stamp of what a path leads to; none where there is nothing to see.
+    pub fn of(path: &Path) -> Option<Self> {
+        let folder = fs::metadata(path).ok()?;
+        let owner = (folder.uid(), folder.gid());
+        Some(Self { identity: identity(&folder), owner, mode: folder.mode() })
+    }
+}
+
+fn identity(file: &Metadata) -> Identity {
+    (file.dev(), file.ino())
 }

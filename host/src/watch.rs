@@ -4,34 +4,33 @@
 //! The file system's notices only wake it: what decides is whether a file is another one than at the
 //! last look, so that a lost or superfluous notice does no harm. It judges no file.
 
+mod notices;
+
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Weak,
-        mpsc::{self, Receiver, RecvTimeoutError},
-    },
+    sync::{Arc, Weak},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-
+use self::notices::Notices;
 use crate::{
-    config::{self, LoadedConfig},
+    config::{self, Document, LoadedConfig, Plugins},
     host::Host,
     plugins::{
         libraries_in,
         verification::{Policy, signature::signature_of},
     },
     reload::Cause,
-    stamp::Stamp,
+    stamp::{FolderStamp, Stamp},
 };
 
-/// How often it looks by itself: some file systems give no notices.
-const LOOK: Duration = Duration::from_secs(2);
 /// A file that is written to for so many settle times on end is not waited for any longer.
 const PATIENCE: u32 = 20;
+/// While it is switched off, it looks so often whether it still is.
+const OFF: Duration = Duration::from_secs(2);
 
 /// Watches until the host is gone, for what is not as it was `seen` before it was read.
 ///
@@ -43,29 +42,66 @@ pub fn start(host: &Arc<Host>, seen: Seen) -> std::io::Result<()> {
     thread::Builder::new().name("watch".into()).spawn(move || watch(&host, seen)).map(drop)
 }
 
-/// The files that matter, each as it was at a look.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen(BTreeMap<PathBuf, Option<Stamp>>);
+/// The files and folders that matter, each as it was at a look.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    files: BTreeMap<PathBuf, Option<Stamp>>,
+    folders: BTreeMap<PathBuf, Option<FolderStamp>>,
+}
+
+impl Seen {
+    fn add(&mut self, file: PathBuf) {
+        let stamp = Stamp::of(&file);
+        self.files.insert(file, stamp);
+    }
+
+    /// The folder, what it has to hold, and what says whether that is trusted.
+    fn add_plugins(&mut self, document: &Document, plugins: &Plugins) {
+        let folder = document.beside(&plugins.dir);
+        let libraries = libraries_in(&folder).unwrap_or_default();
+        match plugins.verify {
+            Policy::Off => {}
+            Policy::Checksum => self.add(document.beside(&plugins.lock)),
+            Policy::Signature => {
+                libraries.iter().for_each(|library| self.add(signature_of(library)));
+            }
+        }
+        libraries.into_iter().for_each(|library| self.add(library));
+        let stamp = FolderStamp::of(&folder);
+        self.folders.insert(folder, stamp);
+    }
+
+    /// The folders, and the files that lie elsewhere. The folder of the configuration itself is left
+    /// alone, as the store may write there all the time.
+    fn to_listen_to(&self) -> impl Iterator<Item = &PathBuf> {
+        let is_within =
+            |path: &Path| path.parent().is_some_and(|folder| self.folders.contains_key(folder));
+        let files = self.files.keys().filter(move |path| !is_within(path));
+        files.chain(self.folders.keys())
+    }
+
+    fn names(&self) -> BTreeSet<OsString> {
+        let paths = self.files.keys().chain(self.folders.keys());
+        paths.filter_map(|path| path.file_name().map(Into::into)).collect()
+    }
+}
 
 fn watch(host: &Weak<Host>, mut seen: Seen) {
-    let (notices, noticed) = mpsc::channel();
-    let mut watcher = notices_to(notices);
+    let mut notices = Notices::new();
     loop {
-        let Some((now, settle)) = ({
-            let Some(host) = host.upgrade().filter(|host| !host.is_stopping()) else { return };
-            let in_force = host.in_force();
-            listen(watcher.as_mut(), &in_force.config);
-            let watch = &in_force.config.config.watch;
-            watch.enabled.then(|| (look(&in_force.config), watch.settle))
-        }) else {
-            wait(&noticed, LOOK);
-            continue;
-        };
-        if now == seen {
-            wait(&noticed, LOOK);
+        let Some(config) = config_of(host) else { return };
+        let watch = &config.config.watch;
+        if !watch.enabled {
+            thread::sleep(OFF);
             continue;
         }
-        let Some(settled) = settled(host, now, settle) else { return };
+        notices.listen(&seen);
+        let now = look(&config);
+        if now == seen {
+            notices.wait(watch.look_every);
+            continue;
+        }
+        let Some(settled) = settled(host, now, watch.settle) else { return };
         if settled != seen {
             let Some(host) = host.upgrade() else { return };
             reload(&host);
@@ -74,11 +110,17 @@ fn watch(host: &Weak<Host>, mut seen: Seen) {
     }
 }
 
+/// The configuration that is in force; none if the host is gone.
+fn config_of(host: &Weak<Host>) -> Option<LoadedConfig> {
+    let host = host.upgrade().filter(|host| !host.is_stopping())?;
+    Some(host.in_force().config.clone())
+}
+
 /// Waits until nothing has changed for the settle time; none if the host is gone meanwhile.
 fn settled(host: &Weak<Host>, mut now: Seen, settle: Duration) -> Option<Seen> {
     for _ in 0..PATIENCE {
         thread::sleep(settle);
-        let later = look(&host.upgrade().filter(|host| !host.is_stopping())?.in_force().config);
+        let later = look(&config_of(host)?);
         if later == now {
             break;
         }
@@ -96,70 +138,17 @@ fn reload(host: &Host) {
     }
 }
 
-/// The files that matter. The configuration is read for them as it is now, even where it is not one
-/// that could be in force.
+/// The files that matter: to the configuration in force, and to its file as it is now, even where
+/// that is not one that could be in force. What is wrong with it may be mended elsewhere.
 pub fn look(config: &LoadedConfig) -> Seen {
-    let path = &config.document.path;
-    let mut files = vec![path.clone()];
-    if let Ok(document) = config::read(path) {
-        files.extend(config::referenced_files(&document));
-    }
-    let libraries = libraries_in(&config.plugins_dir()).unwrap_or_default();
-    match config.config.plugins.verify {
-        Policy::Off => {}
-        Policy::Checksum => files.push(config.resolve(&config.config.plugins.lock)),
-        Policy::Signature => files.extend(libraries.iter().map(|library| signature_of(library))),
-    }
-    files.extend(libraries);
-    let stamped = |file: PathBuf| {
-        let stamp = Stamp::of(&file);
-        (file, stamp)
-    };
-    Seen(files.into_iter().map(stamped).collect())
-}
-
-/// A watcher whose notices wake the thread. Where there is none, the thread looks by itself.
-fn notices_to(notices: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
-    let notice = move |event: notify::Result<notify::Event>| {
-        // That somebody reads is no news: the thread itself does.
-        if !event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
-            // Nobody listens any more when the host is gone.
-            let _ = notices.send(());
-        }
-    };
-    match notify::recommended_watcher(notice) {
-        Ok(watcher) => Some(watcher),
-        Err(error) => {
-            tracing::warn!(%error, every = ?LOOK, "no notices of changed files: looking by itself");
-            None
+    let mut seen = Seen::default();
+    seen.add(config.document.path.clone());
+    seen.add_plugins(&config.document, &config.config.plugins);
+    if let Ok(document) = config::read(&config.document.path) {
+        config::referenced_files(&document).into_iter().for_each(|file| seen.add(file));
+        if let Ok(plugins) = config::places_of_plugins(&document) {
+            seen.add_plugins(&document, &plugins);
         }
     }
-}
-
-/// Asks for notices, again and again: a file that was replaced is another one. The folder of the
-/// configuration itself is left alone, as the store may write there all the time.
-fn listen(watcher: Option<&mut RecommendedWatcher>, config: &LoadedConfig) {
-    let Some(watcher) = watcher else { return };
-    let folder = config.plugins_dir();
-    for path in [&*folder, &*config.document.path] {
-        let path: &Path = path;
-        let _ = watcher.unwatch(path);
-        if let Err(error) = watcher.watch(path, RecursiveMode::NonRecursive) {
-            tracing::debug!(%error, path = %path.display(), "no notices of this");
-        }
-    }
-}
-
-/// Waits for a notice, and a moment for those that come with it.
-fn wait(noticed: &Receiver<()>, patience: Duration) {
-    if noticed.recv_timeout(patience) == Err(RecvTimeoutError::Disconnected) {
-        // There is no watcher.
-        thread::sleep(patience);
-    }
-    let until = Instant::now() + Duration::from_millis(20);
-    while let Some(left) = until.checked_duration_since(Instant::now()) {
-        if noticed.recv_timeout(left).is_err() {
-            break;
-        }
-    }
+    seen
 }

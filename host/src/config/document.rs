@@ -2,7 +2,11 @@
 //!
 //! It knows TOML, not what the keys mean.
 
-use std::{fmt, ops::Range, path::PathBuf};
+use std::{
+    fmt,
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use toml::de::{DeTable, DeValue};
 
@@ -16,6 +20,11 @@ pub struct Document {
 }
 
 impl Document {
+    /// A path in it, which is relative to its file.
+    pub fn beside(&self, path: &Path) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new("")).join(path)
+    }
+
     /// An error at a key, such as `["integrations", "ops", "options", "rules[2]", "pattern"]`. Where
     /// the key is not there, the nearest table above it is shown.
     pub fn error_at(&self, key: &[&str], message: impl Into<String>) -> ConfigError {

@@ -28,7 +28,7 @@ fn collect_files(table: &DeTable<'_>, document: &Document, files: &mut Vec<PathB
 fn collect_files_in(value: &DeValue<'_>, document: &Document, files: &mut Vec<PathBuf>) {
     match value {
         DeValue::Table(table) => match reference(table) {
-            Some(("file", path)) => files.push(beside(document, &path)),
+            Some(("file", path)) => files.push(document.beside(Path::new(&path))),
             Some(_) => {}
             None => collect_files(table, document, files),
         },
@@ -37,11 +37,6 @@ fn collect_files_in(value: &DeValue<'_>, document: &Document, files: &mut Vec<Pa
         }
         _ => {}
     }
-}
-
-/// A path of the configuration is relative to its file.
-fn beside(document: &Document, path: &str) -> PathBuf {
-    document.path.parent().unwrap_or(Path::new("")).join(path)
 }
 
 /// Fills in `{ env = "NAME" }` and `{ file = "PATH" }`, wherever a string can stand.
@@ -86,7 +81,7 @@ impl<E: Fn(&str) -> Option<String>> Lookup<'_, E> {
     }
 
     fn file(&self, path: &str, span: std::ops::Range<usize>) -> Result<String, ConfigError> {
-        let path = beside(self.document, path);
+        let path = self.document.beside(Path::new(path));
         let mut text = String::new();
         // The other end of a pipe may never come.
         match regular_file(&path).and_then(|mut file| file.read_to_string(&mut text)) {

@@ -155,7 +155,7 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<Change> {
         public_keys,
         allow_writable_by_others,
     } = plugins;
-    let config::Watch { enabled, settle } = watch;
+    let config::Watch { enabled, settle, look_every } = watch;
     let config::Log { format, level } = log;
     let live = [
         ("server.public_url", *public_url != old.server.public_url),
@@ -175,6 +175,7 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<Change> {
         ),
         ("watch.enabled", *enabled != old.watch.enabled),
         ("watch.settle", *settle != old.watch.settle),
+        ("watch.look_every", *look_every != old.watch.look_every),
     ];
     let fixed = [
         ("server.listen", is_elsewhere(*listen, old.server.listen)),
