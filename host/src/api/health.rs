@@ -11,7 +11,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{error::ErrorBody, status};
+use super::{error::ErrorBody, status::PluginList};
 use crate::{
     call::{BreakerReport, BreakerState},
     host::Host,
@@ -85,7 +85,7 @@ fn problems(host: &Host) -> Vec<String> {
     if let Some(problem) = host.reload_problem() {
         problems.push(format!("the last reload changed nothing: {problem}"));
     }
-    let integrations = status::integration_list(host);
+    let PluginList { plugins, integrations } = PluginList::of(&host.in_force(), &host.libraries);
     if host.stuck_threads() > 0 {
         let of = integrations.iter().filter(|integration| integration.stuck_threads > 0);
         let of: Vec<_> = of.map(|one| format!("{} of `{}`", one.stuck_threads, one.name)).collect();
@@ -100,7 +100,7 @@ fn problems(host: &Host) -> Vec<String> {
             problems.push(format!("integration `{}`: {problem}", integration.name));
         }
     }
-    for plugin in status::plugin_list(host) {
+    for plugin in plugins {
         if let Some(problem) = plugin.problem {
             problems.push(format!("`{}` {problem}", plugin.file));
         }

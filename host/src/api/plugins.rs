@@ -12,7 +12,7 @@ use axum::{
 use super::{
     ApiResult,
     error::{ApiError, ErrorBody},
-    status::{self, PluginList},
+    status::PluginList,
 };
 use crate::host::Host;
 
@@ -34,10 +34,9 @@ pub(super) async fn retry(
     let retried = tokio::task::spawn_blocking(move || asked.retry(&plugin)).await;
     match retried {
         Ok(Ok(true)) => {
-            let mut plugins = status::plugin_list(&host);
-            plugins.retain(|plugin| plugin.name.as_ref() == Some(&name));
-            let integrations = status::integration_list(&host);
-            Ok(Json(PluginList { plugins, integrations }))
+            let mut list = PluginList::of(&host.in_force(), &host.libraries);
+            list.plugins.retain(|plugin| plugin.name.as_ref() == Some(&name));
+            Ok(Json(list))
         }
         Ok(Ok(false)) => Err(ApiError::not_found(format!(
             "no file of plugin `{name}` was left aside or could not be loaded; `tocsin plugins` shows every file"

@@ -13,7 +13,7 @@ use crate::{
     alert::{PluginId, UrgencyName},
     call::{BreakerReport, BreakerState},
     config::LoadedConfig,
-    host::Host,
+    host::{Host, InForce},
     integration::{Integration, IntegrationState, Integrations, Prospect, Waiting, WaitingReason},
     plugins::{CatalogFile, Libraries, admission::AdmittedPlugin},
 };
@@ -166,7 +166,7 @@ pub struct PluginStatus {
         (status = 401, description = "No token, or another one", body = ErrorBody),
     ))]
 pub(super) async fn integrations(State(host): State<Arc<Host>>) -> Json<IntegrationList> {
-    Json(IntegrationList { integrations: integration_list(&host) })
+    Json(IntegrationList { integrations: integration_list(&host.in_force()) })
 }
 
 /// Lists every file of the plugins folder, and what is wrong with it.
@@ -176,18 +176,20 @@ pub(super) async fn integrations(State(host): State<Arc<Host>>) -> Json<Integrat
         (status = 401, description = "No token, or another one", body = ErrorBody),
     ))]
 pub(super) async fn plugins(State(host): State<Arc<Host>>) -> Json<PluginList> {
-    Json(PluginList { plugins: plugin_list(&host), integrations: integration_list(&host) })
+    Json(PluginList::of(&host.in_force(), &host.libraries))
 }
 
-/// The integrations of a running host.
-pub fn integration_list(host: &Host) -> Vec<IntegrationStatus> {
-    let in_force = host.in_force();
+impl PluginList {
+    /// Both lists, of the same configuration and the same folder.
+    pub fn of(in_force: &InForce, libraries: &Libraries) -> Self {
+        let plugins = describe_plugins(&in_force.integrations, libraries);
+        Self { plugins, integrations: integration_list(in_force) }
+    }
+}
+
+/// The integrations that are in force.
+pub fn integration_list(in_force: &InForce) -> Vec<IntegrationStatus> {
     describe_integrations(&in_force.integrations, &in_force.config)
-}
-
-/// The plugins of a running host.
-pub fn plugin_list(host: &Host) -> Vec<PluginStatus> {
-    describe_plugins(&host.in_force().integrations, &host.libraries)
 }
 
 /// The integrations, described.

@@ -6,7 +6,7 @@ use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    api::status,
+    api::status::PluginList,
     config::LoadedConfig,
     host::{BoundHost, Host},
     log,
@@ -39,7 +39,9 @@ pub(super) fn serve(config: &Path) -> anyhow::Result<()> {
 }
 
 fn announce(host: &Host) {
-    for integration in status::integration_list(host) {
+    let in_force = host.in_force();
+    let PluginList { plugins, integrations } = PluginList::of(&in_force, &host.libraries);
+    for integration in integrations {
         let (name, endpoint) = (integration.name, integration.endpoint);
         match integration.problem {
             Some(problem) => tracing::error!(integration = name, endpoint, problem, "broken"),
@@ -48,12 +50,11 @@ fn announce(host: &Host) {
             }
         }
     }
-    for plugin in status::plugin_list(host) {
+    for plugin in plugins {
         if let Some(problem) = plugin.problem {
             tracing::warn!(file = plugin.file, problem, "a plugin is not as it should be");
         }
     }
-    let in_force = host.in_force();
     let config = &in_force.config.config;
     let (webhooks, admin) = (config.server.listen, config.admin.listen);
     tracing::info!(%webhooks, %admin, version = env!("CARGO_PKG_VERSION"), "listening");
