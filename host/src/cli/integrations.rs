@@ -39,12 +39,21 @@ pub(super) fn print_integrations(integrations: &[IntegrationStatus]) -> anyhow::
     table::print(&header, &integrations.iter().map(row).collect::<Vec<_>>())
 }
 
-/// With what the breaker has to do with it.
-fn state(integration: &IntegrationStatus) -> String {
-    let state = &integration.state;
-    match integration.breaker.as_ref().map(|breaker| breaker.state) {
-        None | Some(BreakerStateName::Closed) => state.clone(),
-        Some(BreakerStateName::Open) => format!("{state} (breaker open)"),
-        Some(BreakerStateName::HalfOpen) => format!("{state} (breaker half open)"),
+/// With what is not as usual: its breaker, and threads that were left behind.
+pub(super) fn state(integration: &IntegrationStatus) -> String {
+    let breaker = integration.breaker.as_ref().and_then(|breaker| match breaker.state {
+        BreakerStateName::Closed => None,
+        BreakerStateName::Open => Some("breaker open".to_owned()),
+        BreakerStateName::HalfOpen => Some("breaker half open".to_owned()),
+    });
+    let stuck = match integration.stuck_threads {
+        0 => None,
+        1 => Some("1 thread stuck".to_owned()),
+        more => Some(format!("{more} threads stuck")),
+    };
+    let unusual: Vec<_> = breaker.into_iter().chain(stuck).collect();
+    if unusual.is_empty() {
+        return integration.state.clone();
     }
+    format!("{} ({})", integration.state, unusual.join(", "))
 }

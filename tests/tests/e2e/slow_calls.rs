@@ -134,6 +134,7 @@ fn a_breaker_is_seen_to_open_to_be_on_trial_and_to_close() {
     assert!(open["retry_at"].as_str().is_some_and(|at| at.ends_with('Z')), "{open}");
     assert_eq!((metric("open"), metric("trips_total")), (Some(1.0), Some(1.0)));
     assert_snapshot!(row(&host, "integrations", "bad-panics"), @"bad broken (breaker open) bad-panics-in-receive 0.1.0 medium [...]");
+    assert!(row(&host, "plugins", "(breaker").starts_with("bad broken (breaker open) "));
     assert_snapshot!(row(&host, "plugins", "panicked"), @"`libbad_panics_in_receive.so` plugin `bad-panics-in-receive 0.1.0` panicked: asked to panic (tests/bad/bad-panics-in-receive/src/lib.rs), at [...]; it is left alone for another [...]; hint: report it to the plugin's author, or drop in another version");
 
     wait::until("it is on trial", || (breaker()["state"] == "half_open").then_some(()));

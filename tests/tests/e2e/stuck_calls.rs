@@ -58,6 +58,15 @@ fn assert_shown(host: &TestHost) {
     let integrations = host.api("/api/v1/integrations");
     let of = |at: usize| integrations["integrations"][at]["stuck_threads"].as_f64();
     assert_eq!((of(0), of(1)), (Some(0.0), Some(stuck)), "{integrations}");
+    for list in ["integrations", "plugins"] {
+        let list = host.run(&[list]).stdout;
+        assert!(list.contains(&format!("{stuck} threads stuck)")), "{list}");
+        assert_eq!(
+            list.matches("stuck)").count(),
+            1,
+            "of the other there is nothing to say: {list}"
+        );
+    }
     assert!(reasons.contains(&threads), "{threads}\nis missing in\n{reasons}");
     assert!(reasons.contains("did not answer within 500ms"), "{reasons}");
     assert_eq!(host.ready().0, 200, "webhooks are served");

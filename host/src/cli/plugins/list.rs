@@ -4,6 +4,7 @@ use crate::{
     api::status::{IntegrationStatus, PluginList, PluginStatus, WaitingVersion},
     cli::{
         Inventory,
+        integrations::state,
         rehearsal::{ask, print_problems, rehearse},
         table,
     },
@@ -67,7 +68,7 @@ fn print_services(integrations: &[IntegrationStatus]) -> anyhow::Result<()> {
         let waiting: Vec<_> = integration.waiting.iter().map(waiting).collect();
         vec![
             integration.name.clone(),
-            integration.state.clone(),
+            state(integration),
             serves.map_or_else(|| "-".into(), ToString::to_string),
             integration.generation.to_string(),
             format!("{:.0}", integration.since),
