@@ -4,17 +4,19 @@
 
 mod options;
 
-use std::path::Path;
-
 use super::{
     CheckFailed, Connection,
-    client::{Client, Unreachable},
+    client::{Client, Refused, Unreachable},
     integrations::print_integrations,
     rehearsal::Rehearsal,
     reload::{DRY_RUN, print_changes},
     table,
 };
-use crate::{api::reload::ReloadReport, config::ConfigErrors, store::sqlite::SqliteStore};
+use crate::{
+    api::reload::ReloadReport,
+    config::{ConfigErrors, LoadedConfig},
+    store::sqlite::SqliteStore,
+};
 
 pub(super) fn check(connection: &Connection) -> anyhow::Result<()> {
     let config = &*connection.config.config;
@@ -52,21 +54,26 @@ pub(super) fn check(connection: &Connection) -> anyhow::Result<()> {
             CheckFailed(format!("{faults} {things} wrong with `{}`", config.display())).into()
         );
     }
-    print_what_a_reload_would_change(connection, config)?;
+    print_what_a_reload_would_change(connection, &rehearsal.config)?;
     table::print_line(&format!("`{}` is good", config.display()))
 }
 
 /// Asks the host that runs with this configuration, if there is one.
-fn print_what_a_reload_would_change(connection: &Connection, config: &Path) -> anyhow::Result<()> {
+fn print_what_a_reload_would_change(
+    connection: &Connection,
+    config: &LoadedConfig,
+) -> anyhow::Result<()> {
     let report: ReloadReport = match Client::new(connection)?.post(DRY_RUN) {
         Ok(report) => report,
-        Err(error) if error.is::<Unreachable>() => return Ok(()),
         Err(error) => {
-            eprintln!("warning: the running host does not say what a reload would change: {error}");
+            if let Some(reason) = why_unknown(&error, config) {
+                eprintln!("warning: what a reload would change is not known: {reason}");
+            }
             return Ok(());
         }
     };
-    if std::fs::canonicalize(config).is_ok_and(|path| path == report.config) {
+    let path = &config.document.path;
+    if std::fs::canonicalize(path).is_ok_and(|path| path == report.config) {
         return print_changes("would change", &report.changes);
     }
     eprintln!(
@@ -74,4 +81,24 @@ fn print_what_a_reload_would_change(connection: &Connection, config: &Path) -> a
         report.config.display()
     );
     Ok(())
+}
+
+/// Why a host that runs does not say it; none where none seems to run.
+fn why_unknown(error: &anyhow::Error, config: &LoadedConfig) -> Option<String> {
+    if let Some(Unreachable { base, .. }) = error.downcast_ref() {
+        let holder = SqliteStore::holder(&config.store_path()?)?;
+        return Some(format!(
+            "the store is in use by {holder}, but no host answers at {base}\n\
+             hint: where the host's API is elsewhere, name it with `--url`"
+        ));
+    }
+    let is_locked_out =
+        error.downcast_ref::<Refused>().is_some_and(|refused| refused.status.as_u16() == 401);
+    let hint = if is_locked_out {
+        "\nhint: where the host has other tokens than the file by now, name it with `--url`, and one \
+         of them in TOCSIN_ADMIN_TOKEN"
+    } else {
+        ""
+    };
+    Some(format!("the running host says: {error:#}{hint}"))
 }

@@ -5,7 +5,10 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::{Context, bail};
 use serde::de::DeserializeOwned;
 use tocsin_plugin_api::Secret;
-use ureq::{Agent, Body, RequestBuilder, http::Response};
+use ureq::{
+    Agent, Body, RequestBuilder,
+    http::{Response, StatusCode},
+};
 
 use super::Connection;
 use crate::config::ClientConfig;
@@ -68,7 +71,7 @@ impl Client {
         let status = answer.status();
         let body: serde_json::Value = answer.body_mut().read_json().unwrap_or_default();
         match body["error"]["message"].as_str() {
-            Some(message) => bail!("{message}"),
+            Some(message) => Err(Refused { status, message: message.into() }.into()),
             None => bail!("the host answered {status}"),
         }
     }
@@ -80,8 +83,16 @@ impl Client {
     "no host answers at {base}: {error}\nhint: is `tocsin serve` running, with the same configuration?"
 )]
 pub(super) struct Unreachable {
-    base: String,
+    pub(super) base: String,
     error: ureq::Error,
+}
+
+/// The host refuses, and says why.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct Refused {
+    pub(super) status: StatusCode,
+    message: String,
 }
 
 /// An address that listens to everybody is reached on loopback.

@@ -92,6 +92,11 @@ impl SqliteStore {
         let connection = Connection::open_with_flags(path, flags).with_context(context)?;
         is_new(&connection).map(drop).with_context(context)
     }
+
+    /// Which host has the database in use, in its own words; none where none has.
+    pub fn holder(path: &Path) -> Option<String> {
+        DatabaseLock::holder(&resolved(path).ok()?)
+    }
 }
 
 impl Store for SqliteStore {

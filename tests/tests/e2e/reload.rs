@@ -3,11 +3,13 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
 
 use insta::assert_snapshot;
+use regex::Regex;
 use serde_json::{Value, json};
 use tocsin_tests::{Site, TestHost, http::Request, libraries::library, wait};
 
@@ -204,6 +206,51 @@ fn check_warns_where_the_running_host_has_another_configuration() {
     let check = host.run(&["check", "--config", "other.toml"]);
     assert_eq!(check.code, Some(0), "{check:?}");
     assert!(check.stderr.contains("has another configuration"), "{check:?}");
+}
+
+/// What `tocsin check` warns of beside a host, which it finds by the configuration alone.
+fn warning(host: &TestHost) -> String {
+    let check = host.site().run(&["check"]);
+    assert_eq!(check.code, Some(0), "{check:?}");
+    let places = [
+        (r"the tocsin process .*? \(admin", "[HOLDER] (admin"),
+        (r"127\.0\.0\.1:\d+", "[ADDRESS]"),
+    ];
+    places.iter().fold(check.stderr, |text, (place, name)| {
+        Regex::new(place).expect("a pattern").replace_all(&text, *name).into_owned()
+    })
+}
+
+#[test]
+fn check_says_why_it_does_not_know_what_a_reload_would_change() {
+    let host = host(&format!("{UNWATCHED}[admin]\ntokens = ['old']\n{GOOD}"));
+    // Somebody has written down another address for the API.
+    let nobody = "127.0.0.1:1".parse().expect("an address");
+    let config = |listen: SocketAddr, token| {
+        host.site().configure(&format!(
+            "{UNWATCHED}[admin]\nlisten = '{listen}'\ntokens = ['{token}']\n{GOOD}"
+        ));
+    };
+    config(nobody, "old");
+    assert_snapshot!(warning(&host), @"
+    warning: what a reload would change is not known: the store is in use by [HOLDER] (admin API at [ADDRESS]), but no host answers at http://[ADDRESS]
+    hint: where the host's API is elsewhere, name it with `--url`
+    ");
+    // Or another token.
+    config(host.admin(), "new");
+    assert_snapshot!(warning(&host), @"
+    warning: what a reload would change is not known: the running host says: send one of `admin.tokens` as `Authorization: Bearer TOKEN`
+    hint: where the host has other tokens than the file by now, name it with `--url`, and one of them in TOCSIN_ADMIN_TOKEN
+    ");
+    config(host.admin(), "old");
+    assert_snapshot!(warning(&host), @"");
+
+    // Where no host runs, there is nothing to know, be it stopped or killed.
+    for end in [TestHost::stop, TestHost::kill] {
+        let host = Site::new().plugin(&library("well-behaved")).config(GOOD).serve();
+        let check = end(host).run(&["check"]);
+        assert_eq!((check.code, check.stderr.as_str()), (Some(0), ""), "{check:?}");
+    }
 }
 
 #[test]
