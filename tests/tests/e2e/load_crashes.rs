@@ -15,12 +15,12 @@ use crate::bad_plugins::{file_name, normalized, sentence, site};
 
 /// Starts a host that does not live to serve.
 #[track_caller]
-fn dies(site: &Site) {
+pub(super) fn dies(site: &Site) {
     let dead = site.run(&["serve"]);
     assert_eq!(dead.code, None, "a signal ended it: {dead:?}");
 }
 
-fn dies_in_new(how: &str) -> Site {
+pub(super) fn dies_in_new(how: &str) -> Site {
     let site = site("bad-dies-in-new").plugin(&library("bad-dies-in-new"));
     configure(&site, how);
     site

@@ -25,3 +25,4 @@ mod stuck_calls;
 mod upgrades;
 mod vectors;
 mod verify;
+mod watch;

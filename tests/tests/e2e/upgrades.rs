@@ -25,21 +25,21 @@ const CONFIG: &str = "[watch]\nsettle = '50ms'\n[integrations.good]\nplugin = 'w
 const FILE: &str = "libwell_behaved.so";
 
 /// Versions of one plugin, each in a file of its own.
-struct Versions {
+pub(super) struct Versions {
     folder: TempDir,
 }
 
 impl Versions {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { folder: tempfile::tempdir().expect("a folder") }
     }
 
-    fn well_behaved(&self, version: &str) -> PathBuf {
+    pub(super) fn well_behaved(&self, version: &str) -> PathBuf {
         libraries::with_version(&library("well-behaved"), version, self.folder.path())
     }
 
     /// Another plugin that claims to be a version of this one.
-    fn pretended(&self, package: &str, version: &str) -> PathBuf {
+    pub(super) fn pretended(&self, package: &str, version: &str) -> PathBuf {
         let renamed = libraries::with_name(&library(package), "well-behaved", self.folder.path());
         libraries::with_version(&renamed, version, self.folder.path())
     }
@@ -52,7 +52,7 @@ fn host() -> TestHost {
 
 /// The version that made the alert of a message sent now.
 #[track_caller]
-fn served_by(host: &TestHost, integration: &str) -> String {
+pub(super) fn served_by(host: &TestHost, integration: &str) -> String {
     let answer = host.post(integration, "disk full");
     assert_eq!(answer.status, 200, "{answer:?}");
     let alert = host.alerts().into_iter().find(|alert| alert["request_id"] == answer.request_id());
@@ -60,7 +60,7 @@ fn served_by(host: &TestHost, integration: &str) -> String {
 }
 
 /// What is wrong with a file, once the host has seen it.
-fn problem(host: &TestHost, file: &str) -> String {
+pub(super) fn problem(host: &TestHost, file: &str) -> String {
     wait::until(&format!("something is wrong with {file}"), || {
         let list = host.api("/api/v1/plugins");
         let found = list["plugins"].as_array()?.iter().find(|plugin| plugin["file"] == file)?;
@@ -78,7 +78,7 @@ fn without_times(text: &str) -> String {
     text
 }
 
-fn waiting(host: &TestHost) -> Vec<(String, String)> {
+pub(super) fn waiting(host: &TestHost) -> Vec<(String, String)> {
     let integration = host.integration("good");
     let text = |value: &Value| value.as_str().expect("text").to_owned();
     let waiting = integration["waiting"].as_array().expect("a list").iter();

@@ -26,9 +26,9 @@ use super::{
 };
 
 /// The file of the plugin that something is wrong with, and what its signature has to name.
-const BAD: &str = "libbad_never_returns.so";
-const BAD_COMMENT: &str = "tocsin plugin bad-never-returns 0.1.0";
-const GOOD: &str = "libwell_behaved.so";
+pub(super) const BAD: &str = "libbad_never_returns.so";
+pub(super) const BAD_COMMENT: &str = "tocsin plugin bad-never-returns 0.1.0";
+pub(super) const GOOD: &str = "libwell_behaved.so";
 const GOOD_COMMENT: &str = "tocsin plugin well-behaved 1.0.0";
 
 const INTEGRATIONS: &str = "[integrations.good]\nplugin = 'well-behaved'\n\
@@ -57,7 +57,7 @@ fn refused(site: Site, file: &str) -> String {
 }
 
 #[track_caller]
-fn both_serve(host: &TestHost) {
+pub(super) fn both_serve(host: &TestHost) {
     for integration in ["good", "bad"] {
         let answer = host.post(integration, "disk full");
         assert_eq!(answer.status, 200, "{answer:?} {:?}", host.reasons());
@@ -83,7 +83,7 @@ fn set_mode(path: &Path, mode: u32) {
 
 /// Replaces a file of the plugins folder by the library with another end: the same plugin in the
 /// same version, with other bytes.
-fn change_bytes(site: &Site, file: &str) {
+pub(super) fn change_bytes(site: &Site, file: &str) {
     let (path, new) = (site.plugins().join(file), site.plugins().join(".new"));
     let mut bytes = fs::read(&path).expect("it is there");
     bytes.extend_from_slice(b"something else");
@@ -92,7 +92,7 @@ fn change_bytes(site: &Site, file: &str) {
 }
 
 /// A key pair, as `minisign -G` makes one.
-struct Signer(KeyPair);
+pub(super) struct Signer(KeyPair);
 
 impl Signer {
     fn new() -> Self {
@@ -111,14 +111,14 @@ impl Signer {
         signature.expect("it can be signed").to_string()
     }
 
-    fn sign(&self, site: &Site, file: &str, comment: &str) {
+    pub(super) fn sign(&self, site: &Site, file: &str, comment: &str) {
         let signature = self.signature(site, file, comment);
         site.write(&format!("plugins/{file}.minisig"), &signature);
     }
 }
 
 /// A site that asks for signatures, and its signer, who has signed both plugins.
-fn signed() -> (Site, Signer) {
+pub(super) fn signed() -> (Site, Signer) {
     let signer = Signer::new();
     let site = site(&signer.config());
     signer.sign(&site, GOOD, GOOD_COMMENT);
@@ -127,7 +127,7 @@ fn signed() -> (Site, Signer) {
 }
 
 /// A site that asks for checksums, with a lock file of both plugins.
-fn locked() -> Site {
+pub(super) fn locked() -> Site {
     let site = site("verify = 'checksum'");
     good(&site.run(&["plugins", "lock"]));
     site
