@@ -715,6 +715,18 @@ mod tests {
     }
 
     #[test]
+    fn how_often_is_looked_has_bounds() {
+        insta::assert_snapshot!(refused("[watch]\nlook_every = '10ms'\n"), @"
+        tocsin.toml:2:14: `watch.look_every`: has to be from 100ms to 1h
+          |
+        2 | look_every = '10ms'
+          |              ^^^^^^
+        hint: leave it out for 2s
+        ");
+        parse("[watch]\nlook_every = '1h'\n").expect("an hour");
+    }
+
+    #[test]
     fn broken_toml_is_an_error_with_its_place() {
         insta::assert_snapshot!(refused("[server\n"), @"
         tocsin.toml:1:8: unclosed table

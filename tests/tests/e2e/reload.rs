@@ -115,14 +115,26 @@ fn a_secret_in_a_file_is_read_when_it_is_replaced() {
 }
 
 #[test]
-fn nothing_is_read_by_itself_where_watching_is_off() {
-    let host = host(&format!("{UNWATCHED}{GOOD}"));
-    host.site().configure(&format!("{UNWATCHED}{GOOD}urgency = 'high'\n"));
-    // It would look every two seconds.
-    thread::sleep(std::time::Duration::from_secs(3));
-    assert_eq!(host.integration("good")["urgency"], "medium");
+fn nothing_is_read_by_itself_while_watching_is_off() {
+    let config = |is_on: bool, urgency: &str| {
+        format!(
+            "[watch]\nenabled = {is_on}\nsettle = '10ms'\nlook_every = '100ms'\n\
+             {GOOD}urgency = '{urgency}'\n"
+        )
+    };
+    let host = host(&config(false, "low"));
+    host.site().configure(&config(false, "high"));
+    // It would be noticed at once, and looked for several times.
+    thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!(host.integration("good")["urgency"], "low");
     host.hang_up();
     assert_eq!(host.integration("good")["urgency"], "high");
+
+    // Switched on by hand, and off again by itself.
+    host.site().configure(&config(true, "high"));
+    host.hang_up();
+    host.site().configure(&config(false, "medium"));
+    wait::until("it is read", || (host.integration("good")["urgency"] == "medium").then_some(()));
 }
 
 #[test]
