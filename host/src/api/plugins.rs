@@ -1,6 +1,6 @@
 //! What can be done with plugins over the API.
 //!
-//! How they are is for [`status`] to say.
+//! How they are is for [`status`](super::status) to say.
 
 use std::sync::Arc;
 
