@@ -49,6 +49,17 @@ pub struct CallLimits {
     pub slow: Option<Duration>,
 }
 
+/// Mapping a library, and preparing an instance of it, such as compiling its patterns, may take longer
+/// than a call.
+const LEAST_TIME_TO_START: Duration = Duration::from_secs(5);
+
+impl CallLimits {
+    /// How long a plugin may take to be loaded, and each of its instances to be made.
+    pub fn time_to_start(&self) -> Duration {
+        self.deadline.max(LEAST_TIME_TO_START)
+    }
+}
+
 impl From<&config::Plugins> for CallLimits {
     fn from(settings: &config::Plugins) -> Self {
         let slow = Some(settings.slow_call).filter(|slow| !slow.is_zero());

@@ -12,7 +12,7 @@ mod reload;
 mod serve;
 mod table;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -82,8 +82,8 @@ struct Inventory {
     json: bool,
 }
 
-/// Runs the command that was typed.
-pub fn main() -> ExitCode {
+/// Runs the command that was typed, and gives the exit code.
+pub fn main() -> u8 {
     let result = match Cli::parse().command {
         Command::Serve(file) => serve::serve(&file.config),
         Command::Check(connection) => check::check(&connection),
@@ -94,11 +94,11 @@ pub fn main() -> ExitCode {
         Command::PluginTrial => return trial::child::main(),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Ok(()) => 0,
+        Err(error) if is_closed_pipe(&error) => 0,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(if is_mistake(&error) { 2 } else { 1 })
+            if is_mistake(&error) { 2 } else { 1 }
         }
     }
 }

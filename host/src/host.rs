@@ -4,6 +4,7 @@
 //! [`crate::reload`].
 
 use std::{
+    cell::RefCell,
     net::SocketAddr,
     path::PathBuf,
     sync::{
@@ -16,7 +17,7 @@ use std::{
 use anyhow::Context;
 use arc_swap::{ArcSwap, Guard};
 use jiff::Timestamp;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::Instant};
 
 use crate::{
     api,
@@ -74,7 +75,8 @@ impl Host {
         // Only SQLite URLs pass the checks of the configuration.
         let path = config.store_path().unwrap_or_else(|| PathBuf::from("tocsin.db"));
         let journal = LoadJournal::open(&LoadJournal::path(&path));
-        let (metrics, libraries) = (Metrics::new(), Libraries::with_journal(journal));
+        let metrics = Metrics::new();
+        let libraries = Libraries::new(journal, metrics.calls.stuck_threads.clone());
         let pool = Pool::new(Arc::clone(&metrics.calls));
         let (integrations, errors) = Builder {
             config: &config,
@@ -84,6 +86,8 @@ impl Host {
             pool: &pool,
             metrics: &metrics,
             tries_again: true,
+            is_stopping: &|| false,
+            hung: RefCell::default(),
         }
         .build();
         if !errors.is_empty() {
@@ -214,27 +218,32 @@ impl BoundHost {
         stop.wait().await;
         host.phase.stops.store(true, Ordering::Release);
         tracing::info!("stopping: finishing what is in flight");
-        if tokio::time::timeout(patience, ingest).await.is_err() {
+        let end = Instant::now() + patience;
+        if tokio::time::timeout_at(end, ingest).await.is_err() {
             tracing::warn!(
                 ?patience,
                 "gave up on requests in flight; their senders will try again"
             );
         }
-        finish(&host, admin_stopper, api).await;
+        finish(&host, admin_stopper, api, end).await;
         tracing::info!("stopped");
     }
 }
 
-async fn finish(host: &Arc<Host>, admin: Stopper, api: tokio::task::JoinHandle<()>) {
+async fn finish(host: &Arc<Host>, admin: Stopper, api: tokio::task::JoinHandle<()>, end: Instant) {
+    // A plugin that is being loaded may come back yet, and is not at fault then.
+    while host.reloads.is_under_way() && Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     admin.stop();
     // A client that keeps an API connection open does not keep the host.
     let _ = tokio::time::timeout(Duration::from_secs(2), api).await;
     let config = host.in_force().config.clone();
     host.put_into_force(InForce { config, integrations: Integrations::default() });
     host.libraries.close();
-    let store = Arc::clone(&host.store);
-    // Closing folds the log into the database, which may take a moment.
-    let _ = tokio::task::spawn_blocking(move || store.close()).await;
+    // Closing folds the log into the database, which may take a moment. Nobody else needs this thread
+    // any more, and another one may not begin, where a plugin hangs as it is loaded.
+    host.store.close();
 }
 
 async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -19,6 +19,7 @@ pub mod ingest;
 pub mod integration;
 pub mod log;
 pub mod metrics;
+pub mod patience;
 pub mod plugins;
 pub mod reload;
 pub mod server;

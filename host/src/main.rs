@@ -1,10 +1,8 @@
 //! The `tocsin` binary. Everything it does is in the library.
 
-use std::process::ExitCode;
-
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> ExitCode {
-    tocsin::cli::main()
+fn main() {
+    tocsin::plugins::library::leave(tocsin::cli::main())
 }

@@ -19,16 +19,19 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use prometheus_client::metrics::gauge::Gauge;
 use semver::VersionReq;
 use tocsin_plugin_api::manifest::Manifest;
 
 use self::{
     admission::{AdmittedPlugin, Refusal},
     journal::LoadJournal,
-    library::{LoadError, LoadedPlugin},
+    library::{LoadError, LoadedPlugin, Loader},
     verification::Verifier,
 };
 use crate::stamp::Stamp;
@@ -271,46 +274,55 @@ pub struct Missing {
 }
 
 /// The libraries of this process, by the hash of their bytes. They are never unloaded.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Libraries {
-    loaded: Mutex<HashMap<String, Result<Arc<LoadedPlugin>, LoadError>>>,
+    /// Read by whoever asks how plugins are, who must wait for nothing.
+    known: ArcSwap<HashMap<String, Loaded>>,
+    /// Held while one is loaded.
+    loader: Mutex<Loader>,
     journal: LoadJournal,
 }
 
+/// What came of loading a plugin.
+type Loaded = Result<Arc<LoadedPlugin>, LoadError>;
+
 impl Libraries {
-    /// Nothing loaded yet; what a host died of is left aside, as the journal has it.
-    pub fn with_journal(journal: LoadJournal) -> Self {
-        Self { loaded: Mutex::default(), journal }
+    /// Nothing loaded yet; what a host died of is left aside, as the journal has it. Threads that a
+    /// plugin keeps as it is loaded count in the gauge.
+    pub fn new(journal: LoadJournal, stuck_threads: Gauge) -> Self {
+        let loader = Mutex::new(Loader::new(journal.clone(), stuck_threads));
+        Self { known: ArcSwap::default(), loader, journal }
     }
 
     /// Loads a plugin, or gives the one that was loaded from the same bytes before.
     ///
     /// # Errors
     ///
-    /// Where it can't be loaded into this host, or a host died of it. It is not tried again before
-    /// [`retry`](Self::retry): the bytes are the same.
-    pub fn load(&self, plugin: &Arc<AdmittedPlugin>) -> Result<Arc<LoadedPlugin>, LoadError> {
-        if let Some(attempt) = self.journal.set_aside(&plugin.sha256) {
-            return Err(LoadError::set_aside(plugin, &attempt));
+    /// Where it can't be loaded into this host, a host died of it, or it did not come back in time. It
+    /// is not tried again before [`retry`](Self::retry): the bytes are the same, and one that did not
+    /// come back would keep another thread.
+    pub fn load(&self, plugin: &Arc<AdmittedPlugin>, patience: Duration) -> Loaded {
+        let loader = self.loader.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = self.known(plugin) {
+            return known;
         }
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = loaded.get(&plugin.sha256) {
-            return known.clone();
-        }
-        let result = LoadedPlugin::load(plugin, &self.journal).map(Arc::new);
+        let result = loader.load(plugin, patience).map(Arc::new);
         if !matches!(result, Err(LoadError { is_passing: true, .. })) {
-            loaded.insert(plugin.sha256.clone(), result.clone());
+            self.known.rcu(|known| {
+                let mut known = HashMap::clone(known);
+                known.insert(plugin.sha256.clone(), result.clone());
+                known
+            });
         }
         result
     }
 
-    /// What loading the plugin gave, if it was tried.
-    pub fn known(&self, plugin: &AdmittedPlugin) -> Option<Result<Arc<LoadedPlugin>, LoadError>> {
+    /// What loading the plugin gave, if it was tried. Waits for nothing.
+    pub fn known(&self, plugin: &AdmittedPlugin) -> Option<Loaded> {
         if let Some(attempt) = self.journal.set_aside(&plugin.sha256) {
             return Some(Err(LoadError::set_aside(plugin, &attempt)));
         }
-        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        loaded.get(&plugin.sha256).cloned()
+        self.known.load().get(&plugin.sha256).cloned()
     }
 
     /// Forgets what went wrong with the plugins of that name: the next load tries them again. False
@@ -321,13 +333,18 @@ impl Libraries {
     /// Where that can't be written down.
     pub fn retry(&self, name: &str) -> anyhow::Result<bool> {
         let was_set_aside = !self.journal.retry(name)?.is_empty();
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = loaded.len();
-        loaded.retain(|_, result| !result.as_ref().is_err_and(|error| error.plugin().name == name));
-        Ok(was_set_aside || loaded.len() < before)
+        let is_tried_again =
+            |result: &Loaded| result.as_ref().is_err_and(|error| error.plugin().name == name);
+        let before = self.known.rcu(|known| {
+            let mut known = HashMap::clone(known);
+            known.retain(|_, result| !is_tried_again(result));
+            known
+        });
+        Ok(was_set_aside || before.values().any(is_tried_again))
     }
 
-    /// The host ends in good order: what is still being loaded is not at fault.
+    /// The host ends in good order. What has not come back by now as it was loaded is left aside by
+    /// the next one.
     pub fn close(&self) {
         self.journal.close();
     }

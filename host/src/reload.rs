@@ -6,7 +6,7 @@
 mod changes;
 mod turns;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
 pub use changes::{Change, ChangeKind};
 pub use turns::Turns;
@@ -85,7 +85,9 @@ impl Host {
         if cause == Cause::Changed {
             refuse_wiping(&present.config, &config)?;
         }
-        let (next, errors) = self.builder(&present, &config, cause)?.build();
+        let is_stopping = || self.is_stopping();
+        let (next, errors) = self.builder(&present, &config, cause, &is_stopping)?.build();
+        anyhow::ensure!(!is_stopping(), "the host is stopping");
         if !errors.is_empty() {
             return Err(ConfigErrors(errors).into());
         }
@@ -102,7 +104,7 @@ impl Host {
         let present = self.in_force();
         let config = LoadedConfig::read(&present.config.document.path)?;
         // What failed before is not announced, though it is tried again.
-        let builder = self.builder(&present, &config, Cause::Changed)?;
+        let builder = self.builder(&present, &config, Cause::Changed, &|| false)?;
         let (plans, errors) = builder.plan();
         if !errors.is_empty() {
             return Err(ConfigErrors(errors).into());
@@ -117,6 +119,7 @@ impl Host {
         present: &'b InForce,
         config: &'b LoadedConfig,
         cause: Cause,
+        is_stopping: &'b dyn Fn() -> bool,
     ) -> Result<Builder<'b>, ConfigErrors> {
         let catalog = read_catalog(config, &present.integrations.catalog)?;
         Ok(Builder {
@@ -127,6 +130,8 @@ impl Host {
             pool: &self.pool,
             metrics: &self.metrics,
             tries_again: cause == Cause::Asked,
+            is_stopping,
+            hung: RefCell::default(),
         })
     }
 }

@@ -8,7 +8,6 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
-        mpsc,
     },
     thread,
     time::{Duration, Instant},
@@ -17,7 +16,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 use jiff::{Timestamp, Unit};
 use tocsin_plugin_api::{
-    Request,
+    OptionsError, Request,
     abi::{CallError, Instance, NewInstanceError},
     outcome::Outcome,
     request::Header,
@@ -30,10 +29,36 @@ use super::{
     line_limit::LineLimit,
     pool::{Lane, Pool, Work},
 };
-use crate::{alert::PluginId, metrics::IntegrationMetrics, plugins::library::LoadedPlugin};
+use crate::{
+    alert::PluginId,
+    metrics::IntegrationMetrics,
+    patience::{NotDone, wait_for},
+    plugins::library::LoadedPlugin,
+};
 
-/// Preparing an instance, such as compiling its patterns, may take longer than a call.
-const LEAST_TIME_TO_START: Duration = Duration::from_secs(5);
+/// Why a plugin has no instance as it is started.
+#[derive(Debug)]
+pub enum StartError {
+    /// Its options are at fault.
+    Refused(OptionsError),
+    /// The plugin is.
+    Failed(CallError),
+    /// It did not come back in time.
+    GivenUp(Duration),
+    /// The system gives no thread, which may pass.
+    NoThread(String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(error) => write!(f, "refused its options: {error}"),
+            Self::Failed(error) => write!(f, "{error}, as it was started"),
+            Self::GivenUp(patience) => write!(f, "did not start within {patience:?}"),
+            Self::NoThread(error) => write!(f, "could not be started: it {error}"),
+        }
+    }
+}
 
 /// A plugin, loaded into this process, for one integration.
 pub struct InProcess {
@@ -55,25 +80,33 @@ impl InProcess {
         options: Vec<u8>,
         limits: CallLimits,
         metrics: Arc<IntegrationMetrics>,
-    ) -> (Self, Result<(), NewInstanceError>) {
-        let seat = Arc::new(Seat {
-            plugin,
-            options,
-            metrics,
-            instance: ArcSwapOption::empty(),
-            making: Mutex::default(),
-            is_troubled: AtomicBool::new(false),
-            trouble: Mutex::default(),
-            deadline: limits.deadline,
-            slow: limits.slow.unwrap_or(Duration::MAX),
-            slow_lines: Mutex::default(),
-        });
-        let loading = seat.plugin.begin();
-        let first = seat.first();
-        drop(loading);
-        let lane = pool.lane(Box::new(Arc::clone(&seat)), limits.deadline);
-        let has_started = first.is_ok();
-        (Self { has_started, pool: pool.clone(), lane, seat }, first)
+    ) -> (Self, Result<(), StartError>) {
+        let seat = Arc::new(Seat::new(plugin, options, limits, metrics));
+        let first = seat.first(pool, limits.time_to_start());
+        if let Err(error) = &first {
+            seat.could_not_start(error);
+        }
+        (Self::of(pool, seat, first.is_ok()), first)
+    }
+
+    /// The same for a plugin that is known not to start with these options: it is tried when it is
+    /// called.
+    pub fn not_started(
+        pool: &Pool,
+        plugin: Arc<LoadedPlugin>,
+        options: Vec<u8>,
+        limits: CallLimits,
+        metrics: Arc<IntegrationMetrics>,
+        error: &StartError,
+    ) -> Self {
+        let seat = Arc::new(Seat::new(plugin, options, limits, metrics));
+        seat.could_not_start(error);
+        Self::of(pool, seat, false)
+    }
+
+    fn of(pool: &Pool, seat: Arc<Seat>, has_started: bool) -> Self {
+        let lane = pool.lane(Box::new(Arc::clone(&seat)), seat.deadline);
+        Self { has_started, pool: pool.clone(), lane, seat }
     }
 }
 
@@ -203,30 +236,62 @@ impl Work for Arc<Seat> {
 }
 
 impl Seat {
+    fn new(
+        plugin: Arc<LoadedPlugin>,
+        options: Vec<u8>,
+        limits: CallLimits,
+        metrics: Arc<IntegrationMetrics>,
+    ) -> Self {
+        Self {
+            plugin,
+            options,
+            metrics,
+            instance: ArcSwapOption::empty(),
+            making: Mutex::default(),
+            is_troubled: AtomicBool::new(false),
+            trouble: Mutex::default(),
+            deadline: limits.deadline,
+            slow: limits.slow.unwrap_or(Duration::MAX),
+            slow_lines: Mutex::default(),
+        }
+    }
+
     /// Makes and drops one instance on trial, so that a destructor that panics is known before it
     /// matters, and then the first that serves.
-    fn first(self: &Arc<Self>) -> Result<(), NewInstanceError> {
-        let (seat, (done, first)) = (Arc::clone(self), mpsc::sync_channel(1));
+    fn first(self: &Arc<Self>, pool: &Pool, patience: Duration) -> Result<(), StartError> {
+        let (seat, loading) = (Arc::clone(self), self.plugin.begin());
         let make = move || {
+            // The load is under way until the plugin comes back, however late.
+            let _loading = loading;
             let trial = seat.plugin.module.instance(&seat.options).map(Instance::close);
             if let Ok(Err(error)) = &trial {
                 seat.panicked_in_destructor(error);
             }
-            // Nobody may wait any more.
-            let _ = done.send(trial.and_then(|_| seat.make().map(drop)));
+            trial.and_then(|_| seat.make().map(drop))
         };
-        let patience = self.deadline.max(LEAST_TIME_TO_START);
-        let hung = || CallError::NotUnderstood(format!("did not start within {patience:?}"));
-        let first = match thread::Builder::new().name("plugin-start".into()).spawn(make) {
-            Ok(_) => first.recv_timeout(patience),
-            Err(_) => Err(mpsc::RecvTimeoutError::Disconnected),
-        };
-        let first = first.unwrap_or_else(|_| Err(NewInstanceError::Call(hung())));
-        if let Err(NewInstanceError::Call(error)) = &first {
-            self.trouble().without_instance = true;
-            self.failed(&format!("{error}, as it was started"), None);
+        let left_behind = vec![pool.stuck_threads_gauge(), self.metrics.stuck_threads.clone()];
+        let thread = thread::Builder::new().name("plugin-start".into());
+        match wait_for(patience, thread, left_behind, make) {
+            Ok(made) => made.map_err(|error| match error {
+                NewInstanceError::Refused(error) => StartError::Refused(error),
+                NewInstanceError::Call(error) => StartError::Failed(error),
+                error => StartError::Failed(CallError::NotUnderstood(error.to_string())),
+            }),
+            Err(NotDone::GivenUp(patience)) => Err(StartError::GivenUp(patience)),
+            Err(NotDone::Panicked) => {
+                let what = "the thread that made it panicked".into();
+                Err(StartError::Failed(CallError::Panicked(what)))
+            }
+            Err(not_done @ NotDone::NoThread(_)) => Err(StartError::NoThread(not_done.to_string())),
         }
-        first
+    }
+
+    /// Options that were refused are the operator's trouble, and kept out of force.
+    fn could_not_start(&self, error: &StartError) {
+        if !matches!(error, StartError::Refused(_)) {
+            self.trouble().without_instance = true;
+            self.failed(&error.to_string(), None);
+        }
     }
 
     fn panicked_in_destructor(&self, error: &CallError) {

@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use prometheus_client::metrics::gauge::Gauge;
 use rustix::{
     process::{Pid, setpriority_process},
     thread::gettid,
@@ -72,8 +73,8 @@ struct State {
     lanes: Vec<Weak<Lane>>,
     slots: Vec<Arc<Slot>>,
     idle: usize,
-    /// Below zero for the moment in which a thread comes back while it is given up.
-    stuck: isize,
+    /// Threads that were asked for and have not begun yet.
+    starting: usize,
     is_closed: bool,
 }
 
@@ -100,7 +101,8 @@ struct Queue {
     jobs: VecDeque<Job>,
     /// Threads that work on it, or are about to.
     threads: usize,
-    /// Threads left behind in its calls; see [`State::stuck`].
+    /// Threads left behind in its calls. Below zero for the moment in which one comes back while it is
+    /// given up.
     stuck: isize,
 }
 
@@ -134,9 +136,15 @@ impl Pool {
         Self { shared, _alive: alive }
     }
 
-    /// How many threads were left behind in calls that did not return.
+    /// How many threads were left behind in plugins that did not return, be it from a call or as they
+    /// were loaded.
     pub fn stuck_threads(&self) -> usize {
-        usize::try_from(self.shared.state().stuck).unwrap_or(0)
+        usize::try_from(self.shared.metrics.stuck_threads.get()).unwrap_or(0)
+    }
+
+    /// Counts those threads, which are not only the pool's.
+    pub(super) fn stuck_threads_gauge(&self) -> Gauge {
+        self.shared.metrics.stuck_threads.clone()
     }
 
     pub(super) fn lane(&self, work: Box<dyn Work>, deadline: Duration) -> Arc<Lane> {
@@ -213,7 +221,10 @@ impl Shared {
 
     fn start_thread(self: &Arc<Self>) {
         let shared = Arc::clone(self);
-        spawn("plugin-call", move || serve(&shared));
+        self.state().starting += 1;
+        if !spawn("plugin-call", move || serve(&shared)) {
+            self.state().starting -= 1;
+        }
     }
 
     /// Waits for a lane with jobs; none when the thread has to end.
@@ -231,7 +242,8 @@ impl Shared {
                 self.work_waits.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
             state = woken;
             state.idle -= 1;
-            if waited.timed_out() && state.ready.is_empty() {
+            // The last one stays: while the system's loader is held up by a library, no other begins.
+            if waited.timed_out() && state.ready.is_empty() && state.idle > 0 {
                 return None;
             }
         }
@@ -241,14 +253,17 @@ impl Shared {
 /// The life of a thread.
 fn serve(shared: &Arc<Shared>) {
     let slot = Arc::new(Slot { thread: gettid(), call: Mutex::default() });
-    shared.state().slots.push(Arc::clone(&slot));
+    {
+        let mut state = shared.state();
+        state.starting -= 1;
+        state.slots.push(Arc::clone(&slot));
+    }
     shared.metrics.threads.inc();
     while let Some(lane) = shared.next_lane() {
         if !work_on(shared, &lane, &slot) {
             // The watchdog took this thread off the books when it gave the call up.
             lane.work.came_back();
             lane.queue().stuck -= 1;
-            shared.state().stuck -= 1;
             shared.metrics.stuck_threads.dec();
             return;
         }
@@ -302,7 +317,8 @@ fn watch(shared: &Weak<Shared>) {
         }
         let is_stranded = {
             let state = shared.state();
-            !state.ready.is_empty() && state.idle == 0
+            // None begins while the system's loader is held up by a library.
+            !state.ready.is_empty() && state.idle == 0 && state.starting == 0
         };
         if is_stranded {
             // The system gave no thread when the lane became ready, or all are busy.
@@ -322,11 +338,7 @@ fn give_up_call(shared: &Arc<Shared>, slot: &Arc<Slot>, now: Instant) {
     let Some(Running { lane, request, then, .. }) = slot.call().take_if(expired) else { return };
     // Whatever it still does, it does when nobody else has anything to do.
     let _ = setpriority_process(Some(slot.thread), 19);
-    {
-        let mut state = shared.state();
-        state.slots.retain(|other| !Arc::ptr_eq(other, slot));
-        state.stuck += 1;
-    }
+    shared.state().slots.retain(|other| !Arc::ptr_eq(other, slot));
     shared.metrics.threads.dec();
     shared.metrics.stuck_threads.inc();
     lane.work.gave_up(request, true);
@@ -368,11 +380,14 @@ fn give_up_waiting(lane: &Lane, now: Instant) {
     }
 }
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) {
-    // Where the system gives no more threads, jobs wait for those that there are, or are given up.
-    if let Err(error) = thread::Builder::new().name(name.into()).spawn(body) {
+/// False where the system gives no more threads: then jobs wait for those that there are, or are given
+/// up.
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> bool {
+    let spawned = thread::Builder::new().name(name.into()).spawn(body);
+    if let Err(error) = &spawned {
         tracing::error!(%error, "cannot start a thread");
     }
+    spawned.is_ok()
 }
 
 #[cfg(test)]

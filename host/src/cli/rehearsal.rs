@@ -3,7 +3,7 @@
 //!
 //! It changes nothing.
 
-use std::{path::Path, sync::Arc};
+use std::{cell::RefCell, path::Path, sync::Arc};
 
 use serde::de::DeserializeOwned;
 
@@ -35,8 +35,9 @@ impl Rehearsal {
         let config = LoadedConfig::read(config)?;
         let store = config.store_path();
         let journal = store.map(|store| LoadJournal::peek(&LoadJournal::path(&store)));
-        let libraries = Libraries::with_journal(journal.unwrap_or_default());
         let metrics = Metrics::new();
+        let stuck_threads = metrics.calls.stuck_threads.clone();
+        let libraries = Libraries::new(journal.unwrap_or_default(), stuck_threads);
         let pool = Pool::new(Arc::clone(&metrics.calls));
         let (integrations, errors) = Builder {
             config: &config,
@@ -46,6 +47,8 @@ impl Rehearsal {
             pool: &pool,
             metrics: &metrics,
             tries_again: true,
+            is_stopping: &|| false,
+            hung: RefCell::default(),
         }
         .build();
         Ok(Self { config, integrations, libraries, errors: ConfigErrors(errors) })

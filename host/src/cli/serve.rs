@@ -27,7 +27,7 @@ pub(super) fn serve(config: &Path) -> anyhow::Result<()> {
     let signals = Signals::listen().context("cannot listen to signals")?;
     let host = Host::prepare(config)?;
     drop(entered);
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let bound = BoundHost::bind(Arc::clone(&host)).await?;
         announce(&host);
         let (stopper, stop) = stop_sign();
@@ -35,7 +35,10 @@ pub(super) fn serve(config: &Path) -> anyhow::Result<()> {
         watch::start(&host, seen).context("cannot start a thread")?;
         bound.serve(stop).await;
         Ok(())
-    })
+    });
+    // Everything is committed. A reload that hangs in a plugin is not waited for.
+    runtime.shutdown_background();
+    served
 }
 
 fn announce(host: &Host) {

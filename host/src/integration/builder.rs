@@ -4,10 +4,14 @@
 //! what was dropped in for a file that is gone; where that fails, what served it goes on. It swaps
 //! nothing: until somebody puts the result into force, requests see nothing of it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
-use tocsin_plugin_api::abi::NewInstanceError;
 
 use super::{
     Failure, Integration, IntegrationState, Integrations, Prospect, Settings, Waiting,
@@ -15,13 +19,16 @@ use super::{
 };
 use crate::{
     alert::PluginId,
-    call::{CallLimits, Pool, in_process::InProcess},
+    call::{
+        CallLimits, Pool,
+        in_process::{InProcess, StartError},
+    },
     config::{self, ConfigError, LoadedConfig},
-    metrics::Metrics,
+    metrics::{IntegrationMetrics, Metrics},
     plugins::{
         Candidate, Catalog, Libraries,
         admission::{AdmittedPlugin, one_line},
-        library::LoadError,
+        library::{LoadError, LoadedPlugin},
     },
 };
 
@@ -41,7 +48,14 @@ pub struct Builder<'b> {
     pub metrics: &'b Metrics,
     /// Whether a version that failed before is tried again.
     pub tries_again: bool,
+    /// Whether the host comes to its end meanwhile: what is made then is of no use.
+    pub is_stopping: &'b dyn Fn() -> bool,
+    /// What did not come back as it was started: tried once, however many integrations have it.
+    pub hung: RefCell<HashMap<Attempt, Duration>>,
 }
+
+/// The hash of a plugin and the options that it was given.
+type Attempt = (String, Vec<u8>);
 
 /// An integration as it will be, without anything of it being started.
 pub struct Planned {
@@ -58,11 +72,15 @@ type Placed = (Arc<Integration>, Prospect);
 
 impl Builder<'_> {
     /// Makes all integrations. A plugin at fault breaks its own integrations, or is held back where
-    /// another version serves. What the operator wrote wrongly is returned beside them.
+    /// another version serves. What the operator wrote wrongly is returned beside them. Where the host
+    /// is stopping, not all are made.
     pub fn build(self) -> (Integrations, Vec<ConfigError>) {
         let mut built = Integrations::default();
         let mut errors = Vec::new();
         for (name, section) in &self.config.config.integrations {
+            if (self.is_stopping)() {
+                break;
+            }
             match self.place(name, section) {
                 Ok((integration, prospect)) => {
                     built.prospects.insert(Arc::clone(&integration.name), prospect);
@@ -304,31 +322,53 @@ impl Builder<'_> {
         settings: &Settings,
         plugin: &Arc<AdmittedPlugin>,
     ) -> Result<Arc<Integration>, NotStarted> {
-        let loaded = self.libraries.load(plugin).map_err(|error| {
+        let patience = settings.limits.time_to_start();
+        let loaded = self.libraries.load(plugin, patience).map_err(|error| {
             tracing::error!(integration = name, %error, "a plugin cannot be loaded");
             NotStarted::NotLoaded(error)
         })?;
         let metrics = Arc::new(self.metrics.integration(name, &plugin.id));
-        // A JSON object can always be written.
-        let options = serde_json::to_vec(&settings.section.options).unwrap_or_default();
-        let (caller, first) =
-            InProcess::start(self.pool, loaded, options, settings.limits, Arc::clone(&metrics));
-        if let Err(NewInstanceError::Refused(error)) = &first {
+        let (caller, first) = self.first(settings, loaded, &metrics);
+        if let Err(StartError::Refused(error)) = &first {
             return Err(NotStarted::Refused(self.options_error(name, &plugin.id, error)));
         }
         let state =
             IntegrationState::Serving { plugin: Arc::clone(plugin), caller: Box::new(caller) };
         let integration = self.with_metrics(name, settings.clone(), state, metrics);
-        match first {
-            Ok(()) => Ok(integration),
-            Err(error) => Err(NotStarted::Failed {
-                sentence: one_line(&format!(
-                    "plugin `{} {}` {error}, as it was started\nhint: report it to the plugin's author, or drop in another version",
-                    plugin.id.name, plugin.id.version
-                )),
-                integration,
-            }),
+        let Err(error) = first else { return Ok(integration) };
+        let is_passing = matches!(error, StartError::NoThread(_));
+        let hint = if is_passing {
+            "raise the limit on threads of the host's user, and send the host a SIGHUP"
+        } else {
+            "report it to the plugin's author, or drop in another version"
+        };
+        let PluginId { name, version } = &*plugin.id;
+        let sentence = one_line(&format!("plugin `{name} {version}` {error}\nhint: {hint}"));
+        Err(NotStarted::Failed { sentence, is_passing, integration })
+    }
+
+    /// Has the plugin make its first instance, unless it is known not to come back from that.
+    fn first(
+        &self,
+        settings: &Settings,
+        loaded: Arc<LoadedPlugin>,
+        metrics: &Arc<IntegrationMetrics>,
+    ) -> (InProcess, Result<(), StartError>) {
+        // A JSON object can always be written.
+        let options = serde_json::to_vec(&settings.section.options).unwrap_or_default();
+        let attempt = (loaded.plugin.sha256.clone(), options.clone());
+        let (pool, limits, metrics) = (self.pool, settings.limits, Arc::clone(metrics));
+        let known = self.hung.borrow().get(&attempt).copied();
+        if let Some(patience) = known {
+            let error = StartError::GivenUp(patience);
+            let caller = InProcess::not_started(pool, loaded, options, limits, metrics, &error);
+            return (caller, Err(error));
         }
+        let (caller, first) = InProcess::start(pool, loaded, options, limits, metrics);
+        if let Err(StartError::GivenUp(patience)) = &first {
+            self.hung.borrow_mut().insert(attempt, *patience);
+        }
+        (caller, first)
     }
 
     /// An integration that nothing can serve; the one that is there, if that is so already.
@@ -351,7 +391,7 @@ impl Builder<'_> {
         name: &str,
         settings: Settings,
         state: IntegrationState,
-        metrics: Arc<crate::metrics::IntegrationMetrics>,
+        metrics: Arc<IntegrationMetrics>,
     ) -> Arc<Integration> {
         let generation = self.present.by_name.get(name).map_or(1, |present| present.generation + 1);
         Arc::new(Integration {
@@ -436,14 +476,14 @@ type Failures = Vec<(String, Failure)>;
 enum NotStarted {
     NotLoaded(LoadError),
     Refused(ConfigError),
-    Failed { sentence: String, integration: Arc<Integration> },
+    Failed { sentence: String, is_passing: bool, integration: Arc<Integration> },
 }
 
 impl NotStarted {
     fn failure(&self) -> Failure {
         let (sentence, is_passing) = match self {
             Self::NotLoaded(error) => (error.to_string(), error.is_passing),
-            Self::Failed { sentence, .. } => (sentence.clone(), false),
+            Self::Failed { sentence, is_passing, .. } => (sentence.clone(), *is_passing),
             Self::Refused(error) => (error.sentence(), false),
         };
         Failure { sentence, is_passing }

@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +27,7 @@ const LARGEST_BYTES: u64 = 1024 * 1024;
 /// The loads that were begun and not survived. A clone is the same journal; the default one is kept
 /// nowhere.
 #[derive(Clone, Debug, Default)]
-pub struct LoadJournal(Arc<Mutex<Journal>>);
+pub struct LoadJournal(Arc<Journal>);
 
 /// The beginning of a load, as a line of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -41,6 +42,10 @@ pub struct Attempt {
     pub file: String,
     /// When it was begun.
     pub at: Timestamp,
+    /// Whether the host came to its end in good order and the load did not: it had not returned by
+    /// then.
+    #[serde(default)]
+    pub has_hung: bool,
     /// Whether a later start found it, so that it is not one that is under way.
     #[serde(default)]
     is_set_aside: bool,
@@ -56,7 +61,8 @@ pub struct Loading {
 
 impl Drop for Loading {
     fn drop(&mut self) {
-        self.journal.inner().survived(&self.sha256);
+        let (mut lines, set_aside) = (self.journal.lines(), self.journal.0.set_aside.load());
+        lines.survived(&self.sha256, &set_aside);
     }
 }
 
@@ -76,8 +82,15 @@ impl LoadJournal {
             tracing::warn!(error, "a crash while a plugin is loaded will not be remembered");
             Self::peek(path)
         });
-        for Attempt { sha256, name, version, file, at, .. } in &journal.inner().set_aside {
-            tracing::error!(plugin = %format_args!("{name} {version}"), file, sha256, %at, "the host died while it loaded a plugin, which is left aside");
+        for Attempt { sha256, name, version, file, at, has_hung, .. } in
+            &**journal.0.set_aside.load()
+        {
+            let plugin = format_args!("{name} {version}");
+            if *has_hung {
+                tracing::error!(%plugin, file, sha256, %at, "a plugin did not come back as it was loaded, and is left aside");
+            } else {
+                tracing::error!(%plugin, file, sha256, %at, "the host died while it loaded a plugin, which is left aside");
+            }
         }
         journal
     }
@@ -105,15 +118,15 @@ impl LoadJournal {
         let (mut set_aside, is_tidy) = read(&file).with_context(context)?;
         let is_marked = set_aside.iter().all(|attempt| attempt.is_set_aside);
         set_aside.iter_mut().for_each(|attempt| attempt.is_set_aside = true);
-        let journal = Journal { file: Some(file), set_aside, under_way: Vec::new() };
+        let lines = Lines { file: Some(file), under_way: Vec::new() };
         if !is_tidy {
             let path = path.display();
             tracing::warn!("the load journal `{path}` has lines that make no sense: ignored");
         }
         if !(is_tidy && is_marked) {
-            journal.write().with_context(context)?;
+            lines.write(&set_aside).with_context(context)?;
         }
-        Ok(Self(Arc::new(Mutex::new(journal))))
+        Ok(Self::of(lines, set_aside))
     }
 
     /// What the journal says just now, if there is one. Nothing is written.
@@ -123,27 +136,33 @@ impl LoadJournal {
         let is_held = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
         let mut set_aside = read(&file).map(|(attempts, _)| attempts).unwrap_or_default();
         set_aside.retain(|attempt| attempt.is_set_aside || !is_held);
-        let journal = Journal { file: None, set_aside, under_way: Vec::new() };
-        Self(Arc::new(Mutex::new(journal)))
+        Self::of(Lines::default(), set_aside)
     }
 
-    /// The load of these bytes that a host did not survive.
+    fn of(lines: Lines, set_aside: Vec<Attempt>) -> Self {
+        let set_aside = ArcSwap::from_pointee(set_aside);
+        Self(Arc::new(Journal { lines: Mutex::new(lines), set_aside }))
+    }
+
+    /// The load of these bytes that a host did not survive. Never waits for the disk.
     pub fn set_aside(&self, sha256: &str) -> Option<Attempt> {
-        let journal = self.inner();
-        journal.set_aside.iter().find(|attempt| attempt.sha256 == sha256).cloned()
+        let set_aside = self.0.set_aside.load();
+        set_aside.iter().find(|attempt| attempt.sha256 == sha256).cloned()
     }
 
     /// The plugin's code is about to run for the first time.
     pub fn begin(&self, plugin: &AdmittedPlugin) -> Loading {
         let file = plugin.path.file_name().unwrap_or_default();
-        self.inner().begin(Attempt {
+        let attempt = Attempt {
             sha256: plugin.sha256.clone(),
             name: plugin.id.name.clone(),
             version: plugin.id.version.clone(),
             file: file.to_string_lossy().into_owned(),
             at: Timestamp::now(),
+            has_hung: false,
             is_set_aside: false,
-        });
+        };
+        self.lines().begin(attempt, &self.0.set_aside.load());
         Loading { journal: self.clone(), sha256: plugin.sha256.clone() }
     }
 
@@ -153,63 +172,73 @@ impl LoadJournal {
     ///
     /// Where it can't be written down that it is forgotten; then it is not.
     pub fn retry(&self, name: &str) -> anyhow::Result<Vec<Attempt>> {
-        let mut journal = self.inner();
-        let before = journal.set_aside.clone();
-        let retried = journal.set_aside.extract_if(.., |attempt| attempt.name == name).collect();
-        if let Err(error) = journal.write() {
-            journal.set_aside = before;
-            return Err(error).context("cannot write the load journal");
-        }
+        // Held meanwhile: whoever writes, writes all of it.
+        let lines = self.lines();
+        let mut set_aside = self.0.set_aside.load().to_vec();
+        let retried = set_aside.extract_if(.., |attempt| attempt.name == name).collect();
+        lines.write(&set_aside).context("cannot write the load journal")?;
+        self.0.set_aside.store(Arc::new(set_aside));
         Ok(retried)
     }
 
-    /// The host ends in good order: what is still being loaded is not at fault.
+    /// The host ends in good order. A load that has not returned by now stays in the journal: it hangs.
     pub fn close(&self) {
-        let mut journal = self.inner();
-        journal.under_way.clear();
-        if let Err(error) = journal.write() {
+        let mut lines = self.lines();
+        lines.under_way.iter_mut().for_each(|attempt| attempt.has_hung = true);
+        for Attempt { name, version, file, at, .. } in &lines.under_way {
+            let plugin = format_args!("{name} {version}");
+            tracing::error!(%plugin, file, %at, "a plugin did not come back as it was loaded, and will be left aside");
+        }
+        if let Err(error) = lines.write(&self.0.set_aside.load()) {
             tracing::warn!(%error, "cannot write the load journal");
         }
-        journal.file = None;
+        lines.file = None;
     }
 
-    fn inner(&self) -> MutexGuard<'_, Journal> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.0.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[derive(Debug, Default)]
 struct Journal {
+    /// Held while it is written, which takes as long as the disk does.
+    lines: Mutex<Lines>,
+    /// Changed only while the lines are held.
+    set_aside: ArcSwap<Vec<Attempt>>,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
     /// Locked; none where nothing is written.
     file: Option<File>,
-    set_aside: Vec<Attempt>,
     under_way: Vec<Attempt>,
 }
 
-impl Journal {
-    fn begin(&mut self, attempt: Attempt) {
+impl Lines {
+    fn begin(&mut self, attempt: Attempt, set_aside: &[Attempt]) {
         self.under_way.push(attempt);
-        if let Err(error) = self.write() {
+        if let Err(error) = self.write(set_aside) {
             tracing::warn!(%error, "cannot write the load journal: a crash while a plugin is loaded will not be remembered");
         }
     }
 
-    fn survived(&mut self, sha256: &str) {
+    fn survived(&mut self, sha256: &str, set_aside: &[Attempt]) {
         // One of them: another integration may be starting the same plugin.
         if let Some(at) = self.under_way.iter().position(|attempt| attempt.sha256 == sha256) {
             self.under_way.remove(at);
         }
-        if let Err(error) = self.write() {
+        if let Err(error) = self.write(set_aside) {
             tracing::warn!(%error, "cannot write the load journal: the next start may leave a plugin aside that is not at fault");
         }
     }
 
     /// Writes all lines, in place: the lock is that of this very file. Whoever dies before the end is
     /// cut off leaves a part of a line there, which nobody can read.
-    fn write(&self) -> io::Result<()> {
+    fn write(&self, set_aside: &[Attempt]) -> io::Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
         let mut lines = Vec::new();
-        for attempt in self.set_aside.iter().chain(&self.under_way) {
+        for attempt in set_aside.iter().chain(&self.under_way) {
             serde_json::to_writer(&mut lines, attempt)?;
             lines.push(b'\n');
         }
@@ -242,7 +271,9 @@ fn read(file: &File) -> io::Result<(Vec<Attempt>, bool)> {
             Ok(attempt) if attempts.iter().all(|known| known.sha256 != attempt.sha256) => {
                 attempts.push(attempt);
             }
-            Ok(_) | Err(_) => is_tidy = false,
+            // It was being started for several integrations.
+            Ok(_) => {}
+            Err(_) => is_tidy = false,
         }
     }
     Ok((attempts, is_tidy))
@@ -275,7 +306,7 @@ mod tests {
                 std::mem::forget(journal.begin(plugin));
             }
             // Not closed: the lock ends with the file.
-            journal.inner().file = None;
+            journal.lines().file = None;
         }
     }
 
@@ -284,7 +315,7 @@ mod tests {
     }
 
     fn names(journal: &LoadJournal) -> Vec<String> {
-        journal.inner().set_aside.iter().map(|attempt| attempt.name.clone()).collect()
+        journal.0.set_aside.load().iter().map(|attempt| attempt.name.clone()).collect()
     }
 
     #[test]
@@ -325,15 +356,31 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_stops_while_it_loads_marks_nothing() {
+    fn a_load_that_has_not_returned_when_the_host_stops_is_left_aside() {
         let place = Place::new();
         place.die_loading(&[&plugin("one", "aa")]);
         let journal = place.open();
-        let loading = journal.begin(&plugin("two", "bb"));
-        journal.close();
-        drop(loading);
+        let (hangs, again) = (plugin("two", "bb"), plugin("two", "bb"));
+        let loading = [journal.begin(&hangs), journal.begin(&again)];
         drop(journal.begin(&plugin("three", "cc")));
-        assert_eq!(names(&place.open()), ["one"]);
+        journal.close();
+        // Too late.
+        drop(loading);
+        drop(journal.begin(&plugin("four", "dd")));
+        let journal = place.open();
+        assert_eq!(names(&journal), ["one", "two"]);
+        let has_hung = |sha256| journal.set_aside(sha256).map(|attempt| attempt.has_hung);
+        assert_eq!((has_hung("aa"), has_hung("bb")), (Some(false), Some(true)));
+    }
+
+    #[test]
+    fn what_was_left_aside_is_known_while_the_disk_is_slow() {
+        let place = Place::new();
+        place.die_loading(&[&plugin("one", "aa")]);
+        let journal = place.open();
+        let writes = journal.lines();
+        assert!(journal.set_aside("aa").is_some());
+        drop(writes);
     }
 
     #[test]

@@ -65,6 +65,12 @@ impl Turns {
         self.state().last.as_ref()?.as_ref().err().cloned()
     }
 
+    /// Whether one has begun and not ended.
+    pub(crate) fn is_under_way(&self) -> bool {
+        let state = self.state();
+        state.begun != state.ended
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -112,6 +118,7 @@ mod tests {
             while turns.state().waiting < 10 {
                 thread::yield_now();
             }
+            assert!(turns.is_under_way());
             go_on.send(()).expect("the first waits");
             assert_eq!(first.join().expect("no panic"), Err("the first".into()));
             for other in others {
@@ -119,6 +126,7 @@ mod tests {
             }
         });
         assert_eq!(reloads.into_inner(), 1);
+        assert!(!turns.is_under_way());
     }
 
     #[test]

@@ -7,12 +7,12 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     os::fd::AsFd,
-    process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use prometheus_client::metrics::gauge::Gauge;
 use rustix::process::{Resource, Rlimit, Signal};
 use serde_json::Value;
 use tocsin_plugin_api::abi::{Instance, Module, NewInstanceError};
@@ -20,7 +20,7 @@ use tocsin_plugin_api::abi::{Instance, Module, NewInstanceError};
 use super::{
     Confinement, Doing, Job, Questions, Said, Storm, Task, confinement, message::Message, mutation,
 };
-use crate::plugins::{Libraries, admission::DroppedFile};
+use crate::plugins::{Libraries, admission::DroppedFile, journal::LoadJournal};
 
 /// More than any plugin needs, and less than what hurts the machine.
 const ADDRESS_SPACE_BYTES: u64 = 4 * 1024 * 1024 * 1024;
@@ -29,13 +29,13 @@ const STACK_BYTES: usize = 2 * 1024 * 1024;
 /// How often the memory is looked at during a storm.
 const MEMORY_SAMPLES: usize = 100;
 
-/// Does the one job, and ends.
-pub fn main() -> ExitCode {
+/// Does the one job, and gives the exit code.
+pub fn main() -> u8 {
     match attend() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::FAILURE
+            1
         }
     }
 }
@@ -69,8 +69,9 @@ fn load(job: &Job) -> Result<Module, String> {
     if job.sha256.as_ref().is_some_and(|expected| *expected != admitted.sha256) {
         return Err("was replaced since it was checked\nhint: try again".into());
     }
-    Libraries::default()
-        .load(&admitted)
+    // Whoever started this process has the patience.
+    Libraries::new(LoadJournal::default(), Gauge::default())
+        .load(&admitted, Duration::MAX)
         .map(|loaded| loaded.module)
         .map_err(|error| error.to_string())
 }

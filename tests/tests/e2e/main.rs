@@ -13,6 +13,7 @@ mod libraries;
 mod limits;
 mod load;
 mod load_crashes;
+mod load_hangs;
 mod old_and_new;
 mod once;
 mod one_host;

@@ -1,4 +1,5 @@
-//! Wrong on purpose: kills the process when it is made, as its options say, or makes it wait. The host
+//! Wrong on purpose: kills the process when it is made, as its options say, or makes it wait, for ever
+//! if need be. The host
 //! dies of it once, and its next start must leave this file aside and serve the others.
 
 use std::{hint::black_box, process, thread, time::Duration};
@@ -18,6 +19,8 @@ enum How {
     Overflow,
     /// Takes two seconds and is well.
     Wait,
+    /// Never returns.
+    Hang,
     Live,
 }
 
@@ -31,6 +34,9 @@ impl Integration for DiesInNew {
             How::Abort => process::abort(),
             How::Overflow => drop(black_box(deeper(0))),
             How::Wait => thread::sleep(Duration::from_secs(2)),
+            How::Hang => loop {
+                thread::sleep(Duration::from_secs(1));
+            },
             How::Live => {}
         }
         Ok(Self)
