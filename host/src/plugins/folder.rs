@@ -33,6 +33,7 @@ pub struct OpenFile {
     pub path: PathBuf,
     /// Its owner, mode and times, of the file that is open.
     pub metadata: Metadata,
+    stamp: Option<Stamp>,
     handle: File,
 }
 
@@ -144,13 +145,15 @@ impl OpenFile {
             let reason = format!("has {} bytes, more than any plugin", metadata.len());
             return Err(Refusal::new(reason, "remove it, or build it without debug information"));
         }
-        Ok(Self { path, metadata, handle })
+        // Decided before it is read, which takes its time: a change meanwhile may leave the same times.
+        let stamp = Some(Stamp::from(&metadata)).filter(Stamp::is_settled);
+        Ok(Self { path, metadata, stamp, handle })
     }
 
     /// What tells this state of the file from any later one; none while the file is so fresh that
     /// another change could still leave the same times.
     pub fn stamp(&self) -> Option<Stamp> {
-        Some(Stamp::from(&self.metadata)).filter(Stamp::is_settled)
+        self.stamp
     }
 
     /// Reads it whole.
