@@ -80,7 +80,8 @@ impl CatalogFile {
 
     fn read(path: PathBuf, verifier: &Verifier, reading: u64, earlier: Option<&Self>) -> Self {
         let (stamp, since) = (Stamp::of(&path), Timestamp::now());
-        let known = earlier.and_then(|earlier| earlier.alone.as_ref().ok());
+        // One that is refused for its rights or for what is trusted is not read again either.
+        let known = earlier.and_then(|earlier| earlier.holds.as_ref());
         let alone =
             known.map_or_else(|| verifier.admit(&path), |known| verifier.admit_again(known));
         let alone = alone.map(Arc::new);

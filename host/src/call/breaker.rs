@@ -13,12 +13,18 @@ const WINDOW: Duration = Duration::from_secs(60);
 const FAILURES: usize = 3;
 const FIRST_BACK_OFF: Duration = Duration::from_secs(5);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
+/// A call that says nothing for so long is not waited for: the next one shows it.
+const LONGEST_TRIAL: Duration = Duration::from_secs(10);
+/// Until whoever is not let through should try again.
+const NEXT_TRY: Duration = Duration::from_secs(1);
 
 /// Counts failures and decides on back-offs, each twice as long as the one before.
 #[derive(Debug, Default)]
 pub struct Breaker {
     failures: VecDeque<Instant>,
     open_until: Option<Instant>,
+    /// Since when one call shows whether the plugin works again.
+    on_trial_since: Option<Instant>,
     back_offs: u32,
     trips: u64,
 }
@@ -30,7 +36,8 @@ pub enum BreakerState {
     Closed,
     /// It failed too often, and is left alone for so long.
     Open(Duration),
-    /// It is, after a back-off: a success closes the breaker, a failure opens it again.
+    /// It is, one call at a time, after a back-off: a success closes the breaker, a failure opens it
+    /// again.
     HalfOpen,
 }
 
@@ -40,6 +47,28 @@ impl Breaker {
         match self.state(now) {
             BreakerState::Open(left) => Some(left),
             BreakerState::Closed | BreakerState::HalfOpen => None,
+        }
+    }
+
+    /// Whether a call is let through; otherwise, when to try again. After a back-off one is, which
+    /// shows whether the plugin works again.
+    ///
+    /// # Errors
+    ///
+    /// For how long the plugin is left alone.
+    pub fn admit(&mut self, now: Instant) -> Result<(), Duration> {
+        match self.state(now) {
+            BreakerState::Closed => Ok(()),
+            BreakerState::Open(left) => Err(left),
+            BreakerState::HalfOpen => {
+                let is_fresh =
+                    |since: &Instant| now.saturating_duration_since(*since) < LONGEST_TRIAL;
+                if self.on_trial_since.as_ref().is_some_and(is_fresh) {
+                    return Err(NEXT_TRY);
+                }
+                self.on_trial_since = Some(now);
+                Ok(())
+            }
         }
     }
 
@@ -74,6 +103,7 @@ impl Breaker {
         if matches!(state, BreakerState::Open(_)) {
             return false;
         }
+        self.on_trial_since = None;
         self.forget_old_failures(now);
         self.failures.push_back(now);
         let trips = self.failures.len() >= FAILURES || state == BreakerState::HalfOpen;
@@ -111,6 +141,33 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn after_a_back_off_one_call_at_a_time_is_let_through() {
+        let (mut breaker, start) = (Breaker::default(), Instant::now());
+        assert_eq!((breaker.admit(start), breaker.admit(start)), (Ok(()), Ok(())));
+        assert_eq!([(); 3].map(|()| breaker.failed(start)), [false, false, true]);
+        assert_eq!(breaker.admit(start + SECOND), Err(4 * SECOND));
+        let later = start + 6 * SECOND;
+        assert_eq!(breaker.admit(later), Ok(()));
+        assert_eq!(breaker.admit(later), Err(SECOND));
+        assert!(breaker.failed(later), "the next back-off");
+        assert_eq!(breaker.admit(later), Err(10 * SECOND));
+        let latest = later + 11 * SECOND;
+        assert_eq!((breaker.admit(latest), breaker.admit(latest)), (Ok(()), Err(SECOND)));
+        assert!(breaker.succeeded(latest));
+        assert_eq!((breaker.admit(latest), breaker.admit(latest)), (Ok(()), Ok(())));
+    }
+
+    #[test]
+    fn a_trial_that_says_nothing_is_not_waited_for() {
+        let (mut breaker, start) = (Breaker::default(), Instant::now());
+        assert_eq!([(); 3].map(|()| breaker.failed(start)), [false, false, true]);
+        let later = start + 6 * SECOND;
+        assert_eq!(breaker.admit(later), Ok(()));
+        assert_eq!(breaker.admit(later + 9 * SECOND), Err(SECOND));
+        assert_eq!(breaker.admit(later + 10 * SECOND), Ok(()));
+    }
 
     #[test]
     fn three_failures_in_a_minute_start_a_back_off() {

@@ -112,9 +112,9 @@ impl InProcess {
 
 impl Caller for InProcess {
     fn call(&self, request: Arc<IncomingRequest>, then: Called) {
-        match self.seat.back_off() {
-            Some(left) => then(Err(CallFailure::BackingOff(left))),
-            None => self.pool.call(&self.lane, request, then),
+        match self.seat.admit() {
+            Err(left) => then(Err(CallFailure::BackingOff(left))),
+            Ok(()) => self.pool.call(&self.lane, request, then),
         }
     }
 
@@ -377,6 +377,13 @@ impl Seat {
             trouble.without_instance = false;
             self.is_troubled.store(!trouble.breaker.is_calm(), Ordering::Release);
         }
+    }
+
+    fn admit(&self) -> Result<(), Duration> {
+        if !self.is_troubled.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.trouble().breaker.admit(Instant::now())
     }
 
     fn back_off(&self) -> Option<Duration> {

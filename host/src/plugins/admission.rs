@@ -227,12 +227,21 @@ const MACHINE: (elf::Machine, &str) = if cfg!(target_arch = "aarch64") {
 const BUILD_HINT: &str = "drop in the `.so` that `cargo build --release` made of a plugin";
 const COPY_HINT: &str = "copy it again, to another name first, and rename it when it is whole";
 
+/// Whether the first bytes are those of an ELF file.
+pub(super) fn is_elf(bytes: &[u8]) -> bool {
+    bytes.starts_with(&elf::ELFMAG)
+}
+
+/// Why a file is no library, by its first bytes.
+pub(super) fn not_elf(is_empty: bool) -> Refusal {
+    Refusal::new(if is_empty { "is empty" } else { "is not an ELF file" }, BUILD_HINT)
+}
+
 /// A shared library for this machine, of which no part is missing: mapping one with a missing part
 /// kills the process.
 fn whole_library(bytes: &[u8]) -> Result<Elf<'_>, Refusal> {
-    if !bytes.starts_with(&elf::ELFMAG) {
-        let reason = if bytes.is_empty() { "is empty" } else { "is not an ELF file" };
-        return Err(Refusal::new(reason, BUILD_HINT));
+    if !is_elf(bytes) {
+        return Err(not_elf(bytes.is_empty()));
     }
     if bytes.get(4) != Some(&elf::ELFCLASS64.0) || bytes.get(5) != Some(&elf::ELFDATA2LSB.0) {
         return Err(Refusal::new("is not a 64-bit little-endian ELF file", BUILD_HINT));

@@ -16,7 +16,7 @@ use std::{
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
-use super::admission::{DroppedFile, Refusal};
+use super::admission::{DroppedFile, Refusal, is_elf, not_elf};
 use crate::stamp::Stamp;
 
 /// The plugins folder, held open: another folder that takes its name is another folder.
@@ -39,6 +39,8 @@ pub struct OpenFile {
 
 /// A file is read whole: a larger one would take the memory of the host.
 const LIMIT_BYTES: u64 = 512 * 1024 * 1024;
+/// No more than this is read of what can't be a library.
+const SMALL_BYTES: usize = 64 * 1024;
 
 impl Folder {
     /// Opens a folder.
@@ -156,16 +158,31 @@ impl OpenFile {
         self.stamp
     }
 
-    /// Reads it whole.
+    /// Reads it whole. Of a large file that can't be a library, its beginning is enough.
     ///
     /// # Errors
     ///
-    /// Where it can't be read.
+    /// Where it can't be read, there is no memory for it, or it is large and can't be a library.
     pub fn read(self) -> Result<DroppedFile, Refusal> {
-        let mut bytes = Vec::with_capacity(usize::try_from(self.metadata.len()).unwrap_or(0));
-        readable(&self.handle)
-            .and_then(|mut file| file.read_to_end(&mut bytes))
-            .map_err(|error| unreadable(&error))?;
+        let length = usize::try_from(self.metadata.len()).unwrap_or(usize::MAX);
+        let mut file = readable(&self.handle).map_err(|error| unreadable(&error))?;
+        let mut bytes = Vec::new();
+        let mut read_to = |limit_bytes: usize, bytes: &mut Vec<u8>| {
+            let limit_bytes = limit_bytes.saturating_sub(bytes.len()) as u64;
+            file.by_ref().take(limit_bytes).read_to_end(bytes).map_err(|error| unreadable(&error))
+        };
+        if length > SMALL_BYTES {
+            read_to(SMALL_BYTES, &mut bytes)?;
+            if !is_elf(&bytes) {
+                return Err(not_elf(false));
+            }
+        }
+        bytes.try_reserve_exact(length.saturating_sub(bytes.len())).map_err(|_| {
+            let reason = format!("has {length} bytes, for which there is no memory");
+            Refusal::new(reason, "give the host more memory, or build it without debug information")
+        })?;
+        // It may have grown meanwhile.
+        read_to(usize::try_from(LIMIT_BYTES).unwrap_or(usize::MAX), &mut bytes)?;
         let stamp = self.stamp();
         Ok(DroppedFile::new(self.path, stamp, bytes))
     }
@@ -311,6 +328,19 @@ pub(super) mod tests {
         fs::remove_file(&path).expect("it is there");
         fs::create_dir(&path).expect("made");
         insta::assert_snapshot!(refused(&folder), @"is a folder and no file; hint: remove it, or give it another name");
+    }
+
+    #[test]
+    fn what_is_larger_than_any_plugin_is_refused_unread() {
+        let (_place, folder) = place();
+        let path = folder.path().join("x.so");
+        let file = File::create(&path).expect("made");
+        file.set_len(LIMIT_BYTES + 1).expect("it has holes");
+        insta::assert_snapshot!(refused(&folder), @"has 536870913 bytes, more than any plugin; hint: remove it, or build it without debug information");
+        file.set_len(LIMIT_BYTES).expect("it has holes");
+        let open = folder.file(OsStr::new("x.so")).expect("it is not too large");
+        let refusal = open.read().err().expect("it is no library").to_string();
+        insta::assert_snapshot!(refusal, @"is not an ELF file; hint: drop in the `.so` that `cargo build --release` made of a plugin");
     }
 
     #[test]

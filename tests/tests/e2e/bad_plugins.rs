@@ -311,3 +311,20 @@ fn what_becomes_of_the_file_of_a_loaded_plugin_does_not_touch_it() {
     assert_eq!(host.post("good", "disk full").status, 200);
     host.stop();
 }
+
+#[test]
+fn a_file_larger_than_any_plugin_is_refused_and_takes_no_memory() {
+    let site = Site::new().plugin(&library("well-behaved")).config(GOOD);
+    let file = std::fs::File::create(site.plugins().join("large.so")).expect("made");
+    file.set_len(1 << 30).expect("it has holes");
+    let host = site.serve();
+    assert_snapshot!(host.reasons().join("\n"), @"`large.so` has 1073741824 bytes, more than any plugin; hint: remove it, or build it without debug information");
+    assert!(host.kernel_says("VmHWM") < 512 * 1024, "its peak in kB");
+    assert_eq!(host.post("good", "disk full").status, 200);
+    let check = host.site().run(&["check"]);
+    assert!(
+        check.stderr.contains("more than any plugin")
+            || check.stdout.contains("more than any plugin"),
+        "{check:?}"
+    );
+}
