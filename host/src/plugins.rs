@@ -58,8 +58,6 @@ pub struct CatalogFile {
     pub arrived: u64,
     path: PathBuf,
     stamp: Option<Stamp>,
-    /// What is to be said of it alone, whatever lies beside it.
-    alone: Result<Arc<AdmittedPlugin>, Refusal>,
     /// The plugin that these bytes were found to be, though it may be refused by now: its rights or
     /// what is trusted may have changed since.
     holds: Option<Arc<AdmittedPlugin>>,
@@ -82,13 +80,12 @@ impl CatalogFile {
         let (stamp, since) = (Stamp::of(&path), Timestamp::now());
         // One that is refused for its rights or for what is trusted is not read again either.
         let known = earlier.and_then(|earlier| earlier.holds.as_ref());
-        let alone =
+        let admission =
             known.map_or_else(|| verifier.admit(&path), |known| verifier.admit_again(known));
-        let alone = alone.map(Arc::new);
+        let admission = admission.map(Arc::new);
         let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let admission = alone.clone();
-        let holds = alone.as_ref().ok().cloned();
-        let new = Self { file_name, admission, since, arrived: reading, path, stamp, alone, holds };
+        let holds = admission.as_ref().ok().cloned();
+        let new = Self { file_name, admission, since, arrived: reading, path, stamp, holds };
         match earlier.filter(|known| known.is_same_drop(&new)) {
             Some(known) => Self {
                 since: known.since,

@@ -167,6 +167,11 @@ impl OpenFile {
         let length = usize::try_from(self.metadata.len()).unwrap_or(usize::MAX);
         let mut file = readable(&self.handle).map_err(|error| unreadable(&error))?;
         let mut bytes = Vec::new();
+        // Memory that nothing is written to is none yet.
+        bytes.try_reserve_exact(length).map_err(|_| {
+            let reason = format!("has {length} bytes, for which there is no memory");
+            Refusal::new(reason, "give the host more memory, or build it without debug information")
+        })?;
         let mut read_to = |limit_bytes: usize, bytes: &mut Vec<u8>| {
             let limit_bytes = limit_bytes.saturating_sub(bytes.len()) as u64;
             file.by_ref().take(limit_bytes).read_to_end(bytes).map_err(|error| unreadable(&error))
@@ -177,10 +182,6 @@ impl OpenFile {
                 return Err(not_elf(false));
             }
         }
-        bytes.try_reserve_exact(length.saturating_sub(bytes.len())).map_err(|_| {
-            let reason = format!("has {length} bytes, for which there is no memory");
-            Refusal::new(reason, "give the host more memory, or build it without debug information")
-        })?;
         // It may have grown meanwhile.
         read_to(usize::try_from(LIMIT_BYTES).unwrap_or(usize::MAX), &mut bytes)?;
         let stamp = self.stamp();

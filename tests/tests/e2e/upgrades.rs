@@ -380,15 +380,20 @@ fn memory_stays_level_over_upgrades() {
         assert_eq!(host.reload().status, 200);
     };
     let round = || [&new, &old].into_iter().for_each(|to| swap(to));
-    for _ in 0..10 {
-        round();
-    }
-    let before_kb = host.kernel_says("RssAnon");
+    // An allocator gives memory back in steps of its own: the least of some rounds tells.
+    let least_of_ten_rounds = || {
+        let after_each = (0..10).map(|_| {
+            round();
+            host.kernel_says("RssAnon")
+        });
+        after_each.min().expect("ten")
+    };
+    let before_kb = least_of_ten_rounds();
     for _ in 0..50 {
         round();
     }
-    let after_kb = host.kernel_says("RssAnon");
-    println!("{before_kb} kB after 20 upgrades, {after_kb} kB after 120");
+    let after_kb = least_of_ten_rounds();
+    println!("{before_kb} kB after 20 upgrades, {after_kb} kB after 140");
     assert!(after_kb < before_kb + 4096, "{before_kb} kB grew to {after_kb} kB");
 }
 
