@@ -52,7 +52,7 @@ enum Command {
     Integrations(Inventory),
     /// List, show, acknowledge and resolve alerts, through the running host
     Alerts(alerts::Alerts),
-    /// What `certify` and `schema` run a plugin in
+    /// What `certify` and `schema` run a plugin in, and a host tries it in before it loads it
     #[command(name = trial::SUBCOMMAND, hide = true)]
     PluginTrial,
 }

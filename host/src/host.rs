@@ -34,6 +34,7 @@ use crate::{
     reload::Turns,
     server::{self, Limits, Stop, Stopper, stop_sign},
     store::{Store, sqlite::SqliteStore},
+    trial::probe::ChildProbe,
 };
 
 /// Everything that requests share.
@@ -76,7 +77,11 @@ impl Host {
         let path = config.store_path().unwrap_or_else(|| PathBuf::from("tocsin.db"));
         let journal = LoadJournal::open(&LoadJournal::path(&path));
         let metrics = Metrics::new();
-        let libraries = Libraries::new(journal, metrics.calls.stuck_threads.clone());
+        let libraries = Libraries::new(
+            journal,
+            metrics.calls.stuck_threads.clone(),
+            Some(Box::new(ChildProbe)),
+        );
         let pool = Pool::new(Arc::clone(&metrics.calls));
         let (integrations, errors) = Builder {
             config: &config,

@@ -31,7 +31,7 @@ use tocsin_plugin_api::manifest::Manifest;
 use self::{
     admission::{AdmittedPlugin, Refusal},
     journal::LoadJournal,
-    library::{LoadError, LoadedPlugin, Loader},
+    library::{LoadError, LoadedPlugin, Loader, Probe},
     verification::Verifier,
 };
 use crate::stamp::Stamp;
@@ -286,9 +286,10 @@ type Loaded = Result<Arc<LoadedPlugin>, LoadError>;
 
 impl Libraries {
     /// Nothing loaded yet; what a host died of is left aside, as the journal has it. Threads that a
-    /// plugin keeps as it is loaded count in the gauge.
-    pub fn new(journal: LoadJournal, stuck_threads: Gauge) -> Self {
-        let loader = Mutex::new(Loader::new(journal.clone(), stuck_threads));
+    /// plugin keeps as it is loaded count in the gauge. What was never loaded is tried first, where
+    /// there is a probe.
+    pub fn new(journal: LoadJournal, stuck_threads: Gauge, probe: Option<Box<dyn Probe>>) -> Self {
+        let loader = Mutex::new(Loader::new(journal.clone(), stuck_threads, probe));
         Self { known: ArcSwap::default(), loader, journal }
     }
 
@@ -296,11 +297,11 @@ impl Libraries {
     ///
     /// # Errors
     ///
-    /// Where it can't be loaded into this host, a host died of it, or it did not come back in time. It
-    /// is not tried again before [`retry`](Self::retry): the bytes are the same, and one that did not
+    /// Where it can't be loaded into this host, a host died of it, it did harm on trial, or it did not
+    /// come back in time. It is not tried again before [`retry`](Self::retry): the bytes are the same, and one that did not
     /// come back would keep another thread.
     pub fn load(&self, plugin: &Arc<AdmittedPlugin>, patience: Duration) -> Loaded {
-        let loader = self.loader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loader = self.loader.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = self.known(plugin) {
             return known;
         }

@@ -2,18 +2,20 @@
 //! endless loop, memory without end.
 //!
 //! It judges nothing: what the plugin did is recorded, and what that means is for
-//! [`certify`](crate::certify) and the command line to say. A host that serves does not use it.
+//! [`certify`](crate::certify) and the command line to say. A host that serves uses only its
+//! [`probe`].
 
 pub mod child;
 mod confinement;
 pub mod deed;
 pub mod message;
 pub mod mutation;
+pub mod probe;
 
 use std::{
-    env, fmt,
-    io::{BufRead, BufReader, Read, Write},
-    os::unix::process::ExitStatusExt,
+    fmt,
+    io::{self, BufRead, BufReader, Read, Write},
+    os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
     sync::mpsc::{self, RecvTimeoutError},
@@ -47,6 +49,8 @@ pub(crate) struct Job {
 /// What is wanted of a plugin, once it is loaded.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Task {
+    /// Nothing.
+    Load,
     /// Its options' JSON Schema.
     Schema,
     /// An instance from each options table, dropped at once.
@@ -99,6 +103,8 @@ pub struct Storm {
 /// What a plugin was doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Doing {
+    /// Being loaded, where nothing else is wanted of it.
+    Load,
     /// Giving its schema.
     Schema,
     /// Making an instance.
@@ -194,18 +200,16 @@ pub enum Death {
 
 impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words =
-            |words: &str| if words.is_empty() { String::new() } else { format!(" ({words})") };
         match self {
             Self::Hung(patience) => write!(f, "did not return within {patience:?} and was killed"),
             Self::Overtime(limit) => {
                 write!(f, "was not through within {limit:?} and was killed")
             }
             Self::Signal(signal, last) => {
-                write!(f, "was ended by {}{}", signal_name(*signal), words(last))
+                write!(f, "was ended by {}{}", signal_name(*signal), in_brackets(last))
             }
             Self::Exited(code, last) => {
-                write!(f, "ended its process with exit code {code}{}", words(last))
+                write!(f, "ended its process with exit code {code}{}", in_brackets(last))
             }
             Self::Nonsense(what) => write!(f, "disturbed its process: {what}"),
             Self::NotStarted(why) => write!(f, "could not be tried: {why}"),
@@ -297,18 +301,23 @@ impl Trial {
     }
 }
 
-/// The child. Whatever becomes of it, it is gone when this is dropped.
+/// The child, and what it says.
 struct TrialProcess {
-    child: Child,
+    child: Reaped,
     lines: mpsc::Receiver<Result<Said, String>>,
     last_words: mpsc::Receiver<String>,
 }
 
 impl TrialProcess {
     fn start(job: &Job) -> Result<Self, String> {
-        let program = env::current_exe().map_err(|error| error.to_string())?;
-        // An empty environment: nothing of it is the plugin's concern, and some of it may be secret.
-        let child = Command::new(program)
+        Self::try_start(job).map_err(|error| error.to_string())
+    }
+
+    fn try_start(job: &Job) -> io::Result<Self> {
+        // This very program, though its file may have been replaced meanwhile. An empty environment:
+        // nothing of it is the plugin's concern, and some of it may be secret.
+        let child = Command::new("/proc/self/exe")
+            .arg0("tocsin")
             .arg(SUBCOMMAND)
             .env_clear()
             .env("RUST_BACKTRACE", "0")
@@ -316,38 +325,37 @@ impl TrialProcess {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn();
-        let mut child = child.map_err(|error| error.to_string())?;
-        let piped = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (lines, last_words) = match piped {
-            (Some(mut stdin), Some(stdout), Some(stderr)) => {
-                let (said, words) = (lines_of(stdout), words_of(stderr));
-                let job = serde_json::to_vec(job).map_err(|error| error.to_string())?;
-                // A child that is gone already says so otherwise.
-                let _ = stdin.write_all(&job);
-                (said, words)
-            }
-            _ => return Err("its pipes are missing".into()),
+        let mut child = Reaped(child?);
+        let piped = (child.0.stdin.take(), child.0.stdout.take(), child.0.stderr.take());
+        let (Some(mut stdin), Some(stdout), Some(stderr)) = piped else {
+            return Err(io::Error::other("its pipes are missing"));
         };
+        let (lines, last_words) = (lines_of(stdout)?, words_of(stderr)?);
+        // A child that is gone already says so otherwise.
+        let _ = stdin.write_all(&serde_json::to_vec(job)?);
         Ok(Self { child, lines, last_words })
     }
 
     /// How it ended, now that its output has.
     fn ended(&mut self) -> Death {
         // Whoever closed its output without ending is ended.
-        let _ = self.child.kill();
+        let _ = self.child.0.kill();
         let words = self.last_words.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
-        match self.child.wait() {
+        match self.child.0.wait() {
             Ok(status) => death_of(status, words),
             Err(error) => Death::Nonsense(error.to_string()),
         }
     }
 }
 
-impl Drop for TrialProcess {
+/// Whatever becomes of the child, it is gone when this is dropped.
+struct Reaped(Child);
+
+impl Drop for Reaped {
     fn drop(&mut self) {
         // It may have ended long ago.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -358,10 +366,10 @@ fn death_of(status: ExitStatus, words: String) -> Death {
     }
 }
 
-fn lines_of(stdout: ChildStdout) -> mpsc::Receiver<Result<Said, String>> {
+fn lines_of(stdout: ChildStdout) -> io::Result<mpsc::Receiver<Result<Said, String>>> {
     // Bounded, so that a child that says much waits instead of filling the memory of its parent.
     let (sender, lines) = mpsc::sync_channel(1024);
-    thread::spawn(move || {
+    let read = move || {
         let mut stdout = BufReader::new(stdout.take(MOST_OUTPUT_BYTES));
         let mut line = Vec::new();
         while let Ok(1..) = stdout.read_until(b'\n', &mut line) {
@@ -376,14 +384,15 @@ fn lines_of(stdout: ChildStdout) -> mpsc::Receiver<Result<Said, String>> {
         if stdout.get_ref().limit() == 0 {
             let _ = sender.send(Err(format!("it said more than {MOST_OUTPUT_BYTES} bytes")));
         }
-    });
-    lines
+    };
+    thread::Builder::new().spawn(read)?;
+    Ok(lines)
 }
 
 /// The first line that it wrote there with some text in it, such as that its stack has overflowed.
-fn words_of(stderr: ChildStderr) -> mpsc::Receiver<String> {
+fn words_of(stderr: ChildStderr) -> io::Result<mpsc::Receiver<String>> {
     let (sender, words) = mpsc::channel();
-    thread::spawn(move || {
+    let read = move || {
         let mut first = Vec::new();
         let mut stderr = stderr;
         let _ = (&mut stderr).take(LAST_WORDS_BYTES).read_to_end(&mut first);
@@ -394,9 +403,15 @@ fn words_of(stderr: ChildStderr) -> mpsc::Receiver<String> {
         let line = if is_overflow { "its stack has overflowed" } else { line };
         let _ = sender.send(line.chars().filter(|c| !c.is_control()).take(200).collect());
         // Read on, so that nobody waits for room in the pipe.
-        let _ = std::io::copy(&mut stderr, &mut std::io::sink());
-    });
-    words
+        let _ = io::copy(&mut stderr, &mut io::sink());
+    };
+    thread::Builder::new().spawn(read)?;
+    Ok(words)
+}
+
+/// Somebody's words at the end of a sentence.
+fn in_brackets(words: &str) -> String {
+    if words.is_empty() { String::new() } else { format!(" ({words})") }
 }
 
 fn signal_name(signal: i32) -> String {

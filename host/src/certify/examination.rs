@@ -438,6 +438,7 @@ pub(super) enum Made {
 
 pub(super) fn doing_words(doing: Doing) -> &'static str {
     match doing {
+        Doing::Load => "being loaded",
         Doing::Schema => "giving its schema",
         Doing::New => "making an instance",
         Doing::Receive => "receiving a message",

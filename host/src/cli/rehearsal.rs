@@ -20,6 +20,7 @@ use crate::{
     integration::{Integrations, builder::Builder},
     metrics::Metrics,
     plugins::{Catalog, Libraries, journal::LoadJournal},
+    trial::probe::ChildProbe,
 };
 
 /// Everything loaded as a host would, and nothing changed.
@@ -37,7 +38,8 @@ impl Rehearsal {
         let journal = store.map(|store| LoadJournal::peek(&LoadJournal::path(&store)));
         let metrics = Metrics::new();
         let stuck_threads = metrics.calls.stuck_threads.clone();
-        let libraries = Libraries::new(journal.unwrap_or_default(), stuck_threads);
+        let libraries =
+            Libraries::new(journal.unwrap_or_default(), stuck_threads, Some(Box::new(ChildProbe)));
         let pool = Pool::new(Arc::clone(&metrics.calls));
         let (integrations, errors) = Builder {
             config: &config,

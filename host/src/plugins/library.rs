@@ -5,13 +5,14 @@
 #![expect(unsafe_code, reason = "a library has to be mapped to be called")]
 
 use std::{
+    collections::HashSet,
     fmt,
     fs::File,
     io::{self, Write},
     os::fd::{AsRawFd, OwnedFd},
     sync::Arc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwapOption;
@@ -84,6 +85,28 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
+/// Tries a plugin where it can hurt nobody, before it is loaded into this process.
+pub trait Probe: fmt::Debug + Send {
+    /// Has it loaded elsewhere, and gives up after that time.
+    fn try_out(&self, plugin: &AdmittedPlugin, patience: Duration) -> Finding;
+}
+
+/// What came of a plugin that was tried.
+#[derive(Clone, Debug)]
+pub enum Finding {
+    /// It came back from being loaded, or from being refused by the loader.
+    Harmless,
+    /// It would have hurt the host.
+    Harmful {
+        /// The end of a sentence that starts with the plugin.
+        what: String,
+        /// Whether another try may go better.
+        is_passing: bool,
+    },
+    /// It could not be tried, for that reason.
+    NotTried(String),
+}
+
 /// What maps libraries into this process: the system's loader, which does so one at a time. As long as
 /// the initializers of one library run, no other can be mapped, and hardly a thread begin.
 #[derive(Debug)]
@@ -92,6 +115,9 @@ pub(super) struct Loader {
     /// The one that it is at.
     maps: Arc<ArcSwapOption<PluginId>>,
     left_behind: Gauge,
+    probe: Option<Box<dyn Probe>>,
+    /// The hashes of what was found harmless.
+    harmless: HashSet<String>,
 }
 
 /// The loader is at a library until this is dropped.
@@ -105,13 +131,18 @@ impl Drop for Mapping {
 
 impl Loader {
     /// A thread that is left behind in it counts in the gauge.
-    pub(super) fn new(journal: LoadJournal, left_behind: Gauge) -> Self {
-        Self { journal, maps: Arc::default(), left_behind }
+    pub(super) fn new(
+        journal: LoadJournal,
+        left_behind: Gauge,
+        probe: Option<Box<dyn Probe>>,
+    ) -> Self {
+        Self { journal, maps: Arc::default(), left_behind, probe, harmless: HashSet::new() }
     }
 
-    /// Loads a plugin, and gives up after that time. Not for two threads at a time.
+    /// Loads a plugin that was found harmless, and gives up after that time. Not for two threads at a
+    /// time.
     pub(super) fn load(
-        &self,
+        &mut self,
         plugin: &Arc<AdmittedPlugin>,
         patience: Duration,
     ) -> Result<LoadedPlugin, LoadError> {
@@ -128,6 +159,7 @@ impl Loader {
             );
             return Err(error(true, reason));
         }
+        self.try_out(plugin, patience)?;
         let file =
             DroppedFile::read(&plugin.path).map_err(|refusal| error(true, refusal.reason))?;
         // The bytes that were checked are the bytes that are mapped.
@@ -138,9 +170,6 @@ impl Loader {
         let sealed = seal(&id.name, file.bytes())
             .map_err(|why| error(true, format!("cannot be copied into memory: {why}")))?;
         drop(file);
-        // Each destructor of a thread is entered with the system's loader, which holds it up while it is
-        // at a library: what logging and the journal keep for this thread is entered before.
-        tracing::info!(plugin = %id, "a plugin is being loaded");
         self.maps.store(Some(Arc::clone(id)));
         let mapping = Mapping(Arc::clone(&self.maps));
         let (loading, id) = (self.journal.begin(plugin), Arc::clone(id));
@@ -165,6 +194,42 @@ impl Loader {
             }
             Err(NotDone::Panicked) => Err(error(false, "panicked as it was loaded".into())),
             Err(not_done @ NotDone::NoThread(_)) => Err(error(true, not_done.to_string())),
+        }
+    }
+}
+
+impl Loader {
+    /// Has a plugin tried once. Where that can't be done, the journal remembers what it does here.
+    fn try_out(&mut self, plugin: &AdmittedPlugin, patience: Duration) -> Result<(), LoadError> {
+        let Some(probe) = &self.probe else { return Ok(()) };
+        if self.harmless.contains(&plugin.sha256) {
+            return Ok(());
+        }
+        let started = Instant::now();
+        match probe.try_out(plugin, patience) {
+            Finding::Harmless => {
+                let millis = started.elapsed().as_millis();
+                tracing::debug!(plugin = %plugin.id, millis, "a plugin was tried before it is loaded");
+                self.harmless.insert(plugin.sha256.clone());
+                Ok(())
+            }
+            Finding::Harmful { what, is_passing } => {
+                let name = &plugin.id.name;
+                let reason = format!(
+                    "{what}; that was a trial, and the host does not load it\n\
+                     hint: drop in another version, or try again with `tocsin plugins retry {name}`"
+                );
+                Err(LoadError {
+                    id: Arc::clone(&plugin.id),
+                    reason,
+                    is_passing,
+                    is_set_aside: false,
+                })
+            }
+            Finding::NotTried(why) => {
+                tracing::debug!(plugin = %plugin.id, why, "a plugin is loaded without being tried");
+                Ok(())
+            }
         }
     }
 }
@@ -224,4 +289,71 @@ fn map(sealed: OwnedFd) -> Result<*const (), libloading::Error> {
     let header = *unsafe { library.get::<*const ()>(abi::HEADER_SYMBOL.as_bytes()) }?;
     std::mem::forget(library);
     Ok(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        path::PathBuf,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::{super::Libraries, *};
+
+    /// Finds that of everything, and counts what it was asked.
+    #[derive(Debug)]
+    struct Found(Finding, Arc<AtomicUsize>);
+
+    impl Probe for Found {
+        fn try_out(&self, _: &AdmittedPlugin, _: Duration) -> Finding {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.clone()
+        }
+    }
+
+    /// Loads the same file as often as that, which is not there. Gives the last sentence, and how
+    /// often it was tried first.
+    fn load(finding: Finding, times: usize, retry: bool) -> (String, usize) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let probe = Found(finding, Arc::clone(&asked));
+        let journal = LoadJournal::default();
+        let libraries = Libraries::new(journal, Gauge::default(), Some(Box::new(probe)));
+        let path = PathBuf::from("plugins/libdemo.so");
+        let plugin = Arc::new(AdmittedPlugin::pretended(path, "demo", "aa", None, None));
+        let mut sentence = String::new();
+        for _ in 0..times {
+            let error = libraries.load(&plugin, Duration::from_secs(5)).expect_err("no such file");
+            sentence = error.to_string();
+            if retry {
+                assert!(libraries.retry("demo").expect("nothing is written"));
+            }
+        }
+        (sentence, asked.load(Ordering::Relaxed))
+    }
+
+    fn harmful(is_passing: bool) -> Finding {
+        Finding::Harmful { what: "sang".into(), is_passing }
+    }
+
+    #[test]
+    fn what_does_harm_on_trial_is_not_loaded_and_not_tried_again_before_that_is_asked_for() {
+        let (sentence, asked) = load(harmful(false), 3, false);
+        insta::assert_snapshot!(sentence, @"plugin `demo` 1.0.0 sang; that was a trial, and the host does not load it; hint: drop in another version, or try again with `tocsin plugins retry demo`");
+        assert_eq!(asked, 1);
+        assert_eq!(load(harmful(false), 3, true).1, 3);
+        assert_eq!(load(harmful(true), 3, false).1, 3, "it may have passed");
+    }
+
+    #[test]
+    fn what_is_harmless_is_tried_once_however_often_it_is_loaded() {
+        let (sentence, asked) = load(Finding::Harmless, 3, false);
+        assert!(sentence.contains("No such file"), "{sentence}");
+        assert_eq!(asked, 1);
+    }
+
+    #[test]
+    fn what_cannot_be_tried_is_loaded_all_the_same() {
+        let (sentence, _) = load(Finding::NotTried("no process".into()), 1, false);
+        assert_eq!(sentence, load(Finding::Harmless, 1, false).0);
+    }
 }

@@ -44,6 +44,10 @@ fn attend() -> io::Result<()> {
     let voice = Voice::take_stdout()?;
     limit_resources()?;
     let job: Job = serde_json::from_str(&io::read_to_string(io::stdin())?)?;
+    if matches!(job.task, Task::Load) {
+        // What goes wrong before is not the plugin's fault.
+        voice.say(&Said::At(Doing::Load, 0));
+    }
     match load(&job) {
         Ok(module) => {
             voice.say(&Said::Loaded);
@@ -58,7 +62,9 @@ fn attend() -> io::Result<()> {
 /// Nothing of this child outlives its parent, and nothing in it takes the whole machine.
 fn limit_resources() -> io::Result<()> {
     let limit = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
-    rustix::process::setrlimit(Resource::As, limit(ADDRESS_SPACE_BYTES))?;
+    // Whoever has less already can't have more.
+    let most = rustix::process::getrlimit(Resource::As).maximum.unwrap_or(u64::MAX);
+    rustix::process::setrlimit(Resource::As, limit(most.min(ADDRESS_SPACE_BYTES)))?;
     rustix::process::setrlimit(Resource::Core, limit(0))?;
     Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
 }
@@ -69,8 +75,8 @@ fn load(job: &Job) -> Result<Module, String> {
     if job.sha256.as_ref().is_some_and(|expected| *expected != admitted.sha256) {
         return Err("was replaced since it was checked\nhint: try again".into());
     }
-    // Whoever started this process has the patience.
-    Libraries::new(LoadJournal::default(), Gauge::default())
+    // Whoever started this process has the patience, and this is where a plugin is tried.
+    Libraries::new(LoadJournal::default(), Gauge::default(), None)
         .load(&admitted, Duration::MAX)
         .map(|loaded| loaded.module)
         .map_err(|error| error.to_string())
@@ -88,6 +94,7 @@ fn perform(task: Task, module: Module, voice: &Voice) {
             }
         }
         task => on_thread_of_host(|| match &task {
+            Task::Load => {}
             Task::Schema => schema(&module, voice),
             Task::Make(tables) => tables.iter().enumerate().for_each(|(index, options)| {
                 if let Some(instance) = make(&module, voice, index, options) {

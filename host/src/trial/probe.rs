@@ -1,0 +1,105 @@
+//! Loads a plugin in a child of the host before the host maps it: what hangs or dies of being loaded
+//! does so there.
+//!
+//! It makes no instance, and hands the plugin no options: they may be secret.
+
+use std::time::Duration;
+
+use super::{Death, Doing, Record, TIME_TO_START, Task, Trial, in_brackets, signal_name};
+use crate::plugins::{
+    admission::AdmittedPlugin,
+    library::{Finding, Probe},
+};
+
+/// The probe of a host.
+#[derive(Debug)]
+pub struct ChildProbe;
+
+impl Probe for ChildProbe {
+    fn try_out(&self, plugin: &AdmittedPlugin, patience: Duration) -> Finding {
+        let trial = Trial {
+            library: plugin.path.clone(),
+            sha256: Some(plugin.sha256.clone()),
+            patience,
+            limit: patience.saturating_add(TIME_TO_START),
+        };
+        finding(trial.run(Task::Load))
+    }
+}
+
+fn finding(record: Record) -> Finding {
+    let has_begun = record.at == Some((Doing::Load, 0));
+    match record.death {
+        // What can't be loaded but does no harm, the host says for itself.
+        None => Finding::Harmless,
+        Some(death) if has_begun => {
+            Finding::Harmful { is_passing: is_from_outside(&death), what: sentence(&death) }
+        }
+        Some(death) => Finding::NotTried(death.to_string()),
+    }
+}
+
+/// Whether somebody else may have ended the child: whoever runs the host, or the kernel for want of
+/// memory or of room for a file.
+fn is_from_outside(death: &Death) -> bool {
+    let signals = [libc::SIGKILL, libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGXFSZ];
+    matches!(death, Death::Signal(signal, _) if signals.contains(signal))
+}
+
+/// The end of a sentence that starts with the plugin.
+fn sentence(death: &Death) -> String {
+    match death {
+        Death::Hung(patience) => {
+            format!("did not come back from being loaded within {patience:?}")
+        }
+        Death::Signal(signal, words) => {
+            let signal = signal_name(*signal);
+            format!("killed the process that loaded it: {signal}{}", in_brackets(words))
+        }
+        other => format!("{other}, being loaded"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(at: Option<Doing>, death: Death) -> Finding {
+        finding(Record { said: Vec::new(), at: at.map(|at| (at, 0)), death: Some(death) })
+    }
+
+    fn harmful(death: Death) -> (String, bool) {
+        match of(Some(Doing::Load), death) {
+            Finding::Harmful { what, is_passing } => (what, is_passing),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_it_did_on_trial_is_told_in_one_sentence() {
+        let told = |death| harmful(death).0;
+        insta::assert_snapshot!(told(Death::Hung(Duration::from_secs(5))), @"did not come back from being loaded within 5s");
+        insta::assert_snapshot!(told(Death::Signal(6, String::new())), @"killed the process that loaded it: SIGABRT");
+        insta::assert_snapshot!(told(Death::Signal(11, "so long".into())), @"killed the process that loaded it: SIGSEGV (so long)");
+        insta::assert_snapshot!(told(Death::Exited(3, String::new())), @"ended its process with exit code 3, being loaded");
+    }
+
+    #[test]
+    fn a_child_that_somebody_else_may_have_killed_says_nothing_for_good() {
+        assert!(harmful(Death::Signal(libc::SIGKILL, String::new())).1);
+        assert!(!harmful(Death::Signal(libc::SIGABRT, String::new())).1);
+        assert!(!harmful(Death::Hung(Duration::from_secs(5))).1);
+    }
+
+    #[test]
+    fn a_child_that_did_not_come_to_the_plugin_says_nothing_of_it() {
+        for death in [
+            Death::NotStarted("no memory".into()),
+            Death::Exited(1, "error: no memory".into()),
+            Death::Nonsense("its words make no sense".into()),
+        ] {
+            assert!(matches!(of(None, death), Finding::NotTried(_)));
+        }
+        assert!(matches!(finding(Record::default()), Finding::Harmless));
+    }
+}
