@@ -38,8 +38,16 @@ pub struct Alert {
     /// Labelled values, in the plugin's order.
     #[schema(value_type = Vec<DetailBody>)]
     pub details: Vec<Detail>,
-    /// How often the problem was reported, 1 or more.
+    /// How often the problem was reported, 1 or more; the first time is `created_at`.
     pub occurrences: u64,
+    /// When it was reported last.
+    #[schema(value_type = String, format = DateTime)]
+    pub last_occurred_at: Timestamp,
+    /// The number of the resolved alert of the same problem before it, if there was one.
+    pub previous: Option<u64>,
+    /// When it resolves by itself unless it is reported again.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub resolves_at: Option<Timestamp>,
     /// The request that opened it.
     #[schema(value_type = String)]
     pub request_id: Ulid,
@@ -61,19 +69,43 @@ pub struct AlertWithHistory {
     pub history: Vec<HistoryEntry>,
 }
 
-/// One thing that happened to an alert.
+/// One thing that happened to an alert, or several of the same kind in a row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HistoryEntry {
-    /// When.
+    /// When, for the first time where it happened several times.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// What.
     pub change: ChangeKind,
-    /// Who: `integration NAME`, `api`, or the name of whatever asked for it.
+    /// Who: `integration NAME`, `api token NAME`, `command line, NAME`, `replay by ...`, or what else
+    /// changes alerts.
     pub by: String,
-    /// The request that caused it, if one did.
+    /// The request that caused it, if one did; the last one, where it happened several times.
     #[schema(value_type = Option<String>)]
     pub request_id: Option<Ulid>,
+    /// How many times in a row.
+    pub count: u64,
+    /// When for the last time.
+    #[schema(value_type = String, format = DateTime)]
+    pub last_at: Timestamp,
+    /// What a further report said otherwise than the alert, which stays as it is. An occurrence
+    /// changes `occurrences` and `last_occurred_at`, and nothing else.
+    pub differences: Vec<Difference>,
+    /// What somebody wrote down.
+    pub note: Option<String>,
+    /// The number of the alert that was opened for the same problem after this one.
+    pub next: Option<u64>,
+}
+
+/// What a further report said otherwise than the alert.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Difference {
+    /// `title`, `description`, `urgency`, `link` or `details`.
+    pub field: String,
+    /// What the alert has, cut where it is long.
+    pub kept: String,
+    /// What was reported, cut where it is long.
+    pub reported: String,
 }
 
 /// What can happen to an alert.
@@ -88,11 +120,25 @@ pub enum ChangeKind {
     Acknowledged,
     /// It is over.
     Resolved,
+    /// A delivery that was seen before came again, and changed nothing.
+    Duplicated,
+    /// Somebody wrote something down.
+    Noted,
+    /// The same problem was reported after it was resolved: another alert was opened.
+    Reopened,
 }
 
 impl ChangeKind {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Created, Self::Occurred, Self::Acknowledged, Self::Resolved];
+    /// All of them, in the order in which they are stored.
+    pub const ALL: [Self; 7] = [
+        Self::Created,
+        Self::Occurred,
+        Self::Acknowledged,
+        Self::Resolved,
+        Self::Duplicated,
+        Self::Noted,
+        Self::Reopened,
+    ];
 
     /// The name in JSON and in the store.
     pub fn as_str(self) -> &'static str {
@@ -101,6 +147,9 @@ impl ChangeKind {
             Self::Occurred => "occurred",
             Self::Acknowledged => "acknowledged",
             Self::Resolved => "resolved",
+            Self::Duplicated => "duplicated",
+            Self::Noted => "noted",
+            Self::Reopened => "reopened",
         }
     }
 }

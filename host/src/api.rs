@@ -2,6 +2,7 @@
 //!
 //! It shows and changes; webhooks do not come in here.
 
+pub(crate) mod actor;
 pub mod alerts;
 pub mod error;
 pub mod health;
@@ -28,7 +29,7 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::error::ApiError;
+use self::{actor::Actor, error::ApiError};
 use crate::{
     host::Host,
     ingest::{REQUEST_ID, request_id},
@@ -40,6 +41,7 @@ use crate::{
     modifiers(&BearerToken),
     tags(
         (name = "alerts", description = "What was received, and its life"),
+        (name = "requests", description = "What became of every request, and another try"),
         (name = "status", description = "What the host is made of"),
         (name = "health", description = "Whether it works"),
     )
@@ -88,7 +90,11 @@ fn routes_and_description() -> (Router<Arc<Host>>, Router<Arc<Host>>, utoipa::op
         .routes(routes!(alerts::show))
         .routes(routes!(alerts::acknowledge))
         .routes(routes!(alerts::resolve))
+        .routes(routes!(alerts::note))
+        .routes(routes!(requests::list))
         .routes(routes!(requests::show))
+        .routes(routes!(requests::raw))
+        .routes(routes!(requests::replay))
         .routes(routes!(reload::reload))
         .routes(routes!(status::integrations))
         .routes(routes!(status::plugins))
@@ -110,19 +116,25 @@ async fn identify(request: Request, next: Next) -> Response {
 
 /// Lets through who presents one of the tokens; without tokens, who is on this machine and is not a
 /// web page.
-async fn authorize(State(host): State<Arc<Host>>, request: Request, next: Next) -> Response {
-    let is_allowed = {
+async fn authorize(State(host): State<Arc<Host>>, mut request: Request, next: Next) -> Response {
+    let actor = {
         let in_force = host.in_force();
+        let headers = request.headers();
         match in_force.config.config.admin.tokens.as_slice() {
-            [] => is_local_and_no_page(request.headers()),
+            [] => is_local_and_no_page(headers).then(|| Actor::of(headers, None)),
             tokens => {
-                let presented = bearer(request.headers());
+                let presented = bearer(headers);
                 // All are compared, whichever it is.
-                tokens.iter().fold(false, |found, token| found | token.matches(presented))
+                let tokens = tokens.iter().enumerate();
+                let found = tokens.fold(None, |found, (place, token)| {
+                    token.token.matches(presented).then_some((place, token)).or(found)
+                });
+                found.map(|token| Actor::of(headers, Some(token)))
             }
         }
     };
-    if is_allowed {
+    if let Some(actor) = actor {
+        request.extensions_mut().insert(actor);
         return next.run(request).await;
     }
     let mut response = ApiError::unauthorized().into_response();
@@ -174,6 +186,11 @@ mod tests {
             "/api/v1/alerts/{id}",
             "/api/v1/alerts/{id}/acknowledge",
             "/api/v1/alerts/{id}/resolve",
+            "/api/v1/alerts/{id}/notes",
+            "/api/v1/requests",
+            "/api/v1/requests/{id}",
+            "/api/v1/requests/{id}/raw",
+            "/api/v1/requests/{id}/replay",
             "/api/v1/integrations",
             "/api/v1/plugins",
             "/api/v1/plugins/{name}/retry",

@@ -5,7 +5,6 @@
 
 mod breaker;
 pub mod in_process;
-mod line_limit;
 mod pool;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -114,8 +113,17 @@ impl fmt::Display for CallFailure {
     }
 }
 
+/// What a plugin made of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// What came out.
+    pub outcome: Outcome,
+    /// How long the plugin had it.
+    pub took: Duration,
+}
+
 /// What came of a call.
-pub type CallResult = Result<Outcome, CallFailure>;
+pub type CallResult = Result<Judged, CallFailure>;
 
 /// What happens after a call. Dropped unused if the host is stopping.
 pub type Called = Box<dyn FnOnce(CallResult) + Send>;

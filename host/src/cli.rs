@@ -9,6 +9,7 @@ mod integrations;
 mod plugins;
 mod rehearsal;
 mod reload;
+mod requests;
 mod serve;
 mod table;
 
@@ -50,8 +51,10 @@ enum Command {
     ///
     /// Asks the running host. Where none answers, looks at the configuration itself.
     Integrations(Inventory),
-    /// List, show, acknowledge and resolve alerts, through the running host
+    /// List, show, acknowledge, resolve and annotate alerts, through the running host
     Alerts(alerts::Alerts),
+    /// List and show what became of requests, and run them again, through the running host
+    Requests(requests::Requests),
     /// What `certify` and `schema` run a plugin in, and a host tries it in before it loads it
     #[command(name = trial::SUBCOMMAND, hide = true)]
     PluginTrial,
@@ -91,6 +94,7 @@ pub fn main() -> u8 {
         Command::Plugins(plugins) => plugins::run(plugins),
         Command::Integrations(inventory) => integrations::list(&inventory),
         Command::Alerts(alerts) => alerts::run(alerts),
+        Command::Requests(requests) => requests::run(requests),
         Command::PluginTrial => return trial::child::main(),
     };
     match result {

@@ -3,8 +3,12 @@
 //!
 //! It opens no database and no plugin: what an integration's options mean is for the plugin to say.
 
+mod admin;
+pub mod age;
 mod document;
+mod integration;
 mod lookup;
+mod requests;
 
 use std::{
     collections::BTreeMap,
@@ -15,9 +19,7 @@ use std::{
 };
 
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
-use semver::VersionReq;
 use serde::{Deserialize, de::DeserializeOwned};
-use tocsin_plugin_api::{Secret, Urgency};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -25,16 +27,22 @@ use toml::{
 
 use self::lookup::Lookup;
 pub use self::{
+    admin::{Admin, AdminToken},
     document::{ConfigError, ConfigErrors, Document},
+    integration::{Integration, Maintenance, Window},
     lookup::referenced_files,
+    requests::{Keep, Requests, Retention},
 };
-use crate::plugins::{
-    folder::regular_file,
-    verification::{
-        Policy,
-        checksum::{Checksum, Release},
-        signature::PublicKey,
+use crate::{
+    plugins::{
+        folder::regular_file,
+        verification::{
+            Policy,
+            checksum::{Checksum, Release},
+            signature::PublicKey,
+        },
     },
+    sender::Network,
 };
 
 /// A whole configuration. Every section and every key may be left out.
@@ -49,6 +57,10 @@ pub struct Config {
     pub store: Store,
     /// Where plugins are found, which are trusted, and what their calls may take.
     pub plugins: Plugins,
+    /// Which requests are kept as they came.
+    pub requests: Requests,
+    /// How long anything is kept.
+    pub retention: Retention,
     /// Whether changed files are noticed.
     pub watch: Watch,
     /// What is logged.
@@ -81,6 +93,8 @@ pub struct Server {
     /// How long requests in flight are waited for when the host is stopped. Default `20s`.
     #[serde(with = "duration")]
     pub shutdown_timeout: Duration,
+    /// Addresses or networks of proxies whose `X-Forwarded-For` says who the sender is. Default: none.
+    pub trusted_proxies: Vec<Network>,
 }
 
 impl Default for Server {
@@ -94,6 +108,7 @@ impl Default for Server {
             body_timeout: Duration::from_secs(10),
             max_connections: 1024,
             shutdown_timeout: Duration::from_secs(20),
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -104,22 +119,6 @@ impl Server {
         let listen = format!("http://{}", self.listen);
         let base = self.public_url.as_deref().unwrap_or(&listen).trim_end_matches('/');
         format!("{base}/in/{integration}")
-    }
-}
-
-/// `[admin]`: API, metrics and health.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Admin {
-    /// Address and port. Default `127.0.0.1:8081`.
-    pub listen: SocketAddr,
-    /// Bearer tokens, any of which opens the API; needed unless `listen` is loopback.
-    pub tokens: Vec<Secret>,
-}
-
-impl Default for Admin {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8081)), tokens: Vec::new() }
     }
 }
 
@@ -223,34 +222,6 @@ pub enum LogFormat {
     Text,
     /// One object a line.
     Json,
-}
-
-/// `[integrations.NAME]`: one endpoint and what understands it.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct Integration {
-    /// The name of the plugin, from its manifest; not a file name.
-    pub plugin: String,
-    /// Which versions of it may be used, semver; the highest match is. Default: any.
-    #[serde(default)]
-    pub version: VersionReq,
-    /// Whether webhooks are taken; a disabled integration answers 405. Default true.
-    #[serde(default = "yes")]
-    pub enabled: bool,
-    /// The urgency of alerts whose plugin found none. Default medium.
-    #[serde(default = "medium")]
-    pub urgency: Urgency,
-    /// The plugin's own table.
-    #[serde(default)]
-    pub options: serde_json::Map<String, serde_json::Value>,
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn medium() -> Urgency {
-    Urgency::Medium
 }
 
 /// There is no configuration to read.
@@ -410,7 +381,8 @@ impl LoadedConfig {
     }
 
     fn errors(&self) -> Vec<ConfigError> {
-        let Config { server, admin, store, plugins, watch, log, integrations } = &self.config;
+        let Config { server, admin, store, plugins, watch, log, integrations, requests, .. } =
+            &self.config;
         let at = |key: &[&str], message: String| self.document.error_at(key, message);
         let mut errors = Vec::new();
         if !admin.listen.ip().is_loopback() && admin.tokens.is_empty() {
@@ -450,6 +422,15 @@ impl LoadedConfig {
             if is_zero {
                 let error = at(&["server", key], "must be more than 0".into());
                 errors.push(error.hint("leave it out for the default"));
+            }
+        }
+        for (key, is_zero) in [
+            ("quarantine_count", requests.quarantine_count == 0),
+            ("quarantine_bytes", requests.quarantine_bytes == 0),
+        ] {
+            if is_zero {
+                let error = at(&["requests", key], "must be more than 0".into());
+                errors.push(error.hint("write `keep = \"none\"` where nothing is to be kept"));
             }
         }
         if self.store_path().is_none() {
@@ -541,6 +522,10 @@ fn syntax(document: &Document, error: &toml::de::Error) -> ConfigError {
     let message = without_value(error.message().trim()).replace("unknown field", "unknown key");
     let span = error.span().unwrap_or(0..0);
     let error = |message: &str| document.error_in(span.clone(), message);
+    if message.starts_with("no template: ") {
+        let hint = "write a Jinja template, such as `{{ title }} ({{ urgency }})`";
+        return error(&message).hint(hint);
+    }
     if let Some((what, keys)) = message.split_once(", expected one of ") {
         return error(what).hint(format!("known here are {keys}"));
     }
@@ -561,7 +546,11 @@ fn syntax(document: &Document, error: &toml::de::Error) -> ConfigError {
         ("SHA-256", "write its 64 digits in hex, as `sha256sum` prints them"),
         ("plugin with its version", "write its name and its version, such as `\"demo 1.0.0\"`"),
         ("minisign public key", "write the line of `minisign.pub`, or { file = \"minisign.pub\" }"),
+        ("no time of at least", "write a number with its unit, such as `30d` or `12h`"),
         ("duration", "write a number with its unit, such as `10s` or `500ms`"),
+        ("is no maintenance", "write `true`, or `[{ from = 2026-12-01T22:00:00Z, to = ... }]`"),
+        ("address of a proxy", "write an address or a network, such as `10.0.0.1` or `10.0.0.0/8`"),
+        ("name of a token", "write { name = \"alice\", token = { env = \"TOCSIN_ADMIN_TOKEN\" } }"),
     ] {
         if message.contains(sign) {
             return error(&message).hint(hint);
@@ -573,6 +562,7 @@ fn syntax(document: &Document, error: &toml::de::Error) -> ConfigError {
 #[cfg(test)]
 mod tests {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use tocsin_plugin_api::Urgency;
 
     use super::*;
 
@@ -619,7 +609,7 @@ mod tests {
              [integrations.ops]\nplugin = 'slack'\noptions = { token = { env = 'TOKEN' }, deep = [{ x = { env = 'TOKEN' } }] }",
         )
         .expect("the variable is set");
-        assert!(config.admin.tokens[0].matches(b"s3cret"));
+        assert!(config.admin.tokens[0].token.matches(b"s3cret"));
         let options = serde_json::to_string(&config.integrations["ops"].options).unwrap();
         assert_eq!(options, r#"{"deep":[{"x":"s3cret"}],"token":"s3cret"}"#);
         assert!(!format!("{:?}", config.admin).contains("s3cret"));
@@ -632,7 +622,7 @@ mod tests {
           |
         3 | lisen = 1
           | ^^^^^
-        hint: known here are `listen`, `public_url`, `body_limit_bytes`, `header_limit_bytes`, `header_timeout`, `body_timeout`, `max_connections`, `shutdown_timeout`
+        hint: known here are `listen`, `public_url`, `body_limit_bytes`, `header_limit_bytes`, `header_timeout`, `body_timeout`, `max_connections`, `shutdown_timeout`, `trusted_proxies`
         ");
     }
 

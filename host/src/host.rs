@@ -35,6 +35,7 @@ use crate::{
     server::{self, Limits, Stop, Stopper, stop_sign},
     store::{Store, sqlite::SqliteStore},
     trial::probe::ChildProbe,
+    upkeep,
 };
 
 /// Everything that requests share.
@@ -218,6 +219,7 @@ impl BoundHost {
         let ingest = ingest::router(Arc::clone(&host));
         let ingest = server::serve(webhooks, ingest, limits, connections, stop.clone());
         let ingest = tokio::spawn(ingest);
+        let upkeep = tokio::spawn(upkeep::run(Arc::clone(&host), stop.clone()));
         host.phase.serves.store(true, Ordering::Release);
         tracing::info!("webhooks are served");
         stop.wait().await;
@@ -230,6 +232,8 @@ impl BoundHost {
                 "gave up on requests in flight; their senders will try again"
             );
         }
+        // It ends between two steps.
+        let _ = upkeep.await;
         finish(&host, admin_stopper, api, end).await;
         tracing::info!("stopped");
     }

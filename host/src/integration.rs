@@ -4,18 +4,28 @@
 //! never a mixture. It decides nothing on which plugin serves: that is for [`builder`].
 
 pub mod builder;
+pub mod rate;
+pub mod template;
+mod wording;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr},
+    num::NonZeroU32,
+    sync::{Arc, OnceLock},
+};
 
 use jiff::Timestamp;
 use tocsin_plugin_api::Urgency;
 
+use self::rate::{OverRate, Rate, RateLimits};
 use crate::{
     alert::PluginId,
     call::{BreakerReport, CallLimits, Caller, CallerHealth},
-    config,
+    config::{self, age::Age},
     metrics::IntegrationMetrics,
     plugins::{Catalog, admission::AdmittedPlugin},
+    store::request::Terms,
 };
 
 /// One endpoint and what understands it.
@@ -24,6 +34,10 @@ pub struct Integration {
     pub name: Arc<str>,
     /// For events whose plugin found none.
     pub urgency: Urgency,
+    /// What it takes in a time. A new version of its plugin finds it as it was.
+    pub rates: Arc<Rates>,
+    /// What must not be shown of its requests, once somebody wants to see one.
+    pub(crate) secrets: OnceLock<Vec<String>>,
     /// What it can do.
     pub state: IntegrationState,
     /// What is counted of it.
@@ -60,7 +74,56 @@ pub enum IntegrationState {
     Broken(String),
 }
 
+/// What an integration takes in a time.
+pub struct Rates {
+    limits: RateLimits,
+    /// Anybody can send what is refused: not all of it leaves a record.
+    records_of_refused: RateLimits,
+}
+
+/// So many requests that are refused leave a record, of an integration in a minute.
+const REFUSED_RECORDED: NonZeroU32 = NonZeroU32::new(600).unwrap();
+
+impl Rates {
+    fn of(section: &config::Integration) -> Self {
+        let recorded = Rate::per_minute(REFUSED_RECORDED);
+        Self {
+            limits: RateLimits::new(section.rate_limit, section.sender_rate_limit),
+            records_of_refused: RateLimits::new(Some(recorded), None),
+        }
+    }
+
+    /// Whether one more request is taken from a sender.
+    ///
+    /// # Errors
+    ///
+    /// Where that is too many.
+    pub fn check(&self, sender: Option<IpAddr>) -> Result<(), OverRate> {
+        self.limits.check(sender.unwrap_or(Ipv4Addr::UNSPECIFIED.into()))
+    }
+
+    /// Forgets senders of whom nothing was heard for a while.
+    pub fn forget_idle(&self) {
+        self.limits.forget_idle();
+    }
+}
+
 impl Integration {
+    /// Whether a request that is refused leaves a record, now.
+    pub fn records_refusal(&self) -> bool {
+        self.rates.records_of_refused.check(Ipv4Addr::UNSPECIFIED.into()).is_ok()
+    }
+
+    /// What is added to the events of a request that arrives then.
+    pub fn terms(&self, now: Timestamp) -> Terms {
+        let section = &self.settings.section;
+        Terms {
+            default_urgency: self.urgency,
+            opens: section.maintenance.at(now).is_none(),
+            resolve_after: section.resolve_after.map(|Age(after)| after),
+        }
+    }
+
     /// The name and version of the plugin that serves it.
     pub fn plugin(&self) -> Option<&Arc<PluginId>> {
         self.admitted().map(|plugin| &plugin.id)

@@ -9,21 +9,27 @@
 
 pub mod alert;
 pub mod api;
+pub mod blank;
 pub mod call;
 pub mod certify;
 pub mod cli;
 pub mod config;
 pub mod events;
+pub mod faults;
 pub mod host;
 pub mod ingest;
 pub mod integration;
+mod line_limit;
 pub mod log;
 pub mod metrics;
 pub mod patience;
 pub mod plugins;
 pub mod reload;
+pub mod replay;
+pub mod sender;
 pub mod server;
 pub mod stamp;
 pub mod store;
 pub mod trial;
+pub mod upkeep;
 pub mod watch;

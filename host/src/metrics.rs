@@ -19,7 +19,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::alert::PluginId;
+use crate::{
+    alert::PluginId,
+    store::request::{Quarantined, RequestOutcome},
+};
 
 /// Everything that the host counts.
 pub struct Metrics {
@@ -42,6 +45,7 @@ struct Exposed {
 /// What is counted of each integration with each version of its plugin.
 struct Families {
     requests: Family<RequestLabels, Counter>,
+    template_errors: Family<PluginLabels, Counter>,
     call_seconds: Family<PluginLabels, Histogram, fn() -> Histogram>,
     slow_calls: Family<PluginLabels, Counter>,
     panics: Family<PluginLabels, Counter>,
@@ -148,12 +152,16 @@ impl Metrics {
 }
 
 /// What can become of a request.
-const OUTCOMES: [&str; 5] = ["events", "ignored", "unauthorized", "malformed", "failed"];
+const OUTCOMES: [RequestOutcome; 7] = RequestOutcome::ALL;
 
 impl Families {
     fn register(registry: &mut Registry) -> Self {
         let requests = Family::default();
         registry.register("requests", "Webhook requests by what came of them", requests.clone());
+        let template_errors = Family::default();
+        let help =
+            "Titles and descriptions whose template gave none, so that the plugin's were used";
+        registry.register("template_errors", help, template_errors.clone());
         let call_seconds: Family<_, _, fn() -> Histogram> =
             Family::new_with_constructor(|| Histogram::new(exponential_buckets(1e-6, 4.0, 12)));
         registry.register("plugin_call_seconds", "Time in the plugin", call_seconds.clone());
@@ -176,6 +184,7 @@ impl Families {
         registry.register("plugin_breaker_trips", help, breaker_trips.clone());
         Self {
             requests,
+            template_errors,
             call_seconds,
             slow_calls,
             panics,
@@ -187,14 +196,10 @@ impl Families {
     }
 
     fn of(&self, labels: PluginLabels) -> IntegrationMetrics {
-        let [events, ignored, unauthorized, malformed, failed] =
-            OUTCOMES.map(|outcome| self.requests.get_or_create_owned(&labels.with(outcome)));
         IntegrationMetrics {
-            events,
-            ignored,
-            unauthorized,
-            malformed,
-            failed,
+            requests: OUTCOMES
+                .map(|outcome| self.requests.get_or_create_owned(&labels.with(outcome))),
+            template_errors: self.template_errors.get_or_create_owned(&labels),
             call_seconds: self.call_seconds.get_or_create_owned(&labels),
             slow_calls: self.slow_calls.get_or_create_owned(&labels),
             panics: self.panics.get_or_create_owned(&labels),
@@ -215,15 +220,22 @@ impl Families {
         }
         self.call_seconds.remove(labels);
         self.stuck_threads.remove(labels);
-        for counters in [&self.slow_calls, &self.panics, &self.deadlines, &self.breaker_trips] {
+        for counters in [
+            &self.template_errors,
+            &self.slow_calls,
+            &self.panics,
+            &self.deadlines,
+            &self.breaker_trips,
+        ] {
             counters.remove(labels);
         }
     }
 }
 
 impl PluginLabels {
-    fn with(&self, outcome: &'static str) -> RequestLabels {
+    fn with(&self, outcome: RequestOutcome) -> RequestLabels {
         let Self { integration, plugin, version } = self.clone();
+        let outcome = outcome.as_str();
         RequestLabels { integration, plugin, version, outcome }
     }
 }
@@ -231,16 +243,10 @@ impl PluginLabels {
 /// The counters of one integration with one plugin.
 #[derive(Debug)]
 pub struct IntegrationMetrics {
-    /// Requests that became events.
-    pub events: Counter,
-    /// Genuine requests without an alert.
-    pub ignored: Counter,
-    /// Requests of who they should not be from.
-    pub unauthorized: Counter,
-    /// Requests that make no sense.
-    pub malformed: Counter,
-    /// Requests that the plugin or the store failed on.
-    pub failed: Counter,
+    /// Requests by what became of them, in the order of [`RequestOutcome::ALL`].
+    requests: [Counter; 7],
+    /// Titles and descriptions whose template gave none.
+    pub template_errors: Counter,
     /// Time in the plugin.
     pub call_seconds: Histogram,
     /// Calls that returned, but took long.
@@ -260,6 +266,15 @@ impl IntegrationMetrics {
     /// The integration's name.
     pub fn integration(&self) -> &str {
         &self.labels.integration
+    }
+
+    /// That became of a request.
+    pub fn count(&self, outcome: RequestOutcome) {
+        for (known, counter) in OUTCOMES.iter().zip(&self.requests) {
+            if *known == outcome {
+                counter.inc();
+            }
+        }
     }
 }
 
@@ -288,6 +303,19 @@ pub struct StoreMetrics {
     failures: Counter,
     /// What it takes on disk; set when the metrics are asked for.
     pub size_bytes: Gauge,
+    quarantined: Family<QuarantineLabels, Gauge>,
+    pushed_out: Family<QuarantineLabels, Counter>,
+    forgotten: Family<ForgottenLabels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QuarantineLabels {
+    integration: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ForgottenLabels {
+    what: &'static str,
 }
 
 impl Default for StoreMetrics {
@@ -297,6 +325,9 @@ impl Default for StoreMetrics {
             batch_size: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
             failures: Counter::default(),
             size_bytes: Gauge::default(),
+            quarantined: Family::default(),
+            pushed_out: Family::default(),
+            forgotten: Family::default(),
         }
     }
 }
@@ -313,7 +344,29 @@ impl StoreMetrics {
         self.failures.inc();
     }
 
+    /// That many requests wait for a replay; asked when the metrics are.
+    pub fn waiting(&self, quarantined: &[Quarantined]) {
+        for Quarantined { integration, count, pushed_out, .. } in quarantined {
+            let labels = QuarantineLabels { integration: integration.clone() };
+            let count = i64::try_from(*count).unwrap_or(i64::MAX);
+            self.quarantined.get_or_create(&labels).set(count);
+            let counter = self.pushed_out.get_or_create(&labels);
+            counter.inc_by(pushed_out.saturating_sub(counter.get()));
+        }
+    }
+
+    /// That many alerts, records or requests were forgotten.
+    pub fn forgot(&self, what: &'static str, count: usize) {
+        self.forgotten.get_or_create(&ForgottenLabels { what }).inc_by(count as u64);
+    }
+
     fn register(&self, registry: &mut Registry) {
+        let help = "Requests that wait for a replay because a plugin failed on them";
+        registry.register("quarantined_requests", help, self.quarantined.clone());
+        let help = "Requests that waited for a replay and left because others came";
+        registry.register("quarantine_pushed_out", help, self.pushed_out.clone());
+        let help = "Alerts, records and requests that were forgotten because of their age or size";
+        registry.register("forgotten", help, self.forgotten.clone());
         let help = "Time of a commit with its sync";
         registry.register("commit_seconds", help, self.commit_seconds.clone());
         let help = "Submissions that shared a commit";
@@ -337,7 +390,7 @@ mod tests {
         let (metrics, start) = (Metrics::new(), Instant::now());
         let (old, new) =
             (metrics.integration("ops", &id("1")), metrics.integration("ops", &id("2")));
-        old.events.inc();
+        old.count(RequestOutcome::Events);
         old.stuck_threads.inc();
         let shown = |minutes: u64| {
             let now = start + Duration::from_secs(60 * minutes);

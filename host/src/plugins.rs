@@ -10,6 +10,7 @@ pub mod inspection;
 pub mod journal;
 pub mod library;
 pub mod reference;
+pub(crate) mod schema;
 pub mod validation;
 pub mod verification;
 

@@ -168,6 +168,7 @@ fn keep_what_needs_a_restart(present: &LoadedConfig, next: &mut LoadedConfig) {
         public_url: new.server.public_url.take(),
         body_limit_bytes: new.server.body_limit_bytes,
         body_timeout: new.server.body_timeout,
+        trusted_proxies: std::mem::take(&mut new.server.trusted_proxies),
         ..old.server.clone()
     };
     new.admin.listen = old.admin.listen;

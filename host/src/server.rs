@@ -2,10 +2,15 @@
 //!
 //! It knows HTTP, not what is asked: that is for the service it is given.
 
-use std::{io, num::NonZero, pin::pin, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, num::NonZero, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -18,7 +23,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
-use crate::config::Server;
+use crate::{config::Server, sender::Peer};
 
 /// What a client may take.
 #[derive(Clone, Debug)]
@@ -100,10 +105,10 @@ pub async fn serve(
             () = stop.wait() => break,
         };
         match accepted {
-            Ok((stream, place)) => {
+            Ok((stream, peer, place)) => {
                 let (connections, stop) = (Arc::clone(&connections), stop.clone());
                 tokio::spawn(async move {
-                    connections.serve(stream, stop).await;
+                    connections.serve(stream, peer, stop).await;
                     drop(place);
                 });
             }
@@ -123,13 +128,13 @@ pub async fn serve(
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     // Not accepted before there is a place: what waits, waits in the kernel.
     let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
+    let (stream, peer) = listener.accept().await?;
     // An answer is one small write.
     stream.set_nodelay(true)?;
-    Ok((stream, place))
+    Ok((stream, peer, place))
 }
 
 struct Connections {
@@ -139,14 +144,18 @@ struct Connections {
 }
 
 impl Connections {
-    async fn serve(&self, stream: TcpStream, stop: Stop) {
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr, stop: Stop) {
         self.open.inc();
-        self.serve_counted(stream, stop).await;
+        self.serve_counted(stream, peer, stop).await;
         self.open.dec();
     }
 
-    async fn serve_counted(&self, stream: TcpStream, mut stop: Stop) {
-        let service = TowerToHyperService::new(self.service.clone());
+    async fn serve_counted(&self, stream: TcpStream, peer: SocketAddr, mut stop: Stop) {
+        let routes = TowerToHyperService::new(self.service.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            routes.call(request)
+        });
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.header_timeout)

@@ -1,28 +1,36 @@
 //! What the host needs of a database: one narrow interface, and the promises behind it.
 //!
-//! [`sqlite`] keeps them in a file. Another store has to pass the same tests, `contract`. Nothing else in
+//! What is stored is in [`crate::alert`] and [`request`]; what leaves again by itself in [`upkeep`].
+//! [`sqlite`] keeps it in a file. Another store has to pass the same tests, `contract`. Nothing else in
 //! the host touches a database.
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod model;
+pub mod request;
 pub mod sqlite;
+pub mod upkeep;
 
 use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
 use jiff::Timestamp;
-use serde::Serialize;
-use tocsin_plugin_api::{Event, Urgency};
+use tocsin_plugin_api::Urgency;
 use tokio::sync::oneshot;
 use ulid::Ulid;
-use utoipa::ToSchema;
 
-use crate::alert::{Alert, AlertRef, AlertWithHistory, PluginId, Status};
+use self::{
+    request::{
+        Effect, Quarantined, RawRequest, RequestPage, RequestQuery, RequestRecord, Submission,
+    },
+    upkeep::Chore,
+};
+use crate::alert::{Alert, AlertRef, AlertWithHistory, Status};
 
 /// A place where alerts and the records of requests are kept.
 ///
@@ -36,8 +44,11 @@ pub trait Store: Send + Sync {
     /// not block.
     fn commit(&self, submission: Submission, then: Committed);
 
+    /// What [`commit`](Self::commit) would give, without anything being changed.
+    fn rehearse(&self, submission: Submission) -> Pending<Vec<Effect>>;
+
     /// Changes an alert by hand.
-    fn change(&self, alert: AlertRef, change: Change, by: &str) -> Pending<Changed>;
+    fn change(&self, alert: AlertRef, change: Change) -> Pending<Changed>;
 
     /// One alert with its history.
     fn alert(&self, alert: AlertRef) -> Pending<Option<AlertWithHistory>>;
@@ -48,6 +59,19 @@ pub trait Store: Send + Sync {
     /// The record of one request.
     fn request(&self, id: Ulid) -> Pending<Option<RequestRecord>>;
 
+    /// The records of requests, newest first.
+    fn requests(&self, query: RequestQuery) -> Pending<RequestPage>;
+
+    /// A request as it came, if it is kept.
+    fn raw_request(&self, id: Ulid) -> Pending<Option<RawRequest>>;
+
+    /// The requests of each integration that wait for a replay, by the integration's name.
+    fn quarantine(&self) -> Vec<Quarantined>;
+
+    /// Does a small part of what has to be done from time to time, and says how much it found to do:
+    /// less than was allowed means that nothing is left.
+    fn tidy(&self, chore: Chore) -> Pending<usize>;
+
     /// Why the last commit failed; none once one succeeded.
     fn problem(&self) -> Option<String>;
 
@@ -56,6 +80,9 @@ pub trait Store: Send + Sync {
 
     /// What it takes on disk, in bytes.
     fn size_bytes(&self) -> u64;
+
+    /// What of that holds something, in bytes: what was forgotten leaves room that is used again.
+    fn used_bytes(&self) -> Pending<u64>;
 
     /// Commits what was submitted, lets the database go, and returns when that is done.
     fn close(&self);
@@ -73,85 +100,26 @@ impl dyn Store + '_ {
     }
 }
 
-/// What came of one request.
-#[derive(Clone, Debug)]
-pub struct Submission {
-    /// The request's id.
-    pub request_id: Ulid,
-    /// When it arrived.
-    pub received_at: Timestamp,
-    /// The integration that received it.
-    pub integration: Arc<str>,
-    /// The plugin that judged it, if one did.
-    pub plugin: Option<Arc<PluginId>>,
-    /// What came of it.
-    pub content: Content,
-}
-
-/// What came of a request, as far as it is recorded.
-#[derive(Clone, Debug)]
-pub enum Content {
-    /// Events, at least one, each with a title or a dedup key as its action needs.
-    Events {
-        /// The events, in order.
-        events: Vec<Event>,
-        /// For those whose plugin found no urgency.
-        default_urgency: Urgency,
-    },
-    /// A genuine request from which no alert comes.
-    Ignored {
-        /// Why.
-        reason: String,
-    },
-    /// A request that makes no sense.
-    Malformed {
-        /// Why.
-        reason: String,
-    },
-    /// A request on which the plugin failed.
-    Failed {
-        /// Why.
-        reason: String,
-        /// The request as it came, for another try.
-        raw: RawRequest,
-    },
-}
-
-/// A request as it came.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RawRequest {
-    /// The query string.
-    pub query: String,
-    /// The header lines, `name: value` each.
-    pub headers: String,
-    /// The body.
-    pub body: bytes::Bytes,
-}
-
-/// What one event changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// It opened the alert with this number.
-    Opened(u64),
-    /// It was one more occurrence of the alert with this number.
-    Occurred(u64),
-    /// It acknowledged the alert with this number.
-    Acknowledged(u64),
-    /// It resolved the alert with this number.
-    Resolved(u64),
-    /// Its `event_id` was seen before: nothing changed.
-    Duplicate,
-    /// It acknowledges or resolves what is not open: nothing changed.
-    NoMatch,
-}
-
 /// A change by hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What is done.
+    pub deed: Deed,
+    /// Who does it, in words for the alert's history.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What can be done to an alert by hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
     /// Somebody takes it on.
     Acknowledge,
     /// It is over.
     Resolve,
+    /// Somebody writes something down about it.
+    Note(String),
 }
 
 /// What became of a change by hand.
@@ -187,27 +155,6 @@ pub struct AlertPage {
     pub alerts: Vec<Alert>,
     /// Where the next page starts, if there is one: a value for [`AlertQuery::before`].
     pub next: Option<u64>,
-}
-
-/// What is known of a request afterwards.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct RequestRecord {
-    /// Its id, as the sender got it in `X-Request-Id`.
-    #[schema(value_type = String)]
-    pub id: Ulid,
-    /// The integration that received it.
-    pub integration: String,
-    /// The plugin that judged it.
-    pub plugin: Option<PluginId>,
-    /// `events`, `ignored`, `malformed` or `failed`.
-    pub outcome: String,
-    /// Why, unless it made events.
-    pub reason: Option<String>,
-    /// The number of the alert that its first event touched.
-    pub alert: Option<u64>,
-    /// When it arrived.
-    #[schema(value_type = String, format = DateTime)]
-    pub received_at: Timestamp,
 }
 
 /// Why the store could not do what it was asked.

@@ -1,23 +1,28 @@
-//! Alerts over the API: listed, shown, acknowledged, resolved.
+//! Alerts over the API: listed, shown, acknowledged, resolved, annotated.
 
 use std::sync::Arc;
 
 use axum::{
-    Json,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    Extension, Json,
+    extract::{
+        Path, Query, State,
+        rejection::{JsonRejection, QueryRejection},
+    },
 };
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tocsin_plugin_api::Urgency;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     ApiResult,
+    actor::Actor,
     error::{ApiError, ErrorBody},
 };
 use crate::{
     alert::{Alert, AlertRef, AlertWithHistory, Status, UrgencyName},
     host::Host,
-    store::{AlertQuery, Change, Changed},
+    store::{AlertQuery, Change, Changed, Deed},
 };
 
 const DEFAULT_LIMIT: usize = 50;
@@ -112,9 +117,10 @@ pub(super) async fn show(
     ))]
 pub(super) async fn acknowledge(
     State(host): State<Arc<Host>>,
+    Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
 ) -> ApiResult<AlertWithHistory> {
-    change(&host, &id, Change::Acknowledge).await
+    change(&host, &id, Deed::Acknowledge, actor).await
 }
 
 /// Says that an alert is over.
@@ -128,13 +134,55 @@ pub(super) async fn acknowledge(
     ))]
 pub(super) async fn resolve(
     State(host): State<Arc<Host>>,
+    Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
 ) -> ApiResult<AlertWithHistory> {
-    change(&host, &id, Change::Resolve).await
+    change(&host, &id, Deed::Resolve, actor).await
 }
 
-async fn change(host: &Host, id: &str, change: Change) -> ApiResult<AlertWithHistory> {
-    match host.store.change(parse(id)?, change, "api").await? {
+/// What somebody writes down about an alert.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Note {
+    /// Plain text with lines, 1 to 10,000 characters.
+    #[schema(min_length = 1, max_length = 10_000)]
+    pub text: String,
+}
+
+const LONGEST_NOTE: usize = 10_000;
+
+/// Writes something down about an alert, whatever its status.
+#[utoipa::path(post, path = "/api/v1/alerts/{id}/notes", tag = "alerts", security(("token" = [])),
+    params(("id" = String, Path, description = "The alert's id or number")),
+    request_body = Note,
+    responses(
+        (status = 200, description = "It is in the alert's history", body = AlertWithHistory),
+        (status = 400, description = "There is no text, or too much of it", body = ErrorBody),
+        (status = 401, description = "No token, or another one", body = ErrorBody),
+        (status = 404, description = "There is no such alert", body = ErrorBody),
+        (status = 503, description = "The store can't be used just now", body = ErrorBody),
+    ))]
+pub(super) async fn note(
+    State(host): State<Arc<Host>>,
+    Extension(actor): Extension<Actor>,
+    Path(id): Path<String>,
+    note: Result<Json<Note>, JsonRejection>,
+) -> ApiResult<AlertWithHistory> {
+    let Json(Note { text }) = note.map_err(|error| ApiError::bad_request(error.body_text()))?;
+    if text.trim().is_empty() || text.chars().count() > LONGEST_NOTE {
+        return Err(ApiError::bad_request("`text` has to be from 1 to 10000 characters"));
+    }
+    change(&host, &id, Deed::Note(text), actor).await
+}
+
+async fn change(
+    host: &Host,
+    id: &str,
+    deed: Deed,
+    Actor(by): Actor,
+) -> ApiResult<AlertWithHistory> {
+    let change = Change { deed, by, at: Timestamp::now() };
+    match host.store.change(parse(id)?, change).await? {
         Changed::Done(alert) => Ok(Json(*alert)),
         Changed::AlreadyResolved => {
             Err(ApiError::conflict("the alert is resolved; a new report opens a new one"))

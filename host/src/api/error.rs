@@ -23,12 +23,22 @@ struct ErrorText {
     code: &'static str,
     /// For people.
     message: String,
+    /// Whose rate is exceeded, `integration` or `sender`; absent elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'static str>,
 }
 
 impl ErrorBody {
     /// A refusal for programs and people.
     pub fn new(code: &'static str, message: String) -> Self {
-        Self { error: ErrorText { code, message } }
+        Self { error: ErrorText { code, message, scope: None } }
+    }
+
+    /// The same for one who exceeds a rate.
+    #[must_use]
+    pub fn in_scope(mut self, scope: Option<&'static str>) -> Self {
+        self.error.scope = scope;
+        self
     }
 
     /// The refusal as an answer.

@@ -15,6 +15,7 @@ use super::{error::ErrorBody, status::PluginList};
 use crate::{
     call::{BreakerReport, BreakerState},
     host::Host,
+    store::request::Quarantined,
 };
 
 /// Whether webhooks are served, and what is not as it should be.
@@ -100,6 +101,16 @@ fn problems(host: &Host) -> Vec<String> {
             problems.push(format!("integration `{}`: {problem}", integration.name));
         }
     }
+    for Quarantined { integration, count, .. } in host.store.quarantine() {
+        if count > 0 {
+            let requests =
+                if count == 1 { "1 request waits" } else { &format!("{count} requests wait") };
+            problems.push(format!(
+                "integration `{integration}`: {requests} for a replay because its plugin failed; \
+                 hint: once it is mended, `tocsin requests replay --failed`"
+            ));
+        }
+    }
     for plugin in plugins {
         if let Some(problem) = plugin.problem {
             problems.push(format!("`{}` {problem}", plugin.file));
@@ -117,6 +128,7 @@ fn problems(host: &Host) -> Vec<String> {
 pub(super) async fn metrics(State(host): State<Arc<Host>>) -> Response {
     let size = i64::try_from(host.store.size_bytes()).unwrap_or(i64::MAX);
     host.metrics.store.size_bytes.set(size);
+    host.metrics.store.waiting(&host.store.quarantine());
     let in_force = host.in_force();
     let integrations = &in_force.integrations;
     let text = host.metrics.encode(integrations.by_name.values().map(|integration| {

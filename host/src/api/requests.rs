@@ -1,21 +1,105 @@
-//! What became of a request: the answer to "it was accepted, but where is my alert?".
+//! What became of requests: the answer to "it was accepted, but where is my alert?", and another try.
 
 use std::sync::Arc;
 
 use axum::{
-    Json,
-    extract::{Path, State},
+    Extension, Json,
+    extract::{Path, Query, State, rejection::QueryRejection},
 };
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use ulid::Ulid;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     ApiResult,
+    actor::Actor,
     error::{ApiError, ErrorBody},
 };
-use crate::{host::Host, store::RequestRecord};
+use crate::{
+    blank::Blanker,
+    host::Host,
+    integration::Integration,
+    replay::{self, ReplayError, ReplayReport, header_lines},
+    store::{
+        StoreError,
+        request::{RequestOutcome, RequestQuery, RequestRecord},
+    },
+};
+
+const DEFAULT_LIMIT: usize = 50;
+const LARGEST_LIMIT: usize = 500;
+
+/// Which requests.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListParams {
+    /// Only with this outcome.
+    outcome: Option<RequestOutcome>,
+    /// Only of this integration.
+    integration: Option<String>,
+    /// Only those that wait for a replay because their plugin failed.
+    quarantined: Option<bool>,
+    /// Only those that arrived then or later.
+    #[param(value_type = Option<String>, format = DateTime)]
+    since: Option<Timestamp>,
+    /// Only those that arrived before.
+    #[param(value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
+    /// How many, 1 to 500; 50 if absent.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<usize>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Some records of requests, newest first.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+pub struct RequestList {
+    /// The records.
+    pub requests: Vec<RequestRecord>,
+    /// What to send as `cursor` for the next page; null on the last.
+    pub next_cursor: Option<String>,
+}
+
+/// Lists what became of requests, newest first.
+#[utoipa::path(get, path = "/api/v1/requests", tag = "requests", params(ListParams), security(("token" = [])),
+    responses(
+        (status = 200, body = RequestList),
+        (status = 400, description = "A parameter makes no sense", body = ErrorBody),
+        (status = 401, description = "No token, or another one", body = ErrorBody),
+        (status = 503, description = "The store can't be used just now", body = ErrorBody),
+    ))]
+pub(super) async fn list(
+    State(host): State<Arc<Host>>,
+    params: Result<Query<ListParams>, QueryRejection>,
+) -> ApiResult<RequestList> {
+    let Query(params) = params.map_err(|error| ApiError::bad_request(error.body_text()))?;
+    let page = host.store.requests(params.into_query()?).await?;
+    let requests = page.requests.into_iter().map(|record| blanked(&host, record)).collect();
+    let next_cursor = page.next.map(|id| id.to_string());
+    Ok(Json(RequestList { requests, next_cursor }))
+}
+
+impl ListParams {
+    fn into_query(self) -> Result<RequestQuery, ApiError> {
+        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
+        if !(1..=LARGEST_LIMIT).contains(&limit) {
+            return Err(ApiError::bad_request("`limit` has to be from 1 to 500"));
+        }
+        let before = self.cursor.map(|cursor| Ulid::from_string(&cursor)).transpose();
+        let before = before.map_err(|_| {
+            ApiError::bad_request("`cursor` has to be the `next_cursor` of another page")
+        })?;
+        let Self { outcome, integration, since, until, .. } = self;
+        let quarantined = self.quarantined.unwrap_or(false);
+        Ok(RequestQuery { outcome, integration, quarantined, since, until, limit, before })
+    }
+}
 
 /// Shows what became of a request. Its id is the `X-Request-Id` of its answer.
-#[utoipa::path(get, path = "/api/v1/requests/{id}", tag = "alerts", security(("token" = [])),
+#[utoipa::path(get, path = "/api/v1/requests/{id}", tag = "requests", security(("token" = [])),
     params(("id" = String, Path, description = "The request's id")),
     responses(
         (status = 200, body = RequestRecord),
@@ -27,7 +111,131 @@ pub(super) async fn show(
     State(host): State<Arc<Host>>,
     Path(id): Path<String>,
 ) -> ApiResult<RequestRecord> {
-    let not_found = || ApiError::not_found(format!("there is no record of a request `{id}`"));
-    let ulid = Ulid::from_string(&id).map_err(|_| not_found())?;
-    host.store.request(ulid).await?.map(Json).ok_or_else(not_found)
+    let record = host.store.request(parse(&id)?).await?.ok_or_else(|| not_found(&id))?;
+    Ok(Json(blanked(&host, record)))
+}
+
+/// A request as it came, with its secrets blanked.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+pub struct RawView {
+    /// The query string.
+    pub query: String,
+    /// The headers, in the order of their arrival.
+    pub headers: Vec<HeaderView>,
+    /// The body; what is no UTF-8 in it is replaced.
+    pub body: String,
+    /// The length of the body as it came.
+    pub size_bytes: usize,
+}
+
+/// A header of a request.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+pub struct HeaderView {
+    /// Its name, in lower case.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// Shows a request as it came, if it is kept. Secrets that its integration knows are blanked, and so
+/// are headers that carry some.
+#[utoipa::path(get, path = "/api/v1/requests/{id}/raw", tag = "requests", security(("token" = [])),
+    params(("id" = String, Path, description = "The request's id")),
+    responses(
+        (status = 200, body = RawView),
+        (status = 401, description = "No token, or another one", body = ErrorBody),
+        (status = 404, description = "There is no such request, or it is not kept", body = ErrorBody),
+        (status = 409, description = "Its integration is gone, so that its secrets are not known", body = ErrorBody),
+        (status = 503, description = "The store can't be used just now", body = ErrorBody),
+    ))]
+pub(super) async fn raw(
+    State(host): State<Arc<Host>>,
+    Path(id): Path<String>,
+) -> ApiResult<RawView> {
+    let ulid = parse(&id)?;
+    let record = host.store.request(ulid).await?.ok_or_else(|| not_found(&id))?;
+    let raw = host.store.raw_request(ulid).await?;
+    let raw = raw.ok_or_else(|| ApiError::not_found(format!("request `{id}` is not kept")))?;
+    let integration = find(&host, &record.integration).ok_or_else(|| {
+        ApiError::conflict(format!(
+            "integration `{}` is not configured any more, so that its secrets are not known",
+            record.integration
+        ))
+    })?;
+    let blanker = Blanker::of(&integration, &host.libraries);
+    let headers = header_lines(&raw.headers).map(|(name, value)| {
+        let value = blanker.header(&name, value);
+        HeaderView { name, value }
+    });
+    Ok(Json(RawView {
+        query: blanker.text(&raw.query),
+        headers: headers.collect(),
+        body: String::from_utf8_lossy(&blanker.bytes(&raw.body)).into_owned(),
+        size_bytes: raw.body.len(),
+    }))
+}
+
+/// How a request is run again.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ReplayParams {
+    /// Change nothing, and say what would come out.
+    dry_run: Option<bool>,
+}
+
+/// Runs a request that was kept again, through the plugin that serves its integration now. However
+/// often that is done, each of its events comes once.
+#[utoipa::path(post, path = "/api/v1/requests/{id}/replay", tag = "requests", security(("token" = [])),
+    params(("id" = String, Path, description = "The request's id"), ReplayParams),
+    responses(
+        (status = 200, description = "It was run again, with this outcome", body = ReplayReport),
+        (status = 400, description = "A parameter makes no sense", body = ErrorBody),
+        (status = 401, description = "No token, or another one", body = ErrorBody),
+        (status = 404, description = "There is no record of such a request", body = ErrorBody),
+        (status = 409, description = "It is not kept, or its plugin can't judge it now", body = ErrorBody),
+        (status = 503, description = "The store can't be used just now", body = ErrorBody),
+    ))]
+pub(super) async fn replay(
+    State(host): State<Arc<Host>>,
+    Extension(Actor(by)): Extension<Actor>,
+    Path(id): Path<String>,
+    params: Result<Query<ReplayParams>, QueryRejection>,
+) -> ApiResult<ReplayReport> {
+    let Query(params) = params.map_err(|error| ApiError::bad_request(error.body_text()))?;
+    let dry_run = params.dry_run.unwrap_or(false);
+    let report = replay::replay(&host, parse(&id)?, dry_run, &by).await;
+    report.map(Json).map_err(|error| match error {
+        ReplayError::NotFound(_) => not_found(&id),
+        ReplayError::Conflict(_) | ReplayError::BackingOff(_) => {
+            ApiError::conflict(error.to_string())
+        }
+        ReplayError::Stopping => StoreError::Closed.into(),
+        ReplayError::Store(error) => error.into(),
+    })
+}
+
+/// What a plugin says may repeat what it was sent.
+fn blanked(host: &Host, mut record: RequestRecord) -> RequestRecord {
+    let replayed = record.replay.as_mut().and_then(|replay| replay.reason.as_mut());
+    let reasons: Vec<_> = record.reason.as_mut().into_iter().chain(replayed).collect();
+    if !reasons.is_empty()
+        && let Some(integration) = find(host, &record.integration)
+    {
+        let blanker = Blanker::of(&integration, &host.libraries);
+        reasons.into_iter().for_each(|reason| *reason = blanker.text(reason));
+    }
+    record
+}
+
+fn find(host: &Host, integration: &str) -> Option<Arc<Integration>> {
+    host.in_force().integrations.by_name.get(integration).cloned()
+}
+
+fn parse(id: &str) -> Result<Ulid, ApiError> {
+    Ulid::from_string(id).map_err(|_| not_found(id))
+}
+
+fn not_found(id: &str) -> ApiError {
+    ApiError::not_found(format!("there is no record of a request `{id}`"))
 }

@@ -43,6 +43,15 @@ pub struct IntegrationStatus {
     pub urgency: Urgency,
     /// Where its sender posts.
     pub endpoint: String,
+    /// The maintenance that is on, in which no alert opens; null while none is.
+    pub maintenance: Option<MaintenanceStatus>,
+    /// How many requests it takes, such as `100/s`; null: any.
+    pub rate_limit: Option<String>,
+    /// How many it takes from each sender's address; null: any.
+    pub sender_rate_limit: Option<String>,
+    /// After how long without another report its alerts resolve by themselves, such as `1d`; null:
+    /// never.
+    pub resolve_after: Option<String>,
     /// 1 as the host meets it first, and one more each time that it is replaced: by another version
     /// of its plugin, or because the configuration says something else of it.
     pub generation: u64,
@@ -59,6 +68,14 @@ pub struct IntegrationStatus {
     pub breaker: Option<BreakerStatus>,
     /// Threads left behind in calls of this version of its plugin that did not return.
     pub stuck_threads: u64,
+}
+
+/// A maintenance that is on.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct MaintenanceStatus {
+    /// When it ends; null: when the configuration says otherwise.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Timestamp>,
 }
 
 /// What keeps a plugin that fails again and again from being called.
@@ -216,14 +233,22 @@ fn describe_integration(
         IntegrationState::Disabled => "disabled",
         IntegrationState::Broken(_) => "broken",
     };
+    let section = &integration.settings.section;
     IntegrationStatus {
         name: integration.name.to_string(),
-        enabled: integration.settings.section.enabled,
+        enabled: section.enabled,
         state: state.into(),
         plugin: integration.plugin().map(|plugin| PluginId::clone(plugin)),
-        version: integration.settings.section.version.to_string(),
+        version: section.version.to_string(),
         urgency: integration.urgency,
         endpoint,
+        maintenance: section
+            .maintenance
+            .at(Timestamp::now())
+            .map(|until| MaintenanceStatus { until }),
+        rate_limit: section.rate_limit.map(|rate| rate.to_string()),
+        sender_rate_limit: section.sender_rate_limit.map(|rate| rate.to_string()),
+        resolve_after: section.resolve_after.map(|age| age.to_string()),
         generation: integration.generation,
         since: integration.since,
         waiting: prospect.waiting.iter().map(describe_waiting).collect(),

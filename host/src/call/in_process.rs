@@ -25,12 +25,12 @@ use ulid::Ulid;
 
 use super::{
     Breaker, BreakerReport, BreakerState, CallFailure, CallLimits, CallResult, Called, Caller,
-    CallerHealth, IncomingRequest,
-    line_limit::LineLimit,
+    CallerHealth, IncomingRequest, Judged,
     pool::{Lane, Pool, Work},
 };
 use crate::{
     alert::PluginId,
+    line_limit::LineLimit,
     metrics::IntegrationMetrics,
     patience::{NotDone, wait_for},
     plugins::library::LoadedPlugin,
@@ -211,7 +211,7 @@ impl Work for Arc<Seat> {
         match result {
             Ok(outcome) => {
                 self.succeeded();
-                Ok(outcome)
+                Ok(Judged { outcome, took })
             }
             Err(error) => {
                 self.unseat(&instance);

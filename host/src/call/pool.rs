@@ -399,6 +399,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::call::Judged;
 
     /// Hangs on the body `hang` until it is told to go on.
     #[derive(Default)]
@@ -414,7 +415,8 @@ mod tests {
                 let waited = told.wait_while(may.lock().unwrap(), |may| !*may);
                 drop(waited.unwrap());
             }
-            Ok(Outcome::Ignored { reason: String::from_utf8_lossy(&request.body).into() })
+            let reason = String::from_utf8_lossy(&request.body).into();
+            Ok(judged(Outcome::Ignored { reason }))
         }
 
         fn gave_up(&self, _: Ulid, _: bool) {
@@ -422,6 +424,10 @@ mod tests {
         }
 
         fn came_back(&self) {}
+    }
+
+    fn judged(outcome: Outcome) -> Judged {
+        Judged { outcome, took: Duration::ZERO }
     }
 
     fn call(pool: &Pool, lane: &Arc<Lane>, body: &'static str) -> oneshot::Receiver<CallResult> {
@@ -445,7 +451,7 @@ mod tests {
         let other = pool.lane(Box::new(other), Duration::from_secs(60));
 
         let hanging: Vec<_> = (0..20).map(|_| call(&pool, &stuck, "hang")).collect();
-        let ignored = |reason: &str| Ok(Outcome::Ignored { reason: reason.into() });
+        let ignored = |reason: &str| Ok(judged(Outcome::Ignored { reason: reason.into() }));
         for _ in 0..100 {
             let answer = call(&pool, &other, "fine").blocking_recv();
             assert_eq!(answer.expect("an answer"), ignored("fine"));

@@ -12,6 +12,7 @@ use super::{
     examination::{Examination, Made, OptionsSchema},
     tables,
 };
+use crate::plugins::schema::properties;
 
 /// How serde begins to say that a value is not of the type it reads.
 const STRUCTURAL: &[&str] = &[
@@ -37,7 +38,7 @@ pub(super) fn is_valid(examination: &mut Examination<'_>) -> Verdict {
         Ok(validator) => validator,
         Err(error) => return Verdict::failed(format!("is no valid JSON Schema: {error}")),
     };
-    let keys = tables::properties(&json).len();
+    let keys = properties(&json).len();
     let is_table = json.get("type").and_then(Value::as_str) == Some("object");
     examination.schema = Some(OptionsSchema { json, validator });
     if is_table {

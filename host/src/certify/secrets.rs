@@ -11,9 +11,12 @@ use super::{
     examination::{Acquaintance, Examination, received},
     tables,
 };
-use crate::trial::{
-    Questions, Said, Task,
-    message::{Body, Bytes, Message},
+use crate::{
+    plugins::schema,
+    trial::{
+        Questions, Said, Task,
+        message::{Body, Bytes, Message},
+    },
 };
 
 const CANARY: &str = "cNry5f1e0c9a7bqX";
@@ -52,19 +55,19 @@ fn warned(key: &str) -> Verdict {
 /// A key that is named like a secret and takes any text.
 fn unmarked(schema: &Value) -> Option<String> {
     let is_text = |property: &Value| {
-        let of = tables::resolved(schema, property);
+        let of = schema::resolved(schema, property);
         let is_text = |schema: &Value| {
             let name = schema.get("type");
             let is_string = |name: &Value| name.as_str() == Some("string");
             let names = name.and_then(Value::as_array);
-            !tables::is_secret(schema)
+            !schema::is_secret(schema)
                 && (name.is_some_and(is_string) || names.is_some_and(|n| n.iter().any(is_string)))
         };
-        is_text(of) || tables::branches(of).iter().any(|b| is_text(tables::resolved(schema, b)))
+        is_text(of) || schema::branches(of).iter().any(|b| is_text(schema::resolved(schema, b)))
     };
     let has_secret =
         |property: &Value| tables::with_secret(property, &Value::Null, &json!(1)).is_some();
-    let properties = tables::properties(schema).into_iter();
+    let properties = schema::properties(schema).into_iter();
     let mut named = properties.filter(|(key, property)| {
         let key = key.to_ascii_lowercase();
         let is_named =
@@ -95,7 +98,7 @@ fn of_options(examination: &mut Examination<'_>, schema: &Value, base: &Value) -
         table = tables::with_secret(schema, base, &CANARY.into())
             .and_then(|table| table.as_object().cloned())
             .unwrap_or_default();
-        for (key, _) in tables::properties(schema) {
+        for (key, _) in schema::properties(schema) {
             if !has_canary(&table.get(&key).cloned().unwrap_or_default().to_string()) {
                 let mut wrong = table.clone();
                 wrong.insert(key, json!({ "no_such_option": 1 }));

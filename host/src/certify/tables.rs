@@ -6,9 +6,8 @@
 use serde_json::{Map, Value, json};
 
 use super::examination::OptionsSchema;
+use crate::plugins::schema::{DEEPEST, branches, is_secret, properties, resolved};
 
-/// How deep tables in tables are followed.
-const DEEPEST: usize = 4;
 /// A key that no plugin has.
 pub(super) const UNKNOWN_KEY: &str = "no_such_option";
 
@@ -74,11 +73,6 @@ pub(super) fn with_secret(schema: &Value, base: &Value, secret: &Value) -> Optio
     place(schema, schema, Some(base), secret, 0)
 }
 
-/// The properties of a schema that describes a table.
-pub(super) fn properties(schema: &Value) -> Map<String, Value> {
-    schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_default()
-}
-
 /// A table in a sentence, cut where it gets long.
 pub(super) fn shown(table: &Value) -> String {
     const LONGEST: usize = 120;
@@ -87,31 +81,6 @@ pub(super) fn shown(table: &Value) -> String {
         Some((end, _)) => format!("`{}…`", &text[..end]),
         None => format!("`{text}`"),
     }
-}
-
-/// Whether it is what [`Secret`](tocsin_plugin_api::Secret) says of itself.
-pub(super) fn is_secret(schema: &Value) -> bool {
-    schema.get("format").and_then(Value::as_str) == Some("password")
-        || schema.get("writeOnly").and_then(Value::as_bool) == Some(true)
-}
-
-/// The schema behind references.
-pub(super) fn resolved<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
-    let mut schema = schema;
-    for _ in 0..DEEPEST {
-        let Some(reference) = schema.get("$ref").and_then(Value::as_str) else { break };
-        let Some(target) = reference.strip_prefix('#').and_then(|path| root.pointer(path)) else {
-            break;
-        };
-        schema = target;
-    }
-    schema
-}
-
-/// The schemas of which a value has to fit one.
-pub(super) fn branches(schema: &Value) -> &[Value] {
-    let any = schema.get("anyOf").or(schema.get("oneOf"));
-    any.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
 fn with(table: &Value, key: &str, value: Value) -> Value {

@@ -5,8 +5,8 @@ use tocsin_plugin_api::Urgency;
 
 use super::{Connection, client::Client, table};
 use crate::{
-    alert::{AlertRef, AlertWithHistory, Status},
-    api::alerts::AlertList,
+    alert::{Alert, AlertRef, AlertWithHistory, Difference, HistoryEntry, Status},
+    api::alerts::{self, AlertList},
 };
 
 #[derive(Args, Debug)]
@@ -27,6 +27,8 @@ enum Verb {
     Ack(Several),
     /// Say that alerts are over
     Resolve(Several),
+    /// Write something down about an alert
+    Note(Note),
 }
 
 #[derive(Args, Debug)]
@@ -74,6 +76,21 @@ struct Several {
     json: bool,
 }
 
+#[derive(Args, Debug)]
+struct Note {
+    #[command(flatten)]
+    connection: Connection,
+    /// The alert's number or id
+    #[arg(value_name = "ALERT")]
+    alert: AlertRef,
+    /// What is to stand in its history
+    #[arg(value_name = "TEXT")]
+    text: String,
+    /// Print JSON, as the API gives it
+    #[arg(long)]
+    json: bool,
+}
+
 fn parse_status(name: &str) -> Result<Status, String> {
     let found = Status::ALL.into_iter().find(|status| status.as_str() == name);
     found.ok_or_else(|| "write open, acknowledged or resolved".into())
@@ -83,13 +100,14 @@ fn parse_urgency(name: &str) -> Result<Urgency, String> {
     Urgency::from_name(name).ok_or_else(|| "write low, medium, high or critical".into())
 }
 
-pub(super) fn run(alerts: Alerts) -> anyhow::Result<()> {
-    match alerts.verb {
-        None => list(&alerts.list),
+pub(super) fn run(options: Alerts) -> anyhow::Result<()> {
+    match options.verb {
+        None => list(&options.list),
         Some(Verb::List(options)) => list(&options),
         Some(Verb::Show(options)) => show(&options),
         Some(Verb::Ack(options)) => change(&options, "acknowledge"),
         Some(Verb::Resolve(options)) => change(&options, "resolve"),
+        Some(Verb::Note(options)) => note(&options),
     }
 }
 
@@ -148,18 +166,16 @@ fn fetch(options: &List) -> anyhow::Result<AlertList> {
     let mut list = AlertList { alerts: Vec::new(), next_cursor: None };
     let mut left = options.limit;
     while left > 0 {
-        let mut query = format!("limit={}", left.min(PAGE));
-        for (key, value) in [
-            ("status", options.status.map(|status| status.to_string())),
-            ("urgency", options.urgency.map(|urgency| urgency.to_string())),
-            ("integration", options.integration.clone()),
-            ("cursor", list.next_cursor.clone()),
-        ] {
-            if let Some(value) = value {
-                query.push_str(&format!("&{key}={}", escape(&value)));
-            }
-        }
-        let page: AlertList = client.get(&format!("/api/v1/alerts?{query}"))?;
+        let page: AlertList = client.get_with(
+            "/api/v1/alerts",
+            &[
+                ("limit", Some(left.min(PAGE).to_string())),
+                ("status", options.status.map(|status| status.to_string())),
+                ("urgency", options.urgency.map(|urgency| urgency.to_string())),
+                ("integration", options.integration.clone()),
+                ("cursor", list.next_cursor.clone()),
+            ],
+        )?;
         left -= left.min(PAGE);
         list.alerts.extend(page.alerts);
         list.next_cursor = page.next_cursor;
@@ -168,16 +184,6 @@ fn fetch(options: &List) -> anyhow::Result<AlertList> {
         }
     }
     Ok(list)
-}
-
-/// A name in a query string: everything but letters, digits, `-` and `_` is escaped.
-fn escape(value: &str) -> String {
-    let escape = |byte: u8| match byte {
-        b'-' | b'_' => char::from(byte).to_string(),
-        letter if letter.is_ascii_alphanumeric() => char::from(letter).to_string(),
-        other => format!("%{other:02X}"),
-    };
-    value.bytes().map(escape).collect()
 }
 
 fn show(options: &One) -> anyhow::Result<()> {
@@ -200,6 +206,20 @@ fn change(options: &Several, verb: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn note(options: &Note) -> anyhow::Result<()> {
+    let client = Client::new(&options.connection)?;
+    let note = alerts::Note { text: options.text.clone() };
+    let path = format!("/api/v1/alerts/{}/notes", options.alert);
+    let alert: AlertWithHistory = client.post_json(&path, &note)?;
+    if options.json {
+        return table::print_json(&alert);
+    }
+    table::print_line(&format!(
+        "noted in the history of {} {}",
+        alert.alert.number, alert.alert.title
+    ))
+}
+
 fn print_alert(AlertWithHistory { alert, history }: &AlertWithHistory) -> anyhow::Result<()> {
     table::print_line(&format!("#{} {}", alert.number, alert.title))?;
     let mut lines = vec![
@@ -208,7 +228,9 @@ fn print_alert(AlertWithHistory { alert, history }: &AlertWithHistory) -> anyhow
         ("Urgency".into(), alert.urgency.to_string()),
         ("Integration".into(), alert.integration.clone()),
         ("Plugin".into(), alert.plugin.to_string()),
-        ("Occurrences".into(), alert.occurrences.to_string()),
+        ("Occurrences".into(), occurrences(alert)),
+        ("Previous".into(), alert.previous.map(|number| format!("#{number}")).unwrap_or_default()),
+        ("Resolves at".into(), alert.resolves_at.map(|at| format!("{at:.0}")).unwrap_or_default()),
         ("Dedup key".into(), alert.dedup_key.clone().unwrap_or_default()),
         ("Link".into(), alert.link.clone().unwrap_or_default()),
     ];
@@ -223,9 +245,30 @@ fn print_alert(AlertWithHistory { alert, history }: &AlertWithHistory) -> anyhow
         }
     }
     table::print_line("")?;
-    for entry in history {
-        let change = entry.change.as_str();
-        table::print_line(&format!("  {:.3}  {change:<12} by {}", entry.at, entry.by))?;
+    history.iter().try_for_each(print_entry)
+}
+
+fn occurrences(alert: &Alert) -> String {
+    match alert.occurrences {
+        1 => "1".into(),
+        more => format!("{more}, the last {:.0}", alert.last_occurred_at),
+    }
+}
+
+fn print_entry(entry: &HistoryEntry) -> anyhow::Result<()> {
+    let change = entry.change.as_str();
+    let times = match entry.count {
+        1 => String::new(),
+        more => format!(", {more} times until {:.0}", entry.last_at),
+    };
+    let next = entry.next.map_or_else(String::new, |number| format!(", as #{number}"));
+    let line = format!("  {:.3}  {change:<12} by {}{times}{next}", entry.at, entry.by);
+    table::print_line(&line)?;
+    for Difference { field, kept, reported } in &entry.differences {
+        table::print_line(&format!("      {field} stays `{kept}`, reported was `{reported}`"))?;
+    }
+    for line in entry.note.iter().flat_map(|note| note.lines()) {
+        table::print_line(&format!("      {line}"))?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, bail};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use tocsin_plugin_api::Secret;
 use ureq::{
     Agent, Body, RequestBuilder,
@@ -11,7 +11,7 @@ use ureq::{
 };
 
 use super::Connection;
-use crate::config::ClientConfig;
+use crate::{api::actor, config::ClientConfig};
 
 pub(super) struct Client {
     agent: Agent,
@@ -30,7 +30,10 @@ impl Client {
             None => {
                 let config = ClientConfig::read(&connection.config.config)?;
                 let address = reachable(config.admin.listen);
-                (format!("http://{address}"), config.admin.tokens.into_iter().next())
+                (
+                    format!("http://{address}"),
+                    config.admin.tokens.into_iter().next().map(|it| it.token),
+                )
             }
         };
         let config = Agent::config_builder()
@@ -46,12 +49,33 @@ impl Client {
         self.read(self.authorized(request).call())
     }
 
+    /// The same with a query, of those values that there are.
+    pub(super) fn get_with<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, Option<String>)],
+    ) -> anyhow::Result<T> {
+        let given = query.iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
+        let pairs: Vec<_> = given.map(|(key, value)| format!("{key}={}", escape(value))).collect();
+        self.get(&format!("{path}?{}", pairs.join("&")))
+    }
+
     pub(super) fn post<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         let request = self.agent.post(format!("{}{path}", self.base));
         self.read(self.authorized(request).send_empty())
     }
 
+    pub(super) fn post_json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<T> {
+        let request = self.agent.post(format!("{}{path}", self.base));
+        self.read(self.authorized(request).send_json(body))
+    }
+
     fn authorized<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        let request = request.header(actor::USER_HEADER, actor::user());
         match &self.token {
             Some(token) => request.header("authorization", format!("Bearer {}", token.expose())),
             None => request,
@@ -75,6 +99,16 @@ impl Client {
             None => bail!("the host answered {status}"),
         }
     }
+}
+
+/// A name in a query string: everything but letters, digits, `-` and `_` is escaped.
+fn escape(value: &str) -> String {
+    let escape = |byte: u8| match byte {
+        b'-' | b'_' => char::from(byte).to_string(),
+        letter if letter.is_ascii_alphanumeric() => char::from(letter).to_string(),
+        other => format!("%{other:02X}"),
+    };
+    value.bytes().map(escape).collect()
 }
 
 /// No host answers.

@@ -39,7 +39,7 @@ pub(super) fn print_integrations(integrations: &[IntegrationStatus]) -> anyhow::
     table::print(&header, &integrations.iter().map(row).collect::<Vec<_>>())
 }
 
-/// With what is not as usual: its breaker, and threads that were left behind.
+/// With what is not as usual: maintenance, its breaker, and threads that were left behind.
 pub(super) fn state(integration: &IntegrationStatus) -> String {
     let breaker = integration.breaker.as_ref().and_then(|breaker| match breaker.state {
         BreakerStateName::Closed => None,
@@ -51,7 +51,11 @@ pub(super) fn state(integration: &IntegrationStatus) -> String {
         1 => Some("1 thread stuck".to_owned()),
         more => Some(format!("{more} threads stuck")),
     };
-    let unusual: Vec<_> = breaker.into_iter().chain(stuck).collect();
+    let maintenance = integration.maintenance.as_ref().map(|maintenance| match maintenance.until {
+        Some(until) => format!("in maintenance until {until:.0}"),
+        None => "in maintenance".to_owned(),
+    });
+    let unusual: Vec<_> = maintenance.into_iter().chain(breaker).chain(stuck).collect();
     if unusual.is_empty() {
         return integration.state.clone();
     }

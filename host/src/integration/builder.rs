@@ -7,14 +7,14 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use jiff::Timestamp;
 
 use super::{
-    Failure, Integration, IntegrationState, Integrations, Prospect, Settings, Waiting,
+    Failure, Integration, IntegrationState, Integrations, Prospect, Rates, Settings, Waiting,
     WaitingReason,
 };
 use crate::{
@@ -393,10 +393,20 @@ impl Builder<'_> {
         state: IntegrationState,
         metrics: Arc<IntegrationMetrics>,
     ) -> Arc<Integration> {
-        let generation = self.present.by_name.get(name).map_or(1, |present| present.generation + 1);
+        let present = self.present.by_name.get(name);
+        let generation = present.map_or(1, |present| present.generation + 1);
+        let section = &settings.section;
+        let same_rates = present.filter(|present| {
+            let old = &present.settings.section;
+            old.rate_limit == section.rate_limit
+                && old.sender_rate_limit == section.sender_rate_limit
+        });
+        let rates = same_rates.map(|present| Arc::clone(&present.rates));
         Arc::new(Integration {
             name: name.into(),
-            urgency: settings.section.urgency,
+            urgency: section.urgency,
+            rates: rates.unwrap_or_else(|| Arc::new(Rates::of(section))),
+            secrets: OnceLock::new(),
             state,
             metrics,
             generation,

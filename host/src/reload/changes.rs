@@ -6,16 +6,16 @@
 use std::{collections::BTreeMap, fmt, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
-use tocsin_plugin_api::Secret;
 use utoipa::ToSchema;
 
 use crate::{
-    config::{self, Config},
+    config::{self, AdminToken, Config},
     integration::{Integration, Integrations, builder::Planned},
 };
 
 /// One thing that a reload changes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[schema(as = ReloadChange)]
 pub struct Change {
     /// Where in the configuration, such as `integrations.ops` or `server.body_limit_bytes`.
     pub key: String,
@@ -28,6 +28,7 @@ pub struct Change {
 /// What becomes of a part of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ReloadChangeKind)]
 pub enum ChangeKind {
     /// It is new.
     Added,
@@ -114,12 +115,30 @@ fn moved(integration: &Integration, planned: &Planned) -> Change {
 
 /// The keys of an integration that say something else, options one by one.
 fn changed_keys(old: &config::Integration, new: &config::Integration) -> Vec<String> {
-    let config::Integration { plugin, version, enabled, urgency, options } = new;
+    let config::Integration {
+        plugin,
+        version,
+        enabled,
+        urgency,
+        title,
+        description,
+        maintenance,
+        rate_limit,
+        sender_rate_limit,
+        resolve_after,
+        options,
+    } = new;
     let keys = [
         ("plugin", *plugin != old.plugin),
         ("version", *version != old.version),
         ("enabled", *enabled != old.enabled),
         ("urgency", *urgency != old.urgency),
+        ("title", *title != old.title),
+        ("description", *description != old.description),
+        ("maintenance", *maintenance != old.maintenance),
+        ("rate_limit", *rate_limit != old.rate_limit),
+        ("sender_rate_limit", *sender_rate_limit != old.sender_rate_limit),
+        ("resolve_after", *resolve_after != old.resolve_after),
     ];
     let keys = keys.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key.to_owned());
     let mut names: Vec<_> = old.options.keys().chain(options.keys()).collect();
@@ -132,7 +151,8 @@ fn changed_keys(old: &config::Integration, new: &config::Integration) -> Vec<Str
 /// What becomes of everything but the integrations.
 pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<Change> {
     // Taken apart key by key, so that a new one can't be forgotten here.
-    let Config { server, admin, store, plugins, watch, log, integrations: _ } = new;
+    let Config { server, admin, store, plugins, requests, retention, watch, log, integrations: _ } =
+        new;
     let config::Server {
         listen,
         public_url,
@@ -142,6 +162,7 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<Change> {
         body_timeout,
         max_connections,
         shutdown_timeout,
+        trusted_proxies,
     } = server;
     let config::Admin { listen: admin_listen, tokens } = admin;
     let config::Store { url } = store;
@@ -155,12 +176,15 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<Change> {
         public_keys,
         allow_writable_by_others,
     } = plugins;
+    let config::Requests { keep, raw_limit_bytes, quarantine_count, quarantine_bytes } = requests;
+    let config::Retention { resolved_alerts, records, raw_requests, max_store_bytes } = retention;
     let config::Watch { enabled, settle, look_every } = watch;
     let config::Log { format, level } = log;
     let live = [
         ("server.public_url", *public_url != old.server.public_url),
         ("server.body_limit_bytes", *body_limit_bytes != old.server.body_limit_bytes),
         ("server.body_timeout", *body_timeout != old.server.body_timeout),
+        ("server.trusted_proxies", *trusted_proxies != old.server.trusted_proxies),
         ("admin.tokens", !are_same(tokens, &old.admin.tokens)),
         ("plugins.dir", *dir != old.plugins.dir),
         ("plugins.call_deadline", *call_deadline != old.plugins.call_deadline),
@@ -173,6 +197,14 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<Change> {
             "plugins.allow_writable_by_others",
             *allow_writable_by_others != old.plugins.allow_writable_by_others,
         ),
+        ("requests.keep", *keep != old.requests.keep),
+        ("requests.raw_limit_bytes", *raw_limit_bytes != old.requests.raw_limit_bytes),
+        ("requests.quarantine_count", *quarantine_count != old.requests.quarantine_count),
+        ("requests.quarantine_bytes", *quarantine_bytes != old.requests.quarantine_bytes),
+        ("retention.resolved_alerts", *resolved_alerts != old.retention.resolved_alerts),
+        ("retention.records", *records != old.retention.records),
+        ("retention.raw_requests", *raw_requests != old.retention.raw_requests),
+        ("retention.max_store_bytes", *max_store_bytes != old.retention.max_store_bytes),
         ("watch.enabled", *enabled != old.watch.enabled),
         ("watch.settle", *settle != old.watch.settle),
         ("watch.look_every", *look_every != old.watch.look_every),
@@ -202,7 +234,6 @@ fn is_elsewhere(new: SocketAddr, old: SocketAddr) -> bool {
     new.ip() != old.ip() || (new.port() != 0 && new.port() != old.port())
 }
 
-fn are_same(new: &[Secret], old: &[Secret]) -> bool {
-    let pairs = || new.iter().zip(old);
-    new.len() == old.len() && pairs().all(|(new, old)| new.matches(old.expose().as_bytes()))
+fn are_same(new: &[AdminToken], old: &[AdminToken]) -> bool {
+    new.len() == old.len() && new.iter().zip(old).all(|(new, old)| new.is_same(old))
 }

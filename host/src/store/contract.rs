@@ -2,14 +2,19 @@
 //!
 //! It knows no store: [`Place`] is where one is opened, closed and opened again.
 
-use std::{sync::Arc, thread};
+use std::{sync::Arc, thread, time::Duration};
 
 use jiff::Timestamp;
 use tocsin_plugin_api::{Event, Urgency};
 use ulid::Ulid;
 
 use super::{
-    AlertQuery, Change, Changed, Content, Effect, RawRequest, Store, StoreError, Submission,
+    AlertQuery, Change, Changed, Deed, Store, StoreError,
+    request::{
+        Content, Effect, EventEffect, Kept, QuarantineBounds, RawRequest, RawState, RequestOutcome,
+        RequestQuery, Submission, Terms,
+    },
+    upkeep::{Chore, Forgettable, Task},
 };
 use crate::alert::{Alert, AlertRef, AlertWithHistory, ChangeKind, PluginId, Status};
 
@@ -22,7 +27,7 @@ type Promise = fn(&dyn Place);
 
 /// Runs every promise on a fresh place.
 pub(super) fn keep<P: Place>(fresh: impl Fn() -> P) {
-    let promises: [(&str, Promise); 12] = [
+    let promises: [(&str, Promise); 26] = [
         ("what was committed is there after closing", survives),
         ("numbers have no gap", numbers),
         ("one delivery changes things once", same_delivery),
@@ -34,6 +39,20 @@ pub(super) fn keep<P: Place>(fresh: impl Fn() -> P) {
         ("racing senders make one alert", races),
         ("pages lead through all alerts, newest first", pages),
         ("requests leave a record", records),
+        ("records are found by outcome, integration and time", lists_of_records),
+        ("a record says what each event did", effects_of_requests),
+        ("what a plugin failed on waits, the oldest leave first", quarantine),
+        ("a replay comes once", replays),
+        ("a repeated report changes a count, and its differences are kept", repeated_reports),
+        ("histories have an end", histories_have_an_end),
+        ("what is reported after it was resolved links back", reopening),
+        ("in maintenance no alert opens", maintenance),
+        ("alerts resolve by themselves", automatic_resolve),
+        ("what is old is forgotten, what is open never", forgetting),
+        ("people write notes", notes),
+        ("a clock that jumps back confuses nothing", a_clock_that_jumps_back),
+        ("any sequence of actions gives what a simple model gives", super::model::sequences),
+        ("racing senders give what a simple model gives", super::model::races),
         ("a closed store says so", closed),
     ];
     for (promise, test) in promises {
@@ -81,7 +100,7 @@ fn numbers(place: &dyn Place) {
     for number in 1..=50 {
         let event = Event::create("x").dedup_key(format!("{number}")).event_id(format!("{number}"));
         assert_eq!(commit(&*store, event.clone()), [Effect::Opened(number)]);
-        assert_eq!(commit(&*store, event.clone()), [Effect::Duplicate]);
+        assert_eq!(commit(&*store, event.clone()), [Effect::Duplicate(Some(number))]);
         let again = event.event_id("again");
         assert_ne!(commit(&*store, again), [Effect::Opened(number + 1)]);
     }
@@ -92,10 +111,14 @@ fn same_delivery(place: &dyn Place) {
     let store = place.open();
     let event = Event::create("x").dedup_key("k").event_id("e");
     assert_eq!(commit(&*store, event.clone()), [Effect::Opened(1)]);
-    assert_eq!(commit(&*store, event.clone()), [Effect::Duplicate]);
-    by_hand(&*store, 1, Change::Resolve);
-    assert_eq!(commit(&*store, event.clone()), [Effect::Duplicate], "whatever became of the alert");
-    assert_eq!(commit(&*store, Event::resolve("k").event_id("e")), [Effect::Duplicate]);
+    assert_eq!(commit(&*store, event.clone()), [Effect::Duplicate(Some(1))]);
+    by_hand(&*store, 1, Deed::Resolve);
+    assert_eq!(
+        commit(&*store, event.clone()),
+        [Effect::Duplicate(Some(1))],
+        "whatever became of the alert"
+    );
+    assert_eq!(commit(&*store, Event::resolve("k").event_id("e")), [Effect::Duplicate(Some(1))]);
     assert_eq!(get(&*store, AlertRef::Number(1)).alert.occurrences, 1);
     assert_eq!(commit(&*store, Event::create("no keys")), [Effect::Opened(2)]);
     assert_eq!(commit(&*store, Event::create("no keys")), [Effect::Opened(3)]);
@@ -105,7 +128,7 @@ fn same_problem(place: &dyn Place) {
     let store = place.open();
     assert_eq!(commit(&*store, Event::create("x").dedup_key("k")), [Effect::Opened(1)]);
     assert_eq!(commit(&*store, Event::create("y").dedup_key("k")), [Effect::Occurred(1)]);
-    by_hand(&*store, 1, Change::Acknowledge);
+    by_hand(&*store, 1, Deed::Acknowledge);
     assert_eq!(commit(&*store, Event::create("z").dedup_key("k")), [Effect::Occurred(1)]);
     let known = get(&*store, AlertRef::Number(1));
     assert_eq!((known.alert.occurrences, known.alert.title.as_str()), (3, "x"));
@@ -113,7 +136,7 @@ fn same_problem(place: &dyn Place) {
     let kinds: Vec<_> = known.history.iter().map(|entry| entry.change).collect();
     use ChangeKind::{Acknowledged, Created, Occurred};
     assert_eq!(kinds, [Created, Occurred, Acknowledged, Occurred]);
-    by_hand(&*store, 1, Change::Resolve);
+    by_hand(&*store, 1, Deed::Resolve);
     assert_eq!(commit(&*store, Event::create("again").dedup_key("k")), [Effect::Opened(2)]);
 }
 
@@ -144,17 +167,17 @@ fn life_by_events(place: &dyn Place) {
 fn life_by_hand(place: &dyn Place) {
     let store = place.open();
     commit(&*store, Event::create("x"));
-    let acknowledged = by_hand(&*store, 1, Change::Acknowledge);
+    let acknowledged = by_hand(&*store, 1, Deed::Acknowledge);
     assert_eq!(acknowledged.alert.status, Status::Acknowledged);
-    assert_eq!(by_hand(&*store, 1, Change::Acknowledge), acknowledged, "twice is once");
-    let resolved = by_hand(&*store, 1, Change::Resolve);
+    assert_eq!(by_hand(&*store, 1, Deed::Acknowledge), acknowledged, "twice is once");
+    let resolved = by_hand(&*store, 1, Deed::Resolve);
     assert_eq!(resolved.alert.status, Status::Resolved);
     assert!(resolved.alert.updated_at >= resolved.alert.created_at);
     assert_eq!(resolved.history.last().unwrap().by, "steve");
-    let late = store.change(AlertRef::Number(1), Change::Acknowledge, "steve");
+    let late = store.change(AlertRef::Number(1), by_steve(Deed::Acknowledge));
     assert_eq!(late.wait().unwrap(), Changed::AlreadyResolved);
     for nobody in [AlertRef::Number(2), AlertRef::Number(u64::MAX), AlertRef::Id(Ulid::nil())] {
-        let changed = store.change(nobody, Change::Resolve, "steve").wait().unwrap();
+        let changed = store.change(nobody, by_steve(Deed::Resolve)).wait().unwrap();
         assert_eq!(changed, Changed::NotFound);
         assert_eq!(store.alert(nobody).wait().unwrap(), None);
     }
@@ -203,7 +226,7 @@ fn pages(place: &dyn Place) {
         let event = Event::create(number.to_string()).urgency(urgency);
         store.submit(submission(integration, vec![event])).wait().unwrap();
     }
-    by_hand(&*store, 7, Change::Resolve);
+    by_hand(&*store, 7, Deed::Resolve);
     let seen: Vec<_> = all(&*store).iter().map(|alert| alert.number).collect();
     assert_eq!(seen, (1..=25).rev().collect::<Vec<_>>());
     let numbers = |query: AlertQuery| {
@@ -226,22 +249,379 @@ fn pages(place: &dyn Place) {
 
 fn records(place: &dyn Place) {
     let store = place.open();
-    let raw = RawRequest { query: "q".into(), headers: "h: v".into(), body: "body".into() };
     let contents = [
-        ("events", None, Some(1), events(vec![Event::create("x")])),
-        ("ignored", Some("a bot"), None, Content::Ignored { reason: "a bot".into() }),
-        ("malformed", Some("no text"), None, Content::Malformed { reason: "no text".into() }),
-        ("failed", Some("panicked"), None, Content::Failed { reason: "panicked".into(), raw }),
+        (None, Some(1), events(vec![Event::create("x")], Urgency::Low.into())),
+        (Some("a bot"), None, nothing(RequestOutcome::Ignored, "a bot")),
+        (Some("no text"), None, nothing(RequestOutcome::Malformed, "no text")),
+        (Some("panicked"), None, nothing(RequestOutcome::Failed, "panicked")),
+        (Some("token"), None, nothing(RequestOutcome::Unauthorized, "token")),
+        (Some("too large"), None, nothing(RequestOutcome::Refused, "too large")),
     ];
-    for (outcome, reason, alert, content) in contents {
+    for ((reason, alert, content), outcome) in contents.into_iter().zip(RequestOutcome::ALL) {
         let sent = Submission { content, ..submission("ops", Vec::new()) };
         store.submit(sent.clone()).wait().unwrap();
         let record = store.request(sent.request_id).wait().unwrap().expect("a record");
-        assert_eq!((record.outcome.as_str(), record.reason.as_deref()), (outcome, reason));
+        assert_eq!((record.outcome, record.reason.as_deref()), (outcome, reason));
         assert_eq!((record.alert, record.received_at), (alert, sent.received_at));
         assert_eq!(record.plugin.as_ref(), sent.plugin.as_deref());
+        assert_eq!(record.sender.as_deref(), Some("192.0.2.1"));
+        assert_eq!((record.size_bytes, record.plugin_us), (Some(4), Some(17)));
+        assert!(record.commit_us.is_some_and(|us| us > 0), "{record:?}");
+        assert_eq!((record.raw, record.replay), (RawState::Absent, None));
     }
     assert_eq!(store.request(Ulid::nil()).wait().unwrap(), None);
+    let first = store.requests(RequestQuery { limit: 10, ..RequestQuery::default() });
+    let first = first.wait().unwrap().requests.pop().expect("the oldest");
+    store.close();
+    let store = place.open();
+    let again = store.request(first.id).wait().unwrap().expect("a record");
+    assert_eq!(again, first, "how long its transaction took is known for good");
+}
+
+fn lists_of_records(place: &dyn Place) {
+    let store = place.open();
+    let mut ids = Vec::new();
+    for second in 0..12_u64 {
+        let integration = if second % 2 == 0 { "even" } else { "odd" };
+        let mut sent = submission(integration, vec![Event::create("x")]);
+        sent.request_id = Ulid::from_parts(1_700_000_000_000 + 1000 * second, 0);
+        if second % 3 == 0 {
+            sent.content = nothing(RequestOutcome::Ignored, "a bot");
+        }
+        store.submit(sent.clone()).wait().unwrap();
+        ids.push(sent.request_id);
+    }
+    let list = |query: RequestQuery| {
+        let page = store.requests(RequestQuery { limit: 3, ..query }).wait().unwrap();
+        let place = |id: Ulid| ids.iter().position(|one| *one == id).expect("one of ours");
+        let places: Vec<_> = page.requests.iter().map(|record| place(record.id)).collect();
+        (places, page.next.map(place))
+    };
+    let all = RequestQuery::default;
+    assert_eq!(list(all()), (vec![11, 10, 9], Some(9)));
+    assert_eq!(list(RequestQuery { before: Some(ids[2]), ..all() }), (vec![1, 0], None));
+    let ignored = Some(RequestOutcome::Ignored);
+    assert_eq!(list(RequestQuery { outcome: ignored, ..all() }), (vec![9, 6, 3], Some(3)));
+    let events = Some(RequestOutcome::Events);
+    let before = Some(ids[5]);
+    assert_eq!(list(RequestQuery { outcome: events, before, ..all() }), (vec![4, 2, 1], None));
+    let even = Some("even".to_owned());
+    assert_eq!(list(RequestQuery { integration: even, ..all() }), (vec![10, 8, 6], Some(6)));
+    let (since, until) = (Some(at(4)), Some(at(6)));
+    assert_eq!(list(RequestQuery { since, until, ..all() }), (vec![5, 4], None));
+    assert_eq!(list(RequestQuery { quarantined: true, ..all() }), (vec![], None));
+}
+
+fn effects_of_requests(place: &dyn Place) {
+    let store = place.open();
+    let sent = submission(
+        "ops",
+        vec![
+            Event::resolve("k"),
+            Event::create("x").dedup_key("k").event_id("e"),
+            Event::create("y").dedup_key("k"),
+            Event::create("x").event_id("e"),
+            Event::acknowledge("k"),
+            Event::resolve("k"),
+        ],
+    );
+    store.submit(sent.clone()).wait().unwrap();
+    let record = store.request(sent.request_id).wait().unwrap().expect("a record");
+    let effects = record.effects.iter().map(|effect| (effect.effect.as_str(), effect.alert));
+    let (alert, none) = (Some(1), None);
+    assert_eq!(
+        effects.collect::<Vec<_>>(),
+        [
+            ("no_match", none),
+            ("opened", alert),
+            ("occurred", alert),
+            ("duplicate", alert),
+            ("acknowledged", alert),
+            ("resolved", alert)
+        ]
+    );
+    assert_eq!((record.alert, record.outcome), (Some(1), RequestOutcome::Events));
+}
+
+fn failed(integration: &str, body: &str, bounds: QuarantineBounds) -> Submission {
+    let raw =
+        RawRequest { query: "q".into(), headers: "h: v\n".into(), body: body.to_owned().into() };
+    let kept = Some(Kept { raw, quarantine: Some(bounds) });
+    let content = nothing(RequestOutcome::Failed, "panicked");
+    Submission { content, kept, ..submission(integration, Vec::new()) }
+}
+
+const WIDE: QuarantineBounds = QuarantineBounds { count: 100, bytes: 100_000 };
+
+fn quarantine(place: &dyn Place) {
+    let store = place.open();
+    let bounds = QuarantineBounds { count: 3, bytes: 1000 };
+    let sent: Vec<_> = (0..5).map(|number| failed("ops", &format!("{number}"), bounds)).collect();
+    for one in &sent {
+        store.submit(one.clone()).wait().unwrap();
+    }
+    store.submit(failed("other", "x", bounds)).wait().unwrap();
+    let raw =
+        |store: &dyn Store, one: &Submission| store.raw_request(one.request_id).wait().unwrap();
+    let bodies: Vec<_> = sent.iter().map(|one| raw(&*store, one).map(|raw| raw.body)).collect();
+    assert_eq!(bodies, [None, None, Some("2".into()), Some("3".into()), Some("4".into())]);
+    assert_eq!(raw(&*store, &sent[4]), sent[4].kept.as_ref().map(|kept| kept.raw.clone()));
+    let waiting = store.quarantine();
+    assert_eq!(waiting.iter().map(|one| &*one.integration).collect::<Vec<_>>(), ["ops", "other"]);
+    assert_eq!((waiting[0].count, waiting[0].bytes, waiting[0].pushed_out), (3, 3 * 7, 2));
+    let large = failed("ops", &"x".repeat(990), bounds);
+    store.submit(large.clone()).wait().unwrap();
+    assert_eq!((store.quarantine()[0].count, store.quarantine()[0].bytes), (1, 996));
+    let states = |one: &Submission| store.request(one.request_id).wait().unwrap().unwrap().raw;
+    assert_eq!([&sent[4], &large].map(states), [RawState::Absent, RawState::Quarantined]);
+    let page = store.requests(RequestQuery { quarantined: true, limit: 9, ..Default::default() });
+    assert_eq!(page.wait().unwrap().requests.len(), 2);
+    store.close();
+    let counts: Vec<_> = place.open().quarantine().iter().map(|one| one.count).collect();
+    assert_eq!(counts, [1, 1], "they wait on");
+}
+
+fn replays(place: &dyn Place) {
+    let store = place.open();
+    let sent = failed("ops", "body", WIDE);
+    store.submit(sent.clone()).wait().unwrap();
+    let again = |content: Content| {
+        let (request_id, replayed_by) = (sent.request_id, Some("steve".to_owned()));
+        Submission { request_id, replayed_by, content, ..submission("ops", Vec::new()) }
+    };
+    let still = again(nothing(RequestOutcome::Failed, "panicked again"));
+    store.submit(still).wait().unwrap();
+    assert_eq!(store.quarantine()[0].count, 1, "it goes on waiting");
+
+    let events =
+        || again(events(vec![Event::create("x"), Event::create("y")], Urgency::High.into()));
+    assert_eq!(store.rehearse(events()).wait().unwrap(), [Effect::Opened(1), Effect::Opened(2)]);
+    assert!(all(&*store).is_empty(), "a rehearsal changes nothing");
+    assert_eq!(store.submit(events()).wait().unwrap(), [Effect::Opened(1), Effect::Opened(2)]);
+    let (one, two) = (Effect::Duplicate(Some(1)), Effect::Duplicate(Some(2)));
+    assert_eq!(store.submit(events()).wait().unwrap(), [one, two], "however often: once");
+    assert_eq!(store.quarantine()[0].count, 0);
+
+    let record = store.request(sent.request_id).wait().unwrap().expect("a record");
+    assert_eq!((record.outcome, record.raw), (RequestOutcome::Failed, RawState::Kept));
+    let replay = record.replay.expect("it was replayed");
+    assert_eq!((replay.by.as_str(), replay.tries), ("steve", 3));
+    assert_eq!(replay.outcome, RequestOutcome::Events);
+    assert_eq!(replay.effects, [one, two].map(EventEffect::from));
+    let alert = get(&*store, AlertRef::Number(1));
+    assert_eq!(alert.alert.request_id, sent.request_id);
+    assert_eq!(alert.history.last().unwrap().by, "replay by steve");
+
+    // What came without ids when it was heeded the first time is not heeded again.
+    let heeded = submission("ops", vec![Event::create("z")]);
+    store.submit(heeded.clone()).wait().unwrap();
+    let replayed = Submission { replayed_by: Some("steve".into()), ..heeded };
+    assert_eq!(store.submit(replayed).wait().unwrap(), [Effect::Duplicate(None)]);
+    let not_genuine = failed("ops", "x", WIDE);
+    store.submit(not_genuine.clone()).wait().unwrap();
+    let content = nothing(RequestOutcome::Unauthorized, "token");
+    let (kept, replayed_by) = (None, Some("steve".into()));
+    let id = not_genuine.request_id;
+    store.submit(Submission { content, kept, replayed_by, ..not_genuine }).wait().unwrap();
+    assert_eq!(store.raw_request(id).wait().unwrap(), None, "it is not kept");
+    assert_eq!(store.quarantine()[0].count, 0);
+}
+
+fn repeated_reports(place: &dyn Place) {
+    let store = place.open();
+    let first = Event::create("disk full").urgency(Urgency::Low).dedup_key("k").event_id("e");
+    commit(&*store, first.clone());
+    let other = Event::create("disk overflowing").urgency(Urgency::Critical).dedup_key("k");
+    for _ in 0..3 {
+        assert_eq!(commit(&*store, other.clone()), [Effect::Occurred(1)]);
+    }
+    for _ in 0..2 {
+        assert_eq!(commit(&*store, first.clone()), [Effect::Duplicate(Some(1))]);
+    }
+    let AlertWithHistory { alert, history } = get(&*store, AlertRef::Number(1));
+    assert_eq!((alert.occurrences, alert.title.as_str()), (4, "disk full"));
+    assert_eq!(alert.urgency, Urgency::Low);
+    assert_eq!(alert.last_occurred_at, history[1].last_at);
+    let kinds: Vec<_> = history.iter().map(|entry| (entry.change, entry.count)).collect();
+    use ChangeKind::{Created, Duplicated, Occurred};
+    assert_eq!(kinds, [(Created, 1), (Occurred, 3), (Duplicated, 2)], "in a row, they are one");
+    let differences = history[1].differences.iter();
+    let differences: Vec<_> =
+        differences.map(|it| (&*it.field, &*it.kept, &*it.reported)).collect();
+    assert_eq!(
+        differences,
+        [("title", "disk full", "disk overflowing"), ("urgency", "low", "critical")]
+    );
+}
+
+fn histories_have_an_end(place: &dyn Place) {
+    let store = place.open();
+    commit(&*store, Event::create("x").dedup_key("k"));
+    for number in 0..600 {
+        commit(&*store, Event::create(format!("{number}")).dedup_key("k"));
+    }
+    let AlertWithHistory { alert, history } = get(&*store, AlertRef::Number(1));
+    assert_eq!((alert.occurrences, history.len()), (601, 501));
+    let last = history.last().unwrap();
+    assert_eq!((last.count, last.differences[0].reported.as_str()), (101, "599"));
+}
+
+fn reopening(place: &dyn Place) {
+    let store = place.open();
+    for number in 1..=3 {
+        assert_eq!(commit(&*store, Event::create("x").dedup_key("k")), [Effect::Opened(number)]);
+        let alert = get(&*store, AlertRef::Number(number)).alert;
+        assert_eq!(alert.previous, number.checked_sub(1).filter(|previous| *previous > 0));
+        commit(&*store, Event::resolve("k"));
+    }
+    let reopened = get(&*store, AlertRef::Number(2)).history.pop().unwrap();
+    assert_eq!((reopened.change, reopened.next), (ChangeKind::Reopened, Some(3)));
+    assert_eq!(commit(&*store, Event::create("x").dedup_key("other")), [Effect::Opened(4)]);
+    assert_eq!(get(&*store, AlertRef::Number(4)).alert.previous, None);
+}
+
+fn maintenance(place: &dyn Place) {
+    let store = place.open();
+    let event = || Event::create("x").dedup_key("k").event_id("e");
+    let closed = Terms { opens: false, ..Urgency::Low.into() };
+    assert_eq!(with_terms(&*store, event(), closed), [Effect::Suppressed]);
+    assert!(all(&*store).is_empty());
+    assert_eq!(commit(&*store, event()), [Effect::Opened(1)], "it was not taken for seen");
+    let again = Event::create("x").dedup_key("k");
+    assert_eq!(with_terms(&*store, again, closed), [Effect::Occurred(1)], "it is open already");
+    assert_eq!(with_terms(&*store, Event::resolve("k"), closed), [Effect::Resolved(1)]);
+    let content = events(vec![Event::create("x")], closed);
+    let sent = Submission { content, ..submission("ops", Vec::new()) };
+    store.submit(sent.clone()).wait().unwrap();
+    let record = store.request(sent.request_id).wait().unwrap().expect("a record");
+    assert_eq!(record.outcome, RequestOutcome::Maintenance);
+}
+
+fn automatic_resolve(place: &dyn Place) {
+    let store = place.open();
+    let terms = |seconds| Terms {
+        resolve_after: Some(Duration::from_secs(seconds)),
+        ..Urgency::Low.into()
+    };
+    let arrive = |second, key: &str, terms| {
+        let content = events(vec![Event::create("x").dedup_key(key)], terms);
+        let received_at = at(second);
+        store.submit(Submission { content, received_at, ..submission("ops", Vec::new()) }).wait()
+    };
+    arrive(0, "a", terms(60)).unwrap();
+    arrive(0, "b", terms(60)).unwrap();
+    arrive(0, "never", Urgency::Low.into()).unwrap();
+    arrive(30, "b", terms(60)).unwrap();
+    assert_eq!(get(&*store, AlertRef::Number(1)).alert.resolves_at, Some(at(60)));
+    let resolve = |second| tidy(&*store, Task::ResolveDue { now: at(second) }, 10);
+    assert_eq!([59, 60, 60, 89, 90, 100_000].map(resolve), [0, 1, 0, 0, 1, 0]);
+    let over = get(&*store, AlertRef::Number(1));
+    assert_eq!((over.alert.status, over.alert.resolves_at), (Status::Resolved, None));
+    assert_eq!(over.history.last().unwrap().by, "automatic resolve");
+    assert_eq!(get(&*store, AlertRef::Number(3)).alert.status, Status::Open);
+
+    // Another time for what is open already, found step by step.
+    for number in 0..50 {
+        arrive(200, &format!("{number}"), terms(60)).unwrap();
+    }
+    let after = Some(Duration::from_secs(600));
+    let adopt = || Task::ResolveAfter { integration: "ops".into(), after };
+    let mut steps = 0;
+    while tidy(&*store, adopt(), 1) > 0 {
+        steps += 1;
+    }
+    assert_eq!((steps, tidy(&*store, adopt(), 1)), (2, 0));
+    let times = [3, 4, 53].map(|number| get(&*store, AlertRef::Number(number)).alert.resolves_at);
+    assert_eq!(times, [Some(at(600)), Some(at(800)), Some(at(800))]);
+    assert_eq!(get(&*store, AlertRef::Number(2)).alert.resolves_at, None, "it is resolved");
+}
+
+fn forgetting(place: &dyn Place) {
+    let store = place.open();
+    for second in 0..10_u64 {
+        let mut sent = failed("ops", &"x".repeat(100), WIDE);
+        sent.request_id = Ulid::from_parts(1_700_000_000_000 + 1000 * second, 1);
+        sent.kept = sent
+            .kept
+            .map(|kept| Kept { quarantine: kept.quarantine.filter(|_| second % 2 == 0), ..kept });
+        store.submit(sent).wait().unwrap();
+        let mut sent = submission("ops", vec![Event::create("x").dedup_key("k").event_id("e")]);
+        sent.received_at = at(second.cast_signed());
+        store.submit(sent).wait().unwrap();
+    }
+    for second in 0..4 {
+        let key = format!("{second}");
+        commit(&*store, Event::create("x").dedup_key(&*key).event_id(&*key));
+        let (deed, by) = (Deed::Resolve, "steve".into());
+        let change = Change { deed, by, at: Timestamp::now() + Duration::from_secs(60 * second) };
+        store.change(AlertRef::Number(second + 2), change).wait().unwrap();
+    }
+    let forget = |what, before, limit| tidy(&*store, Task::Forget { what, before }, limit);
+    let kept = || {
+        let query = RequestQuery { until: Some(at(100)), limit: 99, ..RequestQuery::default() };
+        let page = store.requests(query).wait().unwrap();
+        let raw = |state| page.requests.iter().filter(|one| one.raw == state).count();
+        (page.requests.len(), raw(RawState::Kept), raw(RawState::Quarantined))
+    };
+    assert_eq!(kept(), (10, 5, 5));
+    assert_eq!(forget(Forgettable::RawRequests, Some(at(4)), 10), 2);
+    assert_eq!(kept(), (10, 3, 5));
+    assert_eq!(forget(Forgettable::Quarantine, None, 1), 1);
+    assert_eq!((kept(), store.quarantine()[0].count), ((10, 3, 4), 4));
+    assert_eq!(forget(Forgettable::Records, Some(at(6)), 4), 4, "no more than was allowed");
+    assert_eq!(forget(Forgettable::Records, Some(at(6)), 4), 2);
+    assert_eq!((kept(), store.quarantine()[0].count), ((4, 2, 2), 2));
+
+    let soon = Some(Timestamp::now() + Duration::from_secs(90));
+    assert_eq!(forget(Forgettable::ResolvedAlerts, soon, 99), 2, "by their last change");
+    assert_eq!(forget(Forgettable::ResolvedAlerts, None, 99), 1, "the newest alert stays");
+    let numbers: Vec<_> = all(&*store).iter().map(|alert| alert.number).collect();
+    assert_eq!(numbers, [5, 1]);
+    let again = Event::create("x").dedup_key("0").event_id("0");
+    assert_eq!(
+        commit(&*store, again),
+        [Effect::Duplicate(None)],
+        "it was seen, whatever became of it"
+    );
+    assert!(store.used_bytes().wait().unwrap() > 0);
+    store.close();
+    let store = place.open();
+    assert_eq!(commit(&*store, Event::create("x").dedup_key("0")), [Effect::Opened(6)]);
+    assert_eq!(get(&*store, AlertRef::Number(6)).alert.previous, None, "it is forgotten");
+}
+
+fn notes(place: &dyn Place) {
+    let store = place.open();
+    commit(&*store, Event::create("x"));
+    for deed in [Deed::Resolve, Deed::Note("it was the fan".into())] {
+        by_hand(&*store, 1, deed);
+    }
+    let AlertWithHistory { alert, history } = get(&*store, AlertRef::Number(1));
+    let last = history.last().unwrap();
+    assert_eq!(last.note.as_deref(), Some("it was the fan"));
+    assert_eq!((last.change, last.by.as_str()), (ChangeKind::Noted, "steve"));
+    assert_eq!((alert.status, history.len()), (Status::Resolved, 3));
+}
+
+fn a_clock_that_jumps_back(place: &dyn Place) {
+    let store = place.open();
+    let arrive = |second: i64, event: Event| {
+        let request_id =
+            Ulid::from_parts(at(second).as_millisecond().unsigned_abs(), Ulid::generate().random());
+        let received_at = at(second);
+        let sent = Submission { request_id, received_at, ..submission("ops", vec![event]) };
+        store.submit(sent).wait().unwrap()
+    };
+    assert_eq!(arrive(1000, Event::create("x").dedup_key("k")), [Effect::Opened(1)]);
+    assert_eq!(arrive(0, Event::create("x").dedup_key("k")), [Effect::Occurred(1)]);
+    assert_eq!(arrive(0, Event::create("y")), [Effect::Opened(2)]);
+    assert_eq!(arrive(1, Event::resolve("k")), [Effect::Resolved(1)]);
+    let first = get(&*store, AlertRef::Number(1)).alert;
+    assert_eq!((first.updated_at, first.last_occurred_at), (at(1000), at(1000)), "never back");
+    let second = get(&*store, AlertRef::Number(2)).alert;
+    assert_ne!(first.id, second.id);
+    assert_eq!(get(&*store, AlertRef::Id(second.id)).alert.number, 2);
+    assert_eq!(all(&*store).iter().map(|alert| alert.number).collect::<Vec<_>>(), [2, 1]);
 }
 
 fn closed(place: &dyn Place) {
@@ -253,30 +633,59 @@ fn closed(place: &dyn Place) {
     assert!(matches!(store.alert(AlertRef::Number(1)).wait(), Err(StoreError::Closed)));
 }
 
-fn submission(integration: &str, events: Vec<Event>) -> Submission {
+pub(super) fn submission(integration: &str, events: Vec<Event>) -> Submission {
     let now = Timestamp::now().as_millisecond();
     Submission {
         request_id: Ulid::generate(),
         received_at: Timestamp::from_millisecond(now).unwrap(),
         integration: integration.into(),
         plugin: Some(Arc::new(PluginId { name: "test".into(), version: "1.0.0".into() })),
-        content: self::events(events),
+        sender: Some([192, 0, 2, 1].into()),
+        size_bytes: 4,
+        plugin_time: Some(Duration::from_micros(17)),
+        content: self::events(events, Urgency::Medium.into()),
+        kept: None,
+        replayed_by: None,
     }
 }
 
-fn events(events: Vec<Event>) -> Content {
-    Content::Events { events, default_urgency: Urgency::Medium }
+fn events(events: Vec<Event>, terms: Terms) -> Content {
+    Content::Events { events, terms, remark: None }
+}
+
+fn nothing(outcome: RequestOutcome, reason: &str) -> Content {
+    Content::Nothing { outcome, reason: reason.into() }
+}
+
+fn with_terms(store: &dyn Store, event: Event, terms: Terms) -> Vec<Effect> {
+    let content = events(vec![event], terms);
+    store
+        .submit(Submission { content, ..submission("ops", Vec::new()) })
+        .wait()
+        .expect("it commits")
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + seconds).expect("a time")
+}
+
+fn tidy(store: &dyn Store, task: Task, limit: usize) -> usize {
+    store.tidy(Chore { task, limit }).wait().expect("it commits")
 }
 
 fn commit(store: &dyn Store, event: Event) -> Vec<Effect> {
     store.submit(submission("ops", vec![event])).wait().expect("it commits")
 }
 
-fn by_hand(store: &dyn Store, number: u64, change: Change) -> AlertWithHistory {
-    match store.change(AlertRef::Number(number), change, "steve").wait().expect("it commits") {
+fn by_hand(store: &dyn Store, number: u64, deed: Deed) -> AlertWithHistory {
+    match store.change(AlertRef::Number(number), by_steve(deed)).wait().expect("it commits") {
         Changed::Done(alert) => *alert,
         other => panic!("{other:?}"),
     }
+}
+
+fn by_steve(deed: Deed) -> Change {
+    Change { deed, by: "steve".into(), at: Timestamp::now() }
 }
 
 fn get(store: &dyn Store, alert: AlertRef) -> AlertWithHistory {

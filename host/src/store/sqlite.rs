@@ -4,10 +4,16 @@
 //! answers; a few threads read, each on its own connection, and never wait for the writer. One host
 //! uses a database at a time.
 
+mod chores;
+mod life;
 mod lock;
 mod reader;
+mod records;
 mod rows;
+mod step;
+mod submission;
 mod syncer;
+mod transactions;
 mod writer;
 
 use std::{
@@ -21,17 +27,30 @@ use anyhow::Context;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use ulid::Ulid;
 
-use self::{lock::DatabaseLock, reader::Readers, syncer::Syncer, writer::Writer};
+use self::{
+    lock::DatabaseLock,
+    reader::{Reader, Readers},
+    syncer::Syncer,
+    transactions::TransactionTimes,
+    writer::{Job, Writer},
+};
 use super::{
-    AlertPage, AlertQuery, Change, Changed, Committed, Pending, RequestRecord, Store, Submission,
+    AlertPage, AlertQuery, Change, Changed, Committed, Pending, Store,
+    request::{
+        Effect, Quarantined, RawRequest, RequestPage, RequestQuery, RequestRecord, Submission,
+    },
+    upkeep::Chore,
 };
 use crate::{
     alert::{AlertIds, AlertRef, AlertWithHistory},
     metrics::StoreMetrics,
 };
 
-/// The version of the schema that this host writes, in SQLite's `user_version`.
-const SCHEMA_VERSION: i64 = 1;
+/// How the schema of each version is made from the one before, the first from nothing. The number of
+/// the last is the version that this host writes, in SQLite's `user_version`.
+const SCHEMAS: [&str; 2] =
+    [include_str!("sqlite/schema/1.sql"), include_str!("sqlite/schema/2.sql")];
+const SCHEMA_VERSION: i64 = SCHEMAS.len() as i64;
 /// `TCSN`, in SQLite's `application_id`: this file is a Tocsin database.
 const APPLICATION_ID: i64 = 0x5443_534e;
 
@@ -67,9 +86,11 @@ impl SqliteStore {
         let connection = connect(path).with_context(context)?;
         let ids = prepare_schema(&connection).with_context(context)?;
         let checkpoints = connect(path).with_context(context)?;
-        let syncer = Syncer::start(path, checkpoints, Arc::clone(&metrics))?;
-        let writer = Writer::start(connection, ids, metrics, syncer)?;
-        let readers = Readers::start(path, ids)?;
+        let times = Arc::<TransactionTimes>::default();
+        let syncer = Syncer::start(path, checkpoints, Arc::clone(&metrics), Arc::clone(&times))?;
+        let writer = Writer::start(connection, ids, metrics, syncer, Arc::clone(&times))
+            .with_context(context)?;
+        let readers = Readers::start(path, ids, &times)?;
         Ok(Self {
             path: path.to_owned(),
             writer: writer.queue(),
@@ -90,7 +111,7 @@ impl SqliteStore {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let context = || format!("cannot open the store `{}`", path.display());
         let connection = Connection::open_with_flags(path, flags).with_context(context)?;
-        is_new(&connection).map(drop).with_context(context)
+        version(&connection).map(drop).with_context(context)
     }
 
     /// Which host has the database in use, in its own words; none where none has.
@@ -104,8 +125,12 @@ impl Store for SqliteStore {
         self.writer.commit(submission, then);
     }
 
-    fn change(&self, alert: AlertRef, change: Change, by: &str) -> Pending<Changed> {
-        self.writer.change(alert, change, by.to_owned())
+    fn rehearse(&self, submission: Submission) -> Pending<Vec<Effect>> {
+        self.writer.ask(|responder| Job::Rehearse(submission, responder))
+    }
+
+    fn change(&self, alert: AlertRef, change: Change) -> Pending<Changed> {
+        self.writer.ask(|responder| Job::Change(alert, change, responder))
     }
 
     fn alert(&self, alert: AlertRef) -> Pending<Option<AlertWithHistory>> {
@@ -120,12 +145,32 @@ impl Store for SqliteStore {
         self.readers.read(move |reader| reader.request(id))
     }
 
+    fn requests(&self, query: RequestQuery) -> Pending<RequestPage> {
+        self.readers.read(move |reader| reader.requests(&query))
+    }
+
+    fn raw_request(&self, id: Ulid) -> Pending<Option<RawRequest>> {
+        self.readers.read(move |reader| reader.raw_request(id))
+    }
+
+    fn quarantine(&self) -> Vec<Quarantined> {
+        self.writer.quarantine()
+    }
+
+    fn tidy(&self, chore: Chore) -> Pending<usize> {
+        self.writer.ask(|responder| Job::Tidy(chore, responder))
+    }
+
     fn problem(&self) -> Option<String> {
         self.writer.problem()
     }
 
     fn probe(&self) -> Pending<()> {
-        self.writer.probe()
+        self.writer.ask(Job::Probe)
+    }
+
+    fn used_bytes(&self) -> Pending<u64> {
+        self.readers.read(Reader::used_bytes)
     }
 
     fn size_bytes(&self) -> u64 {
@@ -170,10 +215,11 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn is_new(connection: &Connection) -> anyhow::Result<bool> {
+/// The version of its schema; 0 where there is none yet.
+fn version(connection: &Connection) -> anyhow::Result<i64> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     match (number("application_id")?, number("user_version")?) {
-        (APPLICATION_ID, SCHEMA_VERSION) => Ok(false),
+        (APPLICATION_ID, known @ 1..=SCHEMA_VERSION) => Ok(known),
         (APPLICATION_ID, newer) if newer > SCHEMA_VERSION => anyhow::bail!(
             "it was written by a newer Tocsin (schema {newer}, this host knows {SCHEMA_VERSION})\n\
              hint: use the newer host, or another file"
@@ -185,7 +231,7 @@ fn is_new(connection: &Connection) -> anyhow::Result<bool> {
                 tables == 0,
                 "it is a database of another program\nhint: choose another file in `store.url`"
             );
-            Ok(true)
+            Ok(0)
         }
         _ => anyhow::bail!(
             "it is a database of another program\nhint: choose another file in `store.url`"
@@ -194,7 +240,7 @@ fn is_new(connection: &Connection) -> anyhow::Result<bool> {
 }
 
 fn prepare_schema(connection: &Connection) -> anyhow::Result<AlertIds> {
-    let is_new = is_new(connection)?;
+    let version = version(connection)?;
     // `normal` syncs where the order of writes matters and leaves the end of a transaction to the
     // syncer. The log is copied by the syncer, too. https://www.sqlite.org/wal.html
     connection.pragma_update(None, "journal_mode", "wal")?;
@@ -202,14 +248,13 @@ fn prepare_schema(connection: &Connection) -> anyhow::Result<AlertIds> {
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "cache_size", -32 * 1024)?;
     connection.pragma_update(None, "temp_store", "memory")?;
-    if is_new {
-        let salt = Ulid::generate().random() as u64;
+    if version < SCHEMA_VERSION {
+        if version > 0 {
+            let (from, to) = (version, SCHEMA_VERSION);
+            tracing::info!(from, to, "the store goes over to a newer schema");
+        }
         connection.execute_batch("BEGIN IMMEDIATE")?;
-        connection.execute_batch(include_str!("sqlite/schema.sql"))?;
-        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
-        connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-        let salt = (salt >> 1).cast_signed();
-        connection.execute("INSERT INTO meta VALUES ('alert_id_salt', ?1)", [salt])?;
+        upgrade(connection, version)?;
         connection.execute_batch("COMMIT")?;
     }
     let salt = "SELECT value FROM meta WHERE key = 'alert_id_salt'";
@@ -217,10 +262,24 @@ fn prepare_schema(connection: &Connection) -> anyhow::Result<AlertIds> {
     Ok(AlertIds::new(salt.context("it is incomplete: `alert_id_salt` is missing")?.cast_unsigned()))
 }
 
+/// Goes over from a version to the present one, within a transaction. A new database takes the same
+/// way, from nothing.
+fn upgrade(connection: &Connection, version: i64) -> anyhow::Result<()> {
+    for schema in SCHEMAS.iter().skip(usize::try_from(version)?) {
+        connection.execute_batch(schema)?;
+    }
+    if version == 0 {
+        let salt = (Ulid::generate().random() as u64 >> 1).cast_signed();
+        connection.execute("INSERT INTO meta VALUES ('alert_id_salt', ?1)", [salt])?;
+        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    Ok(connection.pragma_update(None, "user_version", SCHEMA_VERSION)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::contract;
+    use crate::store::{contract, request::RawState};
 
     struct Folder(tempfile::TempDir);
 
@@ -234,6 +293,56 @@ mod tests {
     #[test]
     fn keeps_the_contract() {
         contract::keep(|| Folder(tempfile::tempdir().expect("a folder")));
+    }
+
+    #[test]
+    fn a_database_of_an_earlier_version_goes_on_with_all_it_holds() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tocsin.db");
+        let old = Connection::open(&path).expect("a database");
+        let id = Ulid::from_parts(1_700_000_000_000, 7);
+        old.execute_batch(SCHEMAS[0]).expect("the schema of that time");
+        old.execute_batch(
+            "PRAGMA application_id = 1413698382; PRAGMA user_version = 1;
+             INSERT INTO meta VALUES ('alert_id_salt', 17);
+             INSERT INTO integrations VALUES (1, 'ops');
+             INSERT INTO plugins VALUES (1, 'slack', '1.0.0');
+             INSERT INTO alerts VALUES (1, 1, 1, 2, 3, 1, 1700000000000, 1700000000005, zeroblob(16),
+                'over', '', 'k', NULL, NULL);
+             INSERT INTO alerts VALUES (2, 1, 1, 1, 0, 5, 1700000000000, 1700000000009, zeroblob(16),
+                'disk full', 'disk full', 'l', NULL, '[{\"label\":\"a\",\"value\":\"b\"}]');
+             INSERT INTO deliveries VALUES (1, 'e');
+             INSERT INTO changes VALUES (1, 1, 1700000000005, 3, 'api', NULL);",
+        )
+        .expect("what a host left behind");
+        let bytes = id.to_bytes();
+        old.execute(
+            "INSERT INTO requests VALUES (?1, 1, 1, 1700000000000, 3, NULL, 'panicked')",
+            [bytes.as_slice()],
+        )
+        .and_then(|_| {
+            let raw = "INSERT INTO raw_requests VALUES (9, 1, ?1, 'q', 'h: v', x'00ff')";
+            old.execute(raw, [bytes.as_slice()])
+        })
+        .expect("what a host left behind");
+        drop(old);
+
+        let store = SqliteStore::open(&path, "us", Arc::default()).expect("it goes over");
+        let alert = |number| store.alert(AlertRef::Number(number)).wait().unwrap().unwrap();
+        let over = alert(1);
+        assert_eq!((over.alert.title.as_str(), over.history.len()), ("over", 2));
+        assert_eq!(over.history[1].count, 1);
+        let open = alert(2).alert;
+        assert_eq!((open.occurrences, open.last_occurred_at), (5, open.created_at));
+        assert_eq!((open.previous, open.resolves_at), (None, None));
+        let record = store.request(id).wait().unwrap().expect("its record");
+        assert_eq!((record.size_bytes, record.transaction, record.commit_us), (None, None, None));
+        assert_eq!(record.raw, RawState::Quarantined);
+        assert_eq!(store.quarantine()[0].count, 1);
+        let raw = store.raw_request(id).wait().unwrap().expect("it is there as it came");
+        assert_eq!((&raw.body[..], &raw.headers[..]), (&b"\x00\xff"[..], &b"h: v"[..]));
+        store.close();
+        SqliteStore::open(&path, "us", Arc::default()).expect("it went over once");
     }
 
     #[test]

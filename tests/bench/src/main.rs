@@ -59,7 +59,10 @@ fn run(plan: &Plan) -> anyhow::Result<()> {
         rows.push([what.to_owned(), figure, reach.to_owned(), verdict]);
     };
 
+    // Another build of the host, such as that of the commit before, to compare with.
+    let other = std::env::var_os("BENCH_OTHER").map(PathBuf::from);
     let (mut floors, mut tocsins, mut peers) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut others, mut keepers) = (Vec::new(), Vec::new());
     let mut memory = (0, 0);
     let mut cpu_us = Vec::new();
     for round in 1..=plan.rounds {
@@ -73,6 +76,12 @@ fn run(plan: &Plan) -> anyhow::Result<()> {
         memory.1 = memory.1.max(load.peak_mb);
         cpu_us.push(load.cpu_us);
         tocsins.push(load);
+        let keeps_all =
+            Subject::tocsin_with(&tocsin, &plugins, None, "[requests]\nkeep = \"all\"")?;
+        keepers.push(Load::slack(&keeps_all, plan.load)?);
+        if let Some(other) = &other {
+            others.push(Load::slack(&Subject::tocsin(other, &plugins, None)?, plan.load)?);
+        }
         if let Some(alertmanager) = Subject::alertmanager()? {
             peers.push(Load::alertmanager(&alertmanager, plan.load)?);
         }
@@ -86,6 +95,14 @@ fn run(plan: &Plan) -> anyhow::Result<()> {
         ">= 0.60",
         reach(tocsin_rate / floor, 0.60),
     );
+    if !others.is_empty() {
+        let figure =
+            format!("{:.0} requests/s, {:.2}", median(&others), tocsin_rate / median(&others));
+        row("the other build; tocsin / it", figure, "", String::new());
+    }
+    let all = median(&keepers);
+    let figure = format!("{all:.0} requests/s = {:.2}", all / tocsin_rate);
+    row("with `keep = \"all\"` / without", figure, "", String::new());
     if peers.is_empty() {
         println!("prometheus-alertmanager is not installed: left out");
     } else {

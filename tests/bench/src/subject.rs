@@ -16,7 +16,11 @@ use tocsin::{
     alert::PluginId,
     config::Server,
     server::{self, Limits, stop_sign},
-    store::{Content, Store, Submission, sqlite::SqliteStore},
+    store::{
+        Store,
+        request::{Content, Submission},
+        sqlite::SqliteStore,
+    },
 };
 use tocsin_plugin_api::{Event, Urgency};
 
@@ -44,12 +48,23 @@ impl Subject {
         plugins: &Path,
         database: Option<&Filled>,
     ) -> anyhow::Result<Self> {
+        Self::tocsin_with(program, plugins, database, "")
+    }
+
+    /// The same with more in its configuration.
+    pub(crate) fn tocsin_with(
+        program: &Path,
+        plugins: &Path,
+        database: Option<&Filled>,
+        more: &str,
+    ) -> anyhow::Result<Self> {
         let folder = folder()?;
         let (address, admin) = (free_address()?, free_address()?);
         let config = format!(
             "[server]\nlisten = \"{address}\"\n[admin]\nlisten = \"{admin}\"\n\
              [plugins]\ndir = {plugins:?}\n\
-             [integrations.bench]\nplugin = \"slack-outgoing-webhook\"\noptions.token = \"{TOKEN}\"\n"
+             [integrations.bench]\nplugin = \"slack-outgoing-webhook\"\noptions.token = \"{TOKEN}\"\n\
+             {more}\n"
         );
         let path = folder.path().join("tocsin.toml");
         std::fs::write(&path, config)?;
@@ -149,7 +164,16 @@ pub(crate) fn fill(alerts: u64) -> anyhow::Result<Filled> {
             received_at: Timestamp::now(),
             integration: "bench".into(),
             plugin: Some(Arc::clone(&plugin)),
-            content: Content::Events { events: vec![event], default_urgency: Urgency::Medium },
+            sender: Some([127, 0, 0, 1].into()),
+            size_bytes: 400,
+            plugin_time: Some(Duration::from_micros(4)),
+            content: Content::Events {
+                events: vec![event],
+                terms: Urgency::Medium.into(),
+                remark: None,
+            },
+            kept: None,
+            replayed_by: None,
         }));
         if waiting.len() >= 2048
             && let Some(oldest) = waiting.pop_front()

@@ -1,4 +1,5 @@
-//! The reading threads and the queries they answer.
+//! The reading threads and the queries for alerts that they answer; those for requests are in
+//! [`super::records`].
 //!
 //! A reader sees what is committed, and never makes the writer wait.
 
@@ -12,13 +13,15 @@ use std::{
 };
 
 use anyhow::Context;
-use rusqlite::{Connection, OptionalExtension, ToSql};
-use ulid::Ulid;
+use rusqlite::{Connection, ToSql};
 
-use super::rows::{self, Stored};
+use super::{
+    rows::{self, Stored},
+    transactions::TransactionTimes,
+};
 use crate::{
-    alert::{AlertIds, AlertRef, AlertWithHistory, PluginId},
-    store::{AlertPage, AlertQuery, Pending, RequestRecord, StoreError, pending},
+    alert::{AlertIds, AlertRef, AlertWithHistory},
+    store::{AlertPage, AlertQuery, Pending, StoreError, pending},
 };
 
 const READERS: usize = 2;
@@ -36,19 +39,24 @@ pub(super) struct Queue(Sender<Option<Job>>);
 
 /// One connection that only reads.
 pub(super) struct Reader {
-    connection: Connection,
+    pub(super) connection: Connection,
+    pub(super) times: Arc<TransactionTimes>,
     ids: AlertIds,
 }
 
 impl Readers {
-    pub(super) fn start(path: &Path, ids: AlertIds) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        path: &Path,
+        ids: AlertIds,
+        times: &Arc<TransactionTimes>,
+    ) -> anyhow::Result<Self> {
         let (jobs, waiting) = mpsc::channel();
         let waiting = Arc::new(Mutex::new(waiting));
         let start = |_| {
             let connection = super::connect(path)?;
             connection.pragma_update(None, "query_only", true)?;
             connection.pragma_update(None, "cache_size", -4 * 1024)?;
-            let reader = Reader { connection, ids };
+            let reader = Reader { connection, ids, times: Arc::clone(times) };
             let waiting = Arc::clone(&waiting);
             let thread = thread::Builder::new().name("store-reader".into());
             thread.spawn(move || serve(&reader, &waiting)).context("cannot start a thread")
@@ -138,24 +146,12 @@ impl Reader {
         Ok(AlertPage { alerts, next })
     }
 
-    pub(super) fn request(&self, id: Ulid) -> rusqlite::Result<Option<RequestRecord>> {
-        let sql = "SELECT i.name, p.name, p.version, r.outcome, r.reason, r.alert, r.received_at \
-                   FROM requests r JOIN integrations i ON i.id = r.integration \
-                   LEFT JOIN plugins p ON p.id = r.plugin WHERE r.id = ?1";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let record = statement.query_row([id.to_bytes().as_slice()], |row| {
-            let plugin = row.get::<_, Option<String>>(1)?.zip(row.get::<_, Option<String>>(2)?);
-            let outcome = usize::try_from(row.get::<_, i64>(3)?).unwrap_or(usize::MAX);
-            Ok(RequestRecord {
-                id,
-                integration: row.get(0)?,
-                plugin: plugin.map(|(name, version)| PluginId { name, version }),
-                outcome: super::writer::OUTCOMES.get(outcome).copied().unwrap_or("unknown").into(),
-                reason: row.get(4)?,
-                alert: row.get::<_, Option<i64>>(5)?.map(i64::cast_unsigned),
-                received_at: rows::time(row, 6)?,
-            })
-        });
-        record.optional()
+    pub(super) fn used_bytes(&self) -> rusqlite::Result<u64> {
+        let number = |pragma| {
+            let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+            self.connection.pragma_query_value(None, pragma, read).map(i64::cast_unsigned)
+        };
+        let pages = number("page_count")?.saturating_sub(number("freelist_count")?);
+        Ok(pages * number("page_size")?)
     }
 }

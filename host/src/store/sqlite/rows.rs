@@ -7,17 +7,22 @@ use rusqlite::{
     Connection, OptionalExtension, Row, ToSql,
     types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, ValueRef},
 };
+use serde::{Deserialize, Serialize};
 use tocsin_plugin_api::Urgency;
 use ulid::Ulid;
 
-use crate::alert::{
-    Alert, AlertIds, AlertRef, AlertWithHistory, ChangeKind, HistoryEntry, PluginId, Status,
+use crate::{
+    alert::{
+        Alert, AlertIds, AlertRef, AlertWithHistory, ChangeKind, Difference, HistoryEntry,
+        PluginId, Status,
+    },
+    store::request::{Effect, RequestOutcome},
 };
 
 /// The columns that [`alert`] reads, in its order.
 pub(super) const ALERT: &str = "SELECT a.number, i.name, p.name, p.version, a.title, \
      a.description, a.urgency, a.status, a.dedup_key, a.link, a.details, a.occurrences, a.request, \
-     a.created_at, a.updated_at \
+     a.created_at, a.updated_at, a.last_occurred_at, a.previous, a.due_at \
      FROM alerts a JOIN integrations i ON i.id = a.integration JOIN plugins p ON p.id = a.plugin";
 
 pub(super) fn alert(row: &Row<'_>, ids: AlertIds) -> rusqlite::Result<Alert> {
@@ -47,6 +52,9 @@ pub(super) fn alert(row: &Row<'_>, ids: AlertIds) -> rusqlite::Result<Alert> {
         details,
         occurrences: row.get::<_, i64>(11)?.cast_unsigned(),
         request_id: row.get::<_, Stored<Ulid>>(12)?.0,
+        last_occurred_at: optional_time(row, 15)?.unwrap_or(created_at),
+        previous: row.get::<_, Option<i64>>(16)?.map(i64::cast_unsigned),
+        resolves_at: optional_time(row, 17)?,
         created_at,
         updated_at: time(row, 14)?,
     })
@@ -56,6 +64,13 @@ pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> 
     let out_of_range = rusqlite::Error::IntegralValueOutOfRange;
     let milliseconds = row.get(column)?;
     Timestamp::from_millisecond(milliseconds).map_err(|_| out_of_range(column, milliseconds))
+}
+
+pub(super) fn optional_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(None),
+        _ => time(row, column).map(Some),
+    }
 }
 
 /// The number of the alert that is meant, if it exists.
@@ -100,16 +115,33 @@ pub(super) fn with_history(
         change: ChangeKind::Created,
         by: by_integration(&alert.integration),
         request_id: Some(alert.request_id),
+        count: 1,
+        last_at: alert.created_at,
+        differences: Vec::new(),
+        note: None,
+        next: None,
     }];
     let mut changes = connection.prepare_cached(
-        "SELECT at, change, by, request FROM changes WHERE alert = ?1 ORDER BY seq",
+        "SELECT at, change, by, request, count, last_at, data FROM changes WHERE alert = ?1 \
+         ORDER BY seq",
     )?;
     let changes = changes.query_map([number.cast_signed()], |row| {
+        let at = time(row, 0)?;
+        let EntryData { differences, note, next } = row
+            .get_ref(6)?
+            .as_str_or_null()?
+            .map(|json| serde_json::from_str(json).unwrap_or_default())
+            .unwrap_or_default();
         Ok(HistoryEntry {
-            at: time(row, 0)?,
+            at,
             change: row.get::<_, Stored<ChangeKind>>(1)?.0,
             by: row.get(2)?,
             request_id: row.get::<_, Option<Stored<Ulid>>>(3)?.map(|Stored(id)| id),
+            count: row.get::<_, i64>(4)?.cast_unsigned(),
+            last_at: optional_time(row, 5)?.unwrap_or(at),
+            differences,
+            note,
+            next,
         })
     })?;
     for change in changes {
@@ -117,6 +149,21 @@ pub(super) fn with_history(
     }
     Ok(AlertWithHistory { alert, history })
 }
+
+/// What only some changes have, as JSON in `changes.data`.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct EntryData {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) differences: Vec<Difference>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) note: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next: Option<u64>,
+}
+
+/// How a history names nobody: the time that an integration has set is over.
+pub(super) const BY_ITSELF: &str = "automatic resolve";
 
 /// How a history names an integration.
 pub(super) fn by_integration(name: &str) -> String {
@@ -153,11 +200,67 @@ macro_rules! stored_by_place {
     )+};
 }
 
-stored_by_place!(Urgency, Status, ChangeKind);
+stored_by_place!(Urgency, Status, ChangeKind, RequestOutcome);
 
 impl FromSql for Stored<Ulid> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let bytes = value.as_blob()?.try_into().map_err(|_| FromSqlError::InvalidType)?;
         Ok(Self(Ulid::from_bytes(bytes)))
+    }
+}
+
+/// What the events of a request did, as text: a letter each, with the number of the alert.
+pub(super) fn write_effects(effects: &[Effect]) -> String {
+    let word = |effect: &Effect| {
+        let letter = match effect {
+            Effect::Opened(_) => 'o',
+            Effect::Occurred(_) => 'c',
+            Effect::Acknowledged(_) => 'a',
+            Effect::Resolved(_) => 'r',
+            Effect::Duplicate(_) => 'd',
+            Effect::NoMatch => 'n',
+            Effect::Suppressed => 's',
+        };
+        effect.alert().map_or_else(|| letter.to_string(), |number| format!("{letter}{number}"))
+    };
+    effects.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// The inverse of [`write_effects`]. What makes no sense is left out.
+pub(super) fn read_effects(text: &str) -> Vec<Effect> {
+    let read = |word: &str| {
+        let number = word.get(1..)?.parse().ok();
+        Some(match word.as_bytes().first()? {
+            b'o' => Effect::Opened(number?),
+            b'c' => Effect::Occurred(number?),
+            b'a' => Effect::Acknowledged(number?),
+            b'r' => Effect::Resolved(number?),
+            b'd' => Effect::Duplicate(number),
+            b'n' => Effect::NoMatch,
+            b's' => Effect::Suppressed,
+            _ => return None,
+        })
+    };
+    text.split_whitespace().filter_map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn effects_are_read_as_they_were_written() {
+        let effects = [
+            Effect::Opened(1),
+            Effect::Occurred(20),
+            Effect::Acknowledged(3),
+            Effect::Resolved(u64::MAX),
+            Effect::Duplicate(Some(7)),
+            Effect::Duplicate(None),
+            Effect::NoMatch,
+            Effect::Suppressed,
+        ];
+        assert_eq!(read_effects(&write_effects(&effects)), effects);
+        assert_eq!(read_effects("o x é 12"), []);
     }
 }

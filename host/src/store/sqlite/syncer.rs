@@ -19,14 +19,19 @@ use std::{
 use anyhow::Context;
 use rusqlite::Connection;
 
-use super::writer::{Done, Job};
-use crate::{metrics::StoreMetrics, store::StoreError};
+use super::{
+    transactions::TransactionTimes,
+    writer::{Done, Job},
+};
+use crate::{faults, metrics::StoreMetrics, store::StoreError};
 
 /// A transaction that is written but not yet on disk.
 pub(super) struct Batch {
     pub(super) jobs: Vec<Job>,
     pub(super) done: Vec<Done>,
     pub(super) started: Instant,
+    /// Its number.
+    pub(super) transaction: i64,
 }
 
 enum Message {
@@ -88,6 +93,7 @@ impl Syncer {
         database: &Path,
         checkpoints: Connection,
         metrics: Arc<StoreMetrics>,
+        times: Arc<TransactionTimes>,
     ) -> anyhow::Result<Self> {
         let (turn, problem) = (Arc::default(), Problem::default());
         // The writer hands a batch over when the one before is on disk: until then it gathers, and
@@ -100,6 +106,7 @@ impl Syncer {
         let mut state = State {
             log: Log::of(database),
             metrics,
+            times,
             problem: problem.clone(),
             nudges,
             since_checkpoint: 0,
@@ -134,6 +141,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> anyhow::Result<Joi
 struct State {
     log: Log,
     metrics: Arc<StoreMetrics>,
+    times: Arc<TransactionTimes>,
     problem: Problem,
     nudges: SyncSender<()>,
     since_checkpoint: usize,
@@ -165,15 +173,19 @@ impl State {
             return;
         }
         self.since_checkpoint += batches.len();
+        faults::point("before-sync");
         if let Err(error) = self.log.sync() {
             self.metrics.failed();
             let jobs = batches.into_iter().flat_map(|batch| batch.jobs).collect();
             return self
                 .refuse(jobs, format!("cannot sync `{}`: {error}", self.log.path.display()));
         }
+        faults::point("synced");
         self.problem.set(None);
         for batch in &batches {
-            self.metrics.committed(batch.jobs.len(), batch.started.elapsed());
+            let took = batch.started.elapsed();
+            self.metrics.committed(batch.jobs.len(), took);
+            self.times.synced(batch.transaction, took);
         }
         if self.since_checkpoint >= TRANSACTIONS_BETWEEN_CHECKPOINTS {
             self.since_checkpoint = 0;
@@ -187,7 +199,10 @@ impl State {
     fn deliver(&self, batches: Vec<Batch>) {
         let deliver = move || {
             for Batch { jobs, done, .. } in batches {
-                jobs.into_iter().zip(done).for_each(|(job, done)| job.answer(done));
+                for (job, done) in jobs.into_iter().zip(done) {
+                    job.answer(done);
+                    faults::point("answered");
+                }
             }
         };
         match &self.runtime {
@@ -234,7 +249,7 @@ impl Log {
             Some(file) => file,
             none => none.insert(File::open(&self.path)?),
         };
-        if let Err(error) = file.sync_data() {
+        if let Err(error) = faults::io("sync").and_then(|()| file.sync_data()) {
             use std::io::ErrorKind::{QuotaExceeded, StorageFull};
             self.is_suspect = matches!(error.kind(), StorageFull | QuotaExceeded);
             self.is_lost = !self.is_suspect;
@@ -267,9 +282,12 @@ impl Checkpointer {
         while nudged.recv().is_ok() {
             // Most of it beside the writer, and the rest, which is little, while it rests: only a log
             // that was copied whole is begun anew, and so stays small.
+            faults::point("checkpoint");
             self.checkpoint();
+            faults::point("half-checkpointed");
             let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
             self.checkpoint();
+            faults::point("checkpointed");
         }
     }
 

@@ -8,14 +8,14 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Decides which lines of a kind are logged.
 #[derive(Debug, Default)]
-pub(super) struct LineLimit {
+pub(crate) struct LineLimit {
     last: Option<Instant>,
     left_out: u64,
 }
 
 impl LineLimit {
     /// Whether a line may be logged now; then, how many were left out since the last one.
-    pub(super) fn admit(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn admit(&mut self, now: Instant) -> Option<u64> {
         if self.last.is_some_and(|last| now.saturating_duration_since(last) < PAUSE) {
             self.left_out += 1;
             return None;

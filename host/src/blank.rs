@@ -1,0 +1,156 @@
+//! Secrets, blanked in what is shown of a request.
+//!
+//! What is stored is as it came: a replay has to verify it again.
+
+use std::{fmt::Write, time::Duration};
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use memchr::memmem::Finder;
+
+use crate::{
+    integration::{Integration, IntegrationState},
+    patience::wait_for,
+    plugins::{Libraries, schema},
+};
+
+/// What stands where a secret was.
+pub const BLANK: &str = "[blanked]";
+
+/// These carry secrets, whoever's they are.
+const SECRET_HEADERS: &[&str] = &["authorization", "proxy-authorization", "cookie", "x-api-key"];
+
+/// How long a plugin may take to say which of its options are secrets.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What an integration knows that must not be shown.
+pub struct Blanker {
+    /// In each form in which it may have been sent, the longest first.
+    forms: Vec<Vec<u8>>,
+}
+
+impl Blanker {
+    /// Knows the secrets of an integration: those of its options that its plugin says are some, or
+    /// all of them where it does not say.
+    pub fn of(integration: &Integration, libraries: &Libraries) -> Self {
+        Self::new(integration.secrets.get_or_init(|| secrets(integration, libraries)))
+    }
+
+    fn new(secrets: &[String]) -> Self {
+        let secrets = secrets.iter().filter(|secret| !secret.is_empty());
+        let mut forms: Vec<_> = secrets.flat_map(|secret| forms(secret)).collect();
+        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        forms.dedup();
+        Self { forms }
+    }
+
+    /// The same text without secrets.
+    pub fn text(&self, text: &str) -> String {
+        String::from_utf8_lossy(&self.bytes(text.as_bytes())).into_owned()
+    }
+
+    /// The same bytes without secrets.
+    pub fn bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut bytes = bytes.to_vec();
+        for form in &self.forms {
+            let finder = Finder::new(form);
+            let (mut blanked, mut end) = (Vec::new(), 0);
+            for start in finder.find_iter(&bytes) {
+                blanked.extend_from_slice(&bytes[end..start]);
+                blanked.extend_from_slice(BLANK.as_bytes());
+                end = start + form.len();
+            }
+            if end > 0 {
+                blanked.extend_from_slice(&bytes[end..]);
+                bytes = blanked;
+            }
+        }
+        bytes
+    }
+
+    /// The value of a header without secrets.
+    pub fn header(&self, name: &str, value: &[u8]) -> String {
+        if SECRET_HEADERS.iter().any(|secret| name.eq_ignore_ascii_case(secret)) {
+            return BLANK.into();
+        }
+        String::from_utf8_lossy(&self.bytes(value)).into_owned()
+    }
+}
+
+fn secrets(integration: &Integration, libraries: &Libraries) -> Vec<String> {
+    let options = serde_json::Value::Object(integration.settings.section.options.clone());
+    let schema = match &integration.state {
+        IntegrationState::Serving { plugin, .. } => {
+            libraries.known(plugin).and_then(Result::ok).and_then(|plugin| {
+                let thread = std::thread::Builder::new().name("plugin-schema".into());
+                let asked = wait_for(PATIENCE, thread, Vec::new(), move || {
+                    plugin.module.options_schema().ok()
+                });
+                serde_json::from_slice(&asked.ok()??).ok()
+            })
+        }
+        IntegrationState::Disabled | IntegrationState::Broken(_) => None,
+    };
+    match schema {
+        Some(schema) => schema::secrets(&schema, &options),
+        None => schema::strings(&options),
+    }
+}
+
+/// A secret as it is, and as forms, JSON and basic authentication write it.
+fn forms(secret: &str) -> Vec<Vec<u8>> {
+    let json = serde_json::to_string(secret).unwrap_or_default();
+    let json = json.trim_matches('"').to_owned();
+    let escaped = |space: &str, upper: bool| {
+        let mut text = String::new();
+        for byte in secret.bytes() {
+            let is_plain = byte.is_ascii_alphanumeric() || b"-_.*~".contains(&byte);
+            // Writing to a string cannot fail.
+            let _ = match byte {
+                b' ' if !space.is_empty() => write!(text, "{space}"),
+                byte if is_plain => write!(text, "{}", char::from(byte)),
+                byte if upper => write!(text, "%{byte:02X}"),
+                byte => write!(text, "%{byte:02x}"),
+            };
+        }
+        text
+    };
+    let mut forms = vec![
+        secret.to_owned(),
+        json,
+        BASE64_STANDARD.encode(secret),
+        escaped("+", true),
+        escaped("", true),
+        escaped("+", false),
+        escaped("", false),
+    ];
+    forms.dedup();
+    forms.into_iter().map(String::into_bytes).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_blanked_in_every_form() {
+        let blanker = Blanker::new(&["a b/\"c".to_owned(), "tok".to_owned(), String::new()]);
+        for (text, expected) in [
+            ("x=a b/\"c&y", "x=[blanked]&y"),
+            ("x=a+b%2F%22c", "x=[blanked]"),
+            ("x=a%20b%2f%22c", "x=[blanked]"),
+            (r#"{"x":"a b/\"c"}"#, r#"{"x":"[blanked]"}"#),
+            ("Basic YSBiLyJj", "Basic [blanked]"),
+            ("tok tok", "[blanked] [blanked]"),
+            ("nothing of it", "nothing of it"),
+        ] {
+            assert_eq!(blanker.text(text), expected);
+        }
+    }
+
+    #[test]
+    fn headers_that_carry_secrets_are_blanked_whoever_s_they_are() {
+        let blanker = Blanker::new(&[]);
+        assert_eq!(blanker.header("Authorization", b"Bearer x"), BLANK);
+        assert_eq!(blanker.header("content-type", b"text/plain"), "text/plain");
+    }
+}

@@ -1,0 +1,325 @@
+//! `tocsin requests`: what became of requests, and another try for those that were kept.
+
+use std::io::{IsTerminal, stderr};
+
+use clap::{Args, Subcommand};
+use jiff::{Span, SpanRelativeTo, Timestamp};
+use ulid::Ulid;
+
+use super::{Connection, client::Client, table};
+use crate::{
+    api::requests::{RawView, RequestList},
+    replay::ReplayReport,
+    store::request::{EventEffect, RawState, RequestOutcome, RequestRecord},
+};
+
+#[derive(Args, Debug)]
+pub(super) struct Requests {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    list: List,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// List what became of requests, newest first (what `tocsin requests` does alone)
+    List(List),
+    /// Show what became of a request, and the request as it came where it is kept
+    Show(One),
+    /// Run requests that were kept again, through the plugin that serves now
+    ///
+    /// However often that is done, each of their events comes once. A request that its plugin still
+    /// fails on goes on waiting.
+    Replay(Replay),
+}
+
+#[derive(Args, Debug)]
+struct List {
+    #[command(flatten)]
+    connection: Connection,
+    /// Only with this outcome: events, ignored, malformed, failed, unauthorized, refused or maintenance
+    #[arg(long, value_parser = parse_outcome)]
+    outcome: Option<RequestOutcome>,
+    /// Only of this integration
+    #[arg(long, value_name = "NAME")]
+    integration: Option<String>,
+    /// Only those that wait for a replay because their plugin failed
+    #[arg(long)]
+    quarantined: bool,
+    /// Only since then: a time, or how long ago, such as `2h`
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    since: Option<Timestamp>,
+    /// Only until then: a time, or how long ago, such as `2h`
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    until: Option<Timestamp>,
+    /// How many
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// Print JSON, as the API gives it
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct One {
+    #[command(flatten)]
+    connection: Connection,
+    /// The request's id, from `X-Request-Id` or an alert's history
+    #[arg(value_name = "ID", value_parser = parse_id)]
+    id: Ulid,
+    /// Print JSON, as the API gives it
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct Replay {
+    #[command(flatten)]
+    connection: Connection,
+    /// The requests' ids
+    #[arg(value_name = "ID", value_parser = parse_id, required_unless_present = "failed")]
+    ids: Vec<Ulid>,
+    /// All that wait because their plugin failed, the oldest first
+    #[arg(long, conflicts_with = "ids")]
+    failed: bool,
+    /// With `--failed`: only of this integration
+    #[arg(long, value_name = "NAME", requires = "failed")]
+    integration: Option<String>,
+    /// Change nothing, and say what would come out and how it differs from what came out then
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON, as the API gives it, one object a line
+    #[arg(long)]
+    json: bool,
+}
+
+fn parse_outcome(name: &str) -> Result<RequestOutcome, String> {
+    let found = RequestOutcome::ALL.into_iter().find(|outcome| outcome.as_str() == name);
+    found.ok_or_else(|| {
+        let names = RequestOutcome::ALL.map(RequestOutcome::as_str);
+        format!("write one of {}", names.join(", "))
+    })
+}
+
+fn parse_id(text: &str) -> Result<Ulid, String> {
+    Ulid::from_string(text).map_err(|_| {
+        "is no id of a request; `X-Request-Id` has it, and `tocsin requests` lists them".into()
+    })
+}
+
+fn parse_time(text: &str) -> Result<Timestamp, String> {
+    let ago = || {
+        let span: Span = text.parse().ok()?;
+        let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+        Timestamp::now().checked_sub(duration).ok()
+    };
+    text.parse().ok().or_else(ago).ok_or_else(|| {
+        "write a time such as `2026-11-24T10:00:00Z`, or how long ago, such as `2h`".into()
+    })
+}
+
+pub(super) fn run(requests: Requests) -> anyhow::Result<()> {
+    match requests.verb {
+        None => list(&requests.list),
+        Some(Verb::List(options)) => list(&options),
+        Some(Verb::Show(options)) => show(&options),
+        Some(Verb::Replay(options)) => replay(&options),
+    }
+}
+
+fn list(options: &List) -> anyhow::Result<()> {
+    let client = Client::new(&options.connection)?;
+    let list = fetch(&client, options, options.limit as usize)?;
+    if options.json {
+        return table::print_json(&list);
+    }
+    if list.requests.is_empty() {
+        return table::print_line("no requests");
+    }
+    let row = |request: &RequestRecord| {
+        let alerts = request.alert.map(|number| format!("#{number}"));
+        vec![
+            request.id.to_string(),
+            format!("{:.0}", request.received_at),
+            request.integration.clone(),
+            outcome(request),
+            alerts.unwrap_or_default(),
+            request.sender.clone().unwrap_or_default(),
+            request.size_bytes.map(|size| size.to_string()).unwrap_or_default(),
+            request.reason.clone().unwrap_or_default(),
+        ]
+    };
+    let header =
+        ["REQUEST", "RECEIVED", "INTEGRATION", "OUTCOME", "ALERT", "SENDER", "BYTES", "REASON"];
+    table::print(&header, &list.requests.iter().map(row).collect::<Vec<_>>())?;
+    if list.next_cursor.is_some() {
+        eprintln!("there are more; --limit shows them");
+    }
+    Ok(())
+}
+
+fn outcome(request: &RequestRecord) -> String {
+    let waits = request.raw == RawState::Quarantined;
+    match &request.replay {
+        Some(replay) => format!("{}, replayed: {}", request.outcome, replay.outcome),
+        None if waits => format!("{}, waits", request.outcome),
+        None => request.outcome.to_string(),
+    }
+}
+
+/// As many pages as the limit takes.
+fn fetch(client: &Client, options: &List, limit: usize) -> anyhow::Result<RequestList> {
+    const PAGE: usize = 500;
+    let mut list = RequestList { requests: Vec::new(), next_cursor: None };
+    while list.requests.len() < limit {
+        let left = limit - list.requests.len();
+        let page: RequestList = client.get_with(
+            "/api/v1/requests",
+            &[
+                ("limit", Some(left.min(PAGE).to_string())),
+                ("outcome", options.outcome.map(|outcome| outcome.to_string())),
+                ("integration", options.integration.clone()),
+                ("quarantined", options.quarantined.then(|| "true".into())),
+                ("since", options.since.map(|time| time.to_string())),
+                ("until", options.until.map(|time| time.to_string())),
+                ("cursor", list.next_cursor.clone()),
+            ],
+        )?;
+        list.requests.extend(page.requests);
+        list.next_cursor = page.next_cursor;
+        if list.next_cursor.is_none() {
+            break;
+        }
+    }
+    Ok(list)
+}
+
+fn show(options: &One) -> anyhow::Result<()> {
+    let client = Client::new(&options.connection)?;
+    let path = format!("/api/v1/requests/{}", options.id);
+    let request: RequestRecord = client.get(&path)?;
+    if options.json {
+        return table::print_json(&request);
+    }
+    print_request(&request)?;
+    if request.raw != RawState::Absent {
+        print_raw(&client.get(&format!("{path}/raw"))?)?;
+    }
+    Ok(())
+}
+
+fn print_request(request: &RequestRecord) -> anyhow::Result<()> {
+    table::print_line(&request.id.to_string())?;
+    let ms = |us: Option<u64>| us.map(|us| format!("{:.3} ms", us as f64 / 1000.0));
+    let mut lines = vec![
+        ("Received", Some(format!("{:.3}", request.received_at))),
+        ("Integration", Some(request.integration.clone())),
+        ("Plugin", request.plugin.as_ref().map(ToString::to_string)),
+        ("Sender", request.sender.clone()),
+        ("Bytes", request.size_bytes.map(|size| size.to_string())),
+        ("Outcome", Some(request.outcome.to_string())),
+        ("Reason", request.reason.clone()),
+        ("Effects", effects(&request.effects)),
+        ("In plugin", ms(request.plugin_us)),
+        ("In commit", ms(request.commit_us)),
+    ];
+    if request.raw == RawState::Quarantined {
+        lines.push(("Waits", Some(format!("for `tocsin requests replay {}`", request.id))));
+    }
+    if let Some(replay) = &request.replay {
+        let (at, by, tries) = (replay.at, &replay.by, replay.tries);
+        let times = if tries == 1 { String::new() } else { format!(", {tries} times in all") };
+        lines.push(("Replayed", Some(format!("{at:.0} by {by}{times}: {}", replay.outcome))));
+        lines.push(("", replay.reason.clone()));
+        lines.push(("", effects(&replay.effects)));
+    }
+    for (label, value) in lines {
+        if let Some(value) = value {
+            table::print_line(&format!("  {label:<12} {value}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn effects(effects: &[EventEffect]) -> Option<String> {
+    let word = |effect: &EventEffect| match effect.alert {
+        Some(number) => format!("{} #{number}", effect.effect),
+        None => effect.effect.clone(),
+    };
+    let words: Vec<_> = effects.iter().map(word).collect();
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
+fn print_raw(raw: &RawView) -> anyhow::Result<()> {
+    table::print_line("")?;
+    if !raw.query.is_empty() {
+        table::print_line(&format!("  ?{}", raw.query))?;
+    }
+    for header in &raw.headers {
+        table::print_line(&format!("  {}: {}", header.name, header.value))?;
+    }
+    table::print_line("")?;
+    raw.body.lines().try_for_each(|line| table::print_line(&format!("  {line}")))
+}
+
+fn replay(options: &Replay) -> anyhow::Result<()> {
+    let client = Client::new(&options.connection)?;
+    let ids = if options.failed { waiting(&client, options)? } else { options.ids.clone() };
+    if ids.is_empty() {
+        return table::print_line("no request waits for a replay");
+    }
+    let (mut failed, shows_progress) = (0, ids.len() > 1 && stderr().is_terminal());
+    for (done, id) in ids.iter().enumerate() {
+        if shows_progress {
+            eprint!("\r{done} of {}", ids.len());
+        }
+        let query = if options.dry_run { "?dry_run=true" } else { "" };
+        let report: ReplayReport = client.post(&format!("/api/v1/requests/{id}/replay{query}"))?;
+        failed += usize::from(report.outcome == RequestOutcome::Failed);
+        if shows_progress {
+            eprint!("\r");
+        }
+        print_report(&report, options)?;
+    }
+    if ids.len() > 1 && !options.json {
+        let what = if options.dry_run { "would be replayed" } else { "replayed" };
+        table::print_line(&format!("{} {what}, {failed} of them failed", ids.len()))?;
+    }
+    anyhow::ensure!(failed == 0, "the plugin failed on {failed} of {} requests", ids.len());
+    Ok(())
+}
+
+/// All that wait, the oldest first, as they came.
+fn waiting(client: &Client, options: &Replay) -> anyhow::Result<Vec<Ulid>> {
+    let which = List {
+        connection: options.connection.clone(),
+        outcome: None,
+        integration: options.integration.clone(),
+        quarantined: true,
+        since: None,
+        until: None,
+        limit: 0,
+        json: false,
+    };
+    let mut requests = fetch(client, &which, usize::MAX)?.requests;
+    // Ids of the same millisecond are in no order; what one sender sent one after the other is.
+    requests.sort_by_key(|request| (request.transaction, request.id));
+    Ok(requests.iter().map(|request| request.id).collect())
+}
+
+fn print_report(report: &ReplayReport, options: &Replay) -> anyhow::Result<()> {
+    if options.json {
+        return table::print_line(&serde_json::to_string(report)?);
+    }
+    let said = effects(&report.effects).or_else(|| report.reason.clone());
+    let said = said.map_or_else(String::new, |said| format!(": {said}"));
+    table::print_line(&format!("{} {}{said}", report.id, report.outcome))?;
+    if options.dry_run {
+        for difference in &report.differences {
+            let (field, then, now) = (&difference.field, &difference.kept, &difference.reported);
+            table::print_line(&format!("  {field}: `{then}` then, `{now}` now"))?;
+        }
+    }
+    Ok(())
+}

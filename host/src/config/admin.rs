@@ -1,0 +1,94 @@
+//! `[admin]`: where the API is, and what opens it.
+
+use std::{fmt, net::SocketAddr};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
+};
+use tocsin_plugin_api::Secret;
+
+/// `[admin]`: API, metrics and health.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Address and port. Default `127.0.0.1:8081`.
+    pub listen: SocketAddr,
+    /// Bearer tokens, any of which opens the API; needed unless `listen` is loopback.
+    pub tokens: Vec<AdminToken>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8081)), tokens: Vec::new() }
+    }
+}
+
+/// What opens the API: the token alone, or a table with its name.
+#[derive(Clone, Debug)]
+pub struct AdminToken {
+    /// What the histories of alerts call whoever presents it; none: its place in the list.
+    pub name: Option<String>,
+    /// The token.
+    pub token: Secret,
+}
+
+impl AdminToken {
+    /// Whether it is the same token under the same name.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.name == other.name && self.token.matches(other.token.expose().as_bytes())
+    }
+}
+
+impl<'de> Deserialize<'de> for AdminToken {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(TokenVisitor)
+    }
+}
+
+const EXPECTED: &str = "expected a token, or a table with `name` and `token`";
+
+/// It repeats no value that it did not expect.
+struct TokenVisitor;
+
+impl<'de> Visitor<'de> for TokenVisitor {
+    type Value = AdminToken;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a token")
+    }
+
+    fn visit_str<E: de::Error>(self, token: &str) -> Result<AdminToken, E> {
+        let token = Secret::deserialize(de::value::StrDeserializer::new(token))?;
+        Ok(AdminToken { name: None, token })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<AdminToken, A::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Named {
+            name: String,
+            token: Secret,
+        }
+        let Named { name, token } = Named::deserialize(MapAccessDeserializer::new(map))?;
+        let is_word = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
+        if name.is_empty() || name.len() > 64 || !name.chars().all(is_word) {
+            return Err(de::Error::custom(
+                "the name of a token is 1 to 64 of a-z, A-Z, 0-9, `-`, `_`, `.` and `@`",
+            ));
+        }
+        Ok(AdminToken { name: Some(name), token })
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<AdminToken, E> {
+        Err(E::custom(EXPECTED))
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<AdminToken, E> {
+        Err(E::custom(EXPECTED))
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<AdminToken, E> {
+        Err(E::custom(EXPECTED))
+    }
+}

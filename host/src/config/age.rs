@@ -1,0 +1,72 @@
+//! Long times, such as `30d`: a day has 24 hours here.
+
+use std::{fmt, time::Duration};
+
+use jiff::{Span, SpanRelativeTo};
+use serde::{Deserialize, Deserializer, de};
+
+/// A time of hours, days or weeks; never nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Age(pub Duration);
+
+impl Age {
+    /// So many days.
+    pub const fn days(days: u64) -> Self {
+        Self(Duration::from_secs(days * 24 * 60 * 60))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let span: Span = text.parse().ok()?;
+        let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+        let duration = Duration::try_from(duration).ok()?;
+        (!duration.is_zero()).then_some(Self(duration))
+    }
+}
+
+impl<'de> Deserialize<'de> for Age {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        Self::parse(&text).ok_or_else(|| {
+            de::Error::custom(format!("`{text}` is no time of at least a moment, such as `30d`"))
+        })
+    }
+}
+
+impl fmt::Display for Age {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        match (seconds % (24 * 60 * 60), seconds % (60 * 60), seconds % 60) {
+            (0, _, _) if seconds > 0 => write!(f, "{}d", seconds / (24 * 60 * 60)),
+            (_, 0, _) if seconds > 0 => write!(f, "{}h", seconds / (60 * 60)),
+            (_, _, 0) if seconds > 0 => write!(f, "{}m", seconds / 60),
+            _ => write!(f, "{:?}", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_and_weeks_are_understood() {
+        for (text, seconds) in [
+            ("30d", 30 * 86_400),
+            ("2w", 14 * 86_400),
+            ("36h", 36 * 3600),
+            ("1d 12h", 36 * 3600),
+            ("90s", 90),
+        ] {
+            assert_eq!(Age::parse(text), Some(Age(Duration::from_secs(seconds))), "{text}");
+        }
+        for text in ["", "0d", "-1d", "30", "soon", "1 month"] {
+            assert_eq!(Age::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn it_is_shown_in_its_largest_unit() {
+        let shown = |seconds| Age(Duration::from_secs(seconds)).to_string();
+        assert_eq!([86_400, 7200, 120, 90].map(shown), ["1d", "2h", "2m", "90s"]);
+    }
+}

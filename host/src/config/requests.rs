@@ -1,0 +1,78 @@
+//! `[requests]` and `[retention]`: what is kept of requests, and how long anything is kept.
+
+use serde::Deserialize;
+
+use super::age::Age;
+use crate::store::request::QuarantineBounds;
+
+/// `[requests]`: which requests are kept as they came.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Requests {
+    /// `failed` (default): those that the plugin failed on, which wait for a replay, and those that
+    /// make no sense; `all`: also those from which alerts came, and those that were ignored; `none`.
+    /// Bodies that a token check refused are never kept.
+    pub keep: Keep,
+    /// Larger bodies are not kept, in bytes. Default 1 MiB.
+    pub raw_limit_bytes: usize,
+    /// How many requests of an integration wait for a replay; the oldest leave first. Default 10000.
+    pub quarantine_count: u64,
+    /// How much they take, in bytes; the oldest leave first. Default 64 MiB.
+    pub quarantine_bytes: u64,
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self {
+            keep: Keep::Failed,
+            raw_limit_bytes: 1024 * 1024,
+            quarantine_count: 10_000,
+            quarantine_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+impl Requests {
+    /// What may wait for a replay.
+    pub fn quarantine(&self) -> QuarantineBounds {
+        QuarantineBounds { count: self.quarantine_count, bytes: self.quarantine_bytes }
+    }
+}
+
+/// Which requests are kept as they came.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// Those that the plugin failed on, and those that make no sense.
+    Failed,
+    /// All but those that a token check refused.
+    All,
+    /// None.
+    None,
+}
+
+/// `[retention]`: how long anything is kept. What is open is kept always.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Resolved alerts with their history, since their last change. Default: for good.
+    pub resolved_alerts: Option<Age>,
+    /// The records of requests. Default `90d`.
+    pub records: Age,
+    /// Requests as they came. Default `30d`.
+    pub raw_requests: Age,
+    /// What all of it may take, in bytes: above it, the oldest leave, first requests as they came,
+    /// then those that wait for a replay, then records, then resolved alerts. Default: no limit.
+    pub max_store_bytes: Option<u64>,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            resolved_alerts: None,
+            records: Age::days(90),
+            raw_requests: Age::days(30),
+            max_store_bytes: None,
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! One request on its way: from the plugin's thread over the store's to the answer, without being held
+//! up by the runtime in between.
+
+use std::{net::IpAddr, sync::Arc};
+
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+use ulid::Ulid;
+
+use super::{
+    refusal::Refusal,
+    verdict::{Answer, Verdict},
+};
+use crate::{
+    alert::PluginId,
+    call::{CallFailure, CallResult, IncomingRequest},
+    config::Keep,
+    host::Host,
+    integration::{Integration, IntegrationState},
+    store::request::{Kept, RawRequest, RequestOutcome, Submission},
+};
+
+/// One request on its way.
+pub(super) struct Desk {
+    pub(super) host: Arc<Host>,
+    pub(super) integration: Arc<Integration>,
+    pub(super) plugin: Option<Arc<PluginId>>,
+    pub(super) id: Ulid,
+    pub(super) received_at: Timestamp,
+    pub(super) sender: Option<IpAddr>,
+    pub(super) request: Arc<IncomingRequest>,
+    pub(super) answer: oneshot::Sender<Answer>,
+}
+
+impl Desk {
+    /// Has the plugin judge the request.
+    pub(super) fn take(self) {
+        let integration = Arc::clone(&self.integration);
+        match &integration.state {
+            IntegrationState::Serving { caller, .. } => {
+                let request = Arc::clone(&self.request);
+                caller.call(request, Box::new(move |result| self.judged(result)));
+            }
+            IntegrationState::Broken(problem) => {
+                self.judged(Err(CallFailure::Unusable(problem.clone())));
+            }
+            IntegrationState::Disabled => self.say(Err(Refusal::disabled())),
+        }
+    }
+
+    /// Has the store commit what the plugin made of it.
+    fn judged(self, result: CallResult) {
+        let verdict = Verdict::of(result, &self.integration, self.received_at);
+        if verdict.outcome() == RequestOutcome::Unauthorized {
+            return self.unauthorized(verdict);
+        }
+        let outcome = verdict.outcome();
+        let kept = self.kept(outcome);
+        let (submission, answer) = self.submission(verdict, kept);
+        let store = Arc::clone(&self.host.store);
+        store.commit(submission, Box::new(move |committed| {
+            let said = match committed {
+                Ok(effects) => {
+                    tracing::debug!(request_id = %self.id, integration = &*self.integration.name, ?effects, "committed");
+                    let outcome = match outcome {
+                        RequestOutcome::Events => RequestOutcome::of_effects(&effects),
+                        outcome => outcome,
+                    };
+                    self.integration.metrics.count(outcome);
+                    answer
+                }
+                Err(error) => {
+                    self.integration.metrics.count(RequestOutcome::Failed);
+                    Err(Refusal::not_stored(&error))
+                }
+            };
+            self.say(said);
+        }));
+    }
+
+    /// There are only so many records of it: anybody can send what is not genuine.
+    fn unauthorized(self, verdict: Verdict) {
+        self.integration.metrics.count(RequestOutcome::Unauthorized);
+        let is_recorded = self.integration.records_refusal();
+        let (submission, answer) = self.submission(verdict, None);
+        if !is_recorded {
+            return self.say(answer);
+        }
+        let store = Arc::clone(&self.host.store);
+        // Whether it could be recorded or not, the answer is the same.
+        store.commit(submission, Box::new(move |_| self.say(answer)));
+    }
+
+    fn submission(&self, verdict: Verdict, kept: Option<Kept>) -> (Submission, Answer) {
+        let Verdict { content, answer, plugin_time, .. } = verdict;
+        let submission = Submission {
+            request_id: self.id,
+            received_at: self.received_at,
+            integration: Arc::clone(&self.integration.name),
+            plugin: self.plugin.clone(),
+            sender: self.sender,
+            size_bytes: self.request.body.len(),
+            plugin_time,
+            content,
+            kept,
+            replayed_by: None,
+        };
+        (submission, answer)
+    }
+
+    /// The request as it came, where the configuration says that it is kept.
+    fn kept(&self, outcome: RequestOutcome) -> Option<Kept> {
+        let in_force = self.host.in_force();
+        let requests = &in_force.config.config.requests;
+        let failed = outcome == RequestOutcome::Failed;
+        let is_kept = match requests.keep {
+            Keep::All => true,
+            Keep::Failed => failed || outcome == RequestOutcome::Malformed,
+            Keep::None => false,
+        };
+        if !is_kept || self.request.body.len() > requests.raw_limit_bytes {
+            return None;
+        }
+        let quarantine = failed.then(|| requests.quarantine());
+        Some(Kept { raw: raw(&self.request), quarantine })
+    }
+
+    fn say(self, said: Answer) {
+        // The sender may have hung up.
+        let _ = self.answer.send(said);
+    }
+}
+
+fn raw(request: &IncomingRequest) -> RawRequest {
+    let mut headers = Vec::with_capacity(512);
+    for (name, value) in &request.head.headers {
+        headers.extend_from_slice(name.as_str().as_bytes());
+        headers.extend_from_slice(b": ");
+        headers.extend_from_slice(value.as_bytes());
+        headers.push(b'\n');
+    }
+    RawRequest {
+        query: request.head.uri.query().unwrap_or_default().to_owned(),
+        headers: headers.into(),
+        body: request.body.clone(),
+    }
+}

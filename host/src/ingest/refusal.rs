@@ -1,0 +1,96 @@
+//! How a webhook is refused: a public sentence, and for the log what it really was.
+//!
+//! It decides nothing: why a request is refused is for the rest of [`super`] to say.
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderValue, Response, StatusCode, header},
+};
+use ulid::Ulid;
+
+use super::{REQUEST_ID, request_id};
+use crate::{
+    api::error::ErrorBody,
+    integration::rate::{OverRate, Scope},
+    store::StoreError,
+};
+
+/// When a sender should try again where nothing better is known.
+pub(super) const SOON: Duration = Duration::from_secs(1);
+
+/// An answer that is not 200: a public sentence, and for the log what it really was.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) code: &'static str,
+    pub(super) message: String,
+    pub(super) detail: Option<String>,
+    scope: Option<&'static str>,
+    headers: HeaderMap,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        let headers = HeaderMap::new();
+        Self { status, code, message: message.into(), detail: None, scope: None, headers }
+    }
+
+    pub(super) fn stopping() -> Self {
+        let message = "the host is stopping, try again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", message).retry_after(SOON)
+    }
+
+    pub(super) fn not_stored(error: &StoreError) -> Self {
+        let message = "the webhook could not be stored, try again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", message)
+            .detail(error.to_string())
+            .retry_after(SOON)
+    }
+
+    /// 429: more requests than the integration takes, and for how long.
+    pub(super) fn over_rate(over: OverRate) -> Self {
+        let scope = over.scope.as_str();
+        let message = match over.scope {
+            Scope::Integration => "the integration takes no more requests just now, try again",
+            Scope::Sender => "no more requests are taken from this sender just now, try again",
+        };
+        let refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message);
+        Self { scope: Some(scope), ..refusal }.retry_after(over.retry_after)
+    }
+
+    pub(super) fn disabled() -> Self {
+        let message = "the integration is disabled";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "disabled", message).header(header::ALLOW, "")
+    }
+
+    pub(super) fn detail(mut self, detail: String) -> Self {
+        self.detail = Some(detail);
+        self
+    }
+
+    pub(super) fn header(mut self, name: header::HeaderName, value: &'static str) -> Self {
+        self.headers.insert(name, HeaderValue::from_static(value));
+        self
+    }
+
+    pub(super) fn retry_after(mut self, wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        self
+    }
+
+    /// The rest of the request is not read, so the connection can't go on.
+    pub(super) fn close(self) -> Self {
+        self.header(header::CONNECTION, "close")
+    }
+
+    pub(super) fn answer(self, id: Ulid) -> Response<Body> {
+        let mut response =
+            ErrorBody::new(self.code, self.message).in_scope(self.scope).response(self.status);
+        response.headers_mut().extend(self.headers);
+        response.headers_mut().insert(REQUEST_ID, request_id(id));
+        response
+    }
+}

@@ -1,0 +1,261 @@
+//! Another try for a request that was kept: through the plugin that serves its integration now, and
+//! into the store as if it had just come, but once.
+//!
+//! Whether its sender was genuine is judged again, by the plugin, from the bytes that came then.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderName, HeaderValue, Method, Request};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tocsin_plugin_api::Event;
+use tokio::sync::oneshot;
+use ulid::Ulid;
+use utoipa::ToSchema;
+
+use crate::{
+    alert::{Alert, AlertRef, Difference, PluginId},
+    blank::Blanker,
+    call::{CallResult, IncomingRequest},
+    host::Host,
+    ingest::verdict::Verdict,
+    integration::{Integration, IntegrationState},
+    store::{
+        StoreError,
+        request::{Content, EventEffect, RawRequest, RequestOutcome, RequestRecord, Submission},
+    },
+};
+
+/// What comes of a request when it is run again.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct ReplayReport {
+    /// The request's id.
+    #[schema(value_type = String)]
+    pub id: Ulid,
+    /// Its integration.
+    pub integration: String,
+    /// Whether nothing was changed.
+    pub dry_run: bool,
+    /// The plugin that judged it now.
+    pub plugin: Option<PluginId>,
+    /// What becomes of it now.
+    pub outcome: RequestOutcome,
+    /// Why, unless it makes events.
+    pub reason: Option<String>,
+    /// What each of its events does, in their order.
+    pub effects: Vec<EventEffect>,
+    /// The events themselves.
+    #[schema(value_type = Vec<Object>)]
+    pub events: Vec<Event>,
+    /// How that differs from what came of it then: `kept` is then, `reported` is now. `field` is
+    /// `outcome`, `reason`, or the place of an event with a field of it, such as `events[0].title`.
+    pub differences: Vec<Difference>,
+}
+
+/// Why a request can't be run again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// There is no record of it.
+    #[error("there is no record of a request `{0}`")]
+    NotFound(Ulid),
+    /// As things are, it can't.
+    #[error("{0}")]
+    Conflict(String),
+    /// The plugin is left alone for a while.
+    #[error("the plugin failed again and again and is left alone for {0:.0?}")]
+    BackingOff(std::time::Duration),
+    /// The host is stopping.
+    #[error("the host is stopping")]
+    Stopping,
+    /// The store can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Runs a request again, or finds out what would come of that. `by` is who asks.
+///
+/// # Errors
+///
+/// Where it is not there, or can't be judged now: then nothing has changed.
+pub async fn replay(
+    host: &Arc<Host>,
+    id: Ulid,
+    dry_run: bool,
+    by: &str,
+) -> Result<ReplayReport, ReplayError> {
+    let record = host.store.request(id).await?.ok_or(ReplayError::NotFound(id))?;
+    let raw = host.store.raw_request(id).await?.ok_or_else(|| {
+        ReplayError::Conflict(format!(
+            "request `{id}` was not kept as it came; hint: `requests.keep` says which are"
+        ))
+    })?;
+    let integration = integration(host, &record)?;
+    let now = Timestamp::now();
+    if !dry_run && integration.settings.section.maintenance.at(now).is_some() {
+        return Err(ReplayError::Conflict(format!(
+            "integration `{}` is in maintenance, so that no alert would open; hint: replay it afterwards",
+            integration.name
+        )));
+    }
+    let size_bytes = raw.body.len();
+    let result = call(&integration, incoming(id, &integration.name, raw)).await?;
+    let verdict = Verdict::of(result, &integration, now);
+    if let Some(left) = verdict.backing_off {
+        return Err(ReplayError::BackingOff(left));
+    }
+    let submission = Submission {
+        request_id: id,
+        received_at: now,
+        integration: Arc::clone(&integration.name),
+        plugin: integration.plugin().cloned(),
+        sender: None,
+        size_bytes,
+        plugin_time: verdict.plugin_time,
+        content: verdict.content,
+        kept: None,
+        replayed_by: Some(by.into()),
+    };
+    let (events, reason) = match &submission.content {
+        Content::Events { events, remark, .. } => (events.clone(), remark.clone()),
+        Content::Nothing { reason, .. } => (Vec::new(), Some(reason.clone())),
+    };
+    let failed_as = match &submission.content {
+        Content::Events { .. } => None,
+        Content::Nothing { outcome, .. } => Some(*outcome),
+    };
+    let effects = if dry_run {
+        host.store.rehearse(submission).await?
+    } else {
+        host.store.submit(submission).await?
+    };
+    let outcome = failed_as.unwrap_or_else(|| RequestOutcome::of_effects(&effects));
+    tracing::info!(request_id = %id, integration = &*integration.name, outcome = outcome.as_str(), dry_run, by, "replayed a request");
+    let blanker = Blanker::of(&integration, &host.libraries);
+    let mut report = ReplayReport {
+        id,
+        integration: record.integration.clone(),
+        dry_run,
+        plugin: integration.plugin().map(|plugin| PluginId::clone(plugin)),
+        outcome,
+        reason: reason.map(|reason| blanker.text(&reason)),
+        effects: effects.into_iter().map(EventEffect::from).collect(),
+        events,
+        differences: Vec::new(),
+    };
+    report.differences = differences(host, &record, &report).await?;
+    Ok(report)
+}
+
+fn integration(host: &Host, record: &RequestRecord) -> Result<Arc<Integration>, ReplayError> {
+    let in_force = host.in_force();
+    let name = record.integration.as_str();
+    let conflict = |what: String| ReplayError::Conflict(format!("integration `{name}` {what}"));
+    let found = in_force.integrations.by_name.get(name);
+    let integration = found.ok_or_else(|| conflict("is not configured any more".into()))?;
+    match &integration.state {
+        IntegrationState::Serving { .. } => Ok(Arc::clone(integration)),
+        IntegrationState::Disabled => Err(conflict("is disabled".into())),
+        IntegrationState::Broken(problem) => Err(conflict(format!("is broken: {problem}"))),
+    }
+}
+
+async fn call(
+    integration: &Integration,
+    request: IncomingRequest,
+) -> Result<CallResult, ReplayError> {
+    let IntegrationState::Serving { caller, .. } = &integration.state else {
+        return Err(ReplayError::Stopping);
+    };
+    let (judged, result) = oneshot::channel();
+    let then = move |result| {
+        // Whoever asked may have gone.
+        let _ = judged.send(result);
+    };
+    caller.call(Arc::new(request), Box::new(then));
+    result.await.map_err(|_| ReplayError::Stopping)
+}
+
+/// The request as it came.
+fn incoming(id: Ulid, integration: &str, raw: RawRequest) -> IncomingRequest {
+    let query = if raw.query.is_empty() { String::new() } else { format!("?{}", raw.query) };
+    let mut request = Request::new(());
+    *request.method_mut() = Method::POST;
+    if let Ok(uri) = format!("/in/{integration}{query}").parse() {
+        *request.uri_mut() = uri;
+    }
+    for (name, value) in header_lines(&raw.headers) {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        // They were headers when they came.
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
+            request.headers_mut().append(name, value);
+        }
+    }
+    IncomingRequest { id, head: request.into_parts().0, body: raw.body }
+}
+
+/// The header lines of a request that was kept, each as its name and its value.
+pub(crate) fn header_lines(headers: &[u8]) -> impl Iterator<Item = (String, &[u8])> {
+    headers.split(|byte| *byte == b'\n').filter_map(|line| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let value = line.get(colon + 1..)?;
+        let name = String::from_utf8_lossy(&line[..colon]).into_owned();
+        Some((name, value.strip_prefix(b" ").unwrap_or(value)))
+    })
+}
+
+/// How what comes of it now differs from what came of it then.
+async fn differences(
+    host: &Host,
+    record: &RequestRecord,
+    report: &ReplayReport,
+) -> Result<Vec<Difference>, StoreError> {
+    let (then, now) = (record.outcome.as_str(), report.outcome.as_str());
+    let mut differences = Vec::new();
+    let mut differ = |field: String, kept: &str, reported: &str| {
+        if kept != reported {
+            differences.push(Difference { field, kept: kept.into(), reported: reported.into() });
+        }
+    };
+    differ("outcome".into(), then, now);
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    differ("reason".into(), &text(&record.reason), &text(&report.reason));
+    let places = record.effects.len().max(report.events.len());
+    for place in 0..places {
+        let at = |field: &str| format!("events[{place}].{field}");
+        let opened = record.effects.get(place).filter(|effect| effect.effect == "opened");
+        let alert = match opened.and_then(|effect| effect.alert) {
+            Some(number) => host.store.alert(AlertRef::Number(number)).await?,
+            None => None,
+        };
+        match (alert, report.events.get(place)) {
+            (Some(alert), Some(event)) => {
+                for (field, kept, reported) in fields(&alert.alert, event) {
+                    differ(at(field), &kept, &reported);
+                }
+            }
+            (_, Some(event)) if place >= record.effects.len() => {
+                differ(at("title"), "", &event.title);
+            }
+            (Some(alert), None) => differ(at("title"), &alert.alert.title, ""),
+            (None, _) => {}
+        }
+    }
+    Ok(differences)
+}
+
+fn fields(alert: &Alert, event: &Event) -> [(&'static str, String, String); 6] {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let details = |details: &[tocsin_plugin_api::Detail]| {
+        let lines = details.iter().map(|detail| format!("{}: {}", detail.label, detail.value));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let urgency = event.urgency.unwrap_or(alert.urgency);
+    [
+        ("title", alert.title.clone(), event.title.clone()),
+        ("description", text(&alert.description), text(&event.description)),
+        ("urgency", alert.urgency.to_string(), urgency.to_string()),
+        ("dedup_key", text(&alert.dedup_key), text(&event.dedup_key)),
+        ("link", text(&alert.link), text(&event.link)),
+        ("details", details(&alert.details), details(&event.details)),
+    ]
+}

@@ -1,0 +1,108 @@
+//! Who sent a request: the address of the peer, or the one that a trusted proxy says it forwards.
+//!
+//! It proves nothing of a sender: that is what tokens are for.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
+
+use axum::http::HeaderMap;
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer, de};
+
+/// The other end of a connection, as an extension of each of its requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+/// An address, or all addresses of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network(IpNet);
+
+impl Network {
+    fn contains(self, address: IpAddr) -> bool {
+        self.0.contains(&address)
+    }
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        network.map(Self).map_err(|_| format!("`{text}` is no address of a proxy, and no network"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// Who sent a request that came from `peer`. Each trusted proxy adds whom it forwards at the end of
+/// `X-Forwarded-For`; what stands before that, anybody may have written.
+pub fn sender(peer: IpAddr, headers: &HeaderMap, proxies: &[Network]) -> IpAddr {
+    let is_proxy = |address: IpAddr| proxies.iter().any(|network| network.contains(address));
+    let mut sender = peer.to_canonical();
+    if !is_proxy(sender) {
+        return sender;
+    }
+    let lines = headers.get_all("x-forwarded-for").iter();
+    let lines: Vec<_> = lines.map(|line| line.to_str().unwrap_or_default()).collect();
+    for hop in lines.iter().flat_map(|line| line.split(',')).rev() {
+        let Some(address) = address(hop.trim()) else { break };
+        sender = address;
+        if !is_proxy(sender) {
+            break;
+        }
+    }
+    sender
+}
+
+/// Some proxies add the port.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    let address = bare.parse().or_else(|_| text.parse::<SocketAddr>().map(|it| it.ip()));
+    address.ok().map(|address: IpAddr| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn sent(peer: &str, forwarded: &[&'static str], proxies: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        for line in forwarded {
+            headers.append("x-forwarded-for", HeaderValue::from_static(line));
+        }
+        let proxies: Vec<_> = proxies.iter().map(|text| text.parse().expect("a network")).collect();
+        sender(peer.parse().expect("an address"), &headers, &proxies).to_string()
+    }
+
+    #[test]
+    fn without_a_trusted_proxy_it_is_the_peer_whatever_the_headers_say() {
+        assert_eq!(sent("192.0.2.1", &["203.0.113.9"], &[]), "192.0.2.1");
+        assert_eq!(sent("192.0.2.1", &["203.0.113.9"], &["10.0.0.0/8"]), "192.0.2.1");
+        assert_eq!(sent("::ffff:192.0.2.1", &[], &[]), "192.0.2.1");
+    }
+
+    #[test]
+    fn behind_trusted_proxies_it_is_whom_the_outermost_forwards() {
+        let proxies = &["10.0.0.0/8", "::1"];
+        assert_eq!(sent("10.0.0.1", &["203.0.113.9"], proxies), "203.0.113.9");
+        assert_eq!(sent("::1", &["203.0.113.9, 10.0.0.2"], proxies), "203.0.113.9");
+        assert_eq!(sent("::1", &["6.6.6.6", "203.0.113.9,10.0.0.2"], proxies), "203.0.113.9");
+        assert_eq!(sent("::1", &["[2001:db8::1]:80"], proxies), "2001:db8::1");
+        assert_eq!(sent("::1", &["203.0.113.9:4711"], proxies), "203.0.113.9");
+    }
+
+    #[test]
+    fn what_makes_no_sense_ends_the_way_back() {
+        assert_eq!(sent("10.0.0.1", &[], &["10.0.0.1"]), "10.0.0.1");
+        assert_eq!(sent("10.0.0.1", &["203.0.113.9, unknown"], &["10.0.0.1"]), "10.0.0.1");
+        assert!("10.0.0.0/33".parse::<Network>().is_err());
+    }
+}

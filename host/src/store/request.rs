@@ -1,0 +1,345 @@
+//! What is kept of a request: what came of it, in which alerts, and the request as it came.
+//!
+//! It keeps nothing itself: that is for a [`Store`](super::Store).
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tocsin_plugin_api::{Event, Urgency};
+use ulid::Ulid;
+use utoipa::ToSchema;
+
+use crate::alert::PluginId;
+
+/// What came of one request.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// The request's id; that of the first time, where it is replayed.
+    pub request_id: Ulid,
+    /// When it arrived, or is replayed.
+    pub received_at: Timestamp,
+    /// The integration that received it.
+    pub integration: Arc<str>,
+    /// The plugin that judged it, if one did.
+    pub plugin: Option<Arc<PluginId>>,
+    /// Who sent it.
+    pub sender: Option<IpAddr>,
+    /// The length of its body.
+    pub size_bytes: usize,
+    /// How long the plugin had it.
+    pub plugin_time: Option<Duration>,
+    /// What came of it.
+    pub content: Content,
+    /// The request as it came, where it is to be kept.
+    pub kept: Option<Kept>,
+    /// Who asked for it to be run again, where it is a replay.
+    pub replayed_by: Option<String>,
+}
+
+/// What came of a request, as far as it is recorded.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// Events, at least one, each with a title or a dedup key as its action needs.
+    Events {
+        /// The events, in order.
+        events: Vec<Event>,
+        /// What the integration adds to them.
+        terms: Terms,
+        /// What went wrong on the way, though the events are good.
+        remark: Option<String>,
+    },
+    /// No events, and why.
+    Nothing {
+        /// `ignored`, `malformed`, `failed`, `unauthorized` or `refused`.
+        outcome: RequestOutcome,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What an integration adds to the events of its plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// For those whose plugin found no urgency.
+    pub default_urgency: Urgency,
+    /// False in a maintenance window: what would open an alert is recorded and opens none.
+    pub opens: bool,
+    /// After how long without another report an alert resolves by itself.
+    pub resolve_after: Option<Duration>,
+}
+
+impl From<Urgency> for Terms {
+    fn from(default_urgency: Urgency) -> Self {
+        Self { default_urgency, opens: true, resolve_after: None }
+    }
+}
+
+/// A request to be kept as it came.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// The request.
+    pub raw: RawRequest,
+    /// Where it waits for a replay: what the requests of its integration may take that do. The oldest
+    /// leave first.
+    pub quarantine: Option<QuarantineBounds>,
+}
+
+/// What the requests of one integration may take that wait for a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuarantineBounds {
+    /// How many.
+    pub count: u64,
+    /// How many bytes, of heads and bodies.
+    pub bytes: u64,
+}
+
+/// A request as it came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RawRequest {
+    /// The query string.
+    pub query: String,
+    /// The header lines, `name: value` each, in the order of their arrival.
+    pub headers: bytes::Bytes,
+    /// The body.
+    pub body: bytes::Bytes,
+}
+
+impl RawRequest {
+    /// What it takes, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.query.len() + self.headers.len() + self.body.len()
+    }
+}
+
+/// What one event changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It opened the alert with this number.
+    Opened(u64),
+    /// It was one more occurrence of the alert with this number.
+    Occurred(u64),
+    /// It acknowledged the alert with this number.
+    Acknowledged(u64),
+    /// It resolved the alert with this number.
+    Resolved(u64),
+    /// Its `event_id` was seen before, in this alert if that is known: nothing changed.
+    Duplicate(Option<u64>),
+    /// It acknowledges or resolves what is not open: nothing changed.
+    NoMatch,
+    /// It would have opened an alert, in a maintenance window: nothing changed.
+    Suppressed,
+}
+
+impl Effect {
+    /// The name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Opened(_) => "opened",
+            Self::Occurred(_) => "occurred",
+            Self::Acknowledged(_) => "acknowledged",
+            Self::Resolved(_) => "resolved",
+            Self::Duplicate(_) => "duplicate",
+            Self::NoMatch => "no_match",
+            Self::Suppressed => "suppressed",
+        }
+    }
+
+    /// The alert that it concerns.
+    pub fn alert(self) -> Option<u64> {
+        match self {
+            Self::Opened(number)
+            | Self::Occurred(number)
+            | Self::Acknowledged(number)
+            | Self::Resolved(number) => Some(number),
+            Self::Duplicate(number) => number,
+            Self::NoMatch | Self::Suppressed => None,
+        }
+    }
+}
+
+/// What one event of a request did, as the API shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EventEffect {
+    /// `opened`, `occurred`, `acknowledged`, `resolved`; or, where nothing changed, `duplicate` (the
+    /// event was seen before), `no_match` (it acknowledges or resolves what is not open) or
+    /// `suppressed` (it would have opened an alert, in a maintenance window).
+    pub effect: String,
+    /// The number of the alert that it concerns.
+    pub alert: Option<u64>,
+}
+
+impl From<Effect> for EventEffect {
+    fn from(effect: Effect) -> Self {
+        Self { effect: effect.name().into(), alert: effect.alert() }
+    }
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestOutcome {
+    /// The plugin found alert events.
+    Events,
+    /// A genuine request from which no alert comes.
+    Ignored,
+    /// It makes no sense.
+    Malformed,
+    /// The plugin failed on it.
+    Failed,
+    /// Its token is not that of the integration. Its body is never kept.
+    Unauthorized,
+    /// The host refused it before any plugin saw it: too large, too slow, over a rate.
+    Refused,
+    /// It came in a maintenance window, and would have opened an alert otherwise.
+    Maintenance,
+}
+
+impl RequestOutcome {
+    /// All of them, in the order in which they are stored.
+    pub const ALL: [Self; 7] = [
+        Self::Events,
+        Self::Ignored,
+        Self::Malformed,
+        Self::Failed,
+        Self::Unauthorized,
+        Self::Refused,
+        Self::Maintenance,
+    ];
+
+    /// The name in JSON and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Ignored => "ignored",
+            Self::Malformed => "malformed",
+            Self::Failed => "failed",
+            Self::Unauthorized => "unauthorized",
+            Self::Refused => "refused",
+            Self::Maintenance => "maintenance",
+        }
+    }
+
+    /// What came of events.
+    pub fn of_effects(effects: &[Effect]) -> Self {
+        if effects.contains(&Effect::Suppressed) { Self::Maintenance } else { Self::Events }
+    }
+}
+
+impl std::fmt::Display for RequestOutcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What is known of a request afterwards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RequestRecord {
+    /// Its id, as the sender got it in `X-Request-Id`.
+    #[schema(value_type = String)]
+    pub id: Ulid,
+    /// The integration that received it.
+    pub integration: String,
+    /// The plugin that judged it.
+    pub plugin: Option<PluginId>,
+    /// The address of its sender.
+    pub sender: Option<String>,
+    /// The length of its body.
+    pub size_bytes: Option<u64>,
+    /// What became of it when it came.
+    pub outcome: RequestOutcome,
+    /// Why, unless it made events; what went wrong on the way, where it did.
+    pub reason: Option<String>,
+    /// The number of the first alert that it touched.
+    pub alert: Option<u64>,
+    /// What each of its events did, in their order.
+    pub effects: Vec<EventEffect>,
+    /// When it arrived.
+    #[schema(value_type = String, format = DateTime)]
+    pub received_at: Timestamp,
+    /// How long the plugin had it, in microseconds.
+    pub plugin_us: Option<u64>,
+    /// How long the transaction that holds it took until it was on disk, in microseconds. It is known
+    /// a moment after the sender was answered.
+    pub commit_us: Option<u64>,
+    /// The transaction that holds it, in their order; those of one transaction are in the order of
+    /// their ids.
+    pub transaction: Option<u64>,
+    /// Whether the request is there as it came, and waits for a replay.
+    pub raw: RawState,
+    /// What came of it when it was run again, the last time.
+    pub replay: Option<Replay>,
+}
+
+/// Whether a request is there as it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawState {
+    /// It is not.
+    Absent,
+    /// It is.
+    Kept,
+    /// It is, and waits to be run again, because the plugin failed on it.
+    Quarantined,
+}
+
+/// What came of a request when it was run again, the last time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Replay {
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// Who asked for it.
+    pub by: String,
+    /// How often it was run again.
+    pub tries: u64,
+    /// The plugin that judged it.
+    pub plugin: Option<PluginId>,
+    /// What became of it.
+    pub outcome: RequestOutcome,
+    /// Why, unless it made events.
+    pub reason: Option<String>,
+    /// What each of its events did, in their order.
+    pub effects: Vec<EventEffect>,
+}
+
+/// Which requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestQuery {
+    /// Only with this outcome.
+    pub outcome: Option<RequestOutcome>,
+    /// Only of this integration.
+    pub integration: Option<String>,
+    /// Only those that wait for a replay.
+    pub quarantined: bool,
+    /// Only those that arrived then or later.
+    pub since: Option<Timestamp>,
+    /// Only those that arrived before.
+    pub until: Option<Timestamp>,
+    /// How many at most, 1 or more.
+    pub limit: usize,
+    /// Only those before this one.
+    pub before: Option<Ulid>,
+}
+
+/// Some records, newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestPage {
+    /// The records.
+    pub requests: Vec<RequestRecord>,
+    /// Where the next page starts, if there is one: a value for [`RequestQuery::before`].
+    pub next: Option<Ulid>,
+}
+
+/// The requests of one integration that wait for a replay.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Quarantined {
+    /// The integration's name.
+    pub integration: String,
+    /// How many.
+    pub count: u64,
+    /// How many bytes, of heads and bodies.
+    pub bytes: u64,
+    /// How many left since the host was started, because others came.
+    pub pushed_out: u64,
+}

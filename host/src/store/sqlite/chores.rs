@@ -1,0 +1,170 @@
+//! What is done from time to time within a transaction, a small part of it at once.
+//!
+//! When it is due is not known here.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, params};
+use ulid::Ulid;
+
+use super::step::Step;
+use crate::store::upkeep::{Chore, Forgettable, Task};
+
+/// Pages of larger requests are many, and freed one by one.
+const MOST_BYTES_AT_ONCE: i64 = 4 * 1024 * 1024;
+/// How many alerts are looked at for each that may be changed.
+const LOOKED_AT: i64 = 20;
+
+impl Step<'_> {
+    pub(super) fn tidy(&mut self, chore: &Chore) -> rusqlite::Result<usize> {
+        let limit = chore.limit;
+        match &chore.task {
+            Task::ResolveDue { now } => self.resolve_due(*now, limit),
+            Task::ResolveAfter { integration, after } => {
+                self.resolve_after(integration, *after, limit)
+            }
+            Task::Forget { what, before } => match what {
+                Forgettable::RawRequests => self.forget_raw(false, *before, limit),
+                Forgettable::Quarantine => self.forget_raw(true, *before, limit),
+                Forgettable::Records => self.forget_records(*before, limit),
+                Forgettable::ResolvedAlerts => self.forget_alerts(*before, limit),
+            },
+        }
+    }
+
+    fn resolve_due(&self, now: Timestamp, limit: usize) -> rusqlite::Result<usize> {
+        let sql = "SELECT number FROM alerts WHERE due_at <= ?1 ORDER BY due_at LIMIT ?2";
+        let now = now.as_millisecond();
+        let due: Vec<i64> = self
+            .statement(sql)?
+            .query_map(params![now, number(limit)], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        due.iter().try_for_each(|number| self.expire(*number, now))?;
+        Ok(due.len())
+    }
+
+    /// Goes through the alerts in the order of their numbers: which of them are open, and of that
+    /// integration, no index says.
+    fn resolve_after(
+        &mut self,
+        name: &Arc<str>,
+        after: Option<Duration>,
+        limit: usize,
+    ) -> rusqlite::Result<usize> {
+        let integration = self.integration(name)?;
+        let wanted = after.map(|after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
+        let known = "SELECT resolve_after FROM integrations WHERE id = ?1";
+        let known: Option<i64> =
+            self.statement(known)?.query_row([integration], |row| row.get(0))?;
+        if known == wanted {
+            return Ok(0);
+        }
+        let from = self.scratch.adopted.get(&integration).copied().unwrap_or(0);
+        let to = from + number(limit).saturating_mul(LOOKED_AT);
+        let sql = "UPDATE alerts SET due_at = ifnull(last_occurred_at, created_at) + ?4 \
+                   WHERE number > ?1 AND number <= ?2 AND integration = ?3 AND status < 2";
+        self.statement(sql)?.execute(params![from, to, integration, wanted])?;
+        if to < self.scratch.highest {
+            self.scratch.adopted.insert(integration, to);
+            return Ok(limit);
+        }
+        self.scratch.adopted.remove(&integration);
+        let sql = "UPDATE integrations SET resolve_after = ?2 WHERE id = ?1";
+        self.statement(sql)?.execute(params![integration, wanted])?;
+        Ok(0)
+    }
+
+    fn forget_raw(
+        &mut self,
+        quarantined: bool,
+        before: Option<Timestamp>,
+        limit: usize,
+    ) -> rusqlite::Result<usize> {
+        let sql = "SELECT seq, integration, size FROM kept_requests \
+                   WHERE quarantined = ?1 AND request < ?2 ORDER BY seq LIMIT ?3";
+        let oldest: Vec<(i64, i64, i64)> = self
+            .statement(sql)?
+            .query_map(params![quarantined, first_id(before), number(limit)], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?
+            .collect::<Result<_, _>>()?;
+        let mut bytes = 0;
+        for (seq, integration, size) in &oldest {
+            self.statement("DELETE FROM kept_requests WHERE seq = ?1")?.execute([seq])?;
+            if quarantined {
+                self.left_quarantine(*integration, *size, true);
+            }
+            bytes += size;
+            if bytes > MOST_BYTES_AT_ONCE {
+                // There may be more.
+                return Ok(limit);
+            }
+        }
+        Ok(oldest.len())
+    }
+
+    fn forget_records(
+        &mut self,
+        before: Option<Timestamp>,
+        limit: usize,
+    ) -> rusqlite::Result<usize> {
+        let sql = "SELECT id FROM requests WHERE id < ?1 ORDER BY id LIMIT ?2";
+        let oldest: Vec<Vec<u8>> = self
+            .statement(sql)?
+            .query_map(params![first_id(before), number(limit)], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        for id in &oldest {
+            let sql = "DELETE FROM kept_requests WHERE request = ?1 \
+                       RETURNING integration, size, quarantined";
+            let kept: Option<(i64, i64, bool)> = self
+                .statement(sql)?
+                .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                .optional()?;
+            if let Some((integration, size, true)) = kept {
+                self.left_quarantine(integration, size, true);
+            }
+            self.statement("DELETE FROM replays WHERE request = ?1")?.execute([id])?;
+            self.statement("DELETE FROM requests WHERE id = ?1")?.execute([id])?;
+        }
+        // A transaction holds one record or more.
+        let sql = "DELETE FROM transactions WHERE id IN (SELECT id FROM transactions WHERE id < \
+                   (SELECT ifnull(transaction_id, 0) FROM requests ORDER BY id LIMIT 1) LIMIT ?1)";
+        self.statement(sql)?.execute([number(limit)])?;
+        Ok(oldest.len())
+    }
+
+    fn forget_alerts(
+        &mut self,
+        before: Option<Timestamp>,
+        limit: usize,
+    ) -> rusqlite::Result<usize> {
+        // The newest one stays: the number after its own is the next.
+        let sql = "SELECT number FROM alerts WHERE status = 2 AND updated_at < ?1 AND number < ?2 \
+                   ORDER BY updated_at LIMIT ?3";
+        let before = before.map_or(i64::MAX, Timestamp::as_millisecond);
+        let oldest: Vec<i64> = self
+            .statement(sql)?
+            .query_map(params![before, self.scratch.highest, number(limit)], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        for alert in &oldest {
+            let sql = "DELETE FROM former WHERE alert = ?1 AND (integration, dedup_key) = \
+                       (SELECT integration, dedup_key FROM alerts WHERE number = ?1)";
+            self.statement(sql)?.execute([alert])?;
+            self.statement("DELETE FROM changes WHERE alert = ?1")?.execute([alert])?;
+            self.statement("DELETE FROM alerts WHERE number = ?1")?.execute([alert])?;
+        }
+        Ok(oldest.len())
+    }
+}
+
+fn number(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// Ids begin with their time: the first of all that are not older.
+pub(super) fn first_id(before: Option<Timestamp>) -> [u8; 16] {
+    let Some(before) = before else { return [0xff; 16] };
+    let milliseconds = u64::try_from(before.as_millisecond()).unwrap_or(0);
+    Ulid::from_parts(milliseconds, 0).to_bytes()
+}

@@ -1,0 +1,251 @@
+//! What a submission does within a transaction: its events, its record, and the request as it came.
+//!
+//! What an event does to an alert is in [`super::life`].
+
+use std::{borrow::Cow, net::IpAddr};
+
+use rusqlite::{OptionalExtension, params};
+use tocsin_plugin_api::Event;
+
+use super::{
+    rows::{self, Stored},
+    step::Step,
+};
+use crate::store::request::{
+    Content, Effect, Kept, QuarantineBounds, RequestOutcome, Submission, Terms,
+};
+
+/// What every event of a submission shares.
+pub(super) struct Origin<'s> {
+    pub(super) submission: &'s Submission,
+    pub(super) integration: i64,
+    pub(super) plugin: Option<i64>,
+    pub(super) now: i64,
+    pub(super) request: [u8; 16],
+    /// How a history names it.
+    pub(super) by: String,
+}
+
+impl Step<'_> {
+    pub(super) fn submit(&mut self, submission: &Submission) -> rusqlite::Result<Vec<Effect>> {
+        let plugin = submission.plugin.as_ref().map(|plugin| self.plugin(plugin)).transpose()?;
+        let origin = Origin {
+            submission,
+            integration: self.integration(&submission.integration)?,
+            plugin,
+            now: submission.received_at.as_millisecond(),
+            request: submission.request_id.to_bytes(),
+            by: match &submission.replayed_by {
+                Some(by) => format!("replay by {by}"),
+                None => rows::by_integration(&submission.integration),
+            },
+        };
+        let (effects, outcome, reason) = match &submission.content {
+            Content::Events { events, terms, remark } => {
+                let effects = self.events(&origin, events, *terms)?;
+                let outcome = RequestOutcome::of_effects(&effects);
+                (effects, outcome, remark.as_deref())
+            }
+            Content::Nothing { outcome, reason } => (Vec::new(), *outcome, Some(reason.as_str())),
+        };
+        if submission.replayed_by.is_some() {
+            self.record_replay(&origin, outcome, reason, &effects)?;
+            self.release(&origin, outcome)?;
+        } else {
+            self.record(&origin, outcome, reason, &effects)?;
+            if let Some(kept) = &submission.kept {
+                self.keep(&origin, kept)?;
+            }
+        }
+        Ok(effects)
+    }
+
+    fn events(
+        &mut self,
+        origin: &Origin<'_>,
+        events: &[Event],
+        terms: Terms,
+    ) -> rusqlite::Result<Vec<Effect>> {
+        let first_time = match origin.submission.replayed_by {
+            Some(_) => self.outcome_of(&origin.request)?,
+            None => None,
+        };
+        let mut effects = Vec::with_capacity(events.len());
+        for (place, event) in events.iter().enumerate() {
+            let effect = match (&event.event_id, &origin.submission.replayed_by) {
+                (Some(id), _) => self.event(origin, event, Some(id), terms)?,
+                (None, None) => self.event(origin, event, None, terms)?,
+                // It came without an id the first time, too, and was heeded then.
+                (None, Some(_)) if first_time == Some(RequestOutcome::Events) => {
+                    Effect::Duplicate(None)
+                }
+                // However often a request is replayed, its events come once.
+                (None, Some(_)) => {
+                    let id = format!("replay {} {place}", origin.submission.request_id);
+                    self.event(origin, event, Some(&id), terms)?
+                }
+            };
+            effects.push(effect);
+        }
+        Ok(effects)
+    }
+
+    fn outcome_of(&self, request: &[u8; 16]) -> rusqlite::Result<Option<RequestOutcome>> {
+        let sql = "SELECT outcome FROM requests WHERE id = ?1";
+        let outcome = |row: &rusqlite::Row<'_>| row.get(0).map(|Stored(outcome)| outcome);
+        self.statement(sql)?.query_row([request.as_slice()], outcome).optional()
+    }
+
+    fn record(
+        &self,
+        origin: &Origin<'_>,
+        outcome: RequestOutcome,
+        reason: Option<&str>,
+        effects: &[Effect],
+    ) -> rusqlite::Result<()> {
+        let alert = effects.iter().find_map(|effect| effect.alert()).map(u64::cast_signed);
+        // Most requests open one alert, which needs no second saying.
+        let effects = match effects {
+            [] | [Effect::Opened(_)] => None,
+            effects => Some(rows::write_effects(effects)),
+        };
+        let mut address = [0; 16];
+        let sender = origin.submission.sender.map(|sender| octets(sender, &mut address));
+        let plugin_us = origin.submission.plugin_time.map(|time| time.as_micros());
+        let sql = "INSERT INTO requests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+        let Origin { request, integration, plugin, now, submission, .. } = origin;
+        let values = params![
+            request.as_slice(),
+            integration,
+            plugin,
+            now,
+            Stored(outcome),
+            alert,
+            reason,
+            sender,
+            i64::try_from(submission.size_bytes).unwrap_or(i64::MAX),
+            plugin_us.map(|us| i64::try_from(us).unwrap_or(i64::MAX)),
+            self.scratch.transaction,
+            effects,
+        ];
+        self.statement(sql)?.execute(values).map(drop)
+    }
+
+    fn record_replay(
+        &self,
+        origin: &Origin<'_>,
+        outcome: RequestOutcome,
+        reason: Option<&str>,
+        effects: &[Effect],
+    ) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO replays VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7) \
+                   ON CONFLICT DO UPDATE SET at = excluded.at, by = excluded.by, \
+                   tries = tries + 1, plugin = excluded.plugin, outcome = excluded.outcome, \
+                   reason = excluded.reason, effects = excluded.effects";
+        let Origin { request, plugin, now, submission, .. } = origin;
+        let values = params![
+            request.as_slice(),
+            now,
+            submission.replayed_by,
+            plugin,
+            Stored(outcome),
+            reason,
+            rows::write_effects(effects),
+        ];
+        self.statement(sql)?.execute(values).map(drop)
+    }
+
+    /// Keeps the request as it came. Where there are too many that wait for a replay, the oldest leave.
+    fn keep(&mut self, origin: &Origin<'_>, kept: &Kept) -> rusqlite::Result<()> {
+        let Kept { raw, quarantine } = kept;
+        let (size, Origin { request, integration, .. }) = (raw.size_bytes(), origin);
+        self.statement("INSERT INTO kept_requests VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+            .execute(params![
+                request.as_slice(),
+                integration,
+                quarantine.is_some(),
+                i64::try_from(size).unwrap_or(i64::MAX),
+                raw.query,
+                raw.headers.as_ref(),
+                raw.body.as_ref(),
+            ])?;
+        let Some(bounds) = quarantine else { return Ok(()) };
+        let waiting = self.quarantined(*integration, &origin.submission.integration);
+        waiting.count += 1;
+        waiting.bytes += size as u64;
+        self.make_room(*integration, *bounds)
+    }
+
+    fn quarantined(
+        &mut self,
+        integration: i64,
+        name: &str,
+    ) -> &mut crate::store::request::Quarantined {
+        self.scratch.quarantine_changed = true;
+        let waiting = self.scratch.quarantine.entry(integration).or_default();
+        if waiting.integration.is_empty() {
+            name.clone_into(&mut waiting.integration);
+        }
+        waiting
+    }
+
+    fn make_room(&mut self, integration: i64, bounds: QuarantineBounds) -> rusqlite::Result<()> {
+        while let Some(waiting) = self.scratch.quarantine.get(&integration)
+            // The newest stays, whatever it takes.
+            && waiting.count > 1
+            && (waiting.count > bounds.count || waiting.bytes > bounds.bytes)
+        {
+            let sql = "DELETE FROM kept_requests WHERE seq = (SELECT seq FROM kept_requests \
+                       WHERE integration = ?1 AND quarantined = 1 ORDER BY seq LIMIT 1) \
+                       RETURNING size";
+            let size: Option<i64> =
+                self.statement(sql)?.query_row([integration], |row| row.get(0)).optional()?;
+            let Some(size) = size else { return Ok(()) };
+            self.left_quarantine(integration, size, true);
+        }
+        Ok(())
+    }
+
+    pub(super) fn left_quarantine(&mut self, integration: i64, size: i64, is_pushed_out: bool) {
+        self.scratch.quarantine_changed = true;
+        let Some(waiting) = self.scratch.quarantine.get_mut(&integration) else { return };
+        waiting.count = waiting.count.saturating_sub(1);
+        waiting.bytes = waiting.bytes.saturating_sub(size.cast_unsigned());
+        waiting.pushed_out += u64::from(is_pushed_out);
+    }
+
+    /// What a replay has made something of waits no longer; what proved not to be genuine is not kept.
+    fn release(&mut self, origin: &Origin<'_>, outcome: RequestOutcome) -> rusqlite::Result<()> {
+        if outcome == RequestOutcome::Failed {
+            return Ok(());
+        }
+        let sql = "UPDATE kept_requests SET quarantined = 0 WHERE request = ?1 AND quarantined = 1 \
+                   RETURNING integration, size";
+        let released: Option<(i64, i64)> = self
+            .statement(sql)?
+            .query_row([origin.request.as_slice()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        if let Some((integration, size)) = released {
+            self.left_quarantine(integration, size, false);
+        }
+        if outcome == RequestOutcome::Unauthorized {
+            let sql = "DELETE FROM kept_requests WHERE request = ?1";
+            self.statement(sql)?.execute([origin.request.as_slice()])?;
+        }
+        Ok(())
+    }
+}
+
+/// An address as it is stored.
+fn octets(address: IpAddr, bytes: &mut [u8; 16]) -> Cow<'_, [u8]> {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            bytes[..4].copy_from_slice(&address.octets());
+            Cow::Borrowed(&bytes[..4])
+        }
+        IpAddr::V6(address) => {
+            *bytes = address.octets();
+            Cow::Borrowed(&bytes[..])
+        }
+    }
+}

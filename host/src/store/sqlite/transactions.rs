@@ -1,0 +1,55 @@
+//! How long transactions took until they were on disk: known only afterwards, so that each is written
+//! down by the next.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OptionalExtension};
+
+/// The times of transactions that are not written down yet.
+#[derive(Default)]
+pub(super) struct TransactionTimes(Mutex<VecDeque<(i64, i64)>>);
+
+impl TransactionTimes {
+    /// A transaction is on disk.
+    pub(super) fn synced(&self, transaction: i64, took: Duration) {
+        let microseconds = i64::try_from(took.as_micros()).unwrap_or(i64::MAX);
+        self.waiting().push_back((transaction, microseconds));
+    }
+
+    /// Writes down what is known, within a transaction, and says how many these are.
+    pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<usize> {
+        let waiting: Vec<_> = self.waiting().iter().copied().collect();
+        for time in &waiting {
+            let sql = "INSERT INTO transactions VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+            connection.prepare_cached(sql)?.execute(<(i64, i64)>::clone(time))?;
+        }
+        Ok(waiting.len())
+    }
+
+    /// So many of them are committed.
+    pub(super) fn written(&self, count: usize) {
+        self.waiting().drain(..count);
+    }
+
+    /// How long one took, in microseconds.
+    pub(super) fn of(
+        &self,
+        transaction: i64,
+        connection: &Connection,
+    ) -> rusqlite::Result<Option<u64>> {
+        let waiting = self.waiting().iter().find(|(id, _)| *id == transaction).map(|(_, us)| *us);
+        let stored = || {
+            let sql = "SELECT us FROM transactions WHERE id = ?1";
+            connection.prepare_cached(sql)?.query_row([transaction], |row| row.get(0)).optional()
+        };
+        Ok(waiting.map_or_else(stored, |us| Ok(Some(us)))?.map(i64::cast_unsigned))
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<(i64, i64)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,218 @@
+//! What the running host does from time to time: alerts resolve by themselves, and what is old or too
+//! much is forgotten.
+//!
+//! It works in small steps and rests far longer than it works, so that no request waits for it. How a
+//! step is done is for the store.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+
+use crate::{
+    config::{Retention, age::Age},
+    host::Host,
+    server::Stop,
+    store::{
+        StoreError,
+        upkeep::{Chore, Forgettable, Task},
+    },
+};
+
+/// How often is looked whether there is anything to do.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How much is done in one step.
+const STEP: usize = 100;
+/// After a step, so many times as long as it took is rested.
+const REST: u32 = 9;
+
+/// Does what has to be done until the sign to stop.
+pub async fn run(host: Arc<Host>, mut stop: Stop) {
+    let mut upkeep = Upkeep { host, clock: Clock::new(), is_too_much: false };
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.wait() => return,
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+        tokio::select! {
+            biased;
+            () = stop.wait() => return,
+            done = upkeep.round() => if let Err(error) = done {
+                tracing::debug!(%error, "the upkeep of the store waits");
+            }
+        }
+    }
+}
+
+struct Upkeep {
+    host: Arc<Host>,
+    clock: Clock,
+    /// Whether it was said that nothing can be forgotten any more.
+    is_too_much: bool,
+}
+
+impl Upkeep {
+    async fn round(&mut self) -> Result<(), StoreError> {
+        let (retention, integrations) = {
+            let in_force = self.host.in_force();
+            let integrations: Vec<_> = in_force.integrations.by_name.values().cloned().collect();
+            (in_force.config.config.retention.clone(), integrations)
+        };
+        for integration in &integrations {
+            integration.rates.forget_idle();
+            let after = integration.settings.section.resolve_after.map(|Age(after)| after);
+            let task = Task::ResolveAfter { integration: Arc::clone(&integration.name), after };
+            self.whole(task).await?;
+        }
+        if !self.clock.is_sound(Timestamp::now(), Instant::now()) {
+            return Ok(());
+        }
+        let resolved = self.whole(Task::ResolveDue { now: Timestamp::now() }).await?;
+        if resolved > 0 {
+            tracing::info!(alerts = resolved, "alerts resolved by themselves");
+        }
+        self.forget_old(&retention).await?;
+        self.forget_too_much(&retention).await
+    }
+
+    async fn forget_old(&self, retention: &Retention) -> Result<(), StoreError> {
+        let raw = Some(retention.raw_requests);
+        for (what, age) in [
+            (Forgettable::RawRequests, raw),
+            (Forgettable::Quarantine, raw),
+            (Forgettable::Records, Some(retention.records)),
+            (Forgettable::ResolvedAlerts, retention.resolved_alerts),
+        ] {
+            let Some(age) = age else { continue };
+            let before = Timestamp::now() - age.0;
+            let forgotten = self.whole(Task::Forget { what, before: Some(before) }).await?;
+            self.say(what, forgotten, &format!("older than {age}"));
+        }
+        Ok(())
+    }
+
+    /// Forgets the oldest until the rest fits.
+    async fn forget_too_much(&mut self, retention: &Retention) -> Result<(), StoreError> {
+        let Some(most) = retention.max_store_bytes else { return Ok(()) };
+        for what in [
+            Forgettable::RawRequests,
+            Forgettable::Quarantine,
+            Forgettable::Records,
+            Forgettable::ResolvedAlerts,
+        ] {
+            let mut forgotten = 0;
+            loop {
+                if self.host.store.used_bytes().await? <= most {
+                    self.say(what, forgotten, "too much");
+                    self.is_too_much = false;
+                    return Ok(());
+                }
+                let found = self.step(Task::Forget { what, before: None }).await?;
+                forgotten += found;
+                if found < STEP {
+                    break;
+                }
+            }
+            self.say(what, forgotten, "too much");
+        }
+        if !std::mem::replace(&mut self.is_too_much, true) {
+            tracing::warn!(
+                most,
+                "the store is larger than `retention.max_store_bytes`, and nothing is left that may be forgotten"
+            );
+        }
+        Ok(())
+    }
+
+    fn say(&self, what: Forgettable, count: usize, why: &str) {
+        if count > 0 {
+            let name = match what {
+                Forgettable::RawRequests => "raw_requests",
+                Forgettable::Quarantine => "quarantine",
+                Forgettable::Records => "records",
+                Forgettable::ResolvedAlerts => "resolved_alerts",
+            };
+            self.host.metrics.store.forgot(name, count);
+            tracing::info!(what = name, count, why, "forgotten");
+        }
+    }
+
+    /// Does all of a task that there is to do, step by step.
+    async fn whole(&self, task: Task) -> Result<usize, StoreError> {
+        let mut done = 0;
+        loop {
+            let found = self.step(task.clone()).await?;
+            done += found;
+            if found < STEP {
+                return Ok(done);
+            }
+        }
+    }
+
+    async fn step(&self, task: Task) -> Result<usize, StoreError> {
+        let started = Instant::now();
+        let found = self.host.store.tidy(Chore { task, limit: STEP }).await?;
+        if found >= STEP {
+            tokio::time::sleep(started.elapsed() * REST).await;
+        }
+        Ok(found)
+    }
+}
+
+/// Whether the time of day can be believed. A clock that jumps ahead would make everything old at once,
+/// and what was forgotten does not come back when the clock does.
+struct Clock {
+    /// What the clock said, and how long the machine had run.
+    seen: Option<(Timestamp, Instant)>,
+    doubted_until: Option<Instant>,
+}
+
+/// A clock that is set by more is doubted.
+const LARGEST_JUMP: Duration = Duration::from_secs(10 * 60);
+/// For so long.
+const DOUBT: Duration = Duration::from_secs(60 * 60);
+
+impl Clock {
+    fn new() -> Self {
+        Self { seen: None, doubted_until: None }
+    }
+
+    fn is_sound(&mut self, now: Timestamp, runtime: Instant) -> bool {
+        if let Some((then, at)) = self.seen.replace((now, runtime)) {
+            let expected = then + runtime.saturating_duration_since(at);
+            let jump = now.duration_since(expected).unsigned_abs();
+            if jump > LARGEST_JUMP {
+                self.doubted_until = Some(runtime + DOUBT);
+                tracing::warn!(
+                    ?jump,
+                    ?DOUBT,
+                    "the clock jumped: nothing is forgotten and no alert resolves by itself for a while"
+                );
+            }
+        }
+        self.doubted_until.is_none_or(|until| runtime >= until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_jump_of_the_clock_nothing_is_forgotten_for_an_hour() {
+        let (mut clock, start, now) = (Clock::new(), Instant::now(), Timestamp::UNIX_EPOCH);
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        let mut sound =
+            |runs: u64, says: u64| clock.is_sound(now + minutes(says), start + minutes(runs));
+        assert!(sound(0, 100));
+        assert!(sound(5, 105));
+        assert!(sound(6, 111), "small steps are usual");
+        assert!(!sound(7, 500_000), "far ahead");
+        assert!(!sound(8, 113), "and back again");
+        assert!(!sound(67, 172));
+        assert!(sound(68, 173));
+    }
+}
