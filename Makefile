@@ -1,5 +1,6 @@
 # make run    build everything, lay out a run folder, start the host, say how to post a first message
 # make test   every check and every test
+# make api-test  whether the admin API answers as it describes itself, whatever it is asked
 # make docs   write the tables of options in the plugins' READMEs anew, from their schemas
 # make drill  the tests of upgrades, reloads and crashes under load, with release builds
 # make certify judge every plugin under plugins/ as a release build (make test does it with debug builds)
@@ -11,7 +12,7 @@ RELEASE := $(TARGET)/release
 DENY_VERSION := 0.20.2
 DENY := $(abspath $(TARGET))/tools/bin/cargo-deny
 
-.PHONY: help run build test fmt clippy doc deny unit certify docs drill bench clean-run
+.PHONY: help run build test fmt clippy doc deny unit api-test certify docs drill bench clean-run
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -20,6 +21,7 @@ help:
 build:
 	cargo build --release --package tocsin
 	cargo build --release --package slack-outgoing-webhook
+	cargo build --release --package alertmanager
 
 run: build
 	@mkdir -p run/plugins
@@ -37,7 +39,7 @@ run: build
 	@echo
 	@exec $(RELEASE)/tocsin serve --config run/tocsin.toml
 
-test: fmt clippy doc deny unit
+test: fmt clippy doc deny unit api-test
 
 fmt:
 	cargo fmt --all --check
@@ -57,6 +59,9 @@ $(DENY):
 
 unit:
 	cargo test --workspace
+
+api-test:
+	tests/api-test.sh
 
 # The same test compares them otherwise.
 docs:

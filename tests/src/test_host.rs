@@ -154,7 +154,7 @@ impl Site {
         for name in ["TOCSIN_ADMIN_URL", "TOCSIN_ADMIN_TOKEN", "TOCSIN_LOG", "NO_COLOR"] {
             command.env_remove(name);
         }
-        command.env("RUST_BACKTRACE", "0").env("TOCSIN_CONFIG", "tocsin.toml");
+        command.env("RUST_BACKTRACE", "0").env("TOCSIN_CONFIG", "tocsin.toml").env("USER", "steve");
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -437,6 +437,12 @@ impl TestHost {
     pub fn reasons(&self) -> Vec<String> {
         let (_, mut ready) = self.ready();
         serde_json::from_value(ready["reasons"].take()).expect("sentences")
+    }
+
+    /// Those of them that do not pass when somebody replays what waits.
+    pub fn problems(&self) -> Vec<String> {
+        let waits = |reason: &String| reason.contains(" for a replay because its plugin failed");
+        self.reasons().into_iter().filter(|reason| !waits(reason)).collect()
     }
 
     /// One value of the metrics, by its whole name with labels.

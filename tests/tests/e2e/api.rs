@@ -176,7 +176,11 @@ fn tokens_open_the_api_and_nothing_else_does() {
         ("POST", "/api/v1/alerts/1/acknowledge"),
         ("GET", "/api/v1/integrations"),
         ("GET", "/api/v1/plugins"),
+        ("POST", "/api/v1/alerts/1/notes"),
+        ("GET", "/api/v1/requests"),
         ("GET", "/api/v1/requests/x"),
+        ("GET", "/api/v1/requests/x/raw"),
+        ("POST", "/api/v1/requests/x/replay"),
         ("GET", "/metrics"),
     ] {
         for authorization in
@@ -215,12 +219,16 @@ fn the_description_lists_every_route() {
         "/api/v1/alerts",
         "/api/v1/alerts/{id}",
         "/api/v1/alerts/{id}/acknowledge",
+        "/api/v1/alerts/{id}/notes",
         "/api/v1/alerts/{id}/resolve",
         "/api/v1/integrations",
         "/api/v1/plugins",
         "/api/v1/plugins/{name}/retry",
         "/api/v1/reload",
+        "/api/v1/requests",
         "/api/v1/requests/{id}",
+        "/api/v1/requests/{id}/raw",
+        "/api/v1/requests/{id}/replay",
         "/health/live",
         "/health/ready",
         "/metrics",
@@ -278,11 +286,14 @@ fn health_says_that_the_process_runs_and_webhooks_are_served() {
 }
 
 #[test]
-fn an_unauthorized_request_is_counted_and_not_kept() {
+fn an_unauthorized_request_is_recorded_and_never_kept() {
     let host = host(&format!("{GOOD}options.token = 's3cret-of-the-sender'\n"));
     let answer = host.post_with("good", &[("x-token", "wrong-guess")], "disk full");
     assert_eq!((answer.status, answer.error_code().as_str()), (403, "unauthorized"));
-    assert_eq!(get(&host, &format!("/api/v1/requests/{}", answer.request_id())).status, 404);
+    let path = format!("/api/v1/requests/{}", answer.request_id());
+    let record = host.api(&path);
+    assert_eq!((&record["outcome"], &record["raw"]), (&json!("unauthorized"), &json!("absent")));
+    assert_eq!(get(&host, &format!("{path}/raw")).status, 404);
     let metrics = get(&host, "/metrics").body;
     assert!(metrics.contains("outcome=\"unauthorized\"} 1"), "{metrics}");
     assert_eq!(
@@ -340,7 +351,7 @@ fn a_reload_of_a_broken_configuration_leaves_everything_running_and_says_so() {
     assert_snapshot!(reason("[server]\nlisten = 17\n[plugins]\ndir = 3"), @"the last reload changed nothing: tocsin.toml:4:7: `plugins.dir`: invalid type: integer `3`; hint: write a path in quotes here");
     assert_snapshot!(reason("[server]\nno toml"), @"the last reload changed nothing: tocsin.toml:2:4: key with no value; hint: write `=` here");
     // Everybody may ask for the health, and logs go far: a line of the file may hold a secret.
-    assert_snapshot!(reason("[admin]\ntokens = ['s3cret', 17]\n"), @"the last reload changed nothing: tocsin.toml:2:21: `admin.tokens`: expected a string; hint: a line is `[section]` or `key = value`, with strings in quotes");
+    assert_snapshot!(reason("[admin]\ntokens = ['s3cret', 17]\n"), @"the last reload changed nothing: tocsin.toml:2:21: `admin.tokens`: expected a token, or a table with `name` and `token`; hint: a line is `[section]` or `key = value`, with strings in quotes");
 
     assert!(!host.log().iter().any(|line| line.contains("s3cret")));
 

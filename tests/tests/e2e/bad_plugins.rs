@@ -156,7 +156,7 @@ fn one_that_panics_as_it_is_made_breaks_its_own_integration_until_its_options_su
     host.site().configure(&format!("{GOOD}{suits}"));
     host.reload();
     assert_eq!(host.post("bad", "disk full").status, 200);
-    assert_eq!(host.reasons(), [""; 0]);
+    assert_eq!(host.problems(), [""; 0]);
     assert_eq!(host.site().run(&["check"]).code, Some(0));
     host.stop();
 }
@@ -297,7 +297,7 @@ fn a_file_that_is_mended_serves_after_a_reload() {
     host.site().drop_in(&whole, "bad.so");
     host.reload();
     assert_eq!(host.post("bad", "disk full").status, 200);
-    assert_eq!(host.reasons(), [""; 0]);
+    assert_eq!(host.problems(), [""; 0]);
 }
 
 #[test]

@@ -120,7 +120,7 @@ fn an_alert_is_shown_with_its_history() {
       Occurrences  1
 
       [TIME]  created      by integration ops
-      [TIME]  acknowledged by api
+      [TIME]  acknowledged by command line, steve, api token #1
     ");
     let alert: Value =
         serde_json::from_str(good(&host.run(&["alerts", "show", "2", "--json"]))).expect("JSON");

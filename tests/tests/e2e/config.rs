@@ -34,21 +34,21 @@ fn an_unknown_key_is_refused_with_those_that_are_known() {
       |
     3 | body_limit = 17
       | ^^^^^^^^^^
-    hint: known here are `listen`, `public_url`, `body_limit_bytes`, `header_limit_bytes`, `header_timeout`, `body_timeout`, `max_connections`, `shutdown_timeout`
+    hint: known here are `listen`, `public_url`, `body_limit_bytes`, `header_limit_bytes`, `header_timeout`, `body_timeout`, `max_connections`, `shutdown_timeout`, `trusted_proxies`
     ");
     assert_snapshot!(refused("[integrations.good]\nplugin = 'well-behaved'\nenabeld = true\n"), @"
     error: tocsin.toml:3:1: `integrations.good.enabeld`: unknown key `enabeld`
       |
     3 | enabeld = true
       | ^^^^^^^
-    hint: known here are `plugin`, `version`, `enabled`, `urgency`, `options`
+    hint: known here are `plugin`, `version`, `enabled`, `urgency`, `title`, `description`, `maintenance`, `rate_limit`, `sender_rate_limit`, `resolve_after`, `options`
     ");
     assert_snapshot!(refused("[slack]\n"), @"
     error: tocsin.toml:1:2: `slack`: unknown key `slack`
       |
     1 | [slack]
       |  ^^^^^
-    hint: known here are `server`, `admin`, `store`, `plugins`, `watch`, `log`, `integrations`
+    hint: known here are `server`, `admin`, `store`, `plugins`, `requests`, `retention`, `watch`, `log`, `integrations`
     ");
 }
 
@@ -368,7 +368,8 @@ fn the_command_line_explains_itself() {
       reload        Have the running host read its configuration and its plugins again, as SIGHUP does
       plugins       List the files of the plugins folder, and what is wrong with them
       integrations  List the integrations, their endpoints, and what is wrong with them
-      alerts        List, show, acknowledge and resolve alerts, through the running host
+      alerts        List, show, acknowledge, resolve and annotate alerts, through the running host
+      requests      List and show what became of requests, and run them again, through the running host
 
     Options:
       -h, --help     Print help

@@ -149,7 +149,7 @@ fn one_that_aborts_as_it_is_made_is_left_aside_and_served_when_another_try_goes_
     bad-dies-in-new  0.1.0    loaded  -         bad           libbad_dies_in_new.so
     ");
     assert_eq!(host.post("bad", "disk full").status, 200);
-    assert_eq!(host.reasons(), [""; 0]);
+    assert_eq!(host.problems(), [""; 0]);
     assert_eq!(host.restart().post("bad", "disk full").status, 200);
 }
 
@@ -192,7 +192,7 @@ fn other_bytes_are_loaded_at_once() {
     fs::write(&file, bytes).expect("it can be written");
     host.reload();
     assert_eq!(host.post("bad", "disk full").status, 200);
-    assert_eq!(host.reasons(), [""; 0]);
+    assert_eq!(host.problems(), [""; 0]);
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn a_host_that_is_stopped_as_it_loads_leaves_nothing_aside() {
     assert_eq!(journal(&site), "");
     let host = site.serve();
     assert_eq!(host.post("bad", "disk full").status, 200);
-    assert_eq!(host.reasons(), [""; 0]);
+    assert_eq!(host.problems(), [""; 0]);
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn a_journal_that_makes_no_sense_stops_no_host() {
     assert_eq!(check.code, Some(0), "{check:?}");
     let host = site.serve();
     assert_eq!(host.post("good", "disk full").status, 200);
-    assert_eq!(host.reasons(), [""; 0]);
+    assert_eq!(host.problems(), [""; 0]);
     assert_eq!(journal(host.site()), "");
 
     // Nor does one that can't be kept.

@@ -1,6 +1,8 @@
 //! What Tocsin promises, shown on the `tocsin` program from outside: its listeners, its command line,
 //! its folder. One module a subject; what they share is in the package's library.
 
+mod alert_life;
+mod alertmanager;
 mod api;
 mod bad_plugins;
 mod certify;
@@ -18,9 +20,12 @@ mod old_and_new;
 mod once;
 mod one_host;
 mod options;
+mod quarantine;
+mod records;
 mod reference;
 mod reload;
 mod scaffold;
+mod settings;
 mod slow_calls;
 mod stuck_calls;
 mod upgrades;

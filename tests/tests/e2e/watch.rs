@@ -35,7 +35,7 @@ fn wait_for_reason(host: &TestHost, words: &str) {
 }
 
 fn wait_until_nothing_is_wrong(host: &TestHost) {
-    wait::until("nothing is wrong", || host.reasons().is_empty().then_some(()));
+    wait::until("nothing is wrong", || host.problems().is_empty().then_some(()));
 }
 
 fn rename(site: &Site, from: &str, to: &str) {

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Whether the admin API answers as its own description says, whatever it is asked: schemathesis makes
+# requests of the description, and looks at every answer. `make api-test` runs it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Pinned, so that a new check does not break an old commit.
+version=4.32.5
+target=${CARGO_TARGET_DIR:-target}
+tools=$(realpath -m "$target")/tools/schemathesis
+
+if ! python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2> /dev/null; then
+  echo "api-test skipped: it needs Python 3.10 or later with venv (apt-get install python3-venv)"
+  exit 0
+fi
+if [ "$("$tools/bin/schemathesis" --version 2> /dev/null | grep -o '[0-9.]*$')" != "$version" ]; then
+  echo "installing schemathesis $version, once"
+  rm -rf "$tools"
+  python3 -m venv "$tools"
+  "$tools/bin/pip" install --quiet --disable-pip-version-check "schemathesis==$version"
+fi
+
+cargo build --quiet --package tocsin
+for plugin in well-behaved bad-panics-in-receive; do cargo build --quiet --package $plugin; done
+
+site=$(mktemp -d)
+host=
+trap '[ -z "$host" ] || kill "$host" 2> /dev/null || true; rm -rf "$site"' EXIT
+mkdir "$site/plugins"
+cp "$target"/debug/lib{well_behaved,bad_panics_in_receive}.so "$site/plugins/"
+cat > "$site/tocsin.toml" << 'END'
+[server]
+listen = "127.0.0.1:0"
+[admin]
+listen = "127.0.0.1:0"
+[log]
+format = "json"
+[requests]
+keep = "all"
+[integrations.good]
+plugin = "well-behaved"
+[integrations.bad]
+plugin = "bad-panics-in-receive"
+END
+"$target/debug/tocsin" serve --config "$site/tocsin.toml" 2> "$site/log" &
+host=$!
+for _ in $(seq 300); do
+  grep -q '"webhooks are served"' "$site/log" && break
+  kill -0 "$host" 2> /dev/null || { cat "$site/log"; exit 1; }
+  sleep 0.1
+done
+listens() { sed -n 's/.*"'"$1"'":"\([^"]*\)".*"listening".*\|.*"listening".*"'"$1"'":"\([^"]*\)".*/\1\2/p' "$site/log" | head -n 1; }
+webhooks=$(listens webhooks)
+admin=$(listens admin)
+
+# Something to find: alerts in every status, requests of several outcomes, some that wait.
+for count in $(seq 5); do
+  curl -sS -o /dev/null -d "disk $count full" -H "x-dedup-key: $count" "http://$webhooks/in/good"
+  curl -sS -o /dev/null -d "panic $count" "http://$webhooks/in/bad"
+done
+curl -sS -o /dev/null -H "x-dedup-key: 1" -H "x-action: resolve" -d x "http://$webhooks/in/good"
+curl -sS -o /dev/null -H "x-action: dance" -d x "http://$webhooks/in/good"
+
+# It leaves its notes where it runs.
+cd "$site"
+"$tools/bin/schemathesis" run "http://$admin/openapi.json" \
+  --checks not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance \
+  --max-examples "${API_TEST_EXAMPLES:-60}" --seed "${API_TEST_SEED:-1}" --no-color
+
+# It is still there.
+curl -sS --fail -o /dev/null "http://$admin/health/live"

@@ -1,0 +1,166 @@
+//! The real Prometheus Alertmanager, which opens and resolves alerts here by itself.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tocsin_tests::{
+    Site, TestHost,
+    http::{Connection, Request},
+    libraries::library,
+    wait,
+};
+
+const PROGRAM: &str = "prometheus-alertmanager";
+
+struct Alertmanager {
+    child: Child,
+    address: SocketAddr,
+    _folder: TempDir,
+}
+
+impl Drop for Alertmanager {
+    fn drop(&mut self) {
+        // It may have ended long ago.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Alertmanager {
+    /// One that tells `host` of everything at once; none where the program is not installed.
+    fn start(host: &TestHost, http_config: &str) -> Option<Self> {
+        if Command::new(PROGRAM).arg("--version").output().is_err() {
+            eprintln!("skipped: {PROGRAM} is not installed (apt-get install {PROGRAM})");
+            return None;
+        }
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let webhooks = host.webhooks();
+        let config = format!(
+            "route:\n  receiver: tocsin\n  group_by: [alertname]\n  group_wait: 0s\n  \
+             group_interval: 1s\n  repeat_interval: 1h\nreceivers:\n- name: tocsin\n  \
+             webhook_configs:\n  - url: http://{webhooks}/in/prometheus\n    send_resolved: true\n    \
+             http_config:\n      {http_config}\n"
+        );
+        let file = folder.path().join("alertmanager.yml");
+        fs::write(&file, config).expect("a configuration");
+        // The port may be taken by somebody else between the two: then the next one is tried.
+        for _ in 0..5 {
+            let address = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
+            let address = address.expect("a free port");
+            let mut child = Command::new(PROGRAM)
+                .arg(format!("--config.file={}", file.display()))
+                .arg(format!("--storage.path={}", folder.path().join("data").display()))
+                .arg(format!("--web.listen-address={address}"))
+                .arg("--cluster.listen-address=")
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("it starts");
+            let ready = wait::until("it is ready, or has ended", || {
+                if child.try_wait().expect("it is our child").is_some() {
+                    return Some(false);
+                }
+                let answer = Connection::open(address)
+                    .and_then(|mut open| open.ask(&Request::new("GET", "/-/ready")));
+                answer.is_ok_and(|answer| answer.status == 200).then_some(true)
+            });
+            if ready {
+                return Some(Self { child, address, _folder: folder });
+            }
+        }
+        panic!("{PROGRAM} does not start");
+    }
+
+    fn tell(&self, alerts: &Value) {
+        let body = alerts.to_string();
+        let request =
+            Request::post("/api/v2/alerts", &body).header("content-type", "application/json");
+        let answer = Connection::open(self.address).and_then(|mut open| open.ask(&request));
+        assert_eq!(answer.expect("an answer").status, 200);
+    }
+}
+
+fn host(options: &str) -> TestHost {
+    let site = Site::new().plugin(&library("alertmanager"));
+    site.config(&format!("[integrations.prometheus]\nplugin = 'alertmanager'\n{options}")).serve()
+}
+
+fn disk_full(instance: &str, more: &Value) -> Value {
+    let mut alert = json!({
+        "labels": { "alertname": "DiskFull", "severity": "page", "instance": instance },
+        "annotations": { "summary": format!("{instance} is full"), "description": "99 % used" },
+        "generatorURL": "http://prometheus.example/graph?g0.expr=disk",
+    });
+    let more = more.as_object().expect("an object").clone();
+    alert.as_object_mut().expect("an object").extend(more);
+    alert
+}
+
+fn drill(options: &str, http_config: &str) {
+    let host = host(options);
+    let Some(alertmanager) = Alertmanager::start(&host, http_config) else { return };
+    let (started, long) = ("2026-01-01T00:00:00Z", json!({ "startsAt": "2026-01-01T00:00:00Z" }));
+    alertmanager.tell(&json!([disk_full("db1", &long), disk_full("db2", &long)]));
+    wait::until("both are open here", || (host.alerts().len() == 2).then_some(()));
+    let alerts = host.alerts();
+    let alert = alerts.iter().find(|alert| alert["title"] == "db1 is full").expect("db1's");
+    assert_eq!((&alert["urgency"], &alert["status"]), (&json!("critical"), &json!("open")));
+    assert_eq!(alert["description"], "99 % used");
+    assert_eq!(alert["link"], "http://prometheus.example/graph?g0.expr=disk");
+    assert!(alert["dedup_key"].as_str().is_some_and(|key| key.len() == 16), "{alert}");
+    let details = alert["details"].as_array().expect("a list");
+    assert!(details.contains(&json!({ "label": "instance", "value": "db1" })), "{alert}");
+
+    let over = json!({ "startsAt": started, "endsAt": "2026-01-01T01:00:00Z" });
+    alertmanager.tell(&json!([disk_full("db1", &over)]));
+    let number = alert["number"].clone();
+    wait::until("it is resolved here", || {
+        (host.api(&format!("/api/v1/alerts/{number}"))["status"] == "resolved").then_some(())
+    });
+    let other = host.alerts().into_iter().find(|alert| alert["title"] == "db2 is full");
+    assert_eq!(other.expect("db2's")["status"], "open");
+
+    // Fired again, it is another alert that leads to the one before.
+    alertmanager.tell(&json!([disk_full("db1", &json!({ "startsAt": "2026-01-02T00:00:00Z" }))]));
+    wait::until("it is open again", || (host.alerts().len() == 3).then_some(()));
+    let again = &host.alerts()[0];
+    assert_eq!((&again["previous"], &again["status"]), (&number, &json!("open")));
+    let outcomes = host.api("/api/v1/requests?limit=500");
+    let outcomes = outcomes["requests"].as_array().expect("a list");
+    assert!(outcomes.iter().all(|request| request["outcome"] == "events"), "{outcomes:#?}");
+}
+
+#[test]
+fn what_fires_there_opens_here_and_what_is_resolved_there_is_resolved_here() {
+    drill(
+        "options.bearer_token = 's3cret'\n",
+        "authorization: { type: Bearer, credentials: s3cret }",
+    );
+}
+
+#[test]
+fn it_may_present_a_user_and_a_password() {
+    drill(
+        "options.basic_auth = { username = 'am', password = 's3cret' }\n",
+        "basic_auth: { username: am, password: s3cret }",
+    );
+}
+
+#[test]
+fn one_with_another_token_is_not_heard() {
+    let host = host("options.bearer_token = 's3cret'\n");
+    let http_config = "authorization: { type: Bearer, credentials: wrong }";
+    let Some(alertmanager) = Alertmanager::start(&host, http_config) else { return };
+    alertmanager.tell(&json!([disk_full("db1", &json!({}))]));
+    wait::until("it is refused", || {
+        let list = host.api("/api/v1/requests?outcome=unauthorized");
+        (!list["requests"].as_array().expect("a list").is_empty()).then_some(())
+    });
+    assert_eq!(host.alerts().len(), 0);
+}
