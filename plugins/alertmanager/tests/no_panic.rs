@@ -1,0 +1,284 @@
+//! Whatever arrives, the plugin answers, and what it answers keeps its promises.
+
+use alertmanager::Alertmanager;
+use proptest::{collection::vec, prelude::*, sample::select};
+use serde_json::json;
+use tocsin_plugin_api::{prelude::*, testing::Value};
+
+const TOKEN: &str = "Xk3vT9pQz7LmN2rB8sWc4dYf";
+/// `am:` and the token, in base64.
+const BASIC: &str = "Basic YW06WGszdlQ5cFF6N0xtTjJyQjhzV2M0ZFlm";
+
+const SCHEMES: [&str; 3] = ["", "Bearer ", "Basic "];
+
+/// What texts are made of, and where they may break.
+const FRAGMENTS: [&str; 24] = [
+    " ",
+    "\n",
+    "\r\n",
+    "\t",
+    "\0",
+    "\u{1b}[31m",
+    "\u{202E}",
+    "\u{200D}",
+    "\u{FEFF}",
+    "é",
+    "\u{301}",
+    "漢",
+    "🔥",
+    "x",
+    "\"",
+    "\\",
+    ",",
+    "=",
+    "<b>",
+    "&amp;",
+    "critical",
+    "http://",
+    "https://x",
+    "://",
+];
+
+const NAMES: [&str; 10] = [
+    "alertname",
+    "instance",
+    "severity",
+    "summary",
+    "description",
+    "message",
+    "runbook_url",
+    "a",
+    "",
+    "é",
+];
+
+const TIMES: [&str; 8] = [
+    "2026-03-01T12:00:00Z",
+    "2018-08-03T09:52:26.739266876+02:00",
+    "0001-01-01T00:00:00Z",
+    "9999-12-31T23:59:59.999999999Z",
+    "-009999-01-01T00:00:00Z",
+    "2016-12-31T23:59:60Z",
+    "2026-02-30T00:00:00Z",
+    "",
+];
+
+/// Plugins with options of every kind, each with what lets a sender in.
+fn plugins() -> Vec<(Alertmanager, &'static str)> {
+    let bearer = "Bearer Xk3vT9pQz7LmN2rB8sWc4dYf";
+    let account = json!({"username": "am", "password": ["other", TOKEN]});
+    [
+        (json!({"bearer_token": TOKEN}), bearer),
+        (
+            json!({
+                "bearer_token": ["other", TOKEN],
+                "basic_auth": account,
+                "title_annotations": ["a", "é"],
+                "description_annotations": [],
+                "severity_label": "a",
+                "urgencies": {"X": "critical", "漢": "low"},
+            }),
+            BASIC,
+        ),
+        (json!({"unauthenticated": true, "reopen": true, "title_annotations": []}), "Digest x"),
+    ]
+    .into_iter()
+    .map(|(options, shown)| {
+        (Value::instance(&options).unwrap_or_else(|error| panic!("{error}")), shown)
+    })
+    .collect()
+}
+
+/// Gives the body to every plugin and holds it to what it promises.
+fn check(content_type: Option<&[u8]>, body: &[u8]) -> Result<(), TestCaseError> {
+    for (plugin, shown) in plugins() {
+        let mut request = Request::post(body).with_header("authorization", shown.as_bytes());
+        if let Some(content_type) = content_type {
+            request = request.with_header("content-type", content_type);
+        }
+        let received = plugin.receive(&request);
+        prop_assert_eq!(&received, &plugin.receive(&request));
+        match received {
+            Ok(Received::Events { events, reply }) => {
+                prop_assert!(!events.is_empty() && events.len() <= 1000);
+                prop_assert_eq!(reply, None);
+                events.iter().try_for_each(check_event)?;
+            }
+            Err(Refusal::Malformed { reason, .. }) => {
+                prop_assert!(!reason.chars().any(char::is_control), "{:?}", reason);
+                prop_assert!(reason.len() < 1000, "{} bytes", reason.len());
+            }
+            Ok(Received::Ignored { .. }) => {}
+            other => prop_assert!(false, "{:?}", other),
+        }
+    }
+    Ok(())
+}
+
+fn check_event(event: &Event) -> Result<(), TestCaseError> {
+    prop_assert!(event.dedup_key.as_ref().is_some_and(|key| !key.is_empty()));
+    if let Some(id) = &event.event_id {
+        prop_assert!(id.contains(event.dedup_key.as_deref().unwrap_or_default()));
+    }
+    if event.action == Action::Resolve {
+        prop_assert_eq!((&event.title, event.details.len()), (&String::new(), 0));
+        return Ok(());
+    }
+    prop_assert_eq!(event.action, Action::Create);
+    prop_assert!(!event.title.is_empty());
+    prop_assert_eq!(event.title.trim(), &event.title);
+    prop_assert!(event.title.chars().count() <= 1024);
+    prop_assert!(!event.title.contains("  ") && !event.title.chars().any(char::is_control));
+    if let Some(text) = &event.description {
+        prop_assert!(!text.is_empty() && text.trim() == text);
+        prop_assert!(text.chars().all(|c| matches!(c, '\n' | '\t') || !c.is_control()));
+    }
+    prop_assert!(event.details.iter().all(|detail| !detail.value.is_empty()));
+    if let Some(link) = &event.link {
+        prop_assert!(link.to_ascii_lowercase().starts_with("http"), "{}", link);
+    }
+    Ok(())
+}
+
+fn content_type() -> impl Strategy<Value = Option<Vec<u8>>> {
+    prop_oneof![
+        Just(None),
+        Just(Some(b"application/json".to_vec())),
+        Just(Some(b"Application/JSON; charset=utf-8".to_vec())),
+        vec(any::<u8>(), 0..20).prop_map(Some),
+    ]
+}
+
+fn text() -> impl Strategy<Value = String> {
+    let fragment = prop_oneof![
+        8 => select(&FRAGMENTS[..]).prop_map(str::to_owned),
+        1 => any::<char>().prop_map(String::from),
+        1 => ".{0,20}",
+    ];
+    vec(fragment, 0..20).prop_map(|fragments| fragments.concat())
+}
+
+/// A value where a text is expected: nearly always one.
+fn leaf() -> impl Strategy<Value = serde_json::Value> {
+    prop_oneof![
+        60 => text().prop_map(serde_json::Value::from),
+        1 => any::<i64>().prop_map(serde_json::Value::from),
+        1 => any::<f64>().prop_map(serde_json::Value::from),
+        1 => any::<bool>().prop_map(serde_json::Value::from),
+        1 => Just(serde_json::Value::Null),
+        1 => Just(json!([{"a": []}])),
+    ]
+}
+
+fn pairs() -> impl Strategy<Value = serde_json::Value> {
+    let name = prop_oneof![6 => select(&NAMES[..]).prop_map(str::to_owned), 1 => text()];
+    let pairs = vec((name, leaf()), 0..8)
+        .prop_map(|pairs| serde_json::Value::Object(pairs.into_iter().collect()));
+    prop_oneof![30 => pairs, 1 => leaf()]
+}
+
+fn alert() -> impl Strategy<Value = serde_json::Value> {
+    let status = prop_oneof![
+        8 => Just(json!("firing")),
+        8 => Just(json!("resolved")),
+        1 => leaf(),
+    ];
+    let started = prop_oneof![
+        8 => select(&TIMES[..3]).prop_map(serde_json::Value::from),
+        1 => select(&TIMES[..]).prop_map(serde_json::Value::from),
+        1 => leaf(),
+    ];
+    (status, pairs(), pairs(), started, leaf(), leaf()).prop_map(
+        |(status, labels, annotations, started, link, fingerprint)| {
+            json!({
+                "status": status,
+                "labels": labels,
+                "annotations": annotations,
+                "startsAt": started,
+                "generatorURL": link,
+                "fingerprint": fingerprint,
+            })
+        },
+    )
+}
+
+fn notification() -> impl Strategy<Value = Vec<u8>> {
+    let version = prop_oneof![20 => Just(json!("4")), 1 => leaf()];
+    let truncated = prop_oneof![8 => any::<u64>().prop_map(serde_json::Value::from), 1 => leaf()];
+    (version, vec(alert(), 0..5), truncated, leaf()).prop_map(
+        |(version, alerts, truncated, link)| {
+            let notification = json!({
+                "version": version,
+                "alerts": alerts,
+                "truncatedAlerts": truncated,
+                "externalURL": link,
+            });
+            notification.to_string().into_bytes()
+        },
+    )
+}
+
+/// A body that was damaged on its way.
+fn damaged(body: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+    let damage = vec((any::<prop::sample::Index>(), any::<Option<u8>>()), 0..4);
+    (body, damage).prop_map(|(mut body, damage)| {
+        for (at, byte) in damage {
+            let at = at.index(body.len() + 1);
+            match byte {
+                Some(byte) => body.insert(at, byte),
+                None => body.truncate(at),
+            }
+        }
+        body
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 300,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn any_bytes_of_any_type(content_type in content_type(), body in vec(any::<u8>(), 0..300)) {
+        check(content_type.as_deref(), &body)?;
+    }
+
+    #[test]
+    fn notifications(body in notification()) {
+        check(None, &body)?;
+    }
+
+    #[test]
+    fn damaged_notifications(body in damaged(notification())) {
+        check(Some(b"application/json"), &body)?;
+    }
+
+    #[test]
+    fn long_texts(fragments in vec(select(&FRAGMENTS[..]), 1..6), times in 1..3_000_usize) {
+        let text = fragments.concat().repeat(times);
+        let alert = json!({
+            "status": "firing",
+            "labels": {"alertname": text, "severity": text, "a": text},
+            "annotations": {"summary": text, "description": text, "a": text},
+            "generatorURL": text,
+        });
+        let body = json!({"version": "4", "alerts": [alert], "externalURL": text}).to_string();
+        check(None, body.as_bytes())?;
+    }
+
+    #[test]
+    fn any_other_authorization_gives_nothing_away(
+        shown in vec(any::<u8>(), 0..60),
+        scheme in select(&SCHEMES[..]),
+        body in damaged(notification()),
+    ) {
+        let shown = [scheme.as_bytes(), &shown].concat();
+        let request = Request::post(&body).with_header("authorization", &shown);
+        for (plugin, _) in &plugins()[..2] {
+            let received = plugin.receive(&request);
+            prop_assert!(matches!(received, Err(Refusal::Unauthorized { .. })), "{:?}", received);
+        }
+    }
+}

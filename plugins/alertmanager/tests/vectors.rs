@@ -1,0 +1,23 @@
+//! The worked cases, as a value and through the built library.
+
+use alertmanager::Alertmanager;
+use tocsin_plugin_api::testing::{Fixture, Library, Subject, Value};
+
+fn fixtures() -> Vec<Fixture> {
+    Fixture::read("fixtures/alertmanager.jsonl")
+}
+
+#[test]
+fn there_are_68_of_them() {
+    assert_eq!(fixtures().len(), 68);
+}
+
+#[test]
+fn they_hold_as_a_value() {
+    Value::<Alertmanager>::new().check(&fixtures());
+}
+
+#[test]
+fn they_hold_through_the_built_library() {
+    Library::build("alertmanager").check(&fixtures());
+}
