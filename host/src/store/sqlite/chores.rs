@@ -33,7 +33,7 @@ impl Step<'_> {
         }
     }
 
-    fn resolve_due(&self, now: Timestamp, limit: usize) -> rusqlite::Result<usize> {
+    fn resolve_due(&mut self, now: Timestamp, limit: usize) -> rusqlite::Result<usize> {
         let sql = "SELECT number FROM alerts WHERE due_at <= ?1 ORDER BY due_at LIMIT ?2";
         let now = now.as_millisecond();
         let due: Vec<i64> = self

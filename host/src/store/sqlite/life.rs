@@ -117,7 +117,8 @@ impl Step<'_> {
         if let Some(previous) = previous {
             let next = Some(number.cast_unsigned());
             let data = EntryData { next, ..EntryData::default() };
-            let entry = Entry::of(origin, ChangeKind::Reopened, data);
+            let by = origin.by();
+            let entry = Entry::of(origin, &by, ChangeKind::Reopened, data);
             self.add(previous, &entry)?;
         }
         Ok(Effect::Opened(number.cast_unsigned()))
@@ -125,7 +126,9 @@ impl Step<'_> {
 
     /// The resolved alert of the same problem, if there was one.
     fn former(&self, origin: &Origin<'_>, event: &Event) -> rusqlite::Result<Option<i64>> {
-        let Some(dedup_key) = &event.dedup_key else { return Ok(None) };
+        // Where nothing was ever resolved, every alert is spared the look.
+        let dedup_key = event.dedup_key.as_ref().filter(|_| self.scratch.has_former);
+        let Some(dedup_key) = dedup_key else { return Ok(None) };
         let sql = "SELECT alert FROM former WHERE integration = ?1 AND dedup_key = ?2";
         let values = params![origin.integration, dedup_key];
         self.statement(sql)?.query_row(values, |row| row.get(0)).optional()
@@ -180,7 +183,8 @@ impl Step<'_> {
                 Status::Resolved => ChangeKind::Resolved,
                 Status::Open | Status::Acknowledged => ChangeKind::Acknowledged,
             };
-            self.add(number, &Entry::of(origin, kind, EntryData::default()))?;
+            let by = origin.by();
+            self.add(number, &Entry::of(origin, &by, kind, EntryData::default()))?;
         }
         let number = number.cast_unsigned();
         Ok(match target {
@@ -190,7 +194,7 @@ impl Step<'_> {
     }
 
     /// What somebody does by hand.
-    pub(super) fn change(&self, alert: AlertRef, change: &Change) -> rusqlite::Result<Changed> {
+    pub(super) fn change(&mut self, alert: AlertRef, change: &Change) -> rusqlite::Result<Changed> {
         let Some(number) = rows::resolve(self.connection, self.ids, alert)? else {
             return Ok(Changed::NotFound);
         };
@@ -218,13 +222,13 @@ impl Step<'_> {
     }
 
     /// Resolves an alert of which nothing was heard.
-    pub(super) fn expire(&self, number: i64, now: i64) -> rusqlite::Result<()> {
+    pub(super) fn expire(&mut self, number: i64, now: i64) -> rusqlite::Result<()> {
         self.set_status(number, Status::Resolved, now)?;
         let (kind, data) = (ChangeKind::Resolved, EntryData::default());
         self.add(number, &Entry { at: now, kind, by: rows::BY_ITSELF, request: None, data })
     }
 
-    fn set_status(&self, number: i64, status: Status, now: i64) -> rusqlite::Result<()> {
+    fn set_status(&mut self, number: i64, status: Status, now: i64) -> rusqlite::Result<()> {
         if status != Status::Resolved {
             let sql =
                 "UPDATE alerts SET status = ?2, updated_at = max(updated_at, ?3) WHERE number = ?1";
@@ -236,7 +240,9 @@ impl Step<'_> {
         let sql = "INSERT INTO former SELECT integration, dedup_key, number FROM alerts \
                    WHERE number = ?1 AND dedup_key IS NOT NULL \
                    ON CONFLICT DO UPDATE SET alert = excluded.alert";
-        self.statement(sql)?.execute([number]).map(drop)
+        self.statement(sql)?.execute([number])?;
+        self.scratch.has_former = true;
+        Ok(())
     }
 
     fn touch(&self, number: i64, now: i64) -> rusqlite::Result<()> {
@@ -264,7 +270,8 @@ impl Step<'_> {
     ) -> rusqlite::Result<()> {
         let last = "SELECT seq, change, by, data FROM changes WHERE alert = ?1 \
                     ORDER BY seq DESC LIMIT 1";
-        let entry = Entry::of(origin, kind, data);
+        let by = origin.by();
+        let entry = Entry::of(origin, &by, kind, data);
         let (by, data) = (entry.by, json(&entry.data));
         let last = self.statement(last)?.query_row([number], |row| {
             let is_kind = row.get::<_, Stored<ChangeKind>>(1)?.0 == kind;
@@ -296,8 +303,8 @@ struct Entry<'e> {
 }
 
 impl<'e> Entry<'e> {
-    fn of(origin: &'e Origin<'_>, kind: ChangeKind, data: EntryData) -> Self {
-        Self { at: origin.now, kind, by: &origin.by, request: Some(&origin.request), data }
+    fn of(origin: &'e Origin<'_>, by: &'e str, kind: ChangeKind, data: EntryData) -> Self {
+        Self { at: origin.now, kind, by, request: Some(&origin.request), data }
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Scratch {
     /// What waits for a replay, by the number of the integration.
     pub(super) quarantine: BTreeMap<i64, Quarantined>,
     pub(super) quarantine_changed: bool,
+    /// Whether any alert with a dedup key was ever resolved.
+    pub(super) has_former: bool,
     /// How far the open alerts of an integration have been given another time to resolve by themselves.
     pub(super) adopted: HashMap<i64, i64>,
     names: Names,
@@ -64,6 +66,7 @@ impl Scratch {
             transaction: number("SELECT ifnull(max(id), 0) FROM transactions")? + SKIPPED,
             quarantine: quarantine.collect::<Result<_, _>>()?,
             quarantine_changed: false,
+            has_former: number("SELECT EXISTS (SELECT 1 FROM former)")? == 1,
             adopted: HashMap::new(),
             names: Names::default(),
         })

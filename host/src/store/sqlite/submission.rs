@@ -22,8 +22,16 @@ pub(super) struct Origin<'s> {
     pub(super) plugin: Option<i64>,
     pub(super) now: i64,
     pub(super) request: [u8; 16],
+}
+
+impl Origin<'_> {
     /// How a history names it.
-    pub(super) by: String,
+    pub(super) fn by(&self) -> String {
+        match &self.submission.replayed_by {
+            Some(by) => format!("replay by {by}"),
+            None => rows::by_integration(&self.submission.integration),
+        }
+    }
 }
 
 impl Step<'_> {
@@ -35,10 +43,6 @@ impl Step<'_> {
             plugin,
             now: submission.received_at.as_millisecond(),
             request: submission.request_id.to_bytes(),
-            by: match &submission.replayed_by {
-                Some(by) => format!("replay by {by}"),
-                None => rows::by_integration(&submission.integration),
-            },
         };
         let (effects, outcome, reason) = match &submission.content {
             Content::Events { events, terms, remark } => {
