@@ -22,7 +22,6 @@ use axum::{
     routing::get,
 };
 use bytes::Bytes;
-use ulid::Ulid;
 use utoipa::{
     Modify, OpenApi,
     openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
@@ -30,10 +29,7 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{actor::Actor, error::ApiError};
-use crate::{
-    host::Host,
-    ingest::{REQUEST_ID, request_id},
-};
+use crate::{host::Host, request_id};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -108,9 +104,9 @@ fn routes_and_description() -> (Router<Arc<Host>>, Router<Arc<Host>>, utoipa::op
 
 /// Every answer says which request it belongs to.
 async fn identify(request: Request, next: Next) -> Response {
-    let id = Ulid::generate();
+    let id = request_id::next();
     let mut response = next.run(request).await;
-    response.headers_mut().insert(REQUEST_ID, request_id(id));
+    response.headers_mut().insert(request_id::HEADER, request_id::header_value(id));
     response
 }
 

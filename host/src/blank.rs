@@ -2,12 +2,13 @@
 //!
 //! What is stored is as it came: a replay has to verify it again.
 
-use std::{fmt::Write, time::Duration};
+use std::{fmt::Write, sync::Arc, time::Duration};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use memchr::memmem::Finder;
 
 use crate::{
+    host::Host,
     integration::{Integration, IntegrationState},
     patience::wait_for,
     plugins::{Libraries, schema},
@@ -31,8 +32,18 @@ pub struct Blanker {
 impl Blanker {
     /// Knows the secrets of an integration: those of its options that its plugin says are some, or
     /// all of them where it does not say.
-    pub fn of(integration: &Integration, libraries: &Libraries) -> Self {
-        Self::new(integration.secrets.get_or_init(|| secrets(integration, libraries)))
+    pub async fn of(integration: &Arc<Integration>, host: &Arc<Host>) -> Self {
+        if integration.secrets.get().is_none() {
+            let (integration, host) = (Arc::clone(integration), Arc::clone(host));
+            // Its plugin is asked, which may take as long as it likes.
+            let found = move || {
+                integration.secrets.get_or_init(|| secrets(&integration, &host.libraries));
+            };
+            // Where that thread dies, everything is taken for a secret.
+            let _ = tokio::task::spawn_blocking(found).await;
+        }
+        let all = || schema::strings(&integration.options());
+        Self::new(&integration.secrets.get().cloned().unwrap_or_else(all))
     }
 
     fn new(secrets: &[String]) -> Self {
@@ -77,7 +88,7 @@ impl Blanker {
 }
 
 fn secrets(integration: &Integration, libraries: &Libraries) -> Vec<String> {
-    let options = serde_json::Value::Object(integration.settings.section.options.clone());
+    let options = integration.options();
     let schema = match &integration.state {
         IntegrationState::Serving { plugin, .. } => {
             libraries.known(plugin).and_then(Result::ok).and_then(|plugin| {

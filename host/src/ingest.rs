@@ -27,6 +27,7 @@ use crate::{
     call::IncomingRequest,
     host::Host,
     integration::{Integration, IntegrationState},
+    request_id,
     sender::{Peer, sender},
     store::request::{Content, RequestOutcome, Submission},
 };
@@ -43,7 +44,7 @@ async fn receive(
 ) -> Response<Body> {
     // What can't be read is no integration's name.
     let Ok(Path(name)) = name else { return nowhere().await };
-    let id = Ulid::generate();
+    let id = request_id::next();
     let answer = match Admitted::find(&host, &name, &request) {
         Ok(admitted) => admitted.hear(host, id, request).await,
         Err(refusal) => Err(refusal),
@@ -59,7 +60,7 @@ async fn receive(
 
 async fn nowhere() -> Response<Body> {
     let message = "webhooks are posted to /in/{integration}";
-    Refusal::new(StatusCode::NOT_FOUND, "not_found", message).answer(Ulid::generate())
+    Refusal::new(StatusCode::NOT_FOUND, "not_found", message).answer(request_id::next())
 }
 
 /// What a request is judged by, all of it from one configuration, whatever comes meanwhile.
@@ -159,9 +160,6 @@ impl Admitted {
     }
 }
 
-/// The header that every answer carries.
-pub const REQUEST_ID: &str = "x-request-id";
-
 fn accepted(id: Ulid, reply: Option<Reply>) -> Response<Body> {
     let json = HeaderValue::from_static("application/json");
     let (content_type, body) = match reply {
@@ -172,13 +170,6 @@ fn accepted(id: Ulid, reply: Option<Reply>) -> Response<Body> {
     };
     let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    response.headers_mut().insert(REQUEST_ID, request_id(id));
+    response.headers_mut().insert(request_id::HEADER, request_id::header_value(id));
     response
-}
-
-/// The request's id as a header.
-pub fn request_id(id: Ulid) -> HeaderValue {
-    let mut text = [0; ulid::ULID_LEN];
-    // The alphabet of ULIDs is digits and capitals.
-    HeaderValue::from_str(id.array_to_str(&mut text)).unwrap_or(HeaderValue::from_static("?"))
 }

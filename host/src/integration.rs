@@ -114,6 +114,11 @@ impl Integration {
         self.rates.records_of_refused.check(Ipv4Addr::UNSPECIFIED.into()).is_ok()
     }
 
+    /// What its plugin is given.
+    pub(crate) fn options(&self) -> serde_json::Value {
+        serde_json::Value::Object(self.settings.section.options.clone())
+    }
+
     /// What is added to the events of a request that arrives then.
     pub fn terms(&self, now: Timestamp) -> Terms {
         let section = &self.settings.section;

@@ -26,6 +26,7 @@ pub mod patience;
 pub mod plugins;
 pub mod reload;
 pub mod replay;
+pub mod request_id;
 pub mod sender;
 pub mod server;
 pub mod stamp;

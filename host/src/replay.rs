@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use crate::{
     alert::{Alert, AlertRef, Difference, PluginId},
     blank::Blanker,
-    call::{CallResult, IncomingRequest},
+    call::IncomingRequest,
     host::Host,
     ingest::verdict::Verdict,
     integration::{Integration, IntegrationState},
@@ -98,8 +98,7 @@ pub async fn replay(
         )));
     }
     let size_bytes = raw.body.len();
-    let result = call(&integration, incoming(id, &integration.name, raw)).await?;
-    let verdict = Verdict::of(result, &integration, now);
+    let verdict = judge(&integration, incoming(id, &integration.name, raw), now).await?;
     if let Some(left) = verdict.backing_off {
         return Err(ReplayError::BackingOff(left));
     }
@@ -130,7 +129,7 @@ pub async fn replay(
     };
     let outcome = failed_as.unwrap_or_else(|| RequestOutcome::of_effects(&effects));
     tracing::info!(request_id = %id, integration = &*integration.name, outcome = outcome.as_str(), dry_run, by, "replayed a request");
-    let blanker = Blanker::of(&integration, &host.libraries);
+    let blanker = Blanker::of(&integration, host).await;
     let mut report = ReplayReport {
         id,
         integration: record.integration.clone(),
@@ -159,20 +158,23 @@ fn integration(host: &Host, record: &RequestRecord) -> Result<Arc<Integration>, 
     }
 }
 
-async fn call(
-    integration: &Integration,
+async fn judge(
+    integration: &Arc<Integration>,
     request: IncomingRequest,
-) -> Result<CallResult, ReplayError> {
+    now: Timestamp,
+) -> Result<Verdict, ReplayError> {
     let IntegrationState::Serving { caller, .. } = &integration.state else {
         return Err(ReplayError::Stopping);
     };
-    let (judged, result) = oneshot::channel();
+    let (judged, verdict) = oneshot::channel();
+    let of = Arc::clone(integration);
+    // On the plugin's thread, as for a webhook: templates may take their time, too.
     let then = move |result| {
         // Whoever asked may have gone.
-        let _ = judged.send(result);
+        let _ = judged.send(Verdict::of(result, &of, now));
     };
     caller.call(Arc::new(request), Box::new(then));
-    result.await.map_err(|_| ReplayError::Stopping)
+    verdict.await.map_err(|_| ReplayError::Stopping)
 }
 
 /// The request as it came.

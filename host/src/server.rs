@@ -23,7 +23,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
-use crate::{config::Server, sender::Peer};
+use crate::{config::Server, request_id, sender::Peer};
 
 /// What a client may take.
 #[derive(Clone, Debug)]
@@ -193,7 +193,7 @@ async fn say_timeout(mut stream: TcpStream) {
         "HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\n\
          content-length: {}\r\nx-request-id: {}\r\nconnection: close\r\n\r\n{BODY}",
         BODY.len(),
-        ulid::Ulid::generate(),
+        request_id::next(),
     );
     let write = async {
         stream.write_all(answer.as_bytes()).await?;

@@ -5,6 +5,7 @@
 //! step is done is for the store.
 
 use std::{
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,6 +24,8 @@ use crate::{
 
 /// How often is looked whether there is anything to do.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How many of these times it is looked for what is to be forgotten once.
+const PAUSES_BETWEEN_FORGETTING: u32 = 5;
 /// How much is done in one step.
 const STEP: usize = 100;
 /// After a step, so many times as long as it took is rested.
@@ -30,7 +33,8 @@ const REST: u32 = 9;
 
 /// Does what has to be done until the sign to stop.
 pub async fn run(host: Arc<Host>, mut stop: Stop) {
-    let mut upkeep = Upkeep { host, clock: Clock::new(), is_too_much: false };
+    let (adopted, clock) = (HashMap::new(), Clock::new());
+    let mut upkeep = Upkeep { host, rounds: 0, adopted, clock, is_too_much: false };
     loop {
         tokio::select! {
             biased;
@@ -49,6 +53,9 @@ pub async fn run(host: Arc<Host>, mut stop: Stop) {
 
 struct Upkeep {
     host: Arc<Host>,
+    rounds: u32,
+    /// After how long open alerts resolve by themselves, as the store has it, by integration.
+    adopted: HashMap<Arc<str>, Option<Duration>>,
     clock: Clock,
     /// Whether it was said that nothing can be forgotten any more.
     is_too_much: bool,
@@ -64,8 +71,11 @@ impl Upkeep {
         for integration in &integrations {
             integration.rates.forget_idle();
             let after = integration.settings.section.resolve_after.map(|Age(after)| after);
-            let task = Task::ResolveAfter { integration: Arc::clone(&integration.name), after };
-            self.whole(task).await?;
+            if self.adopted.get(&integration.name) != Some(&after) {
+                let name = Arc::clone(&integration.name);
+                self.whole(Task::ResolveAfter { integration: Arc::clone(&name), after }).await?;
+                self.adopted.insert(name, after);
+            }
         }
         if !self.clock.is_sound(Timestamp::now(), Instant::now()) {
             return Ok(());
@@ -73,6 +83,10 @@ impl Upkeep {
         let resolved = self.whole(Task::ResolveDue { now: Timestamp::now() }).await?;
         if resolved > 0 {
             tracing::info!(alerts = resolved, "alerts resolved by themselves");
+        }
+        self.rounds = self.rounds.wrapping_add(1);
+        if !self.rounds.is_multiple_of(PAUSES_BETWEEN_FORGETTING) {
+            return Ok(());
         }
         self.forget_old(&retention).await?;
         self.forget_too_much(&retention).await

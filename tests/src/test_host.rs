@@ -147,6 +147,13 @@ impl Site {
         self
     }
 
+    /// Sets it no longer.
+    #[must_use]
+    pub fn without_env(mut self, name: &str) -> Self {
+        self.env.retain(|(known, _)| known != name);
+        self
+    }
+
     /// A `tocsin` command with this site's configuration, not started.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(libraries::tocsin());

@@ -77,7 +77,10 @@ pub(super) async fn list(
 ) -> ApiResult<RequestList> {
     let Query(params) = params.map_err(|error| ApiError::bad_request(error.body_text()))?;
     let page = host.store.requests(params.into_query()?).await?;
-    let requests = page.requests.into_iter().map(|record| blanked(&host, record)).collect();
+    let mut requests = page.requests;
+    for record in &mut requests {
+        blank(&host, record).await;
+    }
     let next_cursor = page.next.map(|id| id.to_string());
     Ok(Json(RequestList { requests, next_cursor }))
 }
@@ -111,8 +114,9 @@ pub(super) async fn show(
     State(host): State<Arc<Host>>,
     Path(id): Path<String>,
 ) -> ApiResult<RequestRecord> {
-    let record = host.store.request(parse(&id)?).await?.ok_or_else(|| not_found(&id))?;
-    Ok(Json(blanked(&host, record)))
+    let mut record = host.store.request(parse(&id)?).await?.ok_or_else(|| not_found(&id))?;
+    blank(&host, &mut record).await;
+    Ok(Json(record))
 }
 
 /// A request as it came, with its secrets blanked.
@@ -162,7 +166,7 @@ pub(super) async fn raw(
             record.integration
         ))
     })?;
-    let blanker = Blanker::of(&integration, &host.libraries);
+    let blanker = Blanker::of(&integration, &host).await;
     let headers = header_lines(&raw.headers).map(|(name, value)| {
         let value = blanker.header(&name, value);
         HeaderView { name, value }
@@ -216,16 +220,15 @@ pub(super) async fn replay(
 }
 
 /// What a plugin says may repeat what it was sent.
-fn blanked(host: &Host, mut record: RequestRecord) -> RequestRecord {
+async fn blank(host: &Arc<Host>, record: &mut RequestRecord) {
     let replayed = record.replay.as_mut().and_then(|replay| replay.reason.as_mut());
     let reasons: Vec<_> = record.reason.as_mut().into_iter().chain(replayed).collect();
     if !reasons.is_empty()
         && let Some(integration) = find(host, &record.integration)
     {
-        let blanker = Blanker::of(&integration, &host.libraries);
+        let blanker = Blanker::of(&integration, host).await;
         reasons.into_iter().for_each(|reason| *reason = blanker.text(reason));
     }
-    record
 }
 
 fn find(host: &Host, integration: &str) -> Option<Arc<Integration>> {

@@ -10,10 +10,10 @@ use axum::{
 };
 use ulid::Ulid;
 
-use super::{REQUEST_ID, request_id};
 use crate::{
     api::error::ErrorBody,
     integration::rate::{OverRate, Scope},
+    request_id,
     store::StoreError,
 };
 
@@ -90,7 +90,7 @@ impl Refusal {
         let mut response =
             ErrorBody::new(self.code, self.message).in_scope(self.scope).response(self.status);
         response.headers_mut().extend(self.headers);
-        response.headers_mut().insert(REQUEST_ID, request_id(id));
+        response.headers_mut().insert(request_id::HEADER, request_id::header_value(id));
         response
     }
 }

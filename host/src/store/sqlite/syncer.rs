@@ -30,8 +30,8 @@ pub(super) struct Batch {
     pub(super) jobs: Vec<Job>,
     pub(super) done: Vec<Done>,
     pub(super) started: Instant,
-    /// Its number.
-    pub(super) transaction: i64,
+    /// Its number, if it holds records.
+    pub(super) transaction: Option<i64>,
 }
 
 enum Message {
@@ -185,7 +185,9 @@ impl State {
         for batch in &batches {
             let took = batch.started.elapsed();
             self.metrics.committed(batch.jobs.len(), took);
-            self.times.synced(batch.transaction, took);
+            if let Some(transaction) = batch.transaction {
+                self.times.synced(transaction, took);
+            }
         }
         if self.since_checkpoint >= TRANSACTIONS_BETWEEN_CHECKPOINTS {
             self.since_checkpoint = 0;

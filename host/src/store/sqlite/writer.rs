@@ -186,7 +186,7 @@ impl State {
         let started = Instant::now();
         match self.transaction(&jobs) {
             Ok(done) => {
-                let transaction = self.scratch.transaction;
+                let transaction = holds_records(&jobs).then_some(self.scratch.transaction);
                 self.synced.written(Batch { jobs, done, started, transaction });
             }
             // One job must not fail the others: each gets a transaction of its own.
@@ -219,7 +219,8 @@ impl State {
         let _turn = self.synced.turn();
         let transaction = Transaction::begin(&self.connection)?;
         faults::point("begun");
-        let known = self.times.write(&self.connection)?;
+        // A host that rests writes nothing.
+        let known = if holds_records(jobs) { self.times.write(&self.connection)? } else { 0 };
         let mut step = Step::new(&self.connection, self.ids, scratch);
         let mut done = Vec::with_capacity(jobs.len());
         for job in jobs {
@@ -303,6 +304,11 @@ impl Job {
             Self::Stop => {}
         }
     }
+}
+
+/// Whether the time of a transaction is of interest.
+fn holds_records(jobs: &[Job]) -> bool {
+    jobs.iter().any(|job| matches!(job, Job::Commit(..)))
 }
 
 fn unavailable(error: &rusqlite::Error) -> StoreError {
