@@ -1,0 +1,164 @@
+//! The host is killed at every point of the way of a request to disk, again and again on one database:
+//! nothing that was answered is missing, nothing is there twice, and no number is left out.
+//!
+//! The points are named in the host, and are there in debug builds alone.
+
+use std::{
+    net::SocketAddr,
+    thread,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use tocsin_tests::{
+    Site,
+    http::{Connection, Request},
+    libraries::library,
+};
+
+use crate::load::assert_numbered;
+
+const KILLS: u64 = 10;
+const SENDERS: usize = 8;
+const VARIABLE: &str = "TOCSIN_TEST_DIE_AT";
+
+/// One who sends message after message, and the one that was not answered again first.
+struct Sender {
+    name: String,
+    count: u64,
+    unanswered: Option<String>,
+    accepted: Vec<String>,
+}
+
+impl Sender {
+    /// Sends until the host is gone.
+    fn send(mut self, webhooks: SocketAddr) -> Self {
+        let Ok(mut connection) = Connection::open(webhooks) else { return self };
+        loop {
+            self.count += 1;
+            let next = format!("{}, message {}", self.name, self.count);
+            let message = self.unanswered.take().unwrap_or(next);
+            if !self.post(&mut connection, message) {
+                return self;
+            }
+        }
+    }
+
+    fn post(&mut self, connection: &mut Connection, message: String) -> bool {
+        let request = Request::post("/in/good", &message).header("x-event-id", &*message);
+        match connection.ask(&request) {
+            Ok(answer) => {
+                assert_eq!(answer.status, 200, "{answer:?}");
+                self.accepted.push(message);
+                true
+            }
+            Err(_) => {
+                self.unanswered = Some(message);
+                false
+            }
+        }
+    }
+}
+
+/// Kills it ten times at the point, at turns up to `latest`, and counts what is there afterwards.
+fn kill_at(point: &str, latest: u64) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let mut seed = now.as_nanos() as u64;
+    println!("{point}: the seed of the turns is {seed}");
+    let mut senders: Vec<_> = (0..SENDERS)
+        .map(|sender| {
+            let name = format!("sender {sender}");
+            Sender { name, count: 0, unanswered: None, accepted: Vec::new() }
+        })
+        .collect();
+    let mut site = Site::new().plugin(&library("well-behaved"));
+    site.configure("[integrations.good]\nplugin = 'well-behaved'");
+    for _ in 0..KILLS {
+        seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        let turn = 1 + (seed >> 33) % latest;
+        let host = site.env(VARIABLE, &format!("{point}:{turn}")).serve();
+        let webhooks = host.webhooks();
+        let sending =
+            senders.into_iter().map(|sender| thread::spawn(move || sender.send(webhooks)));
+        let sending: Vec<_> = sending.collect();
+        // A point that is not reached fails here: the host does not end.
+        site = host.died().without_env(VARIABLE);
+        senders = sending.into_iter().map(|it| it.join().expect("a sender")).collect();
+    }
+
+    let host = site.serve();
+    let mut resent = 0;
+    for sender in &mut senders {
+        if let Some(message) = sender.unanswered.take() {
+            assert!(sender.post(&mut host.connect(), message));
+            resent += 1;
+        }
+    }
+    let alerts = host.alerts();
+    assert_numbered(&alerts);
+    let title = |alert: &serde_json::Value| alert["title"].as_str().expect("a title").to_owned();
+    let mut found: Vec<_> = alerts.iter().map(title).collect();
+    let mut accepted: Vec<_> = senders.into_iter().flat_map(|sender| sender.accepted).collect();
+    found.sort_unstable();
+    accepted.sort_unstable();
+    let differs = found.iter().zip(&accepted).find(|(found, accepted)| found != accepted);
+    assert_eq!(differs, None, "one of the two is missing, or the other twice");
+    assert_eq!(found.len(), accepted.len());
+    assert!(alerts.iter().all(|alert| alert["occurrences"] == 1));
+    println!("{point}: {KILLS} kills, {} messages once, {resent} sent again last", found.len());
+    host.stop();
+}
+
+#[test]
+fn a_batch_is_gathered() {
+    kill_at("gathered", 200);
+}
+
+#[test]
+fn a_transaction_has_begun() {
+    kill_at("begun", 200);
+}
+
+#[test]
+fn a_submission_is_applied() {
+    kill_at("applied", 600);
+}
+
+#[test]
+fn all_of_them_are_and_nothing_is_committed() {
+    kill_at("before-commit", 200);
+}
+
+#[test]
+fn a_transaction_is_committed_and_not_handed_on() {
+    kill_at("committed", 200);
+}
+
+#[test]
+fn it_is_handed_on_and_not_synced() {
+    kill_at("before-sync", 200);
+}
+
+#[test]
+fn it_is_synced_and_nobody_is_answered() {
+    kill_at("synced", 200);
+}
+
+#[test]
+fn one_of_those_who_wait_is_answered() {
+    kill_at("answered", 600);
+}
+
+#[test]
+fn a_checkpoint_begins() {
+    kill_at("checkpoint", 2);
+}
+
+#[test]
+fn most_of_a_checkpoint_is_copied() {
+    kill_at("half-checkpointed", 2);
+}
+
+#[test]
+fn a_checkpoint_is_done() {
+    kill_at("checkpointed", 2);
+}
