@@ -3,6 +3,8 @@
 //!
 //! The points are named in the host, and are there in debug builds alone.
 
+#![expect(clippy::print_stdout, reason = "what a failed run needs to be repeated")]
+
 use std::{
     net::SocketAddr,
     thread,
