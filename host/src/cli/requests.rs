@@ -6,7 +6,11 @@ use clap::{Args, Subcommand};
 use jiff::{Span, SpanRelativeTo, Timestamp};
 use ulid::Ulid;
 
-use super::{Connection, client::Client, table};
+use super::{
+    Connection,
+    client::{Client, Refused},
+    table,
+};
 use crate::{
     api::requests::{RawView, RequestList},
     replay::ReplayReport,
@@ -269,23 +273,33 @@ fn replay(options: &Replay) -> anyhow::Result<()> {
     if ids.is_empty() {
         return table::print_line("no request waits for a replay");
     }
-    let (mut failed, shows_progress) = (0, ids.len() > 1 && stderr().is_terminal());
+    let (mut failed, mut refused) = (0, 0);
+    let shows_progress = ids.len() > 1 && stderr().is_terminal();
     for (done, id) in ids.iter().enumerate() {
         if shows_progress {
-            eprint!("\r{done} of {}", ids.len());
+            eprint!("\r{done} of {}\r", ids.len());
         }
         let query = if options.dry_run { "?dry_run=true" } else { "" };
-        let report: ReplayReport = client.post(&format!("/api/v1/requests/{id}/replay{query}"))?;
-        failed += usize::from(report.outcome == RequestOutcome::Failed);
-        if shows_progress {
-            eprint!("\r");
+        let path = format!("/api/v1/requests/{id}/replay{query}");
+        match client.post::<ReplayReport>(&path) {
+            Ok(report) => {
+                failed += usize::from(report.outcome == RequestOutcome::Failed);
+                print_report(&report, options)?;
+            }
+            // Another one may be of an integration where nothing stands in its way.
+            Err(error) if error.is::<Refused>() && ids.len() > 1 => {
+                refused += 1;
+                eprintln!("error: {id}: {error}");
+            }
+            Err(error) => return Err(error),
         }
-        print_report(&report, options)?;
     }
     if ids.len() > 1 && !options.json {
-        let what = if options.dry_run { "would be replayed" } else { "replayed" };
-        table::print_line(&format!("{} {what}, {failed} of them failed", ids.len()))?;
+        let (what, count) =
+            (if options.dry_run { "would be replayed" } else { "replayed" }, ids.len());
+        table::print_line(&format!("{} {what}, {failed} of them failed", count - refused))?;
     }
+    anyhow::ensure!(refused == 0, "{refused} of {} requests could not be replayed", ids.len());
     anyhow::ensure!(failed == 0, "the plugin failed on {failed} of {} requests", ids.len());
     Ok(())
 }

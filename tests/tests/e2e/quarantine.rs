@@ -202,5 +202,31 @@ fn what_can_not_be_replayed_is_said() {
         assert_eq!(status, 409, "{message}");
         assert!(message.contains(words), "{message}");
     }
+    let another = host.run(&["requests", "replay", "--failed"]);
+    assert!(another.stderr.contains("is not configured any more"), "{another:?}");
     assert_eq!(waiting(&host), 1, "it waits on");
+}
+
+#[test]
+fn one_that_can_not_be_replayed_holds_up_no_other() {
+    let versions = Versions::new();
+    let site = Site::new();
+    site.drop_in(&versions.buggy, "libbuggy.so");
+    let sections = |off: &str| {
+        format!(
+            "[integrations.off]\nplugin = 'well-behaved'\n{off}\n\
+             [integrations.good]\nplugin = 'well-behaved'\n"
+        )
+    };
+    let host = site.config(&sections("")).serve();
+    for integration in ["off", "good"] {
+        assert_eq!(host.post(integration, "panic").status, 503);
+    }
+    host.site().configure(&sections("enabled = false"));
+    versions.mend(&host);
+    let replayed = host.run(&["requests", "replay", "--failed"]);
+    assert_eq!(replayed.code, Some(1), "{replayed:?}");
+    assert!(replayed.stderr.contains("integration `off` is disabled"), "{replayed:?}");
+    assert!(replayed.stderr.contains("1 of 2 requests could not be replayed"), "{replayed:?}");
+    assert!(replayed.stdout.contains("events: opened #1"), "{replayed:?}");
 }
