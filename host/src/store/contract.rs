@@ -27,7 +27,7 @@ type Promise = fn(&dyn Place);
 
 /// Runs every promise on a fresh place.
 pub(super) fn keep<P: Place>(fresh: impl Fn() -> P) {
-    let promises: [(&str, Promise); 26] = [
+    let promises: [(&str, Promise); 27] = [
         ("what was committed is there after closing", survives),
         ("numbers have no gap", numbers),
         ("one delivery changes things once", same_delivery),
@@ -53,6 +53,7 @@ pub(super) fn keep<P: Place>(fresh: impl Fn() -> P) {
         ("a clock that jumps back confuses nothing", a_clock_that_jumps_back),
         ("any sequence of actions gives what a simple model gives", super::model::sequences),
         ("racing senders give what a simple model gives", super::model::races),
+        ("so do those who race for one key", super::model::races_for_one_key),
         ("a closed store says so", closed),
     ];
     for (promise, test) in promises {

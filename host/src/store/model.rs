@@ -163,8 +163,18 @@ pub(super) fn sequences(place: &dyn Place) {
         .unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// 64 senders, and the model given the same events in the order in which they were committed.
+/// 64 senders over some keys.
 pub(super) fn races(place: &dyn Place) {
+    race(place, 10);
+}
+
+/// 64 senders over one key.
+pub(super) fn races_for_one_key(place: &dyn Place) {
+    race(place, 1);
+}
+
+/// Compares with the model given the same events in the order in which they were committed.
+fn race(place: &dyn Place, keys: u64) {
     const SENDERS: u64 = 64;
     const EACH: u64 = 100;
     let store = place.open();
@@ -181,7 +191,7 @@ pub(super) fn races(place: &dyn Place) {
                         _ => Action::Resolve,
                     };
                     let id = mixed.is_multiple_of(3).then_some((mixed / 7 % 200) as u8);
-                    let event = event(action, Some((mixed / 3 % 10) as u8), id);
+                    let event = event(action, Some((mixed / 3 % keys) as u8), id);
                     let request = submission("ops", vec![event]);
                     let effects = store.submit(request.clone()).wait().expect("it commits");
                     sent.push((request, effects));
