@@ -6,6 +6,7 @@ pub(crate) mod actor;
 pub mod alerts;
 pub mod error;
 pub mod health;
+mod page;
 pub mod plugins;
 pub mod reload;
 pub mod requests;

@@ -18,15 +18,13 @@ use super::{
     ApiResult,
     actor::Actor,
     error::{ApiError, ErrorBody},
+    page,
 };
 use crate::{
     alert::{Alert, AlertRef, AlertWithHistory, Status, UrgencyName},
     host::Host,
     store::{AlertQuery, Change, Changed, Deed},
 };
-
-const DEFAULT_LIMIT: usize = 50;
-const LARGEST_LIMIT: usize = 500;
 
 /// Which alerts.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -76,13 +74,7 @@ pub(super) async fn list(
 
 impl ListParams {
     fn into_query(self) -> Result<AlertQuery, ApiError> {
-        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=LARGEST_LIMIT).contains(&limit) {
-            return Err(ApiError::bad_request("`limit` has to be from 1 to 500"));
-        }
-        let before = self.cursor.map(|cursor| cursor.parse()).transpose().map_err(|_| {
-            ApiError::bad_request("`cursor` has to be the `next_cursor` of another page")
-        })?;
+        let (limit, before) = (page::limit(self.limit)?, page::cursor(self.cursor.as_deref())?);
         let Self { status, urgency, integration, .. } = self;
         Ok(AlertQuery { status, urgency, integration, limit, before })
     }

@@ -15,6 +15,7 @@ use super::{
     ApiResult,
     actor::Actor,
     error::{ApiError, ErrorBody},
+    page,
 };
 use crate::{
     blank::Blanker,
@@ -26,9 +27,6 @@ use crate::{
         request::{RequestOutcome, RequestQuery, RequestRecord},
     },
 };
-
-const DEFAULT_LIMIT: usize = 50;
-const LARGEST_LIMIT: usize = 500;
 
 /// Which requests.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -87,14 +85,7 @@ pub(super) async fn list(
 
 impl ListParams {
     fn into_query(self) -> Result<RequestQuery, ApiError> {
-        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=LARGEST_LIMIT).contains(&limit) {
-            return Err(ApiError::bad_request("`limit` has to be from 1 to 500"));
-        }
-        let before = self.cursor.map(|cursor| Ulid::from_string(&cursor)).transpose();
-        let before = before.map_err(|_| {
-            ApiError::bad_request("`cursor` has to be the `next_cursor` of another page")
-        })?;
+        let (limit, before) = (page::limit(self.limit)?, page::cursor(self.cursor.as_deref())?);
         let Self { outcome, integration, since, until, .. } = self;
         let quarantined = self.quarantined.unwrap_or(false);
         Ok(RequestQuery { outcome, integration, quarantined, since, until, limit, before })

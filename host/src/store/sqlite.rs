@@ -23,8 +23,8 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use anyhow::{Context, anyhow};
+use rusqlite::{Connection, MAIN_DB, OpenFlags, OptionalExtension};
 use ulid::Ulid;
 
 use self::{
@@ -77,6 +77,10 @@ impl SqliteStore {
     ///
     /// Where another host holds it, it is no Tocsin database or a newer one, or the disk refuses.
     pub fn open(path: &Path, holder: &str, metrics: Arc<StoreMetrics>) -> anyhow::Result<Self> {
+        Self::start(path, holder, metrics).map_err(advised)
+    }
+
+    fn start(path: &Path, holder: &str, metrics: Arc<StoreMetrics>) -> anyhow::Result<Self> {
         let context = || format!("cannot open the store `{}`", path.display());
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::create_dir_all(folder).with_context(context)?;
@@ -110,8 +114,9 @@ impl SqliteStore {
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let context = || format!("cannot open the store `{}`", path.display());
-        let connection = Connection::open_with_flags(path, flags).with_context(context)?;
-        version(&connection).map(drop).with_context(context)
+        let connection = Connection::open_with_flags(path, flags).with_context(context);
+        let version = connection.and_then(|connection| version(&connection).with_context(context));
+        version.map(drop).map_err(advised)
     }
 
     /// Which host has the database in use, in its own words; none where none has.
@@ -215,6 +220,29 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+const NOT_WRITABLE: &str =
+    "the user that the host runs as has to be able to write the file and its folder";
+
+/// The same error, once and with what the operator can do, where SQLite or the system refused.
+fn advised(error: anyhow::Error) -> anyhow::Error {
+    use rusqlite::ErrorCode as Code;
+    if let Some(system) = error.downcast_ref::<io::Error>() {
+        let is_denied = system.kind() == io::ErrorKind::PermissionDenied;
+        return if is_denied { anyhow!("{error:#}\nhint: {NOT_WRITABLE}") } else { error };
+    }
+    let Some(refused) = error.downcast_ref::<rusqlite::Error>() else { return error };
+    let hint = match refused.sqlite_error_code() {
+        Some(Code::DatabaseCorrupt | Code::NotADatabase) => {
+            "the file is damaged or no database: put a backup in its place, save what can be read \
+             with `sqlite3 FILE .recover`, or choose another file in `store.url`"
+        }
+        Some(Code::DatabaseBusy) => "another program holds it: `fuser FILE` says which",
+        Some(Code::ReadOnly | Code::CannotOpen | Code::PermissionDenied) => NOT_WRITABLE,
+        _ => return anyhow!("{error}: {refused}"),
+    };
+    anyhow!("{error}: {refused}\nhint: {hint}")
+}
+
 /// The version of its schema; 0 where there is none yet.
 fn version(connection: &Connection) -> anyhow::Result<i64> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
@@ -241,6 +269,9 @@ fn version(connection: &Connection) -> anyhow::Result<i64> {
 
 fn prepare_schema(connection: &Connection) -> anyhow::Result<AlertIds> {
     let version = version(connection)?;
+    // SQLite opens a file all the same where it can only be read.
+    let is_readonly = connection.is_readonly(MAIN_DB)?;
+    anyhow::ensure!(!is_readonly, "it can't be written\nhint: {NOT_WRITABLE}");
     // `normal` syncs where the order of writes matters and leaves the end of a transaction to the
     // syncer. The log is copied by the syncer, too. https://www.sqlite.org/wal.html
     connection.pragma_update(None, "journal_mode", "wal")?;

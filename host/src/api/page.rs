@@ -1,0 +1,25 @@
+//! Pages of a list, newest first: how long they are, and where the next one starts.
+
+use std::str::FromStr;
+
+use super::error::ApiError;
+
+const DEFAULT_LIMIT: usize = 50;
+const LARGEST_LIMIT: usize = 500;
+
+/// How many entries a page has, 1 to 500; 50 if nobody says.
+pub(super) fn limit(wanted: Option<usize>) -> Result<usize, ApiError> {
+    let limit = wanted.unwrap_or(DEFAULT_LIMIT);
+    if (1..=LARGEST_LIMIT).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(ApiError::bad_request("`limit` has to be from 1 to 500"))
+}
+
+/// Where a page starts, from the `next_cursor` of the one before.
+pub(super) fn cursor<T: FromStr>(cursor: Option<&str>) -> Result<Option<T>, ApiError> {
+    cursor
+        .map(str::parse)
+        .transpose()
+        .map_err(|_| ApiError::bad_request("`cursor` has to be the `next_cursor` of another page"))
+}
