@@ -10,7 +10,7 @@ mod process;
 mod steady;
 mod subject;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, process::Command, time::Duration};
 
 use anyhow::Context;
 use mimalloc::MiMalloc;
@@ -168,18 +168,19 @@ fn run(plan: &Plan) -> anyhow::Result<()> {
             format!("{:.0} / {:.0} requests/s = {ratio:.2}", median(&fulls), median(&empties));
         row(&format!("{} alerts stored / empty", plan.stored), figure, ">= 0.9", reach(ratio, 0.9));
 
-        let forgets = "[retention]\nrecords = \"1s\"";
-        let forgets = Subject::tocsin_with(&tocsin, &plugins, Some(&filled), forgets)?;
-        // It begins to forget within this time.
-        std::thread::sleep(Duration::from_secs(7));
-        let steady = steady::run(&forgets, 2000, plan.load)?;
-        let p99 = steady.p99_ms;
-        row(
-            "the same while records are forgotten",
-            format!("{:.2} / {p99:.2} ms", steady.p50_ms),
-            "p99 < 10 ms",
-            below(p99, 10.0),
-        );
+        for (what, retention) in [
+            ("the same with all that stored", ""),
+            ("the same while records are forgotten", "[retention]\nrecords = \"1s\""),
+        ] {
+            let subject = Subject::tocsin_with(&tocsin, &plugins, Some(&filled), retention)?;
+            // The copy of the database is on its way to disk until then, and forgetting begins.
+            Command::new("sync").status()?;
+            std::thread::sleep(Duration::from_secs(7));
+            let steady = steady::run(&subject, 2000, plan.load)?;
+            let p99 = steady.p99_ms;
+            let figure = format!("{:.2} / {p99:.2} ms", steady.p50_ms);
+            row(what, figure, "p99 < 10 ms", below(p99, 10.0));
+        }
     }
 
     println!("\n| what | figure | reach | |\n| --- | --- | --- | --- |");
