@@ -4,6 +4,7 @@
 # make docs   write the tables of options in the plugins' READMEs anew, from their schemas
 # make drill  the tests of upgrades, reloads and crashes under load, with release builds
 # make certify judge every plugin under plugins/ as a release build (make test does it with debug builds)
+# make fuzz   bytes that nobody would think of, for everything that reads bytes of others; see tests/fuzz
 # make bench  what it costs, next to what the same machine gives without it (needs wrk)
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -11,8 +12,12 @@ RELEASE := $(TARGET)/release
 # cargo-deny is built once, beside everything else that is built.
 DENY_VERSION := 0.20.2
 DENY := $(abspath $(TARGET))/tools/bin/cargo-deny
+FUZZ_VERSION := 0.13.2
+FUZZ := $(abspath $(TARGET))/tools/bin/cargo-fuzz
+FUZZ_TARGETS ?= slack_form slack_json alertmanager elf_admission configuration template
+FUZZ_SECONDS ?= 20
 
-.PHONY: help run build test fmt clippy doc deny unit api-test certify docs drill bench clean-run
+.PHONY: help run build test fmt clippy doc deny unit api-test certify docs drill fuzz bench clean-run
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -76,6 +81,20 @@ certify: build
 	  cargo build --release --package $$name || exit 1; \
 	  $(RELEASE)/tocsin plugins certify --fixtures $${plugin}fixtures $(RELEASE)/lib$$(echo $$name | tr - _).so || exit 1; \
 	done
+
+# Without a sanitizer, for which stable Rust is enough. What is found lies in tests/fuzz/artifacts, and is
+# named at the end of what is printed; what is kept as seeds is only read.
+fuzz: $(FUZZ)
+	@for target in $(FUZZ_TARGETS); do \
+	  mkdir -p tests/fuzz/found/$$target && \
+	  $(FUZZ) run --fuzz-dir tests/fuzz --target-dir $(TARGET)/fuzz --sanitizer none $$target \
+	    tests/fuzz/found/$$target tests/fuzz/corpus/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 || exit 1; \
+	done
+
+$(FUZZ):
+	@echo "building cargo-fuzz $(FUZZ_VERSION), once; it takes a minute"
+	cargo install --locked --quiet --version $(FUZZ_VERSION) --root $(TARGET)/tools cargo-fuzz
 
 bench: build
 	@command -v wrk > /dev/null || (echo "make bench needs wrk: apt-get install wrk" && false)

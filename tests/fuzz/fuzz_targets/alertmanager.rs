@@ -1,0 +1,24 @@
+//! Whatever is posted as a notification, alertmanager does not panic, and says the same of it twice.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use alertmanager::{Alertmanager, Options};
+use libfuzzer_sys::fuzz_target;
+use tocsin_fuzz::{TOKEN, receive_twice};
+use tocsin_plugin_api::{Integration, Request, Secret, Secrets};
+
+static PLUGIN: LazyLock<Alertmanager> = LazyLock::new(|| {
+    let bearer_token = Some(Secrets::new([Secret::new(TOKEN)]));
+    Alertmanager::new(Options { bearer_token, ..Options::default() })
+        .expect("the options are right")
+});
+
+static AUTHORIZATION: LazyLock<String> = LazyLock::new(|| format!("Bearer {TOKEN}"));
+
+fuzz_target!(|body: &[u8]| {
+    let request = Request::post(body)
+        .with_header("content-type", b"application/json")
+        .with_header("authorization", AUTHORIZATION.as_bytes());
+    receive_twice(&*PLUGIN, &request);
+});

@@ -1,0 +1,31 @@
+//! Whatever stands in a configuration, reading it does not panic, and each error can be shown and
+//! says in which line of the file it is.
+#![no_main]
+
+use std::path::PathBuf;
+
+use libfuzzer_sys::{Corpus, fuzz_target};
+use tocsin::config::{ConfigError, Document, LoadedConfig, referenced_files};
+
+fuzz_target!(|text: &str| -> Corpus {
+    let document = Document { path: PathBuf::from("tocsin.toml"), text: text.to_owned() };
+    // They would be read, whatever they are. A search for the word would miss `"f\u0069le"`.
+    if !referenced_files(&document).is_empty() {
+        return Corpus::Reject;
+    }
+    let Document { path, text } = document;
+    let lines = text.split('\n').count();
+    let env = |name: &str| (name == "TOKEN").then(|| "s3cret".to_owned());
+    if let Err(errors) = LoadedConfig::parse(&path, text, env) {
+        assert!(!errors.0.is_empty() && !errors.to_string().is_empty());
+        errors.0.iter().for_each(|error| is_within(error, lines));
+    }
+    Corpus::Keep
+});
+
+fn is_within(error: &ConfigError, lines: usize) {
+    let sentence = error.sentence();
+    let place = sentence.strip_prefix("tocsin.toml:").and_then(|rest| rest.split_once(':'));
+    let line = place.and_then(|(line, _)| line.parse().ok());
+    assert!(line.is_some_and(|line| (1..=lines).contains(&line)), "{sentence:?}");
+}
