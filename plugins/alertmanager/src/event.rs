@@ -29,7 +29,7 @@ mod label {
 pub(crate) struct Events {
     pub(crate) wording: Wording,
     pub(crate) urgency: UrgencyRule,
-    /// Whether a repeated notification opens an alert again: see `keys.rs`.
+    /// Whether repeats count, so that no event has an id: see `keys.rs`.
     pub(crate) reopen: bool,
 }
 
@@ -136,7 +136,7 @@ mod tests {
     }
 
     fn events(notification: &serde_json::Value) -> Vec<Event> {
-        events_with(false, notification)
+        events_with(true, notification)
     }
 
     fn down(status: &str) -> serde_json::Value {
@@ -162,7 +162,6 @@ mod tests {
             .description("since noon")
             .urgency(Urgency::Critical)
             .dedup_key("c0ffee")
-            .event_id("firing c0ffee 2026-01-01T00:00:00Z")
             .link("http://prometheus:9090/graph")
             .detail("alertname", "Down")
             .detail("a", "<b>")
@@ -176,16 +175,15 @@ mod tests {
 
     #[test]
     fn a_resolved_alert_says_which_one_is_over() {
-        let expected = Event::resolve("c0ffee").event_id("resolved c0ffee 2026-01-01T00:00:00Z");
-        assert_eq!(events(&notification(&[down("resolved")])), [expected]);
+        assert_eq!(events(&notification(&[down("resolved")])), [Event::resolve("c0ffee")]);
     }
 
     #[test]
-    fn where_alerts_are_to_be_reopened_there_are_no_ids() {
+    fn without_reopen_the_same_events_have_ids() {
         let both = notification(&[down("firing"), down("resolved")]);
-        for event in events_with(true, &both) {
-            assert_eq!((event.dedup_key.as_deref(), event.event_id), (Some("c0ffee"), None));
-        }
+        let ids = ["firing c0ffee 2026-01-01T00:00:00Z", "resolved c0ffee 2026-01-01T00:00:00Z"];
+        let with_ids = events(&both).into_iter().zip(ids).map(|(event, id)| event.event_id(id));
+        assert_eq!(events_with(false, &both), with_ids.collect::<Vec<_>>());
     }
 
     #[test]

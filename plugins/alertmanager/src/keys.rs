@@ -4,11 +4,12 @@
 //!
 //! *Same delivery* is a matter of choice, because Alertmanager says everything more than once: it
 //! sends a whole group again whenever an alert joins or leaves it or `repeat_interval` is over, and
-//! whatever was not answered with 2xx. With `reopen`, as it is without a word of the operator, there
-//! are no ids, and the host goes by the problem alone: a repeat is an occurrence of what is open, and
-//! opens what was resolved. That matters where Alertmanager hears nothing of an alert for some minutes,
-//! takes it for resolved and says so: when it hears of it again, `startsAt` is that of before, and
-//! nothing tells that from a repeat.
+//! whatever was not answered with 2xx. With `reopen`, the default, there are no ids, and the host goes
+//! by the problem alone: a repeat adds an occurrence to what is open, and opens a new alert after what
+//! was resolved, since losing a page is worse than reopening an alert. Alertmanager takes an alert that
+//! it hears nothing of for resolved and says so; when it hears of it again, `startsAt` can be that of
+//! before, and nothing tells that from a repeat. Its end then looks like the first end, so that
+//! `resolved` has no id either.
 //!
 //! With `reopen = false`, repeats change nothing. What stays the same in all of them is `startsAt`: of
 //! the times that Prometheus reports for one firing period, Alertmanager keeps the earliest

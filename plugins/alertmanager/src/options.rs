@@ -44,10 +44,10 @@ pub struct Options {
     /// before those that are known anyway.
     pub urgencies: BTreeMap<String, Urgency>,
 
-    /// Opens an alert again when Alertmanager repeats that it fires, if it has been resolved
-    /// meanwhile: by hand, or because Alertmanager took it for resolved while it heard nothing of
-    /// it. Every notification of an open alert then counts as an occurrence. With `false`, repeats
-    /// change nothing.
+    /// Whether repeats count. A repeated notification that an alert fires then adds an occurrence
+    /// to the alert if it is open, and opens a new one, which links to the one before, if it was
+    /// resolved: by hand, or because Alertmanager heard nothing of it for a while. With `false`,
+    /// repeats change nothing.
     pub reopen: bool,
 }
 

@@ -80,7 +80,7 @@ fn plugins() -> Vec<(Alertmanager, &'static str)> {
             }),
             BASIC,
         ),
-        (json!({"unauthenticated": true, "reopen": true, "title_annotations": []}), "Digest x"),
+        (json!({"unauthenticated": true, "reopen": false, "title_annotations": []}), "Digest x"),
     ]
     .into_iter()
     .map(|(options, shown)| {

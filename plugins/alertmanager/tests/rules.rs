@@ -137,7 +137,7 @@ fn each_alert_of_a_group_is_an_event_in_its_order() {
 }
 
 #[test]
-fn where_repeats_change_nothing_an_alert_is_the_same_delivery_whatever_is_sent_beside_it() {
+fn without_reopen_an_alert_is_the_same_delivery_whatever_is_sent_beside_it() {
     let alone = group(&[alert("firing", "a", NOON)]);
     let mut repeated = group(&[alert("resolved", "b", NOON), alert("firing", "a", NOON)]);
     repeated["truncatedAlerts"] = json!(2);
@@ -149,7 +149,7 @@ fn where_repeats_change_nothing_an_alert_is_the_same_delivery_whatever_is_sent_b
 }
 
 #[test]
-fn every_firing_period_is_a_delivery_of_its_own_and_so_is_its_end() {
+fn without_reopen_every_firing_period_is_a_delivery_of_its_own_and_so_is_its_end() {
     let group = group(&[
         alert("firing", "a", NOON),
         alert("resolved", "a", NOON),
@@ -165,11 +165,15 @@ fn every_firing_period_is_a_delivery_of_its_own_and_so_is_its_end() {
 }
 
 #[test]
-fn a_repeat_is_no_duplicate_so_that_what_fires_is_open() {
-    let group = group(&[alert("firing", "a", NOON), alert("resolved", "a", NOON)]);
-    for event in events(json!({}), &group) {
-        assert_eq!((event.dedup_key.as_deref(), event.event_id), (Some("a"), None));
+fn what_fires_again_since_the_same_time_is_no_duplicate_but_the_same_problem() {
+    let statuses = ["firing", "firing", "resolved", "firing", "resolved"];
+    let group = group(&statuses.map(|status| alert(status, "a", NOON)));
+    let by_default = events(json!({}), &group);
+    assert_eq!(by_default.len(), 5);
+    for event in &by_default {
+        assert_eq!((event.dedup_key.as_deref(), &event.event_id), (Some("a"), &None));
     }
+    assert_eq!(events(json!({"reopen": true}), &group), by_default);
 }
 
 // Sizes.
@@ -320,4 +324,5 @@ fn the_schema_documents_every_option() {
     assert_eq!(properties["title_annotations"]["default"], json!(["summary"]));
     assert_eq!(properties["description_annotations"]["default"], json!(["description", "message"]));
     assert_eq!(properties["severity_label"]["default"], json!("severity"));
+    assert_eq!(properties["reopen"]["default"], json!(true));
 }

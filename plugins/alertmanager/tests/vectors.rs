@@ -8,8 +8,8 @@ fn fixtures() -> Vec<Fixture> {
 }
 
 #[test]
-fn there_are_68_of_them() {
-    assert_eq!(fixtures().len(), 68);
+fn there_are_72_of_them() {
+    assert_eq!(fixtures().len(), 72);
 }
 
 #[test]
