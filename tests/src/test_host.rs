@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
-    os::unix::process::ExitStatusExt,
+    os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -27,6 +27,7 @@ use crate::{
 pub struct Site {
     folder: TempDir,
     env: Vec<(String, String)>,
+    user: Option<u32>,
 }
 
 /// A command that has ended.
@@ -55,7 +56,7 @@ impl Site {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::create_dir(folder.path().join("plugins")).expect("a folder of plugins");
-        let site = Self { folder, env: Vec::new() };
+        let site = Self { folder, env: Vec::new(), user: None };
         site.configure("");
         site
     }
@@ -78,7 +79,7 @@ impl Site {
             let section = section.as_table_mut().expect("a section");
             section.entry(key).or_insert_with(|| value.into());
         }
-        self.write("tocsin.toml", &config.to_string());
+        self.write("tocsin.toml", config.to_string());
     }
 
     /// The same, for a site that is being set up.
@@ -93,8 +94,8 @@ impl Site {
     /// # Panics
     ///
     /// Where it can't be written.
-    pub fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).unwrap_or_else(|error| panic!("`{name}`: {error}"));
+    pub fn write(&self, name: &str, contents: impl AsRef<[u8]>) {
+        fs::write(self.path(name), contents).unwrap_or_else(|error| panic!("`{name}`: {error}"));
     }
 
     /// A path in the folder.
@@ -154,6 +155,12 @@ impl Site {
         self
     }
 
+    /// Has every command run as this user, and in the group of the same number. Only root can.
+    #[must_use]
+    pub fn user(self, id: u32) -> Self {
+        Self { user: Some(id), ..self }
+    }
+
     /// A `tocsin` command with this site's configuration, not started.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(libraries::tocsin());
@@ -163,6 +170,9 @@ impl Site {
         }
         command.env("RUST_BACKTRACE", "0").env("TOCSIN_CONFIG", "tocsin.toml").env("USER", "steve");
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        if let Some(id) = self.user {
+            command.uid(id).gid(id);
+        }
         command
     }
 
@@ -193,8 +203,23 @@ impl Site {
     ///
     /// Where it does not.
     pub fn serve(self) -> TestHost {
-        let process = Process::start(&self);
-        TestHost { site: self, process }
+        self.try_serve().unwrap_or_else(|(_, finished)| panic!("it does not serve: {finished:#?}"))
+    }
+
+    /// Starts the host, and returns when it serves, or has ended because it can't.
+    ///
+    /// # Errors
+    ///
+    /// How it ended.
+    ///
+    /// # Panics
+    ///
+    /// Where it comes to neither.
+    pub fn try_serve(self) -> Result<TestHost, (Self, Finished)> {
+        match Process::start(&self) {
+            Ok(process) => Ok(TestHost { site: self, process }),
+            Err(finished) => Err((self, finished)),
+        }
     }
 }
 
@@ -284,28 +309,27 @@ struct Process {
 }
 
 impl Process {
-    fn start(site: &Site) -> Self {
+    /// How it ended, if it did before it served.
+    fn start(site: &Site) -> Result<Self, Finished> {
         let mut command = site.command(&["serve"]);
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut child = Reaped(child.expect("`tocsin serve` starts"));
         let log = Collected::of(child.0.stderr.take().expect("piped"));
         let mut said = |message: &str| {
             wait::until(message, || {
+                let has_ended = child.0.try_wait().expect("it is our child").is_some();
                 let found = log.lines().iter().find_map(|line| entry(line, message));
-                if found.is_none()
-                    && let Ok(Some(status)) = child.0.try_wait()
-                {
-                    panic!("`tocsin serve` ended with {status}: {:#?}", log.lines());
-                }
-                found
+                (found.is_some() || has_ended).then_some(found)
             })
         };
-        let listening = said("listening");
-        said("webhooks are served");
+        let (Some(listening), Some(_)) = (said("listening"), said("webhooks are served")) else {
+            let code = child.wait().code();
+            return Err(Finished { code, stdout: String::new(), stderr: log.whole() });
+        };
         let address = |key: &str| listening[key].as_str().and_then(|text| text.parse().ok());
         let (webhooks, admin) = (address("webhooks"), address("admin"));
         let (webhooks, admin) = (webhooks.expect("an address"), admin.expect("an address"));
-        Self { child, log, webhooks, admin }
+        Ok(Self { child, log, webhooks, admin })
     }
 
     fn pid(&self) -> Pid {

@@ -364,7 +364,7 @@ fn a_plugin_with_another_hash_than_in_the_lock_file_is_refused() {
     };
     let wrong = "0".repeat(64);
     let right = sha256("bad-never-returns");
-    site.write("plugins.lock", &lock.replace(&right, &wrong));
+    site.write("plugins.lock", lock.replace(&right, &wrong));
     let said = refused(site, BAD).replace(&right, "[RIGHT]").replace(&wrong, "[WRONG]");
     assert_snapshot!(said, @"is bad-never-returns 0.1.0 with other bytes than `plugins.lock` says: its SHA-256 is [RIGHT], not [WRONG]; hint: if you trust this file, run `tocsin plugins lock` again; if not, remove it");
 }

@@ -51,7 +51,9 @@ impl Integration for WellBehaved {
                 urgency => urgency,
             },
         };
-        Ok(event.into())
+        let count = header("x-events").map_or(Some(1), |count| count.parse().ok());
+        let count = count.ok_or_else(|| Refusal::malformed("x-events is no number"))?;
+        Ok(Received::events(vec![event; count]))
     }
 }
 

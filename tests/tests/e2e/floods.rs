@@ -1,0 +1,244 @@
+//! What senders do at their worst, by mistake or on purpose: enormous forms, thousands of events in
+//! one request, bytes that come one by one, connections that say nothing. Others are served meanwhile,
+//! and everything of it has an end.
+
+#![expect(clippy::print_stdout, reason = "the figures are worth a look")]
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tocsin_tests::{
+    Site, TestHost,
+    http::{Answer, Connection, Request},
+    libraries::library,
+    wait,
+};
+
+use crate::load::Load;
+
+fn host(server: &str) -> TestHost {
+    let site = Site::new().plugin(&library("well-behaved"));
+    let site = site.plugin(&library("slack-outgoing-webhook"));
+    site.config(&format!(
+        "[server]\n{server}\n[integrations.good]\nplugin = 'well-behaved'\n\
+         [integrations.slack]\nplugin = 'slack-outgoing-webhook'\noptions.token = 'abc'\n"
+    ))
+    .serve()
+}
+
+const FORM: &str = "token=abc&channel_id=C1&timestamp=1.000005&text=outage";
+const FIELDS: usize = 1_000_000;
+
+/// A form that says something, and then a million times this.
+fn form(field: &str) -> String {
+    format!("{FORM}{}", field.repeat(FIELDS))
+}
+
+fn post_form(host: &TestHost, form: &str) -> Answer {
+    let request = Request::post("/in/slack", form);
+    host.ask(&request.header("content-type", "application/x-www-form-urlencoded"))
+}
+
+/// Sends forms over and over until others were answered a hundred times, and gives how the forms were
+/// answered.
+fn flood(host: &TestHost, form: &str) -> Vec<Answer> {
+    let (ends, started) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        let flood = || {
+            let mut answers = Vec::new();
+            while !ends.load(Ordering::Relaxed) || answers.is_empty() {
+                started.fetch_add(1, Ordering::Relaxed);
+                answers.push(post_form(host, form));
+            }
+            answers
+        };
+        let senders: Vec<_> = (0..4).map(|_| scope.spawn(flood)).collect();
+        wait::until("the flood begins", || (started.load(Ordering::Relaxed) >= 4).then_some(()));
+        for count in 0..100 {
+            assert_eq!(host.post("good", &format!("message {count}")).status, 200);
+        }
+        ends.store(true, Ordering::Relaxed);
+        senders.into_iter().flat_map(|sender| sender.join().expect("a sender")).collect()
+    })
+}
+
+#[test]
+fn a_form_of_a_million_fields_that_say_nothing_is_the_message_it_would_be_without() {
+    let host = host("body_limit_bytes = 16777216");
+    // As many as fit into the megabyte that a message may have.
+    let answers = flood(&host, &form("&"));
+    assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+    println!("{} forms of a million fields, while 100 others were answered", answers.len());
+    let alerts = host.alerts();
+    assert_eq!(alerts.len(), 101, "and the same message is one alert");
+    assert!(alerts.iter().any(|alert| alert["title"] == "outage"));
+    assert_eq!(host.problems(), [""; 0]);
+}
+
+#[test]
+fn a_form_of_a_million_fields_that_say_something_is_too_large_and_told_so() {
+    let host = host("body_limit_bytes = 16777216");
+    let form = form("&field=1");
+    let answers = flood(&host, &form);
+    for answer in &answers {
+        assert_eq!((answer.status, answer.error_code().as_str()), (413, "too_large"));
+    }
+    println!("{} forms of {} bytes, while 100 others were answered", answers.len(), form.len());
+    assert_eq!(host.alerts().len(), 100);
+    assert_eq!(host.problems(), [""; 0]);
+}
+
+#[test]
+fn ten_thousand_events_in_one_request_are_more_than_are_taken_and_the_request_waits() {
+    let host = host("");
+    let most = host.post_with("good", &[("x-events", "1000")], "disk full");
+    assert_eq!(most.status, 200);
+    assert_eq!(host.alerts().len(), 1000);
+
+    let more = host.post_with("good", &[("x-events", "10000")], "disk full");
+    assert_eq!((more.status, more.error_code().as_str()), (503, "plugin_failed"));
+    assert_eq!(more.retry_after(), 1);
+    let record = host.api(&format!("/api/v1/requests/{}", more.request_id()));
+    assert_eq!((&record["outcome"], &record["raw"]), (&"failed".into(), &"quarantined".into()));
+    assert_eq!(record["reason"], "the plugin made 10000 events of one request, more than 1000");
+    assert_eq!(record["effects"], serde_json::json!([]));
+    assert_eq!(host.alerts().len(), 1000, "all or nothing");
+    let waits = host.reasons();
+    assert!(
+        waits.iter().any(|reason| reason.contains("1 request waits for a replay")),
+        "{waits:?}"
+    );
+    assert_eq!(host.post("good", "another").status, 200);
+}
+
+/// A sender that has all the time in the world, and what it was told in the end.
+struct Slow {
+    stream: TcpStream,
+    rest: std::vec::IntoIter<u8>,
+    told: Vec<u8>,
+    is_over: bool,
+}
+
+impl Slow {
+    /// Sends `first` at once.
+    fn start(webhooks: SocketAddr, first: &str, rest: &str) -> Self {
+        let mut stream = TcpStream::connect(webhooks).expect("the host listens");
+        stream.set_nodelay(true).expect("a socket");
+        stream.write_all(first.as_bytes()).expect("a few bytes fit");
+        stream.set_nonblocking(true).expect("a socket");
+        let rest = rest.as_bytes().to_vec().into_iter();
+        Self { stream, rest, told: Vec::new(), is_over: false }
+    }
+
+    /// Sends one byte more, unless it was told something.
+    fn go_on(&mut self) {
+        let mut bytes = [0; 1024];
+        match self.stream.read(&mut bytes) {
+            Ok(0) => self.is_over = true,
+            Ok(length) => self.told.extend_from_slice(&bytes[..length]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            // What it was told came before.
+            Err(_) => self.is_over = true,
+        }
+        if !self.is_over && self.told.is_empty() {
+            let byte = self.rest.next().expect("it is cut off before it comes to its end");
+            // That it is over is seen when it is read.
+            let _ = self.stream.write(&[byte]);
+        }
+    }
+}
+
+#[test]
+fn senders_that_send_a_byte_now_and_then_are_cut_off_and_hold_up_nobody() {
+    const EACH: usize = 200;
+    let host = host("header_timeout = '2s'\nbody_timeout = '2s'\nmax_connections = 1000");
+    let endless = "x".repeat(100_000);
+    let heads = (0..EACH).map(|_| {
+        Slow::start(host.webhooks(), "POST /in/good HTTP/1.1\r\nhost: x\r\nx-slow: ", &endless)
+    });
+    let bodies = (0..EACH).map(|_| {
+        let head = "POST /in/good HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n";
+        Slow::start(host.webhooks(), head, &endless)
+    });
+    let mut slow: Vec<_> = heads.chain(bodies).collect();
+    let load = Load::start(host.webhooks(), "quick", 8);
+    wait::until("all of the slow ones are cut off", || {
+        slow.iter_mut().filter(|one| !one.is_over).for_each(Slow::go_on);
+        slow.iter().all(|one| one.is_over).then_some(())
+    });
+    let sent = load.sent();
+    assert_eq!(sent.refused, [], "normal senders are answered all the time");
+    assert!(!sent.accepted.is_empty());
+    println!("{} were answered beside {} slow senders", sent.accepted.len(), slow.len());
+    for one in &slow {
+        let told = String::from_utf8_lossy(&one.told);
+        assert!(told.starts_with("HTTP/1.1 408 "), "{told}");
+        assert!(told.contains(r#""code":"request_timeout""#), "{told}");
+    }
+    wait::until("nobody is left", || (host.metric("tocsin_connections")? == 0.0).then_some(()));
+    assert_eq!(host.alerts().len(), sent.accepted.len());
+    assert_eq!(host.ready().0, 200);
+}
+
+/// Files that this process, and each of its children, has open beside connections.
+const OTHER_FILES: u64 = 1000;
+
+/// How many connections can be open at once, at most `wanted`.
+fn room_for_connections(wanted: u64) -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(u64::MAX).min(wanted + OTHER_FILES);
+    if limit.current.is_some_and(|current| current < most) {
+        let raised = Rlimit { current: Some(most), maximum: limit.maximum };
+        setrlimit(Resource::Nofile, raised).expect("up to its maximum, anybody can");
+    }
+    let room = most.saturating_sub(OTHER_FILES).min(wanted);
+    if room < wanted {
+        println!("only {room} connections instead of {wanted}: RLIMIT_NOFILE is {most}");
+    }
+    room
+}
+
+#[test]
+fn ten_thousand_idle_connections_take_little_and_are_gone_after_the_header_timeout() {
+    // kB of the host's memory for each.
+    const MOST_EACH: usize = 64;
+    let count = room_for_connections(10_000);
+    // The host is started after the limit was raised, which it inherits.
+    let host = host("header_timeout = '20s'\nmax_connections = 20000");
+    assert_eq!(host.post("good", "before").status, 200);
+    let connections = || host.metric("tocsin_connections").expect("it is counted");
+    wait::until("nobody is connected", || (connections() == 0.0).then_some(()));
+    let memory = || host.kernel_says("RssAnon");
+    let before = memory();
+
+    let mut idle: Vec<Connection> = Vec::new();
+    for _ in 0..count {
+        idle.push(host.connect());
+        // The kernel keeps only some that were not accepted yet. Who comes later and is answered shows
+        // that all before were.
+        if idle.len().is_multiple_of(100) {
+            assert_eq!(host.post("good", &format!("beside {}", idle.len())).status, 200);
+        }
+    }
+    let (open, after) = (connections(), memory());
+    let taken = after.saturating_sub(before);
+    println!("{open} connections took {taken} kB: RssAnon was {before} kB, and is {after} kB");
+    assert!(taken < MOST_EACH * idle.len(), "{taken} kB for {} connections", idle.len());
+    assert_eq!(host.ready().0, 200);
+
+    wait::until("all are gone", || (connections() == 0.0).then_some(()));
+    let alerts = 2 + idle.len() / 100;
+    let ends = idle.into_iter().map(|mut one| one.rest());
+    let told: Vec<_> = ends.filter(|end| !matches!(end, Ok(told) if told.is_empty())).collect();
+    assert!(told.is_empty(), "they are closed without a word: {told:?}");
+    println!("they are gone: RssAnon is {} kB", memory());
+    // A second round finds the room of the first.
+    assert!(memory() < before + MOST_EACH * count as usize);
+    assert_eq!(host.post("good", "afterwards").status, 200);
+    assert_eq!(host.alerts().len(), alerts);
+}

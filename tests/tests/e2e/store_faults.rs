@@ -1,0 +1,446 @@
+//! A store that fails: a disk that loses what it was given, a file that can't be written, a lock that
+//! another program holds, pages that are broken. What was answered 200 stays; what can't be kept is
+//! turned away; and an operator is told what to do.
+//!
+//! A disk that is full is in `full_disk`, a host that dies in `kill_points`.
+
+#![expect(clippy::print_stdout, reason = "what can't be shown everywhere has to be said")]
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::{FileExt, PermissionsExt, chown},
+    path::Path,
+};
+
+use rusqlite::Connection as Database;
+use rustix::{
+    fs::{IFlags, ioctl_getflags, ioctl_setflags},
+    process::geteuid,
+};
+use tocsin_tests::{
+    Finished, Site, TestHost,
+    http::{Answer, Connection, Request},
+    libraries::library,
+    wait,
+};
+
+use crate::load::{Load, Sent, assert_kept};
+
+const DATABASE: &str = "tocsin.db";
+const SENDERS: usize = 8;
+/// Whoever it is: not root, and no owner of anything.
+const NOBODY: u32 = 65534;
+
+fn site() -> Site {
+    let site = Site::new().plugin(&library("well-behaved"));
+    site.config("[integrations.good]\nplugin = 'well-behaved'")
+}
+
+#[track_caller]
+fn assert_turned_away(answer: &Answer) {
+    assert_eq!((answer.status, answer.error_code().as_str()), (503, "store_unavailable"));
+    assert_eq!(answer.retry_after(), 1);
+}
+
+/// Whatever a load was not answered 200, it was told to send again.
+#[track_caller]
+fn assert_others_turned_away(sent: &Sent) {
+    let is_told =
+        |said: &String| said.contains("status: 503") && said.contains(r#"("retry-after", "1")"#);
+    let otherwise: Vec<_> = sent.refused.iter().filter(|(_, said)| !is_told(said)).collect();
+    assert!(otherwise.is_empty(), "{otherwise:?}");
+}
+
+/// The one reason for which the host takes nothing.
+#[track_caller]
+fn why_unready(host: &TestHost) -> String {
+    let (status, ready) = host.ready();
+    assert_eq!((status, &ready["status"]), (503, &"unready".into()), "{ready}");
+    ready["reasons"][0].as_str().expect("a sentence").to_owned()
+}
+
+/// The host did not start, and said why in a sentence, and what to do.
+#[track_caller]
+fn assert_refuses_to_start(finished: &Finished, sentence: &str, hint: &str) {
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    let said = &finished.stderr;
+    assert!(said.contains("error: cannot "), "{said}");
+    assert!(said.contains(sentence), "{said}");
+    assert_eq!(said.matches(sentence).count(), 1, "{said}");
+    assert!(said.contains(&format!("\nhint: {hint}")), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+#[track_caller]
+fn assert_never_panicked(host: &TestHost) {
+    let log = host.log();
+    let panics: Vec<_> = log.iter().filter(|line| line.contains("panicked")).collect();
+    assert!(panics.is_empty(), "{panics:?}");
+}
+
+/// A disk that failed may have forgotten what it was given, and may say of the rest that all is well:
+/// nothing is believed any more until the log was read again.
+fn nothing_is_taken_after_a_failed_sync(end: impl Fn(TestHost) -> Site) {
+    const FAULT: &str = "TOCSIN_TEST_FAIL_AT";
+    let host = site().env(FAULT, "sync:100").serve();
+    let load = Load::start(host.webhooks(), "sync", SENDERS);
+    wait::until("the disk fails", || (host.ready().0 == 503).then_some(()));
+    let sent = load.sent();
+    assert!(sent.accepted.len() >= 99, "{}", sent.accepted.len());
+    assert_others_turned_away(&sent);
+    assert!(sent.refused.len() >= SENDERS);
+
+    let reason = why_unready(&host);
+    assert!(reason.contains("cannot sync `"), "{reason}");
+    assert!(reason.contains("hint: restart the host"), "{reason}");
+    for _ in 0..20 {
+        assert_turned_away(&host.post("good", "afterwards"));
+    }
+    let changed = host.ask_admin(&Request::post("/api/v1/alerts/1/resolve", ""));
+    assert_eq!((changed.status, changed.retry_after()), (503, 1));
+    why_unready(&host);
+
+    let host = end(host).without_env(FAULT).serve();
+    assert_eq!(host.ready().0, 200);
+    let mut alerts = host.alerts();
+    alerts.retain(|alert| alert["title"] != "afterwards");
+    assert_kept(&alerts, &sent.accepted);
+    println!(
+        "{} answered 200, {} turned away, {} alerts after the restart",
+        sent.accepted.len(),
+        sent.refused.len(),
+        alerts.len()
+    );
+    assert_eq!(host.post("good", "all is well").status, 200);
+    host.stop();
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_taken_until_the_host_was_killed_and_started() {
+    nothing_is_taken_after_a_failed_sync(TestHost::kill);
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_taken_until_the_host_was_stopped_and_started() {
+    nothing_is_taken_after_a_failed_sync(TestHost::stop);
+}
+
+/// A file that nobody can write, not even who has it open.
+struct Immutable(File);
+
+impl Immutable {
+    fn make(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        ioctl_setflags(&file, ioctl_getflags(&file)? | IFlags::IMMUTABLE)?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for Immutable {
+    fn drop(&mut self) {
+        let flags = ioctl_getflags(&self.0).expect("it had flags before");
+        ioctl_setflags(&self.0, flags - IFlags::IMMUTABLE).expect("what was set can be unset");
+    }
+}
+
+#[test]
+fn a_log_that_can_not_be_written_for_a_while_is_a_pause() {
+    let host = site().serve();
+    let mut accepted = Vec::new();
+    let mut post = |host: &TestHost, message: &str| {
+        let answer = host.post("good", message);
+        if answer.status == 200 {
+            accepted.push(message.to_owned());
+        }
+        answer
+    };
+    for count in 0..20 {
+        assert_eq!(post(&host, &format!("before, {count}")).status, 200);
+    }
+    let log = match Immutable::make(&host.site().path(&format!("{DATABASE}-wal"))) {
+        Ok(log) => log,
+        Err(error) => {
+            return println!("SKIPPED: no file can be made immutable here ({error})");
+        }
+    };
+    if post(&host, "meanwhile").status == 200 {
+        return println!("SKIPPED: who has an immutable file open can write it here");
+    }
+    assert_turned_away(&post(&host, "meanwhile"));
+    let reason = why_unready(&host);
+    assert!(reason.contains("hint: look at the disk of the store"), "{reason}");
+    println!("{reason}");
+    assert_eq!(host.alerts().len(), 20, "what was kept can be read");
+
+    drop(log);
+    wait::until("the host is ready again", || (host.ready().0 == 200).then_some(()));
+    for count in 0..20 {
+        assert_eq!(post(&host, &format!("afterwards, {count}")).status, 200);
+    }
+    assert_kept(&host.alerts(), &accepted);
+    assert_eq!(host.alerts().len(), 40, "what was turned away was not kept");
+    assert_kept(&host.kill().serve().alerts(), &accepted);
+}
+
+/// A site on which the host is somebody whom permissions stop. None where that can't be had.
+fn site_of_nobody() -> Option<Site> {
+    if !geteuid().is_root() {
+        println!("SKIPPED: only root can run the host as somebody else");
+        return None;
+    }
+    let site = site().user(NOBODY);
+    if let Err(error) = site.command(&["--version"]).output() {
+        println!("SKIPPED: user {NOBODY} can't run the host where it was built ({error})");
+        return None;
+    }
+    // Temporary folders are their owner's alone.
+    let folder = site.path("");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    chown(&folder, Some(NOBODY), Some(NOBODY)).expect("root gives files away");
+    Some(site)
+}
+
+#[test]
+fn a_store_that_can_not_be_written_is_said_at_the_start() {
+    const HINT: &str = "the user that the host runs as has to be able to write";
+    let Some(site) = site_of_nobody() else { return };
+    let host = site.serve();
+    assert_eq!(host.post("good", "disk full").status, 200);
+    let site = host.stop();
+    let give = |name: &str, to: u32| chown(site.path(name), Some(to), Some(to)).expect("root may");
+
+    for (what, sentence) in [
+        (&[""][..], "attempt to write a readonly database"),
+        (&[DATABASE], "cannot open the store `tocsin.db`: it can't be written"),
+        (&["", DATABASE], "cannot open the store `tocsin.db`: it can't be written"),
+        (&["", DATABASE, "tocsin.db.lock"], "/tocsin.db.lock`: Permission denied"),
+    ] {
+        what.iter().for_each(|name| give(name, 0));
+        let finished = site.run(&["serve"]);
+        println!("{what:?} is root's: {}", finished.stderr.trim_end());
+        assert_refuses_to_start(&finished, sentence, HINT);
+        what.iter().for_each(|name| give(name, NOBODY));
+    }
+
+    let host = site.serve();
+    assert_eq!(host.post("good", "disk full again").status, 200);
+    assert_eq!(host.alerts().len(), 2);
+}
+
+/// Another program, with the database open.
+fn intruder(site: &Site) -> Database {
+    let database = Database::open(site.path(DATABASE)).expect("anybody can open it");
+    database.busy_timeout(wait::PATIENCE).expect("a number");
+    database
+}
+
+#[test]
+fn while_another_program_holds_the_lock_senders_are_turned_away_and_nothing_is_lost() {
+    let host = site().serve();
+    let load = Load::start(host.webhooks(), "locked", SENDERS);
+    wait::until("the first answers", || (load.answered() >= 20).then_some(()));
+    let intruder = intruder(host.site());
+    intruder.execute_batch("BEGIN IMMEDIATE").expect("between two transactions");
+
+    wait::until("the host gives up waiting", || (host.ready().0 == 503).then_some(()));
+    let reason = why_unready(&host);
+    assert!(reason.contains("database is locked"), "{reason}");
+    println!("{reason}");
+    assert!(host.alerts().len() >= 20, "what was kept can be read");
+    let before = load.answered();
+
+    intruder.execute_batch("ROLLBACK").expect("it was begun");
+    wait::until("answers again", || (load.answered() >= before + 20).then_some(()));
+    assert_eq!(host.ready().0, 200);
+    let sent = load.sent();
+    assert_others_turned_away(&sent);
+    assert!(!sent.refused.is_empty());
+    println!("{} answered 200, {} turned away", sent.accepted.len(), sent.refused.len());
+    assert_kept(&host.alerts(), &sent.accepted);
+    assert_eq!(host.alerts().len(), sent.accepted.len(), "what was turned away was not kept");
+    assert_kept(&host.kill().serve().alerts(), &sent.accepted);
+}
+
+#[test]
+fn while_the_lock_is_held_for_a_moment_senders_wait() {
+    let host = site().serve();
+    let intruder = intruder(host.site());
+    intruder.execute_batch("BEGIN IMMEDIATE").expect("nobody else writes");
+    let mut waiting: Vec<_> = (0..SENDERS).map(|_| host.connect()).collect();
+    for (count, connection) in waiting.iter_mut().enumerate() {
+        let message = format!("message {count}");
+        connection.send(&Request::post("/in/good", &message).bytes()).expect("the host reads");
+    }
+    assert_eq!(host.alerts().len(), 0);
+    intruder.execute_batch("ROLLBACK").expect("it was begun");
+
+    let answers = waiting.into_iter().map(|mut one| one.answer().expect("an answer"));
+    let (kept, others): (Vec<_>, Vec<_>) = answers.partition(|answer| answer.status == 200);
+    // On a machine that is busy enough, the moment is long.
+    others.iter().for_each(assert_turned_away);
+    println!("{} waited and were answered 200, {} were turned away", kept.len(), others.len());
+    assert_eq!(host.alerts().len(), kept.len());
+}
+
+#[test]
+fn a_host_that_can_not_have_the_database_says_who_may_know() {
+    let site = site().serve().stop();
+    let intruder = intruder(&site);
+    intruder
+        .execute_batch(
+            "PRAGMA locking_mode = exclusive; BEGIN IMMEDIATE; DELETE FROM meta WHERE 0; COMMIT",
+        )
+        .expect("nobody else has it");
+    let finished = site.run(&["serve"]);
+    println!("{}", finished.stderr.trim_end());
+    assert_refuses_to_start(&finished, "database is locked", "another program holds it: `fuser");
+    drop(intruder);
+    site.serve().stop();
+}
+
+/// How many alerts there are before their database is broken: enough for a tree of many pages.
+const ALERTS: usize = 400;
+const PAGE: usize = 4096;
+
+/// A site whose host was stopped, with a whole database.
+fn filled() -> Site {
+    let host = site().serve();
+    let mut connection = host.connect();
+    for count in 0..ALERTS {
+        let message = format!("message {count} {}", "x".repeat(800));
+        let key = count.to_string();
+        let request = Request::post("/in/good", &message);
+        let request = request.header("x-dedup-key", &*key).header("x-event-id", &*key);
+        assert_eq!(connection.ask(&request).expect("an answer").status, 200);
+    }
+    let site = host.stop();
+    assert!(!site.path("tocsin.db-wal").exists(), "it is all in one file");
+    site
+}
+
+/// Numbers of pages, by what a query of SQLite's own tables calls them.
+fn pages(site: &Site, query: &str) -> Vec<(String, u64)> {
+    let database = Database::open(site.path(DATABASE)).expect("a database");
+    let mut statement = database.prepare(query).expect("SQL");
+    let page = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()));
+    let pages = statement.query_map([], page).expect("pages");
+    pages.collect::<Result<_, _>>().expect("names and numbers")
+}
+
+/// The leaves of the tree of alerts, by their numbers.
+fn leaves_of_alerts(site: &Site) -> Vec<u64> {
+    let sql = "SELECT name, pageno FROM dbstat WHERE name = 'alerts' AND pagetype = 'leaf' \
+               ORDER BY path";
+    pages(site, sql).into_iter().map(|(_, page)| page).collect()
+}
+
+/// Nothing that a program would write.
+fn overwrite(site: &Site, page: u64) {
+    let garbage: Vec<u8> = (0..PAGE).map(|place| (place * place / 7 + place * 131) as u8).collect();
+    let file = OpenOptions::new().write(true).open(site.path(DATABASE)).expect("a database");
+    file.write_all_at(&garbage, (page - 1) * PAGE as u64).expect("it is ours");
+}
+
+#[test]
+fn a_broken_page_of_alerts_costs_what_is_on_it_and_no_more() {
+    let site = filled();
+    let leaves = leaves_of_alerts(&site);
+    overwrite(&site, leaves[leaves.len() / 2]);
+    let host = site.serve();
+
+    let mut admin = Connection::open(host.admin()).expect("the API listens");
+    let mut show = |number: usize| {
+        let path = format!("/api/v1/alerts/{number}");
+        admin.ask(&Request::new("GET", &path)).expect("an answer")
+    };
+    let (whole, broken): (Vec<_>, Vec<_>) =
+        (1..=ALERTS).map(|number| (number, show(number))).partition(|(_, it)| it.status == 200);
+    assert!(!broken.is_empty() && broken.len() < 20, "{} of {ALERTS}", broken.len());
+    println!("{} alerts were on the page, {} are elsewhere", broken.len(), whole.len());
+    broken.iter().for_each(|(_, answer)| assert_turned_away(answer));
+    assert_eq!(host.api("/api/v1/alerts?limit=50")["alerts"].as_array().map(Vec::len), Some(50));
+    assert_turned_away(&host.ask_admin(&Request::new("GET", "/api/v1/alerts?limit=500")));
+
+    // A report of what is on it can't be counted; others can, and new alerts are opened.
+    let again = |number: usize| {
+        let key = (number - 1).to_string();
+        host.post_with("good", &[("x-dedup-key", &*key)], "again")
+    };
+    for (number, _) in &broken {
+        assert_turned_away(&again(*number));
+        assert_eq!(host.post("good", "another").status, 200);
+    }
+    for (number, _) in whole.iter().step_by(50) {
+        assert_eq!(again(*number).status, 200);
+        assert_eq!(host.api(&format!("/api/v1/alerts/{number}"))["occurrences"], 2);
+    }
+    assert_eq!(host.ready().0, 200);
+    assert_never_panicked(&host);
+    let host = host.restart();
+    let newest = host.api("/api/v1/alerts?limit=1");
+    assert_eq!(newest["alerts"][0]["number"], ALERTS + broken.len());
+}
+
+#[test]
+fn whatever_is_broken_the_host_says_so_or_serves_what_it_can() {
+    let site = filled();
+    let whole = fs::read(site.path(DATABASE)).expect("a database");
+    let trees = "SELECT name, rootpage FROM sqlite_schema WHERE rootpage > 0 ORDER BY rootpage";
+    let mut cases = pages(&site, trees);
+    cases.insert(0, ("the header".into(), 1));
+    let leaves = leaves_of_alerts(&site);
+    cases.push(("the newest alerts".into(), leaves[leaves.len() - 1]));
+    let mut site = site;
+    let mut counts = BTreeMap::<_, usize>::new();
+    for (what, page) in cases {
+        site.write(DATABASE, &whole);
+        overwrite(&site, page);
+        let (said, back) = behaviour_of(site, &what);
+        println!("{what} (page {page}): {said}");
+        *counts.entry(said).or_default() += 1;
+        site = back;
+    }
+    site.write(DATABASE, &whole[..whole.len() / 2]);
+    let (said, site) = behaviour_of(site, "half of it");
+    println!("half of it: {said}");
+    assert!(said.starts_with("refuses"), "{said}");
+    assert!(counts.keys().any(|said| said.starts_with("refuses")), "{counts:?}");
+
+    // A backup is all that is needed.
+    site.write(DATABASE, &whole);
+    let host = site.serve();
+    assert_eq!(host.alerts().len(), ALERTS);
+    assert_eq!(host.ready().0, 200);
+}
+
+/// What the host does on a database of which something is broken.
+fn behaviour_of(site: Site, what: &str) -> (String, Site) {
+    const HINT: &str = "the file is damaged or no database: put a backup in its place";
+    let host = match site.try_serve() {
+        Ok(host) => host,
+        Err((site, finished)) => {
+            let sentence = if what == "the header" { "not a database" } else { "malformed" };
+            assert_refuses_to_start(&finished, sentence, HINT);
+            return ("refuses to start, and says so".into(), site);
+        }
+    };
+    let (mut kept, mut turned_away) = (0, 0);
+    for headers in [&[][..], &[("x-dedup-key", "200")], &[("x-event-id", "200")]] {
+        let answer = host.post_with("good", headers, "disk full");
+        if answer.status == 200 {
+            kept += 1;
+        } else {
+            assert_turned_away(&answer);
+            turned_away += 1;
+        }
+    }
+    for path in ["alerts?limit=500", "requests?limit=500", "alerts/1"] {
+        let answer = host.ask_admin(&Request::new("GET", &format!("/api/v1/{path}")));
+        assert!(matches!(answer.status, 200 | 503), "{what}: {answer:?}");
+    }
+    assert!(turned_away == 0 || host.times_logged("the store cannot commit") > 0, "{what}");
+    assert_never_panicked(&host);
+    (format!("serves: {kept} kept, {turned_away} turned away"), host.stop())
+}
