@@ -174,14 +174,25 @@ impl fmt::Display for ConfigError {
         }
         writeln!(f, "{message}")?;
         let gutter = line.to_string().len();
+        let (shown, indent) = window(source, column - 1);
+        let width = (*width).min(shown.chars().count().saturating_sub(indent)).max(1);
         writeln!(f, "{:gutter$} |", "")?;
-        writeln!(f, "{line} | {source}")?;
-        write!(f, "{:gutter$} | {:indent$}{}", "", "", "^".repeat(*width), indent = column - 1)?;
+        writeln!(f, "{line} | {shown}")?;
+        write!(f, "{:gutter$} | {}{}", "", " ".repeat(indent), "^".repeat(width))?;
         match hint {
             Some(hint) => write!(f, "\nhint: {hint}"),
             None => Ok(()),
         }
     }
+}
+
+/// The part of a line that is shown around a place, and where the place is in it: nobody reads a line
+/// of a million characters.
+fn window(source: &str, place: usize) -> (String, usize) {
+    const BEFORE: usize = 80;
+    const LONGEST: usize = 160;
+    let start = if source.chars().count() <= LONGEST { 0 } else { place.saturating_sub(BEFORE) };
+    (source.chars().skip(start).take(LONGEST).collect(), place - start)
 }
 
 /// Everything that is wrong with a configuration, never nothing.
@@ -213,3 +224,19 @@ impl fmt::Display for ConfigErrors {
 }
 
 impl std::error::Error for ConfigErrors {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_endless_line_the_place_is_shown() {
+        let text = format!("{}=={}", "k".repeat(100_000), "v".repeat(100_000));
+        let document = Document { path: "tocsin.toml".into(), text };
+        let error = document.error_in(100_001..100_002, "is wrong").to_string();
+        let lines: Vec<_> = error.lines().collect();
+        assert_eq!(lines[0], "tocsin.toml:1:100002: is wrong");
+        assert_eq!(lines[2], format!("1 | {}=={}", "k".repeat(79), "v".repeat(79)));
+        assert_eq!(lines[3], format!("  | {}^", " ".repeat(80)));
+    }
+}

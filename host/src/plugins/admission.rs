@@ -120,7 +120,7 @@ impl fmt::Display for Refusal {
 
 /// A message and its hint on one line, for lists.
 pub fn one_line(message: &str) -> String {
-    message.replace("\nhint:", "; hint:").replace('\n', " ")
+    message.replace("\nhint:", "; hint:").replace(char::is_control, " ")
 }
 
 /// The name of a processor, as people know it.
@@ -388,6 +388,11 @@ mod tests {
         let mut manifest = manifest();
         change(&mut manifest);
         check_manifest(&manifest).expect_err("the manifest is wrong").to_string()
+    }
+
+    #[test]
+    fn a_sentence_is_one_line_whatever_a_file_says_of_itself() {
+        assert_eq!(one_line("un\rw\u{b}ind\nhint: mend it\nsoon"), "un w ind; hint: mend it soon");
     }
 
     #[test]
