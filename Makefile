@@ -12,10 +12,13 @@ RELEASE := $(TARGET)/release
 # cargo-deny is built once, beside everything else that is built.
 DENY_VERSION := 0.20.2
 DENY := $(abspath $(TARGET))/tools/bin/cargo-deny
+# cargo-fuzz is built once as well.
 FUZZ_VERSION := 0.13.2
 FUZZ := $(abspath $(TARGET))/tools/bin/cargo-fuzz
-FUZZ_TARGETS ?= slack_form slack_json alertmanager elf_admission configuration template
 FUZZ_SECONDS ?= 20
+FUZZ_TARGETS ?= $(basename $(notdir $(wildcard tests/fuzz/fuzz_targets/*.rs)))
+# Other sanitizers want a nightly compiler.
+FUZZ_OPTIONS := --fuzz-dir tests/fuzz --target-dir $(abspath $(TARGET))/fuzz --sanitizer none
 
 .PHONY: help run build test fmt clippy doc deny unit api-test certify docs drill fuzz bench clean-run
 
@@ -82,15 +85,18 @@ certify: build
 	  $(RELEASE)/tocsin plugins certify --fixtures $${plugin}fixtures $(RELEASE)/lib$$(echo $$name | tr - _).so || exit 1; \
 	done
 
-# Without a sanitizer, for which stable Rust is enough. What is found lies in tests/fuzz/artifacts, and is
-# named at the end of what is printed; what is kept as seeds is only read.
+# All of them run, whatever the first finds. What is new goes to the first folder, not to the seeds.
 fuzz: $(FUZZ)
-	@for target in $(FUZZ_TARGETS); do \
-	  mkdir -p tests/fuzz/found/$$target && \
-	  $(FUZZ) run --fuzz-dir tests/fuzz --target-dir $(TARGET)/fuzz --sanitizer none $$target \
-	    tests/fuzz/found/$$target tests/fuzz/corpus/$$target -- \
-	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 || exit 1; \
-	done
+	$(FUZZ) build $(FUZZ_OPTIONS)
+	@failed=0; for target in $(FUZZ_TARGETS); do \
+	  echo "fuzzing $$target for $(FUZZ_SECONDS) seconds"; \
+	  found=tests/fuzz/found/$$target; mkdir -p $$found; \
+	  $(FUZZ) run $(FUZZ_OPTIONS) $$target $$found tests/fuzz/corpus/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 > $$found.log 2>&1 \
+	    && grep number_of_executed_units $$found.log && continue; \
+	  failed=1; grep -v '^#[0-9]' $$found.log | tail -n 60; \
+	  echo "$$target broke its promise: the input lies in tests/fuzz/artifacts/$$target, the output in $$found.log"; \
+	done; exit $$failed
 
 $(FUZZ):
 	@echo "building cargo-fuzz $(FUZZ_VERSION), once; it takes a minute"

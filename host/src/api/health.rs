@@ -15,7 +15,8 @@ use super::{error::ErrorBody, status::PluginList};
 use crate::{
     call::{BreakerReport, BreakerState},
     host::Host,
-    store::request::Quarantined,
+    plugins::admission::one_line,
+    store::{StoreError, request::Quarantined},
 };
 
 /// Whether webhooks are served, and what is not as it should be.
@@ -68,7 +69,7 @@ pub(super) async fn ready(State(host): State<Arc<Host>>) -> Response {
         // It may be over, and nobody has sent anything since.
         && let Err(error) = host.store.probe().await
     {
-        fatal.push(format!("{error}; hint: look at the disk of the store"));
+        fatal.push(advised(&error));
     }
     let is_ready = fatal.is_empty();
     let reasons = [fatal, problems(&host)].concat();
@@ -79,6 +80,19 @@ pub(super) async fn ready(State(host): State<Arc<Host>>) -> Response {
     };
     let code = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(Readiness { status, reasons })).into_response()
+}
+
+/// One sentence with one hint.
+fn advised(error: &StoreError) -> String {
+    let sentence = one_line(&error.to_string());
+    let hint = match sentence.as_str() {
+        told if told.contains("; hint: ") => "",
+        locked if locked.contains("is locked") => {
+            "; hint: end the other program that uses the database"
+        }
+        _ => "; hint: look at the disk of the store",
+    };
+    sentence + hint
 }
 
 fn problems(host: &Host) -> Vec<String> {

@@ -157,11 +157,12 @@ impl ConfigError {
         if !key.is_empty() {
             sentence.push_str(&format!("`{key}`: "));
         }
-        sentence.push_str(&message.replace('\n', " "));
+        sentence.push_str(message);
         if let Some(hint) = hint {
             sentence.push_str(&format!("; hint: {hint}"));
         }
-        sentence
+        // A key may hold anything, and so may what was looked up.
+        sentence.replace(char::is_control, " ")
     }
 }
 
@@ -228,6 +229,13 @@ impl std::error::Error for ConfigErrors {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sentence_is_one_line_whatever_a_key_holds() {
+        let document = Document { path: "tocsin.toml".into(), text: "'a\u{b}b' = 1".into() };
+        let error = document.error_at(&["a\nb"], "is\nwrong").hint("look\rup");
+        assert_eq!(error.sentence(), "tocsin.toml:1:1: `a b`: is wrong; hint: look up");
+    }
 
     #[test]
     fn of_an_endless_line_the_place_is_shown() {

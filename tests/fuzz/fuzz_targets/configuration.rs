@@ -25,6 +25,7 @@ fuzz_target!(|text: &str| -> Corpus {
 
 fn is_within(error: &ConfigError, lines: usize) {
     let sentence = error.sentence();
+    assert!(!sentence.contains(char::is_control), "{sentence:?}");
     let place = sentence.strip_prefix("tocsin.toml:").and_then(|rest| rest.split_once(':'));
     let line = place.and_then(|(line, _)| line.parse().ok());
     assert!(line.is_some_and(|line| (1..=lines).contains(&line)), "{sentence:?}");

@@ -315,7 +315,8 @@ fn unavailable(error: &rusqlite::Error) -> StoreError {
     StoreError::Unavailable(error.to_string())
 }
 
-/// Whether the disk or the database is at fault rather than what one job asked for.
+/// Whether the disk or the database is at fault rather than what one job asked for. A broken page
+/// concerns those alone who need it.
 fn concerns_all(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode as Code;
     matches!(
@@ -326,7 +327,6 @@ fn concerns_all(error: &rusqlite::Error) -> bool {
                 | Code::DatabaseBusy
                 | Code::DatabaseLocked
                 | Code::ReadOnly
-                | Code::DatabaseCorrupt
                 | Code::CannotOpen
                 | Code::NotADatabase
                 | Code::OutOfMemory
