@@ -548,6 +548,7 @@ fn syntax(document: &Document, error: &toml::de::Error) -> ConfigError {
         ("minisign public key", "write the line of `minisign.pub`, or { file = \"minisign.pub\" }"),
         ("no time of at least", "write a number with its unit, such as `30d` or `12h`"),
         ("duration", "write a number with its unit, such as `10s` or `500ms`"),
+        ("is not a rate", "leave it out where there is no limit"),
         ("is no maintenance", "write `true`, or `[{ from = 2026-12-01T22:00:00Z, to = ... }]`"),
         ("address of a proxy", "write an address or a network, such as `10.0.0.1` or `10.0.0.0/8`"),
         ("name of a token", "write { name = \"alice\", token = { env = \"TOCSIN_ADMIN_TOKEN\" } }"),

@@ -149,7 +149,7 @@ impl Admitted {
             integration: Arc::clone(&self.integration.name),
             plugin: None,
             sender: self.sender,
-            size_bytes: 0,
+            size_bytes: None,
             plugin_time: None,
             content: Content::Nothing { outcome: RequestOutcome::Refused, reason },
             kept: None,

@@ -97,7 +97,7 @@ pub async fn replay(
             integration.name
         )));
     }
-    let size_bytes = raw.body.len();
+    let size_bytes = Some(raw.body.len());
     let verdict = judge(&integration, incoming(id, &integration.name, raw), now).await?;
     if let Some(left) = verdict.backing_off {
         return Err(ReplayError::BackingOff(left));

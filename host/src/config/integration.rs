@@ -102,8 +102,8 @@ impl<'de> Deserialize<'de> for Maintenance {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct WindowForm {
-            from: Moment,
-            to: Moment,
+            from: MomentForm,
+            to: MomentForm,
         }
         let wrong = || {
             de::Error::custom(
@@ -117,7 +117,8 @@ impl<'de> Deserialize<'de> for Maintenance {
             Form::Word(_) => Err(wrong()),
             Form::Windows(windows) => {
                 let window = |form: WindowForm| {
-                    let (Moment(from), Moment(to)) = (form.from, form.to);
+                    let from = form.from.moment().map_err(de::Error::custom)?;
+                    let to = form.to.moment().map_err(de::Error::custom)?;
                     if from < to {
                         return Ok(Window { from, to });
                     }
@@ -132,22 +133,23 @@ impl<'de> Deserialize<'de> for Maintenance {
 }
 
 /// A point in time, as a date of TOML or as text.
-struct Moment(Timestamp);
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum MomentForm {
+    Date(Datetime),
+    Text(String),
+}
 
-impl<'de> Deserialize<'de> for Moment {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Form {
-            Date(Datetime),
-            Text(String),
-        }
-        let text = match Form::deserialize(from)? {
-            Form::Date(date) => date.to_string(),
-            Form::Text(text) => text,
+impl MomentForm {
+    fn moment(self) -> Result<Timestamp, String> {
+        let text = match self {
+            Self::Date(date) => date.to_string(),
+            Self::Text(text) => text,
         };
         // A time without an offset is nobody's: which zone is meant?
-        text.parse().map(Self).map_err(de::Error::custom)
+        text.parse().map_err(|_| {
+            format!("is no maintenance: `{text}` is no time with an offset, as `Z` is one")
+        })
     }
 }
 
@@ -190,6 +192,9 @@ mod tests {
             let error = maintenance(text).expect_err("it is not understood");
             assert!(error.contains("is no maintenance"), "{error}");
         }
+        let nobodys = "[{ from = 2026-12-01T00:00:00, to = 2026-12-02T00:00:00Z }]";
+        let error = maintenance(nobodys).expect_err("it has no offset");
+        assert!(error.contains("`2026-12-01T00:00:00` is no time with an offset"), "{error}");
         let backwards = "[{ from = 2026-12-02T00:00:00Z, to = 2026-12-01T00:00:00Z }]";
         let error = maintenance(backwards).expect_err("it ends before it begins");
         assert!(error.contains("before it begins"), "{error}");

@@ -99,7 +99,7 @@ impl Desk {
             integration: Arc::clone(&self.integration.name),
             plugin: self.plugin.clone(),
             sender: self.sender,
-            size_bytes: self.request.body.len(),
+            size_bytes: Some(self.request.body.len()),
             plugin_time,
             content,
             kept,

@@ -642,7 +642,7 @@ pub(super) fn submission(integration: &str, events: Vec<Event>) -> Submission {
         integration: integration.into(),
         plugin: Some(Arc::new(PluginId { name: "test".into(), version: "1.0.0".into() })),
         sender: Some([192, 0, 2, 1].into()),
-        size_bytes: 4,
+        size_bytes: Some(4),
         plugin_time: Some(Duration::from_micros(17)),
         content: self::events(events, Urgency::Medium.into()),
         kept: None,

@@ -25,8 +25,8 @@ pub struct Submission {
     pub plugin: Option<Arc<PluginId>>,
     /// Who sent it.
     pub sender: Option<IpAddr>,
-    /// The length of its body.
-    pub size_bytes: usize,
+    /// The length of its body, if it was read.
+    pub size_bytes: Option<usize>,
     /// How long the plugin had it.
     pub plugin_time: Option<Duration>,
     /// What came of it.
@@ -244,7 +244,7 @@ pub struct RequestRecord {
     pub plugin: Option<PluginId>,
     /// The address of its sender.
     pub sender: Option<String>,
-    /// The length of its body.
+    /// The length of its body, if it was read.
     pub size_bytes: Option<u64>,
     /// What became of it when it came.
     pub outcome: RequestOutcome,

@@ -165,7 +165,7 @@ pub(crate) fn fill(alerts: u64) -> anyhow::Result<Filled> {
             integration: "bench".into(),
             plugin: Some(Arc::clone(&plugin)),
             sender: Some([127, 0, 0, 1].into()),
-            size_bytes: 400,
+            size_bytes: Some(400),
             plugin_time: Some(Duration::from_micros(4)),
             content: Content::Events {
                 events: vec![event],

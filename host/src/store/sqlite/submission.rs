@@ -127,7 +127,7 @@ impl Step<'_> {
             alert,
             reason,
             sender,
-            i64::try_from(submission.size_bytes).unwrap_or(i64::MAX),
+            submission.size_bytes.map(|size| i64::try_from(size).unwrap_or(i64::MAX)),
             plugin_us.map(|us| i64::try_from(us).unwrap_or(i64::MAX)),
             self.scratch.transaction,
             effects,
