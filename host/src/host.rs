@@ -5,6 +5,7 @@
 
 use std::{
     cell::RefCell,
+    io,
     net::SocketAddr,
     path::PathBuf,
     sync::{
@@ -17,7 +18,10 @@ use std::{
 use anyhow::Context;
 use arc_swap::{ArcSwap, Guard};
 use jiff::Timestamp;
-use tokio::{net::TcpListener, time::Instant};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    time::Instant,
+};
 
 use crate::{
     api,
@@ -186,8 +190,8 @@ impl BoundHost {
             let config = &in_force.config.config;
             (config.server.listen, config.admin.listen)
         };
-        let webhooks = bind("server.listen", listen).await?;
-        let admin = bind("admin.listen", admin).await?;
+        let webhooks = bind("server.listen", listen)?;
+        let admin = bind("admin.listen", admin)?;
         host.bound_to(webhooks.local_addr()?, admin.local_addr()?);
         Ok(Self { host, webhooks, admin })
     }
@@ -255,10 +259,21 @@ async fn finish(host: &Arc<Host>, admin: Stopper, api: tokio::task::JoinHandle<(
     host.store.close();
 }
 
-async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
+fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    listen(address).with_context(|| {
         format!(
             "cannot listen on {address}\nhint: stop what uses it, or write another address at `{key}`"
         )
     })
+}
+
+/// How many connections the system keeps until they are accepted. One more would be tried again by its
+/// sender's system after a second, which may be longer than the sender waits.
+const BACKLOG: u32 = 4096;
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }

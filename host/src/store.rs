@@ -75,7 +75,11 @@ pub trait Store: Send + Sync {
     /// Why the last commit failed; none once one succeeded.
     fn problem(&self) -> Option<String>;
 
-    /// Commits something without meaning, to see whether it can be done.
+    /// What of it was found to be damaged since it was opened, if anything was. The rest is served.
+    fn damage(&self) -> Option<String>;
+
+    /// Does what a webhook does, takes it back, and commits something without meaning, to see whether
+    /// it can be done.
     fn probe(&self) -> Pending<()>;
 
     /// What it takes on disk, in bytes.

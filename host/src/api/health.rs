@@ -85,18 +85,16 @@ pub(super) async fn ready(State(host): State<Arc<Host>>) -> Response {
 /// One sentence with one hint.
 fn advised(error: &StoreError) -> String {
     let sentence = one_line(&error.to_string());
-    let hint = match sentence.as_str() {
-        told if told.contains("; hint: ") => "",
-        locked if locked.contains("is locked") => {
-            "; hint: end the other program that uses the database"
-        }
-        _ => "; hint: look at the disk of the store",
-    };
+    let is_told = sentence.contains("; hint: ");
+    let hint = if is_told { "" } else { "; hint: look at the disk of the store" };
     sentence + hint
 }
 
 fn problems(host: &Host) -> Vec<String> {
     let mut problems = Vec::new();
+    if let Some(damage) = host.store.damage() {
+        problems.push(format!("the store is damaged, and what is whole of it is served: {damage}"));
+    }
     if let Some(problem) = host.reload_problem() {
         problems.push(format!("the last reload changed nothing: {problem}"));
     }

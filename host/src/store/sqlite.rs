@@ -89,12 +89,13 @@ impl SqliteStore {
         let lock = DatabaseLock::acquire(path, holder)?;
         let connection = connect(path).with_context(context)?;
         let ids = prepare_schema(&connection).with_context(context)?;
+        settle_log(&connection).with_context(context)?;
         let checkpoints = connect(path).with_context(context)?;
         let times = Arc::<TransactionTimes>::default();
         let syncer = Syncer::start(path, checkpoints, Arc::clone(&metrics), Arc::clone(&times))?;
         let writer = Writer::start(connection, ids, metrics, syncer, Arc::clone(&times))
             .with_context(context)?;
-        let readers = Readers::start(path, ids, &times)?;
+        let readers = Readers::start(path, ids, &times, &writer.problem())?;
         Ok(Self {
             path: path.to_owned(),
             writer: writer.queue(),
@@ -170,6 +171,10 @@ impl Store for SqliteStore {
         self.writer.problem()
     }
 
+    fn damage(&self) -> Option<String> {
+        self.writer.damage()
+    }
+
     fn probe(&self) -> Pending<()> {
         self.writer.ask(Job::Probe)
     }
@@ -225,22 +230,38 @@ const NOT_WRITABLE: &str =
 
 /// The same error, once and with what the operator can do, where SQLite or the system refused.
 fn advised(error: anyhow::Error) -> anyhow::Error {
-    use rusqlite::ErrorCode as Code;
     if let Some(system) = error.downcast_ref::<io::Error>() {
         let is_denied = system.kind() == io::ErrorKind::PermissionDenied;
         return if is_denied { anyhow!("{error:#}\nhint: {NOT_WRITABLE}") } else { error };
     }
     let Some(refused) = error.downcast_ref::<rusqlite::Error>() else { return error };
-    let hint = match refused.sqlite_error_code() {
-        Some(Code::DatabaseCorrupt | Code::NotADatabase) => {
+    match hint(refused) {
+        Some(hint) => anyhow!("{error}: {refused}\nhint: {hint}"),
+        None => anyhow!("{error}: {refused}"),
+    }
+}
+
+/// A refusal of SQLite on one line, with what the operator can do.
+fn sentence(refused: &rusqlite::Error) -> String {
+    hint(refused).map_or_else(|| refused.to_string(), |hint| format!("{refused}; hint: {hint}"))
+}
+
+fn hint(refused: &rusqlite::Error) -> Option<&'static str> {
+    use rusqlite::ErrorCode as Code;
+    match refused.sqlite_error_code()? {
+        Code::DatabaseCorrupt | Code::NotADatabase => Some(
             "the file is damaged or no database: put a backup in its place, save what can be read \
-             with `sqlite3 FILE .recover`, or choose another file in `store.url`"
-        }
-        Some(Code::DatabaseBusy) => "another program holds it: `fuser FILE` says which",
-        Some(Code::ReadOnly | Code::CannotOpen | Code::PermissionDenied) => NOT_WRITABLE,
-        _ => return anyhow!("{error}: {refused}"),
-    };
-    anyhow!("{error}: {refused}\nhint: {hint}")
+             with `sqlite3 FILE .recover`, or choose another file in `store.url`",
+        ),
+        Code::DatabaseBusy => Some("another program holds it: `fuser FILE` says which"),
+        Code::ReadOnly | Code::CannotOpen | Code::PermissionDenied => Some(NOT_WRITABLE),
+        _ => None,
+    }
+}
+
+fn is_damage(refused: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode as Code;
+    matches!(refused.sqlite_error_code(), Some(Code::DatabaseCorrupt | Code::NotADatabase))
 }
 
 /// The version of its schema; 0 where there is none yet.
@@ -265,6 +286,12 @@ fn version(connection: &Connection) -> anyhow::Result<i64> {
             "it is a database of another program\nhint: choose another file in `store.url`"
         ),
     }
+}
+
+/// What a host that died left in the log may be in the system's memory alone, where its disk had
+/// failed. In the database, it is on disk before anything is built on it.
+fn settle_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
 fn prepare_schema(connection: &Connection) -> anyhow::Result<AlertIds> {

@@ -17,6 +17,7 @@ use rusqlite::{Connection, ToSql};
 
 use super::{
     rows::{self, Stored},
+    syncer::Problem,
     transactions::TransactionTimes,
 };
 use crate::{
@@ -32,10 +33,14 @@ type Job = Box<dyn FnOnce(&Reader) + Send>;
 pub(super) struct Readers {
     jobs: Sender<Option<Job>>,
     threads: Vec<JoinHandle<()>>,
+    problem: Problem,
 }
 
 /// Where reads are asked for.
-pub(super) struct Queue(Sender<Option<Job>>);
+pub(super) struct Queue {
+    jobs: Sender<Option<Job>>,
+    problem: Problem,
+}
 
 /// One connection that only reads.
 pub(super) struct Reader {
@@ -49,6 +54,7 @@ impl Readers {
         path: &Path,
         ids: AlertIds,
         times: &Arc<TransactionTimes>,
+        problem: &Problem,
     ) -> anyhow::Result<Self> {
         let (jobs, waiting) = mpsc::channel();
         let waiting = Arc::new(Mutex::new(waiting));
@@ -62,11 +68,11 @@ impl Readers {
             thread.spawn(move || serve(&reader, &waiting)).context("cannot start a thread")
         };
         let threads = (0..READERS).map(start).collect::<Result<_, _>>()?;
-        Ok(Self { jobs, threads })
+        Ok(Self { jobs, threads, problem: problem.clone() })
     }
 
     pub(super) fn queue(&self) -> Queue {
-        Queue(self.jobs.clone())
+        Queue { jobs: self.jobs.clone(), problem: self.problem.clone() }
     }
 
     pub(super) fn stop(self) {
@@ -87,9 +93,13 @@ impl Queue {
     {
         let (responder, pending) = pending();
         // A closed store drops the job, and with it the responder, which answers so.
-        let _ = self.0.send(Some(Box::new(move |reader| {
+        let problem = self.problem.clone();
+        let _ = self.jobs.send(Some(Box::new(move |reader| {
             let answer = read(reader);
-            responder.answer(answer.map_err(|error| StoreError::Unavailable(error.to_string())));
+            responder.answer(answer.map_err(|error| {
+                problem.learn(&error);
+                StoreError::Unavailable(super::sentence(&error))
+            }));
         })));
         pending
     }

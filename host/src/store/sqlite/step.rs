@@ -8,12 +8,15 @@ use std::{
     sync::Arc,
 };
 
+use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, params};
+use tocsin_plugin_api::{Event, Urgency};
+use ulid::Ulid;
 
 use super::writer::{Done, Job};
 use crate::{
     alert::{AlertIds, PluginId},
-    store::request::Quarantined,
+    store::request::{Content, Quarantined, Submission, Terms},
 };
 
 /// What the writer knows beside the database, as it is after the last commit. A transaction works on a
@@ -73,6 +76,23 @@ impl Scratch {
     }
 }
 
+/// A webhook that opens an alert.
+fn webhook() -> Submission {
+    let terms = Terms::from(Urgency::Low);
+    Submission {
+        request_id: Ulid::generate(),
+        received_at: Timestamp::now(),
+        integration: "".into(),
+        plugin: Some(Arc::new(PluginId { name: "".into(), version: "".into() })),
+        sender: None,
+        size_bytes: None,
+        plugin_time: None,
+        content: Content::Events { events: vec![Event::create("probe")], terms, remark: None },
+        kept: None,
+        replayed_by: None,
+    }
+}
+
 /// The inside of one transaction.
 pub(super) struct Step<'s> {
     pub(super) connection: &'s Connection,
@@ -95,7 +115,13 @@ impl<'s> Step<'s> {
         }
     }
 
-    fn probe(&self) -> rusqlite::Result<Done> {
+    /// Whether a webhook would be kept is only known once one was.
+    fn probe(&mut self) -> rusqlite::Result<Done> {
+        self.connection.execute_batch("SAVEPOINT probe")?;
+        let mut draft = self.scratch.clone();
+        let tried = Step::new(self.connection, self.ids, &mut draft).submit(&webhook());
+        self.connection.execute_batch("ROLLBACK TO probe; RELEASE probe")?;
+        tried?;
         let sql =
             "INSERT INTO meta VALUES ('probes', 1) ON CONFLICT DO UPDATE SET value = value + 1";
         self.statement(sql)?.execute([])?;

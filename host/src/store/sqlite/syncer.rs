@@ -17,7 +17,7 @@ use std::{
 };
 
 use anyhow::Context;
-use rusqlite::Connection;
+use rusqlite::{Connection, config::DbConfig};
 
 use super::{
     transactions::TransactionTimes,
@@ -40,17 +40,55 @@ enum Message {
     Stop,
 }
 
-/// Why the last commit failed.
+/// What is wrong, for everybody to see.
 #[derive(Clone, Default)]
-pub(super) struct Problem(Arc<Mutex<Option<String>>>);
+pub(super) struct Problem(Arc<Mutex<Wrong>>);
+
+#[derive(Default)]
+struct Wrong {
+    /// Why the last commit failed.
+    last: Option<String>,
+    /// What was found to be damaged.
+    damage: Option<String>,
+    /// Why nothing is written any more.
+    lost: Option<String>,
+}
 
 impl Problem {
     pub(super) fn get(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.wrong().last.clone()
     }
 
     fn set(&self, problem: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+        self.wrong().last = problem;
+    }
+
+    pub(super) fn damage(&self) -> Option<String> {
+        self.wrong().damage.clone()
+    }
+
+    /// Remembers what an error says of the database.
+    pub(super) fn learn(&self, refused: &rusqlite::Error) {
+        if super::is_damage(refused) {
+            self.wrong().damage.get_or_insert_with(|| super::sentence(refused));
+        }
+    }
+
+    pub(super) fn lost(&self) -> Option<String> {
+        self.wrong().lost.clone()
+    }
+
+    /// Has a connection that is about to close leave the log alone if what became of it on its way to
+    /// disk is not known. Otherwise the last one copies it into the database.
+    pub(super) fn spare(&self, connection: &Connection) {
+        if self.lost().is_some() {
+            let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+            let _ = connection.set_db_config(no_checkpoint, true);
+        }
+    }
+
+    fn wrong(&self) -> MutexGuard<'_, Wrong> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -101,7 +139,11 @@ impl Syncer {
         let (messages, waiting) = mpsc::sync_channel(0);
         // One request for a checkpoint is as good as many.
         let (nudges, nudged) = mpsc::sync_channel(1);
-        let checkpointer = Checkpointer { connection: checkpoints, turn: Arc::clone(&turn) };
+        let checkpointer = Checkpointer {
+            connection: checkpoints,
+            turn: Arc::clone(&turn),
+            problem: problem.clone(),
+        };
         let checkpointer = spawn("store-checkpoint", move || checkpointer.serve(&nudged))?;
         let mut state = State {
             log: Log::of(database),
@@ -176,9 +218,12 @@ impl State {
         faults::point("before-sync");
         if let Err(error) = self.log.sync() {
             self.metrics.failed();
+            let reason = format!("cannot sync `{}`: {error}", self.log.path.display());
+            if self.log.is_lost {
+                self.problem.wrong().lost = Some(reason.clone());
+            }
             let jobs = batches.into_iter().flat_map(|batch| batch.jobs).collect();
-            return self
-                .refuse(jobs, format!("cannot sync `{}`: {error}", self.log.path.display()));
+            return self.refuse(jobs, reason);
         }
         faults::point("synced");
         self.problem.set(None);
@@ -243,7 +288,7 @@ impl Log {
     }
 
     fn sync(&mut self) -> anyhow::Result<()> {
-        anyhow::ensure!(!self.is_lost, "the disk failed before\nhint: restart the host");
+        anyhow::ensure!(!self.is_lost, "the disk failed before; hint: restart the host");
         if self.is_suspect {
             return self.empty();
         }
@@ -255,7 +300,8 @@ impl Log {
             use std::io::ErrorKind::{QuotaExceeded, StorageFull};
             self.is_suspect = matches!(error.kind(), StorageFull | QuotaExceeded);
             self.is_lost = !self.is_suspect;
-            return Err(error.into());
+            let hint = if self.is_lost { "; hint: restart the host" } else { "" };
+            anyhow::bail!("{error}{hint}");
         }
         Ok(())
     }
@@ -277,6 +323,7 @@ impl Log {
 struct Checkpointer {
     connection: Connection,
     turn: Arc<Mutex<()>>,
+    problem: Problem,
 }
 
 impl Checkpointer {
@@ -291,6 +338,7 @@ impl Checkpointer {
             self.checkpoint();
             faults::point("checkpointed");
         }
+        self.problem.spare(&self.connection);
     }
 
     fn checkpoint(&self) {

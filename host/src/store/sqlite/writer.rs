@@ -90,6 +90,7 @@ impl Writer {
             scratch,
             metrics,
             synced: syncer.queue(),
+            problem: syncer.problem(),
             times,
             quarantine: Arc::clone(&quarantine),
             pushed_out_lines: LineLimit::default(),
@@ -105,6 +106,10 @@ impl Writer {
     pub(super) fn queue(&self) -> Queue {
         let (problem, quarantine) = (self.syncer.problem(), Arc::clone(&self.quarantine));
         Queue { jobs: self.jobs.clone(), problem, quarantine }
+    }
+
+    pub(super) fn problem(&self) -> Problem {
+        self.syncer.problem()
     }
 
     /// Commits what waits, and returns when the database is closed.
@@ -132,6 +137,10 @@ impl Queue {
         self.problem.get()
     }
 
+    pub(super) fn damage(&self) -> Option<String> {
+        self.problem.damage()
+    }
+
     pub(super) fn quarantine(&self) -> Vec<Quarantined> {
         let board = self.quarantine.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<_> = board.values().cloned().collect();
@@ -147,6 +156,7 @@ struct State {
     scratch: Scratch,
     metrics: Arc<StoreMetrics>,
     synced: syncer::Queue,
+    problem: Problem,
     times: Arc<TransactionTimes>,
     quarantine: QuarantineBoard,
     pushed_out_lines: LineLimit,
@@ -174,7 +184,8 @@ impl State {
             jobs.sort_by_key(Job::arrival);
             self.commit_together(jobs);
             if stops {
-                return self.keep_times();
+                self.keep_times();
+                return self.problem.spare(&self.connection);
             }
         }
     }
@@ -182,6 +193,11 @@ impl State {
     fn commit_together(&mut self, jobs: Vec<Job>) {
         if jobs.is_empty() {
             return;
+        }
+        if let Some(lost) = self.problem.lost() {
+            // What is turned away is not to be found in the store either.
+            self.metrics.failed();
+            return self.synced.refused(jobs, lost);
         }
         let started = Instant::now();
         match self.transaction(&jobs) {
@@ -197,7 +213,8 @@ impl State {
             }
             Err(error) => {
                 self.metrics.failed();
-                self.synced.refused(jobs, error.to_string());
+                self.problem.learn(&error);
+                self.synced.refused(jobs, super::sentence(&error));
             }
         }
     }
@@ -270,7 +287,9 @@ impl State {
             transaction.commit().map(|()| known)
         };
         // They are good to know, no more.
-        if let Ok(known) = write() {
+        if self.problem.lost().is_none()
+            && let Ok(known) = write()
+        {
             self.times.written(known);
         }
     }
@@ -312,7 +331,7 @@ fn holds_records(jobs: &[Job]) -> bool {
 }
 
 fn unavailable(error: &rusqlite::Error) -> StoreError {
-    StoreError::Unavailable(error.to_string())
+    StoreError::Unavailable(super::sentence(error))
 }
 
 /// Whether the disk or the database is at fault rather than what one job asked for. A broken page
