@@ -4,7 +4,8 @@
 //! The way of a request is [`server`] -> [`ingest`] -> [`call`] -> [`store`]. Around it, [`config`]
 //! says what is wanted, [`plugins`] finds and checks libraries, [`integration`] joins the two,
 //! [`host`] holds everything together, [`reload`] goes over to what [`watch`] has seen to change,
-//! [`api`] shows and changes it, and [`cli`] is how people run it.
+//! [`api`] shows and changes it, and [`cli`] is how people run it. [`replay`] runs a request again that
+//! was kept, and [`upkeep`] does what has to be done from time to time.
 //! [`certify`] judges a plugin before anybody ships it, by what it does in a [`trial`].
 
 pub mod alert;

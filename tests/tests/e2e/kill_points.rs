@@ -64,8 +64,9 @@ impl Sender {
 /// Kills it ten times at the point, at turns up to `latest`, and counts what is there afterwards.
 fn kill_at(point: &str, latest: u64) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    let mut seed = now.as_nanos() as u64;
+    let seed = now.as_nanos() as u64;
     println!("{point}: the seed of the turns is {seed}");
+    let mut turns = fastrand::Rng::with_seed(seed);
     let mut senders: Vec<_> = (0..SENDERS)
         .map(|sender| {
             let name = format!("sender {sender}");
@@ -75,8 +76,7 @@ fn kill_at(point: &str, latest: u64) {
     let mut site = Site::new().plugin(&library("well-behaved"));
     site.configure("[integrations.good]\nplugin = 'well-behaved'");
     for _ in 0..KILLS {
-        seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
-        let turn = 1 + (seed >> 33) % latest;
+        let turn = turns.u64(1..=latest);
         let host = site.env(VARIABLE, &format!("{point}:{turn}")).serve();
         let webhooks = host.webhooks();
         let sending =

@@ -28,30 +28,18 @@ struct Sent {
     id: Option<String>,
 }
 
-/// Random enough, and the same again for the same seed: `SplitMix64`.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-}
-
 /// Sends its share, and gives what it sent by the ids of the answers.
-fn send(webhooks: SocketAddr, mut numbers: Numbers) -> Vec<(String, Sent)> {
+fn send(webhooks: SocketAddr, mut numbers: fastrand::Rng) -> Vec<(String, Sent)> {
     let mut connection = Connection::open(webhooks).expect("the host listens");
     let mut all = Vec::new();
     for _ in 0..EVENTS {
-        let action = match numbers.below(10) {
+        let action = match numbers.u8(..10) {
             0..5 => "create",
             5..7 => "acknowledge",
             _ => "resolve",
         };
-        let key = format!("key {}", numbers.below(KEYS));
-        let id = (numbers.below(4) == 0).then(|| format!("event {}", numbers.below(5000)));
+        let key = format!("key {}", numbers.u64(..KEYS));
+        let id = (numbers.u8(..4) == 0).then(|| format!("event {}", numbers.u64(..5000)));
         let mut request = Request::post("/in/good", "x").header("x-action", action);
         request = request.header("x-dedup-key", &*key);
         if let Some(id) = &id {
@@ -155,7 +143,7 @@ fn a_hundred_thousand_racing_events_come_to_what_a_sequence_of_them_does() {
     let webhooks = host.webhooks();
     let senders: Vec<_> = (0..SENDERS)
         .map(|sender| {
-            let numbers = Numbers(seed.wrapping_add(sender << 40));
+            let numbers = fastrand::Rng::with_seed(seed.wrapping_add(sender));
             thread::spawn(move || send(webhooks, numbers))
         })
         .collect();

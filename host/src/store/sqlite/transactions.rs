@@ -25,7 +25,7 @@ impl TransactionTimes {
         let waiting: Vec<_> = self.waiting().iter().copied().collect();
         for time in &waiting {
             let sql = "INSERT INTO transactions VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-            connection.prepare_cached(sql)?.execute(<(i64, i64)>::clone(time))?;
+            connection.prepare_cached(sql)?.execute(*time)?;
         }
         Ok(waiting.len())
     }
