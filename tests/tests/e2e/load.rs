@@ -17,8 +17,16 @@ use tocsin_tests::http::{Connection, Request};
 /// Senders, each with one connection and a new message after each answer.
 pub(crate) struct Load {
     senders: Vec<JoinHandle<Sent>>,
-    answered: Arc<AtomicUsize>,
-    ends: Arc<AtomicBool>,
+    progress: Arc<Progress>,
+}
+
+/// What the senders have seen so far.
+#[derive(Default)]
+struct Progress {
+    answered: AtomicUsize,
+    /// Senders one of whose messages was not answered 200.
+    turned_away: AtomicUsize,
+    ends: AtomicBool,
 }
 
 /// What became of messages.
@@ -43,19 +51,24 @@ impl Load {
         senders: usize,
         headers: &'static [(&'static str, &'static str)],
     ) -> Self {
-        let (answered, ends) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+        let progress = Arc::<Progress>::default();
         let sender = |sender| {
-            let (answered, ends) = (Arc::clone(&answered), Arc::clone(&ends));
+            let progress = Arc::clone(&progress);
             let name = format!("{name}, sender {sender}");
-            thread::spawn(move || send(webhooks, &name, headers, &answered, &ends))
+            thread::spawn(move || send(webhooks, &name, headers, &progress))
         };
         let senders = (0..senders).map(sender).collect();
-        Self { senders, answered, ends }
+        Self { senders, progress }
     }
 
     /// How many messages were answered 200 so far.
     pub(crate) fn answered(&self) -> usize {
-        self.answered.load(Ordering::Relaxed)
+        self.progress.answered.load(Ordering::Relaxed)
+    }
+
+    /// How many senders had a message that was not answered 200.
+    pub(crate) fn turned_away(&self) -> usize {
+        self.progress.turned_away.load(Ordering::Relaxed)
     }
 
     /// The messages that were answered 200, once every sender has ended: by itself where the host
@@ -66,7 +79,7 @@ impl Load {
 
     /// What became of all messages, once every sender has ended.
     pub(crate) fn sent(self) -> Sent {
-        self.ends.store(true, Ordering::Relaxed);
+        self.progress.ends.store(true, Ordering::Relaxed);
         let mut all = Sent::default();
         for sender in self.senders {
             let sent = sender.join().expect("a sender does not panic");
@@ -78,17 +91,11 @@ impl Load {
 }
 
 /// Sends until the host is gone.
-fn send(
-    webhooks: SocketAddr,
-    name: &str,
-    headers: &[(&str, &str)],
-    answered: &AtomicUsize,
-    ends: &AtomicBool,
-) -> Sent {
+fn send(webhooks: SocketAddr, name: &str, headers: &[(&str, &str)], progress: &Progress) -> Sent {
     let mut sent = Sent::default();
     let mut connection = None;
     for count in 0_u64.. {
-        if ends.load(Ordering::Relaxed) {
+        if progress.ends.load(Ordering::Relaxed) {
             break;
         }
         let message = format!("{name}, message {count}");
@@ -107,12 +114,19 @@ fn send(
         match answer {
             Ok(answer) if answer.status == 200 => {
                 sent.accepted.push(message);
-                answered.fetch_add(1, Ordering::Relaxed);
+                progress.answered.fetch_add(1, Ordering::Relaxed);
             }
-            Ok(answer) => sent.refused.push((message, format!("{answer:?}"))),
-            Err(error) => {
-                sent.refused.push((message, error.to_string()));
-                break;
+            otherwise => {
+                if sent.refused.is_empty() {
+                    progress.turned_away.fetch_add(1, Ordering::Relaxed);
+                }
+                let is_gone = otherwise.is_err();
+                let said = otherwise
+                    .map_or_else(|error| error.to_string(), |answer| format!("{answer:?}"));
+                sent.refused.push((message, said));
+                if is_gone {
+                    break;
+                }
             }
         }
     }
