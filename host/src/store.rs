@@ -28,7 +28,7 @@ use self::{
     request::{
         Effect, Quarantined, RawRequest, RequestPage, RequestQuery, RequestRecord, Submission,
     },
-    upkeep::Chore,
+    upkeep::{Chore, Tidied},
 };
 use crate::alert::{Alert, AlertRef, AlertWithHistory, Status};
 
@@ -68,11 +68,11 @@ pub trait Store: Send + Sync {
     /// The requests of each integration that wait for a replay, by the integration's name.
     fn quarantine(&self) -> Vec<Quarantined>;
 
-    /// Does a small part of what has to be done from time to time, and says how much it found to do:
-    /// less than was allowed means that nothing is left.
-    fn tidy(&self, chore: Chore) -> Pending<usize>;
+    /// Does a small part of what has to be done from time to time, and says how much that was and
+    /// whether there may be more.
+    fn tidy(&self, chore: Chore) -> Pending<Tidied>;
 
-    /// Why the last commit failed; none once one succeeded.
+    /// Why the last commit failed; none once a webhook, or the [probe](Self::probe), was kept.
     fn problem(&self) -> Option<String>;
 
     /// What of it was found to be damaged since it was opened, if anything was. The rest is served.

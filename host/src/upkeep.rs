@@ -18,7 +18,7 @@ use crate::{
     server::Stop,
     store::{
         StoreError,
-        upkeep::{Chore, Forgettable, Task},
+        upkeep::{Chore, Forgettable, Task, Tidied},
     },
 };
 
@@ -124,9 +124,9 @@ impl Upkeep {
                     self.is_too_much = false;
                     return Ok(());
                 }
-                let found = self.step(Task::Forget { what, before: None }).await?;
-                forgotten += found;
-                if found < STEP {
+                let Tidied { count, more } = self.step(Task::Forget { what, before: None }).await?;
+                forgotten += count;
+                if !more {
                     break;
                 }
             }
@@ -158,21 +158,21 @@ impl Upkeep {
     async fn whole(&self, task: Task) -> Result<usize, StoreError> {
         let mut done = 0;
         loop {
-            let found = self.step(task.clone()).await?;
-            done += found;
-            if found < STEP {
+            let Tidied { count, more } = self.step(task.clone()).await?;
+            done += count;
+            if !more {
                 return Ok(done);
             }
         }
     }
 
-    async fn step(&self, task: Task) -> Result<usize, StoreError> {
+    async fn step(&self, task: Task) -> Result<Tidied, StoreError> {
         let started = Instant::now();
-        let found = self.host.store.tidy(Chore { task, limit: STEP }).await?;
-        if found >= STEP {
+        let tidied = self.host.store.tidy(Chore { task, limit: STEP }).await?;
+        if tidied.more {
             tokio::time::sleep(started.elapsed() * REST).await;
         }
-        Ok(found)
+        Ok(tidied)
     }
 }
 

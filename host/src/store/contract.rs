@@ -14,7 +14,7 @@ use super::{
         Content, Effect, EventEffect, Kept, QuarantineBounds, RawRequest, RawState, RequestOutcome,
         RequestQuery, Submission, Terms,
     },
-    upkeep::{Chore, Forgettable, Task},
+    upkeep::{Chore, Forgettable, Task, Tidied},
 };
 use crate::alert::{Alert, AlertRef, AlertWithHistory, ChangeKind, PluginId, Status};
 
@@ -27,7 +27,7 @@ type Promise = fn(&dyn Place);
 
 /// Runs every promise on a fresh place.
 pub(super) fn keep<P: Place>(fresh: impl Fn() -> P) {
-    let promises: [(&str, Promise); 27] = [
+    let promises: [(&str, Promise); 28] = [
         ("what was committed is there after closing", survives),
         ("numbers have no gap", numbers),
         ("one delivery changes things once", same_delivery),
@@ -49,6 +49,7 @@ pub(super) fn keep<P: Place>(fresh: impl Fn() -> P) {
         ("in maintenance no alert opens", maintenance),
         ("alerts resolve by themselves", automatic_resolve),
         ("what is old is forgotten, what is open never", forgetting),
+        ("what is large is forgotten in several steps", forgetting_what_is_large),
         ("people write notes", notes),
         ("a clock that jumps back confuses nothing", a_clock_that_jumps_back),
         ("any sequence of actions gives what a simple model gives", super::model::sequences),
@@ -527,11 +528,16 @@ fn automatic_resolve(place: &dyn Place) {
     }
     let after = Some(Duration::from_secs(600));
     let adopt = || Task::ResolveAfter { integration: "ops".into(), after };
-    let mut steps = 0;
-    while tidy(&*store, adopt(), 1) > 0 {
-        steps += 1;
+    let (mut steps, mut adopted) = (0, 0);
+    loop {
+        let Tidied { count, more } = tidied(&*store, adopt(), 1);
+        (steps, adopted) = (steps + 1, adopted + count);
+        if !more {
+            break;
+        }
     }
-    assert_eq!((steps, tidy(&*store, adopt(), 1)), (2, 0));
+    assert_eq!((steps, adopted), (3, 51), "what is open, a few of them in each step");
+    assert_eq!(tidied(&*store, adopt(), 1), Tidied { count: 0, more: false });
     let times = [3, 4, 53].map(|number| get(&*store, AlertRef::Number(number)).alert.resolves_at);
     assert_eq!(times, [Some(at(600)), Some(at(800)), Some(at(800))]);
     assert_eq!(get(&*store, AlertRef::Number(2)).alert.resolves_at, None, "it is resolved");
@@ -589,6 +595,29 @@ fn forgetting(place: &dyn Place) {
     let store = place.open();
     assert_eq!(commit(&*store, Event::create("x").dedup_key("0")), [Effect::Opened(6)]);
     assert_eq!(get(&*store, AlertRef::Number(6)).alert.previous, None, "it is forgotten");
+}
+
+/// Much of it leaves in several steps, each of which says what it did.
+fn forgetting_what_is_large(place: &dyn Place) {
+    let store = place.open();
+    let bounds = QuarantineBounds { count: 100, bytes: 100_000_000 };
+    for _ in 0..5 {
+        let large = failed("ops", &"x".repeat(1_500_000), bounds);
+        store.submit(large).wait().unwrap();
+    }
+    let forget = || Task::Forget { what: Forgettable::Quarantine, before: None };
+    let (mut steps, mut forgotten) = (0, 0);
+    loop {
+        let Tidied { count, more } = tidied(&*store, forget(), 10);
+        assert!(count < 5, "not all of it at once");
+        (steps, forgotten) = (steps + 1, forgotten + count);
+        if !more {
+            break;
+        }
+        assert_eq!(store.quarantine()[0].count, 5 - u64::try_from(forgotten).unwrap());
+    }
+    assert_eq!(forgotten, 5, "in {steps} steps");
+    assert_eq!(tidied(&*store, forget(), 10), Tidied { count: 0, more: false });
 }
 
 fn notes(place: &dyn Place) {
@@ -670,7 +699,12 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + seconds).expect("a time")
 }
 
+/// How many it concerned.
 fn tidy(store: &dyn Store, task: Task, limit: usize) -> usize {
+    tidied(store, task, limit).count
+}
+
+fn tidied(store: &dyn Store, task: Task, limit: usize) -> Tidied {
     store.tidy(Chore { task, limit }).wait().expect("it commits")
 }
 

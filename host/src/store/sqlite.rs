@@ -39,7 +39,7 @@ use super::{
     request::{
         Effect, Quarantined, RawRequest, RequestPage, RequestQuery, RequestRecord, Submission,
     },
-    upkeep::Chore,
+    upkeep::{Chore, Tidied},
 };
 use crate::{
     alert::{AlertIds, AlertRef, AlertWithHistory},
@@ -163,7 +163,7 @@ impl Store for SqliteStore {
         self.writer.quarantine()
     }
 
-    fn tidy(&self, chore: Chore) -> Pending<usize> {
+    fn tidy(&self, chore: Chore) -> Pending<Tidied> {
         self.writer.ask(|responder| Job::Tidy(chore, responder))
     }
 
@@ -337,7 +337,7 @@ fn upgrade(connection: &Connection, version: i64) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{contract, request::RawState};
+    use crate::store::{contract, request::RawState, upkeep::Task};
 
     struct Folder(tempfile::TempDir);
 
@@ -401,6 +401,30 @@ mod tests {
         assert_eq!((&raw.body[..], &raw.headers[..]), (&b"\x00\xff"[..], &b"h: v"[..]));
         store.close();
         SqliteStore::open(&path, "us", Arc::default()).expect("it went over once");
+    }
+
+    #[test]
+    fn what_writes_nothing_does_not_end_a_problem() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tocsin.db");
+        let store = SqliteStore::open(&path, "a test", Arc::default()).expect("it opens");
+        let other = Connection::open(&path).expect("a database");
+        other
+            .execute_batch(
+                "CREATE TRIGGER no BEFORE INSERT ON requests BEGIN SELECT raise(ABORT, 'no'); END",
+            )
+            .expect("a table that takes nothing");
+        store.probe().wait().expect_err("a record can't be kept");
+        assert!(store.problem().is_some());
+
+        let task = Task::ResolveDue { now: jiff::Timestamp::now() };
+        let tidied = store.tidy(Chore { task, limit: 10 }).wait().expect("nothing is due");
+        assert_eq!(tidied, Tidied { count: 0, more: false });
+        assert!(store.problem().is_some(), "a record still can't be kept");
+
+        other.execute_batch("DROP TRIGGER no").expect("it is there");
+        store.probe().wait().expect("a record can be kept");
+        assert_eq!(store.problem(), None);
     }
 
     #[test]

@@ -15,6 +15,15 @@ pub struct Chore {
     pub limit: usize,
 }
 
+/// What became of a chore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tidied {
+    /// How many alerts, records or requests it concerned.
+    pub count: usize,
+    /// Whether there may be more of them: the same chore goes on where this one ended.
+    pub more: bool,
+}
+
 /// What has to be done from time to time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Task {

@@ -9,7 +9,7 @@ use rusqlite::{OptionalExtension, params};
 use ulid::Ulid;
 
 use super::step::Step;
-use crate::store::upkeep::{Chore, Forgettable, Task};
+use crate::store::upkeep::{Chore, Forgettable, Task, Tidied};
 
 /// Pages of larger requests are many, and freed one by one.
 const MOST_BYTES_AT_ONCE: i64 = 4 * 1024 * 1024;
@@ -17,7 +17,7 @@ const MOST_BYTES_AT_ONCE: i64 = 4 * 1024 * 1024;
 const LOOKED_AT: i64 = 20;
 
 impl Step<'_> {
-    pub(super) fn tidy(&mut self, chore: &Chore) -> rusqlite::Result<usize> {
+    pub(super) fn tidy(&mut self, chore: &Chore) -> rusqlite::Result<Tidied> {
         let limit = chore.limit;
         match &chore.task {
             Task::ResolveDue { now } => self.resolve_due(*now, limit),
@@ -33,7 +33,7 @@ impl Step<'_> {
         }
     }
 
-    fn resolve_due(&mut self, now: Timestamp, limit: usize) -> rusqlite::Result<usize> {
+    fn resolve_due(&mut self, now: Timestamp, limit: usize) -> rusqlite::Result<Tidied> {
         let sql = "SELECT number FROM alerts WHERE due_at <= ?1 ORDER BY due_at LIMIT ?2";
         let now = now.as_millisecond();
         let due: Vec<i64> = self
@@ -41,7 +41,7 @@ impl Step<'_> {
             .query_map(params![now, number(limit)], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         due.iter().try_for_each(|number| self.expire(*number, now))?;
-        Ok(due.len())
+        Ok(Tidied { count: due.len(), more: due.len() == limit })
     }
 
     /// Goes through the alerts in the order of their numbers: which of them are open, and of that
@@ -51,28 +51,28 @@ impl Step<'_> {
         name: &Arc<str>,
         after: Option<Duration>,
         limit: usize,
-    ) -> rusqlite::Result<usize> {
+    ) -> rusqlite::Result<Tidied> {
         let integration = self.integration(name)?;
         let wanted = after.map(|after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
         let known = "SELECT resolve_after FROM integrations WHERE id = ?1";
         let known: Option<i64> =
             self.statement(known)?.query_row([integration], |row| row.get(0))?;
         if known == wanted {
-            return Ok(0);
+            return Ok(Tidied { count: 0, more: false });
         }
         let from = self.scratch.adopted.get(&integration).copied().unwrap_or(0);
         let to = from + number(limit).saturating_mul(LOOKED_AT);
         let sql = "UPDATE alerts SET due_at = ifnull(last_occurred_at, created_at) + ?4 \
                    WHERE number > ?1 AND number <= ?2 AND integration = ?3 AND status < 2";
-        self.statement(sql)?.execute(params![from, to, integration, wanted])?;
+        let count = self.statement(sql)?.execute(params![from, to, integration, wanted])?;
         if to < self.scratch.highest {
             self.scratch.adopted.insert(integration, to);
-            return Ok(limit);
+            return Ok(Tidied { count, more: true });
         }
         self.scratch.adopted.remove(&integration);
         let sql = "UPDATE integrations SET resolve_after = ?2 WHERE id = ?1";
         self.statement(sql)?.execute(params![integration, wanted])?;
-        Ok(0)
+        Ok(Tidied { count, more: false })
     }
 
     fn forget_raw(
@@ -80,7 +80,7 @@ impl Step<'_> {
         quarantined: bool,
         before: Option<Timestamp>,
         limit: usize,
-    ) -> rusqlite::Result<usize> {
+    ) -> rusqlite::Result<Tidied> {
         let sql = "SELECT seq, integration, size FROM kept_requests \
                    WHERE quarantined = ?1 AND request < ?2 ORDER BY seq LIMIT ?3";
         let oldest: Vec<(i64, i64, i64)> = self
@@ -89,26 +89,26 @@ impl Step<'_> {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?))
             })?
             .collect::<Result<_, _>>()?;
-        let mut bytes = 0;
+        let (mut count, mut bytes) = (0, 0);
         for (seq, integration, size) in &oldest {
             self.statement("DELETE FROM kept_requests WHERE seq = ?1")?.execute([seq])?;
             if quarantined {
                 self.left_quarantine(*integration, *size, true);
             }
+            count += 1;
             bytes += size;
             if bytes > MOST_BYTES_AT_ONCE {
-                // There may be more.
-                return Ok(limit);
+                break;
             }
         }
-        Ok(oldest.len())
+        Ok(Tidied { count, more: count < oldest.len() || count == limit })
     }
 
     fn forget_records(
         &mut self,
         before: Option<Timestamp>,
         limit: usize,
-    ) -> rusqlite::Result<usize> {
+    ) -> rusqlite::Result<Tidied> {
         let sql = "SELECT id FROM requests WHERE id < ?1 ORDER BY id LIMIT ?2";
         let oldest: Vec<Vec<u8>> = self
             .statement(sql)?
@@ -131,14 +131,14 @@ impl Step<'_> {
         let sql = "DELETE FROM transactions WHERE id IN (SELECT id FROM transactions WHERE id < \
                    (SELECT ifnull(transaction_id, 0) FROM requests ORDER BY id LIMIT 1) LIMIT ?1)";
         self.statement(sql)?.execute([number(limit)])?;
-        Ok(oldest.len())
+        Ok(Tidied { count: oldest.len(), more: oldest.len() == limit })
     }
 
     fn forget_alerts(
         &mut self,
         before: Option<Timestamp>,
         limit: usize,
-    ) -> rusqlite::Result<usize> {
+    ) -> rusqlite::Result<Tidied> {
         // The newest one stays: the number after its own is the next.
         let sql = "SELECT number FROM alerts WHERE status = 2 AND updated_at < ?1 AND number < ?2 \
                    ORDER BY updated_at LIMIT ?3";
@@ -154,7 +154,7 @@ impl Step<'_> {
             self.statement("DELETE FROM changes WHERE alert = ?1")?.execute([alert])?;
             self.statement("DELETE FROM alerts WHERE number = ?1")?.execute([alert])?;
         }
-        Ok(oldest.len())
+        Ok(Tidied { count: oldest.len(), more: oldest.len() == limit })
     }
 }
 

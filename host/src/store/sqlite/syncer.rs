@@ -226,7 +226,9 @@ impl State {
             return self.refuse(jobs, reason);
         }
         faults::point("synced");
-        self.problem.set(None);
+        if batches.iter().flat_map(|batch| &batch.jobs).any(Job::is_a_proof) {
+            self.problem.set(None);
+        }
         for batch in &batches {
             let took = batch.started.elapsed();
             self.metrics.committed(batch.jobs.len(), took);

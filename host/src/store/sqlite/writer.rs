@@ -30,7 +30,7 @@ use crate::{
     store::{
         Change, Changed, Committed, Pending, Responder, StoreError, pending,
         request::{Effect, Quarantined, Submission},
-        upkeep::Chore,
+        upkeep::{Chore, Tidied},
     },
 };
 
@@ -60,7 +60,7 @@ pub(super) enum Job {
     Commit(Submission, Committed),
     Rehearse(Submission, Responder<Vec<Effect>>),
     Change(AlertRef, Change, Responder<Changed>),
-    Tidy(Chore, Responder<usize>),
+    Tidy(Chore, Responder<Tidied>),
     Probe(Responder<()>),
     Stop,
 }
@@ -69,7 +69,7 @@ pub(super) enum Job {
 pub(super) enum Done {
     Commit(Vec<Effect>),
     Change(Changed),
-    Tidy(usize),
+    Tidy(Tidied),
     Probe,
 }
 
@@ -296,6 +296,12 @@ impl State {
 }
 
 impl Job {
+    /// Whether webhooks can be kept again once this is on disk. A chore that found nothing to do has
+    /// written nothing, which succeeds on a full disk too.
+    pub(super) fn is_a_proof(&self) -> bool {
+        matches!(self, Self::Commit(..) | Self::Probe(_))
+    }
+
     fn arrival(&self) -> u128 {
         match self {
             Self::Commit(submission, _) => submission.request_id.into(),
@@ -307,7 +313,7 @@ impl Job {
         match (self, done) {
             (Self::Commit(_, then), Done::Commit(effects)) => then(Ok(effects)),
             (Self::Change(.., responder), Done::Change(changed)) => responder.answer(Ok(changed)),
-            (Self::Tidy(_, responder), Done::Tidy(found)) => responder.answer(Ok(found)),
+            (Self::Tidy(_, responder), Done::Tidy(tidied)) => responder.answer(Ok(tidied)),
             (Self::Probe(responder), Done::Probe) => responder.answer(Ok(())),
             _ => {}
         }
