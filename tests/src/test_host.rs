@@ -291,6 +291,11 @@ impl Collected {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether nothing follows.
+    fn is_whole(&self) -> bool {
+        self.reader.as_ref().is_none_or(thread::JoinHandle::is_finished)
+    }
+
     /// Everything, once the process has ended.
     fn whole(mut self) -> String {
         if let Some(reader) = self.reader.take() {
@@ -317,7 +322,8 @@ impl Process {
         let log = Collected::of(child.0.stderr.take().expect("piped"));
         let mut said = |message: &str| {
             wait::until(message, || {
-                let has_ended = child.0.try_wait().expect("it is our child").is_some();
+                let has_ended =
+                    child.0.try_wait().expect("it is our child").is_some() && log.is_whole();
                 let found = log.lines().iter().find_map(|line| entry(line, message));
                 (found.is_some() || has_ended).then_some(found)
             })

@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long anything is waited for. A busy machine may need a good part of it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long anything is waited for. A busy machine, or a slow disk, may need a good part of it.
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Looks until there is something to see, and gives it.
 ///

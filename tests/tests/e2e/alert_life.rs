@@ -72,7 +72,8 @@ fn every_change_says_who_and_what_it_left_as_it_was() {
     assert_eq!((&reopened["previous"], &reopened["status"]), (&json!(1), &json!("open")));
     let first = alert(&host, 1);
     assert_eq!((&first["occurrences"], &first["urgency"]), (&json!(2), &json!("low")));
-    assert!(first["last_occurred_at"].as_str() > first["created_at"].as_str(), "{first}");
+    assert_eq!(first["created_at"], first["history"][0]["at"]);
+    assert_eq!(first["last_occurred_at"], first["history"][1]["at"]);
 }
 
 #[test]
@@ -100,7 +101,9 @@ fn a_note_needs_a_text() {
 fn alerts_resolve_by_themselves_when_nothing_is_heard() {
     let host = host("resolve_after = '1s'\n");
     host.post_with("good", &[("x-dedup-key", "k")], "disk full");
-    assert!(alert(&host, 1)["resolves_at"].is_string());
+    let seen = alert(&host, 1);
+    // On a machine that is busy enough it is over already.
+    assert!(seen["resolves_at"].is_string() || seen["status"] == "resolved", "{seen}");
     wait::until("it is resolved", || (alert(&host, 1)["status"] == "resolved").then_some(()));
     let over = alert(&host, 1);
     assert_eq!(over["history"][1]["by"], "automatic resolve");

@@ -54,7 +54,12 @@ fn whatever_was_answered_200_survives_kill_9_at_any_moment_once() {
         host = site.serve();
         assert_kept(&host.alerts(), &accepted);
     }
-    assert!(accepted.len() >= 20, "there was hardly a load: {}", accepted.len());
+    // In each of the others there was a first answer.
+    assert!(
+        accepted.len() >= (ROUNDS - ROUNDS.div_ceil(5)) as usize,
+        "there was hardly a load: {}",
+        accepted.len()
+    );
     println!("{} messages were answered 200", accepted.len());
     host.stop();
 }

@@ -14,7 +14,7 @@ use tocsin_tests::{
 use crate::bad_plugins::{file_name, normalized, sentence};
 
 const GOOD: &str =
-    "[plugins]\ncall_deadline = '500ms'\n[integrations.good]\nplugin = 'well-behaved'\n";
+    "[plugins]\ncall_deadline = '5s'\n[integrations.good]\nplugin = 'well-behaved'\n";
 const SLEEPS: &str = "[integrations.bad]\nplugin = 'bad-sleeps-in-load'\n";
 
 /// A host that serves `good`, watches nothing, and has the other plugin in its folder.

@@ -35,7 +35,10 @@ fn a_slow_call_is_logged_with_its_request_and_counted() {
     assert_eq!(metric(&host, "tocsin_plugin_slow_calls_total"), 0.0);
     let answer = host.post("slow", "slow");
     assert_eq!(answer.status, 200);
-    let line = wait::until("it is logged", || lines(&host, "a plugin was slow").pop());
+    // On a machine that is busy enough, the other one was slow as well.
+    let of_slow =
+        || lines(&host, "a plugin was slow").into_iter().find(|line| line["integration"] == "slow");
+    let line = wait::until("it is logged", of_slow);
     assert_eq!(line["request_id"], answer.request_id());
     assert_eq!(
         (&line["integration"], &line["plugin"], &line["version"], &line["level"]),
@@ -83,7 +86,7 @@ fn where_no_call_counts_as_slow_nothing_is_said() {
 
 #[test]
 fn a_call_that_is_given_up_is_logged_with_its_request_and_its_thread_counted_until_it_is_back() {
-    let host = host("call_deadline = '500ms'");
+    let host = host("call_deadline = '2s'");
     let stuck = || host.api("/api/v1/integrations")["integrations"][1]["stuck_threads"].clone();
     assert_eq!(stuck(), 0);
     let answer = host.post("slow", "late");
@@ -91,14 +94,14 @@ fn a_call_that_is_given_up_is_logged_with_its_request_and_its_thread_counted_unt
     let line = wait::until("it is logged", || lines(&host, "a plugin failed").pop());
     assert_eq!(line["request_id"], answer.request_id());
     assert_eq!(line["integration"], "slow");
-    assert_eq!(line["what"], "did not answer within 500ms");
+    assert_eq!(line["what"], "did not answer within 2s");
 
     wait::until("the thread is back", || (stuck() == 0).then_some(()));
     assert_eq!(metric(&host, "tocsin_plugin_stuck_threads"), 0.0);
     let line =
         wait::until("that it was slow is logged", || lines(&host, "a plugin was slow").pop());
     assert_eq!(line["request_id"], answer.request_id());
-    assert!(line["took_ms"].as_u64().is_some_and(|took| took >= 2000), "{line}");
+    assert!(line["took_ms"].as_u64().is_some_and(|took| took >= 6000), "{line}");
 }
 
 /// The row of an integration, or of a plugin, in a list for people.
@@ -126,25 +129,39 @@ fn a_breaker_is_seen_to_open_to_be_on_trial_and_to_close() {
     assert_eq!(breaker(), closed(1, 0));
     host.post("bad", "do panic");
     host.post("bad", "do panic");
-    let open = breaker();
-    assert_eq!(
-        (&open["state"], &open["failures"], &open["trips"]),
-        (&json!("open"), &json!(3), &json!(1))
-    );
+    // It is left alone for five seconds, then for ten: who is too slow to see it all has another try.
+    let (open, metrics, [row_of_integration, row_of_serving, row_of_plugin]) =
+        wait::until("it is left alone for as long as it is looked at", || {
+            let open = breaker();
+            if open["state"] != "open" {
+                host.post("bad", "do panic");
+                return None;
+            }
+            let metrics = (metric("open"), metric("trips_total"));
+            let rows =
+                [("integrations", "bad-panics"), ("plugins", "(breaker"), ("plugins", "panicked")]
+                    .map(|(list, with)| row(&host, list, with));
+            (breaker() == open).then_some((open, metrics, rows))
+        });
+    let trips = open["trips"].as_u64().expect("a number");
+    assert_eq!(open["failures"], 2 + trips, "{open}");
     assert!(open["retry_at"].as_str().is_some_and(|at| at.ends_with('Z')), "{open}");
-    assert_eq!((metric("open"), metric("trips_total")), (Some(1.0), Some(1.0)));
-    assert_snapshot!(row(&host, "integrations", "bad-panics"), @"bad broken (breaker open) bad-panics-in-receive 0.1.0 medium [...]");
-    assert!(row(&host, "plugins", "(breaker").starts_with("bad broken (breaker open) "));
-    assert_snapshot!(row(&host, "plugins", "panicked"), @"`libbad_panics_in_receive.so` plugin `bad-panics-in-receive 0.1.0` panicked: asked to panic (tests/bad/bad-panics-in-receive/src/lib.rs), at [...]; it is left alone for another [...]; hint: report it to the plugin's author, or drop in another version");
+    let counted = Some(trips as f64);
+    assert_eq!(metrics, (Some(1.0), counted));
+    assert_snapshot!(row_of_integration, @"bad broken (breaker open) bad-panics-in-receive 0.1.0 medium [...]");
+    assert!(row_of_serving.starts_with("bad broken (breaker open) "));
+    assert_snapshot!(row_of_plugin, @"`libbad_panics_in_receive.so` plugin `bad-panics-in-receive 0.1.0` panicked: asked to panic (tests/bad/bad-panics-in-receive/src/lib.rs), at [...]; it is left alone for another [...]; hint: report it to the plugin's author, or drop in another version");
 
     wait::until("it is on trial", || (breaker()["state"] == "half_open").then_some(()));
-    assert_eq!((metric("open"), metric("trips_total")), (Some(0.0), Some(1.0)));
+    assert_eq!((metric("open"), metric("trips_total")), (Some(0.0), counted));
     assert_snapshot!(row(&host, "integrations", "bad-panics"), @"bad serving (breaker half open) bad-panics-in-receive 0.1.0 medium [...]");
     assert_snapshot!(row(&host, "plugins", "panicked"), @"`libbad_panics_in_receive.so` plugin `bad-panics-in-receive 0.1.0` panicked: asked to panic (tests/bad/bad-panics-in-receive/src/lib.rs), at [...]; it was left alone and is tried again; hint: report it to the plugin's author, or drop in another version");
 
     assert_eq!(host.post("bad", "disk full").status, 200);
-    assert_eq!(breaker(), closed(0, 1));
-    assert_eq!(host.times_logged("a plugin that was left alone serves again"), 1);
+    assert_eq!(breaker(), closed(0, trips));
+    wait::until("it is logged", || {
+        (host.times_logged("a plugin that was left alone serves again") == 1).then_some(())
+    });
     assert_snapshot!(row(&host, "integrations", "bad-panics"), @"bad serving bad-panics-in-receive 0.1.0 medium [...]");
 
     // Counted on, whatever is set up anew.
@@ -152,5 +169,5 @@ fn a_breaker_is_seen_to_open_to_be_on_trial_and_to_close() {
     host.site().configure(changed);
     host.reload();
     assert_eq!(breaker(), closed(0, 0));
-    assert_eq!(metric("trips_total"), Some(1.0));
+    assert_eq!(metric("trips_total"), counted);
 }

@@ -467,7 +467,11 @@ fn behaviour_of(site: Site, what: &str) -> (String, Site) {
         let answer = host.ask_admin(&Request::new("GET", &format!("/api/v1/{path}")));
         assert!(matches!(answer.status, 200 | 503), "{what}: {answer:?}");
     }
-    assert!(turned_away == 0 || host.times_logged("the store cannot commit") > 0, "{what}");
+    if turned_away > 0 {
+        wait::until("it is logged", || {
+            (host.times_logged("the store cannot commit") > 0).then_some(())
+        });
+    }
     let (status, ready) = host.ready();
     assert_eq!(status, if kept == 0 { 503 } else { 200 }, "{what}: {ready}");
     let is_said = ready["reasons"].to_string().contains("the store is damaged");

@@ -25,7 +25,7 @@ impl Integration for NeverReturns {
             thread::sleep(Duration::from_millis(200));
         }
         if body.contains("late") {
-            thread::sleep(Duration::from_secs(2));
+            thread::sleep(Duration::from_secs(6));
         }
         while body.contains("hang") {
             thread::sleep(Duration::from_secs(1));
