@@ -229,7 +229,9 @@ fn a_request_on_which_a_plugin_failed_is_recorded() {
     assert_eq!((&record["outcome"], &record["integration"]), (&"failed".into(), &"bad".into()));
     assert!(record["reason"].as_str().is_some_and(|reason| reason.contains("asked to panic")));
     let id = answer.request_id();
-    assert!(host.log().iter().any(|line| line.contains(id)), "the log knows the id, too");
+    wait::until("the log knows the id, too", || {
+        host.log().iter().any(|line| line.contains(id)).then_some(())
+    });
 }
 
 #[test]

@@ -156,7 +156,7 @@ impl Slow {
 #[test]
 fn senders_that_send_a_byte_now_and_then_are_cut_off_and_hold_up_nobody() {
     const EACH: usize = 200;
-    let host = host("header_timeout = '2s'\nbody_timeout = '2s'\nmax_connections = 1000");
+    let host = host("header_timeout = '5s'\nbody_timeout = '5s'\nmax_connections = 1000");
     let endless = "x".repeat(100_000);
     let heads = (0..EACH).map(|_| {
         Slow::start(host.webhooks(), "POST /in/good HTTP/1.1\r\nhost: x\r\nx-slow: ", &endless)
