@@ -377,14 +377,16 @@ fn ulid() -> u128 {
 #[test]
 fn memory_stays_level_over_upgrades() {
     let versions = Versions::new();
-    let host = Site::new().plugin(&library("well-behaved")).config(CONFIG).serve();
+    // Otherwise the allocator keeps the bytes of a file for a while, or not, which are megabytes.
+    let site = Site::new().plugin(&library("well-behaved")).env("MIMALLOC_PURGE_DELAY", "0");
+    let host = site.config(CONFIG).serve();
     let (old, new) = (library("well-behaved"), versions.well_behaved("1.0.1"));
     let swap = |to: &Path| {
         host.site().replace(to, FILE);
         assert_eq!(host.reload().status, 200);
     };
     let round = || [&new, &old].into_iter().for_each(|to| swap(to));
-    // An allocator gives memory back in steps of its own: the least of some rounds tells.
+    // The least of some rounds tells: in between, there is what is being loaded.
     let least_of_ten_rounds = || {
         let after_each = (0..10).map(|_| {
             round();
@@ -393,12 +395,14 @@ fn memory_stays_level_over_upgrades() {
         after_each.min().expect("ten")
     };
     let before_kb = least_of_ten_rounds();
-    for _ in 0..50 {
+    for _ in 0..100 {
         round();
     }
     let after_kb = least_of_ten_rounds();
-    println!("{before_kb} kB after 20 upgrades, {after_kb} kB after 140");
-    assert!(after_kb < before_kb + 4096, "{before_kb} kB grew to {after_kb} kB");
+    println!("{before_kb} kB after 20 upgrades, {after_kb} kB after 240");
+    // It moves up and down by some megabytes over thousands of upgrades. What a mapped library, or
+    // its bytes, takes would be far more than this after two hundred.
+    assert!(after_kb < before_kb + 16 * 1024, "{before_kb} kB grew to {after_kb} kB");
 }
 
 #[test]
