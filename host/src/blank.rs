@@ -21,7 +21,7 @@ pub const BLANK: &str = "[blanked]";
 const SECRET_HEADERS: &[&str] = &["authorization", "proxy-authorization", "cookie", "x-api-key"];
 
 /// How long a plugin may take to say which of its options are secrets.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What an integration knows that must not be shown.
 pub struct Blanker {

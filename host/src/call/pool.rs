@@ -444,10 +444,12 @@ mod tests {
 
     #[test]
     fn stuck_calls_are_given_up_and_hold_up_nobody_else() {
+        // Long enough for a call that returns, on any machine.
+        const DEADLINE: Duration = Duration::from_secs(2);
         let pool = Pool::new(Arc::default());
         let (stuck, other) = (Doubtful::default(), Doubtful::default());
         let (given_up, may_go_on) = (Arc::clone(&stuck.given_up), Arc::clone(&stuck.may_go_on));
-        let stuck = pool.lane(Box::new(stuck), Duration::from_millis(50));
+        let stuck = pool.lane(Box::new(stuck), DEADLINE);
         let other = pool.lane(Box::new(other), Duration::from_secs(60));
 
         let hanging: Vec<_> = (0..20).map(|_| call(&pool, &stuck, "hang")).collect();
@@ -458,7 +460,7 @@ mod tests {
         }
         for answer in hanging {
             let answer = answer.blocking_recv().expect("an answer");
-            assert_eq!(answer, Err(CallFailure::Deadline(Duration::from_millis(50))));
+            assert_eq!(answer, Err(CallFailure::Deadline(DEADLINE)));
         }
         assert_eq!(given_up.load(Ordering::Relaxed), 20);
         assert!(pool.stuck_threads() > 0);

@@ -164,3 +164,60 @@ fn one_with_another_token_is_not_heard() {
     });
     assert_eq!(host.alerts().len(), 0);
 }
+
+/// Sends what Alertmanager sends of one alert, and gives what became of it.
+fn after_a_gap(options: &str) -> Vec<(u64, String, u64, Value)> {
+    let host = host(options);
+    // It heard nothing for a while, took that for the end, and heard again of what had begun before.
+    for (status, ends) in [
+        ("firing", "0001-01-01T00:00:00Z"),
+        ("firing", "0001-01-01T00:00:00Z"),
+        ("resolved", "2026-01-01T01:00:00Z"),
+        ("firing", "0001-01-01T00:00:00Z"),
+    ] {
+        let notification = json!({
+            "version": "4",
+            "groupKey": "{}:{alertname=\"DiskFull\"}",
+            "truncatedAlerts": 0,
+            "status": status,
+            "receiver": "tocsin",
+            "groupLabels": { "alertname": "DiskFull" },
+            "commonLabels": { "alertname": "DiskFull" },
+            "commonAnnotations": {},
+            "externalURL": "http://alertmanager.example",
+            "alerts": [{
+                "status": status,
+                "labels": { "alertname": "DiskFull", "instance": "db1" },
+                "annotations": { "summary": "db1 is full" },
+                "startsAt": "2026-01-01T00:00:00Z",
+                "endsAt": ends,
+                "generatorURL": "",
+                "fingerprint": "1a30ba71cca2921f",
+            }],
+        });
+        let body = notification.to_string();
+        let request = Request::post("/in/prometheus", &body);
+        let answer = host.ask(&request.header("content-type", "application/json"));
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let number = |alert: &Value, key: &str| alert[key].as_u64().expect("a number");
+    let status = |alert: &Value| alert["status"].as_str().expect("a status").to_owned();
+    let shown = |alert: &Value| {
+        let (count, previous) = (number(alert, "occurrences"), alert["previous"].clone());
+        (number(alert, "number"), status(alert), count, previous)
+    };
+    host.alerts().iter().rev().map(shown).collect()
+}
+
+#[test]
+fn what_fires_on_after_a_gap_is_open_again_unless_repeats_are_to_change_nothing() {
+    let sender = "options.unauthenticated = true\n";
+    assert_eq!(
+        after_a_gap(sender),
+        [(1, "resolved".into(), 2, Value::Null), (2, "open".into(), 1, json!(1))]
+    );
+    assert_eq!(
+        after_a_gap(&format!("{sender}options.reopen = false\n")),
+        [(1, "resolved".into(), 1, Value::Null)]
+    );
+}
