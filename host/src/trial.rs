@@ -35,6 +35,8 @@ pub const SUBCOMMAND: &str = "plugin-trial";
 const MOST_OUTPUT_BYTES: u64 = 256 * 1024 * 1024;
 /// What is kept of a child's last words on standard error.
 const LAST_WORDS_BYTES: u64 = 4096;
+/// How long they are waited for once it has ended: what it started may still hold its standard error.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Starting and loading may take longer than a call: the file is read, hashed, copied and linked.
 const TIME_TO_START: Duration = Duration::from_secs(30);
 
@@ -340,7 +342,7 @@ impl TrialProcess {
     fn ended(&mut self) -> Death {
         // Whoever closed its output without ending is ended.
         let _ = self.child.0.kill();
-        let words = self.last_words.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
+        let words = self.last_words.recv_timeout(LAST_WORDS).unwrap_or_default();
         match self.child.0.wait() {
             Ok(status) => death_of(status, words),
             Err(error) => Death::Nonsense(error.to_string()),

@@ -66,7 +66,7 @@ fn a_body_of_just_the_limit_is_taken() {
 
 #[test]
 fn slow_headers_are_cut_off() {
-    let host = host("header_timeout = '3s'");
+    let host = host("header_timeout = '5s'");
     let mut connection = host.connect();
     connection.send(b"POST /in/good HTTP/1.1\r\nho").unwrap();
     assert_refused(&connection.answer().expect("an answer"), 408, "request_timeout");
@@ -76,7 +76,7 @@ fn slow_headers_are_cut_off() {
 
 #[test]
 fn an_idle_connection_is_closed_without_a_word() {
-    let host = host("header_timeout = '3s'");
+    let host = host("header_timeout = '5s'");
     let mut connection = host.connect();
     assert_eq!(connection.rest().expect("the end"), b"");
     let mut used = host.connect();

@@ -93,7 +93,7 @@ fn what_takes_everything_away_has_to_be_asked_for() {
     replace("[admin]\ntokens = ['s3cret']\n");
     assert_snapshot!(refusal(), @"the last reload changed nothing: `tocsin.toml` may be cut off: it has no integrations any more; hint: write it anew, or ask for this with `tocsin reload` or SIGHUP");
     mended();
-    replace(GOOD);
+    replace(&format!("{GOOD}[plugins]\ncall_deadline = '30s'\n"));
     assert_snapshot!(refusal(), @"the last reload changed nothing: `tocsin.toml` may be cut off: it has no `admin.tokens` any more; hint: write it anew, or ask for this with `tocsin reload` or SIGHUP");
     let open = |host: &TestHost| host.ask_admin(&Request::new("GET", "/api/v1/alerts")).status;
     assert_eq!(open(&host), 401, "nobody gets in without a token");
