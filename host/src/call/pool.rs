@@ -404,7 +404,6 @@ mod tests {
     /// Hangs on the body `hang` until it is told to go on.
     #[derive(Default)]
     struct Doubtful {
-        begun: Arc<AtomicUsize>,
         given_up: Arc<AtomicUsize>,
         may_go_on: Arc<(Mutex<bool>, Condvar)>,
     }
@@ -412,7 +411,6 @@ mod tests {
     impl Work for Doubtful {
         fn call(&self, request: &IncomingRequest) -> CallResult {
             if request.body == "hang" {
-                self.begun.fetch_add(1, Ordering::Relaxed);
                 let (may, told) = &*self.may_go_on;
                 let waited = told.wait_while(may.lock().unwrap(), |may| !*may);
                 drop(waited.unwrap());
@@ -447,11 +445,10 @@ mod tests {
     #[test]
     fn stuck_calls_are_given_up_and_hold_up_nobody_else() {
         // Long enough for a call that returns, on any machine.
-        const DEADLINE: Duration = Duration::from_secs(2);
+        const DEADLINE: Duration = Duration::from_secs(5);
         let pool = Pool::new(Arc::default());
         let (stuck, other) = (Doubtful::default(), Doubtful::default());
         let (given_up, may_go_on) = (Arc::clone(&stuck.given_up), Arc::clone(&stuck.may_go_on));
-        let begun = Arc::clone(&stuck.begun);
         let stuck = pool.lane(Box::new(stuck), DEADLINE);
         let other = pool.lane(Box::new(other), Duration::from_secs(60));
 
@@ -466,13 +463,11 @@ mod tests {
             assert_eq!(answer, Err(CallFailure::Deadline(DEADLINE)));
         }
         assert_eq!(given_up.load(Ordering::Relaxed), 20);
-        // On a machine that stands still for so long, none of them was begun.
-        assert!(pool.stuck_threads() > 0 || begun.load(Ordering::Relaxed) == 0);
+        assert!(pool.stuck_threads() > 0);
 
         // The same lane serves on new threads.
-        let served = (0..10).map(|_| call(&pool, &stuck, "fine").blocking_recv());
-        let served = served.map(|answer| answer.expect("an answer"));
-        assert!(served.into_iter().any(|answer| answer == ignored("fine")));
+        let answer = call(&pool, &stuck, "fine").blocking_recv();
+        assert_eq!(answer.expect("an answer"), ignored("fine"));
 
         *may_go_on.0.lock().unwrap() = true;
         may_go_on.1.notify_all();

@@ -528,15 +528,8 @@ fn automatic_resolve(place: &dyn Place) {
     }
     let after = Some(Duration::from_secs(600));
     let adopt = || Task::ResolveAfter { integration: "ops".into(), after };
-    let (mut steps, mut adopted) = (0, 0);
-    loop {
-        let Tidied { count, more } = tidied(&*store, adopt(), 1);
-        (steps, adopted) = (steps + 1, adopted + count);
-        if !more {
-            break;
-        }
-    }
-    assert_eq!((steps, adopted), (3, 51), "what is open, a few of them in each step");
+    let adopted = steps(&*store, &adopt(), 1);
+    assert_eq!((adopted.len(), adopted.iter().sum()), (3, 51), "what is open, {adopted:?}");
     assert_eq!(tidied(&*store, adopt(), 1), Tidied { count: 0, more: false });
     let times = [3, 4, 53].map(|number| get(&*store, AlertRef::Number(number)).alert.resolves_at);
     assert_eq!(times, [Some(at(600)), Some(at(800)), Some(at(800))]);
@@ -605,19 +598,12 @@ fn forgetting_what_is_large(place: &dyn Place) {
         let large = failed("ops", &"x".repeat(1_500_000), bounds);
         store.submit(large).wait().unwrap();
     }
-    let forget = || Task::Forget { what: Forgettable::Quarantine, before: None };
-    let (mut steps, mut forgotten) = (0, 0);
-    loop {
-        let Tidied { count, more } = tidied(&*store, forget(), 10);
-        assert!(count < 5, "not all of it at once");
-        (steps, forgotten) = (steps + 1, forgotten + count);
-        if !more {
-            break;
-        }
-        assert_eq!(store.quarantine()[0].count, 5 - u64::try_from(forgotten).unwrap());
-    }
-    assert_eq!(forgotten, 5, "in {steps} steps");
-    assert_eq!(tidied(&*store, forget(), 10), Tidied { count: 0, more: false });
+    let forget = Task::Forget { what: Forgettable::Quarantine, before: None };
+    let forgotten = steps(&*store, &forget, 10);
+    assert_eq!(forgotten.iter().sum::<usize>(), 5, "all of it");
+    assert!(forgotten.iter().all(|count| *count < 5), "not at once: {forgotten:?}");
+    assert_eq!(store.quarantine()[0].count, 0);
+    assert_eq!(tidied(&*store, forget, 10), Tidied { count: 0, more: false });
 }
 
 fn notes(place: &dyn Place) {
@@ -702,6 +688,18 @@ fn at(seconds: i64) -> Timestamp {
 /// How many it concerned.
 fn tidy(store: &dyn Store, task: Task, limit: usize) -> usize {
     tidied(store, task, limit).count
+}
+
+/// Does all of it, and gives how many each step concerned.
+fn steps(store: &dyn Store, task: &Task, limit: usize) -> Vec<usize> {
+    let mut counts = Vec::new();
+    loop {
+        let Tidied { count, more } = tidied(store, task.clone(), limit);
+        counts.push(count);
+        if !more {
+            return counts;
+        }
+    }
 }
 
 fn tidied(store: &dyn Store, task: Task, limit: usize) -> Tidied {

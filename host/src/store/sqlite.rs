@@ -7,6 +7,7 @@
 mod chores;
 mod life;
 mod lock;
+mod problem;
 mod reader;
 mod records;
 mod rows;

@@ -24,6 +24,13 @@ pub struct Tidied {
     pub more: bool,
 }
 
+impl Tidied {
+    /// Where as many were found as were allowed, there may be more.
+    pub fn of(count: usize, limit: usize) -> Self {
+        Self { count, more: count == limit }
+    }
+}
+
 /// What has to be done from time to time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Task {

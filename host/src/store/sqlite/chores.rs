@@ -41,7 +41,7 @@ impl Step<'_> {
             .query_map(params![now, number(limit)], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         due.iter().try_for_each(|number| self.expire(*number, now))?;
-        Ok(Tidied { count: due.len(), more: due.len() == limit })
+        Ok(Tidied::of(due.len(), limit))
     }
 
     /// Goes through the alerts in the order of their numbers: which of them are open, and of that
@@ -131,7 +131,7 @@ impl Step<'_> {
         let sql = "DELETE FROM transactions WHERE id IN (SELECT id FROM transactions WHERE id < \
                    (SELECT ifnull(transaction_id, 0) FROM requests ORDER BY id LIMIT 1) LIMIT ?1)";
         self.statement(sql)?.execute([number(limit)])?;
-        Ok(Tidied { count: oldest.len(), more: oldest.len() == limit })
+        Ok(Tidied::of(oldest.len(), limit))
     }
 
     fn forget_alerts(
@@ -154,7 +154,7 @@ impl Step<'_> {
             self.statement("DELETE FROM changes WHERE alert = ?1")?.execute([alert])?;
             self.statement("DELETE FROM alerts WHERE number = ?1")?.execute([alert])?;
         }
-        Ok(Tidied { count: oldest.len(), more: oldest.len() == limit })
+        Ok(Tidied::of(oldest.len(), limit))
     }
 }
 

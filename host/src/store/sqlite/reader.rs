@@ -16,8 +16,8 @@ use anyhow::Context;
 use rusqlite::{Connection, ToSql};
 
 use super::{
+    problem::Problem,
     rows::{self, Stored},
-    syncer::Problem,
     transactions::TransactionTimes,
 };
 use crate::{

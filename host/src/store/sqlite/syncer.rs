@@ -17,9 +17,10 @@ use std::{
 };
 
 use anyhow::Context;
-use rusqlite::{Connection, config::DbConfig};
+use rusqlite::Connection;
 
 use super::{
+    problem::Problem,
     transactions::TransactionTimes,
     writer::{Done, Job},
 };
@@ -38,58 +39,6 @@ enum Message {
     Written(Batch),
     Refused(Vec<Job>, String),
     Stop,
-}
-
-/// What is wrong, for everybody to see.
-#[derive(Clone, Default)]
-pub(super) struct Problem(Arc<Mutex<Wrong>>);
-
-#[derive(Default)]
-struct Wrong {
-    /// Why the last commit failed.
-    last: Option<String>,
-    /// What was found to be damaged.
-    damage: Option<String>,
-    /// Why nothing is written any more.
-    lost: Option<String>,
-}
-
-impl Problem {
-    pub(super) fn get(&self) -> Option<String> {
-        self.wrong().last.clone()
-    }
-
-    fn set(&self, problem: Option<String>) {
-        self.wrong().last = problem;
-    }
-
-    pub(super) fn damage(&self) -> Option<String> {
-        self.wrong().damage.clone()
-    }
-
-    /// Remembers what an error says of the database.
-    pub(super) fn learn(&self, refused: &rusqlite::Error) {
-        if super::is_damage(refused) {
-            self.wrong().damage.get_or_insert_with(|| super::sentence(refused));
-        }
-    }
-
-    pub(super) fn lost(&self) -> Option<String> {
-        self.wrong().lost.clone()
-    }
-
-    /// Has a connection that is about to close leave the log alone if what became of it on its way to
-    /// disk is not known. Otherwise the last one copies it into the database.
-    pub(super) fn spare(&self, connection: &Connection) {
-        if self.lost().is_some() {
-            let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
-            let _ = connection.set_db_config(no_checkpoint, true);
-        }
-    }
-
-    fn wrong(&self) -> MutexGuard<'_, Wrong> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The syncing and the checkpointing thread.
@@ -220,7 +169,7 @@ impl State {
             self.metrics.failed();
             let reason = format!("cannot sync `{}`: {error}", self.log.path.display());
             if self.log.is_lost {
-                self.problem.wrong().lost = Some(reason.clone());
+                self.problem.lose(reason.clone());
             }
             let jobs = batches.into_iter().flat_map(|batch| batch.jobs).collect();
             return self.refuse(jobs, reason);

@@ -18,8 +18,9 @@ use anyhow::Context;
 use rusqlite::Connection;
 
 use super::{
+    problem::Problem,
     step::{Scratch, Step},
-    syncer::{self, Batch, Problem, Syncer},
+    syncer::{self, Batch, Syncer},
     transactions::TransactionTimes,
 };
 use crate::{
