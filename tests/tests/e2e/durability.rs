@@ -21,45 +21,28 @@ fn site() -> Site {
     site.config("[integrations.good]\nplugin = 'well-behaved'")
 }
 
-/// Random enough for moments, and the same again for the same seed: `SplitMix64`.
-struct Moments(u64);
-
-impl Moments {
-    fn next_below(&mut self, limit: Duration) -> Duration {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        limit.mul_f64((mixed ^ (mixed >> 31)) as f64 / u64::MAX as f64)
-    }
-}
-
 #[test]
 fn whatever_was_answered_200_survives_kill_9_at_any_moment_once() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     let seed = now.as_nanos() as u64;
     println!("the seed of the moments is {seed}");
-    let (mut moments, mut accepted) = (Moments(seed), Vec::new());
+    let (mut moments, mut accepted) = (fastrand::Rng::with_seed(seed), Vec::new());
 
     let mut host = site().serve();
     for round in 0..ROUNDS {
         let load = Load::start(host.webhooks(), &format!("round {round}"), 8);
         // Some rounds end before the first answer, most of them amid many.
         if round % 5 > 0 {
-            wait::until("the first answers", || (load.answered() > 0).then_some(()));
+            wait::until("the first answers", || (load.answered() > 1).then_some(()));
         }
-        thread::sleep(moments.next_below(Duration::from_millis(150)));
+        thread::sleep(Duration::from_micros(moments.u64(..150_000)));
         let site = host.kill();
         accepted.extend(load.accepted());
 
         host = site.serve();
         assert_kept(&host.alerts(), &accepted);
     }
-    // In each of the others there was a first answer.
-    assert!(
-        accepted.len() >= (ROUNDS - ROUNDS.div_ceil(5)) as usize,
-        "there was hardly a load: {}",
-        accepted.len()
-    );
+    assert!(accepted.len() >= 20, "there was hardly a load: {}", accepted.len());
     println!("{} messages were answered 200", accepted.len());
     host.stop();
 }

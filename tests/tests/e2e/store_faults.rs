@@ -346,12 +346,17 @@ fn overwrite(site: &Site, page: u64) {
     file.write_all_at(&garbage, (page - 1) * PAGE as u64).expect("it is ours");
 }
 
-#[test]
-fn a_broken_page_of_alerts_costs_what_is_on_it_and_no_more() {
+/// The same with one page broken that holds some of the alerts.
+fn with_a_broken_page_of_alerts() -> Site {
     let site = filled();
     let leaves = leaves_of_alerts(&site);
     overwrite(&site, leaves[leaves.len() / 2]);
-    let host = site.serve();
+    site
+}
+
+#[test]
+fn a_broken_page_of_alerts_costs_what_is_on_it_and_no_more() {
+    let host = with_a_broken_page_of_alerts().serve();
 
     let mut admin = Connection::open(host.admin()).expect("the API listens");
     let mut show = |number: usize| {
@@ -391,16 +396,14 @@ fn a_broken_page_of_alerts_costs_what_is_on_it_and_no_more() {
 
 #[test]
 fn who_asks_for_what_is_broken_spoils_it_for_nobody_else() {
-    let site = filled();
-    let leaves = leaves_of_alerts(&site);
-    overwrite(&site, leaves[leaves.len() / 2]);
-    let host = site.serve();
+    let host = with_a_broken_page_of_alerts().serve();
     let is_broken = |number: &usize| {
         let path = format!("/api/v1/alerts/{number}");
         host.ask_admin(&Request::new("GET", &path)).status == 503
     };
     let broken = (1..=ALERTS).find(is_broken).expect("it was on that page");
     let load = Load::start(host.webhooks(), "beside", SENDERS);
+    wait::until("the first answers", || (load.answered() >= 20).then_some(()));
     let key = (broken - 1).to_string();
     for _ in 0..200 {
         assert_turned_away(&host.post_with("good", &[("x-dedup-key", &*key)], "again"));

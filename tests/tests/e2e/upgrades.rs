@@ -10,6 +10,7 @@ use std::{
 };
 
 use insta::assert_snapshot;
+use jiff::Timestamp;
 use regex::Regex;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -97,7 +98,8 @@ fn a_version_that_is_dropped_in_takes_over_by_itself() {
     assert_eq!(served_by(&host, "good"), "1.0.1");
     let after = host.integration("good");
     assert_eq!(after["generation"], 2);
-    assert_ne!(after["since"], before["since"]);
+    let since = |shown: &Value| shown["since"].as_str()?.parse::<Timestamp>().ok();
+    assert!(since(&after) > since(&before), "{before} {after}");
     assert_eq!(waiting(&host), [("1.0.0".into(), "not_needed".into())]);
     assert_eq!(host.reasons(), [""; 0]);
     assert_snapshot!(without_times(&host.run(&["plugins"]).stdout), @"
@@ -395,13 +397,12 @@ fn memory_stays_level_over_upgrades() {
         after_each.min().expect("ten")
     };
     let before_kb = least_of_ten_rounds();
-    for _ in 0..100 {
+    for _ in 0..240 {
         round();
     }
     let after_kb = least_of_ten_rounds();
-    println!("{before_kb} kB after 20 upgrades, {after_kb} kB after 240");
-    // It moves up and down by some megabytes over thousands of upgrades. What a mapped library, or
-    // its bytes, takes would be far more than this after two hundred.
+    println!("{before_kb} kB after 20 upgrades, {after_kb} kB after 520");
+    // It moves up and down by some megabytes over thousands of upgrades: 34 kB for each is more.
     assert!(after_kb < before_kb + 16 * 1024, "{before_kb} kB grew to {after_kb} kB");
 }
 
