@@ -14,6 +14,11 @@ pub(crate) struct LineLimit {
 }
 
 impl LineLimit {
+    /// A limit that has seen no line yet.
+    pub(crate) const fn new() -> Self {
+        Self { last: None, left_out: 0 }
+    }
+
     /// Whether a line may be logged now; then, how many were left out since the last one.
     pub(crate) fn admit(&mut self, now: Instant) -> Option<u64> {
         if self.last.is_some_and(|last| now.saturating_duration_since(last) < PAUSE) {

@@ -21,12 +21,15 @@ use prometheus_client::{
 
 use crate::{
     alert::PluginId,
+    limits_reached::LimitsReached,
     store::request::{Quarantined, RequestOutcome},
 };
 
 /// Everything that the host counts.
 pub struct Metrics {
     exposed: Mutex<Exposed>,
+    /// How often each limit was reached.
+    pub limits: Arc<LimitsReached>,
     /// Of the store.
     pub store: Arc<StoreMetrics>,
     /// Of the calls into plugins.
@@ -88,12 +91,15 @@ impl Metrics {
         let connections = Gauge::default();
         let help = "Open connections to the webhook listener";
         registry.register("connections", help, connections.clone());
-        let store = Arc::new(StoreMetrics::default());
+        let limits = Arc::<LimitsReached>::default();
+        limits.register(&mut registry);
+        let store =
+            Arc::new(StoreMetrics { limits: Arc::clone(&limits), ..StoreMetrics::default() });
         store.register(&mut registry);
-        let calls = Arc::new(CallMetrics::default());
+        let calls = Arc::new(CallMetrics { limits: Arc::clone(&limits), ..CallMetrics::default() });
         calls.register(&mut registry);
         let exposed = Mutex::new(Exposed { registry, label_sets: HashMap::new() });
-        Self { exposed, store, calls, connections, families }
+        Self { exposed, limits, store, calls, connections, families }
     }
 
     /// The counters of one integration with one plugin.
@@ -285,6 +291,8 @@ pub struct CallMetrics {
     pub threads: Gauge,
     /// Threads left behind in calls that did not return.
     pub stuck_threads: Gauge,
+    /// How often the system gave no thread.
+    pub limits: Arc<LimitsReached>,
 }
 
 impl CallMetrics {
@@ -298,11 +306,15 @@ impl CallMetrics {
 /// The counters of the store.
 #[derive(Debug)]
 pub struct StoreMetrics {
+    /// How often each limit was reached.
+    pub limits: Arc<LimitsReached>,
     commit_seconds: Histogram,
     batch_size: Histogram,
     failures: Counter,
     /// What it takes on disk; set when the metrics are asked for.
     pub size_bytes: Gauge,
+    /// 1 once nothing can be kept until a restart.
+    pub is_lost: Gauge,
     quarantined: Family<QuarantineLabels, Gauge>,
     pushed_out: Family<QuarantineLabels, Counter>,
     forgotten: Family<ForgottenLabels, Counter>,
@@ -321,10 +333,12 @@ struct ForgottenLabels {
 impl Default for StoreMetrics {
     fn default() -> Self {
         Self {
+            limits: Arc::default(),
             commit_seconds: Histogram::new(exponential_buckets(1e-4, 2.0, 14)),
             batch_size: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
             failures: Counter::default(),
             size_bytes: Gauge::default(),
+            is_lost: Gauge::default(),
             quarantined: Family::default(),
             pushed_out: Family::default(),
             forgotten: Family::default(),
@@ -374,6 +388,9 @@ impl StoreMetrics {
         registry.register("commit_failures", "Commits that failed", self.failures.clone());
         let help = "What the store takes on disk";
         registry.register("store_size_bytes", help, self.size_bytes.clone());
+        let help = "1 once the disk failed or a file of the store was removed or replaced, so that \
+                    nothing is kept until a restart";
+        registry.register("store_lost", help, self.is_lost.clone());
     }
 }
 

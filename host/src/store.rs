@@ -78,6 +78,10 @@ pub trait Store: Send + Sync {
     /// What of it was found to be damaged since it was opened, if anything was. The rest is served.
     fn damage(&self) -> Option<String>;
 
+    /// A sentence if it was not, when it was opened, what an earlier host had left there: empty, older,
+    /// or another one.
+    fn surprise(&self) -> Option<String>;
+
     /// Does what a webhook does, takes it back, and commits something without meaning, to see whether
     /// it can be done.
     fn probe(&self) -> Pending<()>;
@@ -167,6 +171,9 @@ pub enum StoreError {
     /// The database refused; another try may succeed.
     #[error("the store cannot be used: {0}")]
     Unavailable(String),
+    /// Too many searches run or wait already; another try may succeed.
+    #[error("too many searches at once")]
+    Busy,
     /// The store was closed.
     #[error("the store is closed")]
     Closed,

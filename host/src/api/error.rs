@@ -1,5 +1,10 @@
 //! How a request is refused: one JSON form for webhooks and for the API.
 
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Instant,
+};
+
 use axum::{
     Json,
     body::Body,
@@ -9,7 +14,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::store::StoreError;
+use crate::{line_limit::LineLimit, store::StoreError};
 
 /// The body of every refusal.
 #[derive(Debug, Serialize, ToSchema)]
@@ -96,7 +101,15 @@ impl ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        tracing::error!(%error, "the store did not answer");
+        if matches!(error, StoreError::Busy) {
+            let message = "too many searches run at once, try again in a moment";
+            return Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message);
+        }
+        static LINES: Mutex<LineLimit> = Mutex::new(LineLimit::new());
+        let admitted = LINES.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now());
+        if let Some(left_out) = admitted {
+            tracing::error!(%error, left_out, "the store did not answer");
+        }
         let message = "the store cannot be used just now, try again";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", message)
     }

@@ -95,6 +95,7 @@ fn problems(host: &Host) -> Vec<String> {
     if let Some(damage) = host.store.damage() {
         problems.push(format!("the store is damaged, and what is whole of it is served: {damage}"));
     }
+    problems.extend(host.store.surprise());
     if let Some(problem) = host.reload_problem() {
         problems.push(format!("the last reload changed nothing: {problem}"));
     }

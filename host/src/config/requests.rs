@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::age::Age;
-use crate::store::request::QuarantineBounds;
+use crate::store::request::ShareBounds;
 
 /// `[requests]`: which requests are kept as they came.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -33,9 +33,18 @@ impl Default for Requests {
 }
 
 impl Requests {
-    /// What may wait for a replay.
-    pub fn quarantine(&self) -> QuarantineBounds {
-        QuarantineBounds { count: self.quarantine_count, bytes: self.quarantine_bytes }
+    /// Returns the bounds of what may wait for a replay, for each integration.
+    pub fn quarantine(&self) -> ShareBounds {
+        ShareBounds { count: self.quarantine_count, bytes: self.quarantine_bytes }
+    }
+
+    /// Returns the bounds of malformed requests, for each integration: a small part of the quarantine's,
+    /// since anybody can send them. A hundred of 10,000 requests, and 4 of 64 MiB, by default.
+    pub fn malformed(&self) -> ShareBounds {
+        ShareBounds {
+            count: (self.quarantine_count / 100).max(1),
+            bytes: (self.quarantine_bytes / 16).max(1),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     config::Keep,
     host::Host,
     integration::{Integration, IntegrationState},
-    store::request::{Kept, RawRequest, RequestOutcome, Submission},
+    store::request::{Kept, RawRequest, RequestOutcome, Share, Submission},
 };
 
 /// One request on its way.
@@ -121,8 +121,12 @@ impl Desk {
         if !is_kept || self.request.body.len() > requests.raw_limit_bytes {
             return None;
         }
-        let quarantine = failed.then(|| requests.quarantine());
-        Some(Kept { raw: raw(&self.request), quarantine })
+        let share = match outcome {
+            RequestOutcome::Failed => Some((Share::Quarantine, requests.quarantine())),
+            RequestOutcome::Malformed => Some((Share::Malformed, requests.malformed())),
+            _ => None,
+        };
+        Some(Kept { raw: raw(&self.request), share })
     }
 
     fn say(self, said: Answer) {

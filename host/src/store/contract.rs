@@ -11,8 +11,8 @@ use ulid::Ulid;
 use super::{
     AlertQuery, Change, Changed, Deed, Store, StoreError,
     request::{
-        Content, Effect, EventEffect, Kept, QuarantineBounds, RawRequest, RawState, RequestOutcome,
-        RequestQuery, Submission, Terms,
+        Content, Effect, EventEffect, Kept, RawRequest, RawState, RequestOutcome, RequestQuery,
+        Share, ShareBounds, Submission, Terms,
     },
     upkeep::{Chore, Forgettable, Task, Tidied},
 };
@@ -27,7 +27,7 @@ type Promise = fn(&dyn Place);
 
 /// Runs every promise on a fresh place.
 pub(super) fn keep<P: Place>(fresh: impl Fn() -> P) {
-    let promises: [(&str, Promise); 28] = [
+    let promises: [(&str, Promise); 32] = [
         ("what was committed is there after closing", survives),
         ("numbers have no gap", numbers),
         ("one delivery changes things once", same_delivery),
@@ -42,6 +42,10 @@ pub(super) fn keep<P: Place>(fresh: impl Fn() -> P) {
         ("records are found by outcome, integration and time", lists_of_records),
         ("a record says what each event did", effects_of_requests),
         ("what a plugin failed on waits, the oldest leave first", quarantine),
+        ("the sender that has most of the quarantine loses first", shares_of_senders),
+        ("large requests leave before small ones", large_ones_leave_first),
+        ("the oldest small requests stay whoever comes after them", the_oldest_small_ones_stay),
+        ("malformed requests have a share of their own", share_of_malformed),
         ("a replay comes once", replays),
         ("a repeated report changes a count, and its differences are kept", repeated_reports),
         ("histories have an end", histories_have_an_end),
@@ -345,19 +349,19 @@ fn effects_of_requests(place: &dyn Place) {
     assert_eq!((record.alert, record.outcome), (Some(1), RequestOutcome::Events));
 }
 
-fn failed(integration: &str, body: &str, bounds: QuarantineBounds) -> Submission {
+fn failed(integration: &str, body: &str, bounds: ShareBounds) -> Submission {
     let raw =
         RawRequest { query: "q".into(), headers: "h: v\n".into(), body: body.to_owned().into() };
-    let kept = Some(Kept { raw, quarantine: Some(bounds) });
+    let kept = Some(Kept { raw, share: Some((Share::Quarantine, bounds)) });
     let content = nothing(RequestOutcome::Failed, "panicked");
     Submission { content, kept, ..submission(integration, Vec::new()) }
 }
 
-const WIDE: QuarantineBounds = QuarantineBounds { count: 100, bytes: 100_000 };
+const WIDE: ShareBounds = ShareBounds { count: 100, bytes: 100_000 };
 
 fn quarantine(place: &dyn Place) {
     let store = place.open();
-    let bounds = QuarantineBounds { count: 3, bytes: 1000 };
+    let bounds = ShareBounds { count: 3, bytes: 1000 };
     let sent: Vec<_> = (0..5).map(|number| failed("ops", &format!("{number}"), bounds)).collect();
     for one in &sent {
         store.submit(one.clone()).wait().unwrap();
@@ -381,6 +385,103 @@ fn quarantine(place: &dyn Place) {
     store.close();
     let counts: Vec<_> = place.open().quarantine().iter().map(|one| one.count).collect();
     assert_eq!(counts, [1, 1], "they wait on");
+}
+
+/// A request on which the plugin failed, from a sender.
+fn failed_from(sender: [u8; 4], body: &str, bounds: ShareBounds) -> Submission {
+    Submission { sender: Some(sender.into()), ..failed("ops", body, bounds) }
+}
+
+const ATTACKER: [u8; 4] = [203, 0, 113, 9];
+
+fn is_kept(store: &dyn Store, one: &Submission) -> bool {
+    store.raw_request(one.request_id).wait().unwrap().is_some()
+}
+
+fn count_kept(store: &dyn Store, all: &[Submission]) -> usize {
+    all.iter().filter(|one| is_kept(store, one)).count()
+}
+
+fn shares_of_senders(place: &dyn Place) {
+    let store = place.open();
+    let bounds = ShareBounds { count: 50, bytes: 1_000_000 };
+    let genuine: Vec<_> =
+        (0..20).map(|number| failed_from([192, 0, 2, number], "genuine", bounds)).collect();
+    genuine.iter().for_each(|one| drop(store.submit(one.clone()).wait().unwrap()));
+    let flood: Vec<_> = (0..200).map(|_| failed_from(ATTACKER, "flood", bounds)).collect();
+    flood.iter().for_each(|one| drop(store.submit(one.clone()).wait().unwrap()));
+    assert_eq!(count_kept(&*store, &genuine), 20, "a flood pushes out its own");
+    assert_eq!(count_kept(&*store, &flood), 30);
+    let flood_v6: Vec<_> = (0..200_u16)
+        .map(|number| Submission {
+            // Any of the addresses that a subscriber of IPv6 has.
+            sender: Some([0x2001, 0xdb8, 0, 0, 0, 0, 0, number].into()),
+            ..failed_from(ATTACKER, "flood", bounds)
+        })
+        .collect();
+    flood_v6.iter().for_each(|one| drop(store.submit(one.clone()).wait().unwrap()));
+    assert_eq!(count_kept(&*store, &genuine), 20);
+    store.close();
+    // The shares are known after a restart.
+    let store = place.open();
+    let more: Vec<_> = (0..50).map(|_| failed_from(ATTACKER, "flood", bounds)).collect();
+    more.iter().for_each(|one| drop(store.submit(one.clone()).wait().unwrap()));
+    assert_eq!(count_kept(&*store, &genuine), 20);
+    assert_eq!(store.quarantine()[0].count, 50);
+}
+
+fn large_ones_leave_first(place: &dyn Place) {
+    let store = place.open();
+    let bounds = ShareBounds { count: 10_000, bytes: 1_000_000 };
+    let genuine: Vec<_> = (0..20).map(|_| failed_from([192, 0, 2, 1], "genuine", bounds)).collect();
+    genuine.iter().for_each(|one| drop(store.submit(one.clone()).wait().unwrap()));
+    // Each from another address, as a botnet has them.
+    let body = "x".repeat(100_000);
+    let flood: Vec<_> =
+        (0..70).map(|number| failed_from([203, 0, 113, number], &body, bounds)).collect();
+    flood.iter().for_each(|one| drop(store.submit(one.clone()).wait().unwrap()));
+    assert_eq!(count_kept(&*store, &genuine), 20);
+    assert!(count_kept(&*store, &flood) >= 8);
+    assert!(store.quarantine()[0].bytes <= 1_000_000);
+}
+
+fn the_oldest_small_ones_stay(place: &dyn Place) {
+    let store = place.open();
+    let bounds = ShareBounds { count: 1000, bytes: 10_000_000 };
+    let genuine: Vec<_> = (0..10).map(|_| failed_from([192, 0, 2, 1], "genuine", bounds)).collect();
+    genuine.iter().for_each(|one| drop(store.submit(one.clone()).wait().unwrap()));
+    // One from each of many addresses: each of them has less than the genuine sender.
+    for number in 0..2000_u16 {
+        let [high, low] = number.to_be_bytes();
+        let one = failed_from([203, 0, high, low], "flood", bounds);
+        drop(store.submit(one).wait().unwrap());
+    }
+    assert_eq!(count_kept(&*store, &genuine), 10, "they are the oldest hundredth");
+    assert_eq!(store.quarantine()[0].count, 1000);
+}
+
+fn share_of_malformed(place: &dyn Place) {
+    let store = place.open();
+    let waits = failed("ops", "waits", WIDE);
+    store.submit(waits.clone()).wait().unwrap();
+    let bounds = ShareBounds { count: 5, bytes: 100_000 };
+    let garbage: Vec<_> = (0..50)
+        .map(|number| {
+            let raw = RawRequest { body: "x".repeat(30_000).into(), ..RawRequest::default() };
+            Submission {
+                content: nothing(RequestOutcome::Malformed, "no JSON"),
+                kept: Some(Kept { raw, share: Some((Share::Malformed, bounds)) }),
+                sender: Some([203, 0, 113, number].into()),
+                ..submission("ops", Vec::new())
+            }
+        })
+        .collect();
+    garbage.iter().for_each(|one| drop(store.submit(one.clone()).wait().unwrap()));
+    assert_eq!(count_kept(&*store, &garbage), 3, "as many as the bytes allow");
+    assert!(is_kept(&*store, &waits), "they push out nothing of another share");
+    assert_eq!(store.quarantine()[0].count, 1, "and wait for nothing");
+    let record = store.request(garbage[0].request_id).wait().unwrap().expect("its record stays");
+    assert_eq!(record.outcome, RequestOutcome::Malformed);
 }
 
 fn replays(place: &dyn Place) {
@@ -541,9 +642,8 @@ fn forgetting(place: &dyn Place) {
     for second in 0..10_u64 {
         let mut sent = failed("ops", &"x".repeat(100), WIDE);
         sent.request_id = Ulid::from_parts(1_700_000_000_000 + 1000 * second, 1);
-        sent.kept = sent
-            .kept
-            .map(|kept| Kept { quarantine: kept.quarantine.filter(|_| second % 2 == 0), ..kept });
+        sent.kept =
+            sent.kept.map(|kept| Kept { share: kept.share.filter(|_| second % 2 == 0), ..kept });
         store.submit(sent).wait().unwrap();
         let mut sent = submission("ops", vec![Event::create("x").dedup_key("k").event_id("e")]);
         sent.received_at = at(second.cast_signed());
@@ -593,7 +693,7 @@ fn forgetting(place: &dyn Place) {
 /// Much of it leaves in several steps, each of which says what it did.
 fn forgetting_what_is_large(place: &dyn Place) {
     let store = place.open();
-    let bounds = QuarantineBounds { count: 100, bytes: 100_000_000 };
+    let bounds = ShareBounds { count: 100, bytes: 100_000_000 };
     for _ in 0..5 {
         let large = failed("ops", &"x".repeat(1_500_000), bounds);
         store.submit(large).wait().unwrap();

@@ -80,14 +80,29 @@ impl From<Urgency> for Terms {
 pub struct Kept {
     /// The request.
     pub raw: RawRequest,
-    /// Where it waits for a replay: what the requests of its integration may take that do. The oldest
-    /// leave first.
-    pub quarantine: Option<QuarantineBounds>,
+    /// The bounded share of its integration that it counts against; none if it is kept for as long as
+    /// `retention` says.
+    pub share: Option<(Share, ShareBounds)>,
 }
 
-/// What the requests of one integration may take that wait for a replay.
+/// A share of the requests that are kept of one integration. Each has bounds of its own, so that no
+/// kind of request pushes out another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QuarantineBounds {
+pub enum Share {
+    /// Requests on which the plugin failed. They wait for a replay.
+    Quarantine,
+    /// Requests that the plugin called malformed. Anybody can send these: most plugins cannot check a
+    /// token in a body that they cannot read.
+    Malformed,
+}
+
+/// Bounds of a share.
+///
+/// Above them, requests leave the share: of the sender that has most of it, first the largest one over
+/// 16 KiB, then the oldest. The oldest small ones stay whoever comes after them: as many as a hundredth
+/// of `count` and a quarter of `bytes` allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShareBounds {
     /// How many.
     pub count: u64,
     /// How many bytes, of heads and bodies.

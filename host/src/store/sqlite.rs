@@ -7,10 +7,14 @@
 mod chores;
 mod life;
 mod lock;
+mod open_files;
+mod orphaned_log;
 mod problem;
 mod reader;
 mod records;
+mod rescue;
 mod rows;
+mod shares;
 mod step;
 mod submission;
 mod syncer;
@@ -29,7 +33,7 @@ use rusqlite::{Connection, MAIN_DB, OpenFlags, OptionalExtension};
 use ulid::Ulid;
 
 use self::{
-    lock::DatabaseLock,
+    lock::{Before, DatabaseLock, KnownDatabase},
     reader::{Reader, Readers},
     syncer::Syncer,
     transactions::TransactionTimes,
@@ -45,12 +49,16 @@ use super::{
 use crate::{
     alert::{AlertIds, AlertRef, AlertWithHistory},
     metrics::StoreMetrics,
+    private_file::{self, beside},
 };
 
 /// How the schema of each version is made from the one before, the first from nothing. The number of
 /// the last is the version that this host writes, in SQLite's `user_version`.
-const SCHEMAS: [&str; 2] =
-    [include_str!("sqlite/schema/1.sql"), include_str!("sqlite/schema/2.sql")];
+const SCHEMAS: [&str; 3] = [
+    include_str!("sqlite/schema/1.sql"),
+    include_str!("sqlite/schema/2.sql"),
+    include_str!("sqlite/schema/3.sql"),
+];
 const SCHEMA_VERSION: i64 = SCHEMAS.len() as i64;
 /// `TCSN`, in SQLite's `application_id`: this file is a Tocsin database.
 const APPLICATION_ID: i64 = 0x5443_534e;
@@ -62,12 +70,15 @@ pub struct SqliteStore {
     threads: Mutex<Option<Threads>>,
     writer: writer::Queue,
     readers: reader::Queue,
+    /// A sentence, if the database is not the one that an earlier host used here.
+    surprise: Option<String>,
 }
 
 struct Threads {
     writer: Writer,
     readers: Readers,
-    _lock: DatabaseLock,
+    lock: DatabaseLock,
+    known: KnownDatabase,
 }
 
 impl SqliteStore {
@@ -83,25 +94,39 @@ impl SqliteStore {
 
     fn start(path: &Path, holder: &str, metrics: Arc<StoreMetrics>) -> anyhow::Result<Self> {
         let context = || format!("cannot open the store `{}`", path.display());
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fs::create_dir_all(folder).with_context(context)?;
+        if let Some(folder) = path.parent() {
+            private_file::create_folder(folder).with_context(context)?;
         }
         let path = &resolved(path).with_context(context)?;
-        let lock = DatabaseLock::acquire(path, holder)?;
+        let mut lock = DatabaseLock::acquire(path, holder)?;
+        let orphan = orphaned_log::set_aside(path, lock.before()).with_context(context)?;
         let connection = connect(path).with_context(context)?;
-        let ids = prepare_schema(&connection).with_context(context)?;
+        let salt = prepare_schema(&connection).with_context(context)?;
+        let ids = AlertIds::new(salt);
         settle_log(&connection).with_context(context)?;
+        for suffix in ["-wal", "-shm"] {
+            private_file::tighten(&beside(path, suffix)).with_context(context)?;
+        }
         let checkpoints = connect(path).with_context(context)?;
         let times = Arc::<TransactionTimes>::default();
         let syncer = Syncer::start(path, checkpoints, Arc::clone(&metrics), Arc::clone(&times))?;
-        let writer = Writer::start(connection, ids, metrics, syncer, Arc::clone(&times))
+        let limits = Arc::clone(&metrics.limits);
+        let writer = Writer::start(path, connection, ids, metrics, syncer, Arc::clone(&times))
             .with_context(context)?;
-        let readers = Readers::start(path, ids, &times, &writer.problem())?;
+        let readers = Readers::start(path, ids, &times, &writer.problem(), limits)?;
+        let inodes = (inode(path), inode(&beside(path, "-wal")));
+        let found = KnownDatabase { salt, alerts: writer.highest_at_start(), inodes };
+        let surprise = surprise(path, lock.before(), found, orphan.as_deref());
+        if let Some(error) = &surprise {
+            tracing::error!(error, "the store is not the one that a host used here last");
+        }
+        lock.remember(found).with_context(context)?;
         Ok(Self {
             path: path.to_owned(),
             writer: writer.queue(),
             readers: readers.queue(),
-            threads: Mutex::new(Some(Threads { writer, readers, _lock: lock })),
+            surprise,
+            threads: Mutex::new(Some(Threads { writer, readers, lock, known: found })),
         })
     }
 
@@ -109,8 +134,12 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// Where there is a file that is no Tocsin database, or a newer one.
+    /// If there is a file that is no Tocsin database, or a newer one; or if the database that a host
+    /// used here, or uses now, is gone or replaced.
     pub fn check(path: &Path) -> anyhow::Result<()> {
+        if let Ok(path) = resolved(path) {
+            check_identity(&path)?;
+        }
         if !path.exists() {
             return Ok(());
         }
@@ -145,7 +174,11 @@ impl Store for SqliteStore {
     }
 
     fn alerts(&self, query: AlertQuery) -> Pending<AlertPage> {
-        self.readers.read(move |reader| reader.alerts(&query))
+        let AlertQuery { status, urgency, integration, .. } = &query;
+        if status.is_none() && urgency.is_none() && integration.is_none() {
+            return self.readers.read(move |reader| reader.alerts(&query));
+        }
+        self.readers.search(move |reader| reader.alerts(&query))
     }
 
     fn request(&self, id: Ulid) -> Pending<Option<RequestRecord>> {
@@ -153,7 +186,11 @@ impl Store for SqliteStore {
     }
 
     fn requests(&self, query: RequestQuery) -> Pending<RequestPage> {
-        self.readers.read(move |reader| reader.requests(&query))
+        let RequestQuery { outcome, integration, quarantined, .. } = &query;
+        if outcome.is_none() && integration.is_none() && !quarantined {
+            return self.readers.read(move |reader| reader.requests(&query));
+        }
+        self.readers.search(move |reader| reader.requests(&query))
     }
 
     fn raw_request(&self, id: Ulid) -> Pending<Option<RawRequest>> {
@@ -176,6 +213,10 @@ impl Store for SqliteStore {
         self.writer.damage()
     }
 
+    fn surprise(&self) -> Option<String> {
+        self.surprise.clone()
+    }
+
     fn probe(&self) -> Pending<()> {
         self.writer.ask(Job::Probe)
     }
@@ -186,19 +227,20 @@ impl Store for SqliteStore {
 
     fn size_bytes(&self) -> u64 {
         let files = ["", "-wal"].map(|suffix| {
-            let mut file = self.path.clone().into_os_string();
-            file.push(suffix);
-            fs::metadata(file).map_or(0, |metadata| metadata.len())
+            fs::metadata(beside(&self.path, suffix)).map_or(0, |metadata| metadata.len())
         });
         files.iter().sum()
     }
 
     fn close(&self) {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Threads { writer, readers, _lock }) = threads {
+        if let Some(Threads { writer, readers, mut lock, known }) = threads {
             // The last connection to close folds the write-ahead log into the file.
             readers.stop();
-            writer.stop();
+            let alerts = writer.stop();
+            if let Err(error) = lock.remember(KnownDatabase { alerts, ..known }) {
+                tracing::warn!(%error, "cannot note which database was in use");
+            }
         }
     }
 }
@@ -254,6 +296,9 @@ fn hint(refused: &rusqlite::Error) -> Option<&'static str> {
             "the file is damaged or no database: put a backup in its place, save what can be read \
              with `sqlite3 FILE .recover`, or choose another file in `store.url`",
         ),
+        Code::ConstraintViolation => {
+            Some("another program has written to the database: stop it, and restart the host")
+        }
         Code::DatabaseBusy => Some("another program holds it: `fuser FILE` says which"),
         Code::ReadOnly | Code::CannotOpen | Code::PermissionDenied => Some(NOT_WRITABLE),
         _ => None,
@@ -295,7 +340,90 @@ fn settle_log(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
-fn prepare_schema(connection: &Connection) -> anyhow::Result<AlertIds> {
+/// Compares a database with the one that an earlier host used at the same path: a sentence if they
+/// differ in a way that may mean a loss.
+fn surprise(
+    path: &Path,
+    before: Before,
+    found: KnownDatabase,
+    orphan: Option<&Path>,
+) -> Option<String> {
+    const HINT: &str = "if nobody did that on purpose, stop the host and put the right file or a \
+                        backup in its place; what comes meanwhile is kept in the present one";
+    let path = path.display();
+    let what = match before {
+        Before::Known(known) if known.salt == found.salt && known.alerts <= found.alerts => None,
+        Before::Known(known) if known.salt == found.salt => Some(format!(
+            "holds alerts up to #{}, though there were alerts up to #{} when a host used it last: it \
+             is an older copy, or was copied without its `-wal` file",
+            found.alerts, known.alerts
+        )),
+        Before::Known(known) if found.alerts == 0 => Some(format!(
+            "is empty, though a host used a database with alerts up to #{} here: that one was \
+             removed or replaced",
+            known.alerts
+        )),
+        Before::Known(_) => {
+            Some("is another database than the one that a host used here last".to_owned())
+        }
+        Before::SomeHost if found.alerts == 0 => Some(
+            "is empty, though the lock file of an earlier host lies beside it: its database may have \
+             been removed"
+                .to_owned(),
+        ),
+        Before::SomeHost | Before::Nothing => None,
+    };
+    let orphan = orphan.map(|log| {
+        format!(
+            "the write-ahead log of a database that is gone was set aside as `{}`",
+            log.display()
+        )
+    });
+    let said = match (what, orphan) {
+        (Some(what), Some(orphan)) => format!("the store `{path}` {what}; {orphan}"),
+        (Some(what), None) => format!("the store `{path}` {what}"),
+        (None, Some(orphan)) => format!("beside the store `{path}`, {orphan}"),
+        (None, None) => return None,
+    };
+    Some(format!("{said}; hint: {HINT}"))
+}
+
+/// The inode of a file; 0 if it is missing.
+fn inode(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+
+    fs::metadata(path).map_or(0, |metadata| metadata.ino())
+}
+
+/// Whether the files of a database are those that a host uses now or used last.
+fn check_identity(path: &Path) -> anyhow::Result<()> {
+    let shown = path.display();
+    if let Some(holder) = DatabaseLock::holder(path) {
+        let what = match DatabaseLock::is_file_locked(path) {
+            None => "was removed",
+            Some(false) => "was replaced by another file",
+            Some(true) => return Ok(()),
+        };
+        anyhow::bail!(
+            "the store `{shown}` {what} while {holder} has it open, which can keep nothing more\n\
+             hint: stop that host with SIGTERM, which saves all alerts into a new file beside it, and \
+             put the right file in place"
+        );
+    }
+    let is_empty = fs::metadata(path).map_or(true, |metadata| metadata.len() == 0);
+    if let (Before::Known(known), true) = (DatabaseLock::peek(path), is_empty) {
+        anyhow::bail!(
+            "the store `{shown}` is missing or empty, though a host used a database with alerts up \
+             to #{} here\nhint: put it or a backup in its place; to begin anew, remove `{}`",
+            known.alerts,
+            beside(path, ".lock").display()
+        );
+    }
+    Ok(())
+}
+
+/// Returns the random number that tells this database from others.
+fn prepare_schema(connection: &Connection) -> anyhow::Result<u64> {
     let version = version(connection)?;
     // SQLite opens a file all the same where it can only be read.
     let is_readonly = connection.is_readonly(MAIN_DB)?;
@@ -318,7 +446,7 @@ fn prepare_schema(connection: &Connection) -> anyhow::Result<AlertIds> {
     }
     let salt = "SELECT value FROM meta WHERE key = 'alert_id_salt'";
     let salt: Option<i64> = connection.query_row(salt, [], |row| row.get(0)).optional()?;
-    Ok(AlertIds::new(salt.context("it is incomplete: `alert_id_salt` is missing")?.cast_unsigned()))
+    Ok(salt.context("it is incomplete: `alert_id_salt` is missing")?.cast_unsigned())
 }
 
 /// Goes over from a version to the present one, within a transaction. A new database takes the same
@@ -338,7 +466,7 @@ fn upgrade(connection: &Connection, version: i64) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{contract, request::RawState, upkeep::Task};
+    use crate::store::{StoreError, contract, request::RawState, upkeep::Task};
 
     struct Folder(tempfile::TempDir);
 
@@ -402,6 +530,201 @@ mod tests {
         assert_eq!((&raw.body[..], &raw.headers[..]), (&b"\x00\xff"[..], &b"h: v"[..]));
         store.close();
         SqliteStore::open(&path, "us", Arc::default()).expect("it went over once");
+    }
+
+    fn opened(path: &Path) -> SqliteStore {
+        SqliteStore::open(path, "a test", Arc::default()).expect("it opens")
+    }
+
+    fn report(store: &SqliteStore, title: &str) -> Result<Vec<Effect>, StoreError> {
+        let event = tocsin_plugin_api::Event::create(title);
+        (store as &dyn Store).submit(contract::submission("ops", vec![event])).wait()
+    }
+
+    #[test]
+    fn a_clash_of_numbers_is_an_error_and_never_taken_for_a_known_problem() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tocsin.db");
+        let store = opened(&path);
+        report(&store, "one").expect("it is kept");
+        let other = Connection::open(&path).expect("a database");
+        // As a second host would, with its own idea of the next number.
+        let copy = "INSERT INTO alerts SELECT 2, integration, plugin, status, urgency, occurrences, \
+                    created_at, updated_at, request, 'theirs', description, 'k', link, details, \
+                    last_occurred_at, due_at, previous FROM alerts";
+        other.execute_batch(copy).expect("written");
+        let error = report(&store, "two").expect_err("the number is taken").to_string();
+        assert!(error.contains("UNIQUE constraint failed: alerts.number"), "{error}");
+        assert!(error.contains("; hint: another program has written to the database"), "{error}");
+        assert!(store.problem().is_some());
+    }
+
+    #[test]
+    fn when_the_database_is_removed_nothing_is_acknowledged_and_all_is_saved() {
+        for (removed, what) in [("", "the database"), ("-wal", "the write-ahead log")] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("tocsin.db");
+            let store = opened(&path);
+            report(&store, "kept").expect("it is kept");
+            fs::remove_file(beside(&path, removed)).expect("it is there");
+            let error = report(&store, "too late").expect_err("nobody would find it").to_string();
+            assert!(error.contains(what) && error.contains("was removed while"), "{error}");
+            assert!(store.problem().is_some_and(|problem| problem.contains("was removed while")));
+            report(&store, "too late").expect_err("nor later");
+            store.close();
+            let saved: Vec<_> = fs::read_dir(folder.path())
+                .expect("a folder")
+                .filter_map(|entry| Some(entry.ok()?.path()))
+                .filter(|path| path.to_string_lossy().contains(".db.saved-"))
+                .collect();
+            assert_eq!(saved.len(), 1, "{saved:?}");
+            let store = opened(&saved[0]);
+            let alert = store.alert(AlertRef::Number(1)).wait().unwrap().expect("it was saved");
+            assert_eq!(alert.alert.title, "kept");
+        }
+    }
+
+    #[test]
+    fn a_backup_that_is_renamed_over_the_database_is_noticed_while_nothing_comes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, backup) = (folder.path().join("tocsin.db"), folder.path().join("backup.db"));
+        opened(&path).close();
+        fs::copy(&path, &backup).expect("copied");
+        let store = opened(&path);
+        report(&store, "kept").expect("it is kept");
+        fs::rename(&backup, &path).expect("renamed");
+        let end = std::time::Instant::now() + Duration::from_secs(60);
+        while store.problem().is_none() {
+            assert!(std::time::Instant::now() < end, "it is not noticed");
+            std::thread::yield_now();
+        }
+        assert!(store.problem().is_some_and(|problem| problem.contains("was replaced")));
+        store.close();
+        let restored = opened(&path);
+        assert_eq!(restored.alert(AlertRef::Number(1)).wait().unwrap(), None, "the backup alone");
+        report(&restored, "afterwards").expect("it is whole");
+    }
+
+    #[test]
+    fn the_log_of_a_host_that_was_killed_is_not_mixed_with_a_backup() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, backup) = (folder.path().join("tocsin.db"), folder.path().join("backup.db"));
+        opened(&path).close();
+        fs::copy(&path, &backup).expect("copied");
+        let store = opened(&path);
+        report(&store, "kept").expect("it is kept");
+        // What a host leaves that is killed: the files as they are, and a lock that nobody holds.
+        let left = tempfile::tempdir().expect("a folder");
+        let left = left.path().join("tocsin.db");
+        for suffix in ["", "-wal", "-shm"] {
+            let linked = fs::hard_link(beside(&path, suffix), beside(&left, suffix));
+            linked.expect("the same file system");
+        }
+        fs::copy(beside(&path, ".lock"), beside(&left, ".lock")).expect("copied");
+        fs::rename(&backup, &left).expect("put in place");
+        let restored = opened(&left);
+        assert_eq!(restored.alert(AlertRef::Number(1)).wait().unwrap(), None, "the backup alone");
+        let surprise = restored.surprise().expect("it is said");
+        assert!(surprise.contains(".db-wal.orphaned-"), "{surprise}");
+        drop(store);
+    }
+
+    #[test]
+    fn a_database_that_was_emptied_is_said() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tocsin.db");
+        let store = opened(&path);
+        assert_eq!(store.surprise(), None);
+        report(&store, "one").expect("it is kept");
+        store.close();
+        assert_eq!(opened(&path).surprise(), None);
+        let copy = fs::read(&path).expect("a database");
+        let store = opened(&path);
+        report(&store, "two").expect("it is kept");
+        store.close();
+
+        fs::write(&path, copy).expect("an older copy");
+        let older = opened(&path).surprise().expect("it is older");
+        assert!(
+            older.contains("holds alerts up to #1, though there were alerts up to #2"),
+            "{older}"
+        );
+        fs::remove_file(&path).expect("it is there");
+        let error = SqliteStore::check(&path).expect_err("it is gone").to_string();
+        assert!(error.contains("is missing or empty, though a host used"), "{error}");
+        fs::write(beside(&path, "-wal"), "what may be the last trace").expect("written");
+        let store = opened(&path);
+        let emptied = store.surprise().expect("it is empty");
+        assert!(
+            emptied.contains("is empty, though a host used a database with alerts up to #1"),
+            "{emptied}"
+        );
+        assert!(emptied.contains(".db-wal.orphaned-") && emptied.contains("; hint: "), "{emptied}");
+        store.close();
+        assert_eq!(opened(&path).surprise(), None, "it is said once");
+    }
+
+    #[test]
+    fn everything_that_is_made_belongs_to_the_host_alone() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("data/tocsin.db");
+        let modes = || {
+            ["", "-wal", "-shm", ".lock"].map(|suffix| {
+                fs::metadata(beside(&path, suffix)).expect("it is there").permissions().mode()
+                    & 0o777
+            })
+        };
+        let store = opened(&path);
+        assert_eq!(modes(), [0o600; 4]);
+        let made = fs::metadata(folder.path().join("data")).expect("it is there");
+        assert_eq!(made.permissions().mode() & 0o777, 0o700);
+        store.close();
+        for suffix in ["", ".lock"] {
+            let loose = fs::Permissions::from_mode(0o664);
+            fs::set_permissions(beside(&path, suffix), loose).expect("changed");
+        }
+        let _store = opened(&path);
+        assert_eq!(modes(), [0o600; 4], "what was looser is tightened");
+    }
+
+    #[test]
+    fn a_list_of_alerts_is_filtered_in_its_index() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tocsin.db");
+        opened(&path).close();
+        let database = Connection::open(&path).expect("a database");
+        let plan = "EXPLAIN QUERY PLAN SELECT number FROM alerts INDEXED BY listing \
+                    WHERE status = 1 AND urgency = 3 AND integration = 1 AND number < 5 \
+                    ORDER BY number DESC LIMIT 9";
+        let mut plan = database.prepare(plan).expect("SQL");
+        let steps = plan.query_map([], |row| row.get::<_, String>(3)).expect("a plan");
+        let steps: Vec<_> = steps.collect::<Result<_, _>>().expect("steps");
+        assert!(steps.len() == 1 && steps[0].contains("USING COVERING INDEX listing"), "{steps:?}");
+    }
+
+    #[test]
+    fn more_searches_than_are_taken_are_refused_and_one_alert_is_found_meanwhile() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = opened(&folder.path().join("tocsin.db"));
+        report(&store, "one").expect("it is kept");
+        let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+        let running = store.readers.search(move |_| Ok(may_go_on.recv().is_ok()));
+        let query = || AlertQuery {
+            status: Some(crate::alert::Status::Open),
+            limit: 9,
+            ..Default::default()
+        };
+        let waiting: Vec<_> = (0..100).map(|_| store.alerts(query())).collect();
+        let alert = store.alert(AlertRef::Number(1)).wait().unwrap();
+        assert!(alert.is_some(), "whoever asks for one does not wait");
+        go_on.send(()).expect("it waits");
+        assert!(running.wait().expect("it is done"));
+        let answers: Vec<_> = waiting.into_iter().map(Pending::wait).collect();
+        let refused = answers.iter().filter(|answer| matches!(answer, Err(StoreError::Busy)));
+        assert!(refused.count() >= 85, "{answers:?}");
+        assert_eq!(store.alerts(query()).wait().expect("there is room again").alerts.len(), 1);
     }
 
     #[test]

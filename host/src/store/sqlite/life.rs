@@ -34,7 +34,8 @@ impl Step<'_> {
     ) -> rusqlite::Result<Effect> {
         let Some(event_id) = event_id else { return self.act(origin, event, terms) };
         let opens = (event.action == Action::Create).then_some(self.scratch.highest + 1);
-        let sql = "INSERT INTO deliveries VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+        let sql = "INSERT INTO deliveries VALUES (?1, ?2, ?3) \
+                   ON CONFLICT (integration, event_id) DO NOTHING";
         if self.statement(sql)?.execute(params![origin.integration, event_id, opens])? == 0 {
             return self.duplicate(origin, event_id);
         }
@@ -94,7 +95,8 @@ impl Step<'_> {
         // The unique index decides whether the problem is known, so that nothing can race it.
         let description = event.description.as_deref().map(|text| same_as(&event.title, text));
         let sql = "INSERT INTO alerts VALUES (?1, ?2, ?3, 0, ?4, 1, ?5, ?5, ?6, ?7, ?8, ?9, ?10, \
-                   ?11, NULL, ?12, ?13) ON CONFLICT DO NOTHING";
+                   ?11, NULL, ?12, ?13) ON CONFLICT (integration, dedup_key) \
+                   WHERE status < 2 AND dedup_key IS NOT NULL DO NOTHING";
         let inserted = self.statement(sql)?.execute(params![
             number,
             origin.integration,
@@ -239,7 +241,7 @@ impl Step<'_> {
         self.statement(sql)?.execute(params![number, now])?;
         let sql = "INSERT INTO former SELECT integration, dedup_key, number FROM alerts \
                    WHERE number = ?1 AND dedup_key IS NOT NULL \
-                   ON CONFLICT DO UPDATE SET alert = excluded.alert";
+                   ON CONFLICT (integration, dedup_key) DO UPDATE SET alert = excluded.alert";
         self.statement(sql)?.execute([number])?;
         self.scratch.has_former = true;
         Ok(())

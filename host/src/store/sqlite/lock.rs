@@ -1,71 +1,244 @@
-//! One host a database: a lock that dies with its holder, and says who it is.
+//! One host a database: a lock that dies with its holder, says who holds it, and remembers which
+//! database was in use.
 //!
-//! SQLite's own locks would let two hosts take turns, each with its own idea of the next number.
+//! SQLite's own locks would let two hosts take turns, each with its own idea of the next number. The
+//! database itself is locked, and a file beside it that can hold text. Removing that file gives no
+//! second host the database.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{self, File, TryLockError},
     io::{Read, Seek, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use anyhow::Context;
 
-/// Held as long as it lives.
-pub(super) struct DatabaseLock(File);
+use crate::private_file::{self, beside};
+
+/// The lock, held as long as it lives.
+///
+/// It has to outlive every connection of this process: closing any descriptor of the database would
+/// release SQLite's own locks (<https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks>).
+pub(super) struct DatabaseLock {
+    note: File,
+    _database: File,
+    /// The database in use, for the next start.
+    known: Option<KnownDatabase>,
+    holder: String,
+    /// Read when the lock was taken.
+    before: Before,
+}
+
+/// A database as it was when a host used it last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct KnownDatabase {
+    /// The random number that every new database draws.
+    pub(super) salt: u64,
+    /// The highest number of an alert.
+    pub(super) alerts: u64,
+    /// The inodes of the database and of its write-ahead log while it was in use.
+    pub(super) inodes: (u64, u64),
+}
+
+/// The traces of earlier hosts beside a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    /// No host was here.
+    Nothing,
+    /// A host was here that noted no database.
+    SomeHost,
+    /// A host used this database.
+    Known(KnownDatabase),
+}
 
 impl DatabaseLock {
+    /// Locks a database, and creates it empty if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// If another host holds it, or a file cannot be opened or locked.
     pub(super) fn acquire(database: &Path, holder: &str) -> anyhow::Result<Self> {
         let path = path_of(database);
         let context = || format!("cannot lock the store: `{}`", path.display());
-        let open =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        let mut file = open.with_context(context)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                anyhow::bail!(
-                    "the store `{}` is in use by {}\n\
-                     hint: stop that host, or give this one a `store.url` of its own",
-                    database.display(),
-                    name_in(&mut file).as_deref().unwrap_or("another host"),
-                );
-            }
-            Err(TryLockError::Error(error)) => return Err(error).with_context(context),
-        }
-        file.set_len(0).with_context(context)?;
-        file.rewind().with_context(context)?;
-        file.write_all(holder.as_bytes()).with_context(context)?;
-        Ok(Self(file))
+        let was_there = path.symlink_metadata().is_ok();
+        let mut note = private_file::open(&path).with_context(context)?;
+        let text = text_of(&mut note);
+        let held = || in_use(database, holder_in(&text));
+        try_lock(&note).with_context(context)?.then_some(()).ok_or_else(held)?;
+        let context = || format!("cannot open the store `{}`", database.display());
+        let file = private_file::open_for_reading(database).with_context(context)?;
+        try_lock(&file).with_context(context)?.then_some(()).ok_or_else(held)?;
+        // It may have been replaced between the two steps.
+        let (opened, named) = (file.metadata()?, fs::metadata(database).with_context(context)?);
+        anyhow::ensure!(
+            (opened.dev(), opened.ino()) == (named.dev(), named.ino()),
+            "the store `{}` was replaced while it was opened\nhint: start the host again",
+            database.display()
+        );
+        let before = match known_in(&text) {
+            Some(known) => Before::Known(known),
+            None if was_there => Before::SomeHost,
+            None => Before::Nothing,
+        };
+        let holder = holder.to_owned();
+        let mut lock = Self { note, _database: file, known: None, holder, before };
+        lock.write(true).with_context(|| format!("cannot write `{}`", path.display()))?;
+        Ok(lock)
     }
 
-    /// Who holds it, if anybody does.
+    /// Returns the traces of earlier hosts, as they were before this one wrote its own.
+    pub(super) fn before(&self) -> Before {
+        self.before
+    }
+
+    /// Notes the database in use.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub(super) fn remember(&mut self, known: KnownDatabase) -> std::io::Result<()> {
+        self.known = Some(known);
+        self.write(true)
+    }
+
+    /// Returns the holder of a database's lock in its own words; none if the lock is free.
     pub(super) fn holder(database: &Path) -> Option<String> {
-        let mut file = File::open(path_of(database)).ok()?;
-        let name = name_in(&mut file);
-        // It is only tried where somebody was killed or still runs: a host that starts just then
-        // would find it locked.
-        let is_held = || matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+        let mut note = File::open(path_of(database)).ok()?;
+        let name = holder_in(&text_of(&mut note)).map(str::to_owned);
+        // Locked only where a host was killed or still runs: a host that starts at this moment would
+        // find it locked.
+        let is_held = || matches!(note.try_lock_shared(), Err(TryLockError::WouldBlock));
         name.filter(|_| is_held())
     }
-}
 
-fn path_of(database: &Path) -> PathBuf {
-    let mut path = database.as_os_str().to_owned();
-    path.push(".lock");
-    path.into()
-}
+    /// Returns the note of earlier hosts beside a database, without locking anything.
+    pub(super) fn peek(database: &Path) -> Before {
+        let Ok(mut note) = File::open(path_of(database)) else { return Before::Nothing };
+        known_in(&text_of(&mut note)).map_or(Before::SomeHost, Before::Known)
+    }
 
-/// None where the last one ended in good order.
-fn name_in(file: &mut File) -> Option<String> {
-    let mut name = String::new();
-    // Who it is helps, but is not needed to know that there is somebody.
-    let _ = file.read_to_string(&mut name);
-    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+    /// Whether some process holds the lock of the database file itself. `None` if there is no file.
+    pub(super) fn is_file_locked(database: &Path) -> Option<bool> {
+        let file = File::open(database).ok()?;
+        Some(matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
+    fn write(&mut self, is_held: bool) -> std::io::Result<()> {
+        let mut text = format!("{}\n", if is_held { &*self.holder } else { "" });
+        let known = match self.before {
+            Before::Known(before) => self.known.or(Some(before)),
+            Before::SomeHost | Before::Nothing => self.known,
+        };
+        if let Some(KnownDatabase { salt, alerts, inodes: (database, log) }) = known {
+            let line = format!("database {salt:016x} alerts {alerts} inodes {database} {log}\n");
+            text.push_str(&line);
+        }
+        self.note.set_len(0)?;
+        self.note.rewind()?;
+        self.note.write_all(text.as_bytes())
+    }
 }
 
 impl Drop for DatabaseLock {
     fn drop(&mut self) {
         // The file stays: removing it would let a third host lock another file of the same name.
-        let _ = self.0.set_len(0);
+        let _ = self.write(false);
+    }
+}
+
+fn path_of(database: &Path) -> PathBuf {
+    beside(database, ".lock")
+}
+
+/// Whether the lock was free.
+fn try_lock(file: &File) -> std::io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+fn in_use(database: &Path, holder: Option<&str>) -> anyhow::Error {
+    anyhow::anyhow!(
+        "the store `{}` is in use by {}\n\
+         hint: stop that host, or give this one a `store.url` of its own",
+        database.display(),
+        holder.unwrap_or("another host"),
+    )
+}
+
+/// A note that cannot be read says nothing, and is not needed.
+fn text_of(note: &mut File) -> String {
+    let mut text = String::new();
+    let _ = note.take(4096).read_to_string(&mut text);
+    text
+}
+
+/// None if the last holder ended in good order.
+fn holder_in(text: &str) -> Option<&str> {
+    text.lines().next().map(str::trim).filter(|line| !line.is_empty())
+}
+
+fn known_in(text: &str) -> Option<KnownDatabase> {
+    let words: Vec<_> = text.lines().nth(1)?.split(' ').collect();
+    let ["database", salt, "alerts", alerts, "inodes", database, log] = words[..] else {
+        return None;
+    };
+    Some(KnownDatabase {
+        salt: u64::from_str_radix(salt, 16).ok()?,
+        alerts: alerts.parse().ok()?,
+        inodes: (database.parse().ok()?, log.parse().ok()?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: KnownDatabase = KnownDatabase { salt: 17, alerts: 3, inodes: (1, 2) };
+
+    #[test]
+    fn the_database_in_use_is_remembered_after_the_end_and_after_a_death() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = folder.path().join("tocsin.db");
+        let mut lock = DatabaseLock::acquire(&database, "host 1").expect("free");
+        assert_eq!(lock.before(), Before::Nothing);
+        lock.remember(KNOWN).expect("written");
+        assert_eq!(DatabaseLock::holder(&database).as_deref(), Some("host 1"));
+        let note = fs::read(path_of(&database)).expect("a note");
+        drop(lock);
+        assert_eq!(DatabaseLock::peek(&database), Before::Known(KNOWN));
+        assert_eq!(DatabaseLock::holder(&database), None);
+
+        // As a host that was killed leaves it.
+        fs::write(path_of(&database), note).expect("written");
+        let lock = DatabaseLock::acquire(&database, "host 2").expect("free");
+        assert_eq!(lock.before(), Before::Known(KNOWN));
+        drop(lock);
+        assert_eq!(DatabaseLock::peek(&database), Before::Known(KNOWN), "it is not forgotten");
+    }
+
+    #[test]
+    fn removing_the_lock_file_gives_no_second_host_the_database() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = folder.path().join("tocsin.db");
+        let _first = DatabaseLock::acquire(&database, "host 1").expect("free");
+        fs::remove_file(path_of(&database)).expect("removed");
+        let error = DatabaseLock::acquire(&database, "host 2").err().expect("it is held");
+        assert!(error.to_string().contains("is in use by another host"), "{error}");
+        assert_eq!(DatabaseLock::is_file_locked(&database), Some(true));
+    }
+
+    #[test]
+    fn a_symlink_in_place_of_the_lock_file_has_its_target_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (database, precious) = (folder.path().join("tocsin.db"), folder.path().join("notes"));
+        fs::write(&precious, "precious").expect("written");
+        std::os::unix::fs::symlink(&precious, path_of(&database)).expect("linked");
+        let error = DatabaseLock::acquire(&database, "host").err().expect("a symlink");
+        assert!(format!("{error:#}").contains("it is a symlink"), "{error:#}");
+        assert_eq!(fs::read_to_string(&precious).expect("readable"), "precious");
     }
 }

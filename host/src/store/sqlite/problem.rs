@@ -18,6 +18,8 @@ struct Wrong {
     damage: Option<String>,
     /// Why nothing is written any more.
     lost: Option<String>,
+    /// Whether that is because a file of the database is no longer at its path.
+    is_displaced: bool,
 }
 
 impl Problem {
@@ -43,6 +45,19 @@ impl Problem {
     /// Has nothing written any more.
     pub(super) fn lose(&self, reason: String) {
         self.wrong().lost = Some(reason);
+    }
+
+    /// Has nothing written any more, because a file of the database was removed or replaced.
+    pub(super) fn displace(&self, reason: String) {
+        let mut wrong = self.wrong();
+        wrong.last = Some(reason.clone());
+        wrong.lost.get_or_insert(reason);
+        wrong.is_displaced = true;
+    }
+
+    /// Whether a file of the database was removed or replaced.
+    pub(super) fn is_displaced(&self) -> bool {
+        self.wrong().is_displaced
     }
 
     pub(super) fn lost(&self) -> Option<String> {

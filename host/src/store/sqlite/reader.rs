@@ -1,19 +1,22 @@
 //! The reading threads and the queries for alerts that they answer; those for requests are in
 //! [`super::records`].
 //!
-//! A reader sees what is committed, and never makes the writer wait.
+//! A reader sees what is committed, and never makes the writer wait. Searches, which may read a large
+//! part of the database, have a thread of their own: nobody who asks for one alert waits for them.
 
 use std::{
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
         mpsc::{self, Receiver, Sender},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
-use rusqlite::{Connection, ToSql};
+use rusqlite::{Connection, OptionalExtension, ToSql};
 
 use super::{
     problem::Problem,
@@ -22,24 +25,38 @@ use super::{
 };
 use crate::{
     alert::{AlertIds, AlertRef, AlertWithHistory},
+    limits_reached::{Limit, LimitsReached},
     store::{AlertPage, AlertQuery, Pending, StoreError, pending},
 };
 
+/// Threads for what is found at once: one alert, one record, the newest of all.
 const READERS: usize = 2;
+/// Threads for searches.
+const SEARCHERS: usize = 1;
+/// More searches than this neither run nor wait.
+const MOST_SEARCHES: usize = 16;
+/// A search that waited longer for its turn is given up: another try soon is as good.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 type Job = Box<dyn FnOnce(&Reader) + Send>;
 
 /// The reading threads.
 pub(super) struct Readers {
     jobs: Sender<Option<Job>>,
+    searches: Sender<Option<Job>>,
     threads: Vec<JoinHandle<()>>,
     problem: Problem,
+    limits: Arc<LimitsReached>,
 }
 
 /// Where reads are asked for.
 pub(super) struct Queue {
     jobs: Sender<Option<Job>>,
+    searches: Sender<Option<Job>>,
+    /// Searches that run or wait.
+    searching: Arc<AtomicUsize>,
     problem: Problem,
+    limits: Arc<LimitsReached>,
 }
 
 /// One connection that only reads.
@@ -55,29 +72,45 @@ impl Readers {
         ids: AlertIds,
         times: &Arc<TransactionTimes>,
         problem: &Problem,
+        limits: Arc<LimitsReached>,
     ) -> anyhow::Result<Self> {
-        let (jobs, waiting) = mpsc::channel();
-        let waiting = Arc::new(Mutex::new(waiting));
-        let start = |_| {
-            let connection = super::connect(path)?;
-            connection.pragma_update(None, "query_only", true)?;
-            connection.pragma_update(None, "cache_size", -4 * 1024)?;
-            let reader = Reader { connection, ids, times: Arc::clone(times) };
-            let waiting = Arc::clone(&waiting);
-            let thread = thread::Builder::new().name("store-reader".into());
-            thread.spawn(move || serve(&reader, &waiting)).context("cannot start a thread")
+        let mut threads = Vec::new();
+        let mut start = |name: &str, count: usize| -> anyhow::Result<_> {
+            let (jobs, waiting) = mpsc::channel();
+            let waiting = Arc::new(Mutex::new(waiting));
+            for _ in 0..count {
+                let connection = super::connect(path)?;
+                connection.pragma_update(None, "query_only", true)?;
+                connection.pragma_update(None, "cache_size", -4 * 1024)?;
+                let reader = Reader { connection, ids, times: Arc::clone(times) };
+                let (thread, waiting) =
+                    (thread::Builder::new().name(name.into()), Arc::clone(&waiting));
+                let serve = move || serve(&reader, &waiting);
+                threads.push(thread.spawn(serve).context("cannot start a thread")?);
+            }
+            Ok(jobs)
         };
-        let threads = (0..READERS).map(start).collect::<Result<_, _>>()?;
-        Ok(Self { jobs, threads, problem: problem.clone() })
+        let jobs = start("store-reader", READERS)?;
+        let searches = start("store-search", SEARCHERS)?;
+        Ok(Self { jobs, searches, threads, problem: problem.clone(), limits })
     }
 
     pub(super) fn queue(&self) -> Queue {
-        Queue { jobs: self.jobs.clone(), problem: self.problem.clone() }
+        Queue {
+            jobs: self.jobs.clone(),
+            searches: self.searches.clone(),
+            searching: Arc::default(),
+            problem: self.problem.clone(),
+            limits: Arc::clone(&self.limits),
+        }
     }
 
     pub(super) fn stop(self) {
-        for _ in &self.threads {
+        for _ in 0..READERS {
             let _ = self.jobs.send(None);
+        }
+        for _ in 0..SEARCHERS {
+            let _ = self.searches.send(None);
         }
         for thread in self.threads {
             let _ = thread.join();
@@ -86,6 +119,7 @@ impl Readers {
 }
 
 impl Queue {
+    /// Reads something that is found at once.
     pub(super) fn read<T, F>(&self, read: F) -> Pending<T>
     where
         T: Send + 'static,
@@ -95,14 +129,44 @@ impl Queue {
         // A closed store drops the job, and with it the responder, which answers so.
         let problem = self.problem.clone();
         let _ = self.jobs.send(Some(Box::new(move |reader| {
-            let answer = read(reader);
-            responder.answer(answer.map_err(|error| {
-                problem.learn(&error);
-                StoreError::Unavailable(super::sentence(&error))
-            }));
+            responder.answer(answer(read(reader), &problem));
         })));
         pending
     }
+
+    /// Reads something that may have to be searched for. Too many searches at once are refused.
+    pub(super) fn search<T, F>(&self, read: F) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Reader) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (responder, pending) = pending();
+        if self.searching.fetch_add(1, Ordering::Relaxed) >= MOST_SEARCHES {
+            self.searching.fetch_sub(1, Ordering::Relaxed);
+            self.limits.reached(Limit::Searches, format_args!("{MOST_SEARCHES} at once"));
+            responder.answer(Err(StoreError::Busy));
+            return pending;
+        }
+        let (problem, limits) = (self.problem.clone(), Arc::clone(&self.limits));
+        let (searching, asked_at) = (Arc::clone(&self.searching), Instant::now());
+        let _ = self.searches.send(Some(Box::new(move |reader| {
+            if asked_at.elapsed() > LONGEST_WAIT {
+                limits.reached(Limit::Searches, format_args!("one waited {LONGEST_WAIT:?}"));
+                responder.answer(Err(StoreError::Busy));
+            } else {
+                responder.answer(answer(read(reader), &problem));
+            }
+            searching.fetch_sub(1, Ordering::Relaxed);
+        })));
+        pending
+    }
+}
+
+fn answer<T>(read: rusqlite::Result<T>, problem: &Problem) -> Result<T, StoreError> {
+    read.map_err(|error| {
+        problem.learn(&error);
+        StoreError::Unavailable(super::sentence(&error))
+    })
 }
 
 fn serve(reader: &Reader, waiting: &Mutex<Receiver<Option<Job>>>) {
@@ -125,27 +189,36 @@ impl Reader {
     }
 
     pub(super) fn alerts(&self, query: &AlertQuery) -> rusqlite::Result<AlertPage> {
-        let mut sql = format!("{} WHERE 1", rows::ALERT);
+        let snapshot = self.connection.unchecked_transaction()?;
+        // Filtered in the index that holds all of these columns, in the order in which they are shown.
+        let mut sql = "SELECT number FROM alerts INDEXED BY listing WHERE 1".to_owned();
         let mut values: Vec<Box<dyn ToSql>> = Vec::new();
         let mut condition = |column: &str, value: Box<dyn ToSql>| {
             values.push(value);
             sql.push_str(&format!(" AND {column} ?{}", values.len()));
         };
         if let Some(status) = query.status {
-            condition("a.status =", Box::new(Stored(status)));
+            condition("status =", Box::new(Stored(status)));
         }
         if let Some(urgency) = query.urgency {
-            condition("a.urgency =", Box::new(Stored(urgency)));
+            condition("urgency =", Box::new(Stored(urgency)));
         }
-        if let Some(integration) = &query.integration {
-            condition("i.name =", Box::new(integration.clone()));
+        if let Some(name) = &query.integration {
+            let Some(integration) = self.integration(name)? else {
+                return Ok(AlertPage::default());
+            };
+            condition("integration =", Box::new(integration));
         }
         if let Some(before) = query.before {
-            condition("a.number <", Box::new(i64::try_from(before).unwrap_or(i64::MAX)));
+            condition("number <", Box::new(i64::try_from(before).unwrap_or(i64::MAX)));
         }
         // One more than asked for tells whether there is a next page.
-        sql.push_str(&format!(" ORDER BY a.number DESC LIMIT {}", query.limit + 1));
-        let mut statement = self.connection.prepare_cached(&sql)?;
+        let limit = query.limit + 1;
+        let sql = format!(
+            "{} WHERE a.number IN ({sql} ORDER BY number DESC LIMIT {limit}) ORDER BY a.number DESC",
+            rows::ALERT
+        );
+        let mut statement = snapshot.prepare_cached(&sql)?;
         let values = rusqlite::params_from_iter(values);
         let mut alerts = statement
             .query_map(values, |row| rows::alert(row, self.ids))?
@@ -154,6 +227,12 @@ impl Reader {
         alerts.truncate(query.limit);
         let next = alerts.last().map(|alert| alert.number).filter(|_| has_more);
         Ok(AlertPage { alerts, next })
+    }
+
+    /// The number under which an integration is stored; none if nothing of it is.
+    pub(super) fn integration(&self, name: &str) -> rusqlite::Result<Option<i64>> {
+        let sql = "SELECT id FROM integrations WHERE name = ?1";
+        self.connection.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()
     }
 
     pub(super) fn used_bytes(&self) -> rusqlite::Result<u64> {

@@ -21,22 +21,29 @@ use crate::{
 };
 
 /// The columns that [`Reader::record`] reads, in its order.
-const RECORD: &str = "SELECT r.id, i.name, p.name, p.version, r.outcome, r.reason, r.alert, \
+const COLUMNS: &str = "SELECT r.id, i.name, p.name, p.version, r.outcome, r.reason, r.alert, \
      r.received_at, r.sender, r.size, r.plugin_us, r.transaction_id, r.effects, k.quarantined, \
-     y.at, y.by, y.tries, y.outcome, y.reason, y.effects, q.name, q.version \
-     FROM requests r JOIN integrations i ON i.id = r.integration \
+     y.at, y.by, y.tries, y.outcome, y.reason, y.effects, q.name, q.version";
+/// All records, each with its request if that is kept.
+const ALL: &str = "FROM requests r LEFT JOIN kept_requests k ON k.request = r.id";
+/// The records of requests that wait for a replay. They are few, and lead to their records.
+const WAITING: &str = "FROM kept_requests k CROSS JOIN requests r ON r.id = k.request";
+/// The names that records refer to, and replays.
+const NAMES: &str = "JOIN integrations i ON i.id = r.integration \
      LEFT JOIN plugins p ON p.id = r.plugin \
-     LEFT JOIN kept_requests k ON k.request = r.id \
      LEFT JOIN replays y ON y.request = r.id LEFT JOIN plugins q ON q.id = y.plugin";
 
 impl Reader {
     pub(super) fn request(&self, id: Ulid) -> rusqlite::Result<Option<RequestRecord>> {
-        let mut statement = self.connection.prepare_cached(&format!("{RECORD} WHERE r.id = ?1"))?;
+        let sql = format!("{COLUMNS} {ALL} {NAMES} WHERE r.id = ?1");
+        let mut statement = self.connection.prepare_cached(&sql)?;
         statement.query_row([id.to_bytes().as_slice()], |row| self.record(row)).optional()
     }
 
     pub(super) fn requests(&self, query: &RequestQuery) -> rusqlite::Result<RequestPage> {
-        let mut sql = format!("{RECORD} WHERE 1");
+        let (from, condition) =
+            if query.quarantined { (WAITING, "k.quarantined = 1") } else { (ALL, "1") };
+        let mut sql = format!("{COLUMNS} {from} {NAMES} WHERE {condition}");
         let mut values: Vec<Box<dyn ToSql>> = Vec::new();
         let mut condition = |column: &str, value: Box<dyn ToSql>| {
             values.push(value);
@@ -44,7 +51,10 @@ impl Reader {
         };
         let id = |bytes: [u8; 16]| Box::new(bytes.to_vec());
         if let Some(integration) = &query.integration {
-            condition("i.name =", Box::new(integration.clone()));
+            let Some(integration) = self.integration(integration)? else {
+                return Ok(RequestPage::default());
+            };
+            condition("r.integration =", Box::new(integration));
         }
         if let Some(since) = query.since {
             condition("r.id >=", id(first_id(Some(since))));
@@ -59,9 +69,6 @@ impl Reader {
             let place = RequestOutcome::ALL.iter().position(|one| *one == outcome).unwrap_or(0);
             // As a number in the text, so that the partial index is seen to hold it.
             sql.push_str(&format!(" AND r.outcome = {place}"));
-        }
-        if query.quarantined {
-            sql.push_str(" AND k.quarantined = 1");
         }
         // One more than asked for tells whether there is a next page.
         sql.push_str(&format!(" ORDER BY r.id DESC LIMIT {}", query.limit + 1));

@@ -30,6 +30,8 @@ pub(super) struct Scratch {
     /// What waits for a replay, by the number of the integration.
     pub(super) quarantine: BTreeMap<i64, Quarantined>,
     pub(super) quarantine_changed: bool,
+    /// Malformed requests that left since the host was started, because others came.
+    pub(super) malformed_pushed_out: u64,
     /// Whether any alert with a dedup key was ever resolved.
     pub(super) has_former: bool,
     /// How far the open alerts of an integration have been given another time to resolve by themselves.
@@ -69,6 +71,7 @@ impl Scratch {
             transaction: number("SELECT ifnull(max(id), 0) FROM transactions")? + SKIPPED,
             quarantine: quarantine.collect::<Result<_, _>>()?,
             quarantine_changed: false,
+            malformed_pushed_out: 0,
             has_former: number("SELECT EXISTS (SELECT 1 FROM former)")? == 1,
             adopted: HashMap::new(),
             names: Names::default(),
@@ -122,8 +125,7 @@ impl<'s> Step<'s> {
         let tried = Step::new(self.connection, self.ids, &mut draft).submit(&webhook());
         self.connection.execute_batch("ROLLBACK TO probe; RELEASE probe")?;
         tried?;
-        let sql =
-            "INSERT INTO meta VALUES ('probes', 1) ON CONFLICT DO UPDATE SET value = value + 1";
+        let sql = "INSERT INTO meta VALUES ('probes', 1) ON CONFLICT (key) DO UPDATE SET value = value + 1";
         self.statement(sql)?.execute([])?;
         Ok(Done::Probe)
     }
@@ -132,8 +134,10 @@ impl<'s> Step<'s> {
         if let Some(id) = self.scratch.names.integrations.get(name) {
             return Ok(*id);
         }
-        self.statement("INSERT INTO integrations (name) VALUES (?1) ON CONFLICT DO NOTHING")?
-            .execute([name])?;
+        self.statement(
+            "INSERT INTO integrations (name) VALUES (?1) ON CONFLICT (name) DO NOTHING",
+        )?
+        .execute([name])?;
         let id = "SELECT id FROM integrations WHERE name = ?1";
         let id = self.statement(id)?.query_row([name], |row| row.get(0))?;
         self.scratch.names.integrations.insert(Arc::clone(name), id);
@@ -146,7 +150,8 @@ impl<'s> Step<'s> {
         }
         let names = params![plugin.name, plugin.version];
         self.statement(
-            "INSERT INTO plugins (name, version) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            "INSERT INTO plugins (name, version) VALUES (?1, ?2) \
+             ON CONFLICT (name, version) DO NOTHING",
         )?
         .execute(names)?;
         let id = "SELECT id FROM plugins WHERE name = ?1 AND version = ?2";

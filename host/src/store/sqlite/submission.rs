@@ -9,11 +9,10 @@ use tocsin_plugin_api::Event;
 
 use super::{
     rows::{self, Stored},
+    shares::stored,
     step::Step,
 };
-use crate::store::request::{
-    Content, Effect, Kept, QuarantineBounds, RequestOutcome, Submission, Terms,
-};
+use crate::store::request::{Content, Effect, Kept, RequestOutcome, Share, Submission, Terms};
 
 /// What every event of a submission shares.
 pub(super) struct Origin<'s> {
@@ -143,7 +142,7 @@ impl Step<'_> {
         effects: &[Effect],
     ) -> rusqlite::Result<()> {
         let sql = "INSERT INTO replays VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7) \
-                   ON CONFLICT DO UPDATE SET at = excluded.at, by = excluded.by, \
+                   ON CONFLICT (request) DO UPDATE SET at = excluded.at, by = excluded.by, \
                    tries = tries + 1, plugin = excluded.plugin, outcome = excluded.outcome, \
                    reason = excluded.reason, effects = excluded.effects";
         let Origin { request, plugin, now, submission, .. } = origin;
@@ -159,25 +158,36 @@ impl Step<'_> {
         self.statement(sql)?.execute(values).map(drop)
     }
 
-    /// Keeps the request as it came. Where there are too many that wait for a replay, the oldest leave.
+    /// Keeps the request as it came. Above the bounds of its share, others leave.
     fn keep(&mut self, origin: &Origin<'_>, kept: &Kept) -> rusqlite::Result<()> {
-        let Kept { raw, quarantine } = kept;
+        let Kept { raw, share } = kept;
         let (size, Origin { request, integration, .. }) = (raw.size_bytes(), origin);
-        self.statement("INSERT INTO kept_requests VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
-            .execute(params![
-                request.as_slice(),
-                integration,
-                quarantine.is_some(),
-                i64::try_from(size).unwrap_or(i64::MAX),
-                raw.query,
-                raw.headers.as_ref(),
-                raw.body.as_ref(),
-            ])?;
-        let Some(bounds) = quarantine else { return Ok(()) };
-        let waiting = self.quarantined(*integration, &origin.submission.integration);
-        waiting.count += 1;
-        waiting.bytes += size as u64;
-        self.make_room(*integration, *bounds)
+        let is_quarantined = matches!(share, Some((Share::Quarantine, _)));
+        let mut address = [0; 16];
+        let sender = origin.submission.sender.map(|sender| octets(sender, &mut address));
+        // A subscriber of IPv6 has a /64 at the least.
+        let sender = sender.as_deref().map_or(&[][..], |octets| &octets[..octets.len().min(8)]);
+        let sql = "INSERT INTO kept_requests VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        self.statement(sql)?.execute(params![
+            request.as_slice(),
+            integration,
+            is_quarantined,
+            i64::try_from(size).unwrap_or(i64::MAX),
+            raw.query,
+            raw.headers.as_ref(),
+            raw.body.as_ref(),
+            share.map(|(share, _)| stored(share)),
+            sender,
+        ])?;
+        if is_quarantined {
+            let waiting = self.quarantined(*integration, &origin.submission.integration);
+            waiting.count += 1;
+            waiting.bytes += size as u64;
+        }
+        match share {
+            Some((share, bounds)) => self.make_room(*integration, *share, *bounds),
+            None => Ok(()),
+        }
     }
 
     fn quarantined(
@@ -193,23 +203,6 @@ impl Step<'_> {
         waiting
     }
 
-    fn make_room(&mut self, integration: i64, bounds: QuarantineBounds) -> rusqlite::Result<()> {
-        while let Some(waiting) = self.scratch.quarantine.get(&integration)
-            // The newest stays, whatever it takes.
-            && waiting.count > 1
-            && (waiting.count > bounds.count || waiting.bytes > bounds.bytes)
-        {
-            let sql = "DELETE FROM kept_requests WHERE seq = (SELECT seq FROM kept_requests \
-                       WHERE integration = ?1 AND quarantined = 1 ORDER BY seq LIMIT 1) \
-                       RETURNING size";
-            let size: Option<i64> =
-                self.statement(sql)?.query_row([integration], |row| row.get(0)).optional()?;
-            let Some(size) = size else { return Ok(()) };
-            self.left_quarantine(integration, size, true);
-        }
-        Ok(())
-    }
-
     pub(super) fn left_quarantine(&mut self, integration: i64, size: i64, is_pushed_out: bool) {
         self.scratch.quarantine_changed = true;
         let Some(waiting) = self.scratch.quarantine.get_mut(&integration) else { return };
@@ -223,8 +216,8 @@ impl Step<'_> {
         if outcome == RequestOutcome::Failed {
             return Ok(());
         }
-        let sql = "UPDATE kept_requests SET quarantined = 0 WHERE request = ?1 AND quarantined = 1 \
-                   RETURNING integration, size";
+        let sql = "UPDATE kept_requests SET quarantined = 0, share = NULL \
+                   WHERE request = ?1 AND quarantined = 1 RETURNING integration, size";
         let released: Option<(i64, i64)> = self
             .statement(sql)?
             .query_row([origin.request.as_slice()], |row| Ok((row.get(0)?, row.get(1)?)))

@@ -10,21 +10,24 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        mpsc::{self, Receiver, SyncSender},
+        mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
     },
     thread::{self, JoinHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
 use rusqlite::Connection;
 
 use super::{
+    open_files::OpenFiles,
     problem::Problem,
     transactions::TransactionTimes,
     writer::{Done, Job},
 };
-use crate::{faults, metrics::StoreMetrics, store::StoreError};
+use crate::{
+    faults, line_limit::LineLimit, metrics::StoreMetrics, private_file::beside, store::StoreError,
+};
 
 /// A transaction that is written but not yet on disk.
 pub(super) struct Batch {
@@ -71,6 +74,9 @@ impl Queue {
     }
 }
 
+/// How often the files are looked at while nothing is written.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// So many transactions, and the log is copied into the database: some megabytes.
 const TRANSACTIONS_BETWEEN_CHECKPOINTS: usize = 512;
 
@@ -95,12 +101,14 @@ impl Syncer {
         };
         let checkpointer = spawn("store-checkpoint", move || checkpointer.serve(&nudged))?;
         let mut state = State {
+            files: OpenFiles::of(database),
             log: Log::of(database),
             metrics,
             times,
             problem: problem.clone(),
             nudges,
             since_checkpoint: 0,
+            refusal_lines: LineLimit::default(),
             runtime: tokio::runtime::Handle::try_current().ok(),
         };
         let syncer = spawn("store-syncer", move || state.serve(&waiting))?;
@@ -130,19 +138,30 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> anyhow::Result<Joi
 
 /// What the syncing thread has.
 struct State {
+    files: OpenFiles,
     log: Log,
     metrics: Arc<StoreMetrics>,
     times: Arc<TransactionTimes>,
     problem: Problem,
     nudges: SyncSender<()>,
     since_checkpoint: usize,
+    refusal_lines: LineLimit,
     /// Where those who wait are, if the store was opened inside a runtime.
     runtime: Option<tokio::runtime::Handle>,
 }
 
 impl State {
     fn serve(&mut self, waiting: &Receiver<Message>) {
-        while let Ok(first) = waiting.recv() {
+        loop {
+            let first = match waiting.recv_timeout(LOOK_EVERY) {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) => {
+                    // The log says so, and readiness; everything that comes is refused.
+                    let _ = self.look_at_files();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             let mut batches = Vec::new();
             let mut stops = false;
             for message in std::iter::once(first).chain(waiting.try_iter()) {
@@ -169,12 +188,19 @@ impl State {
             self.metrics.failed();
             let reason = format!("cannot sync `{}`: {error}", self.log.path.display());
             if self.log.is_lost {
+                self.metrics.is_lost.set(1);
                 self.problem.lose(reason.clone());
             }
             let jobs = batches.into_iter().flat_map(|batch| batch.jobs).collect();
             return self.refuse(jobs, reason);
         }
         faults::point("synced");
+        // In files that are no longer there, nothing is kept.
+        if let Err(reason) = self.look_at_files() {
+            self.metrics.failed();
+            let jobs = batches.into_iter().flat_map(|batch| batch.jobs).collect();
+            return self.refuse(jobs, reason);
+        }
         if batches.iter().flat_map(|batch| &batch.jobs).any(Job::is_a_proof) {
             self.problem.set(None);
         }
@@ -190,6 +216,19 @@ impl State {
             let _ = self.nudges.try_send(());
         }
         self.deliver(batches);
+    }
+
+    /// Whether the files that were synced are those that a restart will find.
+    fn look_at_files(&mut self) -> Result<(), String> {
+        let looked = self.files.check();
+        if let Err(reason) = &looked
+            && !self.problem.is_displaced()
+        {
+            tracing::error!(error = reason, "the store can keep nothing more");
+            self.metrics.is_lost.set(1);
+            self.problem.displace(reason.clone());
+        }
+        looked
     }
 
     /// Lets everybody who waits go on. From here, each would be woken across threads; from a task of
@@ -209,8 +248,11 @@ impl State {
         }
     }
 
-    fn refuse(&self, jobs: Vec<Job>, reason: String) {
-        tracing::error!(error = reason, requests = jobs.len(), "the store cannot commit");
+    fn refuse(&mut self, jobs: Vec<Job>, reason: String) {
+        if let Some(left_out) = self.refusal_lines.admit(Instant::now()) {
+            let requests = jobs.len();
+            tracing::error!(error = reason, requests, left_out, "the store cannot commit");
+        }
         self.problem.set(Some(reason.clone()));
         let error = StoreError::Unavailable(reason);
         jobs.into_iter().for_each(|job| job.refuse(&error));
@@ -232,10 +274,10 @@ struct Log {
 
 impl Log {
     fn of(database: &Path) -> Self {
-        let mut path = database.as_os_str().to_owned();
-        path.push("-wal");
-        let (database, path) = (database.to_owned(), path.into());
-        Self { database, path, file: None, is_suspect: false, is_lost: false }
+        let (database, path) = (database.to_owned(), beside(database, "-wal"));
+        // Opened at once, so that what is synced is the log that SQLite writes to.
+        let file = File::open(&path).ok();
+        Self { database, path, file, is_suspect: false, is_lost: false }
     }
 
     fn sync(&mut self) -> anyhow::Result<()> {

@@ -24,7 +24,7 @@ impl TransactionTimes {
     pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<usize> {
         let waiting: Vec<_> = self.waiting().iter().copied().collect();
         for time in &waiting {
-            let sql = "INSERT INTO transactions VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+            let sql = "INSERT INTO transactions VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING";
             connection.prepare_cached(sql)?.execute(*time)?;
         }
         Ok(waiting.len())

@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{self, Receiver, Sender},
@@ -19,6 +20,7 @@ use rusqlite::Connection;
 
 use super::{
     problem::Problem,
+    rescue,
     step::{Scratch, Step},
     syncer::{self, Batch, Syncer},
     transactions::TransactionTimes,
@@ -26,7 +28,7 @@ use super::{
 use crate::{
     alert::{AlertIds, AlertRef},
     faults,
-    line_limit::LineLimit,
+    limits_reached::Limit,
     metrics::StoreMetrics,
     store::{
         Change, Changed, Committed, Pending, Responder, StoreError, pending,
@@ -44,7 +46,8 @@ pub(super) struct Writer {
     jobs: Sender<Job>,
     syncer: Syncer,
     quarantine: QuarantineBoard,
-    thread: JoinHandle<()>,
+    highest: i64,
+    thread: JoinHandle<i64>,
 }
 
 /// What waits for a replay, by the number of the integration, for everybody to see.
@@ -76,6 +79,7 @@ pub(super) enum Done {
 
 impl Writer {
     pub(super) fn start(
+        database: &Path,
         connection: Connection,
         ids: AlertIds,
         metrics: Arc<StoreMetrics>,
@@ -84,8 +88,10 @@ impl Writer {
     ) -> anyhow::Result<Self> {
         connection.set_prepared_statement_cache_capacity(64);
         let scratch = Scratch::read(&connection)?;
+        let highest = scratch.highest;
         let quarantine = QuarantineBoard::new(Mutex::new(scratch.quarantine.clone()));
         let mut state = State {
+            database: database.to_owned(),
             connection,
             ids,
             scratch,
@@ -94,14 +100,16 @@ impl Writer {
             problem: syncer.problem(),
             times,
             quarantine: Arc::clone(&quarantine),
-            pushed_out_lines: LineLimit::default(),
         };
         let (jobs, waiting) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || state.serve(&waiting))
+            .spawn(move || {
+                state.serve(&waiting);
+                state.scratch.highest
+            })
             .context("cannot start a thread")?;
-        Ok(Self { jobs, syncer, quarantine, thread })
+        Ok(Self { jobs, syncer, quarantine, highest, thread })
     }
 
     pub(super) fn queue(&self) -> Queue {
@@ -113,11 +121,17 @@ impl Writer {
         self.syncer.problem()
     }
 
-    /// Commits what waits, and returns when the database is closed.
-    pub(super) fn stop(self) {
+    /// The number of the newest alert when the database was opened.
+    pub(super) fn highest_at_start(&self) -> u64 {
+        self.highest.cast_unsigned()
+    }
+
+    /// Commits what waits, and returns the number of the newest alert when the database is closed.
+    pub(super) fn stop(self) -> u64 {
         let _ = self.jobs.send(Job::Stop);
-        let _ = self.thread.join();
+        let highest = self.thread.join().unwrap_or(self.highest);
         self.syncer.stop();
+        highest.cast_unsigned()
     }
 }
 
@@ -152,6 +166,7 @@ impl Queue {
 
 /// What the thread has.
 struct State {
+    database: PathBuf,
     connection: Connection,
     ids: AlertIds,
     scratch: Scratch,
@@ -160,7 +175,6 @@ struct State {
     problem: Problem,
     times: Arc<TransactionTimes>,
     quarantine: QuarantineBoard,
-    pushed_out_lines: LineLimit,
 }
 
 impl State {
@@ -186,6 +200,9 @@ impl State {
             self.commit_together(jobs);
             if stops {
                 self.keep_times();
+                if self.problem.is_displaced() {
+                    rescue::save(&self.connection, &self.database);
+                }
                 return self.problem.spare(&self.connection);
             }
         }
@@ -228,6 +245,14 @@ impl State {
         if std::mem::take(&mut scratch.quarantine_changed) {
             self.show(&scratch.quarantine);
         }
+        let malformed = scratch.malformed_pushed_out - self.scratch.malformed_pushed_out;
+        if malformed > 0 {
+            self.metrics.limits.reached_times(
+                Limit::Malformed,
+                malformed,
+                "the share of malformed requests",
+            );
+        }
         self.scratch = scratch;
         Ok(done)
     }
@@ -258,14 +283,9 @@ impl State {
             all.values().map(|waiting| waiting.pushed_out).sum()
         };
         let (before, after) = (pushed_out(&self.scratch.quarantine), pushed_out(quarantine));
-        if after > before
-            && let Some(left_out) = self.pushed_out_lines.admit(Instant::now())
-        {
-            tracing::warn!(
-                pushed_out = after,
-                left_out,
-                "requests that waited for a replay left because others came"
-            );
+        if after > before {
+            let detail = format_args!("{after} since the host was started");
+            self.metrics.limits.reached_times(Limit::Quarantine, after - before, detail);
         }
         let mut board = self.quarantine.lock().unwrap_or_else(PoisonError::into_inner);
         board.clone_from(quarantine);

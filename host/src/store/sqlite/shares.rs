@@ -1,0 +1,126 @@
+//! Room for requests that are kept: which of them leave when a share is full.
+//!
+//! Nobody can push out the requests of others by sending more or larger ones: the sender that has most
+//! of a share loses first.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::step::Step;
+use crate::store::request::{Share, ShareBounds};
+
+/// Requests up to this size, head and body, are small: they leave by age, larger ones by size.
+const SMALL_BYTES: i64 = 16 * 1024;
+
+/// A request that may leave.
+struct Candidate {
+    seq: i64,
+    size: i64,
+}
+
+impl Step<'_> {
+    /// Has requests leave a share of an integration until the rest fits.
+    pub(super) fn make_room(
+        &mut self,
+        integration: i64,
+        share: Share,
+        bounds: ShareBounds,
+    ) -> rusqlite::Result<()> {
+        loop {
+            let (count, bytes) = self.taken(integration, share)?;
+            let is_over_bytes = bytes > bounds.bytes;
+            if count <= bounds.count.max(1) && !(is_over_bytes && count > 1) {
+                return Ok(());
+            }
+            let Some(leaves) = self.candidate(integration, share, bounds, is_over_bytes)? else {
+                return Ok(());
+            };
+            self.statement("DELETE FROM kept_requests WHERE seq = ?1")?.execute([leaves.seq])?;
+            match share {
+                Share::Quarantine => self.left_quarantine(integration, leaves.size, true),
+                Share::Malformed => self.scratch.malformed_pushed_out += 1,
+            }
+        }
+    }
+
+    /// Requests and bytes in a share of an integration.
+    fn taken(&self, integration: i64, share: Share) -> rusqlite::Result<(u64, u64)> {
+        // Known without asking, where it is counted for everybody to see.
+        if share == Share::Quarantine
+            && let Some(waiting) = self.scratch.quarantine.get(&integration)
+        {
+            return Ok((waiting.count, waiting.bytes));
+        }
+        let sql = "SELECT ifnull(sum(count), 0), ifnull(sum(bytes), 0) FROM kept_shares \
+                   WHERE integration = ?1 AND share = ?2";
+        self.statement(sql)?.query_row(params![integration, stored(share)], |row| {
+            Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned()))
+        })
+    }
+
+    fn candidate(
+        &self,
+        integration: i64,
+        share: Share,
+        bounds: ShareBounds,
+        is_over_bytes: bool,
+    ) -> rusqlite::Result<Option<Candidate>> {
+        let share = stored(share);
+        let by = if is_over_bytes { "bytes" } else { "count" };
+        let sql = format!(
+            "SELECT sender FROM kept_shares WHERE integration = ?1 AND share = ?2 \
+             ORDER BY {by} DESC LIMIT 1"
+        );
+        let largest: Option<Vec<u8>> =
+            self.statement(&sql)?.query_row([integration, share], |row| row.get(0)).optional()?;
+        let sender = largest.unwrap_or_default();
+        if is_over_bytes {
+            let sql = "SELECT seq, size FROM kept_requests \
+                       WHERE integration = ?1 AND share = ?2 AND sender = ?3 AND size > ?4 \
+                       ORDER BY size DESC, seq LIMIT 1";
+            let values = params![integration, share, sender, SMALL_BYTES];
+            let large = self.statement(sql)?.query_row(values, candidate).optional()?;
+            if large.is_some() {
+                return Ok(large);
+            }
+        }
+        let floor = self.floor(integration, share, bounds)?;
+        let sql = "SELECT seq, size FROM kept_requests \
+                   WHERE integration = ?1 AND share = ?2 AND sender = ?3 AND seq > ?4 \
+                   ORDER BY seq LIMIT 1";
+        let values = params![integration, share, sender, floor];
+        let oldest = self.statement(sql)?.query_row(values, candidate).optional()?;
+        if oldest.is_some() {
+            return Ok(oldest);
+        }
+        // All of that sender's are among the oldest small ones.
+        let sql = "SELECT seq, size FROM kept_requests WHERE integration = ?1 AND share = ?2 \
+                   ORDER BY seq <= ?3, seq LIMIT 1";
+        self.statement(sql)?.query_row(params![integration, share, floor], candidate).optional()
+    }
+
+    /// The place of the last request among the oldest small ones, which stay.
+    fn floor(&self, integration: i64, share: i64, bounds: ShareBounds) -> rusqlite::Result<i64> {
+        let by_bytes = bounds.bytes / 4 / SMALL_BYTES.cast_unsigned();
+        let stay = i64::try_from((bounds.count / 100).min(by_bytes)).unwrap_or(i64::MAX);
+        if stay == 0 {
+            return Ok(0);
+        }
+        let sql = "SELECT seq FROM kept_requests WHERE integration = ?1 AND share = ?2 \
+                   AND size <= ?3 ORDER BY seq LIMIT 1 OFFSET ?4";
+        let values = params![integration, share, SMALL_BYTES, stay - 1];
+        let last = self.statement(sql)?.query_row(values, |row| row.get(0)).optional()?;
+        Ok(last.unwrap_or(i64::MAX))
+    }
+}
+
+fn candidate(row: &rusqlite::Row<'_>) -> rusqlite::Result<Candidate> {
+    Ok(Candidate { seq: row.get(0)?, size: row.get(1)? })
+}
+
+/// A share as the database has it.
+pub(super) fn stored(share: Share) -> i64 {
+    match share {
+        Share::Quarantine => 0,
+        Share::Malformed => 1,
+    }
+}
