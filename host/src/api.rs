@@ -4,7 +4,9 @@
 
 pub(crate) mod actor;
 pub mod alerts;
+mod body;
 pub mod error;
+mod foreign;
 pub mod health;
 mod page;
 pub mod plugins;
@@ -30,7 +32,7 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{actor::Actor, error::ApiError};
-use crate::{host::Host, request_id};
+use crate::{host::Host, limits_reached::Limit, request_id, sender::Peer};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -70,6 +72,24 @@ pub fn router(host: Arc<Host>) -> Router {
             ApiError::not_found("there is no such route; `/openapi.json` lists them")
         })
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(middleware::from_fn_with_state(Arc::clone(&host), body::read))
+        .layer(middleware::from_fn_with_state(Arc::clone(&host), foreign::keep_out))
+        .layer(middleware::from_fn(identify))
+        .with_state(host)
+}
+
+/// The routes of connections beyond the limit of the admin listener: health, and nothing else.
+pub fn health_router(host: Arc<Host>) -> Router {
+    let (open, ..) = routes_and_description();
+    let busy = async || ApiError::busy("too many connections are open, only health is answered");
+    open.fallback(busy)
+        .layer(middleware::from_fn_with_state(Arc::clone(&host), foreign::keep_out))
+        .layer(middleware::map_response(async |mut response: Response| {
+            // Others wait for the place.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+            response
+        }))
         .layer(middleware::from_fn(identify))
         .with_state(host)
 }
@@ -111,14 +131,13 @@ async fn identify(request: Request, next: Next) -> Response {
     response
 }
 
-/// Lets through who presents one of the tokens; without tokens, who is on this machine and is not a
-/// web page.
+/// Lets through who presents one of the tokens; without tokens, everybody whom [`foreign`] lets pass.
 async fn authorize(State(host): State<Arc<Host>>, mut request: Request, next: Next) -> Response {
     let actor = {
         let in_force = host.in_force();
         let headers = request.headers();
         match in_force.config.config.admin.tokens.as_slice() {
-            [] => is_local_and_no_page(headers).then(|| Actor::of(headers, None)),
+            [] => Some(Actor::of(headers, None)),
             tokens => {
                 let presented = bearer(headers);
                 // All are compared, whichever it is.
@@ -134,6 +153,13 @@ async fn authorize(State(host): State<Arc<Host>>, mut request: Request, next: Ne
         request.extensions_mut().insert(actor);
         return next.run(request).await;
     }
+    let peer = request.extensions().get().map(|Peer(address)| address.ip());
+    if let Some(peer) = peer
+        && let Err(over) = host.wrong_tokens.check(peer)
+    {
+        host.metrics.limits.reached(Limit::WrongTokens, format_args!("{peer}, to the API"));
+        return ApiError::too_many_wrong_tokens(over.retry_after).into_response();
+    }
     let mut response = ApiError::unauthorized().into_response();
     let bearer = HeaderValue::from_static("Bearer");
     response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
@@ -146,19 +172,6 @@ fn bearer(headers: &HeaderMap) -> &[u8] {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token,
         _ => b"",
     }
-}
-
-/// Without tokens, the listener is on loopback; but a page in a browser on this machine reaches it
-/// too, by its address or by a name that was made to lead there.
-fn is_local_and_no_page(headers: &HeaderMap) -> bool {
-    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-    let is_page = site.is_some_and(|site| !matches!(site, b"none" | b"same-origin"));
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let is_named = host != "localhost"
-        && !host.starts_with("localhost:")
-        && host.parse::<std::net::SocketAddr>().is_err()
-        && host.parse::<std::net::IpAddr>().is_err();
-    !is_page && !is_named
 }
 
 /// What a handler gives.
@@ -194,19 +207,6 @@ mod tests {
             "/api/v1/reload",
         ] {
             assert!(paths.iter().any(|known| known == path), "{path} is missing in {paths:?}");
-        }
-    }
-
-    #[test]
-    fn pages_in_a_browser_are_kept_out() {
-        for (allowed, lines) in [
-            (true, &[("host", "127.0.0.1:8081")][..]),
-            (true, &[("host", "[::1]:8081")]),
-            (true, &[("host", "localhost:8081"), ("sec-fetch-site", "same-origin")]),
-            (false, &[("host", "evil.example:8081")]),
-            (false, &[("host", "127.0.0.1:8081"), ("sec-fetch-site", "cross-site")]),
-        ] {
-            assert_eq!(is_local_and_no_page(&headers(lines)), allowed, "{lines:?}");
         }
     }
 

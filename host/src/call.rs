@@ -84,6 +84,8 @@ pub enum CallFailure {
     Panicked(String),
     /// The call did not return within the deadline, or did not get its turn.
     Deadline(Duration),
+    /// The call did not get its turn because the system gave no thread for it.
+    NoThread(String),
     /// The plugin failed again and again, and is left alone for so long.
     BackingOff(Duration),
     /// There is no instance, or its answer makes no sense.
@@ -105,6 +107,11 @@ impl fmt::Display for CallFailure {
         match self {
             Self::Panicked(message) => write!(f, "the plugin panicked: {message}"),
             Self::Deadline(deadline) => write!(f, "the plugin did not answer within {deadline:?}"),
+            Self::NoThread(error) => write!(
+                f,
+                "the system gave no thread for the call of the plugin: {error}; hint: raise the limit \
+                 on threads (`ulimit -u`, or `TasksMax=` of systemd)"
+            ),
             Self::BackingOff(left) => {
                 write!(f, "the plugin failed again and again and is left alone for {left:.0?}")
             }

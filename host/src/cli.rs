@@ -13,13 +13,16 @@ mod requests;
 mod serve;
 mod table;
 
-use std::path::PathBuf;
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
     config::{ConfigErrors, UnreadableConfig},
-    trial,
+    log, trial,
 };
 
 /// Alerts from webhooks, understood by plugins, on disk before the sender is answered.
@@ -97,14 +100,21 @@ pub fn main() -> u8 {
         Command::Requests(requests) => requests::run(requests),
         Command::PluginTrial => return trial::child::main(),
     };
+    // What was logged comes before the error that ended it.
+    log::flush();
     match result {
         Ok(()) => 0,
         Err(error) if is_closed_pipe(&error) => 0,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            complain(&format!("error: {error:#}"));
             if is_mistake(&error) { 2 } else { 1 }
         }
     }
+}
+
+/// Prints a line to standard error. Whatever becomes of it, the exit status is the same.
+fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// A check that found something; it was said already, save for the summary.

@@ -88,8 +88,25 @@ pub struct Server {
     /// How long the body of a request may take; slower gets 408. Default `10s`.
     #[serde(with = "duration")]
     pub body_timeout: Duration,
+    /// How long a client may take to read an answer, or 16 KiB of a long one, before its connection is
+    /// closed. Default `10s`.
+    #[serde(with = "duration")]
+    pub write_timeout: Duration,
     /// How many connections are served at once; more wait to be accepted. Default 1024.
     pub max_connections: usize,
+    /// How many of them one address may have; more are answered 503. Addresses of trusted proxies may
+    /// have all. Default: a quarter of `max_connections`.
+    pub max_connections_per_address: Option<usize>,
+    /// How much memory the bodies of all requests may take while they are read and judged, in bytes;
+    /// bodies up to 16 KiB do not count. One sender may take half of it. Larger bodies wait for a
+    /// moment, and get 503. At least `body_limit_bytes`; default 64 MiB.
+    pub body_memory_bytes: usize,
+    /// How many wrong tokens an address may send within a minute; further ones get 429. A right token
+    /// is never held up by them. 0: any number. Default 1000.
+    pub max_wrong_tokens_per_minute: u32,
+    /// Whether an unknown integration is answered as a wrong token is, so that nobody can find out
+    /// which integrations there are. Default false: it is answered 404.
+    pub hide_integrations: bool,
     /// How long requests in flight are waited for when the host is stopped. Default `20s`.
     #[serde(with = "duration")]
     pub shutdown_timeout: Duration,
@@ -106,7 +123,12 @@ impl Default for Server {
             header_limit_bytes: 16 * 1024,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(10),
             max_connections: 1024,
+            max_connections_per_address: None,
+            body_memory_bytes: 64 * 1024 * 1024,
+            max_wrong_tokens_per_minute: 1000,
+            hide_integrations: false,
             shutdown_timeout: Duration::from_secs(20),
             trusted_proxies: Vec::new(),
         }
@@ -114,6 +136,16 @@ impl Default for Server {
 }
 
 impl Server {
+    /// Returns how many connections one address may have.
+    pub fn connections_per_address(&self) -> usize {
+        self.max_connections_per_address.unwrap_or_else(|| (self.max_connections / 4).max(1))
+    }
+
+    /// Returns how much memory bodies may take: the largest one always fits.
+    pub fn body_memory(&self) -> usize {
+        self.body_memory_bytes.max(self.body_limit_bytes)
+    }
+
     /// The URL to which an integration's sender posts.
     pub fn endpoint(&self, integration: &str) -> String {
         let listen = format!("http://{}", self.listen);
@@ -414,10 +446,17 @@ impl LoadedConfig {
             let message = "has to be from 1 to 1000000".into();
             errors.push(at(&["server", "max_connections"], message).hint("leave it out for 1024"));
         }
+        if !(1..=100_000).contains(&admin.max_connections) {
+            let message = "has to be from 1 to 100000".into();
+            errors.push(at(&["admin", "max_connections"], message).hint("leave it out for 256"));
+        }
         for (key, is_zero) in [
             ("body_limit_bytes", server.body_limit_bytes == 0),
             ("header_timeout", server.header_timeout.is_zero()),
             ("body_timeout", server.body_timeout.is_zero()),
+            ("write_timeout", server.write_timeout.is_zero()),
+            ("max_connections_per_address", server.max_connections_per_address == Some(0)),
+            ("body_memory_bytes", server.body_memory_bytes == 0),
         ] {
             if is_zero {
                 let error = at(&["server", key], "must be more than 0".into());
@@ -623,7 +662,7 @@ mod tests {
           |
         3 | lisen = 1
           | ^^^^^
-        hint: known here are `listen`, `public_url`, `body_limit_bytes`, `header_limit_bytes`, `header_timeout`, `body_timeout`, `max_connections`, `shutdown_timeout`, `trusted_proxies`
+        hint: known here are `listen`, `public_url`, `body_limit_bytes`, `header_limit_bytes`, `header_timeout`, `body_timeout`, `write_timeout`, `max_connections`, `max_connections_per_address`, `body_memory_bytes`, `max_wrong_tokens_per_minute`, `hide_integrations`, `shutdown_timeout`, `trusted_proxies`
         ");
     }
 

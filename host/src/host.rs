@@ -7,6 +7,7 @@ use std::{
     cell::RefCell,
     io,
     net::SocketAddr,
+    num::NonZeroU32,
     path::PathBuf,
     sync::{
         Arc,
@@ -18,6 +19,7 @@ use std::{
 use anyhow::Context;
 use arc_swap::{ArcSwap, Guard};
 use jiff::Timestamp;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     net::{TcpListener, TcpSocket},
     time::Instant,
@@ -27,16 +29,23 @@ use crate::{
     api,
     call::Pool,
     config::{ConfigErrors, LoadedConfig},
-    ingest,
-    integration::{Integrations, builder::Builder},
+    ingest::{self, body_memory::BodyMemory},
+    integration::{
+        Integrations,
+        builder::Builder,
+        rate::{Rate, RateLimits},
+    },
+    line_limit::LineLimits,
     metrics::Metrics,
     plugins::{
         Catalog, Libraries,
         journal::LoadJournal,
         verification::{Verifier, unreadable_folder},
     },
+    process_limits,
     reload::Turns,
-    server::{self, Limits, Stop, Stopper, stop_sign},
+    sender::is_proxy,
+    server::{self, AddressLimit, Beyond, Counted, Limits, Stop, Stopper, stop_sign},
     store::{Store, sqlite::SqliteStore},
     trial::probe::ChildProbe,
     upkeep,
@@ -52,6 +61,14 @@ pub struct Host {
     pub libraries: Libraries,
     pub(crate) pool: Pool,
     pub(crate) reloads: Turns,
+    /// What the bodies of all requests may take.
+    pub(crate) body_memory: Arc<BodyMemory>,
+    /// Wrong tokens of each address.
+    pub(crate) wrong_tokens: RateLimits,
+    /// Lines about requests to integrations that do not exist, by their kind.
+    pub(crate) refusal_lines: LineLimits,
+    /// How many connections the listener for webhooks serves, if those are fewer than it should.
+    pub(crate) fewer_connections: Option<usize>,
     in_force: ArcSwap<InForce>,
     phase: Phase,
 }
@@ -87,7 +104,7 @@ impl Host {
             metrics.calls.stuck_threads.clone(),
             Some(Box::new(ChildProbe)),
         );
-        let pool = Pool::new(Arc::clone(&metrics.calls));
+        let pool = Pool::new(Arc::clone(&metrics.calls)).context("cannot start a thread")?;
         let (integrations, errors) = Builder {
             config: &config,
             catalog: read_catalog(&config, &Catalog::default())?,
@@ -104,7 +121,20 @@ impl Host {
             return Err(ConfigErrors(errors).into());
         }
         let store = SqliteStore::open(&path, &holder(&config), Arc::clone(&metrics.store))?;
+        let (server, admin) = (&config.config.server, &config.config.admin);
+        let open_files = process_limits::raise_open_files();
+        let fit = process_limits::connections_that_fit(
+            server.max_connections,
+            admin.max_connections,
+            open_files,
+        );
+        let fewer_connections = (fit < server.max_connections).then_some(fit);
+        let wrong_tokens = NonZeroU32::new(server.max_wrong_tokens_per_minute);
         Ok(Arc::new(Self {
+            body_memory: BodyMemory::new(server.body_memory()),
+            wrong_tokens: RateLimits::new(None, wrong_tokens.map(Rate::per_minute)),
+            refusal_lines: LineLimits::default(),
+            fewer_connections,
             metrics,
             store: Arc::new(store),
             libraries,
@@ -123,6 +153,17 @@ impl Host {
     /// Has every request from now on see this, and none of what was before.
     pub(crate) fn put_into_force(&self, next: InForce) {
         self.in_force.store(Arc::new(next));
+    }
+
+    /// A sentence if the limit on open files leaves room for fewer connections than are configured.
+    pub(crate) fn connections_notice(&self) -> Option<String> {
+        let served = self.fewer_connections?;
+        let wanted = self.in_force().config.config.server.max_connections;
+        Some(format!(
+            "{served} connections are served at once instead of {wanted} (`server.max_connections`), \
+             since the limit on open files leaves no room for more; hint: raise it (`ulimit -n`, or \
+             `LimitNOFILE=` of systemd)"
+        ))
     }
 
     /// Threads left behind in calls that did not return.
@@ -205,23 +246,54 @@ impl BoundHost {
     /// store.
     pub async fn serve(self, mut stop: Stop) {
         let Self { host, webhooks, admin } = self;
-        let (limits, patience) = {
+        let (limits, admin_connections, per_address, patience) = {
             let in_force = host.in_force();
-            let server = &in_force.config.config.server;
-            (Limits::from(server), server.shutdown_timeout)
+            let (server, admin) = (&in_force.config.config.server, &in_force.config.config.admin);
+            let limits = Limits {
+                max_connections: host.fewer_connections.unwrap_or(server.max_connections),
+                header_timeout: server.header_timeout,
+                header_limit_bytes: server.header_limit_bytes,
+                write_timeout: server.write_timeout,
+            };
+            (
+                limits,
+                admin.max_connections,
+                server.connections_per_address(),
+                server.shutdown_timeout,
+            )
+        };
+        if let Some(notice) = host.connections_notice() {
+            tracing::warn!(notice, "fewer connections are served than configured");
+        }
+        let counted = |open_connections: &Gauge| Counted {
+            open_connections: open_connections.clone(),
+            limits: Arc::clone(&host.metrics.limits),
         };
         let (admin_stopper, admin_stop) = stop_sign();
         let api = server::serve(
             admin,
             api::router(Arc::clone(&host)),
-            Limits { max_connections: 256, ..limits.clone() },
-            prometheus_client::metrics::gauge::Gauge::default(),
+            Limits { max_connections: admin_connections, ..limits.clone() },
+            Beyond::Reserve(api::health_router(Arc::clone(&host))),
+            counted(&host.metrics.admin_connections),
             admin_stop,
         );
         let api = tokio::spawn(api);
-        let connections = host.metrics.connections.clone();
-        let ingest = ingest::router(Arc::clone(&host));
-        let ingest = server::serve(webhooks, ingest, limits, connections, stop.clone());
+        let proxies = Arc::clone(&host);
+        let ingest = server::serve(
+            webhooks,
+            ingest::router(Arc::clone(&host)),
+            limits,
+            Beyond::Wait(AddressLimit {
+                most: per_address,
+                is_exempt: Box::new(move |address| {
+                    let in_force = proxies.in_force();
+                    is_proxy(address, &in_force.config.config.server.trusted_proxies)
+                }),
+            }),
+            counted(&host.metrics.connections),
+            stop.clone(),
+        );
         let ingest = tokio::spawn(ingest);
         let upkeep = tokio::spawn(upkeep::run(Arc::clone(&host), stop.clone()));
         host.phase.serves.store(true, Ordering::Release);

@@ -4,7 +4,9 @@
 //! `verdict.rs`, which alert it opens for the store; 200 is answered only after the commit.
 
 mod body;
+pub(crate) mod body_memory;
 mod desk;
+mod guesses;
 mod refusal;
 pub(crate) mod verdict;
 
@@ -17,16 +19,25 @@ use axum::{
     http::{HeaderValue, Method, Response, StatusCode, header},
     routing::any,
 };
+use bytes::Bytes;
 use jiff::Timestamp;
 use tocsin_plugin_api::outcome::Reply;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 use ulid::Ulid;
 
-use self::{body::read_body, desk::Desk, refusal::Refusal, verdict::Answer};
+use self::{
+    body::{BodyLimits, read_body},
+    body_memory::BodyMemory,
+    desk::Desk,
+    refusal::Refusal,
+    verdict::Answer,
+};
 use crate::{
     call::IncomingRequest,
     host::Host,
     integration::{Integration, IntegrationState},
+    limits_reached::Limit,
+    line_limit::LineLimits,
     request_id,
     sender::{Peer, sender},
     store::request::{Content, RequestOutcome, Submission},
@@ -34,7 +45,11 @@ use crate::{
 
 /// The routes of the webhook listener.
 pub fn router(host: Arc<Host>) -> Router {
-    Router::new().route("/in/{integration}", any(receive)).fallback(nowhere).with_state(host)
+    Router::new()
+        .route("/in/{integration}", any(receive))
+        .route("/in/{integration}/", any(receive))
+        .fallback(nowhere)
+        .with_state(host)
 }
 
 async fn receive(
@@ -45,50 +60,110 @@ async fn receive(
     // What can't be read is no integration's name.
     let Ok(Path(name)) = name else { return nowhere().await };
     let id = request_id::next();
-    let answer = match Admitted::find(&host, &name, &request) {
-        Ok(admitted) => admitted.hear(host, id, request).await,
-        Err(refusal) => Err(refusal),
+    let terms = Terms::of(&host, &request);
+    let integration = host.in_force().integrations.by_name.get(name.as_str()).cloned();
+    let (answer, lines) = match integration {
+        Some(integration) => {
+            let lines = Arc::clone(&integration.rates);
+            let admitted = Admitted { integration, terms: terms.clone() };
+            (admitted.hear(Arc::clone(&host), id, request).await, Some(lines))
+        }
+        None => (Err(refuse_unknown(&host, &terms, request).await), None),
     };
     match answer {
         Ok(reply) => accepted(id, reply),
         Err(refusal) => {
-            tracing::info!(request_id = %id, integration = name, status = refusal.status.as_u16(), detail = refusal.detail.as_deref().unwrap_or(&refusal.message), "refused a webhook");
+            let lines = lines.as_ref().map_or(&host.refusal_lines, |rates| &rates.refusal_lines);
+            log_refusal(lines, id, &name, &refusal);
             refusal.answer(id)
         }
     }
 }
+
+/// Logs a refusal, unless one of its kind was logged within a second.
+fn log_refusal(lines: &LineLimits, id: Ulid, name: &str, refusal: &Refusal) {
+    let Some(left_out) = lines.admit(refusal.code, Instant::now().into_std()) else { return };
+    // Anybody may have written it.
+    let integration: String = name.chars().take(LONGEST_LOGGED_NAME).collect();
+    let detail = refusal.detail.as_deref().unwrap_or(&refusal.message);
+    let (status, code) = (refusal.status.as_u16(), refusal.code);
+    tracing::info!(request_id = %id, integration, status, code, detail, left_out, "refused a webhook");
+}
+
+/// Characters of a name in a log line; integrations have shorter ones.
+const LONGEST_LOGGED_NAME: usize = 64;
 
 async fn nowhere() -> Response<Body> {
     let message = "webhooks are posted to /in/{integration}";
     Refusal::new(StatusCode::NOT_FOUND, "not_found", message).answer(request_id::next())
 }
 
-/// What a request is judged by, all of it from one configuration, whatever comes meanwhile.
-struct Admitted {
-    integration: Arc<Integration>,
+/// The terms on which a request is read, all of them from one configuration, whatever comes meanwhile.
+#[derive(Clone)]
+struct Terms {
     sender: Option<IpAddr>,
     body_limit_bytes: usize,
     body_timeout: Duration,
+    body_memory: Arc<BodyMemory>,
+    hides_integrations: bool,
 }
 
-impl Admitted {
-    /// Which integration is meant.
-    fn find(host: &Host, name: &str, request: &Request) -> Result<Self, Refusal> {
+impl Terms {
+    fn of(host: &Host, request: &Request) -> Self {
         let in_force = host.in_force();
-        let Some(integration) = in_force.integrations.by_name.get(name).cloned() else {
-            let message = "there is no such integration";
-            return Err(Refusal::new(StatusCode::NOT_FOUND, "unknown_integration", message));
-        };
         let server = &in_force.config.config.server;
         let peer = request.extensions().get().map(|Peer(address)| address.ip());
-        Ok(Self {
-            integration,
+        Self {
             sender: peer.map(|peer| sender(peer, request.headers(), &server.trusted_proxies)),
             body_limit_bytes: server.body_limit_bytes,
             body_timeout: server.body_timeout,
-        })
+            body_memory: Arc::clone(&host.body_memory),
+            hides_integrations: server.hide_integrations,
+        }
     }
 
+    async fn read(&self, host: &Host, body: Body) -> Result<Bytes, Refusal> {
+        let limits = BodyLimits {
+            limit_bytes: self.body_limit_bytes,
+            timeout: self.body_timeout,
+            memory: Arc::clone(&self.body_memory),
+            sender: self.sender,
+        };
+        let body = read_body(body, limits).await;
+        if body.as_ref().is_err_and(|refusal| refusal.code == body::NO_MEMORY) {
+            let sender = self.sender.map(|sender| sender.to_string()).unwrap_or_default();
+            host.metrics.limits.reached(Limit::BodyMemory, format_args!("one of {sender}"));
+        }
+        body
+    }
+}
+
+/// Refuses a request to an integration that does not exist. Its body is read as that of another one, so
+/// that the time of the answer says nothing.
+async fn refuse_unknown(host: &Host, terms: &Terms, request: Request) -> Refusal {
+    if terms.hides_integrations {
+        if let Err(refusal) = Admitted::check_form(&request) {
+            return refusal;
+        }
+    }
+    if let Err(refusal) = terms.read(host, request.into_body()).await {
+        return refusal;
+    }
+    let read_at = Instant::now();
+    if terms.hides_integrations {
+        return guesses::answer(host, terms.sender, read_at, Refusal::unauthorized()).await;
+    }
+    guesses::even_out(read_at).await;
+    Refusal::new(StatusCode::NOT_FOUND, "unknown_integration", "there is no such integration")
+}
+
+/// A request to an integration that exists.
+struct Admitted {
+    integration: Arc<Integration>,
+    terms: Terms,
+}
+
+impl Admitted {
     /// Reads the request, has the plugin judge it, and commits what came of it. What is refused before
     /// any plugin sees it leaves a record, too.
     async fn hear(self, host: Arc<Host>, id: Ulid, request: Request) -> Answer {
@@ -96,39 +171,88 @@ impl Admitted {
         let body = match self.admit(&request) {
             Ok(()) => {
                 let (head, body) = request.into_parts();
-                let body = read_body(body, self.body_limit_bytes, self.body_timeout).await;
+                let body = self.terms.read(&host, body).await;
                 body.map(|body| IncomingRequest { id, head, body })
             }
             Err(refusal) => Err(refusal),
         };
+        let Self { integration, terms: Terms { sender, hides_integrations, .. } } = &self;
+        let read_at = Instant::now();
         let request = match body {
             Ok(request) => Arc::new(request),
             Err(refusal) => {
                 self.record_refusal(&host, id, received_at, &refusal).await;
+                if *hides_integrations && matches!(integration.state, IntegrationState::Disabled) {
+                    return Err(
+                        guesses::answer(&host, *sender, read_at, Refusal::unauthorized()).await
+                    );
+                }
                 return Err(refusal);
             }
         };
         let (answer, answered) = oneshot::channel();
-        let Self { integration, sender, .. } = self;
         let plugin = integration.plugin().cloned();
-        let desk = Desk { host, integration, plugin, id, received_at, sender, request, answer };
+        let (integration, sender) = (Arc::clone(integration), *sender);
+        let desk = Desk {
+            host: Arc::clone(&host),
+            integration,
+            plugin,
+            id,
+            received_at,
+            sender,
+            request,
+            answer,
+        };
         desk.take();
         // Nobody answers when the host is stopping and the time for it is over.
-        answered.await.unwrap_or_else(|_| Err(Refusal::stopping()))
+        match answered.await.unwrap_or_else(|_| Err(Refusal::stopping())) {
+            Err(refusal) if refusal.is_unauthorized() => {
+                Err(guesses::answer(&host, sender, read_at, refusal).await)
+            }
+            // Most plugins call a body malformed before they look for a token in it.
+            Err(refusal) if *hides_integrations && refusal.is_malformed => {
+                Err(guesses::answer(&host, sender, read_at, Refusal::unauthorized()).await)
+            }
+            answer => answer,
+        }
     }
 
     /// Whether it takes anything now, and from this sender.
     fn admit(&self, request: &Request) -> Result<(), Refusal> {
+        if matches!(self.integration.state, IntegrationState::Disabled)
+            && request.method() == Method::POST
+        {
+            return Err(Refusal::disabled());
+        }
+        Self::check_form(request)?;
+        self.integration.rates.check(self.terms.sender).map_err(Refusal::over_rate)
+    }
+
+    /// Whether it is a request that any integration could take.
+    fn check_form(request: &Request) -> Result<(), Refusal> {
         if request.method() != Method::POST {
             let message = "webhooks are POST requests";
             let refusal =
                 Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
             return Err(refusal.header(header::ALLOW, "POST"));
         }
-        if matches!(self.integration.state, IntegrationState::Disabled) {
-            return Err(Refusal::disabled());
+        let encodings = request.headers().get_all(header::CONTENT_ENCODING);
+        let is_read = |value: &HeaderValue| {
+            let value = value.as_bytes().trim_ascii();
+            value.is_empty() || value.eq_ignore_ascii_case(b"identity")
+        };
+        match encodings.iter().find(|value| !is_read(value)) {
+            None => Ok(()),
+            Some(encoding) => {
+                let encoding = String::from_utf8_lossy(encoding.as_bytes());
+                let encoding: String = encoding.chars().take(40).collect();
+                let message = format!(
+                    "a body with `Content-Encoding: {encoding}` is not read, send it as it is"
+                );
+                let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+                Err(Refusal::new(status, "unsupported_encoding", message))
+            }
         }
-        self.integration.rates.check(self.sender).map_err(Refusal::over_rate)
     }
 
     async fn record_refusal(
@@ -148,7 +272,7 @@ impl Admitted {
             received_at,
             integration: Arc::clone(&self.integration.name),
             plugin: None,
-            sender: self.sender,
+            sender: self.terms.sender,
             size_bytes: None,
             plugin_time: None,
             content: Content::Nothing { outcome: RequestOutcome::Refused, reason },

@@ -23,6 +23,7 @@ use crate::{
     alert::PluginId,
     call::{BreakerReport, CallLimits, Caller, CallerHealth},
     config::{self, age::Age},
+    line_limit::LineLimits,
     metrics::IntegrationMetrics,
     plugins::{Catalog, admission::AdmittedPlugin},
     store::request::Terms,
@@ -79,6 +80,8 @@ pub struct Rates {
     limits: RateLimits,
     /// Anybody can send what is refused: not all of it leaves a record.
     records_of_refused: RateLimits,
+    /// Lines about refused requests, by their kind.
+    pub(crate) refusal_lines: LineLimits,
 }
 
 /// So many requests that are refused leave a record, of an integration in a minute.
@@ -90,6 +93,7 @@ impl Rates {
         Self {
             limits: RateLimits::new(section.rate_limit, section.sender_rate_limit),
             records_of_refused: RateLimits::new(Some(recorded), None),
+            refusal_lines: LineLimits::default(),
         }
     }
 

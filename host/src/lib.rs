@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod patience;
 pub mod plugins;
 pub mod private_file;
+mod process_limits;
 pub mod reload;
 pub mod replay;
 pub mod request_id;

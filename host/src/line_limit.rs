@@ -1,8 +1,12 @@
-//! One log line a second at the most, and how many were left out.
+//! One log line a second at the most, for each kind of line, and how many were left out.
 //!
 //! It reads no clock: the time is given. It logs nothing itself.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -27,6 +31,18 @@ impl LineLimit {
         }
         self.last = Some(now);
         Some(std::mem::take(&mut self.left_out))
+    }
+}
+
+/// Decides the same for lines of several kinds, which are names in the code.
+#[derive(Debug, Default)]
+pub(crate) struct LineLimits(Mutex<HashMap<&'static str, LineLimit>>);
+
+impl LineLimits {
+    /// Whether a line of that kind may be logged now; then, how many of the kind were left out.
+    pub(crate) fn admit(&self, kind: &'static str, now: Instant) -> Option<u64> {
+        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kinds.entry(kind).or_default().admit(now)
     }
 }
 

@@ -1,25 +1,101 @@
-//! Where log lines go and how they look.
+//! Log lines: their form, and the way they take to standard error.
 //!
-//! What is logged is for the places where it happens.
+//! Whatever becomes of standard error, logging never waits, fails or panics: lines that cannot be
+//! written are dropped and counted.
 
-use std::io::{self, IsTerminal};
+mod outlet;
 
-use tracing_subscriber::EnvFilter;
+use std::{
+    fs::File,
+    io::{self, IsTerminal},
+    panic,
+    sync::OnceLock,
+    time::Duration,
+};
 
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+
+use self::outlet::Outlet;
 use crate::config::{Log, LogFormat};
 
+/// How long the end of the process waits for lines that are not written yet.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The outlet of this process. There is one standard error, and one subscriber for all threads.
+static OUTLET: OnceLock<Outlet> = OnceLock::new();
+
 /// Logs to standard error from here on. `TOCSIN_LOG` overrides the configured level.
-pub fn start(config: &Log) {
+///
+/// # Errors
+///
+/// If the system gives no thread, or no descriptor.
+pub fn start(config: &Log) -> io::Result<()> {
     let level = std::env::var("TOCSIN_LOG").ok().or_else(|| config.level.clone());
     let filter = EnvFilter::new(level.as_deref().unwrap_or("info"));
+    // A descriptor of its own: the lock of the standard library's would be held while a write waits.
+    let stderr = File::from(rustix::io::fcntl_dupfd_cloexec(io::stderr(), 3)?);
+    let outlet = match OUTLET.get() {
+        Some(outlet) => outlet,
+        None => {
+            let started = Outlet::start(stderr, say_lost)?;
+            OUTLET.get_or_init(|| started)
+        }
+    };
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(Lines(outlet))
         .with_ansi(io::stderr().is_terminal())
+        // It would be written to standard error in a way that panics.
+        .log_internal_errors(false)
         .with_target(false);
     // A test may have set one up already.
     let _ = match config.format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
+    panic::set_hook(Box::new(|panic| {
+        let message = panic.payload_as_str().unwrap_or("no message");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        tracing::error!(thread, place, panic = message, "a thread panicked; hint: report it");
+    }));
+    Ok(())
+}
+
+/// Waits for lines that are not written yet, a second at most.
+pub fn flush() {
+    if let Some(outlet) = OUTLET.get() {
+        outlet.flush(FLUSH_TIMEOUT);
+    }
+}
+
+/// Log lines that were dropped since the start.
+pub fn lost_lines() -> u64 {
+    OUTLET.get().map_or(0, Outlet::lost)
+}
+
+/// Why log lines are dropped now, one sentence; none while they are written.
+pub fn problem() -> Option<String> {
+    let outlet = OUTLET.get()?;
+    let problem = outlet.problem()?;
+    Some(format!(
+        "log lines are lost ({} so far), since standard error cannot be written: {problem}; hint: look \
+         at where the log of the host goes",
+        outlet.lost()
+    ))
+}
+
+fn say_lost(lines: u64) {
+    tracing::warn!(lines, "log lines were lost, since standard error could not be written");
+}
+
+/// Hands out the outlet to the subscriber.
+struct Lines(&'static Outlet);
+
+impl<'w> MakeWriter<'w> for Lines {
+    type Writer = &'w Outlet;
+
+    fn make_writer(&'w self) -> Self::Writer {
+        self.0
+    }
 }

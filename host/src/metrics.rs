@@ -36,6 +36,10 @@ pub struct Metrics {
     pub calls: Arc<CallMetrics>,
     /// Open connections to the webhook listener.
     pub connections: Gauge,
+    /// Open connections to the admin listener.
+    pub admin_connections: Gauge,
+    /// Log lines that were dropped; set when the metrics are asked for.
+    pub lost_log_lines: Counter,
     families: Families,
 }
 
@@ -91,6 +95,12 @@ impl Metrics {
         let connections = Gauge::default();
         let help = "Open connections to the webhook listener";
         registry.register("connections", help, connections.clone());
+        let admin_connections = Gauge::default();
+        let help = "Open connections to the admin listener";
+        registry.register("admin_connections", help, admin_connections.clone());
+        let lost_log_lines = Counter::default();
+        let help = "Log lines that were dropped because standard error could not be written";
+        registry.register("log_lines_lost", help, lost_log_lines.clone());
         let limits = Arc::<LimitsReached>::default();
         limits.register(&mut registry);
         let store =
@@ -99,7 +109,16 @@ impl Metrics {
         let calls = Arc::new(CallMetrics { limits: Arc::clone(&limits), ..CallMetrics::default() });
         calls.register(&mut registry);
         let exposed = Mutex::new(Exposed { registry, label_sets: HashMap::new() });
-        Self { exposed, limits, store, calls, connections, families }
+        Self {
+            exposed,
+            limits,
+            store,
+            calls,
+            connections,
+            admin_connections,
+            lost_log_lines,
+            families,
+        }
     }
 
     /// The counters of one integration with one plugin.

@@ -168,10 +168,12 @@ fn keep_what_needs_a_restart(present: &LoadedConfig, next: &mut LoadedConfig) {
         public_url: new.server.public_url.take(),
         body_limit_bytes: new.server.body_limit_bytes,
         body_timeout: new.server.body_timeout,
+        hide_integrations: new.server.hide_integrations,
         trusted_proxies: std::mem::take(&mut new.server.trusted_proxies),
         ..old.server.clone()
     };
     new.admin.listen = old.admin.listen;
+    new.admin.max_connections = old.admin.max_connections;
     new.store = old.store.clone();
     new.log = old.log.clone();
 }

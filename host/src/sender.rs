@@ -40,10 +40,15 @@ impl<'de> Deserialize<'de> for Network {
     }
 }
 
+/// Whether an address is that of a trusted proxy.
+pub fn is_proxy(address: IpAddr, proxies: &[Network]) -> bool {
+    proxies.iter().any(|network| network.contains(address.to_canonical()))
+}
+
 /// Who sent a request that came from `peer`. Each trusted proxy adds whom it forwards at the end of
 /// `X-Forwarded-For`; what stands before that, anybody may have written.
 pub fn sender(peer: IpAddr, headers: &HeaderMap, proxies: &[Network]) -> IpAddr {
-    let is_proxy = |address: IpAddr| proxies.iter().any(|network| network.contains(address));
+    let is_proxy = |address: IpAddr| is_proxy(address, proxies);
     let mut sender = peer.to_canonical();
     if !is_proxy(sender) {
         return sender;

@@ -2,7 +2,17 @@
 //!
 //! It knows HTTP, not what is asked: that is for the service it is given.
 
-use std::{io, net::SocketAddr, num::NonZero, pin::pin, sync::Arc, time::Duration};
+mod places;
+mod timed_stream;
+
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    num::NonZero,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use hyper::{
@@ -23,27 +33,58 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
-use crate::{config::Server, request_id, sender::Peer};
+use self::{
+    places::{AddressPlace, Addresses, Reserve},
+    timed_stream::TimedStream,
+};
+use crate::{
+    limits_reached::{Limit, LimitsReached},
+    request_id,
+    sender::Peer,
+};
 
 /// What a client may take.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections at once; more wait in the listener's backlog.
+    /// Connections at once.
     pub max_connections: usize,
     /// For the headers of a request, and for an idle connection.
     pub header_timeout: Duration,
     /// For the request line with its headers.
     pub header_limit_bytes: usize,
+    /// For a client to read an answer.
+    pub write_timeout: Duration,
 }
 
-impl From<&Server> for Limits {
-    fn from(server: &Server) -> Self {
-        Self {
-            max_connections: server.max_connections,
-            header_timeout: server.header_timeout,
-            header_limit_bytes: server.header_limit_bytes,
-        }
+/// What becomes of connections beyond the limit.
+pub enum Beyond {
+    /// They wait in the listener's backlog, and no address has more than its share.
+    Wait(AddressLimit),
+    /// Some are served by these routes, for a moment each.
+    Reserve(Router),
+}
+
+/// How many connections one address may have.
+pub struct AddressLimit {
+    /// The limit.
+    pub most: usize,
+    /// Whether the limit does not hold for an address, as for that of a proxy.
+    pub is_exempt: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
+}
+
+impl fmt::Debug for AddressLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AddressLimit").field("most", &self.most).finish_non_exhaustive()
     }
+}
+
+/// Everything that a listener needs beside its routes.
+#[derive(Clone)]
+pub struct Counted {
+    /// Connections that are open.
+    pub open_connections: Gauge,
+    /// Where a limit that was reached is counted.
+    pub limits: Arc<LimitsReached>,
 }
 
 /// The sign for everything that runs to come to an end.
@@ -79,75 +120,181 @@ impl Stop {
 ///
 /// # Errors
 ///
-/// Where the system gives no threads.
+/// If the system gives no threads.
 pub fn runtime() -> io::Result<Runtime> {
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-    runtime::Builder::new_multi_thread()
-        .worker_threads((processors - 1).max(1))
-        .thread_name("http")
-        .enable_all()
-        .build()
+    // tokio panics if it is given no thread.
+    let runtime = std::panic::catch_unwind(|| {
+        runtime::Builder::new_multi_thread()
+            .worker_threads((processors - 1).max(1))
+            .thread_name("http")
+            .thread_keep_alive(FOR_GOOD)
+            .enable_all()
+            .build()
+            // A thread for work that blocks, such as a reload, is there from the beginning, so that
+            // none has to be had later.
+            .inspect(|runtime| drop(runtime.spawn_blocking(|| ())))
+    });
+    runtime.unwrap_or_else(|_| Err(io::Error::other("the system gives no thread")))
 }
+
+/// Threads for work that blocks are few, and end with the process.
+const FOR_GOOD: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// Connections of the health reserve are served as long as this at most.
+const RESERVE_TIME: Duration = Duration::from_secs(5);
+/// Read and write buffers of a connection are no larger, unless a head may be.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// Between two tries to accept a connection after the system refused.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves connections until the sign to stop, and returns when the last request is answered.
 pub async fn serve(
     listener: TcpListener,
     service: Router,
     limits: Limits,
-    open_connections: Gauge,
+    beyond: Beyond,
+    counted: Counted,
     mut stop: Stop,
 ) {
     let places = Arc::new(Semaphore::new(limits.max_connections));
-    let connections = Arc::new(Connections { service, limits, open: open_connections });
+    let all = u32::try_from(limits.max_connections).unwrap_or(u32::MAX);
+    let mut entrance = Entrance {
+        addresses: Arc::default(),
+        reserve: Reserve::default(),
+        reached: Arc::clone(&counted.limits),
+        connections: Arc::new(Connections { service, limits, counted }),
+        places: Arc::clone(&places),
+        beyond,
+    };
+    let to_connections = stop.clone();
     loop {
-        let accepted = tokio::select! {
-            accepted = accept(&listener, &places) => accepted,
+        tokio::select! {
+            () = entrance.take_one(&listener, &to_connections) => {}
             () = stop.wait() => break,
-        };
-        match accepted {
-            Ok((stream, peer, place)) => {
-                let (connections, stop) = (Arc::clone(&connections), stop.clone());
-                tokio::spawn(async move {
-                    connections.serve(stream, peer, stop).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                // Out of descriptors, mostly: others are given back soon.
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
         }
     }
     drop(listener);
-    let all = u32::try_from(connections.limits.max_connections).unwrap_or(u32::MAX);
+    entrance.reserve.close();
     // Every connection gives its place back when it ends. The semaphore is never closed.
     let _ = places.acquire_many(all).await;
 }
 
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    // Not accepted before there is a place: what waits, waits in the kernel.
-    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    // An answer is one small write.
-    stream.set_nodelay(true)?;
-    Ok((stream, peer, place))
+/// Decides which connections are served.
+struct Entrance {
+    places: Arc<Semaphore>,
+    addresses: Arc<Addresses>,
+    reserve: Reserve,
+    beyond: Beyond,
+    connections: Arc<Connections>,
+    reached: Arc<LimitsReached>,
+}
+
+impl Entrance {
+    /// Accepts a connection, and has it served or refused.
+    async fn take_one(&mut self, listener: &TcpListener, stop: &Stop) {
+        let place = match &self.beyond {
+            // Not accepted before there is a place: what waits, waits in the kernel.
+            Beyond::Wait(_) => self.wait_for_place().await,
+            Beyond::Reserve(_) => None,
+        };
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, mostly: others are given back soon.
+                self.reached.reached(Limit::Descriptors, error);
+                return tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        };
+        // An answer is one small write.
+        let _ = stream.set_nodelay(true);
+        let stop = stop.clone();
+        match &self.beyond {
+            Beyond::Wait(limit) => {
+                let most = if (limit.is_exempt)(peer.ip()) { usize::MAX } else { limit.most };
+                match self.addresses.claim(peer.ip(), most) {
+                    Some(of_address) => self.serve(stream, peer, stop, place, Some(of_address)),
+                    None => {
+                        let address = peer.ip().to_canonical();
+                        let detail = format_args!("{address} has {most}");
+                        self.reached.reached(Limit::ConnectionsPerAddress, detail);
+                        turn_away(&stream);
+                    }
+                }
+            }
+            Beyond::Reserve(routes) => match Arc::clone(&self.places).try_acquire_owned() {
+                Ok(place) => self.serve(stream, peer, stop, Some(place), None),
+                Err(_) => {
+                    let most = self.connections.limits.max_connections;
+                    let detail = format_args!("{most}, and {} asks", peer.ip().to_canonical());
+                    self.reached.reached(Limit::AdminConnections, detail);
+                    let connections = Arc::new(self.connections.of_reserve(routes.clone()));
+                    let served = async move { connections.serve(stream, peer, stop).await };
+                    let served = tokio::spawn(tokio::time::timeout(RESERVE_TIME, served));
+                    self.reserve.take(served.abort_handle());
+                }
+            },
+        }
+    }
+
+    async fn wait_for_place(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Some(place);
+        }
+        self.reached.reached(Limit::Connections, self.connections.limits.max_connections);
+        // The semaphore is never closed.
+        Arc::clone(&self.places).acquire_owned().await.ok()
+    }
+
+    fn serve(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        stop: Stop,
+        place: Option<OwnedSemaphorePermit>,
+        of_address: Option<AddressPlace>,
+    ) {
+        let connections = Arc::clone(&self.connections);
+        tokio::spawn(async move {
+            connections.serve(stream, peer, stop).await;
+            drop((place, of_address));
+        });
+    }
+}
+
+/// Answers a connection that is not served. Its few bytes always fit into the socket's buffer.
+fn turn_away(stream: &TcpStream) {
+    const BODY: &str = r#"{"error":{"code":"too_many_connections","message":"this address has too many connections, try again"}}"#;
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\nretry-after: 1\r\nx-request-id: {}\r\nconnection: close\r\n\r\n{BODY}",
+        BODY.len(),
+        request_id::next(),
+    );
+    // A client that is gone needs no answer.
+    let _ = stream.try_write(answer.as_bytes());
 }
 
 struct Connections {
     service: Router,
     limits: Limits,
-    open: Gauge,
+    counted: Counted,
 }
 
 impl Connections {
+    /// The same for connections that are answered once, and soon.
+    fn of_reserve(&self, service: Router) -> Self {
+        let second = Duration::from_secs(1);
+        let (header_timeout, write_timeout) =
+            (self.limits.header_timeout.min(second), self.limits.write_timeout.min(second));
+        let limits = Limits { header_timeout, write_timeout, ..self.limits.clone() };
+        Self { service, limits, counted: self.counted.clone() }
+    }
+
     async fn serve(&self, stream: TcpStream, peer: SocketAddr, stop: Stop) {
-        self.open.inc();
+        // Also where the connection is ended from outside.
+        let _open = Open::count(&self.counted.open_connections);
         self.serve_counted(stream, peer, stop).await;
-        self.open.dec();
     }
 
     async fn serve_counted(&self, stream: TcpStream, peer: SocketAddr, mut stop: Stop) {
@@ -156,10 +303,14 @@ impl Connections {
             request.extensions_mut().insert(Peer(peer));
             routes.call(request)
         });
+        let stream = TimedStream::new(stream, self.limits.write_timeout);
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.header_timeout)
             .max_header_size(self.limits.header_limit_bytes)
+            .max_buf_size(self.limits.header_limit_bytes.max(BUFFER_BYTES))
+            // A sender that says no more after its request still hears the answer.
+            .half_close(true)
             .serve_connection(TokioIo::new(stream), service);
         let mut stopped = pin!(stop.wait());
         let mut is_stopping = false;
@@ -175,13 +326,38 @@ impl Connections {
         };
         let Err(error) = result else { return };
         tracing::debug!(%error, "a connection ended early");
-        if error.is_timeout() {
+        if is_unread(&error) {
+            self.counted.limits.reached(Limit::UnreadAnswers, peer.ip().to_canonical());
+        } else if error.is_timeout() {
             let parts = connection.into_parts();
             // An idle connection is closed without a word, as clients expect it.
             if !parts.read_buf.is_empty() {
-                say_timeout(parts.io.into_inner()).await;
+                say_timeout(parts.io.into_inner().into_inner()).await;
             }
         }
+    }
+}
+
+/// Whether the write timeout ended a connection.
+fn is_unread(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error);
+    let io = source.and_then(|source| source.downcast_ref::<io::Error>());
+    io.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+}
+
+/// An open connection, counted as long as it lives.
+struct Open(Gauge);
+
+impl Open {
+    fn count(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

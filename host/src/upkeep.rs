@@ -33,7 +33,8 @@ const REST: u32 = 9;
 
 /// Does what has to be done until the sign to stop.
 pub async fn run(host: Arc<Host>, mut stop: Stop) {
-    let (adopted, clock) = (HashMap::new(), Clock::new());
+    let now = (Timestamp::now(), Instant::now());
+    let (adopted, clock) = (HashMap::new(), Clock::starting(now.0, now.1));
     let mut upkeep = Upkeep { host, rounds: 0, adopted, clock, is_too_much: false };
     loop {
         tokio::select! {
@@ -68,6 +69,7 @@ impl Upkeep {
             let integrations: Vec<_> = in_force.integrations.by_name.values().cloned().collect();
             (in_force.config.config.retention.clone(), integrations)
         };
+        self.host.wrong_tokens.forget_idle();
         for integration in &integrations {
             integration.rates.forget_idle();
             let after = integration.settings.section.resolve_after.map(|Age(after)| after);
@@ -180,7 +182,7 @@ impl Upkeep {
 /// and what was forgotten does not come back when the clock does.
 struct Clock {
     /// What the clock said, and how long the machine had run.
-    seen: Option<(Timestamp, Instant)>,
+    seen: (Timestamp, Instant),
     doubted_until: Option<Instant>,
 }
 
@@ -190,22 +192,22 @@ const LARGEST_JUMP: Duration = Duration::from_secs(10 * 60);
 const DOUBT: Duration = Duration::from_secs(60 * 60);
 
 impl Clock {
-    fn new() -> Self {
-        Self { seen: None, doubted_until: None }
+    /// A clock that said `now` as the host was started: a jump in the first second after it is one, too.
+    fn starting(now: Timestamp, runtime: Instant) -> Self {
+        Self { seen: (now, runtime), doubted_until: None }
     }
 
     fn is_sound(&mut self, now: Timestamp, runtime: Instant) -> bool {
-        if let Some((then, at)) = self.seen.replace((now, runtime)) {
-            let expected = then + runtime.saturating_duration_since(at);
-            let jump = now.duration_since(expected).unsigned_abs();
-            if jump > LARGEST_JUMP {
-                self.doubted_until = Some(runtime + DOUBT);
-                tracing::warn!(
-                    ?jump,
-                    ?DOUBT,
-                    "the clock jumped: nothing is forgotten and no alert resolves by itself for a while"
-                );
-            }
+        let (then, at) = std::mem::replace(&mut self.seen, (now, runtime));
+        let expected = then + runtime.saturating_duration_since(at);
+        let jump = now.duration_since(expected).unsigned_abs();
+        if jump > LARGEST_JUMP {
+            self.doubted_until = Some(runtime + DOUBT);
+            tracing::warn!(
+                ?jump,
+                ?DOUBT,
+                "the clock jumped: nothing is forgotten and no alert resolves by itself for a while"
+            );
         }
         self.doubted_until.is_none_or(|until| runtime >= until)
     }
@@ -216,9 +218,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_jump_in_the_first_second_is_noticed() {
+        let (start, now) = (Instant::now(), Timestamp::UNIX_EPOCH);
+        let mut clock = Clock::starting(now, start);
+        let (second, month) = (Duration::from_secs(1), Duration::from_secs(30 * 24 * 3600));
+        assert!(!clock.is_sound(now + month, start + second));
+        let mut clock = Clock::starting(now, start);
+        assert!(clock.is_sound(now + second, start + second));
+    }
+
+    #[test]
     fn after_a_jump_of_the_clock_nothing_is_forgotten_for_an_hour() {
-        let (mut clock, start, now) = (Clock::new(), Instant::now(), Timestamp::UNIX_EPOCH);
+        let (start, now) = (Instant::now(), Timestamp::UNIX_EPOCH);
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        let mut clock = Clock::starting(now + minutes(100), start);
         let mut sound =
             |runs: u64, says: u64| clock.is_sound(now + minutes(says), start + minutes(runs));
         assert!(sound(0, 100));

@@ -2,13 +2,13 @@
 
 use std::{
     sync::{Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
     Json,
     body::Body,
-    http::{Response, StatusCode, header},
+    http::{HeaderValue, Response, StatusCode, header},
     response::IntoResponse,
 };
 use serde::Serialize;
@@ -59,11 +59,54 @@ impl ErrorBody {
 pub struct ApiError {
     status: StatusCode,
     body: ErrorBody,
+    /// When another try makes sense.
+    retry_after: Option<Duration>,
+    /// Whether the connection cannot go on, since the rest of the request was not read.
+    closes: bool,
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, body: ErrorBody::new(code, message.into()) }
+        let body = ErrorBody::new(code, message.into());
+        // Whatever cannot be done now may be in a moment.
+        let is_passing = status == StatusCode::SERVICE_UNAVAILABLE;
+        let retry_after = is_passing.then_some(Duration::from_secs(1));
+        Self { status, body, retry_after, closes: false }
+    }
+
+    /// 403: the request comes from a web page.
+    pub(super) fn foreign(why: &str) -> Self {
+        let message = format!(
+            "{why}: without `admin.tokens`, the API answers only clients on this machine that are no \
+             web pages"
+        );
+        Self::new(StatusCode::FORBIDDEN, "foreign", message)
+    }
+
+    /// 408: the body took too long.
+    pub(super) fn timeout(timeout: Duration) -> Self {
+        let message = format!("the body took longer than {timeout:?}");
+        let error = Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", message);
+        Self { closes: true, ..error }
+    }
+
+    /// 413: the body is too large.
+    pub(super) fn too_large(limit: usize) -> Self {
+        let message = format!("the body is larger than {limit} bytes");
+        let error = Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message);
+        Self { closes: true, ..error }
+    }
+
+    /// 429: an address sent too many wrong tokens.
+    pub(super) fn too_many_wrong_tokens(retry_after: Duration) -> Self {
+        let message = "too many wrong tokens come from this address, try again with the right one";
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens", message);
+        Self { retry_after: Some(retry_after), ..error }
+    }
+
+    /// 503: others take all that there is.
+    pub(super) fn busy(message: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
     }
 
     /// 400: the request makes no sense.
@@ -102,8 +145,7 @@ impl ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         if matches!(error, StoreError::Busy) {
-            let message = "too many searches run at once, try again in a moment";
-            return Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message);
+            return Self::busy("too many searches run at once, try again in a moment");
         }
         static LINES: Mutex<LineLimit> = Mutex::new(LineLimit::new());
         let admitted = LINES.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now());
@@ -118,8 +160,13 @@ impl From<StoreError> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response<Body> {
         let mut response = self.body.response(self.status);
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, 1.into());
+        if let Some(wait) = self.retry_after {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.max(1).into());
+        }
+        if self.closes {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
         }
         response
     }

@@ -15,6 +15,7 @@ use super::{error::ErrorBody, status::PluginList};
 use crate::{
     call::{BreakerReport, BreakerState},
     host::Host,
+    log,
     plugins::admission::one_line,
     store::{StoreError, request::Quarantined},
 };
@@ -96,6 +97,9 @@ fn problems(host: &Host) -> Vec<String> {
         problems.push(format!("the store is damaged, and what is whole of it is served: {damage}"));
     }
     problems.extend(host.store.surprise());
+    problems.extend(host.connections_notice());
+    problems.extend(log::problem());
+    problems.extend(host.metrics.limits.recent());
     if let Some(problem) = host.reload_problem() {
         problems.push(format!("the last reload changed nothing: {problem}"));
     }
@@ -141,6 +145,8 @@ fn problems(host: &Host) -> Vec<String> {
 pub(super) async fn metrics(State(host): State<Arc<Host>>) -> Response {
     let size = i64::try_from(host.store.size_bytes()).unwrap_or(i64::MAX);
     host.metrics.store.size_bytes.set(size);
+    let lost = &host.metrics.lost_log_lines;
+    lost.inc_by(log::lost_lines().saturating_sub(lost.get()));
     host.metrics.store.waiting(&host.store.quarantine());
     let in_force = host.in_force();
     let integrations = &in_force.integrations;

@@ -425,7 +425,7 @@ impl Drop for Seated {
             }
         };
         if let Err(error) = thread::Builder::new().name("plugin-close".into()).spawn(close) {
-            tracing::error!(%error, "cannot start a thread");
+            tracing::error!(%error, "the destructor of a plugin is not run: cannot start a thread");
         }
     }
 }

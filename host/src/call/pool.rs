@@ -6,7 +6,7 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
+    fmt, io,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     thread,
     time::{Duration, Instant},
@@ -20,7 +20,7 @@ use rustix::{
 use ulid::Ulid;
 
 use super::{CallFailure, CallResult, Called, IncomingRequest};
-use crate::metrics::CallMetrics;
+use crate::{limits_reached::Limit, metrics::CallMetrics};
 
 /// How many threads work on one lane at a time, at the most.
 const MOST_THREADS_PER_LANE: usize = 8;
@@ -64,6 +64,8 @@ struct Shared {
     state: Mutex<State>,
     work_waits: Condvar,
     metrics: Arc<CallMetrics>,
+    /// The last refusal of the system to give a thread, since the last thread that it gave.
+    no_thread: Mutex<Option<String>>,
 }
 
 #[derive(Default)]
@@ -126,14 +128,21 @@ struct Running {
 }
 
 impl Pool {
-    /// A pool without threads; they start as they are needed.
-    pub fn new(metrics: Arc<CallMetrics>) -> Self {
+    /// A pool with one thread; more start as they are needed. One is there even when the system gives no
+    /// more.
+    ///
+    /// # Errors
+    ///
+    /// If the system gives no thread.
+    pub fn new(metrics: Arc<CallMetrics>) -> io::Result<Self> {
         let (state, work_waits) = (Mutex::default(), Condvar::new());
-        let shared = Arc::new(Shared { state, work_waits, metrics });
+        let no_thread = Mutex::default();
+        let shared = Arc::new(Shared { state, work_waits, metrics, no_thread });
         let watched = Arc::downgrade(&shared);
-        spawn("plugin-watchdog", move || watch(&watched));
         let alive = Arc::new(Alive(Arc::downgrade(&shared)));
-        Self { shared, _alive: alive }
+        thread::Builder::new().name("plugin-watchdog".into()).spawn(move || watch(&watched))?;
+        shared.try_start_thread()?;
+        Ok(Self { shared, _alive: alive })
     }
 
     /// How many threads were left behind in plugins that did not return, be it from a call or as they
@@ -219,12 +228,25 @@ impl Shared {
         }
     }
 
+    /// Starts a thread. If the system gives none, jobs wait for those that there are, or are given up.
     fn start_thread(self: &Arc<Self>) {
+        let started = self.try_start_thread();
+        if let Err(error) = &started {
+            self.metrics.limits.reached(Limit::Threads, error);
+        }
+        *self.no_thread.lock().unwrap_or_else(PoisonError::into_inner) =
+            started.err().map(|error| error.to_string());
+    }
+
+    fn try_start_thread(self: &Arc<Self>) -> io::Result<()> {
         let shared = Arc::clone(self);
         self.state().starting += 1;
-        if !spawn("plugin-call", move || serve(&shared)) {
+        let thread = thread::Builder::new().name("plugin-call".into());
+        let started = thread.spawn(move || serve(&shared));
+        if started.is_err() {
             self.state().starting -= 1;
         }
+        started.map(drop)
     }
 
     /// Waits for a lane with jobs; none when the thread has to end.
@@ -312,7 +334,7 @@ fn watch(shared: &Weak<Shared>) {
             give_up_call(&shared, &slot, now);
         }
         for lane in &lanes {
-            give_up_waiting(lane, now);
+            give_up_waiting(&shared, lane, now);
             help_behind_slow_calls(&shared, lane, now);
         }
         let is_stranded = {
@@ -371,23 +393,15 @@ fn pause(deadline: Duration) -> Duration {
     (deadline / 20).clamp(Duration::from_millis(2), Duration::from_millis(20))
 }
 
-fn give_up_waiting(lane: &Lane, now: Instant) {
+fn give_up_waiting(shared: &Shared, lane: &Lane, now: Instant) {
     let expired = |job: &mut Job| now.saturating_duration_since(job.queued_at) >= lane.deadline;
     loop {
         let Some(job) = lane.queue().jobs.pop_front_if(expired) else { return };
         lane.work.gave_up(job.request.id, false);
-        (job.then)(Err(CallFailure::Deadline(lane.deadline)));
+        let no_thread = shared.no_thread.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let deadline = CallFailure::Deadline(lane.deadline);
+        (job.then)(Err(no_thread.map_or(deadline, CallFailure::NoThread)));
     }
-}
-
-/// False where the system gives no more threads: then jobs wait for those that there are, or are given
-/// up.
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> bool {
-    let spawned = thread::Builder::new().name(name.into()).spawn(body);
-    if let Err(error) = &spawned {
-        tracing::error!(%error, "cannot start a thread");
-    }
-    spawned.is_ok()
 }
 
 #[cfg(test)]
@@ -446,7 +460,7 @@ mod tests {
     fn stuck_calls_are_given_up_and_hold_up_nobody_else() {
         // Long enough for a call that returns, on any machine.
         const DEADLINE: Duration = Duration::from_secs(5);
-        let pool = Pool::new(Arc::default());
+        let pool = Pool::new(Arc::default()).expect("threads");
         let (stuck, other) = (Doubtful::default(), Doubtful::default());
         let (given_up, may_go_on) = (Arc::clone(&stuck.given_up), Arc::clone(&stuck.may_go_on));
         let stuck = pool.lane(Box::new(stuck), DEADLINE);
@@ -480,7 +494,7 @@ mod tests {
 
     #[test]
     fn every_call_is_answered_once() {
-        let pool = Pool::new(Arc::default());
+        let pool = Pool::new(Arc::default()).expect("threads");
         let lanes: Vec<_> = (0..3)
             .map(|_| pool.lane(Box::new(Doubtful::default()), Duration::from_secs(60)))
             .collect();

@@ -5,6 +5,7 @@
 
 use std::{cell::RefCell, path::Path, sync::Arc};
 
+use anyhow::Context;
 use serde::de::DeserializeOwned;
 
 use super::{
@@ -40,7 +41,7 @@ impl Rehearsal {
         let stuck_threads = metrics.calls.stuck_threads.clone();
         let libraries =
             Libraries::new(journal.unwrap_or_default(), stuck_threads, Some(Box::new(ChildProbe)));
-        let pool = Pool::new(Arc::clone(&metrics.calls));
+        let pool = Pool::new(Arc::clone(&metrics.calls)).context("cannot start a thread")?;
         let (integrations, errors) = Builder {
             config: &config,
             catalog: read_catalog(&config, &Catalog::default())?,

@@ -9,7 +9,7 @@ use crate::{
     api::status::PluginList,
     config::LoadedConfig,
     host::{BoundHost, Host},
-    log,
+    log, process_limits,
     reload::Cause,
     server::{self, Stopper, stop_sign},
     watch,
@@ -17,7 +17,8 @@ use crate::{
 
 pub(super) fn serve(config: &Path) -> anyhow::Result<()> {
     let config = LoadedConfig::read(config)?;
-    log::start(&config.config.log);
+    log::start(&config.config.log).context("cannot start the log")?;
+    process_limits::harden();
     // What changes from here on is noticed, though it takes a while until somebody watches.
     let seen = watch::look(&config);
     let runtime = server::runtime().context("cannot start the runtime")?;

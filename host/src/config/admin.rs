@@ -14,13 +14,16 @@ use tocsin_plugin_api::Secret;
 pub struct Admin {
     /// Address and port. Default `127.0.0.1:8081`.
     pub listen: SocketAddr,
+    /// How many connections are served at once; beyond, only health is answered. Default 256.
+    pub max_connections: usize,
     /// Bearer tokens, any of which opens the API; needed unless `listen` is loopback.
     pub tokens: Vec<AdminToken>,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8081)), tokens: Vec::new() }
+        let listen = SocketAddr::from(([127, 0, 0, 1], 8081));
+        Self { listen, max_connections: 256, tokens: Vec::new() }
     }
 }
 

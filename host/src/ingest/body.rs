@@ -1,6 +1,6 @@
-//! The body of a webhook, read whole, up to a limit of bytes and of time.
+//! The body of a webhook, read whole, up to a limit of bytes, of time, and of memory for all of them.
 
-use std::time::Duration;
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, HttpBody},
@@ -9,24 +9,34 @@ use axum::{
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 
-use super::refusal::Refusal;
+use super::{
+    body_memory::{BodyMemory, BodyShare, NoMemory},
+    refusal::{Refusal, SOON},
+};
 
-/// Reads it.
+/// Limits on a body.
+pub(super) struct BodyLimits {
+    pub(super) limit_bytes: usize,
+    pub(super) timeout: Duration,
+    pub(super) memory: Arc<BodyMemory>,
+    pub(super) sender: Option<IpAddr>,
+}
+
+/// Reads a body.
 ///
 /// # Errors
 ///
-/// Where it is too large, too slow, or ends early.
-pub(super) async fn read_body(
-    body: Body,
-    limit: usize,
-    timeout: Duration,
-) -> Result<Bytes, Refusal> {
+/// If it is too large, too slow, or ends early, or there is no memory for it.
+pub(super) async fn read_body(body: Body, limits: BodyLimits) -> Result<Bytes, Refusal> {
+    let BodyLimits { limit_bytes, timeout, memory, sender } = limits;
     // Said beforehand, it need not be read at all.
     let announced = body.size_hint().lower();
-    if usize::try_from(announced).map_or(true, |announced| announced > limit) {
-        return Err(too_large(limit));
+    let announced = usize::try_from(announced).unwrap_or(usize::MAX);
+    if announced > limit_bytes {
+        return Err(too_large(limit_bytes));
     }
-    match tokio::time::timeout(timeout, collect(body, limit)).await {
+    let collected = collect(body, announced, limit_bytes, memory.share(sender));
+    match tokio::time::timeout(timeout, collected).await {
         Ok(result) => result,
         Err(_) => {
             let message = format!("the body took longer than {timeout:?}");
@@ -35,35 +45,50 @@ pub(super) async fn read_body(
     }
 }
 
-async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Refusal> {
+async fn collect(
+    mut body: Body,
+    announced: usize,
+    limit: usize,
+    mut share: BodyShare,
+) -> Result<Bytes, Refusal> {
     // Nearly always the whole body is one frame, which is passed on as it is.
     let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
+    let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
             let message = "the body ended early";
             Refusal::new(StatusCode::BAD_REQUEST, "bad_request", message).detail(error.to_string())
         })?;
         let Ok(data) = frame.into_data() else { continue };
-        if first.len() + rest.len() + data.len() > limit {
+        let length = first.len() + whole.len() + data.len();
+        if length > limit {
             return Err(too_large(limit));
         }
-        if first.is_empty() {
+        share.grow_to(length).await.map_err(|NoMemory| no_memory())?;
+        if first.is_empty() && whole.is_empty() {
             first = data;
-        } else {
-            rest.extend_from_slice(&data);
+            continue;
         }
+        if whole.is_empty() {
+            // At once, so that it need not be copied as it grows; memory is used as it is written to.
+            whole.reserve(announced.max(length));
+            whole.extend_from_slice(&first);
+            first = Bytes::new();
+        }
+        whole.extend_from_slice(&data);
     }
-    if rest.is_empty() {
-        return Ok(first);
-    }
-    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
-    whole.extend_from_slice(&first);
-    whole.extend_from_slice(&rest);
-    Ok(whole.freeze())
+    Ok(share.hold(if whole.is_empty() { first } else { whole.freeze() }))
 }
 
 fn too_large(limit: usize) -> Refusal {
     let message = format!("the body is larger than {limit} bytes");
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message).close()
 }
+
+fn no_memory() -> Refusal {
+    let message = "too many large requests arrive at once, try again";
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, NO_MEMORY, message).retry_after(SOON).close()
+}
+
+/// The code of a refusal for want of memory.
+pub(super) const NO_MEMORY: &str = "body_memory";

@@ -51,10 +51,17 @@ impl Desk {
     /// Has the store commit what the plugin made of it.
     fn judged(self, result: CallResult) {
         let verdict = Verdict::of(result, &self.integration, self.received_at);
-        if verdict.outcome() == RequestOutcome::Unauthorized {
+        let outcome = verdict.outcome();
+        let is_anybodys =
+            matches!(outcome, RequestOutcome::Unauthorized | RequestOutcome::Malformed);
+        // There are only so many records of what anybody can send.
+        if is_anybodys && !self.integration.records_refusal() {
+            self.integration.metrics.count(outcome);
+            return self.say(verdict.answer);
+        }
+        if outcome == RequestOutcome::Unauthorized {
             return self.unauthorized(verdict);
         }
-        let outcome = verdict.outcome();
         let kept = self.kept(outcome);
         let (submission, answer) = self.submission(verdict, kept);
         let store = Arc::clone(&self.host.store);
@@ -78,14 +85,9 @@ impl Desk {
         }));
     }
 
-    /// There are only so many records of it: anybody can send what is not genuine.
     fn unauthorized(self, verdict: Verdict) {
         self.integration.metrics.count(RequestOutcome::Unauthorized);
-        let is_recorded = self.integration.records_refusal();
         let (submission, answer) = self.submission(verdict, None);
-        if !is_recorded {
-            return self.say(answer);
-        }
         let store = Arc::clone(&self.host.store);
         // Whether it could be recorded or not, the answer is the same.
         store.commit(submission, Box::new(move |_| self.say(answer)));

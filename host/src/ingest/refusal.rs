@@ -27,6 +27,8 @@ pub(crate) struct Refusal {
     pub(super) code: &'static str,
     pub(super) message: String,
     pub(super) detail: Option<String>,
+    /// Whether the plugin called the request malformed.
+    pub(super) is_malformed: bool,
     scope: Option<&'static str>,
     headers: HeaderMap,
 }
@@ -34,7 +36,30 @@ pub(crate) struct Refusal {
 impl Refusal {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let headers = HeaderMap::new();
-        Self { status, code, message: message.into(), detail: None, scope: None, headers }
+        let (message, detail, is_malformed) = (message.into(), None, false);
+        Self { status, code, message, detail, is_malformed, scope: None, headers }
+    }
+
+    /// 403: the token is wrong, or the integration is hidden and unknown.
+    pub(super) fn unauthorized() -> Self {
+        let message = "the token is not that of this integration";
+        Self::new(StatusCode::FORBIDDEN, "unauthorized", message)
+    }
+
+    pub(super) fn is_unauthorized(&self) -> bool {
+        self.code == "unauthorized"
+    }
+
+    /// 429: an address sent too many wrong tokens, for how long.
+    pub(super) fn too_many_wrong_tokens(retry_after: Duration) -> Self {
+        let message = "too many wrong tokens come from this address, try again with the right one";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens", message)
+            .retry_after(retry_after)
+    }
+
+    /// A request that its plugin called malformed.
+    pub(super) fn malformed(status: StatusCode, code: &'static str, reason: String) -> Self {
+        Self { is_malformed: true, ..Self::new(status, code, reason) }
     }
 
     pub(super) fn stopping() -> Self {

@@ -58,14 +58,12 @@ impl Verdict {
                 Self::new(nothing(RequestOutcome::Ignored, reason), Ok(None))
             }
             Outcome::Unauthorized { reason } => {
-                let message = "the token is not that of this integration";
-                let refusal = Refusal::new(StatusCode::FORBIDDEN, "unauthorized", message);
-                let refusal = refusal.detail(reason.clone());
+                let refusal = Refusal::unauthorized().detail(reason.clone());
                 Self::new(nothing(RequestOutcome::Unauthorized, reason), Err(refusal))
             }
             Outcome::Malformed { kind, reason } => {
                 let status = StatusCode::from_u16(kind.status()).unwrap_or(StatusCode::BAD_REQUEST);
-                let refusal = Refusal::new(status, kind.as_str(), reason.clone());
+                let refusal = Refusal::malformed(status, kind.as_str(), reason.clone());
                 Self::new(nothing(RequestOutcome::Malformed, reason), Err(refusal))
             }
             Outcome::Failed { reason } => Self::failed(reason, SOON),

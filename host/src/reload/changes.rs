@@ -160,11 +160,16 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<Change> {
         header_limit_bytes,
         header_timeout,
         body_timeout,
+        write_timeout,
         max_connections,
+        max_connections_per_address,
+        body_memory_bytes,
+        max_wrong_tokens_per_minute,
+        hide_integrations,
         shutdown_timeout,
         trusted_proxies,
     } = server;
-    let config::Admin { listen: admin_listen, tokens } = admin;
+    let config::Admin { listen: admin_listen, max_connections: admin_connections, tokens } = admin;
     let config::Store { url } = store;
     let config::Plugins {
         dir,
@@ -184,6 +189,7 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<Change> {
         ("server.public_url", *public_url != old.server.public_url),
         ("server.body_limit_bytes", *body_limit_bytes != old.server.body_limit_bytes),
         ("server.body_timeout", *body_timeout != old.server.body_timeout),
+        ("server.hide_integrations", *hide_integrations != old.server.hide_integrations),
         ("server.trusted_proxies", *trusted_proxies != old.server.trusted_proxies),
         ("admin.tokens", !are_same(tokens, &old.admin.tokens)),
         ("plugins.dir", *dir != old.plugins.dir),
@@ -213,8 +219,19 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<Change> {
         ("server.listen", is_elsewhere(*listen, old.server.listen)),
         ("server.header_limit_bytes", *header_limit_bytes != old.server.header_limit_bytes),
         ("server.header_timeout", *header_timeout != old.server.header_timeout),
+        ("server.write_timeout", *write_timeout != old.server.write_timeout),
         ("server.max_connections", *max_connections != old.server.max_connections),
+        (
+            "server.max_connections_per_address",
+            *max_connections_per_address != old.server.max_connections_per_address,
+        ),
+        ("server.body_memory_bytes", *body_memory_bytes != old.server.body_memory_bytes),
+        (
+            "server.max_wrong_tokens_per_minute",
+            *max_wrong_tokens_per_minute != old.server.max_wrong_tokens_per_minute,
+        ),
         ("server.shutdown_timeout", *shutdown_timeout != old.server.shutdown_timeout),
+        ("admin.max_connections", *admin_connections != old.admin.max_connections),
         ("admin.listen", is_elsewhere(*admin_listen, old.admin.listen)),
         ("store.url", *url != old.store.url),
         ("log.format", *format != old.log.format),

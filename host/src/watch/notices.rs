@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeSet,
     ffi::OsString,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -38,7 +39,9 @@ impl Notices {
     pub(super) fn new() -> Self {
         let (notices, noticed) = mpsc::sync_channel(1);
         let names = Names::default();
-        let watcher = notices_to(notices, Arc::clone(&names)).inspect_err(
+        let watcher = a_thread().map_err(notify::Error::io);
+        let watcher = watcher.and_then(|()| notices_to(notices, Arc::clone(&names)));
+        let watcher = watcher.inspect_err(
             |error| tracing::warn!(%error, "no notices of changed files: looking now and then"),
         );
         Self { watcher: watcher.ok(), noticed, names, listened: Vec::new() }
@@ -48,17 +51,29 @@ impl Notices {
     /// inode, may be another file by now. Whoever looks after it sees what it came too late for.
     pub(super) fn listen(&mut self, seen: &Seen) {
         *self.names.lock().unwrap_or_else(PoisonError::into_inner) = seen.names();
-        let Some(watcher) = &mut self.watcher else { return };
-        for path in self.listened.drain(..) {
-            // What is gone is not listened to any more.
-            let _ = watcher.unwatch(&path);
-        }
-        for path in seen.to_listen_to() {
-            match watcher.watch(path, RecursiveMode::NonRecursive) {
-                Ok(()) => self.listened.push(path.to_owned()),
-                Err(error) => {
-                    tracing::debug!(%error, path = %path.display(), "no notices of this");
+        let Some(mut watcher) = self.watcher.take() else { return };
+        let listened = &mut self.listened;
+        let listen = AssertUnwindSafe(|| {
+            for path in listened.drain(..) {
+                // What is gone is not listened to any more.
+                let _ = watcher.unwatch(&path);
+            }
+            for path in seen.to_listen_to() {
+                match watcher.watch(path, RecursiveMode::NonRecursive) {
+                    Ok(()) => listened.push(path.to_owned()),
+                    Err(error) => {
+                        tracing::debug!(%error, path = %path.display(), "no notices of this");
+                    }
                 }
+            }
+        });
+        // The library panics if its thread is gone, and would once more as its watcher is dropped,
+        // which would end the process.
+        match catch_unwind(listen) {
+            Ok(()) => self.watcher = Some(watcher),
+            Err(_) => {
+                std::mem::forget(watcher);
+                tracing::warn!("no notices of changed files any more: looking now and then");
             }
         }
     }
@@ -77,6 +92,14 @@ impl Notices {
         }
         has_come
     }
+}
+
+/// Whether the system gives a thread. The library does not say if it was given none.
+fn a_thread() -> std::io::Result<()> {
+    let thread = thread::Builder::new().spawn(|| ())?;
+    // It has nothing to panic with.
+    let _ = thread.join();
+    Ok(())
 }
 
 fn notices_to(notices: SyncSender<()>, names: Names) -> notify::Result<RecommendedWatcher> {

@@ -1,0 +1,33 @@
+//! The bodies of API requests, read whole before a handler runs: none without an end holds a handler,
+//! and none is larger than the API has any use for.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use super::error::ApiError;
+use crate::host::Host;
+
+/// More than the longest note takes.
+const LARGEST_BYTES: usize = 256 * 1024;
+
+/// Reads the body of a request within `server.body_timeout`.
+pub(super) async fn read(State(host): State<Arc<Host>>, request: Request, next: Next) -> Response {
+    let timeout = host.in_force().config.config.server.body_timeout;
+    let (head, body) = request.into_parts();
+    let read = tokio::time::timeout(timeout, Limited::new(body, LARGEST_BYTES).collect()).await;
+    match read {
+        Ok(Ok(body)) => next.run(Request::from_parts(head, Body::from(body.to_bytes()))).await,
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            ApiError::too_large(LARGEST_BYTES).into_response()
+        }
+        Ok(Err(_)) => ApiError::bad_request("the body ended early").into_response(),
+        Err(_) => ApiError::timeout(timeout).into_response(),
+    }
+}

@@ -1,0 +1,219 @@
+//! Log lines on their way to standard error, through a thread of their own.
+//!
+//! Whoever logs never waits and never fails: if standard error is closed, full or slow, lines are
+//! dropped and counted, and the count is logged once lines can be written again.
+
+use std::{
+    cell::Cell,
+    fs::File,
+    io::{self, Write},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+        mpsc::{self, Receiver, SyncSender},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Lines that wait at most.
+const MOST_LINES: usize = 8192;
+/// Bytes that wait at most.
+const MOST_BYTES: usize = 4 * 1024 * 1024;
+/// The pause before another try where a descriptor is not ready.
+const NOT_READY: Duration = Duration::from_millis(10);
+
+/// The way of log lines to a file. A clone is the same way.
+#[derive(Clone, Debug)]
+pub(super) struct Outlet {
+    lines: SyncSender<Vec<u8>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting_lines: AtomicUsize,
+    waiting_bytes: AtomicUsize,
+    /// Lines that were dropped since the start.
+    lost: AtomicU64,
+    /// Lines that were dropped and are not counted in the log yet.
+    unsaid: AtomicU64,
+    problem: Mutex<Option<String>>,
+}
+
+impl Outlet {
+    /// Starts the thread that writes to a file. `say_lost` logs how many lines were dropped.
+    ///
+    /// # Errors
+    ///
+    /// If the system gives no thread.
+    pub(super) fn start(file: File, say_lost: fn(u64)) -> io::Result<Self> {
+        let (lines, waiting) = mpsc::sync_channel(MOST_LINES);
+        let shared = Arc::<Shared>::default();
+        let of_thread = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("log".into());
+        thread.spawn(move || serve(&waiting, file, &of_thread, say_lost))?;
+        Ok(Self { lines, shared })
+    }
+
+    /// Hands a line over, or drops it.
+    fn send(&self, line: &[u8]) {
+        let shared = &self.shared;
+        let bytes = shared.waiting_bytes.fetch_add(line.len(), Ordering::Relaxed);
+        shared.waiting_lines.fetch_add(1, Ordering::Relaxed);
+        if bytes + line.len() > MOST_BYTES || self.lines.try_send(line.to_vec()).is_err() {
+            shared.has_left(line.len());
+            shared.lose("it takes lines more slowly than they come");
+            OWN_LINE_LOST.set(true);
+        }
+    }
+
+    /// Lines that were dropped since the start.
+    pub(super) fn lost(&self) -> u64 {
+        self.shared.lost.load(Ordering::Relaxed)
+    }
+
+    /// Why lines are dropped now; none while they are written.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.shared.problem().clone()
+    }
+
+    /// Waits until every line is written or dropped, but no longer than the timeout.
+    pub(super) fn flush(&self, timeout: Duration) {
+        let end = Instant::now() + timeout;
+        while self.shared.waiting_lines.load(Ordering::Acquire) > 0 && Instant::now() < end {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+thread_local! {
+    /// Whether a line of this thread was dropped.
+    static OWN_LINE_LOST: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A line is one write.
+impl Write for &Outlet {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.send(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn has_left(&self, bytes: usize) {
+        self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.waiting_lines.fetch_sub(1, Ordering::Release);
+    }
+
+    fn lose(&self, why: &str) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+        self.unsaid.fetch_add(1, Ordering::Relaxed);
+        let mut problem = self.problem();
+        if problem.as_deref() != Some(why) {
+            *problem = Some(why.to_owned());
+        }
+    }
+
+    fn problem(&self) -> MutexGuard<'_, Option<String>> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn serve(waiting: &Receiver<Vec<u8>>, mut file: File, shared: &Shared, say_lost: fn(u64)) {
+    while let Ok(line) = waiting.recv() {
+        match write(&mut file, &line) {
+            Ok(()) => {
+                let lost = shared.unsaid.swap(0, Ordering::Relaxed);
+                if lost > 0 {
+                    *shared.problem() = None;
+                    OWN_LINE_LOST.set(false);
+                    say_lost(lost);
+                    if OWN_LINE_LOST.get() {
+                        shared.unsaid.fetch_add(lost, Ordering::Relaxed);
+                    }
+                }
+            }
+            Err(error) => shared.lose(&error.to_string()),
+        }
+        shared.has_left(line.len());
+    }
+}
+
+fn write(file: &mut File, mut line: &[u8]) -> io::Result<()> {
+    while !line.is_empty() {
+        match file.write(line) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => line = &line[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Somebody else may have made the descriptor non-blocking.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(NOT_READY),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read, os::fd::OwnedFd};
+
+    use super::*;
+
+    static SAID: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+
+    fn pipe() -> (File, File) {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        (OwnedFd::from(reader).into(), OwnedFd::from(writer).into())
+    }
+
+    fn line(mut outlet: &Outlet, text: &str) {
+        outlet.write_all(text.as_bytes()).expect("logging never fails");
+    }
+
+    #[test]
+    fn lines_that_nobody_reads_are_dropped_counted_and_told_when_somebody_does() {
+        let (mut reader, writer) = pipe();
+        let outlet =
+            Outlet::start(writer, |lost| SAID.lock().unwrap().push(lost)).expect("a thread");
+        let long = "x".repeat(1000);
+        for _ in 0..20_000 {
+            line(&outlet, &long);
+        }
+        assert!(outlet.lost() > 5000, "{}", outlet.lost());
+        assert!(outlet.shared.waiting_bytes.load(Ordering::Relaxed) <= MOST_BYTES);
+        assert!(outlet.problem().is_some_and(|problem| problem.contains("more slowly")));
+        let drain = thread::spawn(move || {
+            let mut bytes = vec![0; 1 << 16];
+            while !matches!(reader.read(&mut bytes), Ok(0) | Err(_)) {}
+        });
+        let lost = outlet.lost();
+        outlet.flush(Duration::from_secs(60));
+        line(&outlet, "written");
+        outlet.flush(Duration::from_secs(60));
+        assert_eq!(outlet.problem(), None);
+        assert_eq!(
+            SAID.lock().unwrap().iter().sum::<u64>(),
+            lost,
+            "every dropped line is told once"
+        );
+        drop(outlet);
+        drain.join().expect("it ends with the writer");
+    }
+
+    #[test]
+    fn a_file_that_takes_nothing_holds_up_nobody() {
+        let closed = pipe().1;
+        for file in [closed, File::options().write(true).open("/dev/full").expect("Linux")] {
+            let outlet = Outlet::start(file, |_| {}).expect("a thread");
+            (0..100).for_each(|_| line(&outlet, "a line\n"));
+            outlet.flush(Duration::from_secs(60));
+            assert_eq!(outlet.lost(), 100);
+            assert!(outlet.problem().is_some());
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! A connection whose client has to read what it asked for.
+//!
+//! hyper has no timeout for writes: a client that sends requests and reads no answer would hold its
+//! connection for good.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Sleep, sleep},
+};
+
+/// Bytes of a long answer for which a client gets the whole timeout again.
+const PROGRESS_BYTES: usize = 16 * 1024;
+
+/// A TCP stream with a timeout for what the client does not read.
+#[derive(Debug)]
+pub(super) struct TimedStream {
+    stream: TcpStream,
+    timeout: Duration,
+    /// Runs from the first write that had to wait until everything is written.
+    stalled: Option<Pin<Box<Sleep>>>,
+    written_bytes: usize,
+}
+
+impl TimedStream {
+    pub(super) fn new(stream: TcpStream, timeout: Duration) -> Self {
+        Self { stream, timeout, stalled: None, written_bytes: 0 }
+    }
+
+    pub(super) fn into_inner(self) -> TcpStream {
+        self.stream
+    }
+
+    fn wrote(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Ok(bytes)) => {
+                self.written_bytes += bytes;
+                if self.written_bytes >= PROGRESS_BYTES {
+                    (self.stalled, self.written_bytes) = (None, 0);
+                }
+                Poll::Ready(Ok(bytes))
+            }
+            Poll::Pending => {
+                let timeout = self.timeout;
+                let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(timeout)));
+                if stalled.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                // The kernel, too, forgets what nobody reads.
+                let _ = self.stream.set_zero_linger();
+                let error = format!("nothing of an answer was read within {timeout:?}");
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, error)))
+            }
+            error => error,
+        }
+    }
+}
+
+impl AsyncRead for TimedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for TimedStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.wrote(written, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.wrote(written, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// Called once nothing is left to write.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (self.stalled, self.written_bytes) = (None, 0);
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        time::Instant,
+    };
+
+    use super::*;
+
+    async fn pair(timeout: Duration) -> (TimedStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.expect("it listens");
+        (TimedStream::new(listener.accept().await.expect("a client").0, timeout), client)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_nothing_is_given_up() {
+        let (mut stream, _client) = pair(Duration::from_millis(100)).await;
+        let error = stream.write_all(&vec![0; 64 << 20]).await.expect_err("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_slowly_gets_everything() {
+        // Longer than any pause of the client, shorter than all of it takes.
+        let (mut stream, mut client) = pair(Duration::from_secs(20)).await;
+        const WHOLE: usize = 8 << 20;
+        let reader = tokio::spawn(async move {
+            let (mut read, mut bytes) = (0, vec![0; 512 << 10]);
+            while read < WHOLE {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                read += client.read(&mut bytes).await.expect("it is open");
+            }
+        });
+        let started = Instant::now();
+        stream.write_all(&vec![0; WHOLE]).await.expect("it is read");
+        stream.flush().await.expect("it is open");
+        assert!(stream.stalled.is_none(), "after {:?}", started.elapsed());
+        reader.await.expect("it read everything");
+    }
+}
