@@ -3,6 +3,7 @@
 # make api-test  whether the admin API answers as it describes itself, whatever it is asked
 # make docs   write the tables of options in the plugins' READMEs anew, from their schemas
 # make drill  the tests of upgrades, reloads and crashes under load, with release builds
+# make attack every attack at once beside genuine senders for a minute, with release builds
 # make certify judge every plugin under plugins/ as a release build (make test does it with debug builds)
 # make fuzz   bytes that nobody would think of, for everything that reads bytes of others; see tests/fuzz
 # make bench  what it costs, next to what the same machine gives without it (needs wrk)
@@ -20,7 +21,7 @@ FUZZ_TARGETS ?= $(basename $(notdir $(wildcard tests/fuzz/fuzz_targets/*.rs)))
 # Other sanitizers want a nightly compiler.
 FUZZ_OPTIONS := --fuzz-dir tests/fuzz --target-dir $(abspath $(TARGET))/fuzz --sanitizer none
 
-.PHONY: help run build test fmt clippy doc deny unit api-test certify docs drill fuzz bench clean-run
+.PHONY: help run build test fmt clippy doc deny unit api-test attack certify docs drill fuzz bench clean-run
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -77,6 +78,9 @@ docs:
 
 drill:
 	TOCSIN_DRILL=1 cargo test --package tocsin-tests --test e2e -- --nocapture --test-threads 1 upgrades:: reload:: durability::
+
+attack:
+	TOCSIN_DRILL=1 cargo test --package tocsin-tests --test e2e -- --nocapture --test-threads 1 attack:: vanished_store:: lost_log::
 
 certify: build
 	@for plugin in plugins/*/; do \

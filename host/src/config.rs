@@ -95,7 +95,7 @@ pub struct Server {
     /// How many connections are served at once; more wait to be accepted. Default 1024.
     pub max_connections: usize,
     /// How many of them one address may have; more are answered 503. Addresses of trusted proxies may
-    /// have all. Default: a quarter of `max_connections`.
+    /// have all. Default: a quarter of `max_connections`, but at least 16.
     pub max_connections_per_address: Option<usize>,
     /// How much memory the bodies of all requests may take while they are read and judged, in bytes;
     /// bodies up to 16 KiB do not count. One sender may take half of it. Larger bodies wait for a
@@ -113,6 +113,9 @@ pub struct Server {
     /// Addresses or networks of proxies whose `X-Forwarded-For` says who the sender is. Default: none.
     pub trusted_proxies: Vec<Network>,
 }
+
+/// One address has a few connections even where there are few in all.
+const FEWEST_PER_ADDRESS: usize = 16;
 
 impl Default for Server {
     fn default() -> Self {
@@ -138,7 +141,8 @@ impl Default for Server {
 impl Server {
     /// Returns how many connections one address may have.
     pub fn connections_per_address(&self) -> usize {
-        self.max_connections_per_address.unwrap_or_else(|| (self.max_connections / 4).max(1))
+        let quarter = (self.max_connections / 4).max(FEWEST_PER_ADDRESS);
+        self.max_connections_per_address.unwrap_or(quarter)
     }
 
     /// Returns how much memory bodies may take: the largest one always fits.

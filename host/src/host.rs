@@ -17,7 +17,7 @@ use std::{
 };
 
 use anyhow::Context;
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use jiff::Timestamp;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
@@ -69,8 +69,17 @@ pub struct Host {
     pub(crate) refusal_lines: LineLimits,
     /// How many connections the listener for webhooks serves, if those are fewer than it should.
     pub(crate) fewer_connections: Option<usize>,
+    /// The size of the store, while that is more than it may be.
+    pub(crate) over_size: ArcSwapOption<OverSize>,
     in_force: ArcSwap<InForce>,
     phase: Phase,
+}
+
+/// A store that is larger than `retention.max_store_bytes`, in bytes.
+#[derive(Debug)]
+pub(crate) struct OverSize {
+    pub(crate) used: u64,
+    pub(crate) most: u64,
 }
 
 /// What a request sees of the configuration: all of one, with the integrations made from it.
@@ -135,6 +144,7 @@ impl Host {
             wrong_tokens: RateLimits::new(None, wrong_tokens.map(Rate::per_minute)),
             refusal_lines: LineLimits::default(),
             fewer_connections,
+            over_size: ArcSwapOption::empty(),
             metrics,
             store: Arc::new(store),
             libraries,

@@ -141,10 +141,10 @@ impl Terms {
 /// Refuses a request to an integration that does not exist. Its body is read as that of another one, so
 /// that the time of the answer says nothing.
 async fn refuse_unknown(host: &Host, terms: &Terms, request: Request) -> Refusal {
-    if terms.hides_integrations {
-        if let Err(refusal) = Admitted::check_form(&request) {
-            return refusal;
-        }
+    if terms.hides_integrations
+        && let Err(refusal) = Admitted::check_form(&request)
+    {
+        return refusal;
     }
     if let Err(refusal) = terms.read(host, request.into_body()).await {
         return refusal;
@@ -182,7 +182,7 @@ impl Admitted {
             Ok(request) => Arc::new(request),
             Err(refusal) => {
                 self.record_refusal(&host, id, received_at, &refusal).await;
-                if *hides_integrations && matches!(integration.state, IntegrationState::Disabled) {
+                if *hides_integrations && refusal.code == "disabled" {
                     return Err(
                         guesses::answer(&host, *sender, read_at, Refusal::unauthorized()).await
                     );

@@ -80,6 +80,8 @@ pub struct Rates {
     limits: RateLimits,
     /// Anybody can send what is refused: not all of it leaves a record.
     records_of_refused: RateLimits,
+    /// Nor is all of what makes no sense kept as it came.
+    kept_malformed: RateLimits,
     /// Lines about refused requests, by their kind.
     pub(crate) refusal_lines: LineLimits,
 }
@@ -87,12 +89,16 @@ pub struct Rates {
 /// So many requests that are refused leave a record, of an integration in a minute.
 const REFUSED_RECORDED: NonZeroU32 = NonZeroU32::new(600).unwrap();
 
+/// So many malformed requests are written as they came, of an integration in a minute.
+const MALFORMED_KEPT: NonZeroU32 = NonZeroU32::new(60).unwrap();
+
 impl Rates {
     fn of(section: &config::Integration) -> Self {
         let recorded = Rate::per_minute(REFUSED_RECORDED);
         Self {
             limits: RateLimits::new(section.rate_limit, section.sender_rate_limit),
             records_of_refused: RateLimits::new(Some(recorded), None),
+            kept_malformed: RateLimits::new(Some(Rate::per_minute(MALFORMED_KEPT)), None),
             refusal_lines: LineLimits::default(),
         }
     }
@@ -116,6 +122,11 @@ impl Integration {
     /// Whether a request that is refused leaves a record, now.
     pub fn records_refusal(&self) -> bool {
         self.rates.records_of_refused.check(Ipv4Addr::UNSPECIFIED.into()).is_ok()
+    }
+
+    /// Whether a malformed request is kept as it came, now.
+    pub(crate) fn keeps_malformed(&self) -> bool {
+        self.rates.kept_malformed.check(Ipv4Addr::UNSPECIFIED.into()).is_ok()
     }
 
     /// What its plugin is given.

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use crate::{
     config::{Retention, age::Age},
-    host::Host,
+    host::{Host, OverSize},
     server::Stop,
     store::{
         StoreError,
@@ -112,7 +112,10 @@ impl Upkeep {
 
     /// Forgets the oldest until the rest fits.
     async fn forget_too_much(&mut self, retention: &Retention) -> Result<(), StoreError> {
-        let Some(most) = retention.max_store_bytes else { return Ok(()) };
+        let Some(most) = retention.max_store_bytes else {
+            self.host.over_size.store(None);
+            return Ok(());
+        };
         for what in [
             Forgettable::RawRequests,
             Forgettable::Quarantine,
@@ -121,11 +124,14 @@ impl Upkeep {
         ] {
             let mut forgotten = 0;
             loop {
-                if self.host.store.used_bytes().await? <= most {
+                let used = self.host.store.used_bytes().await?;
+                if used <= most {
                     self.say(what, forgotten, "too much");
                     self.is_too_much = false;
+                    self.host.over_size.store(None);
                     return Ok(());
                 }
+                self.host.over_size.store(Some(Arc::new(OverSize { used, most })));
                 let Tidied { count, more } = self.step(Task::Forget { what, before: None }).await?;
                 forgotten += count;
                 if !more {

@@ -5,8 +5,10 @@
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
+    time::Duration,
 };
 
+use rustix::net::{self, AddressFamily, SocketType};
 use serde_json::Value;
 
 use crate::wait::PATIENCE;
@@ -24,11 +26,45 @@ impl Connection {
     ///
     /// Where nobody listens.
     pub fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        Self::of(TcpStream::connect_timeout(&address, PATIENCE)?)
+    }
+
+    /// Connects from an address of this machine, such as 127.0.0.2.
+    ///
+    /// # Errors
+    ///
+    /// Where nobody listens, or it is no address of this machine.
+    pub fn open_from(from: SocketAddr, address: SocketAddr) -> io::Result<Self> {
+        let family = if from.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let socket = net::socket(family, SocketType::STREAM, None)?;
+        net::bind(&socket, &from)?;
+        net::connect(&socket, &address)?;
+        Self::of(socket.into())
+    }
+
+    fn of(stream: TcpStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream: BufReader::new(stream) })
+    }
+
+    /// Sends for so long at most.
+    ///
+    /// # Errors
+    ///
+    /// Where the system refuses.
+    pub fn set_write_timeout(&self, timeout: Duration) -> io::Result<()> {
+        self.stream.get_ref().set_write_timeout(Some(timeout))
+    }
+
+    /// Waits for an answer for so long at most.
+    ///
+    /// # Errors
+    ///
+    /// Where the system refuses.
+    pub fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
+        self.stream.get_ref().set_read_timeout(Some(timeout))
     }
 
     /// Sends bytes as they are.

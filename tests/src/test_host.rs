@@ -28,6 +28,7 @@ pub struct Site {
     folder: TempDir,
     env: Vec<(String, String)>,
     user: Option<u32>,
+    most_threads: Option<u32>,
 }
 
 /// A command that has ended.
@@ -56,7 +57,7 @@ impl Site {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::create_dir(folder.path().join("plugins")).expect("a folder of plugins");
-        let site = Self { folder, env: Vec::new(), user: None };
+        let site = Self { folder, env: Vec::new(), user: None, most_threads: None };
         site.configure("");
         site
     }
@@ -161,9 +162,23 @@ impl Site {
         Self { user: Some(id), ..self }
     }
 
+    /// Has the system give the user of every command so many threads and processes in all. It does not
+    /// hold for root.
+    #[must_use]
+    pub fn most_threads(self, count: u32) -> Self {
+        Self { most_threads: Some(count), ..self }
+    }
+
     /// A `tocsin` command with this site's configuration, not started.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(libraries::tocsin());
+        let mut command = match self.most_threads {
+            None => Command::new(libraries::tocsin()),
+            Some(count) => {
+                let mut command = Command::new("prlimit");
+                command.arg(format!("--nproc={count}")).arg(libraries::tocsin());
+                command
+            }
+        };
         command.args(args).current_dir(self.folder.path()).stdin(Stdio::null());
         for name in ["TOCSIN_ADMIN_URL", "TOCSIN_ADMIN_TOKEN", "TOCSIN_LOG", "NO_COLOR"] {
             command.env_remove(name);

@@ -74,13 +74,13 @@ impl ApiError {
         Self { status, body, retry_after, closes: false }
     }
 
-    /// 403: the request comes from a web page.
+    /// 401: the request comes from a web page, and there is no token that it could have.
     pub(super) fn foreign(why: &str) -> Self {
         let message = format!(
             "{why}: without `admin.tokens`, the API answers only clients on this machine that are no \
              web pages"
         );
-        Self::new(StatusCode::FORBIDDEN, "foreign", message)
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
     }
 
     /// 408: the body took too long.

@@ -97,6 +97,13 @@ fn problems(host: &Host) -> Vec<String> {
         problems.push(format!("the store is damaged, and what is whole of it is served: {damage}"));
     }
     problems.extend(host.store.surprise());
+    if let Some(over) = &*host.over_size.load() {
+        problems.push(format!(
+            "the store holds {} bytes, more than `retention.max_store_bytes` ({}); hint: what is open is \
+             kept always: resolve alerts, or raise the limit",
+            over.used, over.most
+        ));
+    }
     problems.extend(host.connections_notice());
     problems.extend(log::problem());
     problems.extend(host.metrics.limits.recent());

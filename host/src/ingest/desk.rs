@@ -120,6 +120,9 @@ impl Desk {
             Keep::Failed => failed || outcome == RequestOutcome::Malformed,
             Keep::None => false,
         };
+        if outcome == RequestOutcome::Malformed && !self.integration.keeps_malformed() {
+            return None;
+        }
         if !is_kept || self.request.body.len() > requests.raw_limit_bytes {
             return None;
         }

@@ -60,6 +60,8 @@ const SCHEMAS: [&str; 3] = [
     include_str!("sqlite/schema/3.sql"),
 ];
 const SCHEMA_VERSION: i64 = SCHEMAS.len() as i64;
+/// The log is cut to this size once all of it was copied into the database.
+const LARGEST_LOG_BYTES: i64 = 64 * 1024 * 1024;
 /// `TCSN`, in SQLite's `application_id`: this file is a Tocsin database.
 const APPLICATION_ID: i64 = 0x5443_534e;
 
@@ -398,20 +400,29 @@ fn inode(path: &Path) -> u64 {
 /// Whether the files of a database are those that a host uses now or used last.
 fn check_identity(path: &Path) -> anyhow::Result<()> {
     let shown = path.display();
+    let before = DatabaseLock::peek(path);
     if let Some(holder) = DatabaseLock::holder(path) {
-        let what = match DatabaseLock::is_file_locked(path) {
-            None => "was removed",
-            Some(false) => "was replaced by another file",
-            Some(true) => return Ok(()),
-        };
-        anyhow::bail!(
-            "the store `{shown}` {what} while {holder} has it open, which can keep nothing more\n\
-             hint: stop that host with SIGTERM, which saves all alerts into a new file beside it, and \
-             put the right file in place"
-        );
+        let Before::Known(known) = before else { return Ok(()) };
+        let log = beside(path, "-wal");
+        for (what, file, used) in
+            [("store", path, known.inodes.0), ("write-ahead log", &log, known.inodes.1)]
+        {
+            let became = match inode(file) {
+                now if now == used => continue,
+                0 => "was removed",
+                _ => "was replaced by another file",
+            };
+            anyhow::bail!(
+                "the {what} `{}` {became} while {holder} has it open, which can keep nothing more\n\
+                 hint: stop that host with SIGTERM, which saves all alerts into a new file beside it, \
+                 and put the right file in place",
+                file.display()
+            );
+        }
+        return Ok(());
     }
     let is_empty = fs::metadata(path).map_or(true, |metadata| metadata.len() == 0);
-    if let (Before::Known(known), true) = (DatabaseLock::peek(path), is_empty) {
+    if let (Before::Known(known), true) = (before, is_empty) {
         anyhow::bail!(
             "the store `{shown}` is missing or empty, though a host used a database with alerts up \
              to #{} here\nhint: put it or a backup in its place; to begin anew, remove `{}`",
@@ -433,6 +444,8 @@ fn prepare_schema(connection: &Connection) -> anyhow::Result<u64> {
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "normal")?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    // A flood of large requests does not leave a large log behind.
+    connection.pragma_update(None, "journal_size_limit", LARGEST_LOG_BYTES)?;
     connection.pragma_update(None, "cache_size", -32 * 1024)?;
     connection.pragma_update(None, "temp_store", "memory")?;
     if version < SCHEMA_VERSION {

@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 use tocsin_tests::{
     Site, TestHost,
-    http::{Answer, Request},
+    http::{Answer, Connection, Request},
     libraries::library,
 };
 
@@ -206,8 +206,38 @@ fn tokens_open_the_api_and_nothing_else_does() {
 #[test]
 fn web_pages_do_not_get_at_an_api_without_tokens() {
     let host = host(GOOD);
-    let page = Request::post("/api/v1/alerts/1/resolve", "").header("sec-fetch-site", "cross-site");
-    assert_eq!(host.ask_admin(&page).status, 401);
+    let ask = |method: &str, path: &str, lines: &[(&str, String)]| {
+        let mut text = format!("{method} {path} HTTP/1.1\r\n");
+        lines.iter().for_each(|(name, value)| text.push_str(&format!("{name}: {value}\r\n")));
+        let mut admin = Connection::open(host.admin()).expect("it listens");
+        admin.send(format!("{text}content-length: 0\r\n\r\n").as_bytes()).expect("it reads");
+        admin.answer().expect("an answer").status
+    };
+    let port = host.admin().port();
+    let own = ("host", format!("127.0.0.1:{port}"));
+    for lines in [
+        vec![own.clone(), ("sec-fetch-site", "cross-site".into())],
+        vec![own.clone(), ("origin", "http://evil.example".into())],
+        vec![own.clone(), ("origin", "null".into())],
+        vec![("host", format!("evil.example:{port}"))],
+        vec![("host", format!("0.0.0.0:{port}"))],
+        vec![("host", "localhost:80@evil".into())],
+        vec![("host", format!("127.0.0.1:{}", port ^ 1))],
+    ] {
+        for (method, path) in [
+            ("GET", "/api/v1/alerts"),
+            ("POST", "/api/v1/alerts/1/resolve"),
+            ("GET", "/metrics"),
+            ("GET", "/health/ready"),
+            ("GET", "/openapi.json"),
+        ] {
+            assert_eq!(ask(method, path, &lines), 401, "{method} {path} {lines:?}");
+        }
+        assert_eq!(ask("GET", "/health/live", &lines), 200, "that it runs is nothing to hide");
+    }
+    for host in [format!("127.0.0.1:{port}"), format!("localhost:{port}"), "127.0.0.1".into()] {
+        assert_eq!(ask("GET", "/api/v1/alerts", &[("host", host.clone())]), 200, "{host}");
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn an_unknown_key_is_refused_with_those_that_are_known() {
       |
     3 | body_limit = 17
       | ^^^^^^^^^^
-    hint: known here are `listen`, `public_url`, `body_limit_bytes`, `header_limit_bytes`, `header_timeout`, `body_timeout`, `max_connections`, `shutdown_timeout`, `trusted_proxies`
+    hint: known here are `listen`, `public_url`, `body_limit_bytes`, `header_limit_bytes`, `header_timeout`, `body_timeout`, `write_timeout`, `max_connections`, `max_connections_per_address`, `body_memory_bytes`, `max_wrong_tokens_per_minute`, `hide_integrations`, `shutdown_timeout`, `trusted_proxies`
     ");
     assert_snapshot!(refused("[integrations.good]\nplugin = 'well-behaved'\nenabeld = true\n"), @"
     error: tocsin.toml:3:1: `integrations.good.enabeld`: unknown key `enabeld`

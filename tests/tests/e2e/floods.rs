@@ -156,7 +156,9 @@ impl Slow {
 #[test]
 fn senders_that_send_a_byte_now_and_then_are_cut_off_and_hold_up_nobody() {
     const EACH: usize = 200;
-    let host = host("header_timeout = '5s'\nbody_timeout = '5s'\nmax_connections = 1000");
+    let host = host(
+        "header_timeout = '5s'\nbody_timeout = '5s'\nmax_connections = 1000\nmax_connections_per_address = 1000",
+    );
     let endless = "x".repeat(100_000);
     let heads = (0..EACH).map(|_| {
         Slow::start(host.webhooks(), "POST /in/good HTTP/1.1\r\nhost: x\r\nx-slow: ", &endless)
@@ -209,7 +211,9 @@ fn ten_thousand_idle_connections_take_little_and_are_gone_after_the_header_timeo
     const MOST_EACH: usize = 64;
     let count = room_for_connections(10_000);
     // The host is started after the limit was raised, which it inherits.
-    let host = host("header_timeout = '20s'\nmax_connections = 20000");
+    let host = host(
+        "header_timeout = '20s'\nmax_connections = 20000\nmax_connections_per_address = 20000",
+    );
     assert_eq!(host.post("good", "before").status, 200);
     let connections = || host.metric("tocsin_connections").expect("it is counted");
     wait::until("nobody is connected", || (connections() == 0.0).then_some(()));

@@ -215,8 +215,8 @@ fn a_store_that_can_not_be_written_is_said_at_the_start() {
 
     for (what, sentence) in [
         (&[""][..], "attempt to write a readonly database"),
-        (&[DATABASE], "cannot open the store `tocsin.db`: it can't be written"),
-        (&["", DATABASE], "cannot open the store `tocsin.db`: it can't be written"),
+        (&[DATABASE], "tocsin.db`: Permission denied"),
+        (&["", DATABASE], "tocsin.db`: Permission denied"),
         (&["", DATABASE, "tocsin.db.lock"], "/tocsin.db.lock`: Permission denied"),
     ] {
         what.iter().for_each(|name| give(name, 0));

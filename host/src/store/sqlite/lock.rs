@@ -118,12 +118,6 @@ impl DatabaseLock {
         known_in(&text_of(&mut note)).map_or(Before::SomeHost, Before::Known)
     }
 
-    /// Whether some process holds the lock of the database file itself. `None` if there is no file.
-    pub(super) fn is_file_locked(database: &Path) -> Option<bool> {
-        let file = File::open(database).ok()?;
-        Some(matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
-    }
-
     fn write(&mut self, is_held: bool) -> std::io::Result<()> {
         let mut text = format!("{}\n", if is_held { &*self.holder } else { "" });
         let known = match self.before {
@@ -228,7 +222,6 @@ mod tests {
         fs::remove_file(path_of(&database)).expect("removed");
         let error = DatabaseLock::acquire(&database, "host 2").err().expect("it is held");
         assert!(error.to_string().contains("is in use by another host"), "{error}");
-        assert_eq!(DatabaseLock::is_file_locked(&database), Some(true));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub(super) struct OpenFiles {
     files: [OpenFile; 3],
     /// A database that is in use never shrinks.
     largest_bytes: u64,
+    log_bytes: u64,
 }
 
 struct OpenFile {
@@ -25,18 +26,29 @@ struct OpenFile {
     path: PathBuf,
     /// Device and inode; none until the file was seen for the first time.
     identity: Option<(u64, u64)>,
+    /// The size at the last look.
+    size_bytes: u64,
 }
 
 impl OpenFiles {
     /// Remembers the files of a database that was just opened.
     pub(super) fn of(database: &Path) -> Self {
-        let file =
-            |(what, suffix)| OpenFile { what, path: beside(database, suffix), identity: None };
+        let file = |(what, suffix)| OpenFile {
+            what,
+            path: beside(database, suffix),
+            identity: None,
+            size_bytes: 0,
+        };
         let files = [("database", ""), ("write-ahead log", "-wal"), ("index of the log", "-shm")];
-        let mut files = Self { files: files.map(file), largest_bytes: 0 };
+        let mut files = Self { files: files.map(file), largest_bytes: 0, log_bytes: 0 };
         // A file that is missing already is found at the next look.
         let _ = files.check();
         files
+    }
+
+    /// Returns the size of the write-ahead log at the last look.
+    pub(super) fn log_bytes(&self) -> u64 {
+        self.log_bytes
     }
 
     /// Compares the files with those at their paths.
@@ -48,20 +60,23 @@ impl OpenFiles {
         for file in &mut self.files {
             file.check().map_err(|what| lost(&what))?;
         }
-        let database = &self.files[0];
-        if let Ok(metadata) = fs::metadata(&database.path) {
-            if metadata.size() < self.largest_bytes {
-                return Err(lost(&format!("{database} was cut off")));
-            }
-            self.largest_bytes = metadata.size();
+        let [database, log, _] = &self.files;
+        self.log_bytes = log.size_bytes;
+        if database.size_bytes < self.largest_bytes {
+            return Err(lost(&format!("{database} was cut off")));
         }
+        self.largest_bytes = database.size_bytes;
         Ok(())
     }
 }
 
 impl OpenFile {
     fn check(&mut self) -> Result<(), String> {
-        match (fs::metadata(&self.path), self.identity) {
+        let found = fs::metadata(&self.path);
+        if let Ok(found) = &found {
+            self.size_bytes = found.size();
+        }
+        match (found, self.identity) {
             (Ok(found), None) => {
                 self.identity = Some((found.dev(), found.ino()));
                 Ok(())

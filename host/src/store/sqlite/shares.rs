@@ -18,6 +18,56 @@ struct Candidate {
 }
 
 impl Step<'_> {
+    /// Whether a large request would be the first to leave a share. Nothing is written of it then: a
+    /// flood of large requests costs the disk nothing.
+    pub(super) fn would_leave(
+        &self,
+        integration: i64,
+        (share, bounds): (Share, ShareBounds),
+        sender: &[u8],
+        size: usize,
+    ) -> rusqlite::Result<bool> {
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        let (count, bytes) = self.taken(integration, share)?;
+        let is_full = bytes.saturating_add(size.cast_unsigned()) > bounds.bytes;
+        if !is_full || size <= SMALL_BYTES || count == 0 {
+            return Ok(false);
+        }
+        let share = stored(share);
+        let sql =
+            "SELECT ifnull(max(bytes), 0) FROM kept_shares WHERE integration = ?1 AND share = ?2";
+        let most: i64 = self.statement(sql)?.query_row([integration, share], |row| row.get(0))?;
+        let sql = "SELECT ifnull(max(bytes), 0) FROM kept_shares \
+                   WHERE integration = ?1 AND share = ?2 AND sender = ?3";
+        let values = params![integration, share, sender];
+        let own: i64 = self.statement(sql)?.query_row(values, |row| row.get(0))?;
+        let sql = "SELECT ifnull(max(size), 0) FROM kept_requests \
+                   WHERE integration = ?1 AND share = ?2 AND sender = ?3";
+        let largest: i64 = self.statement(sql)?.query_row(values, |row| row.get(0))?;
+        Ok(own.saturating_add(size) >= most && largest <= size)
+    }
+
+    /// Counts a request that left a share.
+    fn left(&mut self, integration: i64, share: Share, size: i64) {
+        match share {
+            Share::Quarantine => self.left_quarantine(integration, size, true),
+            Share::Malformed => self.scratch.malformed_pushed_out += 1,
+        }
+    }
+
+    /// Counts a request of which nothing is written.
+    pub(super) fn left_at_once(&mut self, integration: i64, share: Share) {
+        match share {
+            Share::Quarantine => {
+                self.scratch.quarantine_changed = true;
+                if let Some(waiting) = self.scratch.quarantine.get_mut(&integration) {
+                    waiting.pushed_out += 1;
+                }
+            }
+            Share::Malformed => self.scratch.malformed_pushed_out += 1,
+        }
+    }
+
     /// Has requests leave a share of an integration until the rest fits.
     pub(super) fn make_room(
         &mut self,
@@ -35,10 +85,7 @@ impl Step<'_> {
                 return Ok(());
             };
             self.statement("DELETE FROM kept_requests WHERE seq = ?1")?.execute([leaves.seq])?;
-            match share {
-                Share::Quarantine => self.left_quarantine(integration, leaves.size, true),
-                Share::Malformed => self.scratch.malformed_pushed_out += 1,
-            }
+            self.left(integration, share, leaves.size);
         }
     }
 
@@ -76,7 +123,7 @@ impl Step<'_> {
         if is_over_bytes {
             let sql = "SELECT seq, size FROM kept_requests \
                        WHERE integration = ?1 AND share = ?2 AND sender = ?3 AND size > ?4 \
-                       ORDER BY size DESC, seq LIMIT 1";
+                       ORDER BY size DESC, seq DESC LIMIT 1";
             let values = params![integration, share, sender, SMALL_BYTES];
             let large = self.statement(sql)?.query_row(values, candidate).optional()?;
             if large.is_some() {

@@ -167,6 +167,12 @@ impl Step<'_> {
         let sender = origin.submission.sender.map(|sender| octets(sender, &mut address));
         // A subscriber of IPv6 has a /64 at the least.
         let sender = sender.as_deref().map_or(&[][..], |octets| &octets[..octets.len().min(8)]);
+        if let Some(share) = *share
+            && self.would_leave(*integration, share, sender, size)?
+        {
+            self.left_at_once(*integration, share.0);
+            return Ok(());
+        }
         let sql = "INSERT INTO kept_requests VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
         self.statement(sql)?.execute(params![
             request.as_slice(),

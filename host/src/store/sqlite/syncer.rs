@@ -79,6 +79,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// So many transactions, and the log is copied into the database: some megabytes.
 const TRANSACTIONS_BETWEEN_CHECKPOINTS: usize = 512;
+/// Or, if requests are large, when the log has grown by so much.
+const LARGEST_GROWTH_BYTES: u64 = 32 * 1024 * 1024;
 
 impl Syncer {
     /// Starts the threads for a database whose connection for checkpoints is given.
@@ -108,6 +110,7 @@ impl Syncer {
             problem: problem.clone(),
             nudges,
             since_checkpoint: 0,
+            log_bytes_at_checkpoint: 0,
             refusal_lines: LineLimit::default(),
             runtime: tokio::runtime::Handle::try_current().ok(),
         };
@@ -145,6 +148,7 @@ struct State {
     problem: Problem,
     nudges: SyncSender<()>,
     since_checkpoint: usize,
+    log_bytes_at_checkpoint: u64,
     refusal_lines: LineLimit,
     /// Where those who wait are, if the store was opened inside a runtime.
     runtime: Option<tokio::runtime::Handle>,
@@ -211,8 +215,12 @@ impl State {
                 self.times.synced(transaction, took);
             }
         }
-        if self.since_checkpoint >= TRANSACTIONS_BETWEEN_CHECKPOINTS {
-            self.since_checkpoint = 0;
+        let log_bytes = self.files.log_bytes();
+        self.log_bytes_at_checkpoint = self.log_bytes_at_checkpoint.min(log_bytes);
+        if self.since_checkpoint >= TRANSACTIONS_BETWEEN_CHECKPOINTS
+            || log_bytes > self.log_bytes_at_checkpoint + LARGEST_GROWTH_BYTES
+        {
+            (self.since_checkpoint, self.log_bytes_at_checkpoint) = (0, log_bytes);
             let _ = self.nudges.try_send(());
         }
         self.deliver(batches);

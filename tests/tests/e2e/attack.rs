@@ -1,0 +1,249 @@
+//! Every attack at once, each from an address of its own, beside genuine senders: these are answered,
+//! nothing of theirs is lost, health answers all the time, and everything is back to level afterwards.
+//!
+//! In the suite it lasts some seconds. `make attack` has it last a minute with release builds, and then
+//! holds the host to its figures.
+
+#![expect(clippy::print_stdout, reason = "the figures are worth a look")]
+
+use std::{
+    env,
+    net::{Ipv4Addr, SocketAddr},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tocsin_tests::{
+    Site, TestHost,
+    http::{Connection, Request},
+    libraries::{library, with_name},
+    wait,
+};
+
+use crate::load::assert_kept;
+
+const TOKEN: &str = "the right token of the sender";
+/// The bound of the drill on the 99th percentile of genuine answers.
+const LONGEST_P99: Duration = Duration::from_secs(1);
+/// The bound of the drill on resident memory, in kB.
+const MOST_MEMORY_KB: usize = 300_000;
+
+/// What attackers share.
+struct Attack<'h> {
+    host: &'h TestHost,
+    ends: AtomicBool,
+    requests: AtomicUsize,
+}
+
+impl Attack<'_> {
+    fn goes_on(&self) -> bool {
+        !self.ends.load(Ordering::Relaxed)
+    }
+
+    fn connect(&self, from: u8, to: SocketAddr) -> Option<Connection> {
+        let from = SocketAddr::from((Ipv4Addr::new(127, 0, 1, from), 0));
+        let connection = Connection::open_from(from, to).ok()?;
+        // Whoever attacks has no patience.
+        connection.set_read_timeout(Duration::from_millis(500)).ok()?;
+        connection.set_write_timeout(Duration::from_millis(500)).ok()?;
+        Some(connection)
+    }
+
+    /// Sends the same bytes over and over, reading each answer.
+    fn repeat(&self, from: u8, to: SocketAddr, bytes: &[u8]) {
+        while self.goes_on() {
+            let Some(mut connection) = self.connect(from, to) else { continue };
+            while self.goes_on() && connection.send(bytes).is_ok() && connection.answer().is_ok() {
+                self.requests.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Keeps many connections on which a beginning was sent and nothing is read.
+    fn hold(&self, from: u8, to: SocketAddr, count: usize, bytes: &[u8]) {
+        while self.goes_on() {
+            let open = (0..count).filter_map(|_| {
+                let mut connection = self.connect(from, to)?;
+                connection.set_write_timeout(Duration::from_millis(5)).ok()?;
+                // As much of it as the host takes.
+                let _ = connection.send(bytes);
+                self.requests.fetch_add(1, Ordering::Relaxed);
+                self.goes_on().then_some(connection)
+            });
+            let held: Vec<_> = open.collect();
+            let end = Instant::now() + Duration::from_secs(3);
+            while self.goes_on() && Instant::now() < end {
+                thread::sleep(Duration::from_millis(20));
+            }
+            drop(held);
+        }
+    }
+}
+
+/// A genuine sender: what was answered 200, and how long each answer took.
+fn send(host: &TestHost, name: usize, attack: &Attack<'_>) -> (Vec<String>, Vec<Duration>) {
+    let (mut accepted, mut took) = (Vec::new(), Vec::new());
+    let mut connection = host.connect();
+    for count in 0.. {
+        if !attack.goes_on() {
+            break;
+        }
+        let message = format!("sender {name}, message {count}");
+        let request = Request::post("/in/good", &message).header("x-token", TOKEN);
+        let started = Instant::now();
+        let answer = connection.ask(&request).expect("genuine senders are answered");
+        took.push(started.elapsed());
+        assert_eq!(answer.status, 200, "{answer:?}");
+        accepted.push(message);
+    }
+    (accepted, took)
+}
+
+/// Asks for the host's health now and then, and gives how much memory it had at most, in kB.
+fn watch(host: &TestHost, attack: &Attack<'_>) -> usize {
+    let mut most = 0;
+    while attack.goes_on() {
+        assert_eq!(host.ask_admin(&Request::new("GET", "/health/live")).status, 200);
+        assert_eq!(host.ready().0, 200);
+        most = most.max(host.kernel_says("VmRSS"));
+        thread::sleep(Duration::from_millis(50));
+    }
+    most
+}
+
+#[test]
+fn genuine_senders_are_served_beside_every_attack_at_once() {
+    let is_drill = env::var_os("TOCSIN_DRILL").is_some();
+    let lasts = Duration::from_secs(if is_drill { 60 } else { 5 });
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let buggy = with_name(&library("bad-panics-in-receive"), "buggy", folder.path());
+    let site = Site::new().plugin(&library("well-behaved"));
+    let site = site.plugin(&library("slack-outgoing-webhook")).plugin(&buggy);
+    let host = site
+        .config(&format!(
+            "[server]\nwrite_timeout = '2s'\nheader_timeout = '2s'\nbody_timeout = '2s'\n\
+             [requests]\nquarantine_bytes = 8000000\n[retention]\nmax_store_bytes = 1000000000\n\
+             [integrations.good]\nplugin = 'well-behaved'\noptions.token = '{TOKEN}'\n\
+             [integrations.slack]\nplugin = 'slack-outgoing-webhook'\noptions.token = '{TOKEN}'\n\
+             [integrations.buggy]\nplugin = 'buggy'\n"
+        ))
+        .serve();
+    let token = ("x-token", TOKEN);
+    assert_eq!(host.post_with("good", &[token], "before").status, 200);
+    let waits: Vec<_> =
+        (0..5).map(|_| host.post("buggy", "panic").request_id().to_owned()).collect();
+    let level = (host.kernel_says("RssAnon"), host.open_files(), host.kernel_says("Threads"));
+
+    let (webhooks, admin) = (host.webhooks(), host.admin());
+    let attack =
+        Attack { host: &host, ends: AtomicBool::new(false), requests: AtomicUsize::new(0) };
+    let post = |target: &str, headers: &[(&str, &str)], body: &str| {
+        let request = headers.iter().fold(Request::post(target, body), |request, (name, value)| {
+            request.header(name, *value)
+        });
+        request.bytes()
+    };
+    let json = ("content-type", "application/json");
+    let megabyte = "x".repeat(900_000);
+    let wrong = post("/in/good", &[("x-token", "guess")], "disk full");
+    let unknown = post(&format!("/in/{}", "x".repeat(8000)), &[], "disk full");
+    let large = post("/in/good", &[], &megabyte);
+    let garbage = post("/in/slack", &[json], &format!("{{{megabyte}"));
+    let failing = post("/in/buggy", &[], &format!("panic{megabyte}"));
+    let pipelined = Request::new("GET", "/openapi.json").bytes().repeat(500);
+    let unread = Request::new("GET", "/nowhere").bytes().repeat(3000);
+    let slow_head = b"POST /in/good HTTP/1.1\r\nhost: x\r\nx-slow: ".to_vec();
+    let almost = large[..large.len() - 1].to_vec();
+    let note = b"POST /api/v1/alerts/1/notes HTTP/1.1\r\nhost: 127.0.0.1\r\n\
+                 content-type: application/json\r\ncontent-length: 1000\r\n\r\n{"
+        .to_vec();
+    let search = Request::new("GET", "/api/v1/alerts?status=resolved&urgency=critical").bytes();
+    let page =
+        Request::new("GET", "/api/v1/alerts").header("origin", "http://evil.example").bytes();
+
+    let (mut accepted, mut took, mut most_memory) = (vec!["before".to_owned()], Vec::new(), 0);
+    thread::scope(|scope| {
+        let attack = &attack;
+        let repeated = [
+            (1, webhooks, &wrong),
+            (2, webhooks, &unknown),
+            (3, webhooks, &large),
+            (4, webhooks, &garbage),
+            (5, webhooks, &failing),
+            (6, admin, &search),
+            (7, admin, &page),
+        ];
+        for (from, to, bytes) in repeated {
+            (0..2).for_each(|_| _ = scope.spawn(move || attack.repeat(from, to, bytes)));
+        }
+        let held = [
+            (11, webhooks, 300, &slow_head),
+            (12, webhooks, 100, &almost),
+            (13, webhooks, 100, &almost),
+            (14, webhooks, 100, &unread),
+            (15, admin, 300, &pipelined),
+            (16, admin, 50, &note),
+        ];
+        for (from, to, count, bytes) in held {
+            scope.spawn(move || attack.hold(from, to, count, bytes));
+        }
+        let senders: Vec<_> =
+            (0..4).map(|name| scope.spawn(move || send(attack.host, name, attack))).collect();
+        let watcher = scope.spawn(move || watch(attack.host, attack));
+        let end = Instant::now() + lasts;
+        while Instant::now() < end && !watcher.is_finished() {
+            thread::sleep(Duration::from_millis(50));
+        }
+        attack.ends.store(true, Ordering::Relaxed);
+        for sender in senders {
+            let (sent, answered) = sender.join().expect("a genuine sender");
+            accepted.extend(sent);
+            took.extend(answered);
+        }
+        most_memory = watcher.join().expect("health is answered all the time");
+    });
+
+    took.sort_unstable();
+    let p99 = took[took.len() * 99 / 100];
+    println!(
+        "{} genuine messages beside {} requests of attackers: p50 {:?}, p99 {p99:?}, longest {:?}; \
+         resident memory at most {most_memory} kB",
+        took.len(),
+        attack.requests.load(Ordering::Relaxed),
+        took[took.len() / 2],
+        took[took.len() - 1],
+    );
+    for limit in
+        ["connections_per_address", "unread_answers", "wrong_tokens", "malformed", "quarantine"]
+    {
+        let name = format!("tocsin_limit_reached_total{{limit=\"{limit}\"}}");
+        println!("{limit} was reached {} times", host.metric(&name).expect("it is counted"));
+    }
+    if is_drill {
+        assert!(p99 < LONGEST_P99, "{p99:?}");
+        assert!(most_memory < MOST_MEMORY_KB, "{most_memory} kB");
+    }
+    wait::until("all connections are gone", || {
+        (host.metric("tocsin_connections")? == 0.0).then_some(())
+    });
+    for id in waits {
+        let record = host.api(&format!("/api/v1/requests/{id}"));
+        assert_eq!(record["raw"], "quarantined", "genuine requests still wait for a replay");
+    }
+    let of_good: Vec<_> =
+        host.alerts().into_iter().filter(|alert| alert["integration"] == "good").collect();
+    assert_kept(&of_good, &accepted);
+    wait::until("open files and threads are back to level", || {
+        let (files, threads) = (host.open_files(), host.kernel_says("Threads"));
+        (files <= level.1 + 2 && threads <= level.2 + 10).then_some(())
+    });
+    println!("RssAnon was {} kB before, and is {} kB", level.0, host.kernel_says("RssAnon"));
+    if is_drill {
+        wait::until("readiness tells of no limit any more", || {
+            host.problems().iter().all(|it| !it.contains("within the last minute")).then_some(())
+        });
+    }
+    let kept = of_good.len();
+    assert_eq!(host.restart().alerts().len(), kept, "it is all on disk");
+}

@@ -1,0 +1,191 @@
+//! Whatever becomes of where the log goes, everything else goes on: webhooks, health, reloads, and the
+//! exit status.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    net::{SocketAddr, TcpListener},
+    os::fd::OwnedFd,
+    process::{Child, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tocsin_tests::{
+    Site,
+    http::{Answer, Connection, Request},
+    libraries::library,
+    wait,
+};
+
+use crate::load::Load;
+
+/// A host whose standard error is the test's own.
+struct Host {
+    site: Site,
+    child: Child,
+    webhooks: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // It may have ended in good order.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that is free now. Somebody else may take it in the next moment, in vain for a test.
+fn free() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("it is bound")
+}
+
+const INTEGRATION: &str = "[integrations.good]\nplugin = 'well-behaved'\noptions.token = 'right'\n\
+                           [watch]\nsettle = '50ms'\nlook_every = '100ms'\n";
+
+impl Host {
+    fn start(stderr: Stdio) -> Self {
+        Self::start_with("info", stderr)
+    }
+
+    fn start_with(level: &str, stderr: Stdio) -> Self {
+        let site = Site::new().plugin(&library("well-behaved"));
+        let (webhooks, admin) = (free(), free());
+        let (server, api) = (
+            format!("[server]\nlisten = '{webhooks}'\n"),
+            format!("[admin]\nlisten = '{admin}'\n"),
+        );
+        site.configure(&format!("{server}{api}{INTEGRATION}"));
+        let mut command = site.command(&["serve"]);
+        let child = command.env("TOCSIN_LOG", level).stderr(stderr).spawn().expect("it starts");
+        let host = Self { site, child, webhooks, admin };
+        wait::until("the host serves", || {
+            let ready = host.admin(&Request::new("GET", "/health/ready")).ok()?;
+            (ready.status == 200).then_some(())
+        });
+        host
+    }
+
+    fn admin(&self, request: &Request<'_>) -> std::io::Result<Answer> {
+        Connection::open(self.admin)?.ask(request)
+    }
+
+    fn post(&self, token: &str) -> Answer {
+        let mut webhooks = Connection::open(self.webhooks).expect("the host listens");
+        let request = Request::post("/in/good", "disk full").header("x-token", token);
+        webhooks.ask(&request).expect("an answer")
+    }
+
+    fn metric(&self, name: &str) -> f64 {
+        let metrics = self.admin(&Request::new("GET", "/metrics")).expect("metrics").body;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name}"))
+    }
+
+    fn readiness(&self) -> String {
+        self.admin(&Request::new("GET", "/health/ready")).expect("an answer").body
+    }
+
+    /// Refusals are answered, and what changes is read again, more than once.
+    fn assert_goes_on(&self) {
+        for _ in 0..20 {
+            assert_eq!(self.post("wrong").status, 403);
+        }
+        for urgency in ["high", "low", "critical"] {
+            let text = std::fs::read_to_string(self.site.path("tocsin.toml")).expect("written");
+            let changed: String = text
+                .lines()
+                .filter(|line| !line.starts_with("urgency"))
+                .map(|line| format!("{line}\n"))
+                .collect::<String>()
+                .replace(
+                    "[integrations.good]\n",
+                    &format!("[integrations.good]\nurgency = '{urgency}'\n"),
+                );
+            self.site.write("new.toml", changed);
+            std::fs::rename(self.site.path("new.toml"), self.site.path("tocsin.toml"))
+                .expect("renamed");
+            wait::until("the change is in force", || {
+                let answer = self.post("right");
+                assert_eq!(answer.status, 200, "{answer:?}");
+                let alerts = self.admin(&Request::new("GET", "/api/v1/alerts?limit=1")).ok()?;
+                (alerts.json()["alerts"][0]["urgency"] == urgency).then_some(())
+            });
+        }
+    }
+
+    fn stop(mut self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");
+        let status = wait::until("the host ends", || self.child.try_wait().expect("our child"));
+        assert_eq!(status.code(), Some(0), "{status}");
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_any_more_stops_nothing() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let host = Host::start(OwnedFd::from(writer).into());
+    drop(reader);
+    host.assert_goes_on();
+    assert!(host.metric("tocsin_log_lines_lost_total") >= 1.0);
+    let ready = host.readiness();
+    assert!(ready.contains("log lines are lost") && ready.contains("Broken pipe"), "{ready}");
+    host.stop();
+}
+
+#[test]
+fn a_log_on_a_full_disk_stops_nothing() {
+    let full = File::options().write(true).open("/dev/full").expect("Linux has it");
+    let host = Host::start(full.into());
+    host.assert_goes_on();
+    assert!(host.metric("tocsin_log_lines_lost_total") >= 1.0);
+    assert!(host.readiness().contains("No space left on device"));
+    host.stop();
+}
+
+#[test]
+fn a_log_that_is_read_too_slowly_stops_nothing_and_says_how_much_is_missing() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let host = Host::start_with("debug", OwnedFd::from(writer).into());
+    // At this level, every webhook is a line.
+    let load = Load::start_with(host.webhooks, "many", 8, &[("x-token", "right")]);
+    let lost = || host.metric("tocsin_log_lines_lost_total") >= 1.0;
+    wait::until("lines are dropped", || lost().then_some(()));
+    assert!(load.sent().refused.is_empty());
+    assert_eq!(host.post("right").status, 200);
+    assert_eq!(host.post("wrong").status, 403);
+    assert!(host.readiness().contains("more slowly than they come"));
+
+    let mut lines = BufReader::new(reader).lines();
+    let told = lines.find_map(|line| {
+        let line = line.expect("text");
+        line.contains("log lines were lost").then_some(line)
+    });
+    let told: serde_json::Value = serde_json::from_str(&told.expect("it is told")).expect("JSON");
+    assert!(told["lines"].as_u64().is_some_and(|count| count >= 1), "{told}");
+    let drain = std::thread::spawn(move || {
+        let mut rest = lines.into_iter();
+        while rest.next().is_some() {}
+    });
+    wait::until("nothing is dropped any more", || {
+        (!host.readiness().contains("log lines are lost")).then_some(())
+    });
+    host.stop();
+    drain.join().expect("it ends with the host");
+}
+
+#[test]
+fn a_command_has_its_exit_status_though_nobody_can_read_why() {
+    let site = Site::new();
+    site.write("tocsin.toml", "nonsense");
+    for command in [&["check"][..], &["serve"], &["alerts", "list"], &["plugins", "list"]] {
+        let (_, closed) = std::io::pipe().expect("a pipe");
+        let full = File::options().write(true).open("/dev/full").expect("Linux has it");
+        for stderr in [Stdio::from(OwnedFd::from(closed)), Stdio::from(full)] {
+            let mut command_line = site.command(command);
+            let status = command_line.stdout(Stdio::null()).stderr(stderr).status();
+            assert_eq!(status.expect("it runs").code(), Some(2), "{command:?}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! A system that gives no more threads: what can go on goes on, and the reason is said.
+
+use std::{
+    fs,
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
+    process::{Child, Command},
+};
+
+use rustix::process::geteuid;
+use tocsin_tests::{
+    Site, TestHost,
+    http::{Connection, Request},
+    libraries::library,
+    wait,
+};
+
+/// No file of the machine is this user's, and no process either.
+const SOMEBODY: u32 = 64_321;
+
+/// As many threads as the user of the host may have in all.
+const MOST_THREADS: u32 = 60;
+
+/// A site whose host may have so many threads. None if that cannot be had.
+fn site(most_threads: u32) -> Option<Site> {
+    if !geteuid().is_root() {
+        println!("SKIPPED: only root can run the host as somebody else");
+        return None;
+    }
+    let site = Site::new().plugin(&library("well-behaved")).plugin(&library("bad-never-returns"));
+    let site = site.user(SOMEBODY).most_threads(most_threads);
+    // Temporary folders are their owner's alone.
+    let folder = site.path("");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    chown(&folder, Some(SOMEBODY), Some(SOMEBODY)).expect("root gives files away");
+    if let Err(error) = site.command(&["--version"]).output() {
+        println!("SKIPPED: user {SOMEBODY} cannot run the host where it was built ({error})");
+        return None;
+    }
+    Some(site)
+}
+
+/// Processes of the host's user, which count as its threads do.
+struct Crowd(Vec<Child>);
+
+impl Crowd {
+    /// As many as leave the host no thread more.
+    fn fill(host: &TestHost) -> Self {
+        let others = MOST_THREADS as usize - host.kernel_says("Threads");
+        let start = |_| Command::new("sleep").arg("1000").uid(SOMEBODY).spawn().expect("it starts");
+        Self((0..others).map(start).collect())
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+#[test]
+fn without_more_threads_the_host_goes_on_and_says_why_a_call_had_no_turn() {
+    let config = "[plugins]\ncall_deadline = '1s'\n[integrations.good]\nplugin = 'well-behaved'\n\
+                  [integrations.stuck]\nplugin = 'bad-never-returns'\n\
+                  [watch]\nsettle = '50ms'\nlook_every = '100ms'\n";
+    let Some(site) = site(MOST_THREADS) else { return };
+    let host = site.config(config).serve();
+    assert_eq!(host.post("good", "before").status, 200);
+    let crowd = Crowd::fill(&host);
+    for count in 0..20 {
+        assert_eq!(host.post("good", &format!("beside {count}")).status, 200);
+    }
+    // The one thread for calls is left behind in this one.
+    let mut stuck = host.connect();
+    stuck.send(&Request::post("/in/stuck", "hang").bytes()).expect("the host reads");
+    assert_eq!(stuck.answer().expect("an answer").status, 503);
+    let refused = host.post("good", "no turn");
+    assert_eq!((refused.status, refused.error_code().as_str()), (503, "plugin_failed"));
+    let record = host.api(&format!("/api/v1/requests/{}", refused.request_id()));
+    let reason = record["reason"].as_str().expect("a reason");
+    assert!(reason.starts_with("the system gave no thread for the call"), "{reason}");
+    let reasons = host.reasons();
+    assert!(
+        reasons.iter().any(|it| it.contains("the system gives no more threads")),
+        "{reasons:?}"
+    );
+    // Reloads by hand and by themselves need none.
+    let reload = Request::post("/api/v1/reload", "");
+    let mut admin = Connection::open(host.admin()).expect("it listens");
+    assert_eq!(admin.ask(&reload).expect("an answer").status, 200);
+    let lines = host.times_logged("the system gives no more threads");
+    assert!(lines <= 60, "{lines} lines");
+
+    drop(crowd);
+    wait::until("calls have their turn again", || {
+        (host.post("good", "afterwards").status == 200).then_some(())
+    });
+    host.stop();
+}
+
+#[test]
+fn a_host_that_is_given_too_few_threads_at_the_start_says_so_and_does_not_abort() {
+    for most in 2..16 {
+        let Some(site) = site(most) else { return };
+        let site = site.config("[integrations.good]\nplugin = 'well-behaved'\n");
+        match site.try_serve() {
+            Ok(host) => {
+                assert_eq!(host.post("good", "disk full").status, 200);
+                println!("{most} threads are enough");
+                host.kill();
+            }
+            Err((_, finished)) => {
+                println!("{most} threads: {}", finished.stderr.trim_end());
+                assert_eq!(finished.code, Some(1), "{finished:?}");
+            }
+        }
+    }
+}

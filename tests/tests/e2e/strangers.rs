@@ -1,0 +1,270 @@
+//! Strangers at the listener for webhooks, without a token: they take little of the log, the disk and
+//! the quarantine, and learn nothing of which integrations there are.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use tocsin_tests::{
+    Site, TestHost,
+    http::{Answer, Connection, Request},
+    libraries::{library, with_name},
+    wait,
+};
+
+const TOKEN: &str = "the right token of the sender";
+
+fn host(server: &str, more: &str) -> TestHost {
+    let site = Site::new().plugin(&library("well-behaved"));
+    let site = site.plugin(&library("slack-outgoing-webhook"));
+    site.config(&format!(
+        "[server]\n{server}\n[integrations.good]\nplugin = 'well-behaved'\n\
+         options.token = '{TOKEN}'\n{more}\n\
+         [integrations.slack]\nplugin = 'slack-outgoing-webhook'\noptions.token = '{TOKEN}'\n\
+         [integrations.off]\nplugin = 'well-behaved'\nenabled = false\n"
+    ))
+    .serve()
+}
+
+/// Sends a request over and over from some connections, and gives how each was answered.
+fn many(host: &TestHost, count: usize, request: &Request<'_>) -> Vec<u16> {
+    const SENDERS: usize = 16;
+    let bytes = request.bytes();
+    thread::scope(|scope| {
+        let send = || {
+            let mut connection = host.connect();
+            let answered = (0..count / SENDERS).map(|_| {
+                connection.send(&bytes).expect("the host reads");
+                connection.answer().expect("an answer").status
+            });
+            answered.collect::<Vec<_>>()
+        };
+        let senders: Vec<_> = (0..SENDERS).map(|_| scope.spawn(send)).collect();
+        senders.into_iter().flat_map(|sender| sender.join().expect("a sender")).collect()
+    })
+}
+
+/// The lines about refusals of one kind, and how many they say were left out.
+fn refusal_lines(host: &TestHost, code: &str) -> (usize, u64) {
+    let lines: Vec<Value> =
+        host.log().iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let of_kind =
+        lines.iter().filter(|line| line["message"] == "refused a webhook" && line["code"] == code);
+    let left_out = of_kind.clone().filter_map(|line| line["left_out"].as_u64());
+    (of_kind.count(), left_out.sum())
+}
+
+#[test]
+fn a_flood_of_refusals_is_a_line_a_second_of_each_kind_with_a_count() {
+    let host = host("max_wrong_tokens_per_minute = 0", "");
+    let started = Instant::now();
+    let wrong = many(&host, 3200, &Request::post("/in/good", "disk full"));
+    assert!(wrong.iter().all(|status| *status == 403), "{wrong:?}");
+    let long = format!("/in/{}", "x".repeat(8000));
+    let unknown = many(&host, 3200, &Request::post(&long, "disk full"));
+    assert!(unknown.iter().all(|status| *status == 404), "{unknown:?}");
+    let most = started.elapsed().as_secs() as usize + 2;
+    for code in ["unauthorized", "unknown_integration"] {
+        // The next line of the kind counts the rest.
+        thread::sleep(Duration::from_millis(1100));
+        let target = if code == "unauthorized" { "/in/good" } else { &*long };
+        host.ask(&Request::post(target, "disk full"));
+        wait::until("all of them are counted", || {
+            let (lines, left_out) = refusal_lines(&host, code);
+            (lines as u64 + left_out == 3201).then_some(())
+        });
+        let (lines, _) = refusal_lines(&host, code);
+        assert!(lines <= most + 2, "{lines} lines of {code}, at most {most}");
+    }
+    let longest = host.log().iter().map(String::len).max();
+    assert!(longest.is_some_and(|longest| longest < 1000), "{longest:?}");
+    let counted = r#"tocsin_requests_total{integration="good",plugin="well-behaved",version="1.0.0",outcome="unauthorized"}"#;
+    assert_eq!(host.metric(counted), Some(3201.0), "what is not logged is counted");
+}
+
+/// From another address of this machine.
+fn from(host: &TestHost, last: u8, request: &Request<'_>) -> Answer {
+    let address = SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0));
+    let mut connection = Connection::open_from(address, host.webhooks()).expect("it listens");
+    connection.ask(request).expect("an answer")
+}
+
+#[test]
+fn an_address_that_guesses_is_answered_429_and_the_right_token_never() {
+    let host = host("max_wrong_tokens_per_minute = 20", "");
+    let wrong = Request::post("/in/good", "disk full").header("x-token", "guess");
+    let statuses: Vec<_> = (0..40).map(|_| host.ask(&wrong).status).collect();
+    assert_eq!(statuses[..20], [403; 20]);
+    assert!(statuses[30..].iter().all(|status| *status == 429), "{statuses:?}");
+    let over = host.ask(&wrong);
+    assert_eq!((over.status, over.error_code().as_str()), (429, "too_many_wrong_tokens"));
+    assert!(over.retry_after() >= 1);
+    let right = Request::post("/in/good", "disk full").header("x-token", TOKEN);
+    assert_eq!(host.ask(&right).status, 200, "senders share addresses");
+    assert_eq!(from(&host, 9, &wrong).status, 403, "another address has its own number");
+    assert!(host.metric(r#"tocsin_limit_reached_total{limit="wrong_tokens"}"#) >= Some(10.0));
+    let reasons = host.reasons();
+    assert!(
+        reasons.iter().any(|it| it.contains("an address sends many wrong tokens (127.0.0.1)")),
+        "{reasons:?}"
+    );
+}
+
+#[test]
+fn guesses_at_the_token_of_the_api_are_limited_too() {
+    let site = Site::new().env("TOCSIN_ADMIN_TOKEN", "an admin token of some length");
+    let host = site
+        .config(
+            "[server]\nmax_wrong_tokens_per_minute = 20\n\
+             [admin]\ntokens = [{ env = 'TOCSIN_ADMIN_TOKEN' }]\n",
+        )
+        .serve();
+    let ask = |token: &str| {
+        let request = Request::new("GET", "/api/v1/alerts");
+        host.ask_admin(&request.header("authorization", format!("Bearer {token}")))
+    };
+    let statuses: Vec<_> = (0..40).map(|_| ask("guess").status).collect();
+    assert_eq!(statuses[..20], [401; 20]);
+    assert_eq!(ask("guess").status, 429);
+    assert_eq!(ask("an admin token of some length").status, 200);
+}
+
+#[test]
+fn hidden_integrations_are_answered_as_unknown_ones() {
+    let host = host("hide_integrations = true", "");
+    let parts = |answer: Answer| {
+        let mut headers = answer.headers;
+        headers.retain(|(name, _)| name != "x-request-id" && name != "date");
+        (answer.status, headers, answer.body)
+    };
+    let ask = |target: &str, more: &[(&str, &str)], body: &str| {
+        let request = more.iter().fold(Request::post(target, body), |request, (name, value)| {
+            request.header(name, *value)
+        });
+        parts(host.ask(&request))
+    };
+    let unknown = ask("/in/nobody", &[], "disk full");
+    assert_eq!(unknown.0, 403);
+    assert_eq!(ask("/in/good", &[], "disk full"), unknown, "a wrong token");
+    assert_eq!(ask("/in/off", &[], "disk full"), unknown, "a disabled one");
+    let json = [("content-type", "application/json")];
+    assert_eq!(ask("/in/slack", &json, "{"), unknown, "malformed");
+    let gzip = [("content-encoding", "gzip")];
+    assert_eq!(ask("/in/good", &gzip, "x"), ask("/in/nobody", &gzip, "x"));
+    for target in ["/in/good", "/in/off", "/in/nobody"] {
+        assert_eq!(host.ask(&Request::new("GET", target)).status, 405, "{target}");
+    }
+    let right = [("x-token", TOKEN)];
+    assert_eq!(ask("/in/good", &right, "disk full").0, 200);
+}
+
+#[test]
+fn unknown_integrations_and_wrong_tokens_are_answered_at_the_same_beat() {
+    let host = host("", "");
+    let mut connection = host.connect();
+    for _ in 0..20 {
+        for target in ["/in/good", "/in/nobody"] {
+            let started = Instant::now();
+            connection.ask(&Request::post(target, "disk full")).expect("an answer");
+            let took = started.elapsed();
+            assert!(took >= Duration::from_millis(9), "{target} took {took:?}");
+        }
+    }
+}
+
+#[test]
+fn garbage_takes_little_of_the_disk() {
+    let host = host("body_limit_bytes = 2000000\nbody_memory_bytes = 200000000", "");
+    // The plugin cannot look for a token in it.
+    let garbage = format!("{{{}", "x".repeat(1_000_000));
+    let request = Request::post("/in/slack", &garbage).header("content-type", "application/json");
+    let before = host.metric("tocsin_store_size_bytes").expect("it is counted");
+    let answers = many(&host, 640, &request);
+    let malformed = answers.iter().filter(|status| **status == 400).count();
+    assert!(malformed >= 600, "{malformed}");
+    let after = host.metric("tocsin_store_size_bytes").expect("it is counted");
+    assert!(after - before < 100e6, "{malformed} MB of garbage took {} bytes", after - before);
+    let page =
+        |cursor: &str| host.api(&format!("/api/v1/requests?outcome=malformed&limit=500{cursor}"));
+    let kept = |page: &Value| {
+        let requests = page["requests"].as_array().expect("a list").iter();
+        requests.filter(|one| one["raw"] == "kept").count()
+    };
+    let newest = page("");
+    let older = page(&format!("&cursor={}", newest["next_cursor"].as_str().expect("more")));
+    let kept = kept(&newest) + kept(&older);
+    assert!((1..=4).contains(&kept), "{kept} are kept, though 4 MiB are as much as may be");
+    assert!(host.metric(r#"tocsin_limit_reached_total{limit="malformed"}"#) >= Some(1.0));
+    assert!(host.reasons().iter().any(|it| it.contains("malformed requests that were kept left")));
+}
+
+#[test]
+fn large_requests_of_strangers_push_no_genuine_one_out_of_the_quarantine() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let buggy = with_name(&library("bad-panics-in-receive"), "well-behaved", folder.path());
+    let site = Site::new();
+    site.drop_in(&buggy, "libbuggy.so");
+    let host = site
+        .config(
+            "[requests]\nquarantine_bytes = 8000000\n\
+             [integrations.good]\nplugin = 'well-behaved'\n",
+        )
+        .serve();
+    let genuine: Vec<_> = (0..20)
+        .map(|count| {
+            let answer =
+                from(&host, 2, &Request::post("/in/good", &format!("kernel panic {count}")));
+            assert_eq!(answer.status, 503);
+            answer.request_id().to_owned()
+        })
+        .collect();
+    let large = "panic".repeat(100_000);
+    for _ in 0..70 {
+        assert_eq!(host.post("good", &large).status, 503);
+    }
+    for id in &genuine {
+        let record = host.api(&format!("/api/v1/requests/{id}"));
+        assert_eq!(record["raw"], json!("quarantined"), "{record}");
+    }
+    let pushed_out = host.metric(r#"tocsin_quarantine_pushed_out_total{integration="good"}"#);
+    assert!(pushed_out >= Some(50.0), "{pushed_out:?}");
+    assert!(host.metric(r#"tocsin_limit_reached_total{limit="quarantine"}"#) >= Some(50.0));
+}
+
+#[test]
+fn a_store_that_is_over_its_size_is_said_while_it_is() {
+    let site = Site::new().plugin(&library("well-behaved"));
+    let section = "[integrations.good]\nplugin = 'well-behaved'\n";
+    let host = site.config(&format!("[retention]\nmax_store_bytes = 100000\n{section}")).serve();
+    for count in 0..100 {
+        assert_eq!(host.post("good", &format!("{count} {}", "x".repeat(4000))).status, 200);
+    }
+    // Open alerts are never forgotten.
+    wait::until("it is said", || {
+        let reasons = host.reasons();
+        let said = reasons.iter().any(|it| it.contains("more than `retention.max_store_bytes`"));
+        said.then_some(())
+    });
+    host.site().configure(&format!("[retention]\nmax_store_bytes = 100000000\n{section}"));
+    assert_eq!(host.reload().status, 200);
+    wait::until("it is over", || host.reasons().is_empty().then_some(()));
+}
+
+#[test]
+fn a_slash_at_the_end_changes_nothing_and_an_encoded_body_is_refused_with_its_reason() {
+    let host = host("", "");
+    let right = |target| Request::post(target, "disk full").header("x-token", TOKEN);
+    assert_eq!(host.ask(&right("/in/good/")).status, 200);
+    assert_eq!(host.ask(&right("/in/good/more")).status, 404);
+    assert_eq!(host.ask(&right("/in/good").header("content-encoding", "identity")).status, 200);
+    for encoding in ["gzip", "br, gzip", "GZIP"] {
+        let answer = host.ask(&right("/in/good").header("content-encoding", encoding));
+        assert_eq!((answer.status, answer.error_code().as_str()), (415, "unsupported_encoding"));
+        assert!(answer.body.contains(encoding), "{answer:?}");
+        let record = host.api(&format!("/api/v1/requests/{}", answer.request_id()));
+        assert_eq!(record["outcome"], "refused", "{record}");
+    }
+}

@@ -1,0 +1,214 @@
+//! Files of the database that are removed or replaced under a host that runs, or between two runs: no
+//! alert is acknowledged that a restart would not find, and what happened is said.
+
+use std::{fs, os::unix::fs::symlink, path::PathBuf};
+
+use tocsin_tests::{
+    Site, TestHost,
+    libraries::{library, tocsin},
+    wait,
+};
+
+use crate::load::{Load, assert_kept};
+
+const DATABASE: &str = "tocsin.db";
+
+fn site() -> Site {
+    let site = Site::new().plugin(&library("well-behaved"));
+    site.config("[integrations.good]\nplugin = 'well-behaved'")
+}
+
+/// Files beside the database whose name goes on like this.
+fn beside(site: &Site, more: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(site.path("")).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let begins = |path: &PathBuf| {
+        let name = path.file_name().expect("a name").to_string_lossy();
+        name.starts_with(&format!("{DATABASE}{more}"))
+    };
+    paths.filter(begins).collect()
+}
+
+/// Waits until the host says that it can keep nothing more, and gives its reason.
+fn refusing(host: &TestHost) -> String {
+    let ready = wait::until("the host is not ready", || {
+        let (status, ready) = host.ready();
+        (status == 503).then_some(ready)
+    });
+    ready["reasons"][0].as_str().expect("a sentence").to_owned()
+}
+
+#[test]
+fn what_is_removed_or_replaced_under_a_load_costs_nothing_that_was_answered_200() {
+    type Deed = fn(&Site);
+    let deeds: [(&str, &str, Deed); 3] = [
+        ("the database", "was removed while", |site| {
+            fs::remove_file(site.path(DATABASE)).expect("it is there");
+        }),
+        ("the write-ahead log", "was removed while", |site| {
+            fs::remove_file(site.path("tocsin.db-wal")).expect("it is there");
+        }),
+        ("the database", "was replaced by another file while", |site| {
+            fs::rename(site.path("backup.db"), site.path(DATABASE)).expect("it is there");
+        }),
+    ];
+    for (file, what, deed) in deeds {
+        let site = site().serve().stop();
+        fs::copy(site.path(DATABASE), site.path("backup.db")).expect("a backup");
+        let host = site.serve();
+        let load = Load::start(host.webhooks(), "under way", 4);
+        wait::until("the first answers", || (load.answered() >= 50).then_some(()));
+        deed(host.site());
+        let reason = refusing(&host);
+        assert!(reason.contains(file) && reason.contains(what), "{reason}");
+        assert!(reason.contains("; hint: stop the host in an orderly way"), "{reason}");
+        wait::until("it is logged", || {
+            (host.times_logged("the store can keep nothing more") == 1).then_some(())
+        });
+        assert_eq!(host.metric("tocsin_store_lost"), Some(1.0));
+        let accepted = load.accepted();
+        let refused = host.post("good", "too late");
+        assert_eq!((refused.status, refused.retry_after()), (503, 1));
+        let check = host.site().run(&["check"]);
+        assert_eq!(check.code, Some(2), "{check:?}");
+        assert!(check.stderr.contains(what), "{check:?}");
+        assert!(check.stderr.contains("while the tocsin process"), "{check:?}");
+
+        let site = host.stop();
+        let saved = beside(&site, ".saved-");
+        assert_eq!(saved.len(), 1, "{saved:?}");
+        // As the log says: the saved file in place of what is there.
+        for left in ["", "-wal", "-shm"] {
+            let _ = fs::remove_file(site.path(&format!("{DATABASE}{left}")));
+        }
+        fs::rename(&saved[0], site.path(DATABASE)).expect("renamed");
+        let host = site.serve();
+        assert_kept(&host.alerts(), &accepted);
+        println!("{file} {what}: {} were answered 200, and all are there", accepted.len());
+    }
+}
+
+#[test]
+fn a_backup_that_was_put_in_place_is_not_mixed_with_what_was_there() {
+    let site = site().serve().stop();
+    fs::copy(site.path(DATABASE), site.path("backup.db")).expect("a backup");
+    for kills in [false, true] {
+        fs::copy(site.path("backup.db"), site.path("restored.db")).expect("a copy");
+        let host = site_again(&site).serve();
+        assert_eq!(host.post("good", "before").status, 200);
+        fs::rename(host.site().path("restored.db"), host.site().path(DATABASE)).expect("replaced");
+        refusing(&host);
+        let left = if kills { host.kill() } else { host.stop() };
+        let host = left.serve();
+        assert_eq!(host.alerts().len(), 0, "the backup had none");
+        assert_eq!(host.post("good", "afterwards").status, 200);
+        let host = host.restart();
+        assert_eq!(host.alerts().len(), 1);
+        host.stop();
+    }
+}
+
+/// A site of its own with the same files.
+fn site_again(of: &Site) -> Site {
+    let site = site();
+    for name in [DATABASE, "tocsin.db.lock", "restored.db"] {
+        fs::copy(of.path(name), site.path(name)).expect("a copy");
+    }
+    site
+}
+
+#[test]
+fn removing_the_lock_file_lets_no_second_host_in() {
+    let host = site().serve();
+    assert_eq!(host.post("good", "one").status, 200);
+    fs::remove_file(host.site().path("tocsin.db.lock")).expect("it is there");
+    let second = host.site().run(&["serve"]);
+    assert_eq!(second.code, Some(1), "{second:?}");
+    assert!(second.stderr.contains("is in use by another host"), "{second:?}");
+    assert_eq!(host.post("good", "two").status, 200, "the first has not noticed");
+    assert_eq!(host.restart().alerts().len(), 2);
+}
+
+#[test]
+fn a_symlink_in_place_of_the_lock_file_is_refused_and_its_target_left_alone() {
+    let site = site();
+    site.write("precious", "do not overwrite");
+    symlink(site.path("precious"), site.path("tocsin.db.lock")).expect("a link");
+    let finished = site.run(&["serve"]);
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    assert!(finished.stderr.contains("it is a symlink, which is not followed"), "{finished:?}");
+    assert_eq!(fs::read_to_string(site.path("precious")).expect("there"), "do not overwrite");
+}
+
+#[test]
+fn a_second_writer_is_an_error_and_never_a_duplicate() {
+    let host = site().serve();
+    assert_eq!(host.post("good", "ours").status, 200);
+    let other = rusqlite::Connection::open(host.site().path(DATABASE)).expect("a database");
+    let clash = "INSERT INTO alerts SELECT number + 1, integration, plugin, status, urgency, \
+                 occurrences, created_at, updated_at, request, 'theirs', description, dedup_key, \
+                 link, details, last_occurred_at, due_at, previous FROM alerts";
+    other.execute_batch(clash).expect("written");
+    let refused = host.post("good", "clashes");
+    assert_eq!((refused.status, refused.error_code().as_str()), (503, "store_unavailable"));
+    let reason = refusing(&host);
+    assert!(reason.contains("another program has written to the database"), "{reason}");
+}
+
+#[test]
+fn a_database_that_is_gone_at_the_next_start_is_said_loudly() {
+    let host = site().serve();
+    assert_eq!(host.post("good", "one").status, 200);
+    let site = host.stop();
+    fs::remove_file(site.path(DATABASE)).expect("it is there");
+    let check = site.run(&["check"]);
+    assert_eq!(check.code, Some(2), "{check:?}");
+    assert!(
+        check.stderr.contains("is missing or empty, though a host used a database"),
+        "{check:?}"
+    );
+
+    let host = site.serve();
+    let (status, ready) = host.ready();
+    assert_eq!((status, &ready["status"]), (200, &"degraded".into()), "{ready}");
+    let reason = ready["reasons"][0].as_str().expect("a sentence");
+    assert!(
+        reason.contains("is empty, though a host used a database with alerts up to #1"),
+        "{reason}"
+    );
+    assert_eq!(host.times_logged("the store is not the one that a host used here last"), 1);
+    assert_eq!(host.post("good", "goes on").status, 200);
+    let host = host.restart();
+    assert_eq!(host.reasons(), [""; 0], "it is said once");
+}
+
+#[test]
+fn nothing_that_the_host_makes_can_be_read_by_others() {
+    use std::{
+        os::unix::fs::PermissionsExt,
+        process::{Command, Stdio},
+    };
+
+    let site = site();
+    let mut text = fs::read_to_string(site.path("tocsin.toml")).expect("a configuration");
+    text.push_str("[store]\nurl = 'sqlite:data/tocsin.db'\n");
+    site.write("tocsin.toml", text);
+    // Whatever the umask: this one takes nothing away.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "umask 000; exec \"$0\" serve --config tocsin.toml"]).arg(tocsin());
+    shell.current_dir(site.path("")).stderr(Stdio::null());
+    let mut child = shell.spawn().expect("it starts");
+    let mode = |path: &str| {
+        let metadata = fs::metadata(site.path(path)).ok()?;
+        Some(metadata.permissions().mode() & 0o777)
+    };
+    let modes = wait::until("the store is open", || {
+        let names = ["", "-wal", "-shm", ".lock", ".loading"];
+        let modes: Option<Vec<_>> =
+            names.iter().map(|name| mode(&format!("data/tocsin.db{name}"))).collect();
+        Some((modes?, mode("data")?))
+    });
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    assert_eq!(modes, (vec![0o600; 5], 0o700));
+}
