@@ -65,7 +65,11 @@ async fn receive(
     let (answer, lines) = match integration {
         Some(integration) => {
             let lines = Arc::clone(&integration.rates);
-            let admitted = Admitted { integration, terms: terms.clone() };
+            let largest = integration.admitted().and_then(|it| it.manifest.largest_body_bytes);
+            let body_limit_bytes = largest
+                .map_or(terms.body_limit_bytes, |largest| largest.min(terms.body_limit_bytes));
+            let terms = Terms { body_limit_bytes, ..terms };
+            let admitted = Admitted { integration, terms };
             (admitted.hear(Arc::clone(&host), id, request).await, Some(lines))
         }
         None => (Err(refuse_unknown(&host, &terms, request).await), None),
@@ -73,7 +77,7 @@ async fn receive(
     match answer {
         Ok(reply) => accepted(id, reply),
         Err(refusal) => {
-            let lines = lines.as_ref().map_or(&host.refusal_lines, |rates| &rates.refusal_lines);
+            let lines = lines.as_ref().map_or(&host.refusal_lines, |rates| &rates.lines);
             log_refusal(lines, id, &name, &refusal);
             refusal.answer(id)
         }

@@ -82,8 +82,8 @@ pub struct Rates {
     records_of_refused: RateLimits,
     /// Nor is all of what makes no sense kept as it came.
     kept_malformed: RateLimits,
-    /// Lines about refused requests, by their kind.
-    pub(crate) refusal_lines: LineLimits,
+    /// Lines about single requests, by their kind.
+    pub(crate) lines: LineLimits,
 }
 
 /// So many requests that are refused leave a record, of an integration in a minute.
@@ -99,7 +99,7 @@ impl Rates {
             limits: RateLimits::new(section.rate_limit, section.sender_rate_limit),
             records_of_refused: RateLimits::new(Some(recorded), None),
             kept_malformed: RateLimits::new(Some(Rate::per_minute(MALFORMED_KEPT)), None),
-            refusal_lines: LineLimits::default(),
+            lines: LineLimits::default(),
         }
     }
 

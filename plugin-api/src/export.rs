@@ -18,6 +18,7 @@ macro_rules! export_plugin {
                 description: ::core::env!("CARGO_PKG_DESCRIPTION"),
                 license: ::core::env!("CARGO_PKG_LICENSE"),
                 panic: if ::core::cfg!(panic = "unwind") { "unwind" } else { "abort" },
+                largest_body_bytes: <$integration as $crate::Integration>::LARGEST_BODY_BYTES,
             };
         }
 

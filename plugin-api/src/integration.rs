@@ -26,6 +26,13 @@ pub trait Integration: Exported + Sized + Send + Sync + 'static {
     /// [`Secret`](crate::Secret) for what must not be shown.
     type Options: DeserializeOwned + JsonSchema;
 
+    /// The size in bytes of the largest body that a genuine request can have; none if any size makes
+    /// sense.
+    ///
+    /// The host refuses larger bodies with 413 while they arrive, before it knows whether the sender is
+    /// genuine. Its own limit holds as well.
+    const LARGEST_BODY_BYTES: Option<usize> = None;
+
     /// Makes the integration from its options.
     ///
     /// # Errors

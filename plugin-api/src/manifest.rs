@@ -44,6 +44,9 @@ pub struct Manifest {
     /// What it asks of the host: today always and only [`RECEIVE`].
     #[serde(default)]
     pub capabilities: Vec<String>,
+    /// [`Integration::LARGEST_BODY_BYTES`](crate::Integration::LARGEST_BODY_BYTES).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub largest_body_bytes: Option<usize>,
 }
 
 /// What [`export_plugin!`](crate::export_plugin) knows of a package at compile time, and writes.
@@ -59,6 +62,8 @@ pub struct PackageManifest {
     pub license: &'static str,
     /// The panic strategy under which the package is compiled.
     pub panic: &'static str,
+    /// The size of the largest body that makes sense.
+    pub largest_body_bytes: Option<usize>,
 }
 
 impl PackageManifest {
@@ -76,7 +81,8 @@ impl PackageManifest {
 
     const fn write<const N: usize>(&self, to: Writer<N>) -> Writer<N> {
         const { assert!(FORMAT == 1) };
-        to.raw("{\"manifest\":1,\"name\":")
+        let written = to
+            .raw("{\"manifest\":1,\"name\":")
             .string(self.name)
             .raw(",\"version\":")
             .string(self.version)
@@ -92,7 +98,11 @@ impl PackageManifest {
             .string(self.panic)
             .raw(",\"capabilities\":[")
             .string(RECEIVE)
-            .raw("]}")
+            .raw("]");
+        match self.largest_body_bytes {
+            Some(bytes) => written.raw(",\"largest_body_bytes\":").number(bytes).raw("}"),
+            None => written.raw("}"),
+        }
     }
 }
 
@@ -122,6 +132,11 @@ impl<const N: usize> Writer<N> {
             at += 1;
         }
         self
+    }
+
+    const fn number(self, number: usize) -> Self {
+        let written = if number >= 10 { self.number(number / 10) } else { self };
+        written.byte(b'0' + (number % 10) as u8)
     }
 
     const fn string(mut self, text: &str) -> Self {
@@ -155,6 +170,7 @@ mod tests {
             description: "say \"hi\"\\\n\té",
             license: "MIT",
             panic: UNWIND,
+            largest_body_bytes: Some(1_048_576),
         };
         const JSON: [u8; WRITTEN.json_len()] = WRITTEN.to_json();
 
@@ -164,5 +180,11 @@ mod tests {
         assert_eq!(read.plugin_api, crate::VERSION);
         assert!(read.rustc.starts_with("rustc "));
         assert_eq!(read.capabilities, [RECEIVE]);
+        assert_eq!(read.largest_body_bytes, Some(1_048_576));
+
+        const WITHOUT: PackageManifest = PackageManifest { largest_body_bytes: None, ..WRITTEN };
+        const SHORTER: [u8; WITHOUT.json_len()] = WITHOUT.to_json();
+        let read: Manifest = serde_json::from_slice(&SHORTER).expect("valid JSON");
+        assert_eq!(read.largest_body_bytes, None);
     }
 }

@@ -51,8 +51,10 @@ impl Integration {
                 }
             }
         }
-        if let Some(remark) = &remark {
-            tracing::warn!(integration = &*self.name, remark, "a template gave nothing");
+        if let Some(remark) = &remark
+            && let Some(left_out) = self.rates.lines.admit("template", Instant::now())
+        {
+            tracing::warn!(integration = &*self.name, remark, left_out, "a template gave nothing");
         }
         remark
     }
