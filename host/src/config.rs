@@ -104,8 +104,8 @@ pub struct Server {
     /// How many wrong tokens an address may send within a minute; further ones get 429. A right token
     /// is never held up by them. 0: any number. Default 1000.
     pub max_wrong_tokens_per_minute: u32,
-    /// Whether an unknown integration is answered as a wrong token is, so that nobody can find out
-    /// which integrations there are. Default false: it is answered 404.
+    /// Answers requests to unknown integrations like wrong tokens, so that nobody can find out which
+    /// integrations there are. Default false: they are answered 404.
     pub hide_integrations: bool,
     /// How long requests in flight are waited for when the host is stopped. Default `20s`.
     #[serde(with = "duration")]

@@ -61,7 +61,7 @@ pub struct Host {
     pub libraries: Libraries,
     pub(crate) pool: Pool,
     pub(crate) reloads: Turns,
-    /// What the bodies of all requests may take.
+    /// The memory that the bodies of all requests may take.
     pub(crate) body_memory: Arc<BodyMemory>,
     /// Wrong tokens of each address.
     pub(crate) wrong_tokens: RateLimits,

@@ -232,7 +232,7 @@ impl Admitted {
         self.integration.rates.check(self.terms.sender).map_err(Refusal::over_rate)
     }
 
-    /// Whether it is a request that any integration could take.
+    /// Checks that any integration could take the request.
     fn check_form(request: &Request) -> Result<(), Refusal> {
         if request.method() != Method::POST {
             let message = "webhooks are POST requests";

@@ -80,7 +80,7 @@ pub struct Rates {
     limits: RateLimits,
     /// Anybody can send what is refused: not all of it leaves a record.
     records_of_refused: RateLimits,
-    /// Nor is all of what makes no sense kept as it came.
+    /// A rate for malformed requests that are kept as they came.
     kept_malformed: RateLimits,
     /// Lines about single requests, by their kind.
     pub(crate) lines: LineLimits,
@@ -124,7 +124,7 @@ impl Integration {
         self.rates.records_of_refused.check(Ipv4Addr::UNSPECIFIED.into()).is_ok()
     }
 
-    /// Whether a malformed request is kept as it came, now.
+    /// Returns whether another malformed request is kept as it came, now.
     pub(crate) fn keeps_malformed(&self) -> bool {
         self.rates.kept_malformed.check(Ipv4Addr::UNSPECIFIED.into()).is_ok()
     }

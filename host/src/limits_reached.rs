@@ -85,7 +85,8 @@ impl Limit {
             Self::Connections => "connections wait because as many are open as may be",
             Self::ConnectionsPerAddress => "an address has as many connections as it may have",
             Self::AdminConnections => {
-                "the admin listener has as many connections as it may have, and answers only health"
+                "the admin listener, or an address there, has as many connections as it may have, and \
+                 is answered about health alone"
             }
             Self::UnreadAnswers => "a client did not read its answers and was cut off",
             Self::BodyMemory => "large bodies were turned away because others take the memory",

@@ -39,7 +39,7 @@ impl LineLimit {
 pub(crate) struct LineLimits(Mutex<HashMap<&'static str, LineLimit>>);
 
 impl LineLimits {
-    /// Whether a line of that kind may be logged now; then, how many of the kind were left out.
+    /// Returns how many lines of a kind were left out, if one may be logged now.
     pub(crate) fn admit(&self, kind: &'static str, now: Instant) -> Option<u64> {
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kinds.entry(kind).or_default().admit(now)

@@ -1,7 +1,7 @@
 //! Log lines: their form, and the way they take to standard error.
 //!
-//! Whatever becomes of standard error, logging never waits, fails or panics: lines that cannot be
-//! written are dropped and counted.
+//! Logging never waits, fails or panics, even if standard error is closed, full or slow: lines that
+//! cannot be written are dropped and counted.
 
 mod outlet;
 

@@ -1,6 +1,6 @@
 //! Files that only the host's user may read, whatever the umask.
 //!
-//! Nothing here follows a symlink: the file that is opened lies where its name says.
+//! No symlink is followed: the file that is opened lies where its name says.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},

@@ -1,7 +1,7 @@
-//! What the system allows this process, and what it gives up by itself: the limit on open files, core
-//! dumps that would hold secrets, and privileges that a program could gain.
+//! Limits of this process: open files as many as the system allows, no core dumps that would hold
+//! secrets, and no privileges that a program could gain.
 //!
-//! Nothing here is undone.
+//! They hold until the process ends.
 
 use rustix::{
     process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit},

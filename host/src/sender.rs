@@ -40,7 +40,7 @@ impl<'de> Deserialize<'de> for Network {
     }
 }
 
-/// Whether an address is that of a trusted proxy.
+/// Returns whether an address is that of a trusted proxy.
 pub fn is_proxy(address: IpAddr, proxies: &[Network]) -> bool {
     proxies.iter().any(|network| network.contains(address.to_canonical()))
 }

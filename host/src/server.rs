@@ -10,7 +10,10 @@ use std::{
     net::{IpAddr, SocketAddr},
     num::NonZero,
     pin::pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -56,9 +59,9 @@ pub struct Limits {
     pub write_timeout: Duration,
 }
 
-/// What becomes of connections beyond the limit.
+/// The treatment of connections beyond the limit.
 pub enum Beyond {
-    /// They wait in the listener's backlog, and no address has more than its share.
+    /// Connections wait in the listener's backlog, and no address has more than its share.
     Wait(AddressLimit),
     /// Some are served by these routes, for a moment each.
     Reserve(Router),
@@ -68,7 +71,7 @@ pub enum Beyond {
 pub struct AddressLimit {
     /// The limit.
     pub most: usize,
-    /// Whether the limit does not hold for an address, as for that of a proxy.
+    /// Returns true for addresses without a limit, such as those of proxies.
     pub is_exempt: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
 }
 
@@ -83,7 +86,7 @@ impl fmt::Debug for AddressLimit {
 pub struct Counted {
     /// Connections that are open.
     pub open_connections: Gauge,
-    /// Where a limit that was reached is counted.
+    /// Counters of limits that were reached.
     pub limits: Arc<LimitsReached>,
 }
 
@@ -163,7 +166,7 @@ pub async fn serve(
         addresses: Arc::default(),
         reserve: Reserve::default(),
         reached: Arc::clone(&counted.limits),
-        connections: Arc::new(Connections { service, limits, counted }),
+        connections: Arc::new(Connections { service, limits, counted, has_asked: Arc::default() }),
         places: Arc::clone(&places),
         beyond,
     };
@@ -222,19 +225,27 @@ impl Entrance {
                     }
                 }
             }
-            Beyond::Reserve(routes) => match Arc::clone(&self.places).try_acquire_owned() {
-                Ok(place) => self.serve(stream, peer, stop, Some(place), None),
-                Err(_) => {
+            Beyond::Reserve(routes) => match self.place_and_share(peer.ip()) {
+                Some((place, share)) => self.serve(stream, peer, stop, Some(place), Some(share)),
+                None => {
                     let most = self.connections.limits.max_connections;
                     let detail = format_args!("{most}, and {} asks", peer.ip().to_canonical());
                     self.reached.reached(Limit::AdminConnections, detail);
                     let connections = Arc::new(self.connections.of_reserve(routes.clone()));
+                    let has_asked = Arc::clone(&connections.has_asked);
                     let served = async move { connections.serve(stream, peer, stop).await };
                     let served = tokio::spawn(tokio::time::timeout(RESERVE_TIME, served));
-                    self.reserve.take(served.abort_handle());
+                    self.reserve.take(peer.ip(), served.abort_handle(), has_asked);
                 }
             },
         }
+    }
+
+    /// A place for a connection, unless all are taken, or half of them by its address.
+    fn place_and_share(&self, address: IpAddr) -> Option<(OwnedSemaphorePermit, AddressPlace)> {
+        let half = (self.connections.limits.max_connections / 2).max(1);
+        let share = self.addresses.claim(address, half)?;
+        Some((Arc::clone(&self.places).try_acquire_owned().ok()?, share))
     }
 
     async fn wait_for_place(&self) -> Option<OwnedSemaphorePermit> {
@@ -279,6 +290,8 @@ struct Connections {
     service: Router,
     limits: Limits,
     counted: Counted,
+    /// Set once a client has sent a request.
+    has_asked: Arc<AtomicBool>,
 }
 
 impl Connections {
@@ -288,7 +301,7 @@ impl Connections {
         let (header_timeout, write_timeout) =
             (self.limits.header_timeout.min(second), self.limits.write_timeout.min(second));
         let limits = Limits { header_timeout, write_timeout, ..self.limits.clone() };
-        Self { service, limits, counted: self.counted.clone() }
+        Self { service, limits, counted: self.counted.clone(), has_asked: Arc::default() }
     }
 
     async fn serve(&self, stream: TcpStream, peer: SocketAddr, stop: Stop) {
@@ -299,7 +312,11 @@ impl Connections {
 
     async fn serve_counted(&self, stream: TcpStream, peer: SocketAddr, mut stop: Stop) {
         let routes = TowerToHyperService::new(self.service.clone());
+        let has_asked = Arc::clone(&self.has_asked);
         let service = service_fn(move |mut request: Request<Incoming>| {
+            if !has_asked.load(Ordering::Relaxed) {
+                has_asked.store(true, Ordering::Relaxed);
+            }
             request.extensions_mut().insert(Peer(peer));
             routes.call(request)
         });
@@ -338,7 +355,7 @@ impl Connections {
     }
 }
 
-/// Whether the write timeout ended a connection.
+/// Returns whether the write timeout ended a connection.
 fn is_unread(error: &hyper::Error) -> bool {
     let source = std::error::Error::source(error);
     let io = source.and_then(|source| source.downcast_ref::<io::Error>());

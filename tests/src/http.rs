@@ -33,7 +33,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// Where nobody listens, or it is no address of this machine.
+    /// If nobody listens, or it is no address of this machine.
     pub fn open_from(from: SocketAddr, address: SocketAddr) -> io::Result<Self> {
         let family = if from.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let socket = net::socket(family, SocketType::STREAM, None)?;
@@ -53,7 +53,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// Where the system refuses.
+    /// If the system refuses.
     pub fn set_write_timeout(&self, timeout: Duration) -> io::Result<()> {
         self.stream.get_ref().set_write_timeout(Some(timeout))
     }
@@ -62,7 +62,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// Where the system refuses.
+    /// If the system refuses.
     pub fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
         self.stream.get_ref().set_read_timeout(Some(timeout))
     }

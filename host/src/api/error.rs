@@ -61,7 +61,7 @@ pub struct ApiError {
     body: ErrorBody,
     /// When another try makes sense.
     retry_after: Option<Duration>,
-    /// Whether the connection cannot go on, since the rest of the request was not read.
+    /// True if the connection has to be closed, since the rest of the request was not read.
     closes: bool,
 }
 

@@ -38,8 +38,8 @@ pub(super) async fn keep_out(
     }
 }
 
-/// Whether a request comes from a client on this machine that is no foreign page; `listen` is where the
-/// API listens.
+/// Checks that a request comes from a client on this machine that is no foreign page. `listen` is the
+/// address of the API.
 fn check(headers: &HeaderMap, listen: SocketAddr) -> Result<(), &'static str> {
     let text = |name: header::HeaderName| headers.get_all(name).iter().map(HeaderValue::to_str);
     let hosts: Vec<_> = text(header::HOST).collect();
@@ -61,7 +61,7 @@ fn check(headers: &HeaderMap, listen: SocketAddr) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Whether the value of `Host` is a loopback name or address with the listener's port. The port may be
+/// Returns whether the value of `Host` is a loopback name or address with the listener's port. The port may be
 /// left out by a client that was given the very address on which the API listens.
 fn names_listener(host: &str, listen: SocketAddr) -> bool {
     let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();

@@ -1,7 +1,7 @@
 //! A budget of memory for the bodies of all requests that are read and judged at once.
 //!
-//! What a body takes is counted as it arrives: an announced length that never comes takes nothing. One
-//! sender may take half of the budget.
+//! Bodies are counted as they arrive: an announced length that never comes takes nothing. One sender may
+//! take half of the budget.
 
 use std::{
     collections::HashMap,
@@ -44,7 +44,7 @@ impl BodyMemory {
         Arc::new(Self { budget_bytes, taken: Mutex::default(), given_back: Notify::new() })
     }
 
-    /// What a sender takes of the budget: nothing yet.
+    /// Returns an empty share of the budget for a body of a sender.
     pub(crate) fn share(self: &Arc<Self>, sender: Option<IpAddr>) -> BodyShare {
         let sender = sender.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
         BodyShare { memory: Arc::clone(self), sender, bytes: 0 }
@@ -55,7 +55,7 @@ impl BodyMemory {
     }
 }
 
-/// What one body takes of the budget. Dropping it gives the memory back.
+/// The share of one body in the budget. Dropping it gives the memory back.
 #[derive(Debug)]
 pub(crate) struct BodyShare {
     memory: Arc<BodyMemory>,

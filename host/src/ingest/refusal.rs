@@ -27,7 +27,7 @@ pub(crate) struct Refusal {
     pub(super) code: &'static str,
     pub(super) message: String,
     pub(super) detail: Option<String>,
-    /// Whether the plugin called the request malformed.
+    /// True if the plugin called the request malformed.
     pub(super) is_malformed: bool,
     scope: Option<&'static str>,
     headers: HeaderMap,

@@ -1,6 +1,6 @@
 //! Log lines on their way to standard error, through a thread of their own.
 //!
-//! Whoever logs never waits and never fails: if standard error is closed, full or slow, lines are
+//! A thread that logs never waits and never fails: if standard error is closed, full or slow, lines are
 //! dropped and counted, and the count is logged once lines can be written again.
 
 use std::{
@@ -73,7 +73,7 @@ impl Outlet {
         self.shared.lost.load(Ordering::Relaxed)
     }
 
-    /// Why lines are dropped now; none while they are written.
+    /// Returns why lines are dropped now; none while they are written.
     pub(super) fn problem(&self) -> Option<String> {
         self.shared.problem().clone()
     }
@@ -88,7 +88,7 @@ impl Outlet {
 }
 
 thread_local! {
-    /// Whether a line of this thread was dropped.
+    /// True if a line of this thread was dropped.
     static OWN_LINE_LOST: Cell<bool> = const { Cell::new(false) };
 }
 

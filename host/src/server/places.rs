@@ -2,9 +2,12 @@
 //! that answers health when all are taken.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::task::AbortHandle;
@@ -58,28 +61,53 @@ fn subscriber(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Connections beyond all places. A new one ends the oldest, so that the newest is always served.
+/// Connections beyond all places. A new one ends an older one if there are too many, so that the newest
+/// is always served.
 #[derive(Debug, Default)]
-pub(super) struct Reserve(VecDeque<AbortHandle>);
+pub(super) struct Reserve(Vec<Reserved>);
+
+/// A connection of the reserve.
+#[derive(Debug)]
+struct Reserved {
+    address: IpAddr,
+    connection: AbortHandle,
+    /// Set once the client has sent a request.
+    has_asked: Arc<AtomicBool>,
+}
 
 impl Reserve {
     /// Connections that are served at once.
     pub(super) const PLACES: usize = 64;
 
-    /// Takes one more connection in.
-    pub(super) fn take(&mut self, connection: AbortHandle) {
-        self.0.retain(|other| !other.is_finished());
-        if self.0.len() >= Self::PLACES
-            && let Some(oldest) = self.0.pop_front()
-        {
-            oldest.abort();
+    /// Takes one more connection in. Whoever has asked for nothing yet goes first, and of those the
+    /// oldest of the address that has most.
+    pub(super) fn take(
+        &mut self,
+        address: IpAddr,
+        connection: AbortHandle,
+        has_asked: Arc<AtomicBool>,
+    ) {
+        self.0.retain(|other| !other.connection.is_finished());
+        if self.0.len() >= Self::PLACES {
+            let leaves = self.0.remove(self.first_to_leave());
+            leaves.connection.abort();
         }
-        self.0.push_back(connection);
+        self.0.push(Reserved { address: subscriber(address), connection, has_asked });
     }
 
     /// Ends all of them.
     pub(super) fn close(self) {
-        self.0.iter().for_each(AbortHandle::abort);
+        self.0.iter().for_each(|reserved| reserved.connection.abort());
+    }
+
+    fn first_to_leave(&self) -> usize {
+        let count = |address| self.0.iter().filter(|other| other.address == address).count();
+        let rank = |reserved: &Reserved| {
+            (!reserved.has_asked.load(Ordering::Relaxed), count(reserved.address))
+        };
+        // The first of equals is the oldest.
+        let places = self.0.iter().enumerate().rev();
+        places.max_by_key(|(_, reserved)| rank(reserved)).map_or(0, |(place, _)| place)
     }
 }
 
@@ -104,15 +132,32 @@ mod tests {
         assert!(addresses.counts().is_empty(), "nothing is kept of who is gone");
     }
 
+    /// A full reserve of connections from these addresses, each with whether it has asked.
+    async fn ended_by_one_more(of: impl Fn(usize) -> (&'static str, bool)) -> Vec<usize> {
+        let mut reserve = Reserve::default();
+        let tasks: Vec<_> = (0..=Reserve::PLACES)
+            .map(|place| {
+                let (address, has_asked) = of(place);
+                let task = tokio::spawn(std::future::pending::<()>());
+                let address = address.parse().expect("an address");
+                reserve.take(address, task.abort_handle(), Arc::new(has_asked.into()));
+                task
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        let ended = tasks.iter().enumerate().filter(|(_, task)| task.is_finished());
+        ended.map(|(place, _)| place).collect()
+    }
+
     #[tokio::test]
     async fn a_new_connection_ends_the_oldest_of_the_reserve() {
-        let mut reserve = Reserve::default();
-        let start = || tokio::spawn(std::future::pending::<()>());
-        let tasks: Vec<_> = (0..=Reserve::PLACES).map(|_| start()).collect();
-        tasks.iter().for_each(|task| reserve.take(task.abort_handle()));
-        let mut tasks = tasks.into_iter();
-        let oldest = tasks.next().expect("the first").await;
-        assert!(oldest.expect_err("it was ended").is_cancelled());
-        assert!(tasks.all(|task| !task.is_finished()));
+        assert_eq!(ended_by_one_more(|_| ("192.0.2.1", false)).await, [0]);
+    }
+
+    #[tokio::test]
+    async fn whoever_has_many_in_the_reserve_or_asks_for_nothing_leaves_first() {
+        let of_many = |place| (if place < 3 { "192.0.2.1" } else { "203.0.113.9" }, false);
+        assert_eq!(ended_by_one_more(of_many).await, [3]);
+        assert_eq!(ended_by_one_more(|place| ("192.0.2.1", place != 5)).await, [5]);
     }
 }

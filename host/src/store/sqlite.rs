@@ -5,6 +5,7 @@
 //! uses a database at a time.
 
 mod chores;
+mod identity;
 mod life;
 mod lock;
 mod open_files;
@@ -33,7 +34,8 @@ use rusqlite::{Connection, MAIN_DB, OpenFlags, OptionalExtension};
 use ulid::Ulid;
 
 use self::{
-    lock::{Before, DatabaseLock, KnownDatabase},
+    identity::inode,
+    lock::{DatabaseLock, KnownDatabase},
     reader::{Reader, Readers},
     syncer::Syncer,
     transactions::TransactionTimes,
@@ -118,7 +120,7 @@ impl SqliteStore {
         let readers = Readers::start(path, ids, &times, &writer.problem(), limits)?;
         let inodes = (inode(path), inode(&beside(path, "-wal")));
         let found = KnownDatabase { salt, alerts: writer.highest_at_start(), inodes };
-        let surprise = surprise(path, lock.before(), found, orphan.as_deref());
+        let surprise = identity::surprise(path, lock.before(), found, orphan.as_deref());
         if let Some(error) = &surprise {
             tracing::error!(error, "the store is not the one that a host used here last");
         }
@@ -140,7 +142,7 @@ impl SqliteStore {
     /// used here, or uses now, is gone or replaced.
     pub fn check(path: &Path) -> anyhow::Result<()> {
         if let Ok(path) = resolved(path) {
-            check_identity(&path)?;
+            identity::check(&path)?;
         }
         if !path.exists() {
             return Ok(());
@@ -340,97 +342,6 @@ fn version(connection: &Connection) -> anyhow::Result<i64> {
 /// failed. In the database, it is on disk before anything is built on it.
 fn settle_log(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-}
-
-/// Compares a database with the one that an earlier host used at the same path: a sentence if they
-/// differ in a way that may mean a loss.
-fn surprise(
-    path: &Path,
-    before: Before,
-    found: KnownDatabase,
-    orphan: Option<&Path>,
-) -> Option<String> {
-    const HINT: &str = "if nobody did that on purpose, stop the host and put the right file or a \
-                        backup in its place; what comes meanwhile is kept in the present one";
-    let path = path.display();
-    let what = match before {
-        Before::Known(known) if known.salt == found.salt && known.alerts <= found.alerts => None,
-        Before::Known(known) if known.salt == found.salt => Some(format!(
-            "holds alerts up to #{}, though there were alerts up to #{} when a host used it last: it \
-             is an older copy, or was copied without its `-wal` file",
-            found.alerts, known.alerts
-        )),
-        Before::Known(known) if found.alerts == 0 => Some(format!(
-            "is empty, though a host used a database with alerts up to #{} here: that one was \
-             removed or replaced",
-            known.alerts
-        )),
-        Before::Known(_) => {
-            Some("is another database than the one that a host used here last".to_owned())
-        }
-        Before::SomeHost if found.alerts == 0 => Some(
-            "is empty, though the lock file of an earlier host lies beside it: its database may have \
-             been removed"
-                .to_owned(),
-        ),
-        Before::SomeHost | Before::Nothing => None,
-    };
-    let orphan = orphan.map(|log| {
-        format!(
-            "the write-ahead log of a database that is gone was set aside as `{}`",
-            log.display()
-        )
-    });
-    let said = match (what, orphan) {
-        (Some(what), Some(orphan)) => format!("the store `{path}` {what}; {orphan}"),
-        (Some(what), None) => format!("the store `{path}` {what}"),
-        (None, Some(orphan)) => format!("beside the store `{path}`, {orphan}"),
-        (None, None) => return None,
-    };
-    Some(format!("{said}; hint: {HINT}"))
-}
-
-/// The inode of a file; 0 if it is missing.
-fn inode(path: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-
-    fs::metadata(path).map_or(0, |metadata| metadata.ino())
-}
-
-/// Whether the files of a database are those that a host uses now or used last.
-fn check_identity(path: &Path) -> anyhow::Result<()> {
-    let shown = path.display();
-    let before = DatabaseLock::peek(path);
-    if let Some(holder) = DatabaseLock::holder(path) {
-        let Before::Known(known) = before else { return Ok(()) };
-        let log = beside(path, "-wal");
-        for (what, file, used) in
-            [("store", path, known.inodes.0), ("write-ahead log", &log, known.inodes.1)]
-        {
-            let became = match inode(file) {
-                now if now == used => continue,
-                0 => "was removed",
-                _ => "was replaced by another file",
-            };
-            anyhow::bail!(
-                "the {what} `{}` {became} while {holder} has it open, which can keep nothing more\n\
-                 hint: stop that host with SIGTERM, which saves all alerts into a new file beside it, \
-                 and put the right file in place",
-                file.display()
-            );
-        }
-        return Ok(());
-    }
-    let is_empty = fs::metadata(path).map_or(true, |metadata| metadata.len() == 0);
-    if let (Before::Known(known), true) = (before, is_empty) {
-        anyhow::bail!(
-            "the store `{shown}` is missing or empty, though a host used a database with alerts up \
-             to #{} here\nhint: put it or a backup in its place; to begin anew, remove `{}`",
-            known.alerts,
-            beside(path, ".lock").display()
-        );
-    }
-    Ok(())
 }
 
 /// Returns the random number that tells this database from others.

@@ -94,7 +94,7 @@ impl Notices {
     }
 }
 
-/// Whether the system gives a thread. The library does not say if it was given none.
+/// Checks that the system gives a thread. The library does not say if it was given none.
 fn a_thread() -> std::io::Result<()> {
     let thread = thread::Builder::new().spawn(|| ())?;
     // It has nothing to panic with.

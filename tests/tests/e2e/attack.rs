@@ -29,7 +29,7 @@ const LONGEST_P99: Duration = Duration::from_secs(1);
 /// The bound of the drill on resident memory, in kB.
 const MOST_MEMORY_KB: usize = 300_000;
 
-/// What attackers share.
+/// The state that attackers share.
 struct Attack<'h> {
     host: &'h TestHost,
     ends: AtomicBool,

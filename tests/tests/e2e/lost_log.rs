@@ -1,5 +1,4 @@
-//! Whatever becomes of where the log goes, everything else goes on: webhooks, health, reloads, and the
-//! exit status.
+//! A log that is closed, full or slow: webhooks, health, reloads and the exit status go on as before.
 
 use std::{
     fs::File,

@@ -18,7 +18,7 @@ use crate::private_file::{self, beside};
 
 /// The lock, held as long as it lives.
 ///
-/// It has to outlive every connection of this process: closing any descriptor of the database would
+/// The lock has to outlive every connection of this process: closing any descriptor of the database would
 /// release SQLite's own locks (<https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks>).
 pub(super) struct DatabaseLock {
     note: File,
@@ -145,7 +145,7 @@ fn path_of(database: &Path) -> PathBuf {
     beside(database, ".lock")
 }
 
-/// Whether the lock was free.
+/// Returns false if somebody else holds the lock.
 fn try_lock(file: &File) -> std::io::Result<bool> {
     match file.try_lock() {
         Ok(()) => Ok(true),

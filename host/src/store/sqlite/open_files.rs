@@ -55,7 +55,7 @@ impl OpenFiles {
     ///
     /// # Errors
     ///
-    /// Which file was removed, replaced or cut off, and what to do, in one sentence.
+    /// A sentence that names the file that was removed, replaced or cut off, with a hint.
     pub(super) fn check(&mut self) -> Result<(), String> {
         for file in &mut self.files {
             file.check().map_err(|what| lost(&what))?;

@@ -12,7 +12,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    inode,
+    identity::inode,
     lock::{Before, KnownDatabase},
 };
 use crate::private_file::beside;

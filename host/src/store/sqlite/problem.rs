@@ -18,7 +18,7 @@ struct Wrong {
     damage: Option<String>,
     /// Why nothing is written any more.
     lost: Option<String>,
-    /// Whether that is because a file of the database is no longer at its path.
+    /// True if a file of the database is no longer at its path.
     is_displaced: bool,
 }
 
@@ -55,7 +55,7 @@ impl Problem {
         wrong.is_displaced = true;
     }
 
-    /// Whether a file of the database was removed or replaced.
+    /// Returns whether a file of the database was removed or replaced.
     pub(super) fn is_displaced(&self) -> bool {
         self.wrong().is_displaced
     }

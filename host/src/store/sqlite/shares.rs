@@ -18,8 +18,8 @@ struct Candidate {
 }
 
 impl Step<'_> {
-    /// Whether a large request would be the first to leave a share. Nothing is written of it then: a
-    /// flood of large requests costs the disk nothing.
+    /// Returns whether a large request would be the first to leave a share. Such a request is not written,
+    /// so that a flood of large requests costs the disk nothing.
     pub(super) fn would_leave(
         &self,
         integration: i64,

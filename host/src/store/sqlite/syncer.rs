@@ -226,7 +226,7 @@ impl State {
         self.deliver(batches);
     }
 
-    /// Whether the files that were synced are those that a restart will find.
+    /// Checks that the files that were synced are those that a restart will find.
     fn look_at_files(&mut self) -> Result<(), String> {
         let looked = self.files.check();
         if let Err(reason) = &looked

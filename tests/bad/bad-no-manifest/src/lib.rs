@@ -35,6 +35,7 @@ impl Exported for NoManifest {
         description: env!("CARGO_PKG_DESCRIPTION"),
         license: env!("CARGO_PKG_LICENSE"),
         panic: UNWIND,
+        largest_body_bytes: None,
     };
 }
 
