@@ -259,12 +259,8 @@ impl BoundHost {
         let (limits, admin_connections, per_address, patience) = {
             let in_force = host.in_force();
             let (server, admin) = (&in_force.config.config.server, &in_force.config.config.admin);
-            let limits = Limits {
-                max_connections: host.fewer_connections.unwrap_or(server.max_connections),
-                header_timeout: server.header_timeout,
-                header_limit_bytes: server.header_limit_bytes,
-                write_timeout: server.write_timeout,
-            };
+            let max_connections = host.fewer_connections.unwrap_or(server.max_connections);
+            let limits = Limits { max_connections, ..Limits::from(server) };
             (
                 limits,
                 admin.max_connections,

@@ -41,6 +41,7 @@ use self::{
     timed_stream::TimedStream,
 };
 use crate::{
+    config::Server,
     limits_reached::{Limit, LimitsReached},
     request_id,
     sender::Peer,
@@ -59,6 +60,17 @@ pub struct Limits {
     pub write_timeout: Duration,
 }
 
+impl From<&Server> for Limits {
+    fn from(server: &Server) -> Self {
+        Self {
+            max_connections: server.max_connections,
+            header_timeout: server.header_timeout,
+            header_limit_bytes: server.header_limit_bytes,
+            write_timeout: server.write_timeout,
+        }
+    }
+}
+
 /// The treatment of connections beyond the limit.
 pub enum Beyond {
     /// Connections wait in the listener's backlog, and no address has more than its share.
@@ -75,6 +87,13 @@ pub struct AddressLimit {
     pub is_exempt: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
 }
 
+impl AddressLimit {
+    /// As many connections for every address as there are.
+    pub fn none() -> Self {
+        Self { most: usize::MAX, is_exempt: Box::new(|_| false) }
+    }
+}
+
 impl fmt::Debug for AddressLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AddressLimit").field("most", &self.most).finish_non_exhaustive()
@@ -82,7 +101,7 @@ impl fmt::Debug for AddressLimit {
 }
 
 /// Everything that a listener needs beside its routes.
-#[derive(Clone)]
+#[derive(Clone, Debug, Default)]
 pub struct Counted {
     /// Connections that are open.
     pub open_connections: Gauge,

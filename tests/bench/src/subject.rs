@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tocsin::{
     alert::PluginId,
     config::Server,
-    server::{self, Limits, stop_sign},
+    server::{self, AddressLimit, Beyond, Counted, Limits, stop_sign},
     store::{
         Store,
         request::{Content, Submission},
@@ -129,7 +129,8 @@ pub(crate) fn serve_floor() -> anyhow::Result<()> {
         let router = Router::new().route("/in/bench", post(async |_: Bytes| ""));
         let (_stopper, stop) = stop_sign();
         let limits = Limits::from(&Server::default());
-        server::serve(listener, router, limits, Default::default(), stop).await;
+        let beyond = Beyond::Wait(AddressLimit::none());
+        server::serve(listener, router, limits, beyond, Counted::default(), stop).await;
         Ok(())
     })
 }

@@ -41,6 +41,7 @@ impl Exported for LayoutUnchecked {
         description: env!("CARGO_PKG_DESCRIPTION"),
         license: env!("CARGO_PKG_LICENSE"),
         panic: UNWIND,
+        largest_body_bytes: None,
     };
 }
 
