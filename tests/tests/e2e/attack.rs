@@ -4,8 +4,6 @@
 //! In the suite it lasts some seconds. `make attack` has it last a minute with release builds, and then
 //! holds the host to its figures.
 
-#![expect(clippy::print_stdout, reason = "the figures are worth a look")]
-
 use std::{
     env,
     net::{Ipv4Addr, SocketAddr},
