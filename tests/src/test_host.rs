@@ -5,7 +5,10 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
-    os::unix::process::{CommandExt, ExitStatusExt},
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::{CommandExt, ExitStatusExt},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -28,7 +31,7 @@ pub struct Site {
     folder: TempDir,
     env: Vec<(String, String)>,
     user: Option<u32>,
-    most_threads: Option<u32>,
+    limits: Vec<String>,
 }
 
 /// A command that has ended.
@@ -57,7 +60,7 @@ impl Site {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::create_dir(folder.path().join("plugins")).expect("a folder of plugins");
-        let site = Self { folder, env: Vec::new(), user: None, most_threads: None };
+        let site = Self { folder, env: Vec::new(), user: None, limits: Vec::new() };
         site.configure("");
         site
     }
@@ -162,22 +165,48 @@ impl Site {
         Self { user: Some(id), ..self }
     }
 
-    /// Has the system give the user of every command so many threads and processes in all. It does not
-    /// hold for root.
+    /// The same for a site that belongs to the user, as an operator sets one up for a host that is not
+    /// root. None if that cannot be had on this machine, which is printed.
+    ///
+    /// # Panics
+    ///
+    /// If root cannot give the folder away.
     #[must_use]
-    pub fn most_threads(self, count: u32) -> Self {
-        Self { most_threads: Some(count), ..self }
+    pub fn owned_by(self, id: u32) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: only root can run the host as somebody else");
+            return None;
+        }
+        let site = self.user(id);
+        // Temporary folders are their owner's alone.
+        let folder = site.path("");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        chown(&folder, Some(id), Some(id)).expect("root gives files away");
+        match site.command(&["--version"]).output() {
+            Ok(_) => Some(site),
+            Err(error) => {
+                eprintln!("SKIPPED: user {id} cannot run the host where it was built ({error})");
+                None
+            }
+        }
+    }
+
+    /// Runs every command under a limit of the system, such as `--nofile=256` (see `prlimit(1)`). The
+    /// number of threads has no limit for root.
+    #[must_use]
+    pub fn limit(mut self, limit: &str) -> Self {
+        self.limits.push(limit.into());
+        self
     }
 
     /// A `tocsin` command with this site's configuration, not started.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = match self.most_threads {
-            None => Command::new(libraries::tocsin()),
-            Some(count) => {
-                let mut command = Command::new("prlimit");
-                command.arg(format!("--nproc={count}")).arg(libraries::tocsin());
-                command
-            }
+        let mut command = if self.limits.is_empty() {
+            Command::new(libraries::tocsin())
+        } else {
+            let mut command = Command::new("prlimit");
+            command.args(&self.limits).arg(libraries::tocsin());
+            command
         };
         command.args(args).current_dir(self.folder.path()).stdin(Stdio::null());
         for name in ["TOCSIN_ADMIN_URL", "TOCSIN_ADMIN_TOKEN", "TOCSIN_LOG", "NO_COLOR"] {

@@ -13,6 +13,7 @@ mod durability;
 mod floods;
 mod full_disk;
 mod greedy_clients;
+mod hardening;
 mod inspect;
 mod kill_points;
 mod libraries;

@@ -10,15 +10,12 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::{FileExt, PermissionsExt, chown},
+    os::unix::fs::{FileExt, chown},
     path::Path,
 };
 
 use rusqlite::Connection as Database;
-use rustix::{
-    fs::{IFlags, ioctl_getflags, ioctl_setflags},
-    process::geteuid,
-};
+use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use tocsin_tests::{
     Finished, Site, TestHost,
     http::{Answer, Connection, Request},
@@ -186,28 +183,10 @@ fn a_log_that_can_not_be_written_for_a_while_is_a_pause() {
     assert_kept(&host.kill().serve().alerts(), &accepted);
 }
 
-/// A site on which the host is somebody whom permissions stop. None where that can't be had.
-fn site_of_nobody() -> Option<Site> {
-    if !geteuid().is_root() {
-        println!("SKIPPED: only root can run the host as somebody else");
-        return None;
-    }
-    let site = site().user(NOBODY);
-    // Temporary folders are their owner's alone.
-    let folder = site.path("");
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("it is ours");
-    chown(&folder, Some(NOBODY), Some(NOBODY)).expect("root gives files away");
-    if let Err(error) = site.command(&["--version"]).output() {
-        println!("SKIPPED: user {NOBODY} can't run the host where it was built ({error})");
-        return None;
-    }
-    Some(site)
-}
-
 #[test]
 fn a_store_that_can_not_be_written_is_said_at_the_start() {
     const HINT: &str = "the user that the host runs as has to be able to write";
-    let Some(site) = site_of_nobody() else { return };
+    let Some(site) = site().owned_by(NOBODY) else { return };
     let host = site.serve();
     assert_eq!(host.post("good", "disk full").status, 200);
     let site = host.stop();
