@@ -51,7 +51,7 @@ pub(crate) struct Job {
 /// What is wanted of a plugin, once it is loaded.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Task {
-    /// Nothing.
+    /// To come back from being loaded and from being asked for its schema: a host does both.
     Load,
     /// Its options' JSON Schema.
     Schema,

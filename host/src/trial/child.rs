@@ -94,8 +94,7 @@ fn perform(task: Task, module: Module, voice: &Voice) {
             }
         }
         task => on_thread_of_host(|| match &task {
-            Task::Load => {}
-            Task::Schema => schema(&module, voice),
+            Task::Load | Task::Schema => schema(&module, voice),
             Task::Make(tables) => tables.iter().enumerate().for_each(|(index, options)| {
                 if let Some(instance) = make(&module, voice, index, options) {
                     close(instance, voice, index);

@@ -1,5 +1,5 @@
-//! Loads a plugin in a child of the host before the host maps it: what hangs or dies of being loaded
-//! does so there.
+//! Loads a plugin in a child of the host before the host maps it, and asks it for the schema of its
+//! options: a plugin that hangs or dies of one of the two does so there.
 //!
 //! It makes no instance, and hands the plugin no options: they may be secret.
 
@@ -28,14 +28,13 @@ impl Probe for ChildProbe {
 }
 
 fn finding(record: Record) -> Finding {
-    let has_begun = record.at == Some((Doing::Load, 0));
-    match record.death {
-        // What can't be loaded but does no harm, the host says for itself.
-        None => Finding::Harmless,
-        Some(death) if has_begun => {
-            Finding::Harmful { is_passing: is_from_outside(&death), what: sentence(&death) }
+    match (record.death, record.at) {
+        // A plugin that can't be loaded or gives no usable schema does no harm: the host says so itself.
+        (None, _) => Finding::Harmless,
+        (Some(death), Some((doing, _))) => {
+            Finding::Harmful { is_passing: is_from_outside(&death), what: sentence(&death, doing) }
         }
-        Some(death) => Finding::NotTried(death.to_string()),
+        (Some(death), None) => Finding::NotTried(death.to_string()),
     }
 }
 
@@ -47,15 +46,19 @@ fn is_from_outside(death: &Death) -> bool {
 }
 
 /// The end of a sentence that starts with the plugin.
-fn sentence(death: &Death) -> String {
+fn sentence(death: &Death, doing: Doing) -> String {
+    let is_schema = doing == Doing::Schema;
     match death {
+        Death::Hung(patience) if is_schema => format!("did not give its schema within {patience:?}"),
         Death::Hung(patience) => {
             format!("did not come back from being loaded within {patience:?}")
         }
         Death::Signal(signal, words) => {
             let signal = signal_name(*signal);
-            format!("killed the process that loaded it: {signal}{}", in_brackets(words))
+            let asked = if is_schema { "asked for its schema" } else { "loaded it" };
+            format!("killed the process that {asked}: {signal}{}", in_brackets(words))
         }
+        other if is_schema => format!("{other}, asked for its schema"),
         other => format!("{other}, being loaded"),
     }
 }
@@ -82,6 +85,17 @@ mod tests {
         insta::assert_snapshot!(told(Death::Signal(6, String::new())), @"killed the process that loaded it: SIGABRT");
         insta::assert_snapshot!(told(Death::Signal(11, "so long".into())), @"killed the process that loaded it: SIGSEGV (so long)");
         insta::assert_snapshot!(told(Death::Exited(3, String::new())), @"ended its process with exit code 3, being loaded");
+    }
+
+    #[test]
+    fn what_it_did_when_asked_for_its_schema_is_told_in_one_sentence() {
+        let told = |death| match of(Some(Doing::Schema), death) {
+            Finding::Harmful { what, .. } => what,
+            other => panic!("{other:?}"),
+        };
+        insta::assert_snapshot!(told(Death::Hung(Duration::from_secs(5))), @"did not give its schema within 5s");
+        insta::assert_snapshot!(told(Death::Signal(6, String::new())), @"killed the process that asked for its schema: SIGABRT");
+        insta::assert_snapshot!(told(Death::Exited(3, String::new())), @"ended its process with exit code 3, asked for its schema");
     }
 
     #[test]

@@ -26,6 +26,7 @@ use tocsin_tests::libraries;
 #[test]
 fn manifests_say_what_the_packages_are() {
     for package in [
+        "bad-dies-in-schema",
         "bad-habits",
         "bad-layout-unchecked",
         "bad-never-returns",

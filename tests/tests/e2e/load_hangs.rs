@@ -105,6 +105,35 @@ fn one_that_dies_on_trial_never_harms_the_host() {
 }
 
 #[test]
+fn one_that_dies_when_asked_for_its_schema_never_harms_the_host() {
+    let bad = library("bad-dies-in-schema");
+    let host = host(&bad);
+    configure(host.site(), "[integrations.bad]\nplugin = 'bad-dies-in-schema'\n");
+    assert_eq!(host.reload().status, 200);
+    let answer = host.post("bad", "disk full");
+    assert_eq!(answer.status, 503);
+    // To blank secrets, the host asks a plugin that it has loaded for its schema.
+    host.run(&["requests", "show", answer.request_id()]);
+    assert_eq!(host.post("good", "disk full").status, 200);
+    assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-dies-in-schema` 0.1.0 killed the process that asked for its schema: SIGABRT (its stack has overflowed); that was a trial, and the host does not load it; hint: drop in another version, or try again with `tocsin plugins retry bad-dies-in-schema`");
+    let host = host.restart();
+    assert_eq!(host.post("good", "disk full").status, 200);
+    assert_eq!(host.site().run(&["check"]).code, Some(2));
+}
+
+#[test]
+fn one_that_never_gives_its_schema_never_holds_up_the_host() {
+    let bad = library("bad-schema-never-comes");
+    let host = host(&bad);
+    configure(host.site(), "[integrations.bad]\nplugin = 'bad-schema-never-comes'\n");
+    assert_eq!(host.reload().status, 200);
+    assert_eq!(host.post("bad", "disk full").status, 503);
+    assert_eq!(host.post("good", "disk full").status, 200);
+    assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-schema-never-comes` 0.1.0 did not give its schema within 5s; that was a trial, and the host does not load it; hint: drop in another version, or try again with `tocsin plugins retry bad-schema-never-comes`");
+    host.stop();
+}
+
+#[test]
 fn one_that_hangs_as_it_is_made_is_tried_once_for_all_that_want_it_so() {
     let host = host(&library("bad-dies-in-new"));
     let names = ["a", "b", "c"];

@@ -1,0 +1,42 @@
+//! Wrong on purpose: overflows the stack of whoever asks it for its schema. The host must find that out
+//! in a child, and never load it.
+
+use std::{borrow::Cow, hint::black_box};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use tocsin_plugin_api::prelude::*;
+
+#[derive(serde::Deserialize)]
+struct Options {}
+
+impl JsonSchema for Options {
+    fn schema_name() -> Cow<'static, str> {
+        "Options".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "maxProperties": depth(u64::MAX) })
+    }
+}
+
+/// Calls itself without end, in a way that no compiler makes a loop of.
+fn depth(left: u64) -> u64 {
+    let room = black_box([left; 64]);
+    if left == 0 { 0 } else { depth(left - 1) + room[0] }
+}
+
+struct DiesInSchema;
+
+impl Integration for DiesInSchema {
+    type Options = Options;
+
+    fn new(_: Options) -> Result<Self, OptionsError> {
+        Ok(Self)
+    }
+
+    fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
+        Ok(Event::create(String::from_utf8_lossy(request.body())).into())
+    }
+}
+
+tocsin_plugin_api::export_plugin!(DiesInSchema);
