@@ -9,6 +9,7 @@ mod document;
 mod integration;
 mod lookup;
 mod requests;
+mod required;
 
 use std::{
     collections::BTreeMap,
@@ -32,6 +33,7 @@ pub use self::{
     integration::{Integration, Maintenance, Window},
     lookup::referenced_files,
     requests::{Keep, Requests, Retention},
+    required::Required,
 };
 use crate::{
     plugins::{
@@ -196,6 +198,9 @@ pub struct Plugins {
     /// Files of `dir` by name that others than root and the host's user may change, and `.` for
     /// `dir` itself. Default: none.
     pub allow_writable_by_others: Vec<String>,
+    /// The plugins without which `serve` does not start: `true` for all that are used, or names.
+    /// Default none: a plugin that is missing breaks its own integrations only.
+    pub required: Required,
 }
 
 impl Default for Plugins {
@@ -209,6 +214,7 @@ impl Default for Plugins {
             checksums: BTreeMap::new(),
             public_keys: Vec::new(),
             allow_writable_by_others: Vec::new(),
+            required: Required::default(),
         }
     }
 }
@@ -594,6 +600,7 @@ fn syntax(document: &Document, error: &toml::de::Error) -> ConfigError {
         ("is not a rate", "leave it out where there is no limit"),
         ("is no maintenance", "write `true`, or `[{ from = 2026-12-01T22:00:00Z, to = ... }]`"),
         ("address of a proxy", "write an address or a network, such as `10.0.0.1` or `10.0.0.0/8`"),
+        ("nor names of plugins", "write `true`, or names, such as `[\"alertmanager\"]`"),
         ("name of a token", "write { name = \"alice\", token = { env = \"TOCSIN_ADMIN_TOKEN\" } }"),
     ] {
         if message.contains(sign) {

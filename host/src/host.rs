@@ -101,8 +101,8 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// [`ConfigErrors`] where the configuration asks for what is not there; anything else where the
-    /// store can't be opened.
+    /// [`ConfigErrors`] where the configuration is wrong, or a plugin that it requires cannot serve;
+    /// anything else where the store can't be opened.
     pub fn prepare(config: LoadedConfig) -> anyhow::Result<Arc<Self>> {
         // Only SQLite URLs pass the checks of the configuration.
         let path = config.store_path().unwrap_or_else(|| PathBuf::from("tocsin.db"));
@@ -122,6 +122,7 @@ impl Host {
             pool: &pool,
             metrics: &metrics,
             tries_again: true,
+            is_start: true,
             is_stopping: &|| false,
             hung: RefCell::default(),
         }

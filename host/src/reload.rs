@@ -130,6 +130,7 @@ impl Host {
             pool: &self.pool,
             metrics: &self.metrics,
             tries_again: cause == Cause::Asked,
+            is_start: false,
             is_stopping,
             hung: RefCell::default(),
         })

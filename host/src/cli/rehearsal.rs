@@ -50,6 +50,7 @@ impl Rehearsal {
             pool: &pool,
             metrics: &metrics,
             tries_again: true,
+            is_start: false,
             is_stopping: &|| false,
             hung: RefCell::default(),
         }

@@ -48,6 +48,9 @@ pub struct Builder<'b> {
     pub metrics: &'b Metrics,
     /// Whether a version that failed before is tried again.
     pub tries_again: bool,
+    /// Whether the host starts: a plugin that is missing then breaks its own integrations only, unless
+    /// it is required.
+    pub is_start: bool,
     /// Whether the host comes to its end meanwhile: what is made then is of no use.
     pub is_stopping: &'b dyn Fn() -> bool,
     /// What did not come back as it was started: tried once, however many integrations have it.
@@ -176,8 +179,27 @@ impl Builder<'_> {
             }
             Choice::Begin(candidates) => self.begin(name, &settings, &candidates)?,
         };
+        if self.is_start {
+            self.check_required(name, &integration)?;
+        }
         let prospect = self.prospect(&integration, &failures);
         Ok((integration, prospect))
+    }
+
+    /// Refuses to start without a plugin that is required.
+    fn check_required(&self, name: &str, integration: &Integration) -> Result<(), ConfigError> {
+        let plugin = &integration.settings.section.plugin;
+        match integration.health().problem {
+            Some(problem) if self.config.config.plugins.required.contains(plugin) => {
+                let (message, hint) = match problem.split_once("; hint: ") {
+                    Some((message, hint)) => (message, hint),
+                    None => (&*problem, "mend the plugin"),
+                };
+                let message = format!("required by `plugins.required`: {message}");
+                Err(self.config.integration_error(name, &["plugin"], message).hint(hint))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn choose(&self, name: &str, settings: &Settings) -> Choice<'_> {
@@ -299,15 +321,23 @@ impl Builder<'_> {
         }
     }
 
-    /// What is wrong where the folder has nothing that would do. The error is the operator's fault,
-    /// the sentence that of a file.
+    /// What is wrong where the folder has no usable file: a sentence that breaks the integration, or an
+    /// error of the configuration. A plugin that is missing altogether is such an error, save when the
+    /// host starts, and where the integration was broken before and nothing else changed.
     fn without_candidates(
         &self,
         name: &str,
         section: &config::Integration,
     ) -> Result<String, ConfigError> {
         let missing = self.catalog.why_missing(&section.plugin, &section.version);
-        if missing.may_be_refused {
+        let present = self.present.by_name.get(name);
+        let is_known = present.is_some_and(|present| {
+            present.settings.section == *section
+                && matches!(present.state, IntegrationState::Broken(_))
+        });
+        let is_required = self.config.config.plugins.required.contains(&section.plugin);
+        let may_break = self.is_start && !is_required || is_known;
+        if missing.may_be_refused || may_break {
             return Ok(format!("{}; hint: {}", missing.message, missing.hint));
         }
         let any_version = section.version == semver::VersionReq::STAR;

@@ -180,6 +180,7 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<Change> {
         checksums,
         public_keys,
         allow_writable_by_others,
+        required,
     } = plugins;
     let config::Requests { keep, raw_limit_bytes, quarantine_count, quarantine_bytes } = requests;
     let config::Retention { resolved_alerts, records, raw_requests, max_store_bytes } = retention;
@@ -203,6 +204,7 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<Change> {
             "plugins.allow_writable_by_others",
             *allow_writable_by_others != old.plugins.allow_writable_by_others,
         ),
+        ("plugins.required", *required != old.plugins.required),
         ("requests.keep", *keep != old.requests.keep),
         ("requests.raw_limit_bytes", *raw_limit_bytes != old.requests.raw_limit_bytes),
         ("requests.quarantine_count", *quarantine_count != old.requests.quarantine_count),

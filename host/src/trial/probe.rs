@@ -49,7 +49,9 @@ fn is_from_outside(death: &Death) -> bool {
 fn sentence(death: &Death, doing: Doing) -> String {
     let is_schema = doing == Doing::Schema;
     match death {
-        Death::Hung(patience) if is_schema => format!("did not give its schema within {patience:?}"),
+        Death::Hung(patience) if is_schema => {
+            format!("did not give its schema within {patience:?}")
+        }
         Death::Hung(patience) => {
             format!("did not come back from being loaded within {patience:?}")
         }

@@ -122,18 +122,21 @@ fn a_missing_secret_file_is_refused() {
 }
 
 #[test]
-fn an_unknown_plugin_is_refused_with_those_that_are_there() {
-    assert_snapshot!(refused("[integrations.good]\nplugin = 'well-behavd'\n"), @"
-    error: tocsin.toml:2:10: `integrations.good.plugin`: no plugin is named `well-behavd`
+fn an_unknown_plugin_that_is_required_is_refused_with_those_that_are_there() {
+    let config = "plugins.required = true\n[integrations.good]\nplugin = 'well-behavd'\n";
+    assert_snapshot!(refused(config), @"
+    error: tocsin.toml:3:10: `integrations.good.plugin`: no plugin is named `well-behavd`
       |
-    2 | plugin = 'well-behavd'
+    3 | plugin = 'well-behavd'
       |          ^^^^^^^^^^^^^
     hint: the plugins folder has `well-behaved`
     ");
-    assert_snapshot!(refused_at(&Site::new(), "[integrations.good]\nplugin = 'well-behaved'\n"), @"
-    error: tocsin.toml:2:10: `integrations.good.plugin`: no plugin is named `well-behaved`
+    let config =
+        "plugins.required = ['well-behaved']\n[integrations.good]\nplugin = 'well-behaved'\n";
+    assert_snapshot!(refused_at(&Site::new(), config), @"
+    error: tocsin.toml:3:10: `integrations.good.plugin`: no plugin is named `well-behaved`
       |
-    2 | plugin = 'well-behaved'
+    3 | plugin = 'well-behaved'
       |          ^^^^^^^^^^^^^^
     hint: the plugins folder is empty: drop the plugin's `.so` in
     ");
@@ -148,10 +151,12 @@ fn an_impossible_version_is_refused_with_those_that_are_there() {
       |           ^^^^^^^^
     hint: write a semver requirement, such as `^1` or `>=1.2, <2`
     ");
-    assert_snapshot!(refused("[integrations.good]\nplugin = 'well-behaved'\nversion = '^7.1'\n"), @"
-    error: tocsin.toml:3:11: `integrations.good.version`: no version of plugin `well-behaved` matches `^7.1`
+    let config =
+        "plugins.required = true\n[integrations.good]\nplugin = 'well-behaved'\nversion = '^7.1'\n";
+    assert_snapshot!(refused(config), @"
+    error: tocsin.toml:4:11: `integrations.good.version`: no version of plugin `well-behaved` matches `^7.1`
       |
-    3 | version = '^7.1'
+    4 | version = '^7.1'
       |           ^^^^^^
     hint: the plugins folder has 1.0.0
     ");
@@ -313,18 +318,19 @@ fn what_is_allowed_by_name_has_the_name_of_a_file() {
 #[test]
 fn all_mistakes_are_said_at_once() {
     let said = refused(
-        "[integrations.one]\nplugin = 'nobody'\n[integrations.two]\nplugin = 'well-behaved'\nversion = '^7'\n",
+        "plugins.required = true\n[integrations.one]\nplugin = 'nobody'\n\
+         [integrations.two]\nplugin = 'well-behaved'\nversion = '^7'\n",
     );
     assert_snapshot!(said, @"
-    error: tocsin.toml:2:10: `integrations.one.plugin`: no plugin is named `nobody`
+    error: tocsin.toml:3:10: `integrations.one.plugin`: no plugin is named `nobody`
       |
-    2 | plugin = 'nobody'
+    3 | plugin = 'nobody'
       |          ^^^^^^^^
     hint: the plugins folder has `well-behaved`
 
-    tocsin.toml:5:11: `integrations.two.version`: no version of plugin `well-behaved` matches `^7`
+    tocsin.toml:6:11: `integrations.two.version`: no version of plugin `well-behaved` matches `^7`
       |
-    5 | version = '^7'
+    6 | version = '^7'
       |           ^^^^
     hint: the plugins folder has 1.0.0
     ");

@@ -22,6 +22,7 @@ mod load;
 mod load_crashes;
 mod load_hangs;
 mod lost_log;
+mod missing_plugins;
 mod old_and_new;
 mod once;
 mod one_host;
