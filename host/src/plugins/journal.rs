@@ -5,9 +5,9 @@
 //! so and loading goes on without it.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions, Permissions, TryLockError},
     io::{self, Read},
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use super::admission::{AdmittedPlugin, one_line};
 
+/// Nobody but its owner reads or writes it.
+const PRIVATE: u32 = 0o600;
 /// More than that was not written by a host.
 const LARGEST_BYTES: u64 = 1024 * 1024;
 
@@ -105,9 +107,7 @@ impl LoadJournal {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::create_dir_all(folder).with_context(context)?;
         }
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).open(path);
-        let file = file.with_context(context)?;
+        let file = open_private(path).with_context(context)?;
         if !lock(&file).with_context(context)? {
             bail!(
                 "the load journal `{}` is held by a host that runs\n\
@@ -247,6 +247,19 @@ impl Lines {
         // The machine may die of it, too, and must not bring back what was taken away.
         file.sync_data()
     }
+}
+
+/// Opens the file for the host's user alone, whatever the umask and whatever it was before. A symlink is
+/// not followed: somebody else may have put it there.
+fn open_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    let file = options.mode(PRIVATE).custom_flags(libc::O_NOFOLLOW).open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() && metadata.permissions().mode() & 0o777 != PRIVATE {
+        file.set_permissions(Permissions::from_mode(PRIVATE))?;
+    }
+    Ok(file)
 }
 
 /// False if a host holds it. Whoever only peeks lets it go at once.
@@ -408,6 +421,31 @@ mod tests {
         let journal = place.open();
         assert_eq!(names(&journal), ["one"]);
         assert_eq!(fs::read_to_string(place.path()).unwrap().lines().count(), 1);
+    }
+
+    #[test]
+    fn nobody_else_can_read_it_though_it_was_there_before() {
+        let place = Place::new();
+        fs::write(place.path(), "").unwrap();
+        fs::set_permissions(place.path(), Permissions::from_mode(0o666)).unwrap();
+        let mode = || fs::metadata(place.path()).unwrap().permissions().mode() & 0o777;
+        drop(place.open());
+        assert_eq!(mode(), PRIVATE);
+        fs::remove_file(place.path()).unwrap();
+        drop(place.open());
+        assert_eq!(mode(), PRIVATE);
+    }
+
+    #[test]
+    fn a_symlink_in_its_place_is_not_written_through() {
+        let place = Place::new();
+        let target = place.0.path().join("target");
+        fs::write(&target, "precious").unwrap();
+        std::os::unix::fs::symlink(&target, place.path()).unwrap();
+        let journal = place.open();
+        drop(journal.begin(&plugin("one", "aa")));
+        assert_eq!(fs::read(&target).unwrap(), b"precious");
+        assert!(LoadJournal::hold(&place.path()).is_err());
     }
 
     #[test]

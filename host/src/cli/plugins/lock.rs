@@ -44,7 +44,7 @@ pub(super) fn lock(args: &Lock) -> anyhow::Result<()> {
              hint: if you trust what does, run `tocsin plugins lock`",
         );
     } else {
-        new.write(&path).with_context(|| format!("cannot write `{shown}`"))?;
+        new.write(&path, &args.config.config).with_context(|| format!("cannot write `{shown}`"))?;
     }
     let plugins = if new.len() == 1 { "plugin" } else { "plugins" };
     table::print_line(&format!("`{shown}` has {} {plugins}", new.len()))

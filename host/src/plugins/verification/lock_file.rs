@@ -5,13 +5,14 @@
 
 use std::{
     fmt,
-    fs::{self, File, Metadata, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions, Permissions},
     io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
     str::FromStr,
 };
 
+use rustix::process::geteuid;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,10 @@ use super::{
     checksum::Checksum,
 };
 use crate::alert::PluginId;
+
+/// Bits of a mode.
+const PRIVATE: u32 = 0o600;
+const READABLE_BY_GROUP: u32 = 0o040;
 
 const HEADER: &str = "# The plugins that this host may load, written by `tocsin plugins lock`.\n";
 
@@ -93,16 +98,19 @@ impl LockFile {
         Ok(Some((text.parse()?, metadata.map_err(|error| error.to_string())?)))
     }
 
-    /// Writes a lock file in one step: whoever reads it finds the old one or the new one, whole.
+    /// Writes a lock file in one step: whoever reads it finds the old one or the new one, whole. Only
+    /// its owner can read it: where root writes it, that is the owner of the file before it, or else of
+    /// the `configuration`, whose group can read it if it can read the configuration.
     ///
     /// # Errors
     ///
     /// Where it can't be written; then the old one is as it was.
-    pub fn write(&self, path: &Path) -> io::Result<()> {
+    pub fn write(&self, path: &Path, configuration: &Path) -> io::Result<()> {
         let mut beside = path.as_os_str().to_owned();
         beside.push(".new");
         let beside = PathBuf::from(beside);
-        let written = write_whole(&beside, &self.to_string())
+        let model = fs::metadata(path).or_else(|_| fs::metadata(configuration)).ok();
+        let written = write_whole(&beside, &self.to_string(), model.as_ref())
             .and_then(|()| fs::rename(&beside, path))
             .and_then(|()| sync_folder(path));
         if written.is_err() {
@@ -199,10 +207,23 @@ impl fmt::Display for Change {
     }
 }
 
-fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    // Others may read it and not write it, whatever the mask of whoever runs the command.
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path)?;
+/// Writes a new file as its reader needs it: root hands it to the owner and the group of the `model`.
+fn write_whole(path: &Path, text: &str, model: Option<&Metadata>) -> io::Result<()> {
+    // What is left of another try, or somebody's symlink.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path)?;
+    let mut mode = PRIVATE;
+    if let Some(model) = model.filter(|_| geteuid().is_root()) {
+        fchown(&file, Some(model.uid()), Some(model.gid()))?;
+        // Root's own group needs no right.
+        let is_of_group = model.gid() != 0 && model.mode() & READABLE_BY_GROUP != 0;
+        mode |= if is_of_group { READABLE_BY_GROUP } else { 0 };
+    }
+    // Whatever the mask of whoever runs the command.
+    file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
@@ -302,12 +323,47 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("plugins.lock");
         let lock = LockFile::sorted(vec![locked("x", "1.0.0", "1", "x.so")]);
-        LockFile::default().write(&path).expect("written");
+        let config = folder.path().join("tocsin.toml");
+        fs::write(&config, "").expect("written");
+        LockFile::default().write(&path, &config).expect("written");
         let before = File::open(&path).expect("it is there");
-        lock.write(&path).expect("written again");
+        lock.write(&path, &config).expect("written again");
         assert_eq!(io::read_to_string(before).expect("the old one"), HEADER);
         assert_eq!(LockFile::read(&path).expect("the new one").map(|(read, _)| read), Some(lock));
-        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
-        assert!(LockFile::default().write(&folder.path().join("nowhere/plugins.lock")).is_err());
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 2);
+        let nowhere = folder.path().join("nowhere/plugins.lock");
+        assert!(LockFile::default().write(&nowhere, &config).is_err());
+    }
+
+    #[test]
+    fn only_its_owner_can_read_it_and_no_symlink_is_written_through() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("tocsin.toml"), "").expect("written");
+        fs::write(path("precious"), "precious").expect("written");
+        std::os::unix::fs::symlink(path("precious"), path("plugins.lock.new")).expect("linked");
+        fs::write(path("plugins.lock"), "").expect("written");
+        fs::set_permissions(path("plugins.lock"), Permissions::from_mode(0o666)).expect("ours");
+        LockFile::default().write(&path("plugins.lock"), &path("tocsin.toml")).expect("written");
+        let mode = fs::metadata(path("plugins.lock")).expect("it is there").mode();
+        assert_eq!(mode & 0o777, PRIVATE);
+        assert_eq!(fs::read(path("precious")).expect("it is there"), b"precious");
+    }
+
+    #[test]
+    fn root_hands_it_to_whom_the_configuration_belongs() {
+        if !geteuid().is_root() {
+            eprintln!("skipped: only root can give files away");
+            return;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let (lock, config) =
+            (folder.path().join("plugins.lock"), folder.path().join("tocsin.toml"));
+        fs::write(&config, "").expect("written");
+        std::os::unix::fs::chown(&config, Some(0), Some(901)).expect("we are root");
+        fs::set_permissions(&config, Permissions::from_mode(0o640)).expect("ours");
+        LockFile::default().write(&lock, &config).expect("written");
+        let written = fs::metadata(&lock).expect("it is there");
+        assert_eq!((written.uid(), written.gid(), written.mode() & 0o777), (0, 901, 0o640));
     }
 }
