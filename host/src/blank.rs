@@ -37,7 +37,7 @@ impl Blanker {
             let (integration, host) = (Arc::clone(integration), Arc::clone(host));
             // Its plugin is asked, which may take as long as it likes.
             let found = move || {
-                integration.secrets.get_or_init(|| secrets(&integration, &host.libraries));
+                secrets_of(&integration, &host.libraries);
             };
             // Where that thread dies, everything is taken for a secret.
             let _ = tokio::task::spawn_blocking(found).await;
@@ -85,6 +85,11 @@ impl Blanker {
         }
         String::from_utf8_lossy(&self.bytes(value)).into_owned()
     }
+}
+
+/// The secrets among the options of an integration. Its plugin is asked once, and may take some seconds.
+pub(crate) fn secrets_of<'i>(integration: &'i Integration, libraries: &Libraries) -> &'i [String] {
+    integration.secrets.get_or_init(|| secrets(integration, libraries))
 }
 
 fn secrets(integration: &Integration, libraries: &Libraries) -> Vec<String> {

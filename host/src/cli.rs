@@ -21,7 +21,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    config::{ConfigErrors, UnreadableConfig},
+    config::{ConfigErrors, ExposedConfig, UnreadableConfig},
     log, trial,
 };
 
@@ -130,6 +130,7 @@ struct Mistake(String);
 fn is_mistake(error: &anyhow::Error) -> bool {
     error.is::<ConfigErrors>()
         || error.is::<UnreadableConfig>()
+        || error.is::<ExposedConfig>()
         || error.is::<CheckFailed>()
         || error.is::<Mistake>()
 }

@@ -6,6 +6,7 @@
 mod admin;
 pub mod age;
 mod document;
+mod excerpt;
 mod integration;
 mod lookup;
 mod requests;
@@ -13,6 +14,7 @@ mod required;
 
 use std::{
     collections::BTreeMap,
+    fs::Metadata,
     io::Read,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -26,7 +28,8 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use self::lookup::Lookup;
+pub(crate) use self::lookup::without_line_end;
+use self::lookup::{Literal, Lookup, is_place_of_secrets, literals, untidiness};
 pub use self::{
     admin::{Admin, AdminToken},
     document::{ConfigError, ConfigErrors, Document},
@@ -36,6 +39,7 @@ pub use self::{
     required::Required,
 };
 use crate::{
+    file_permissions::{Exposed, HostUser, Reader},
     plugins::{
         folder::regular_file,
         verification::{
@@ -268,14 +272,18 @@ pub enum LogFormat {
 
 /// There is no configuration to read.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot read the configuration `{}`: {error}\n\
-     hint: name it with `--config FILE`, or in the environment as TOCSIN_CONFIG",
-    path.display()
-)]
+#[error("cannot read the configuration `{}`: {}", path.display(), advised(error))]
 pub struct UnreadableConfig {
     path: PathBuf,
     error: std::io::Error,
+}
+
+fn advised(error: &std::io::Error) -> String {
+    let said = error.to_string();
+    if said.contains("\nhint: ") {
+        return said;
+    }
+    format!("{said}\nhint: name it with `--config FILE`, or in the environment as TOCSIN_CONFIG")
 }
 
 /// Reads a configuration file, whatever it says.
@@ -285,12 +293,25 @@ pub struct UnreadableConfig {
 /// Where it can't be read, or is a pipe or the like: it is read again and again, and nobody waits for
 /// it.
 pub fn read(path: &Path) -> Result<Document, UnreadableConfig> {
-    let unreadable = |error| UnreadableConfig { path: path.to_owned(), error };
-    let mut text = String::new();
-    let read = regular_file(path).and_then(|mut file| file.read_to_string(&mut text));
-    read.map_err(unreadable)?;
-    Ok(Document { path: path.to_owned(), text })
+    Ok(read_file(path)?.0)
 }
+
+fn read_file(path: &Path) -> Result<(Document, Metadata), UnreadableConfig> {
+    let mut text = String::new();
+    let read = regular_file(path).and_then(|mut file| {
+        file.read_to_string(&mut text)?;
+        file.metadata()
+    });
+    match read {
+        Ok(metadata) => Ok((Document::new(path, text), metadata)),
+        Err(error) => Err(UnreadableConfig { path: path.to_owned(), error }),
+    }
+}
+
+/// The configuration could be changed by others than root and the host's user.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration {}\nhint: {}", .0.message, .0.hint)]
+pub struct ExposedConfig(Exposed);
 
 /// Where the admin API of a host is and what opens it: all that a client needs of a configuration.
 /// What only the host can read, such as the tokens of integrations, is left alone.
@@ -333,19 +354,22 @@ fn read_part<T: DeserializeOwned>(
     section: &str,
     is_read: impl Fn(&str) -> bool,
 ) -> Result<T, ConfigErrors> {
-    let mut root = DeTable::parse(&document.text).map_err(|error| syntax(document, &error))?;
+    let mut document = document.clone();
+    let text = document.text.clone();
+    let mut root = DeTable::parse(&text).map_err(|error| syntax(&document, &error))?;
     keep(root.get_mut(), |name| name == section);
     if let Some(DeValue::Table(keys)) = root.get_mut().get_mut(section).map(Spanned::get_mut) {
         keep(keys, is_read);
     }
     let env = |name: &str| std::env::var(name).ok();
-    let mut lookup = Lookup { document, env: &env, errors: Vec::new() };
+    let mut lookup = Lookup::new(&document, &env, None);
     lookup.fill_in(root.get_mut());
     if !lookup.errors.is_empty() {
         return Err(ConfigErrors(lookup.errors));
     }
+    document.hide(lookup.values);
     let part = T::deserialize(toml::de::Deserializer::from(root));
-    Ok(part.map_err(|error| syntax(document, &error))?)
+    Ok(part.map_err(|error| syntax(&document, &error))?)
 }
 
 fn keep(table: &mut DeTable<'_>, is_kept: impl Fn(&str) -> bool) {
@@ -360,6 +384,10 @@ pub struct LoadedConfig {
     pub config: Config,
     /// Where it says so.
     pub document: Document,
+    /// What an operator should look at though it is no error: one sentence each, without values.
+    pub warnings: Vec<ConfigError>,
+    /// Who else can read the file, if that is known.
+    reader: Option<Reader>,
 }
 
 impl LoadedConfig {
@@ -369,11 +397,15 @@ impl LoadedConfig {
     ///
     /// Everything that is wrong with it, each with file, line, key and a hint.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let Document { path, text } = read(path)?;
-        Ok(Self::parse(&path, text, |name| std::env::var(name).ok())?)
+        let host = HostUser::of_this_process();
+        let (Document { path, text, .. }, metadata) = read_file(path)?;
+        host.check_writers(&path, &metadata).map_err(ExposedConfig)?;
+        let env = |name: &str| std::env::var(name).ok();
+        Ok(Self::parse_for(&path, text, env, Some((&host, host.reader(&metadata))))?)
     }
 
-    /// Checks the text of a configuration. `env` looks up environment variables.
+    /// Checks the text of a configuration, and asks nobody who could read or change it. `env` looks up
+    /// environment variables.
     ///
     /// # Errors
     ///
@@ -383,16 +415,31 @@ impl LoadedConfig {
         text: String,
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigErrors> {
-        let document = Document { path: path.to_owned(), text };
-        let mut root = DeTable::parse(&document.text).map_err(|error| syntax(&document, &error))?;
-        let mut lookup = Lookup { document: &document, env: &env, errors: Vec::new() };
+        Self::parse_for(path, text, env, None)
+    }
+
+    fn parse_for(
+        path: &Path,
+        text: String,
+        env: impl Fn(&str) -> Option<String>,
+        host: Option<(&HostUser, Option<Reader>)>,
+    ) -> Result<Self, ConfigErrors> {
+        let mut document = Document::new(path, text);
+        let text = document.text.clone();
+        let mut root = DeTable::parse(&text).map_err(|error| syntax(&document, &error))?;
+        let mut lookup = Lookup::new(&document, &env, host.map(|(host, _)| host));
         lookup.fill_in(root.get_mut());
         if !lookup.errors.is_empty() {
             return Err(ConfigErrors(lookup.errors));
         }
+        let warnings = lookup.warnings;
+        document.hide(lookup.values);
         let config = Config::deserialize(toml::de::Deserializer::from(root))
             .map_err(|error| syntax(&document, &error))?;
-        let loaded = Self { config, document };
+        let reader = host.and_then(|(_, reader)| reader);
+        let mut loaded = Self { config, document, warnings, reader };
+        let own = loaded.own_warnings();
+        loaded.warnings.extend(own);
         let errors = loaded.errors();
         if errors.is_empty() { Ok(loaded) } else { Err(ConfigErrors(errors)) }
     }
@@ -422,8 +469,51 @@ impl LoadedConfig {
         self.document.error_at(&[&["integrations", name], key].concat(), message)
     }
 
+    /// What should be looked at of the secrets that stand in an integration's options themselves, of
+    /// which its plugin says that they are some. No value is repeated.
+    pub fn warnings_of_options(&self, integration: &str, secrets: &[String]) -> Vec<ConfigError> {
+        let place = ["integrations", integration, "options"];
+        let is_secret = |literal: &Literal| {
+            literal.key.iter().zip(place).filter(|(one, other)| one == other).count() == place.len()
+                && secrets.contains(&literal.text)
+        };
+        let secrets = literals(&self.document).into_iter().filter(is_secret);
+        secrets.flat_map(|literal| self.warnings_of_secret(&literal)).collect()
+    }
+
+    /// What can be said without any plugin.
+    fn own_warnings(&self) -> Vec<ConfigError> {
+        let is_token = |literal: &Literal| {
+            literal.key[0] == "admin" && is_place_of_secrets(&literal.key.join("."))
+        };
+        let tokens = literals(&self.document).into_iter().filter(is_token);
+        let mut warnings: Vec<_> =
+            tokens.flat_map(|literal| self.warnings_of_secret(&literal)).collect();
+        if let Required::Names(names) = &self.config.plugins.required {
+            let is_used = |name: &&String| {
+                self.config.integrations.values().any(|section| section.plugin == **name)
+            };
+            warnings.extend(names.iter().filter(|name| !is_used(name)).map(|name| {
+                let message = format!("`{name}` is the plugin of no integration");
+                self.plugins_error("required", message).hint("look at how it is written")
+            }));
+        }
+        warnings
+    }
+
+    fn warnings_of_secret(&self, literal: &Literal) -> Vec<ConfigError> {
+        let untidy = untidiness(&self.document, literal.span.clone(), &literal.text);
+        let exposed = self.reader.map(|reader| {
+            let path = &self.document.path;
+            let message = format!("a secret stands here, and `{}` {reader}", path.display());
+            let hint = format!("{}, or write {{ file = \"PATH\" }} here", reader.remedy(path));
+            self.document.error_in(literal.span.clone(), message).hint(hint)
+        });
+        untidy.into_iter().chain(exposed).collect()
+    }
+
     fn errors(&self) -> Vec<ConfigError> {
-        let Config { server, admin, store, plugins, watch, log, integrations, requests, .. } =
+        let Config { server, admin, plugins, watch, log, integrations, requests, .. } =
             &self.config;
         let at = |key: &[&str], message: String| self.document.error_at(key, message);
         let mut errors = Vec::new();
@@ -433,6 +523,17 @@ impl LoadedConfig {
                     .hint("add `tokens = [{ env = \"TOCSIN_ADMIN_TOKEN\" }]`, or listen on 127.0.0.1"),
             );
         }
+        for (place, token) in admin.tokens.iter().enumerate() {
+            if token.token.expose().len() < SHORTEST_TOKEN_BYTES {
+                let message = format!(
+                    "has less than {SHORTEST_TOKEN_BYTES} bytes, so that it may be guessed"
+                );
+                errors.push(
+                    at(&["admin", &format!("tokens[{place}]")], message)
+                        .hint("make one with `head -c 18 /dev/urandom | base64`"),
+                );
+            }
+        }
         if server.listen == admin.listen && server.listen.port() != 0 {
             let message = format!("`{}` is also `server.listen`", admin.listen);
             errors.push(at(&["admin", "listen"], message).hint("choose another port"));
@@ -440,7 +541,8 @@ impl LoadedConfig {
         if let Some(url) = &server.public_url
             && !(url.starts_with("http://") || url.starts_with("https://"))
         {
-            let message = format!("`{url}` is not an http or https URL");
+            // A URL may hold a password.
+            let message = "is not an http or https URL".into();
             errors.push(
                 at(&["server", "public_url"], message)
                     .hint("write it whole, such as `https://alerts.example.com`"),
@@ -483,7 +585,7 @@ impl LoadedConfig {
             }
         }
         if self.store_path().is_none() {
-            let message = format!("`{}` names no store that this host knows", store.url);
+            let message = "names no store that this host knows".into();
             errors.push(
                 at(&["store", "url"], message)
                     .hint("write `sqlite:PATH`, such as `sqlite:tocsin.db`"),
@@ -540,6 +642,9 @@ impl LoadedConfig {
     }
 }
 
+/// The least length of a token of the admin API.
+const SHORTEST_TOKEN_BYTES: usize = 16;
+
 /// Whether a name can be the last part of an endpoint's URL as it is.
 fn is_integration_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -559,17 +664,10 @@ fn is_log_level(directives: &str) -> bool {
     })
 }
 
-/// A string of the wrong type may be a secret that was filled in.
-fn without_value(message: &str) -> String {
-    match (message.split_once(": string \""), message.rsplit_once("\", expected ")) {
-        (Some((what, _)), Some((_, wanted))) => format!("{what}: a string, expected {wanted}"),
-        _ => message.to_owned(),
-    }
-}
-
 fn syntax(document: &Document, error: &toml::de::Error) -> ConfigError {
-    let message = without_value(error.message().trim()).replace("unknown field", "unknown key");
     let span = error.span().unwrap_or(0..0);
+    let message = document.error_in(span.clone(), error.message().trim()).message().to_owned();
+    let message = message.replace("unknown field", "unknown key");
     let error = |message: &str| document.error_in(span.clone(), message);
     if message.starts_with("no template: ") {
         let hint = "write a Jinja template, such as `{{ title }} ({{ urgency }})`";
@@ -618,7 +716,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Config, String> {
-        let env = |name: &str| (name == "TOKEN").then(|| "s3cret".to_owned());
+        let env = |name: &str| (name == "TOKEN").then(|| "s3cret-s3cret-s3cret".to_owned());
         LoadedConfig::parse(Path::new("tocsin.toml"), text.into(), env)
             .map(|loaded| loaded.config)
             .map_err(|errors| errors.to_string())
@@ -660,9 +758,12 @@ mod tests {
              [integrations.ops]\nplugin = 'slack'\noptions = { token = { env = 'TOKEN' }, deep = [{ x = { env = 'TOKEN' } }] }",
         )
         .expect("the variable is set");
-        assert!(config.admin.tokens[0].token.matches(b"s3cret"));
+        assert!(config.admin.tokens[0].token.matches(b"s3cret-s3cret-s3cret"));
         let options = serde_json::to_string(&config.integrations["ops"].options).unwrap();
-        assert_eq!(options, r#"{"deep":[{"x":"s3cret"}],"token":"s3cret"}"#);
+        assert_eq!(
+            options,
+            r#"{"deep":[{"x":"s3cret-s3cret-s3cret"}],"token":"s3cret-s3cret-s3cret"}"#
+        );
         assert!(!format!("{:?}", config.admin).contains("s3cret"));
     }
 
@@ -671,7 +772,7 @@ mod tests {
         insta::assert_snapshot!(refused("[server]\nlisten = '127.0.0.1:1'\nlisen = 1\n"), @"
         tocsin.toml:3:1: `server.lisen`: unknown key `lisen`
           |
-        3 | lisen = 1
+        3 | lisen = ***
           | ^^^^^
         hint: known here are `listen`, `public_url`, `body_limit_bytes`, `header_limit_bytes`, `header_timeout`, `body_timeout`, `write_timeout`, `max_connections`, `max_connections_per_address`, `body_memory_bytes`, `max_wrong_tokens_per_minute`, `hide_integrations`, `shutdown_timeout`, `trusted_proxies`
         ");
@@ -695,6 +796,189 @@ mod tests {
     }
 
     #[test]
+    fn a_value_from_elsewhere_loses_one_line_end() {
+        let place = tempfile::tempdir().expect("a folder");
+        for (text, value) in [
+            ("s3cret", "s3cret"),
+            ("s3cret\n", "s3cret"),
+            ("s3cret\r\n", "s3cret"),
+            ("s3cret\n\n", "s3cret\n"),
+            ("s3cret\r", "s3cret\r"),
+            (" s3cret \n", " s3cret "),
+        ] {
+            std::fs::write(place.path().join("token"), text).expect("written");
+            let config = "[integrations.ops]\nplugin = 'x'\n\
+                          options = { a = { env = 'TOKEN' }, b = { file = 'token' } }\n";
+            let path = place.path().join("tocsin.toml");
+            let env = |name: &str| (name == "TOKEN").then(|| text.to_owned());
+            let loaded = LoadedConfig::parse(&path, config.into(), env).expect("it is good");
+            let options = &loaded.config.integrations["ops"].options;
+            assert_eq!((&options["a"], &options["b"]), (&value.into(), &value.into()), "{text:?}");
+        }
+    }
+
+    fn warnings(text: &str, value: &str) -> Vec<String> {
+        let env = |name: &str| (name == "TOKEN").then(|| value.to_owned());
+        let loaded = LoadedConfig::parse(Path::new("tocsin.toml"), text.into(), env);
+        loaded.expect("it is good").warnings.iter().map(ConfigError::sentence).collect()
+    }
+
+    #[test]
+    fn what_nobody_sees_around_a_secret_is_said_without_the_secret() {
+        let token = "[admin]\ntokens = [{ env = 'TOKEN' }]\n";
+        assert_eq!(warnings(token, "a-long-enough-token\n"), [""; 0]);
+        let bom = warnings(token, "\u{feff}a-long-enough-token");
+        insta::assert_snapshot!(bom.join("\n"), @"tocsin.toml:2:11: `admin.tokens`: the value begins with a byte order mark, which counts as a part of it; hint: take it out, unless whoever sends the secret sends that as well");
+        for (value, what) in [
+            (" a-long-enough-token", "begins with a blank"),
+            ("a-long-enough-token\n\n", "ends with another line end"),
+            ("a-long-enough-token\r", "ends with another line end"),
+            ("a-long-enough-token\t", "ends with a blank"),
+            ("a-long-enough-token\u{a0}", "ends with a blank"),
+            ("a-long-enough-token\u{feff}", "ends with a blank"),
+        ] {
+            let option =
+                "[integrations.a]\nplugin = 'x'\noptions.deep = [{ x = { env = 'TOKEN' } }]\n";
+            for config in [token, option] {
+                let said = warnings(config, value);
+                assert_eq!(said.len(), 1, "{value:?}: {said:?}");
+                assert!(said[0].contains(what) && !said[0].contains("enough"), "{said:?}");
+            }
+        }
+        let literal =
+            warnings("[admin]\ntokens = [{ name = 'a', token = 'a-long-enough-token ' }]\n", "");
+        assert!(
+            literal[0].contains(":2:33: ") && literal[0].contains("ends with a blank"),
+            "{literal:?}"
+        );
+        assert_eq!(warnings("[integrations.a]\nplugin = { env = 'TOKEN' }\n", " x"), [""; 0]);
+    }
+
+    #[test]
+    fn of_options_the_plugin_says_which_are_secrets() {
+        let text = "[integrations.a]\nplugin = 'x'\noptions = { prefix = 'all: ', tokens = ['s3cret '] }\n";
+        let loaded = LoadedConfig::parse(Path::new("tocsin.toml"), text.into(), |_| None);
+        let loaded = loaded.expect("it is good");
+        let said = loaded.warnings_of_options("a", &["s3cret ".into()]);
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].sentence().contains("ends with a blank"), "{said:?}");
+        assert_eq!(loaded.warnings_of_options("b", &["s3cret ".into()]), []);
+    }
+
+    #[test]
+    fn a_required_plugin_that_nothing_uses_is_said() {
+        let text = "plugins.required = ['one', 'two']\n[integrations.a]\nplugin = 'one'\n";
+        let said = warnings(text, "");
+        insta::assert_snapshot!(said.join("\n"), @"tocsin.toml:1:20: `plugins.required`: `two` is the plugin of no integration; hint: look at how it is written");
+    }
+
+    /// The secrets of [`with_secrets`]. Each is made of parts that stand nowhere else.
+    const SECRETS: [&str; 6] = [
+        "Zq7kWx9TtB4n",
+        "Hd5fRm2LpC8v",
+        "Yw6gJc3NxE1s",
+        "Ku4hVb7QaG0z",
+        "9154827364519",
+        "Ts8yMe5DiF2j",
+    ];
+
+    /// A configuration with a secret wherever one may stand.
+    fn with_secrets() -> String {
+        let [one, two, three, four, number, _] = SECRETS;
+        format!(
+            "# old: {one}\n[server]\npublic_url = 'https://me:{two}@example.com'\n\
+             [admin]\ntokens = ['{one}{one}', {{ name = 'al', token = \"{two}{two}\" }},\n  '{three}{three}',\n]\n\n\
+             [integrations.ops]\nplugin = 'x' # {four}\n[integrations.ops.options]\n\
+             token = \"{one}\"\nnumber = {number}\nkeys = {{ a = '{two}', b = ['{three}'] }}\n\
+             pem = \"\"\"\n{four}=\n{one}==\n\"\"\"\nlast = '''{two}\n{three}'''\n\
+             from = {{ env = 'TS' }}\nenabled = true\n"
+        )
+    }
+
+    /// No part of five letters of any secret.
+    #[track_caller]
+    fn assert_has_no_secret(said: &str, config: &str) {
+        for secret in SECRETS {
+            for at in 0..=secret.len() - 5 {
+                let part = &secret[at..at + 5];
+                assert!(!said.contains(part), "`{part}` is in\n{said}\nof\n{config}");
+            }
+        }
+    }
+
+    fn errors_of(config: &str) -> Option<ConfigErrors> {
+        let env = |name: &str| (name == "TS").then(|| SECRETS[5].to_owned());
+        LoadedConfig::parse(Path::new("tocsin.toml"), config.to_owned(), env).err()
+    }
+
+    #[test]
+    fn no_error_shows_a_secret_wherever_a_sign_is_missing_or_too_much() {
+        const SIGNS: [&str; 14] =
+            ["\"", "'", "\n", "=", " = ", "[", "]", "{", "}", "#", ",", " ", "\\", "1"];
+        let good = with_secrets();
+        assert_eq!(errors_of(&good), None);
+        let mut broken = 0;
+        for at in 0..good.len() {
+            let (before, after) = good.split_at(at);
+            let mut configs = vec![before.to_owned(), format!("{before}{}", &after[1..])];
+            configs.extend(SIGNS.map(|sign| format!("{before}{sign}{after}")));
+            for config in configs {
+                let Some(errors) = errors_of(&config) else { continue };
+                broken += 1;
+                assert_has_no_secret(&errors.to_string(), &config);
+                assert_has_no_secret(&errors.sentence(), &config);
+            }
+        }
+        assert!(broken > 3000, "{broken}");
+    }
+
+    #[test]
+    fn no_error_shows_a_secret_at_a_key_of_another_kind() {
+        let [one, two, _, _, number, _] = SECRETS;
+        let from_env = [
+            "[server]\nlisten",
+            "[server]\nbody_limit_bytes",
+            "[server]\nheader_timeout",
+            "[log]\nlevel",
+            "[log]\nformat",
+            "[plugins]\nverify",
+            "[plugins.checksums]\n'x 1.0.0'",
+            "[requests]\nkeep",
+            "[retention]\nrecords",
+            "[integrations.a]\nplugin = 'x'\nurgency",
+            "[integrations.a]\nplugin = 'x'\nversion",
+            "[integrations.a]\nplugin = 'x'\nmaintenance",
+            "[integrations.a]\nplugin = 'x'\nrate_limit",
+            "[integrations.a]\nplugin = 'x'\nresolve_after",
+        ];
+        let literal = [
+            format!("[server]\npublic_url = '{one}'\n"),
+            format!("[server]\ntokens = ['{one}']\n"),
+            format!("[store]\nurl = 'postgres://{one}'\n"),
+            format!("[store]\nurl = {number}\n"),
+            format!("[admin]\ntokens = '{one}'\n"),
+            format!("[admin]\ntokens = {number}\n"),
+            format!("[admin]\ntokens = [{number}]\n"),
+            format!("[admin]\ntokens = [{{ name = '{one} ', token = '{two}' }}]\n"),
+            format!("[admin]\ntokens = [{{ name = 'a', tokens = '{two}' }}]\n"),
+            format!("[admin]\ntoken = '{one}'\n"),
+            format!("token = '{one}'\n"),
+            format!("[plugins]\npublic_keys = ['{one}']\n"),
+            format!("[integrations.a]\nplugin = 'x'\noptions = '{one}'\n"),
+            format!("[integrations.a]\nplugin = 'x'\noptions = {number}\n"),
+            format!("[integrations.a]\nplugin = 'x'\noptions = [{number}.5]\n"),
+            format!("[integrations.a]\nplugin = 'x'\ntoken = '{one}'\n"),
+            format!("[integrations.a]\nplugin = 'x'\noptions.token = {{ env = '{one}' }}\n"),
+        ];
+        let from_env = from_env.map(|key| format!("{key} = {{ env = 'TS' }}\n"));
+        for config in from_env.into_iter().chain(literal) {
+            let errors = errors_of(&config).unwrap_or_else(|| panic!("it is good: {config}"));
+            assert_has_no_secret(&errors.to_string(), &config);
+            assert_has_no_secret(&errors.sentence(), &config);
+        }
+    }
+
+    #[test]
     fn a_missing_environment_variable_is_an_error() {
         insta::assert_snapshot!(refused("[integrations.ops]\nplugin = 'slack'\noptions.token = { env = 'NOPE' }\n"), @r#"
         tocsin.toml:3:17: `integrations.ops.options.token`: the environment variable `NOPE` is not set
@@ -710,7 +994,7 @@ mod tests {
         insta::assert_snapshot!(refused("[admin]\ntokens = ['a', { file = '/nowhere/token' }]\n"), @"
         tocsin.toml:2:16: `admin.tokens`: cannot read `/nowhere/token`: No such file or directory (os error 2)
           |
-        2 | tokens = ['a', { file = '/nowhere/token' }]
+        2 | tokens = [***, { file = '/nowhere/token' }]
           |                ^^^^^^^^^^^^^^^^^^^^^^^^^^^
         hint: a path is relative to this file
         ");
@@ -752,7 +1036,21 @@ mod tests {
           |          ^^^^^^^^^^^^^^
         hint: add `tokens = [{ env = "TOCSIN_ADMIN_TOKEN" }]`, or listen on 127.0.0.1
         "#);
-        parse("[admin]\nlisten = '0.0.0.0:8081'\ntokens = ['a']\n").expect("it has one");
+        parse("[admin]\nlisten = '0.0.0.0:8081'\ntokens = ['a-long-enough-token']\n")
+            .expect("it has one");
+    }
+
+    #[test]
+    fn a_token_that_may_be_guessed_is_an_error() {
+        insta::assert_snapshot!(refused("[admin]\ntokens = ['16 bytes or more', { name = 'al', token = '15 bytes or les' }]\n"), @"
+        tocsin.toml:2:31: `admin.tokens[1]`: has less than 16 bytes, so that it may be guessed
+          |
+        2 | tokens = [***, { name = ***, token = *** }]
+          |                ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+        hint: make one with `head -c 18 /dev/urandom | base64`
+        ");
+        let error = refused("[admin]\ntokens = ['']\n");
+        assert!(error.contains("a secret must not be empty"), "{error}");
     }
 
     #[test]
@@ -781,10 +1079,10 @@ mod tests {
     #[test]
     fn everything_that_is_wrong_is_said_at_once() {
         insta::assert_snapshot!(refused("[store]\nurl = 'mysql://x'\n[integrations.'a b']\nplugin = 'x'\n[log]\nlevel = 'loud'\n"), @"
-        tocsin.toml:2:7: `store.url`: `mysql://x` names no store that this host knows
+        tocsin.toml:2:7: `store.url`: names no store that this host knows
           |
-        2 | url = 'mysql://x'
-          |       ^^^^^^^^^^^
+        2 | url = ***
+          |       ^^^
         hint: write `sqlite:PATH`, such as `sqlite:tocsin.db`
 
         tocsin.toml:6:9: `log.level`: `loud` is no log level

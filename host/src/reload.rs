@@ -13,6 +13,7 @@ pub use turns::Turns;
 
 use crate::{
     config::{ConfigErrors, LoadedConfig, Server},
+    config_warnings,
     host::{Host, InForce, read_catalog},
     integration::{
         Integration, Integrations,
@@ -97,6 +98,7 @@ impl Host {
         let changes = changes_between(&present, &config, &plans);
         keep_what_needs_a_restart(&present.config, &mut config);
         self.put_into_force(InForce { config, integrations: next });
+        config_warnings::log(self);
         Ok(changes)
     }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     api::reload::ReloadReport,
-    config::{ConfigErrors, LoadedConfig},
+    config::{ConfigError, ConfigErrors, LoadedConfig},
     store::sqlite::SqliteStore,
 };
 
@@ -31,7 +31,8 @@ pub(super) fn check(connection: &Connection) -> anyhow::Result<()> {
     }
     let broken = integrations.iter().filter(|integration| integration.problem.is_some());
     let schemas = options::report(&rehearsal);
-    for warning in &schemas.warnings {
+    let own = rehearsal.config.warnings.iter().map(ConfigError::sentence);
+    for warning in own.chain(schemas.warnings) {
         eprintln!("warning: {warning}");
     }
     let errors = ConfigErrors([rehearsal.errors.0.as_slice(), &schemas.errors].concat());

@@ -11,7 +11,10 @@ use ureq::{
 };
 
 use super::Connection;
-use crate::{api::actor, config::ClientConfig};
+use crate::{
+    api::actor,
+    config::{ClientConfig, without_line_end},
+};
 
 pub(super) struct Client {
     agent: Agent,
@@ -25,7 +28,8 @@ impl Client {
         let (base, token) = match &connection.url {
             Some(url) => {
                 let token = std::env::var("TOCSIN_ADMIN_TOKEN").ok();
-                (url.trim_end_matches('/').to_owned(), token.map(Secret::new))
+                let token = token.map(|token| Secret::new(without_line_end(&token)));
+                (url.trim_end_matches('/').to_owned(), token)
             }
             None => {
                 let config = ClientConfig::read(&connection.config.config)?;

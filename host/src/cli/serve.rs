@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::{
     api::status::PluginList,
     config::LoadedConfig,
+    config_warnings,
     host::{BoundHost, Host},
     log, process_limits,
     reload::Cause,
@@ -31,6 +32,8 @@ pub(super) fn serve(config: &Path) -> anyhow::Result<()> {
     let served = runtime.block_on(async {
         let bound = BoundHost::bind(Arc::clone(&host)).await?;
         announce(&host);
+        let warned = Arc::clone(&host);
+        tokio::task::spawn_blocking(move || config_warnings::log(&warned));
         let (stopper, stop) = stop_sign();
         tokio::spawn(signals.heed(Arc::clone(&host), stopper));
         watch::start(&host, seen).context("cannot start a thread")?;

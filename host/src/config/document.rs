@@ -10,6 +10,8 @@ use std::{
 
 use toml::de::{DeTable, DeValue};
 
+use super::excerpt::{Excerpt, excerpt, is_harmless};
+
 /// A configuration file as it was read.
 #[derive(Clone, Debug)]
 pub struct Document {
@@ -17,9 +19,44 @@ pub struct Document {
     pub path: PathBuf,
     /// Its text.
     pub text: String,
+    looked_up: LookedUp,
+}
+
+/// The values that stood in the environment or in files: no error repeats them.
+#[derive(Clone, Default)]
+struct LookedUp(Vec<String>);
+
+impl fmt::Debug for LookedUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} values", self.0.len())
+    }
 }
 
 impl Document {
+    /// A file with that text.
+    pub fn new(path: &Path, text: String) -> Self {
+        Self { path: path.to_owned(), text, looked_up: LookedUp::default() }
+    }
+
+    /// Has no error repeat these values from now on.
+    pub(super) fn hide(&mut self, values: Vec<String>) {
+        // A very short one is no secret, and stands in many a word.
+        const SHORTEST: usize = 4;
+        let values = values.into_iter().flat_map(|value| [value.trim().to_owned(), value]);
+        self.looked_up.0.extend(values.filter(|value| value.len() >= SHORTEST));
+        self.looked_up.0.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        self.looked_up.0.dedup();
+    }
+
+    /// A text about a key without values that may be secret: without those that were looked up, and
+    /// without those that serde repeats.
+    pub(crate) fn without_secrets(&self, key: &str, text: &str) -> String {
+        let text = without_values(text);
+        let path: Vec<_> = key.split('.').collect();
+        let text = if is_harmless(&path) { text } else { without_variant(&text) };
+        self.looked_up.0.iter().fold(text, |text, value| text.replace(&**value, "***"))
+    }
+
     /// A path in it, which is relative to its file.
     pub fn beside(&self, path: &Path) -> PathBuf {
         self.path.parent().unwrap_or(Path::new("")).join(path)
@@ -41,17 +78,13 @@ impl Document {
         let start = span.start.min(self.text.len());
         let before = &self.text[..self.text.floor_char_boundary(start)];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let source = self.text[line_start..].lines().next().unwrap_or_default().to_owned();
-        let column = before[line_start..].chars().count() + 1;
-        let width = self.text.get(span).map_or(1, |text| text.lines().next().map_or(1, str::len));
         ConfigError {
             file: self.path.clone(),
             line: before.matches('\n').count() + 1,
-            column,
-            width: width.clamp(1, source.len().saturating_sub(column - 1).max(1)),
-            source,
+            column: before[line_start..].chars().count() + 1,
+            excerpt: excerpt(&self.text, &span),
+            message: self.without_secrets(&key, &message.into()),
             key,
-            message: message.into(),
             hint: None,
         }
     }
@@ -85,7 +118,8 @@ impl Document {
         span
     }
 
-    fn key_at(&self, span: &Range<usize>) -> String {
+    /// The key in which a span of the text lies.
+    pub(super) fn key_at(&self, span: &Range<usize>) -> String {
         let Ok(root) = DeTable::parse(&self.text) else { return String::new() };
         let mut path = Vec::new();
         find_key(root.get_ref(), span, &mut path);
@@ -125,8 +159,7 @@ pub struct ConfigError {
     file: PathBuf,
     line: usize,
     column: usize,
-    width: usize,
-    source: String,
+    excerpt: Excerpt,
     key: String,
     message: String,
     hint: Option<String>,
@@ -150,7 +183,7 @@ impl ConfigError {
         &self.message
     }
 
-    /// The error on one line, without the line of the file: a secret may stand there.
+    /// The error on one line, without the line of the file.
     pub fn sentence(&self) -> String {
         let Self { file, line, column, key, message, hint, .. } = self;
         let mut sentence = format!("{}:{line}:{column}: ", file.display());
@@ -168,15 +201,15 @@ impl ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, line, column, width, source, key, message, hint } = self;
+        let Self { file, line, column, excerpt, key, message, hint } = self;
         write!(f, "{}:{line}:{column}: ", file.display())?;
         if !key.is_empty() {
             write!(f, "`{key}`: ")?;
         }
         writeln!(f, "{message}")?;
         let gutter = line.to_string().len();
-        let (shown, indent) = window(source, column - 1);
-        let width = (*width).min(shown.chars().count().saturating_sub(indent)).max(1);
+        let (shown, indent) = window(&excerpt.line, excerpt.start);
+        let width = excerpt.width.min(shown.chars().count().saturating_sub(indent)).max(1);
         writeln!(f, "{:gutter$} |", "")?;
         writeln!(f, "{line} | {shown}")?;
         write!(f, "{:gutter$} | {}{}", "", " ".repeat(indent), "^".repeat(width))?;
@@ -194,6 +227,40 @@ fn window(source: &str, place: usize) -> (String, usize) {
     const LONGEST: usize = 160;
     let start = if source.chars().count() <= LONGEST { 0 } else { place.saturating_sub(BEFORE) };
     (source.chars().skip(start).take(LONGEST).collect(), place - start)
+}
+
+/// A message of serde without the value that was of the wrong type or impossible: it may be a secret.
+fn without_values(message: &str) -> String {
+    for what in ["invalid type: ", "invalid value: "] {
+        let Some((before, rest)) = message.split_once(what) else { continue };
+        let (value, wanted) = match rest.rsplit_once(", expected ") {
+            Some((value, wanted)) => (value, format!(", expected {wanted}")),
+            None => (rest, String::new()),
+        };
+        for (kind, name) in [
+            ("string \"", "a string"),
+            ("character `", "a character"),
+            ("integer `", "an integer"),
+            ("floating point `", "a floating point number"),
+            ("datetime", "a date or time"),
+        ] {
+            if value.starts_with(kind) {
+                return format!("{before}{what}{name}{wanted}");
+            }
+        }
+    }
+    message.to_owned()
+}
+
+/// A message of serde without the word that is none of those that are known.
+fn without_variant(message: &str) -> String {
+    let Some((before, rest)) = message.split_once("unknown variant `") else {
+        return message.to_owned();
+    };
+    let end = rest.rfind("`, expected ").or_else(|| rest.rfind("`, there are no variants"));
+    // In a sentence of another form, the value may end anywhere.
+    let known = end.map_or("", |end| &rest[end + 1..]);
+    format!("{before}unknown variant{known}")
 }
 
 /// Everything that is wrong with a configuration, never nothing.
@@ -232,19 +299,63 @@ mod tests {
 
     #[test]
     fn a_sentence_is_one_line_whatever_a_key_holds() {
-        let document = Document { path: "tocsin.toml".into(), text: "'a\u{b}b' = 1".into() };
+        let document = Document::new(Path::new("tocsin.toml"), "'a\u{b}b' = 1".into());
         let error = document.error_at(&["a\nb"], "is\nwrong").hint("look\rup");
         assert_eq!(error.sentence(), "tocsin.toml:1:1: `a b`: is wrong; hint: look up");
     }
 
     #[test]
     fn of_an_endless_line_the_place_is_shown() {
-        let text = format!("{}=={}", "k".repeat(100_000), "v".repeat(100_000));
-        let document = Document { path: "tocsin.toml".into(), text };
-        let error = document.error_in(100_001..100_002, "is wrong").to_string();
+        let key = "k".repeat(100_000);
+        let text = format!("server.{key}.listen = {{ {key} = 1 }}\n");
+        let document = Document::new(Path::new("tocsin.toml"), text);
+        let error = document.error_in(100_008..100_014, "is wrong").to_string();
         let lines: Vec<_> = error.lines().collect();
-        assert_eq!(lines[0], "tocsin.toml:1:100002: is wrong");
-        assert_eq!(lines[2], format!("1 | {}=={}", "k".repeat(79), "v".repeat(79)));
-        assert_eq!(lines[3], format!("  | {}^", " ".repeat(80)));
+        assert!(lines[0].starts_with("tocsin.toml:1:100009: `server.kkk"));
+        assert_eq!(lines[2], format!("1 | {}.listen = {{ {}", "k".repeat(79), "k".repeat(69)));
+        assert_eq!(lines[3], format!("  | {}^^^^^^", " ".repeat(80)));
+    }
+
+    #[test]
+    fn no_message_repeats_a_value() {
+        let mut document = Document::new(Path::new("tocsin.toml"), String::new());
+        document.hide(vec!["s3cret\n".into(), "s3cret-and-more".into(), "a".into()]);
+        for (message, shown) in [
+            ("`s3cret` is no pattern", "`***` is no pattern"),
+            ("s3cret-and-more, a map", "***, a map"),
+            (
+                "invalid type: string \"x\", expected a map",
+                "invalid type: a string, expected a map",
+            ),
+            (
+                "invalid type: integer `17`, expected a map",
+                "invalid type: an integer, expected a map",
+            ),
+            ("invalid type: integer `17`", "invalid type: an integer"),
+            (
+                "invalid value: string \"x, expected y\", expected z",
+                "invalid value: a string, expected z",
+            ),
+            (
+                "invalid type: floating point `1.5`, expected u8",
+                "invalid type: a floating point number, expected u8",
+            ),
+            ("unknown variant `x`, expected `a` or `b`", "unknown variant, expected `a` or `b`"),
+            ("unknown variant `x`, expected y`, expected `a`", "unknown variant, expected `a`"),
+            ("unknown variant `x` here", "unknown variant"),
+            ("unknown field `x`, expected `a`", "unknown field `x`, expected `a`"),
+        ] {
+            let key = ["integrations", "ops", "options", "token"];
+            assert_eq!(document.error_at(&key, message).message(), shown);
+        }
+        let urgency = document.error_at(&["integrations", "ops", "urgency"], "");
+        assert_eq!(urgency.key(), "integrations.ops.urgency");
+        assert_eq!(
+            document.without_secrets(
+                "integrations.ops.urgency",
+                "unknown variant `urgent`, expected `low`"
+            ),
+            "unknown variant `urgent`, expected `low`"
+        );
     }
 }

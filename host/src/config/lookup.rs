@@ -3,14 +3,18 @@
 //! It does not know which keys there are.
 
 use std::{
+    fs::Metadata,
     io::Read,
     path::{Path, PathBuf},
 };
 
 use toml::de::{DeTable, DeValue};
 
-use super::document::{ConfigError, Document};
-use crate::plugins::folder::regular_file;
+use super::{
+    document::{ConfigError, Document},
+    excerpt::is_usual_variable,
+};
+use crate::{file_permissions::HostUser, plugins::folder::regular_file};
 
 /// The files that a configuration refers to; none where it is no TOML.
 pub fn referenced_files(document: &Document) -> Vec<PathBuf> {
@@ -43,10 +47,21 @@ fn collect_files_in(value: &DeValue<'_>, document: &Document, files: &mut Vec<Pa
 pub(super) struct Lookup<'d, E> {
     pub(super) document: &'d Document,
     pub(super) env: &'d E,
+    /// Who has to be the only one, besides root, to change files with values; none: nobody asks.
+    pub(super) host: Option<&'d HostUser>,
     pub(super) errors: Vec<ConfigError>,
+    /// What was found.
+    pub(super) values: Vec<String>,
+    /// What looks wrong with secrets that were found.
+    pub(super) warnings: Vec<ConfigError>,
 }
 
-impl<E: Fn(&str) -> Option<String>> Lookup<'_, E> {
+impl<'d, E: Fn(&str) -> Option<String>> Lookup<'d, E> {
+    pub(super) fn new(document: &'d Document, env: &'d E, host: Option<&'d HostUser>) -> Self {
+        let (errors, values, warnings) = (Vec::new(), Vec::new(), Vec::new());
+        Self { document, env, host, errors, values, warnings }
+    }
+
     pub(super) fn fill_in(&mut self, table: &mut DeTable<'_>) {
         for (_, value) in table.iter_mut() {
             self.fill_in_value(value);
@@ -57,8 +72,8 @@ impl<E: Fn(&str) -> Option<String>> Lookup<'_, E> {
         let span = value.span();
         let found = match value.get_mut() {
             DeValue::Table(table) => match reference(table) {
-                Some(("env", name)) => self.variable(&name, span),
-                Some((_, path)) => self.file(&path, span),
+                Some(("env", name)) => self.variable(&name, span.clone()),
+                Some((_, path)) => self.file(&path, span.clone()),
                 None => return self.fill_in(table),
             },
             DeValue::Array(items) => {
@@ -67,34 +82,163 @@ impl<E: Fn(&str) -> Option<String>> Lookup<'_, E> {
             _ => return,
         };
         match found {
-            Ok(text) => *value.get_mut() = DeValue::String(text.into()),
+            Ok(text) => {
+                let text = without_line_end(&text).to_owned();
+                if is_place_of_secrets(&self.document.key_at(&span)) {
+                    self.warnings.extend(untidiness(self.document, span, &text));
+                }
+                self.values.push(text.clone());
+                *value.get_mut() = DeValue::String(text.into());
+            }
             Err(error) => self.errors.push(error),
         }
     }
 
     fn variable(&self, name: &str, span: std::ops::Range<usize>) -> Result<String, ConfigError> {
         (self.env)(name).ok_or_else(|| {
+            if !is_usual_variable(name) {
+                let message = "the environment variable that `env` names is not set";
+                let hint =
+                    "write the name of a variable, such as { env = \"TOKEN\" }, and no secret";
+                return self.document.error_in(span, message).hint(hint);
+            }
             let message = format!("the environment variable `{name}` is not set");
             let hint = format!("set {name} for the host, or write {{ file = \"PATH\" }}");
             self.document.error_in(span, message).hint(hint)
         })
     }
 
-    fn file(&self, path: &str, span: std::ops::Range<usize>) -> Result<String, ConfigError> {
+    fn file(&mut self, path: &str, span: std::ops::Range<usize>) -> Result<String, ConfigError> {
         let path = self.document.beside(Path::new(path));
         let mut text = String::new();
         // The other end of a pipe may never come.
-        match regular_file(&path).and_then(|mut file| file.read_to_string(&mut text)) {
-            Ok(_) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
+        let read = regular_file(&path).and_then(|mut file| {
+            file.read_to_string(&mut text)?;
+            file.metadata()
+        });
+        match read {
+            Ok(metadata) => {
+                self.check_permissions(&path, &metadata, span)?;
+                Ok(text)
+            }
             Err(error) => {
                 let message = format!("cannot read `{}`: {error}", path.display());
                 Err(self.document.error_in(span, message).hint("a path is relative to this file"))
             }
         }
     }
+
+    /// Refuses a file that others could change, and warns of a secret that others can read.
+    fn check_permissions(
+        &mut self,
+        path: &Path,
+        metadata: &Metadata,
+        span: std::ops::Range<usize>,
+    ) -> Result<(), ConfigError> {
+        let Some(host) = self.host else { return Ok(()) };
+        host.check_writers(path, metadata).map_err(|exposed| {
+            self.document.error_in(span.clone(), exposed.message).hint(exposed.hint)
+        })?;
+        let reader = host.reader(metadata);
+        if let Some(reader) = reader.filter(|_| is_place_of_secrets(&self.document.key_at(&span))) {
+            let message = format!("the secret in `{}` {reader}", path.display());
+            self.warnings.push(self.document.error_in(span, message).hint(reader.remedy(path)));
+        }
+        Ok(())
+    }
 }
 
-fn reference(table: &DeTable<'_>) -> Option<(&'static str, String)> {
+/// A value without the line end that an editor or `echo` adds: one at most.
+pub(crate) fn without_line_end(text: &str) -> &str {
+    let Some(line) = text.strip_suffix('\n') else { return text };
+    line.strip_suffix('\r').unwrap_or(line)
+}
+
+/// Whether a string at that key is likely to be a secret.
+pub(super) fn is_place_of_secrets(key: &str) -> bool {
+    let path: Vec<_> = key.split('.').collect();
+    match path.as_slice() {
+        ["admin", tokens, rest @ ..] => tokens.starts_with("tokens") && rest != ["name"],
+        ["integrations", _, "options", ..] => true,
+        _ => false,
+    }
+}
+
+/// A warning of what nobody sees around a secret, though it is a part of it. It does not repeat the
+/// secret.
+pub(super) fn untidiness(
+    document: &Document,
+    span: std::ops::Range<usize>,
+    secret: &str,
+) -> Option<ConfigError> {
+    let is_blank = |c: char| c.is_whitespace() || matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}');
+    let what = if secret.starts_with('\u{feff}') {
+        "begins with a byte order mark"
+    } else if secret.starts_with(is_blank) {
+        "begins with a blank"
+    } else if secret.ends_with(['\n', '\r']) {
+        "ends with another line end"
+    } else if secret.ends_with(is_blank) {
+        "ends with a blank"
+    } else {
+        return None;
+    };
+    let message = format!("the value {what}, which counts as a part of it");
+    let hint = "take it out, unless whoever sends the secret sends that as well";
+    Some(document.error_in(span, message).hint(hint))
+}
+
+/// A string that stands in the configuration itself.
+pub(super) struct Literal {
+    /// Its key, such as `["admin", "tokens[1]", "token"]`.
+    pub(super) key: Vec<String>,
+    pub(super) text: String,
+    pub(super) span: std::ops::Range<usize>,
+}
+
+/// The strings that stand in a configuration itself; none where it is no TOML.
+pub(super) fn literals(document: &Document) -> Vec<Literal> {
+    let mut found = Vec::new();
+    if let Ok(root) = DeTable::parse(&document.text) {
+        collect_literals(root.get_ref(), &mut Vec::new(), &mut found);
+    }
+    found
+}
+
+fn collect_literals(table: &DeTable<'_>, key: &mut Vec<String>, found: &mut Vec<Literal>) {
+    for (name, value) in table {
+        key.push(name.get_ref().to_string());
+        collect_literals_in(value, key, found);
+        key.pop();
+    }
+}
+
+fn collect_literals_in(
+    value: &toml::Spanned<DeValue<'_>>,
+    key: &mut Vec<String>,
+    found: &mut Vec<Literal>,
+) {
+    match value.get_ref() {
+        DeValue::String(text) => {
+            found.push(Literal { key: key.clone(), text: text.to_string(), span: value.span() });
+        }
+        DeValue::Table(table) if reference(table).is_none() => collect_literals(table, key, found),
+        DeValue::Array(items) => {
+            for (place, item) in items.iter().enumerate() {
+                let Some(last) = key.last_mut() else { continue };
+                let name = last.clone();
+                last.push_str(&format!("[{place}]"));
+                collect_literals_in(item, key, found);
+                key.pop();
+                key.push(name);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Where a string stands, if a table says that: `env` or `file`, and the name.
+pub(super) fn reference(table: &DeTable<'_>) -> Option<(&'static str, String)> {
     let (key, value) = table.iter().next().filter(|_| table.len() == 1)?;
     let kind = ["env", "file"].into_iter().find(|kind| key.get_ref() == kind)?;
     Some((kind, value.get_ref().as_str()?.to_owned()))

@@ -486,7 +486,9 @@ impl Builder<'_> {
         };
         let key: Vec<_> = error.path.split('.').filter(|part| !part.is_empty()).collect();
         let key = [&["options"], key.as_slice()].concat();
-        self.config.integration_error(name, &key, message).hint(hint)
+        let error = self.config.integration_error(name, &key, message);
+        let hint = self.config.document.without_secrets(error.key(), &hint);
+        error.hint(hint)
     }
 }
 

@@ -7,9 +7,11 @@ use serde_json::{Value, json};
 use tocsin_tests::{Site, TestHost, http::Request, libraries::library, wait};
 
 fn host(more: &str) -> TestHost {
-    let site = Site::new().plugin(&library("well-behaved")).env("TOCSIN_ADMIN_TOKEN", "tok-1");
+    let site = Site::new()
+        .plugin(&library("well-behaved"))
+        .env("TOCSIN_ADMIN_TOKEN", "the-token-of-alice");
     site.config(&format!(
-        "[admin]\ntokens = [{{ name = 'alice', token = {{ env = 'TOCSIN_ADMIN_TOKEN' }} }}, 'tok-2']\n\
+        "[admin]\ntokens = [{{ name = 'alice', token = {{ env = 'TOCSIN_ADMIN_TOKEN' }} }}, 'the-second-token']\n\
          [integrations.good]\nplugin = 'well-behaved'\n{more}"
     ))
     .serve()
@@ -28,7 +30,7 @@ fn ask(host: &TestHost, method: &str, path: &str, token: &str, body: &str) -> (u
 }
 
 fn alert(host: &TestHost, number: u64) -> Value {
-    ask(host, "GET", &format!("/api/v1/alerts/{number}"), "tok-1", "").1
+    ask(host, "GET", &format!("/api/v1/alerts/{number}"), "the-token-of-alice", "").1
 }
 
 #[test]
@@ -39,7 +41,7 @@ fn every_change_says_who_and_what_it_left_as_it_was() {
     host.post_with("good", &keyed(&first), "disk full");
     host.post_with("good", &keyed(&[("x-urgency", "critical")]), "disk overflowing");
     host.post_with("good", &keyed(&first), "disk full");
-    ask(&host, "POST", "/api/v1/alerts/1/acknowledge", "tok-2", "");
+    ask(&host, "POST", "/api/v1/alerts/1/acknowledge", "the-second-token", "");
     assert_eq!(host.run(&["alerts", "note", "1", "it was\nthe log"]).code, Some(0));
     assert_eq!(host.run(&["alerts", "resolve", "1"]).code, Some(0));
     host.post_with("good", &keyed(&[]), "disk full again");
@@ -83,7 +85,8 @@ fn every_change_says_who_and_what_it_left_as_it_was() {
 fn a_note_needs_a_text() {
     let host = host("");
     host.post("good", "disk full");
-    let note = |body: &str| ask(&host, "POST", "/api/v1/alerts/1/notes", "tok-1", body);
+    let note =
+        |body: &str| ask(&host, "POST", "/api/v1/alerts/1/notes", "the-token-of-alice", body);
     for wrong in ["", "{}", r#"{"text":" "}"#, r#"{"text":1}"#, r#"{"text":"x","by":"me"}"#, "[]"] {
         let (status, error) = note(wrong);
         assert_eq!((status, &error["error"]["code"]), (400, &json!("bad_request")), "{wrong}");
@@ -96,7 +99,8 @@ fn a_note_needs_a_text() {
         (status, &entry["note"], &entry["by"]),
         (200, &json!("looking"), &json!("api token alice"))
     );
-    let (status, _) = ask(&host, "POST", "/api/v1/alerts/9/notes", "tok-1", r#"{"text":"x"}"#);
+    let (status, _) =
+        ask(&host, "POST", "/api/v1/alerts/9/notes", "the-token-of-alice", r#"{"text":"x"}"#);
     assert_eq!(status, 404);
 }
 
@@ -115,7 +119,7 @@ fn alerts_resolve_by_themselves_when_nothing_is_heard() {
 fn what_is_open_already_resolves_by_itself_once_the_configuration_says_so() {
     let host = host("");
     host.post("good", "disk full");
-    let admin = "[admin]\ntokens = ['tok-1']\n";
+    let admin = "[admin]\ntokens = ['the-token-of-alice']\n";
     let section = "[integrations.good]\nplugin = 'well-behaved'\nresolve_after = '1s'\n";
     host.site().configure(&format!("{admin}{section}"));
     assert_eq!(host.reload().status, 200);

@@ -5,7 +5,7 @@ use regex::Regex;
 use serde_json::Value;
 use tocsin_tests::{Finished, Site, TestHost, libraries::library};
 
-const TOKEN: &str = "an-admin-token";
+const TOKEN: &str = "the-admin-token-of-steve";
 
 /// A host with tokens, two integrations, and three alerts: a resolved one, an acknowledged one and
 /// one that is open.

@@ -32,7 +32,7 @@ fn an_unknown_key_is_refused_with_those_that_are_known() {
     assert_snapshot!(refused("[server]\nlisten = '127.0.0.1:0'\nbody_limit = 17\n"), @"
     error: tocsin.toml:3:1: `server.body_limit`: unknown key `body_limit`
       |
-    3 | body_limit = 17
+    3 | body_limit = ***
       | ^^^^^^^^^^
     hint: known here are `listen`, `public_url`, `body_limit_bytes`, `header_limit_bytes`, `header_timeout`, `body_timeout`, `write_timeout`, `max_connections`, `max_connections_per_address`, `body_memory_bytes`, `max_wrong_tokens_per_minute`, `hide_integrations`, `shutdown_timeout`, `trusted_proxies`
     ");
@@ -167,10 +167,10 @@ fn options_that_the_plugin_does_not_take_are_refused() {
     assert_snapshot!(refused(
         "[integrations.good]\nplugin = 'well-behaved'\n[integrations.good.options]\nprefix = 17\n"
     ), @"
-    error: tocsin.toml:4:10: `integrations.good.options.prefix`: invalid type: integer `17`, expected a string
+    error: tocsin.toml:4:10: `integrations.good.options.prefix`: invalid type: an integer, expected a string
       |
-    4 | prefix = 17
-      |          ^^
+    4 | prefix = ***
+      |          ^^^
     hint: see the options of plugin `well-behaved`
     ");
     assert_snapshot!(refused(
@@ -178,7 +178,7 @@ fn options_that_the_plugin_does_not_take_are_refused() {
     ), @"
     error: tocsin.toml:4:11: `integrations.good.options.prefiks`: unknown field `prefiks`, expected `prefix` or `token`
       |
-    4 | prefiks = 'x'
+    4 | prefiks = ***
       |           ^^^
     hint: see the options of plugin `well-behaved`
     ");
@@ -191,6 +191,74 @@ fn a_secret_of_the_wrong_type_is_not_repeated() {
     );
     let message = said.lines().next().expect("a line");
     assert!(!message.contains("170417"), "{message}");
+}
+
+#[test]
+fn no_secret_is_shown_whatever_is_wrong_near_it() {
+    let site = site().env("TOKEN", "s3cret-of-the-sender");
+    let good = "[integrations.good]\nplugin = 'well-behaved'\n";
+    for config in [
+        "[admin]\ntokens = ['s3cret-s3cret-s3cret', 17]\n".to_owned(),
+        "[admin]\ntokens = 's3cret-s3cret-s3cret'\n".to_owned(),
+        "[admin]\ntoken = 's3cret-s3cret-s3cret'\n".to_owned(),
+        "[admin]\ntokens = ['s3cret-s3cret-s3cret]\n".to_owned(),
+        "[admin]\ntokens = [s3cret-s3cret-s3cret]\n".to_owned(),
+        "[admin]\ntokens = ['s3cret-s3cret-s3cret'] # s3cret\nlisten = 17\n".to_owned(),
+        "[admin]\ntokens = ['s3cret'] # 6 bytes\n".to_owned(),
+        format!("{good}options = {{ token = 's3cret', prefiks = 'x' }}\n"),
+        format!("{good}options = {{ prefix = 17, token = 's3cret' }}\n"),
+        format!("{good}options.token = 's3cret\n"),
+        format!("{good}options.token = \"\"\"\ns3cret\n"),
+        format!("{good}options.tokken = \"\"\"\ns3cret\n\"\"\"\n"),
+        format!("{good}token = 's3cret'\n"),
+        format!("{good}options.token = {{ env = 's3cret' }}\n"),
+        format!("{good}urgency = {{ env = 'TOKEN' }}\n"),
+        format!("{good}options.token = 's3cret'\noptions.token = 's3cret'\n"),
+        "[store]\nurl = 'postgres://me:s3cret@db/tocsin'\n".to_owned(),
+    ] {
+        site.write("tocsin.toml", &config);
+        for verb in ["check", "serve"] {
+            let Finished { code, stdout, stderr } = site.run(&[verb]);
+            assert_eq!(code, Some(2), "{config}\n{stderr}");
+            assert!(!format!("{stdout}{stderr}").contains("s3cret"), "{config}\n{stderr}");
+            assert!(stderr.contains("tocsin.toml:") && stderr.contains("\nhint: "), "{stderr}");
+        }
+    }
+}
+
+#[test]
+fn one_line_end_is_no_part_of_a_secret_from_elsewhere() {
+    let token = "s3cret-of-the-sender";
+    let config = "[integrations.env]\nplugin = 'well-behaved'\noptions.token = { env = 'TOKEN' }\n\
+                  [integrations.file]\nplugin = 'well-behaved'\noptions.token = { file = 'token' }\n";
+    for end in ["", "\n", "\r\n"] {
+        let site = site().config(config).env("TOKEN", &format!("{token}{end}"));
+        site.write("token", format!("{token}{end}"));
+        let host = site.serve();
+        for integration in ["env", "file"] {
+            let answer = host.post_with(integration, &[("x-token", token)], "disk full");
+            assert_eq!(answer.status, 200, "{integration} {end:?}");
+        }
+        host.stop();
+    }
+    // Whatever else stands around it is a part of it, and said.
+    let site = site().config(config).env("TOKEN", &format!("\u{feff}{token}"));
+    site.write("token", format!("{token}\n\n"));
+    let check = site.run(&["check"]);
+    assert_eq!(check.code, Some(0), "{check:?}");
+    assert!(
+        check
+            .stderr
+            .contains("`integrations.env.options.token`: the value begins with a byte order mark"),
+        "{check:?}"
+    );
+    assert!(
+        check
+            .stderr
+            .contains("`integrations.file.options.token`: the value ends with another line end"),
+        "{check:?}"
+    );
+    assert!(!check.stderr.contains("s3cret"), "{check:?}");
 }
 
 #[test]
@@ -219,17 +287,17 @@ fn an_admin_listener_off_loopback_needs_tokens() {
     hint: add `tokens = [{ env = "TOCSIN_ADMIN_TOKEN" }]`, or listen on 127.0.0.1
     "#);
     let site = site();
-    site.write("tocsin.toml", "[admin]\nlisten = '0.0.0.0:0'\ntokens = ['s3cret']\n");
+    site.write("tocsin.toml", "[admin]\nlisten = '0.0.0.0:0'\ntokens = ['s3cret-s3cret-s3cret']\n");
     assert_eq!(site.run(&["check"]).code, Some(0));
 }
 
 #[test]
 fn a_store_of_an_unknown_kind_is_refused() {
     assert_snapshot!(refused("[store]\nurl = 'mysql://localhost/tocsin'\n"), @"
-    error: tocsin.toml:2:7: `store.url`: `mysql://localhost/tocsin` names no store that this host knows
+    error: tocsin.toml:2:7: `store.url`: names no store that this host knows
       |
-    2 | url = 'mysql://localhost/tocsin'
-      |       ^^^^^^^^^^^^^^^^^^^^^^^^^^
+    2 | url = ***
+      |       ^^^
     hint: write `sqlite:PATH`, such as `sqlite:tocsin.db`
     ");
 }
@@ -269,8 +337,8 @@ fn a_key_that_is_none_is_refused_and_not_repeated() {
     assert_snapshot!(refused("[plugins]\npublic_keys = ['RWQ']\n"), @r#"
     error: tocsin.toml:2:15: `plugins.public_keys`: this is no minisign public key
       |
-    2 | public_keys = ['RWQ']
-      |               ^^^^^^^
+    2 | public_keys = [***]
+      |               ^^^^^
     hint: write the line of `minisign.pub`, or { file = "minisign.pub" }
     "#);
     let site = site();

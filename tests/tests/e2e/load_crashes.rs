@@ -265,7 +265,7 @@ fn another_try_that_the_configuration_forbids_is_refused() {
     let host = site.serve();
     configure(host.site(), "whatever");
     let retry = host.run(&["plugins", "retry", "bad-dies-in-new"]);
-    assert_snapshot!(failed(&retry), @"error: nothing was reloaded: tocsin.toml:8:7: `integrations.bad.options.how`: unknown variant `whatever`, expected one of `abort`, `overflow`, `wait`, `hang`, `live`; hint: see the options of plugin `bad-dies-in-new`");
+    assert_snapshot!(failed(&retry), @"error: nothing was reloaded: tocsin.toml:8:7: `integrations.bad.options.how`: unknown variant, expected one of `abort`, `overflow`, `wait`, `hang`, `live`; hint: see the options of plugin `bad-dies-in-new`");
     assert_only_good_serves(&host);
 }
 

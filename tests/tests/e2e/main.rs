@@ -10,6 +10,7 @@ mod certify;
 mod cli;
 mod config;
 mod durability;
+mod file_modes;
 mod floods;
 mod full_disk;
 mod greedy_clients;

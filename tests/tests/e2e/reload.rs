@@ -4,6 +4,7 @@
 use std::{
     fs,
     net::SocketAddr,
+    os::unix::fs::PermissionsExt,
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
@@ -68,7 +69,7 @@ fn a_broken_edit_changes_nothing_and_is_shown_until_it_is_mended() {
 
 #[test]
 fn what_takes_everything_away_has_to_be_asked_for() {
-    let config = format!("{WATCHED}[admin]\ntokens = ['s3cret']\n{GOOD}");
+    let config = format!("{WATCHED}[admin]\ntokens = ['s3cret-s3cret-s3cret']\n{GOOD}");
     let host = host(&config);
     // In one step, or a file that is being written would be refused, too.
     let replace = |text: &str| {
@@ -90,7 +91,7 @@ fn what_takes_everything_away_has_to_be_asked_for() {
     assert_snapshot!(refusal(), @"the last reload changed nothing: `tocsin.toml` may be cut off: it has no integrations and no `admin.tokens` any more; hint: write it anew, or ask for this with `tocsin reload` or SIGHUP");
     mended();
     // Cut off between two sections.
-    replace("[admin]\ntokens = ['s3cret']\n");
+    replace("[admin]\ntokens = ['s3cret-s3cret-s3cret']\n");
     assert_snapshot!(refusal(), @"the last reload changed nothing: `tocsin.toml` may be cut off: it has no integrations any more; hint: write it anew, or ask for this with `tocsin reload` or SIGHUP");
     mended();
     replace(&format!("{GOOD}[plugins]\ncall_deadline = '30s'\n"));
@@ -241,7 +242,9 @@ fn warning(host: &TestHost) -> String {
 
 #[test]
 fn check_says_why_it_does_not_know_what_a_reload_would_change() {
-    let host = host(&format!("{UNWATCHED}[admin]\ntokens = ['old']\n{GOOD}"));
+    let host = host(&format!("{UNWATCHED}[admin]\ntokens = ['the-old-token-here']\n{GOOD}"));
+    fs::set_permissions(host.site().path("tocsin.toml"), fs::Permissions::from_mode(0o600))
+        .expect("it is ours");
     // Somebody has written down another address for the API.
     let nobody = "127.0.0.1:1".parse().expect("an address");
     let config = |listen: SocketAddr, token| {
@@ -249,18 +252,18 @@ fn check_says_why_it_does_not_know_what_a_reload_would_change() {
             "{UNWATCHED}[admin]\nlisten = '{listen}'\ntokens = ['{token}']\n{GOOD}"
         ));
     };
-    config(nobody, "old");
+    config(nobody, "the-old-token-here");
     assert_snapshot!(warning(&host), @"
     warning: what a reload would change is not known: the store is in use by [HOLDER] (admin API at [ADDRESS]), but no host answers at http://[ADDRESS]
     hint: where the host's API is elsewhere, name it with `--url`
     ");
     // Or another token.
-    config(host.admin(), "new");
+    config(host.admin(), "the-new-token-here");
     assert_snapshot!(warning(&host), @"
     warning: what a reload would change is not known: the running host says: send one of `admin.tokens` as `Authorization: Bearer TOKEN`
     hint: where the host has other tokens than the file by now, name it with `--url`, and one of them in TOCSIN_ADMIN_TOKEN
     ");
-    config(host.admin(), "old");
+    config(host.admin(), "the-old-token-here");
     assert_snapshot!(warning(&host), @"");
 
     // Where no host runs, there is nothing to know, be it stopped or killed.

@@ -429,7 +429,7 @@ fn a_broken_lock_file_is_refused_and_mended_by_locking_again() {
     site.write("plugins.lock", "[[plugin]]\nname = 17\n");
     let config = format!("[plugins]\nverify = 'checksum'\n{INTEGRATIONS}");
     assert_snapshot!(refused_at(&site, &config), @"
-    error: tocsin.toml:1:2: `plugins.lock`: cannot read the lock file `plugins.lock`: line 2: invalid type: integer `17`, expected a string
+    error: tocsin.toml:1:2: `plugins.lock`: cannot read the lock file `plugins.lock`: line 2: invalid type: an integer, expected a string
       |
     1 | [plugins]
       |  ^^^^^^^

@@ -278,28 +278,37 @@ fn a_dry_run_runs_nothing_that_was_left_aside_or_held_back() {
 #[test]
 fn admin_tokens_are_rotated_and_who_has_one_that_stays_is_never_refused() {
     let config = |tokens: &str| format!("{NOTICED}[admin]\ntokens = {tokens}\n{GOOD}");
-    let host = host(&config("['old', 'stays']"));
+    let host = host(&config("['the-old-token-here', 'the-token-that-stays']"));
     let status = |token: &str| {
         let bearer = format!("Bearer {token}");
         let request = Request::new("GET", "/api/v1/integrations").header("authorization", &*bearer);
         host.ask_admin(&request).status
     };
-    assert_eq!((status("old"), status("new")), (200, 401));
+    assert_eq!((status("the-old-token-here"), status("the-new-token-here")), (200, 401));
     let is_rotated = AtomicBool::new(false);
     thread::scope(|scope| {
         let stays = scope.spawn(|| {
             let mut statuses = Vec::new();
             loop {
-                statuses.push(status("stays"));
+                statuses.push(status("the-token-that-stays"));
                 if is_rotated.load(Ordering::Relaxed) {
                     return statuses;
                 }
             }
         });
         for _ in 0..5 {
-            for (tokens, new, old) in
-                [("['stays', 'new']", "new", "old"), ("['old', 'stays']", "old", "new")]
-            {
+            for (tokens, new, old) in [
+                (
+                    "['the-token-that-stays', 'the-new-token-here']",
+                    "the-new-token-here",
+                    "the-old-token-here",
+                ),
+                (
+                    "['the-old-token-here', 'the-token-that-stays']",
+                    "the-old-token-here",
+                    "the-new-token-here",
+                ),
+            ] {
                 host.site().configure(&config(tokens));
                 wait::until("the new one is let in", || (status(new) == 200).then_some(()));
                 assert_eq!(status(old), 401);

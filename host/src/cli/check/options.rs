@@ -16,6 +16,7 @@ use crate::{
     config::{self, ConfigError, ConfigErrors},
     plugins::{
         library::LoadedPlugin,
+        schema::secrets,
         validation::{Fault, faults},
     },
 };
@@ -28,7 +29,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 pub(super) struct OptionsReport {
     /// What is wrong with options, and was not said by their plugins.
     pub(super) errors: Vec<ConfigError>,
-    /// Schemas that say nothing of use, each with its integration.
+    /// Schemas that say nothing of use, each with its integration, and what looks wrong with secrets.
     pub(super) warnings: Vec<String>,
 }
 
@@ -39,7 +40,9 @@ pub(super) fn report(rehearsal: &Rehearsal) -> OptionsReport {
     for (name, settings) in enabled {
         let Some(plugin) = loaded(rehearsal, settings) else { continue };
         match judged(&plugin, settings) {
-            Ok(faults) => {
+            Ok((faults, secrets)) => {
+                let of_secrets = rehearsal.config.warnings_of_options(name, &secrets);
+                report.warnings.extend(of_secrets.iter().map(ConfigError::sentence));
                 let new =
                     faults.into_iter().filter(|fault| !is_known(&rehearsal.errors, name, fault));
                 let errors = new.map(|fault| error(rehearsal, name, &settings.plugin, fault));
@@ -62,9 +65,12 @@ fn loaded(rehearsal: &Rehearsal, settings: &config::Integration) -> Option<Arc<L
     plugins.find_map(|plugin| rehearsal.libraries.known(plugin)?.ok())
 }
 
-/// Both the plugin's code and the patterns of its schema run on a thread that is left behind if they
+/// Gives what is wrong with the options, and those of them that are secrets. Both the plugin's code and the patterns of its schema run on a thread that is left behind if they
 /// do not return.
-fn judged(plugin: &LoadedPlugin, settings: &config::Integration) -> Result<Vec<Fault>, String> {
+fn judged(
+    plugin: &LoadedPlugin,
+    settings: &config::Integration,
+) -> Result<(Vec<Fault>, Vec<String>), String> {
     let (module, options) = (plugin.module, Value::Object(settings.options.clone()));
     let (done, result) = mpsc::channel();
     thread::spawn(move || {
@@ -73,7 +79,9 @@ fn judged(plugin: &LoadedPlugin, settings: &config::Integration) -> Result<Vec<F
             serde_json::from_slice(&json).map_err(|error| format!("is no JSON: {error}"))
         });
         // Nobody waits any more for what comes too late.
-        let _ = done.send(schema.and_then(|schema: Value| faults(&schema, &options)));
+        let _ = done.send(schema.and_then(|schema: Value| {
+            Ok((faults(&schema, &options)?, secrets(&schema, &options)))
+        }));
     });
     result.recv_timeout(DEADLINE).unwrap_or_else(|error| {
         Err(match error {

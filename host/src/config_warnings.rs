@@ -1,0 +1,23 @@
+//! Logs what an operator should look at in the configuration that is in force.
+//!
+//! It judges nothing: the configuration has its warnings, and plugins say which options are secrets.
+
+use crate::{blank, config::ConfigError, host::Host};
+
+/// Logs one line for each warning. Plugins with options are asked for their schema, which may take some
+/// seconds.
+pub(crate) fn log(host: &Host) {
+    let in_force = host.in_force();
+    let config = &in_force.config;
+    let mut warnings = config.warnings.clone();
+    for integration in in_force.integrations.sorted() {
+        // Of options without a plugin, nobody knows which are secrets.
+        if integration.plugin().is_some() && !integration.settings.section.options.is_empty() {
+            let secrets = blank::secrets_of(integration, &host.libraries);
+            warnings.extend(config.warnings_of_options(&integration.name, secrets));
+        }
+    }
+    for warning in warnings.iter().map(ConfigError::sentence) {
+        tracing::warn!(warning, "the configuration should be looked at");
+    }
+}

@@ -1,0 +1,305 @@
+//! Who could change or read a file besides root and the host's own user.
+//!
+//! It sees owner, group and mode. Which users are in a group, and what access control lists add, it does
+//! not ask.
+
+use std::{
+    fmt,
+    fs::{self, Metadata},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::Gid,
+    process::{getegid, geteuid, getgroups},
+};
+
+const ROOT: u32 = 0;
+/// Bits of a mode.
+const WRITABLE_BY_GROUP: u32 = 0o020;
+const WRITABLE_BY_ALL: u32 = 0o002;
+const READABLE_BY_GROUP: u32 = 0o040;
+const READABLE_BY_ALL: u32 = 0o004;
+/// Only its owner may rename or remove an entry of such a folder.
+const STICKY: u32 = 0o1000;
+
+/// The user and the groups that the host runs as.
+#[derive(Clone, Debug)]
+pub struct HostUser {
+    user: u32,
+    group: u32,
+    /// Its other groups. They may read: somebody put the host there for that.
+    groups: Vec<u32>,
+}
+
+/// A file that others could change: what is wrong, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exposed {
+    /// A whole sentence.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// Who besides root and the host's user could change a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// Its owner.
+    Owner(u32),
+    /// Every user of the machine.
+    Everybody,
+    /// The members of its group.
+    Group(u32),
+}
+
+/// Who besides root and the host's user can read a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// Every user of the machine.
+    Everybody,
+    /// The members of its group.
+    Group(u32),
+}
+
+impl HostUser {
+    /// The user of this process.
+    pub fn of_this_process() -> Self {
+        let groups = getgroups().unwrap_or_default();
+        let groups = groups.into_iter().map(Gid::as_raw).collect();
+        Self { user: geteuid().as_raw(), group: getegid().as_raw(), groups }
+    }
+
+    /// Who else could change a file or folder.
+    pub fn writer(&self, metadata: &Metadata) -> Option<Writer> {
+        self.writer_of(metadata.uid(), metadata.gid(), metadata.mode())
+    }
+
+    /// Who else can read a file.
+    pub fn reader(&self, metadata: &Metadata) -> Option<Reader> {
+        self.reader_of(metadata.gid(), metadata.mode())
+    }
+
+    /// Checks that nobody else could change or replace what a path leads to: the file, whose `metadata`
+    /// are those of the open one, and the folders that it is found in. In a folder with the sticky bit,
+    /// such as `/tmp` or a mounted secret of Kubernetes, others cannot replace a file.
+    ///
+    /// # Errors
+    ///
+    /// Where somebody could.
+    pub fn check_writers(&self, path: &Path, metadata: &Metadata) -> Result<(), Exposed> {
+        let shown = path.display();
+        if let Some(writer) = self.writer(metadata) {
+            let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+            let hint = writer.remedy(if is_symlink(path) { &real } else { path });
+            return Err(Exposed { message: format!("`{shown}` {writer}"), hint });
+        }
+        if let Some(owner) = self.owner_of_symlink(path) {
+            let message = format!("`{shown}` is a symlink that {owner}");
+            return Err(Exposed { message, hint: owner.remedy_of_symlink(path) });
+        }
+        for folder in folders_of(path) {
+            let Ok(metadata) = fs::metadata(&folder) else { continue };
+            let is_sticky = metadata.mode() & STICKY != 0;
+            let writer = self.writer(&metadata);
+            let writer = writer.filter(|writer| matches!(writer, Writer::Owner(_)) || !is_sticky);
+            if let Some(writer) = writer {
+                let message = format!("`{shown}` lies in `{}`, which {writer}", folder.display());
+                return Err(Exposed { message, hint: writer.remedy(&folder) });
+            }
+        }
+        Ok(())
+    }
+
+    fn owner_of_symlink(&self, path: &Path) -> Option<Writer> {
+        let link = fs::symlink_metadata(path).ok().filter(Metadata::is_symlink)?;
+        (![ROOT, self.user].contains(&link.uid())).then(|| Writer::Owner(link.uid()))
+    }
+
+    fn writer_of(&self, owner: u32, group: u32, mode: u32) -> Option<Writer> {
+        if ![ROOT, self.user].contains(&owner) {
+            Some(Writer::Owner(owner))
+        } else if mode & WRITABLE_BY_ALL != 0 {
+            Some(Writer::Everybody)
+        } else if mode & WRITABLE_BY_GROUP != 0 && ![ROOT, self.group].contains(&group) {
+            Some(Writer::Group(group))
+        } else {
+            None
+        }
+    }
+
+    fn reader_of(&self, group: u32, mode: u32) -> Option<Reader> {
+        let is_own = [ROOT, self.group].contains(&group) || self.groups.contains(&group);
+        if mode & READABLE_BY_ALL != 0 {
+            Some(Reader::Everybody)
+        } else if mode & READABLE_BY_GROUP != 0 && !is_own {
+            Some(Reader::Group(group))
+        } else {
+            None
+        }
+    }
+
+    /// A user without other groups.
+    #[cfg(test)]
+    pub(crate) fn pretended(user: u32, group: u32) -> Self {
+        Self { user, group, groups: Vec::new() }
+    }
+}
+
+fn is_symlink(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|file| file.is_symlink())
+}
+
+/// The folder that a path names, and the one in which the file really lies.
+fn folders_of(path: &Path) -> Vec<PathBuf> {
+    let named = path.parent().map(|folder| {
+        if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() }
+    });
+    let real = fs::canonicalize(path).ok();
+    let real = real.as_deref().and_then(Path::parent).map(Path::to_owned);
+    let is_same =
+        |one: &PathBuf, other: &PathBuf| fs::canonicalize(one).is_ok_and(|folder| folder == *other);
+    let real = real.filter(|real| !named.as_ref().is_some_and(|named| is_same(named, real)));
+    named.into_iter().chain(real).collect()
+}
+
+impl Writer {
+    /// The command that takes the right away.
+    pub fn remedy(self, path: &Path) -> String {
+        let command = match self {
+            Self::Owner(_) => "chown root",
+            Self::Everybody => "chmod o-w",
+            Self::Group(_) => "chmod g-w",
+        };
+        format!("`{command} {}`", path.display())
+    }
+
+    fn remedy_of_symlink(self, path: &Path) -> String {
+        format!("`chown --no-dereference root {}`", path.display())
+    }
+}
+
+impl fmt::Display for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Owner(user) => {
+                write!(f, "belongs to user {user}, who is neither root nor the host's user")
+            }
+            Self::Everybody => f.write_str("can be changed by everybody on this machine"),
+            Self::Group(group) => {
+                write!(f, "can be changed by group {group}, which is neither root's nor the host's")
+            }
+        }
+    }
+}
+
+impl Reader {
+    /// The command that takes the right away.
+    pub fn remedy(self, path: &Path) -> String {
+        let command = match self {
+            Self::Everybody => "chmod o-r",
+            Self::Group(_) => "chmod g-r",
+        };
+        format!("`{command} {}`", path.display())
+    }
+}
+
+impl fmt::Display for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Everybody => f.write_str("can be read by everybody on this machine"),
+            Self::Group(group) => {
+                write!(f, "can be read by group {group}, which is neither root's nor the host's")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn writer(owner: u32, group: u32, mode: u32) -> Option<Writer> {
+        HostUser::pretended(900, 901).writer_of(owner, group, mode)
+    }
+
+    #[test]
+    fn root_and_the_host_may_own_a_file_and_nobody_else() {
+        assert_eq!(writer(0, 0, 0o755), None);
+        assert_eq!(writer(900, 901, 0o755), None);
+        assert_eq!(writer(1000, 901, 0o444), Some(Writer::Owner(1000)), "its owner may chmod");
+        assert_eq!(writer(901, 901, 0o755), Some(Writer::Owner(901)), "a group is no user");
+    }
+
+    #[test]
+    fn nobody_else_may_write_to_it() {
+        assert_eq!(writer(0, 0, 0o757), Some(Writer::Everybody));
+        assert_eq!(writer(0, 0, 0o1777), Some(Writer::Everybody), "sticky or not");
+        assert_eq!(writer(0, 1000, 0o775), Some(Writer::Group(1000)));
+        assert_eq!(writer(0, 1000, 0o755), None);
+        assert_eq!(writer(900, 901, 0o775), None, "the host's own group");
+        assert_eq!(writer(900, 0, 0o775), None, "root's group");
+        assert_eq!(writer(0, 1000, 0o777), Some(Writer::Everybody));
+    }
+
+    #[test]
+    fn a_file_is_private_if_only_root_and_the_groups_of_the_host_can_read_it() {
+        let host = HostUser { groups: vec![902], ..HostUser::pretended(900, 901) };
+        for (group, mode, reader) in [
+            (0, 0o600, None),
+            (0, 0o640, None),
+            (901, 0o640, None),
+            (902, 0o440, None),
+            (1000, 0o600, None),
+            (1000, 0o640, Some(Reader::Group(1000))),
+            (901, 0o644, Some(Reader::Everybody)),
+            (0, 0o444, Some(Reader::Everybody)),
+        ] {
+            assert_eq!(host.reader_of(group, mode), reader, "{group} {mode:o}");
+        }
+    }
+
+    /// What is said of a file in a folder of these modes, by the one who runs the test.
+    fn checked(folder_mode: u32, mode: u32) -> Result<(), String> {
+        let place = tempfile::tempdir().expect("a folder");
+        let (folder, file) = (place.path().join("etc"), place.path().join("etc/tocsin.toml"));
+        fs::create_dir(&folder).expect("made");
+        fs::write(&file, "").expect("written");
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("ours");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(folder_mode)).expect("ours");
+        let metadata = fs::metadata(&file).expect("it is there");
+        let checked = HostUser::of_this_process().check_writers(&file, &metadata);
+        let place = place.path().display().to_string();
+        checked.map_err(|exposed| {
+            format!("{}; hint: {}", exposed.message, exposed.hint).replace(&place, "[PLACE]")
+        })
+    }
+
+    #[test]
+    fn a_file_that_others_could_change_or_replace_is_refused() {
+        assert_eq!(checked(0o755, 0o644), Ok(()));
+        assert_eq!(checked(0o1777, 0o600), Ok(()), "in a sticky folder nobody can replace it");
+        insta::assert_snapshot!(checked(0o755, 0o646).expect_err("others may write"), @"`[PLACE]/etc/tocsin.toml` can be changed by everybody on this machine; hint: `chmod o-w [PLACE]/etc/tocsin.toml`");
+        insta::assert_snapshot!(checked(0o777, 0o600).expect_err("others may replace it"), @"`[PLACE]/etc/tocsin.toml` lies in `[PLACE]/etc`, which can be changed by everybody on this machine; hint: `chmod o-w [PLACE]/etc`");
+    }
+
+    #[test]
+    fn a_file_behind_a_symlink_is_judged_where_it_lies() {
+        let place = tempfile::tempdir().expect("a folder");
+        let (open, link) = (place.path().join("open"), place.path().join("tocsin.toml"));
+        fs::create_dir(&open).expect("made");
+        fs::write(open.join("real.toml"), "").expect("written");
+        symlink(open.join("real.toml"), &link).expect("linked");
+        let host = HostUser::of_this_process();
+        let check = || host.check_writers(&link, &fs::metadata(&link).expect("it is there"));
+        assert_eq!(check(), Ok(()));
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).expect("ours");
+        let exposed = check().expect_err("others may replace it");
+        assert!(
+            exposed.message.contains("/open`, which can be changed by everybody"),
+            "{exposed:?}"
+        );
+    }
+}
