@@ -213,12 +213,12 @@ fn hold(folder: impl AsFd, path: &Path, flags: OFlags) -> io::Result<File> {
 
 /// The same file, open for reading.
 fn readable(held: &File) -> io::Result<File> {
-    File::open(descriptor_path(held))
+    File::open(descriptor_path(held)).map_err(explained)
 }
 
 /// Where a file that is held really lies, without symlinks.
 fn real_path(held: &File) -> io::Result<PathBuf> {
-    fs::read_link(descriptor_path(held))
+    fs::read_link(descriptor_path(held)).map_err(explained)
 }
 
 fn descriptor_path(held: &File) -> String {
@@ -226,7 +226,23 @@ fn descriptor_path(held: &File) -> String {
 }
 
 fn unreadable(error: &io::Error) -> Refusal {
-    Refusal::new(format!("cannot be read: {error}"), "let the host's user read it")
+    let said = error.to_string();
+    let (reason, hint) =
+        said.split_once("\nhint: ").unwrap_or((&said, "let the host's user read it"));
+    Refusal::new(format!("cannot be read: {reason}"), hint)
+}
+
+/// What is wrong where `/proc` is missing, through which open files are opened again, plugins are mapped
+/// and trials are started.
+const WITHOUT_PROC: &str = "`/proc` is not mounted, which the host needs to open files safely\n\
+    hint: mount it with `mount -t proc proc /proc`, or give the container or service its own";
+
+/// The same error, or that `/proc` is missing if that is its cause: the system only says that there is
+/// no such file.
+pub fn explained(error: io::Error) -> io::Error {
+    let is_missing =
+        error.kind() == io::ErrorKind::NotFound && !Path::new("/proc/self/fd").exists();
+    if is_missing { io::Error::other(WITHOUT_PROC) } else { error }
 }
 
 fn kind(metadata: &Metadata) -> &'static str {

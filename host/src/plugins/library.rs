@@ -18,11 +18,15 @@ use std::{
 use arc_swap::ArcSwapOption;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use prometheus_client::metrics::gauge::Gauge;
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::{
+    fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},
+    io::Errno,
+};
 use tocsin_plugin_api::abi::{self, Module};
 
 use super::{
     admission::{AdmittedPlugin, DroppedFile, one_line},
+    folder::explained,
     journal::{Attempt, LoadJournal, Loading},
 };
 use crate::{
@@ -167,8 +171,9 @@ impl Loader {
             let reason = "was replaced while it was loaded\nhint: send the host a SIGHUP";
             return Err(error(true, reason.into()));
         }
-        let sealed = seal(&id.name, file.bytes())
-            .map_err(|why| error(true, format!("cannot be copied into memory: {why}")))?;
+        let sealed = seal(&id.name, file.bytes()).map_err(|why| {
+            error(true, format!("cannot be copied into memory: {}", refused(&why)))
+        })?;
         drop(file);
         self.maps.store(Some(Arc::clone(id)));
         let mapping = Mapping(Arc::clone(&self.maps));
@@ -236,7 +241,12 @@ impl Loader {
 
 /// Maps a library and looks at its functions; the error is the end of a sentence.
 fn open(sealed: OwnedFd, id: &PluginId) -> Result<Module, String> {
-    let header = map(sealed).map_err(|why| format!("cannot be mapped: {why}"))?;
+    let header = map(sealed).map_err(|why| {
+        let missing = explained(io::ErrorKind::NotFound.into());
+        let is_missing = missing.kind() != io::ErrorKind::NotFound;
+        let why = if is_missing { missing.to_string() } else { why.to_string() };
+        format!("cannot be mapped: {why}")
+    })?;
     // SAFETY: `map` gives the address of the header symbol, in a library that stays mapped.
     let module = unsafe { Module::open(header) };
     module.map_err(|why| {
@@ -276,6 +286,20 @@ fn seal(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(memory)
 }
 
+/// Why there is no memory that can be sealed, and what to do where the system refuses that to the host.
+fn refused(error: &io::Error) -> String {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    let is_forbidden = matches!(errno, Some(Errno::NOSYS | Errno::PERM | Errno::ACCESS));
+    if !is_forbidden {
+        return error.to_string();
+    }
+    format!(
+        "the system refuses `memfd_create`: {error}\n\
+         hint: allow the system calls `memfd_create` and `fcntl` in the seccomp profile of the \
+         container or service, set `vm.memfd_noexec` to 0 or 1, or use Linux 3.17 or later"
+    )
+}
+
 /// Maps a library for good, and gives the address of its header symbol.
 fn map(sealed: OwnedFd) -> Result<*const (), libloading::Error> {
     let path = format!("/proc/self/fd/{}", sealed.as_raw_fd());
@@ -297,6 +321,8 @@ mod tests {
         path::PathBuf,
         sync::atomic::{AtomicUsize, Ordering},
     };
+
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
     use super::{super::Libraries, *};
 
@@ -333,6 +359,41 @@ mod tests {
 
     fn harmful(is_passing: bool) -> Finding {
         Finding::Harmful { what: "sang".into(), is_passing }
+    }
+
+    /// Loads a file on a thread from which the system keeps `memfd_create`.
+    fn load_without_memfd(errno: Errno) -> String {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("libdemo.so");
+        // Its bytes are read and compared, and never mapped.
+        std::fs::write(&path, b"\x7fELF, and no more").expect("written");
+        let sha256 = DroppedFile::read(&path).expect("it is there").sha256().to_owned();
+        let plugin = Arc::new(AdmittedPlugin::pretended(path, "demo", &sha256, None, None));
+        let load = move || {
+            let rules = [(libc::SYS_memfd_create, Vec::new())].into();
+            let code = u32::try_from(errno.raw_os_error()).expect("it is positive");
+            let (allow, refuse) = (SeccompAction::Allow, SeccompAction::Errno(code));
+            let here = std::env::consts::ARCH.try_into().expect("a machine with filters");
+            let filter = SeccompFilter::new(rules, allow, refuse, here).expect("a filter");
+            let filter: BpfProgram = filter.try_into().expect("a filter");
+            // It holds for this thread alone.
+            seccompiler::apply_filter(&filter).expect("a kernel with filters");
+            let libraries = Libraries::new(LoadJournal::default(), Gauge::default(), None);
+            libraries.load(&plugin, Duration::from_secs(5)).expect_err("refused").to_string()
+        };
+        thread::spawn(load).join().expect("no panic")
+    }
+
+    #[test]
+    fn where_the_system_gives_no_sealed_memory_the_sentence_says_what_to_do() {
+        insta::assert_snapshot!(load_without_memfd(Errno::PERM), @"plugin `demo` 1.0.0 cannot be copied into memory: the system refuses `memfd_create`: Operation not permitted (os error 1); hint: allow the system calls `memfd_create` and `fcntl` in the seccomp profile of the container or service, set `vm.memfd_noexec` to 0 or 1, or use Linux 3.17 or later");
+        let old = load_without_memfd(Errno::NOSYS);
+        assert!(
+            old.contains("the system refuses `memfd_create`: Function not implemented"),
+            "{old}"
+        );
+        let full = load_without_memfd(Errno::MFILE);
+        assert!(full.contains("cannot be copied into memory: Too many open files"), "{full}");
     }
 
     #[test]

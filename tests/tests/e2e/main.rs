@@ -6,6 +6,7 @@ mod alertmanager;
 mod api;
 mod attack;
 mod bad_plugins;
+mod bare_system;
 mod certify;
 mod cli;
 mod config;

@@ -1,0 +1,49 @@
+//! A host on a system that lacks what it needs says what is missing, and what to do about it.
+
+use std::process::Command;
+
+use insta::assert_snapshot;
+use rustix::process::geteuid;
+use tocsin_tests::{
+    Site,
+    libraries::{self, library},
+};
+
+/// What a command says where `/proc` is not mounted, and its exit code. None where that can't be had.
+fn without_proc(site: &Site, args: &[&str]) -> Option<(Option<i32>, String)> {
+    if !geteuid().is_root() {
+        eprintln!("SKIPPED: only root can take `/proc` away");
+        return None;
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", "umount -l /proc && exec \"$@\"", "sh"]);
+    command.arg(libraries::tocsin()).args(args).current_dir(site.path(""));
+    let ended = command.env("TOCSIN_CONFIG", "tocsin.toml").output().ok()?;
+    let said = String::from_utf8(ended.stderr).expect("UTF-8");
+    if said.contains("unshare:") || said.contains("umount:") {
+        eprintln!("SKIPPED: `/proc` can't be taken away here: {said}");
+        return None;
+    }
+    Some((ended.status.code(), said))
+}
+
+#[test]
+fn without_proc_that_is_what_is_said() {
+    let file = library("well-behaved");
+    let site = Site::new().plugin(&file).config("[integrations.good]\nplugin = 'well-behaved'\n");
+    for verb in ["check", "serve"] {
+        let Some((code, said)) = without_proc(&site, &[verb]) else { return };
+        assert_eq!(code, Some(2), "{said}");
+        insta::allow_duplicates!(assert_snapshot!(said, @"
+        error: cannot read the configuration `tocsin.toml`: `/proc` is not mounted, which the host needs to open files safely
+        hint: mount it with `mount -t proc proc /proc`, or give the container or service its own
+        "));
+    }
+    let file = file.to_str().expect("UTF-8");
+    let Some((code, said)) = without_proc(&site, &["plugins", "inspect", file]) else { return };
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("cannot be read: `/proc` is not mounted"), "{said}");
+    let Some((code, said)) = without_proc(&site, &["plugins", "schema", file]) else { return };
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("could not be tried: `/proc` is not mounted"), "{said}");
+}
