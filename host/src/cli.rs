@@ -13,10 +13,7 @@ mod requests;
 mod serve;
 mod table;
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -106,15 +103,10 @@ pub fn main() -> u8 {
         Ok(()) => 0,
         Err(error) if is_closed_pipe(&error) => 0,
         Err(error) => {
-            complain(&format!("error: {error:#}"));
+            table::complain(&format!("error: {error:#}"));
             if is_mistake(&error) { 2 } else { 1 }
         }
     }
-}
-
-/// Prints a line to standard error. Whatever becomes of it, the exit status is the same.
-fn complain(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// A check that found something; it was said already, save for the summary.

@@ -4,7 +4,7 @@
 //! Which alert they open or change is for the store to decide.
 
 use sha2::{Digest, Sha256};
-use tocsin_plugin_api::{Action, Event};
+use tocsin_plugin_api::{Action, Event, outcome::Reply};
 
 /// More events than this in one request are refused: each is written while others wait.
 pub const MOST_EVENTS: usize = 1000;
@@ -16,6 +16,31 @@ pub const LONGEST_TEXT: usize = 64 * 1024;
 pub const LONGEST_KEY: usize = 512;
 /// Details of an alert; more are left out.
 pub const MOST_DETAILS: usize = 100;
+
+/// Bytes of a reason, and of a reply with its content type.
+pub const LONGEST_WORDS_BYTES: usize = 64 * 1024;
+
+/// Bounds a sentence of a plugin: a longer one is cut, and says so at its end.
+pub fn bounded_reason(mut reason: String) -> String {
+    let length = reason.len();
+    if length > LONGEST_WORDS_BYTES {
+        reason.truncate(reason.floor_char_boundary(LONGEST_WORDS_BYTES));
+        reason.push_str(&format!("... (cut: the plugin gave {length} bytes)"));
+    }
+    reason
+}
+
+/// Bounds a plugin's reply. A longer one is not sent, which is said in words for the operator.
+pub fn bounded_reply(reply: Option<Reply>) -> (Option<Reply>, Option<String>) {
+    let length = reply.as_ref().map_or(0, |reply| reply.content_type.len() + reply.body.len());
+    if length <= LONGEST_WORDS_BYTES {
+        return (reply, None);
+    }
+    let remark = format!(
+        "the plugin's reply was not sent: it has {length} bytes, more than {LONGEST_WORDS_BYTES}"
+    );
+    (None, Some(remark))
+}
 
 /// Checks and bounds the events of one request.
 ///
@@ -90,6 +115,25 @@ mod tests {
         let bounded = bounded(vec![event]).expect("it is cut");
         assert_eq!(bounded[0].title, "é".repeat(LONGEST_TITLE));
         assert_eq!(bounded[0].description.as_ref().map(String::len), Some(LONGEST_TEXT));
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters_and_says_so() {
+        let short = "é".repeat(LONGEST_WORDS_BYTES / 2);
+        assert_eq!(bounded_reason(short.clone()), short);
+        let long = bounded_reason(format!("x{short}"));
+        assert!(long.len() < LONGEST_WORDS_BYTES + 100, "{}", long.len());
+        assert!(long.ends_with("é... (cut: the plugin gave 65537 bytes)"), "{}", &long[65_000..]);
+    }
+
+    #[test]
+    fn a_long_reply_is_not_sent() {
+        let reply = |length| Reply { content_type: "text/plain".into(), body: "x".repeat(length) };
+        let whole = Some(reply(LONGEST_WORDS_BYTES - 10));
+        assert_eq!(bounded_reply(whole.clone()), (whole, None));
+        let (none, remark) = bounded_reply(Some(reply(LONGEST_WORDS_BYTES - 9)));
+        assert_eq!(none, None);
+        insta::assert_snapshot!(remark.unwrap_or_default(), @"the plugin's reply was not sent: it has 65537 bytes, more than 65536");
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub mod log;
 pub mod metrics;
 pub mod patience;
 pub mod plugins;
+pub mod printable;
 pub mod private_file;
 mod process_limits;
 pub mod reload;

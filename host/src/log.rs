@@ -16,7 +16,10 @@ use std::{
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 use self::outlet::Outlet;
-use crate::config::{Log, LogFormat};
+use crate::{
+    config::{Log, LogFormat},
+    printable::{LogLines, PrintableLog},
+};
 
 /// How long the end of the process waits for lines that are not written yet.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -41,10 +44,16 @@ pub fn start(config: &Log) -> io::Result<()> {
             OUTLET.get_or_init(|| started)
         }
     };
+    let has_colours = io::stderr().is_terminal();
+    let form = match config.format {
+        LogFormat::Json => LogLines::Json,
+        LogFormat::Text if has_colours => LogLines::ColouredText,
+        LogFormat::Text => LogLines::Text,
+    };
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(Lines(outlet))
-        .with_ansi(io::stderr().is_terminal())
+        .with_writer(PrintableLog { lines: form, to: Lines(outlet) })
+        .with_ansi(has_colours)
         // It would be written to standard error in a way that panics.
         .log_internal_errors(false)
         .with_target(false);

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::{deed::Deed, message::Message};
+use crate::{plugins::folder::explained, printable::steers};
 
 /// The subcommand that makes `tocsin` such a child. Nobody types it.
 pub const SUBCOMMAND: &str = "plugin-trial";
@@ -270,6 +271,9 @@ impl Trial {
                 _ => {}
             }
         }
+        if let Some(death @ Death::NotStarted(_)) = &record.death {
+            return Err(death.to_string());
+        }
         let death = record.death.map_or_else(|| "said nothing".into(), |death| death.to_string());
         Err(format!("{death}, asked for its schema"))
     }
@@ -327,7 +331,7 @@ impl TrialProcess {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn();
-        let mut child = Reaped(child?);
+        let mut child = Reaped(child.map_err(explained)?);
         let piped = (child.0.stdin.take(), child.0.stdout.take(), child.0.stderr.take());
         let (Some(mut stdin), Some(stdout), Some(stderr)) = piped else {
             return Err(io::Error::other("its pipes are missing"));
@@ -403,7 +407,7 @@ fn words_of(stderr: ChildStderr) -> io::Result<mpsc::Receiver<String>> {
         // std's own sentence has the number of a thread in it.
         let is_overflow = line.ends_with("has overflowed its stack");
         let line = if is_overflow { "its stack has overflowed" } else { line };
-        let _ = sender.send(line.chars().filter(|c| !c.is_control()).take(200).collect());
+        let _ = sender.send(line.chars().filter(|c| !steers(*c)).take(200).collect());
         // Read on, so that nobody waits for room in the pipe.
         let _ = io::copy(&mut stderr, &mut io::sink());
     };

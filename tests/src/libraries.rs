@@ -23,7 +23,8 @@ use std::{
 use cargo_metadata::{Artifact, Message, MetadataCommand};
 
 pub use altered::{
-    not_elf, other_machine, stripped, truncated, with_name, with_version, without_code,
+    not_elf, other_machine, stripped, truncated, with_description, with_name, with_version,
+    without_code,
 };
 
 /// The library of a package of this workspace, in the `dev` profile; in a drill, the `release` one.

@@ -30,10 +30,12 @@ use super::{
 };
 use crate::{
     alert::PluginId,
+    events::bounded_reason,
     line_limit::LineLimit,
     metrics::IntegrationMetrics,
     patience::{NotDone, wait_for},
     plugins::library::LoadedPlugin,
+    printable::one_line,
 };
 
 /// Why a plugin has no instance as it is started.
@@ -158,6 +160,11 @@ impl Caller for InProcess {
         let (failures, trips) = (trouble.breaker.failures(now), trouble.breaker.trips());
         BreakerReport { state, retry_at, failures, trips }
     }
+}
+
+/// What a plugin says went wrong, on one line and not without end.
+fn words(what: &str) -> String {
+    bounded_reason(one_line(what).into_owned())
 }
 
 /// Where an instance sits: made from its options, replaced when it failed.
@@ -298,7 +305,7 @@ impl Seat {
         self.metrics.panics.inc();
         let what = format!("{error}, in its destructor");
         tracing::error!(plugin = %self.plugin.plugin.id, what, "a plugin failed");
-        self.trouble().last = Some((what.replace('\n', " "), Timestamp::now()));
+        self.trouble().last = Some((words(&what), Timestamp::now()));
     }
 
     fn make(self: &Arc<Self>) -> Result<Arc<Seated>, NewInstanceError> {
@@ -348,10 +355,11 @@ impl Seat {
         if trouble.breaker.failed(Instant::now()) {
             self.metrics.breaker_trips.inc();
         }
-        trouble.last = Some((what.replace('\n', " "), Timestamp::now()));
+        trouble.last = Some((words(what), Timestamp::now()));
         self.is_troubled.store(true, Ordering::Release);
         let backs_off = trouble.breaker.left(Instant::now()).is_some();
         let request_id = request.map(tracing::field::display);
+        let what = words(what);
         tracing::error!(request_id, integration, %plugin, what, backs_off, "a plugin failed");
     }
 

@@ -154,7 +154,7 @@ fn list(options: &List) -> anyhow::Result<()> {
     ];
     table::print(&header, &list.alerts.iter().map(row).collect::<Vec<_>>())?;
     if list.next_cursor.is_some() {
-        eprintln!("there are more; --limit shows them");
+        table::complain("there are more; --limit shows them");
     }
     Ok(())
 }
@@ -222,27 +222,31 @@ fn note(options: &Note) -> anyhow::Result<()> {
 
 fn print_alert(AlertWithHistory { alert, history }: &AlertWithHistory) -> anyhow::Result<()> {
     table::print_line(&format!("#{} {}", alert.number, alert.title))?;
-    let mut lines = vec![
-        ("Id".to_owned(), alert.id.to_string()),
-        ("Status".into(), alert.status.to_string()),
-        ("Urgency".into(), alert.urgency.to_string()),
-        ("Integration".into(), alert.integration.clone()),
-        ("Plugin".into(), alert.plugin.to_string()),
-        ("Occurrences".into(), occurrences(alert)),
-        ("Previous".into(), alert.previous.map(|number| format!("#{number}")).unwrap_or_default()),
-        ("Resolves at".into(), alert.resolves_at.map(|at| format!("{at:.0}")).unwrap_or_default()),
-        ("Dedup key".into(), alert.dedup_key.clone().unwrap_or_default()),
-        ("Link".into(), alert.link.clone().unwrap_or_default()),
+    let lines = [
+        ("Id", alert.id.to_string()),
+        ("Status", alert.status.to_string()),
+        ("Urgency", alert.urgency.to_string()),
+        ("Integration", alert.integration.clone()),
+        ("Plugin", alert.plugin.to_string()),
+        ("Occurrences", occurrences(alert)),
+        ("Previous", alert.previous.map(|number| format!("#{number}")).unwrap_or_default()),
+        ("Resolves at", alert.resolves_at.map(|at| format!("{at:.0}")).unwrap_or_default()),
+        ("Dedup key", alert.dedup_key.clone().unwrap_or_default()),
+        ("Link", alert.link.clone().unwrap_or_default()),
     ];
-    lines.extend(alert.details.iter().map(|detail| (detail.label.clone(), detail.value.clone())));
     for (label, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
-        table::print_line(&format!("  {label:<12} {value}"))?;
+        table::print_field(2, label, value)?;
+    }
+    // Labels are the sender's: none of them looks like a field above.
+    if alert.details.iter().any(|detail| !detail.value.is_empty()) {
+        table::print_line("  Details")?;
+    }
+    for detail in alert.details.iter().filter(|detail| !detail.value.is_empty()) {
+        table::print_field(4, &detail.label, &detail.value)?;
     }
     if let Some(description) = alert.description.as_ref().filter(|text| **text != alert.title) {
         table::print_line("")?;
-        for line in description.lines() {
-            table::print_line(&format!("  {line}"))?;
-        }
+        table::print_quoted(2, description)?;
     }
     table::print_line("")?;
     history.iter().try_for_each(print_entry)
@@ -267,8 +271,5 @@ fn print_entry(entry: &HistoryEntry) -> anyhow::Result<()> {
     for Difference { field, kept, reported } in &entry.differences {
         table::print_line(&format!("      {field} stays `{kept}`, reported was `{reported}`"))?;
     }
-    for line in entry.note.iter().flat_map(|note| note.lines()) {
-        table::print_line(&format!("      {line}"))?;
-    }
-    Ok(())
+    entry.note.as_ref().map_or(Ok(()), |note| table::print_quoted(6, note))
 }

@@ -26,28 +26,28 @@ pub(super) fn check(connection: &Connection) -> anyhow::Result<()> {
     print_integrations(&integrations)?;
     for plugin in &plugins {
         if let Some(problem) = &plugin.problem {
-            eprintln!("warning: `{}` {problem}", plugin.file);
+            table::complain(&format!("warning: `{}` {problem}", plugin.file));
         }
     }
     let broken = integrations.iter().filter(|integration| integration.problem.is_some());
     let schemas = options::report(&rehearsal);
     let own = rehearsal.config.warnings.iter().map(ConfigError::sentence);
     for warning in own.chain(schemas.warnings) {
-        eprintln!("warning: {warning}");
+        table::complain(&format!("warning: {warning}"));
     }
     let errors = ConfigErrors([rehearsal.errors.0.as_slice(), &schemas.errors].concat());
     let mut faults = errors.0.len();
     for integration in broken {
         faults += 1;
         let problem = integration.problem.as_deref().unwrap_or_default();
-        eprintln!("error: integration `{}`: {problem}", integration.name);
+        table::complain(&format!("error: integration `{}`: {problem}", integration.name));
     }
     if !errors.0.is_empty() {
-        eprintln!("error: {errors}");
+        table::complain(&format!("error: {errors}"));
     }
     if let Some(Err(error)) = store {
         faults += 1;
-        eprintln!("error: {error:#}");
+        table::complain(&format!("error: {error:#}"));
     }
     if faults > 0 {
         let things = if faults == 1 { "thing is" } else { "things are" };
@@ -68,7 +68,9 @@ fn print_what_a_reload_would_change(
         Ok(report) => report,
         Err(error) => {
             if let Some(reason) = why_unknown(&error, config) {
-                eprintln!("warning: what a reload would change is not known: {reason}");
+                table::complain(&format!(
+                    "warning: what a reload would change is not known: {reason}"
+                ));
             }
             return Ok(());
         }
@@ -77,10 +79,10 @@ fn print_what_a_reload_would_change(
     if std::fs::canonicalize(path).is_ok_and(|path| path == report.config) {
         return print_changes("would change", &report.changes);
     }
-    eprintln!(
+    table::complain(&format!(
         "warning: the host that runs there has another configuration, `{}`",
         report.config.display()
-    );
+    ));
     Ok(())
 }
 

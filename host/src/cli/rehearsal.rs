@@ -82,9 +82,9 @@ pub(super) fn ask<T: DeserializeOwned>(
 
 pub(super) fn rehearse(inventory: &Inventory) -> anyhow::Result<Rehearsal> {
     let rehearsal = Rehearsal::hold(&inventory.connection.config.config)?;
-    eprintln!("no host is running: this is what `tocsin serve` would find");
+    table::complain("no host is running: this is what `tocsin serve` would find");
     if !rehearsal.errors.0.is_empty() {
-        eprintln!("error: {}", rehearsal.errors);
+        table::complain(&format!("error: {}", rehearsal.errors));
     }
     Ok(rehearsal)
 }
@@ -95,7 +95,8 @@ pub(super) fn print_problems<'p>(
 ) -> anyhow::Result<()> {
     for (what, problem) in problems {
         if let Some(problem) = problem {
-            table::print_line(&format!("\n`{what}` {problem}"))?;
+            table::print_line("")?;
+            table::print_line(&format!("`{what}` {problem}"))?;
         }
     }
     Ok(())

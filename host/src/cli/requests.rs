@@ -158,7 +158,7 @@ fn list(options: &List) -> anyhow::Result<()> {
         ["REQUEST", "RECEIVED", "INTEGRATION", "OUTCOME", "ALERT", "SENDER", "BYTES", "REASON"];
     table::print(&header, &list.requests.iter().map(row).collect::<Vec<_>>())?;
     if list.next_cursor.is_some() {
-        eprintln!("there are more; --limit shows them");
+        table::complain("there are more; --limit shows them");
     }
     Ok(())
 }
@@ -240,7 +240,7 @@ fn print_request(request: &RequestRecord) -> anyhow::Result<()> {
     }
     for (label, value) in lines {
         if let Some(value) = value {
-            table::print_line(&format!("  {label:<12} {value}"))?;
+            table::print_field(2, label, &value)?;
         }
     }
     Ok(())
@@ -264,7 +264,7 @@ fn print_raw(raw: &RawView) -> anyhow::Result<()> {
         table::print_line(&format!("  {}: {}", header.name, header.value))?;
     }
     table::print_line("")?;
-    raw.body.lines().try_for_each(|line| table::print_line(&format!("  {line}")))
+    table::print_quoted(2, &raw.body)
 }
 
 fn replay(options: &Replay) -> anyhow::Result<()> {
@@ -289,7 +289,7 @@ fn replay(options: &Replay) -> anyhow::Result<()> {
             // Another one may be of an integration where nothing stands in its way.
             Err(error) if error.is::<Refused>() && ids.len() > 1 => {
                 refused += 1;
-                eprintln!("error: {id}: {error}");
+                table::complain(&format!("error: {id}: {error}"));
             }
             Err(error) => return Err(error),
         }
@@ -324,7 +324,7 @@ fn waiting(client: &Client, options: &Replay) -> anyhow::Result<Vec<Ulid>> {
 
 fn print_report(report: &ReplayReport, options: &Replay) -> anyhow::Result<()> {
     if options.json {
-        return table::print_line(&serde_json::to_string(report)?);
+        return table::print_json_line(report);
     }
     let said = effects(&report.effects).or_else(|| report.reason.clone());
     let said = said.map_or_else(String::new, |said| format!(": {said}"));

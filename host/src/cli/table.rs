@@ -1,9 +1,12 @@
-//! Lists as people read them: aligned columns, colours only on a terminal.
+//! What people read: lists with aligned columns, fields, lines and complaints. Nothing in it steers their
+//! terminal, see [`printable`](crate::printable).
 
 use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
+
+use crate::printable::{json, lines, one_line};
 
 /// Prints rows below a header; on a terminal, long cells are wrapped to its width.
 pub(super) fn print(header: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()> {
@@ -12,7 +15,7 @@ pub(super) fn print(header: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()>
     if io::stdout().is_terminal() {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
-    table.add_rows(rows.iter().map(|row| row.iter().map(|cell| printable(cell))));
+    table.add_rows(rows.iter().map(|row| row.iter().map(|cell| one_line(cell).into_owned())));
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
@@ -24,16 +27,45 @@ pub(super) fn print(header: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()>
 
 /// Prints JSON, indented.
 pub(super) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    Ok(writeln!(io::stdout(), "{}", serde_json::to_string_pretty(value)?)?)
+    Ok(writeln!(io::stdout(), "{}", json(&serde_json::to_string_pretty(value)?))?)
 }
 
-/// Prints a line.
+/// Prints JSON on a line.
+pub(super) fn print_json_line(value: &impl Serialize) -> anyhow::Result<()> {
+    Ok(writeln!(io::stdout(), "{}", json(&serde_json::to_string(value)?))?)
+}
+
+/// Prints one line, whatever stands in it.
 pub(super) fn print_line(line: &str) -> anyhow::Result<()> {
-    let lines: Vec<_> = line.split('\n').map(printable).collect();
-    Ok(writeln!(io::stdout(), "{}", lines.join("\n"))?)
+    Ok(writeln!(io::stdout(), "{}", one_line(line))?)
 }
 
-/// What a sender wrote must not steer the terminal of whoever reads it.
-fn printable(text: &str) -> String {
-    text.replace(char::is_control, " ")
+/// Prints lines of this program.
+pub(super) fn print_lines(text: &str) -> anyhow::Result<()> {
+    Ok(writeln!(io::stdout(), "{}", lines(text))?)
+}
+
+/// Prints a field below a heading. If its value has several lines, they stand below the first one, so
+/// that none of them looks like a field.
+pub(super) fn print_field(indent: usize, label: &str, value: &str) -> anyhow::Result<()> {
+    let mut label = format!("{:indent$}{:<12} ", "", one_line(label));
+    for line in value.trim_end_matches('\n').split('\n') {
+        print_line(format!("{label}{line}").trim_end())?;
+        label = " ".repeat(indent + 13);
+    }
+    Ok(())
+}
+
+/// Prints what somebody else wrote, each line of it behind a bar.
+pub(super) fn print_quoted(indent: usize, text: &str) -> anyhow::Result<()> {
+    for line in text.lines() {
+        print_line(format!("{:indent$}| {line}", "").trim_end())?;
+    }
+    Ok(())
+}
+
+/// Tells people what is wrong, on standard error.
+pub(super) fn complain(text: &str) {
+    // Whoever closed it does not want to know.
+    let _ = writeln!(io::stderr(), "{}", lines(text));
 }

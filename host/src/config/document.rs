@@ -11,6 +11,7 @@ use std::{
 use toml::de::{DeTable, DeValue};
 
 use super::excerpt::{Excerpt, excerpt, is_harmless};
+use crate::printable::one_line;
 
 /// A configuration file as it was read.
 #[derive(Clone, Debug)]
@@ -83,7 +84,7 @@ impl Document {
             line: before.matches('\n').count() + 1,
             column: before[line_start..].chars().count() + 1,
             excerpt: excerpt(&self.text, &span),
-            message: self.without_secrets(&key, &message.into()),
+            message: one_line(&self.without_secrets(&key, &message.into())).into_owned(),
             key,
             hint: None,
         }
@@ -169,7 +170,7 @@ impl ConfigError {
     /// Adds what the operator can do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(one_line(&hint.into()).into_owned());
         self
     }
 
@@ -195,7 +196,7 @@ impl ConfigError {
             sentence.push_str(&format!("; hint: {hint}"));
         }
         // A key may hold anything, and so may what was looked up.
-        sentence.replace(char::is_control, " ")
+        one_line(&sentence).into_owned()
     }
 }
 

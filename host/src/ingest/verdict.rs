@@ -48,20 +48,25 @@ impl Verdict {
         let verdict = match outcome {
             Outcome::Events { events, reply } => match events::bounded(events) {
                 Ok(mut events) => {
-                    let remark = integration.word(&mut events);
+                    let (reply, unsent) = events::bounded_reply(reply);
+                    let remarks = integration.word(&mut events).into_iter().chain(unsent);
+                    let remark = remarks.reduce(|one, other| format!("{one}; {other}"));
                     let terms = integration.terms(now);
                     Self::new(Content::Events { events, terms, remark }, Ok(reply))
                 }
                 Err(reason) => Self::failed(reason, SOON),
             },
             Outcome::Ignored { reason } => {
+                let reason = events::bounded_reason(reason);
                 Self::new(nothing(RequestOutcome::Ignored, reason), Ok(None))
             }
             Outcome::Unauthorized { reason } => {
+                let reason = events::bounded_reason(reason);
                 let refusal = Refusal::unauthorized().detail(reason.clone());
                 Self::new(nothing(RequestOutcome::Unauthorized, reason), Err(refusal))
             }
             Outcome::Malformed { kind, reason } => {
+                let reason = events::bounded_reason(reason);
                 let status = StatusCode::from_u16(kind.status()).unwrap_or(StatusCode::BAD_REQUEST);
                 let refusal = Refusal::malformed(status, kind.as_str(), reason.clone());
                 Self::new(nothing(RequestOutcome::Malformed, reason), Err(refusal))
@@ -78,6 +83,7 @@ impl Verdict {
 
     /// The sender is asked to try again.
     fn failed(reason: String, retry_after: Duration) -> Self {
+        let reason = events::bounded_reason(reason);
         let message = "the integration cannot judge webhooks just now, try again";
         let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "plugin_failed", message)
             .detail(reason.clone())

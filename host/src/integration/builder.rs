@@ -24,6 +24,7 @@ use crate::{
         in_process::{InProcess, StartError},
     },
     config::{self, ConfigError, LoadedConfig},
+    events::bounded_reason,
     metrics::{IntegrationMetrics, Metrics},
     plugins::{
         Candidate, Catalog, Libraries,
@@ -373,6 +374,7 @@ impl Builder<'_> {
             "report it to the plugin's author, or drop in another version"
         };
         let PluginId { name, version } = &*plugin.id;
+        let error = bounded_reason(error.to_string());
         let sentence = one_line(&format!("plugin `{name} {version}` {error}\nhint: {hint}"));
         Err(NotStarted::Failed { sentence, is_passing, integration })
     }
@@ -478,13 +480,13 @@ impl Builder<'_> {
         plugin: &PluginId,
         error: &tocsin_plugin_api::OptionsError,
     ) -> ConfigError {
-        let (message, hint) = match error.message.split_once("\nhint: ") {
+        let (said, path) =
+            (&bounded_reason(error.message.clone()), bounded_reason(error.path.clone()));
+        let (message, hint) = match said.split_once("\nhint: ") {
             Some((message, hint)) => (message, hint.to_owned()),
-            None => {
-                (error.message.as_str(), format!("see the options of plugin `{}`", plugin.name))
-            }
+            None => (said.as_str(), format!("see the options of plugin `{}`", plugin.name)),
         };
-        let key: Vec<_> = error.path.split('.').filter(|part| !part.is_empty()).collect();
+        let key: Vec<_> = path.split('.').filter(|part| !part.is_empty()).collect();
         let key = [&["options"], key.as_slice()].concat();
         let error = self.config.integration_error(name, &key, message);
         let hint = self.config.document.without_secrets(error.key(), &hint);

@@ -23,7 +23,7 @@ use super::{
     folder::OpenFile,
     verification::{Verified, Verifier},
 };
-use crate::{alert::PluginId, stamp::Stamp};
+use crate::{alert::PluginId, printable, stamp::Stamp};
 
 /// A file in the plugins folder, read but not understood.
 pub struct DroppedFile {
@@ -118,9 +118,9 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// A message and its hint on one line, for lists.
+/// A message and its hint on one line, for lists, without characters that steer a terminal.
 pub fn one_line(message: &str) -> String {
-    message.replace("\nhint:", "; hint:").replace(char::is_control, " ")
+    printable::one_line(&message.replace("\nhint:", "; hint:")).into_owned()
 }
 
 /// The name of a processor, as people know it.
@@ -224,6 +224,9 @@ const MACHINE: (elf::Machine, &str) = if cfg!(target_arch = "aarch64") {
     (elf::EM_X86_64, "x86-64")
 };
 
+/// A manifest is kept for every file, and told wherever plugins are listed.
+const LONGEST_MANIFEST_BYTES: usize = 64 * 1024;
+
 const BUILD_HINT: &str = "drop in the `.so` that `cargo build --release` made of a plugin";
 const COPY_HINT: &str = "copy it again, to another name first, and rename it when it is whole";
 
@@ -284,6 +287,10 @@ fn read_manifest(file: &Elf<'_>) -> Result<Manifest, Refusal> {
             "export the plugin with `export_plugin!`, and remove what is no plugin",
         )
     })?;
+    if json.len() > LONGEST_MANIFEST_BYTES {
+        let reason = format!("has a manifest of {} bytes, more than any plugin needs", json.len());
+        return Err(Refusal::new(reason, "shorten the description in its Cargo.toml"));
+    }
     // The form comes first: what a later one looks like otherwise is not known here.
     let form = serde_json::from_slice::<serde_json::Value>(json).ok();
     let form = form.and_then(|value| value.get("manifest")?.as_u64());

@@ -3,7 +3,7 @@
 //!
 //! It maps nothing and runs no byte of the file. Whether a signature holds is not judged here.
 
-use std::{fs, path::Path};
+use std::{io::Read, path::Path};
 
 use object::{
     Endianness,
@@ -13,7 +13,10 @@ use object::{
 use serde::Serialize;
 use tocsin_plugin_api::manifest::{self, Manifest};
 
-use super::admission::{DroppedFile, Refusal, machine_name};
+use super::{
+    admission::{DroppedFile, Refusal, machine_name},
+    folder::regular_file,
+};
 
 /// Everything that can be known of a file without running it.
 #[derive(Debug, Serialize)]
@@ -92,9 +95,12 @@ impl Signature {
     fn beside(library: &Path) -> Option<Self> {
         let mut path = library.as_os_str().to_owned();
         path.push(".minisig");
-        let text = fs::read_to_string(&path).ok()?;
+        let mut text = String::new();
+        // The other end of a pipe may never come.
+        let file = regular_file(Path::new(&path)).ok()?;
+        file.take(LONGEST_SIGNATURE_BYTES).read_to_string(&mut text).ok()?;
         let comment = text.lines().find_map(|line| line.strip_prefix("trusted comment: "));
-        let trusted_comment = comment.map(|comment| comment.trim_end().to_owned());
+        let trusted_comment = comment.map(|comment| bounded_text(comment.trim_end()));
         Some(Self { file: Path::new(&path).display().to_string(), trusted_comment, is_good: None })
     }
 }
@@ -108,6 +114,44 @@ struct ElfReader<'b, H: FileHeader> {
 
 /// So many entries of a list are looked at: a file can claim to have any number.
 const MOST_ENTRIES: usize = 1024;
+/// So many of them are told.
+const MOST_TOLD: usize = 50;
+/// Characters of a text that are told.
+const LONGEST_TOLD: usize = 1000;
+/// A signature of minisign has some 400 bytes.
+const LONGEST_SIGNATURE_BYTES: u64 = 64 * 1024;
+
+/// A text for people, which a file may have made as long as it liked.
+fn bounded_text(text: &str) -> String {
+    let Some((end, _)) = text.char_indices().nth(LONGEST_TOLD) else { return text.to_owned() };
+    format!("{}... and {} more bytes", &text[..end], text.len() - end)
+}
+
+/// A list for people, which a file may have made as long as it liked. `count` is how many there are.
+fn bounded_list(items: &[String], count: usize) -> Vec<String> {
+    let mut told: Vec<_> = items.iter().take(MOST_TOLD).map(|item| bounded_text(item)).collect();
+    if count > told.len() {
+        told.push(format!("... and {} more", count - told.len()));
+    }
+    told
+}
+
+fn bounded_manifest(manifest: &Manifest) -> Manifest {
+    let mut bounded = manifest.clone();
+    for text in [
+        &mut bounded.name,
+        &mut bounded.version,
+        &mut bounded.description,
+        &mut bounded.license,
+        &mut bounded.plugin_api,
+        &mut bounded.rustc,
+        &mut bounded.panic,
+    ] {
+        *text = bounded_text(text);
+    }
+    bounded.capabilities = bounded_list(&manifest.capabilities, manifest.capabilities.len());
+    bounded
+}
 
 impl<'b> ElfReader<'b, FileHeader64<Endianness>> {
     fn of(bytes: &'b [u8]) -> Option<(ElfFacts, Option<Manifest>)> {
@@ -138,8 +182,9 @@ impl<'b, H: FileHeader<Endian = Endianness>> ElfReader<'b, H> {
         // They stand at the end: a file that was cut short has none.
         let Ok(sections) = header.sections(endian, bytes) else { return (facts, None) };
         let reader = Self { bytes, endian, sections };
-        facts.soname = reader.dynamic_strings(elf::DT_SONAME).pop();
-        facts.needs = reader.dynamic_strings(elf::DT_NEEDED);
+        facts.soname = reader.dynamic_strings(elf::DT_SONAME).0.pop();
+        let (needs, count) = reader.dynamic_strings(elf::DT_NEEDED);
+        facts.needs = bounded_list(&needs, count);
         facts.glibc = reader.glibc();
         (facts, reader.manifest())
     }
@@ -147,15 +192,18 @@ impl<'b, H: FileHeader<Endian = Endianness>> ElfReader<'b, H> {
     fn manifest(&self) -> Option<Manifest> {
         let name = manifest::SECTION.as_bytes();
         let (_, section) = self.sections.section_by_name(self.endian, name)?;
-        serde_json::from_slice(section.data(self.endian, self.bytes).ok()?).ok()
+        let manifest = serde_json::from_slice(section.data(self.endian, self.bytes).ok()?).ok()?;
+        Some(bounded_manifest(&manifest))
     }
 
-    fn dynamic_strings(&self, tag: elf::DynamicTag) -> Vec<String> {
+    /// The first strings of a kind, and how many there are.
+    fn dynamic_strings(&self, tag: elf::DynamicTag) -> (Vec<String>, usize) {
         let Ok(table) = self.sections.dynamic_table(self.endian, self.bytes) else {
-            return Vec::new();
+            return (Vec::new(), 0);
         };
-        let entries = table.iter().take(MOST_ENTRIES).filter(|entry| entry.tag == tag);
-        entries.filter_map(|entry| Some(text(table.string(entry).ok()?))).collect()
+        let entries = || table.iter().filter(|entry| entry.tag == tag);
+        let strings = entries().filter_map(|entry| Some(text(table.string(entry).ok()?)));
+        (strings.take(MOST_ENTRIES).collect(), entries().count())
     }
 
     /// The highest version among the symbols that glibc has to have.
@@ -178,12 +226,17 @@ impl<'b, H: FileHeader<Endian = Endianness>> ElfReader<'b, H> {
 }
 
 fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    // Four bytes are a character at most.
+    let told = bytes.len().min(4 * LONGEST_TOLD);
+    bounded_text(&String::from_utf8_lossy(&bytes[..told]))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{LazyLock, Mutex, PoisonError};
+    use std::{
+        fs,
+        sync::{LazyLock, Mutex, PoisonError},
+    };
 
     use proptest::prelude::*;
 
@@ -219,6 +272,23 @@ mod tests {
         assert_eq!((elf.needs, elf.glibc), (vec![], None));
         let text = inspect(b"no library");
         assert!(text.elf.is_none() && text.manifest.is_none() && text.refusal.is_some());
+    }
+
+    #[test]
+    fn what_a_file_says_of_itself_is_told_up_to_a_bound() {
+        let manifest = serde_json::json!({
+            "manifest": 1, "name": "demo", "version": "1.0.0", "panic": "unwind",
+            "plugin_api": "1.0.0", "description": "é".repeat(10_000_000),
+            "capabilities": vec!["receive"; 100_000],
+        });
+        let bounded = bounded_manifest(&serde_json::from_value(manifest).expect("a manifest"));
+        assert_eq!(bounded.name, "demo");
+        assert!(bounded.description.ends_with("é... and 19998000 more bytes"));
+        assert_eq!(bounded.capabilities.len(), MOST_TOLD + 1);
+        assert_eq!(bounded.capabilities[MOST_TOLD], "... and 99950 more");
+        assert!(serde_json::to_string(&bounded).expect("JSON").len() < 4000);
+        assert_eq!(bounded_list(&["libc.so.6".into()], 1), ["libc.so.6"]);
+        assert!(text(&vec![b'x'; 1_000_000]).len() < 2000);
     }
 
     proptest! {

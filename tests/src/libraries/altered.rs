@@ -29,6 +29,15 @@ pub fn with_name(library: &Path, name: &str, into: &Path) -> PathBuf {
     with_field(library, "name", name, into)
 }
 
+/// A copy in the folder `into` whose manifest describes the plugin otherwise. The code is the same.
+///
+/// # Panics
+///
+/// Where the description is longer than the one it replaces, or the library has no manifest.
+pub fn with_description(library: &Path, description: &str, into: &Path) -> PathBuf {
+    with_field(library, "description", description, into)
+}
+
 /// A copy in the folder `into` without what only debuggers read: a tenth of the size.
 ///
 /// # Panics

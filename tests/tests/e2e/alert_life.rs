@@ -66,8 +66,8 @@ fn every_change_says_who_and_what_it_left_as_it_was() {
       [TIME]  duplicated   by integration good
       [TIME]  acknowledged by api token #2
       [TIME]  noted        by command line, steve, api token alice
-          it was
-          the log
+          | it was
+          | the log
       [TIME]  resolved     by command line, steve, api token alice
       [TIME]  reopened     by integration good, as #2
     ");

@@ -37,6 +37,7 @@ fn manifests_say_what_the_packages_are() {
         "bad-schema",
         "bad-schema-never-comes",
         "bad-schema-stricter",
+        "bad-words",
         "well-behaved",
     ] {
         let manifest = manifest(&libraries::library(package)).expect("a manifest");

@@ -41,6 +41,7 @@ mod slow_calls;
 mod store_faults;
 mod strangers;
 mod stuck_calls;
+mod terminal;
 mod upgrades;
 mod vanished_store;
 mod vectors;

@@ -84,10 +84,8 @@ fn print(report: &Report) -> anyhow::Result<()> {
         (Some(plugin), Some(version)) => format!("{plugin} {version}"),
         _ => report.file.display().to_string(),
     };
-    table::print_line(&format!(
-        "{plugin}, {} requests of seed {}\n",
-        report.requests, report.seed
-    ))?;
+    table::print_line(&format!("{plugin}, {} requests of seed {}", report.requests, report.seed))?;
+    table::print_line("")?;
     for check in &report.checks {
         // What has to be acted on stands out.
         let status = match check.status {
@@ -98,8 +96,9 @@ fn print(report: &Report) -> anyhow::Result<()> {
         table::print_line(&format!("{status:<8} {:<16} {}", check.name, check.message))?;
     }
     let summary = report.summary;
+    table::print_line("")?;
     table::print_line(&format!(
-        "\n{} passed, {} warned, {} failed, {} skipped",
+        "{} passed, {} warned, {} failed, {} skipped",
         summary.passed, summary.warned, summary.failed, summary.skipped,
     ))
 }

@@ -29,7 +29,9 @@ pub(super) fn lock(args: &Lock) -> anyhow::Result<()> {
     let path = config.resolve(&config.config.plugins.lock);
     let shown = path.display();
     let old = LockFile::read(&path).unwrap_or_else(|problem| {
-        eprintln!("warning: cannot read `{shown}`, which counts as empty: {problem}");
+        table::complain(&format!(
+            "warning: cannot read `{shown}`, which counts as empty: {problem}"
+        ));
         None
     });
     let changes =
@@ -57,7 +59,7 @@ fn admitted(config: &LoadedConfig) -> anyhow::Result<Catalog> {
         .map_err(|error| crate::config::ConfigErrors::from(unreadable_folder(config, &error)))?;
     for file in &catalog.files {
         if let Err(refusal) = &file.admission {
-            eprintln!("warning: left out: `{}` {refusal}", file.file_name);
+            table::complain(&format!("warning: left out: `{}` {refusal}", file.file_name));
         }
     }
     Ok(catalog)

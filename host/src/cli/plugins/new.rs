@@ -47,7 +47,7 @@ pub(super) fn new(args: &New) -> anyhow::Result<()> {
         table::print_line(&format!("wrote {}", path.display()))?;
     }
     let library = format!("lib{}.so", crate_name(&args.name));
-    table::print_line(&format!(
+    table::print_lines(&format!(
         "\nnext:\n  cd {}\n  cargo test\n  cargo build --release\n\
          then drop target/release/{library} into the plugins folder of a host; README.md says how",
         folder.display(),

@@ -35,7 +35,7 @@ pub(in crate::cli) struct PrintSchema {
 pub(super) fn print(args: &PrintSchema) -> anyhow::Result<()> {
     let trial = trial(&args.plugin, &args.config.config)?;
     match trial.schema() {
-        Ok(schema) if args.markdown => table::print_line(reference::markdown(&schema).trim_end()),
+        Ok(schema) if args.markdown => table::print_lines(reference::markdown(&schema).trim_end()),
         Ok(schema) => table::print_json(&schema),
         Err(why) => bail!("`{}` {why}", trial.library.display()),
     }

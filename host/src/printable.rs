@@ -1,0 +1,277 @@
+//! Text of plugins, senders and files as it may be shown on a terminal and written to a log: without
+//! characters that steer what is shown around them.
+//!
+//! It changes nothing that is stored, and nothing that the API gives as JSON.
+
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// What stands for a character that cannot be seen and changes how others are seen.
+const REPLACEMENT: char = '\u{fffd}';
+
+/// Gives a text on one line: control characters are blanks, other characters that steer are `U+FFFD`.
+/// What joins and varies emoji stays.
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    replaced(text, |_| None)
+}
+
+/// The same with its lines as they are.
+pub fn lines(text: &str) -> Cow<'_, str> {
+    replaced(text, |c| (c == '\n').then_some('\n'))
+}
+
+fn replaced(text: &str, exception: impl Fn(char) -> Option<char>) -> Cow<'_, str> {
+    if !text.contains(steers) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |c: char| match c {
+        c if !steers(c) => c,
+        c if exception(c).is_some() => c,
+        c if c.is_control() || is_separator(c) => ' ',
+        _ => REPLACEMENT,
+    };
+    Cow::Owned(text.chars().map(shown).collect())
+}
+
+/// Whether a character is none that is shown, but one that moves the cursor, breaks the line, turns the
+/// direction of writing, or hides text.
+pub fn steers(c: char) -> bool {
+    c.is_control() || is_separator(c) || is_invisible(c)
+}
+
+fn is_separator(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        // Bidirectional marks, embeddings, overrides and isolates.
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        // Deprecated characters that change shapes and digits.
+        | '\u{206a}'..='\u{206f}'
+        // Blanks without width, and operators that cannot be seen.
+        | '\u{180e}' | '\u{200b}' | '\u{2060}'..='\u{2065}' | '\u{feff}'
+        // Annotations between lines, and controls of musical notation.
+        | '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}'
+        // Tags: text that only programs see.
+        | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Gives JSON with the codes of characters that steer, such as `\u202e`, which loses nothing.
+pub fn json(text: &str) -> Cow<'_, str> {
+    // Between its parts, JSON has line breaks and no other control characters.
+    if !text.contains(|c| c != '\n' && steers(c)) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '\n' => shown.push(c),
+            c if steers(c) => push_code(&mut shown, c),
+            c => shown.push(c),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+fn push_code(json: &mut String, c: char) {
+    let mut units = [0; 2];
+    for unit in c.encode_utf16(&mut units) {
+        json.push_str(&format!("\\u{unit:04x}"));
+    }
+}
+
+/// The form of the lines of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLines {
+    /// Text.
+    Text,
+    /// Text with colours.
+    ColouredText,
+    /// One JSON object each.
+    Json,
+}
+
+impl LogLines {
+    /// One event of a log as it may be written. What steers is written as its code in a JSON object,
+    /// which loses nothing, and in text as in Rust, such as `\u{202e}`; line breaks within the event are
+    /// `\n`. The colours of a coloured text stay: they are the log's own, which writes none of a field.
+    pub fn printable(self, event: &[u8]) -> Cow<'_, [u8]> {
+        let (line, end) = match event.strip_suffix(b"\n") {
+            Some(line) => (line, "\n"),
+            None => (event, ""),
+        };
+        let Ok(text) = std::str::from_utf8(line) else {
+            return Cow::Owned(String::from_utf8_lossy(event).into_owned().into_bytes());
+        };
+        if !text.contains(steers) {
+            return Cow::Borrowed(event);
+        }
+        let mut shown = String::with_capacity(event.len() + 16);
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
+            let colour = if self == Self::ColouredText { colour(rest) } else { 0 };
+            if colour > 0 {
+                shown.push_str(&rest[..colour]);
+                rest = &rest[colour..];
+                continue;
+            }
+            match self {
+                _ if !steers(c) => shown.push(c),
+                Self::Text | Self::ColouredText => shown.extend(c.escape_default()),
+                Self::Json => push_code(&mut shown, c),
+            }
+            rest = &rest[c.len_utf8()..];
+        }
+        shown.push_str(end);
+        Cow::Owned(shown.into_bytes())
+    }
+}
+
+/// How long the colour is with which a text begins: `ESC [ 1 m` and the like.
+fn colour(text: &str) -> usize {
+    let Some(codes) = text.strip_prefix("\u{1b}[") else { return 0 };
+    let length = codes.find(|c: char| !c.is_ascii_digit() && c != ';').unwrap_or(codes.len());
+    if codes[length..].starts_with('m') { "\u{1b}[".len() + length + 1 } else { 0 }
+}
+
+/// Writers of a log whose events are made printable, see [`LogLines::printable`].
+#[derive(Clone, Debug)]
+pub struct PrintableLog<M> {
+    /// How events look.
+    pub lines: LogLines,
+    /// Where they go.
+    pub to: M,
+}
+
+/// Writes events, each at once, as the log gives them.
+#[derive(Debug)]
+pub struct PrintableEvents<W> {
+    lines: LogLines,
+    to: W,
+}
+
+impl<'m, M: MakeWriter<'m>> MakeWriter<'m> for PrintableLog<M> {
+    type Writer = PrintableEvents<M::Writer>;
+
+    fn make_writer(&'m self) -> Self::Writer {
+        PrintableEvents { lines: self.lines, to: self.to.make_writer() }
+    }
+
+    fn make_writer_for(&'m self, event: &tracing::Metadata<'_>) -> Self::Writer {
+        PrintableEvents { lines: self.lines, to: self.to.make_writer_for(event) }
+    }
+}
+
+impl<W: Write> Write for PrintableEvents<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        self.to.write_all(&self.lines.printable(event))?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_is_not_shown() {
+        for (text, shown) in [
+            ("a\u{1b}[31mb\u{7}", "a [31mb "),
+            ("a\u{9b}31mb", "a 31mb"),
+            ("one\r\ntwo\tthree", "one  two three"),
+            ("one\u{2028}two\u{2029}three", "one two three"),
+            ("user\u{202e}txt.exe\u{2066}", "user\u{fffd}txt.exe\u{fffd}"),
+            ("\u{feff}a\u{200b}b\u{e0041}", "\u{fffd}a\u{fffd}b\u{fffd}"),
+            (
+                "\u{fff9}a\u{fffa}b\u{fffb}\u{61c}\u{200f}",
+                "\u{fffd}a\u{fffd}b\u{fffd}\u{fffd}\u{fffd}",
+            ),
+        ] {
+            assert_eq!(one_line(text), shown, "{text:?}");
+        }
+        assert_eq!(lines("one\ntwo\rthree"), "one\ntwo three");
+    }
+
+    #[test]
+    fn languages_and_emoji_stay_as_they_are() {
+        for text in [
+            "Größe übersteigt 90 % – “full”",
+            "ディスクがいっぱい",
+            "القرص ممتلئ",
+            "👩\u{200d}🚒 ❤\u{fe0f} 🇩🇪",
+            "می\u{200c}خواهم",
+        ] {
+            assert!(matches!(one_line(text), Cow::Borrowed(_)), "{text}");
+        }
+    }
+
+    fn logged(lines: LogLines, event: &str) -> String {
+        String::from_utf8(lines.printable(event.as_bytes()).into_owned()).expect("UTF-8")
+    }
+
+    #[test]
+    fn an_event_of_a_text_log_is_one_line_without_what_steers() {
+        let text = |event| logged(LogLines::Text, event);
+        let coloured = "\u{1b}[2m12:00\u{1b}[0m all is well\n";
+        assert_eq!(logged(LogLines::ColouredText, coloured), coloured);
+        assert_eq!(text(coloured), "\\u{1b}[2m12:00\\u{1b}[0m all is well\n");
+        assert_eq!(text("one\ntwo\u{202e}\u{1b}[2J\n"), "one\\ntwo\\u{202e}\\u{1b}[2J\n");
+        assert_eq!(text("Größe 👩\u{200d}🚒\n"), "Größe 👩\u{200d}🚒\n");
+    }
+
+    #[test]
+    fn an_event_of_a_json_log_loses_nothing() {
+        let reason = "a\u{202e}b\u{9b}c\u{e0041}d\u{7f}e\nf";
+        let event = format!("{}\n", serde_json::json!({ "reason": reason }));
+        let line = logged(LogLines::Json, &event);
+        assert!(!line.trim_end().contains(steers), "{line:?}");
+        let read: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(read["reason"], reason);
+    }
+
+    #[test]
+    fn a_log_writes_each_event_printable() {
+        use std::sync::{Arc, Mutex};
+
+        let written = Arc::new(Mutex::new(Vec::new()));
+        for lines in [LogLines::Text, LogLines::ColouredText, LogLines::Json] {
+            #[derive(Clone)]
+            struct Shared(Arc<Mutex<Vec<u8>>>);
+            impl Write for Shared {
+                fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                    self.0.lock().expect("no panic").extend_from_slice(bytes);
+                    Ok(bytes.len())
+                }
+                fn flush(&mut self) -> io::Result<()> {
+                    Ok(())
+                }
+            }
+            let shared = Shared(Arc::clone(&written));
+            let to = PrintableLog { lines, to: move || shared.clone() };
+            let has_colours = lines == LogLines::ColouredText;
+            let log = tracing_subscriber::fmt().with_writer(to).with_ansi(has_colours);
+            let work = || {
+                let foreign = "x\u{202e}y\nERROR forged";
+                tracing::info!(reason = foreign, shown = %foreign, "said {foreign}");
+            };
+            if lines == LogLines::Json {
+                tracing::subscriber::with_default(log.json().finish(), work);
+            } else {
+                tracing::subscriber::with_default(log.finish(), work);
+            }
+        }
+        let written = String::from_utf8(written.lock().expect("no panic").clone()).expect("UTF-8");
+        assert_eq!(written.lines().count(), 3, "{written}");
+        let without_colours = written.replace('\u{1b}', "");
+        assert!(!without_colours.lines().any(|line| line.contains(steers)), "{written:?}");
+    }
+}
