@@ -5,9 +5,9 @@
 //! so and loading goes on without it.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions, TryLockError},
+    fs::{File, TryLockError},
     io::{self, Read},
-    os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
@@ -20,9 +20,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::admission::{AdmittedPlugin, one_line};
+use crate::private_file;
 
-/// Nobody but its owner reads or writes it.
-const PRIVATE: u32 = 0o600;
 /// More than that was not written by a host.
 const LARGEST_BYTES: u64 = 1024 * 1024;
 
@@ -104,10 +103,10 @@ impl LoadJournal {
     /// Where it can't be written, or a host holds it.
     pub fn hold(path: &Path) -> anyhow::Result<Self> {
         let context = || format!("cannot use the load journal `{}`", path.display());
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fs::create_dir_all(folder).with_context(context)?;
+        if let Some(folder) = path.parent() {
+            private_file::create_folder(folder).with_context(context)?;
         }
-        let file = open_private(path).with_context(context)?;
+        let file = private_file::open(path).with_context(context)?;
         if !lock(&file).with_context(context)? {
             bail!(
                 "the load journal `{}` is held by a host that runs\n\
@@ -249,19 +248,6 @@ impl Lines {
     }
 }
 
-/// Opens the file for the host's user alone, whatever the umask and whatever it was before. A symlink is
-/// not followed: somebody else may have put it there.
-fn open_private(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    let file = options.mode(PRIVATE).custom_flags(libc::O_NOFOLLOW).open(path)?;
-    let metadata = file.metadata()?;
-    if metadata.is_file() && metadata.permissions().mode() & 0o777 != PRIVATE {
-        file.set_permissions(Permissions::from_mode(PRIVATE))?;
-    }
-    Ok(file)
-}
-
 /// False if a host holds it. Whoever only peeks lets it go at once.
 fn lock(file: &File) -> io::Result<bool> {
     for _ in 0..50 {
@@ -294,6 +280,10 @@ fn read(file: &File) -> io::Result<(Vec<Attempt>, bool)> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs::{self, Permissions},
+        os::unix::fs::PermissionsExt,
+    };
 
     use super::*;
 
@@ -430,10 +420,10 @@ mod tests {
         fs::set_permissions(place.path(), Permissions::from_mode(0o666)).unwrap();
         let mode = || fs::metadata(place.path()).unwrap().permissions().mode() & 0o777;
         drop(place.open());
-        assert_eq!(mode(), PRIVATE);
+        assert_eq!(mode(), 0o600);
         fs::remove_file(place.path()).unwrap();
         drop(place.open());
-        assert_eq!(mode(), PRIVATE);
+        assert_eq!(mode(), 0o600);
     }
 
     #[test]

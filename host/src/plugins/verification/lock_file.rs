@@ -5,9 +5,9 @@
 
 use std::{
     fmt,
-    fs::{self, File, Metadata, OpenOptions, Permissions},
+    fs::{self, File, Metadata, Permissions},
     io::{self, Read, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
+    os::unix::fs::{MetadataExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -20,7 +20,7 @@ use super::{
     super::{Catalog, folder::regular_file},
     checksum::Checksum,
 };
-use crate::alert::PluginId;
+use crate::{alert::PluginId, private_file};
 
 /// Bits of a mode.
 const PRIVATE: u32 = 0o600;
@@ -214,7 +214,7 @@ fn write_whole(path: &Path, text: &str, model: Option<&Metadata>) -> io::Result<
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path)?;
+    let mut file = private_file::create_new(path)?;
     let mut mode = PRIVATE;
     if let Some(model) = model.filter(|_| geteuid().is_root()) {
         fchown(&file, Some(model.uid()), Some(model.gid()))?;
