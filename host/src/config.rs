@@ -384,9 +384,10 @@ pub struct LoadedConfig {
     pub config: Config,
     /// Where it says so.
     pub document: Document,
-    /// What an operator should look at though it is no error: one sentence each, without values.
+    /// Warnings: an operator should look at these places, though nothing is wrong for certain. They
+    /// repeat no values.
     pub warnings: Vec<ConfigError>,
-    /// Who else can read the file, if that is known.
+    /// The others who can read the file, if that is known.
     reader: Option<Reader>,
 }
 
@@ -469,8 +470,8 @@ impl LoadedConfig {
         self.document.error_at(&[&["integrations", name], key].concat(), message)
     }
 
-    /// What should be looked at of the secrets that stand in an integration's options themselves, of
-    /// which its plugin says that they are some. No value is repeated.
+    /// Returns warnings about the literal secrets among an integration's options. Its plugin says which
+    /// strings are `secrets`; no value is repeated.
     pub fn warnings_of_options(&self, integration: &str, secrets: &[String]) -> Vec<ConfigError> {
         let place = ["integrations", integration, "options"];
         let is_secret = |literal: &Literal| {
@@ -481,7 +482,7 @@ impl LoadedConfig {
         secrets.flat_map(|literal| self.warnings_of_secret(&literal)).collect()
     }
 
-    /// What can be said without any plugin.
+    /// Returns the warnings that need no plugin.
     fn own_warnings(&self) -> Vec<ConfigError> {
         let is_token = |literal: &Literal| {
             literal.key[0] == "admin" && is_place_of_secrets(&literal.key.join("."))

@@ -1,4 +1,4 @@
-//! Logs what an operator should look at in the configuration that is in force.
+//! Logs the warnings about the configuration that is in force.
 //!
 //! It judges nothing: the configuration has its warnings, and plugins say which options are secrets.
 
@@ -11,7 +11,7 @@ pub(crate) fn log(host: &Host) {
     let config = &in_force.config;
     let mut warnings = config.warnings.clone();
     for integration in in_force.integrations.sorted() {
-        // Of options without a plugin, nobody knows which are secrets.
+        // Without a plugin, nobody knows which options are secrets.
         if integration.plugin().is_some() && !integration.settings.section.options.is_empty() {
             let secrets = blank::secrets_of(integration, &host.libraries);
             warnings.extend(config.warnings_of_options(&integration.name, secrets));

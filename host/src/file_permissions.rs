@@ -1,4 +1,4 @@
-//! Who could change or read a file besides root and the host's own user.
+//! Judges who could change or read a file besides root and the host's own user.
 //!
 //! It sees owner, group and mode. Which users are in a group, and what access control lists add, it does
 //! not ask.
@@ -42,7 +42,7 @@ pub struct Exposed {
     pub hint: String,
 }
 
-/// Who besides root and the host's user could change a file.
+/// A user or a group, besides root and the host's, that could change a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writer {
     /// Its owner.
@@ -53,7 +53,7 @@ pub enum Writer {
     Group(u32),
 }
 
-/// Who besides root and the host's user can read a file.
+/// A group, besides root's and the host's, that can read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {
     /// Every user of the machine.
@@ -70,12 +70,12 @@ impl HostUser {
         Self { user: geteuid().as_raw(), group: getegid().as_raw(), groups }
     }
 
-    /// Who else could change a file or folder.
+    /// Returns who else could change a file or folder.
     pub fn writer(&self, metadata: &Metadata) -> Option<Writer> {
         self.writer_of(metadata.uid(), metadata.gid(), metadata.mode())
     }
 
-    /// Who else can read a file.
+    /// Returns who else can read a file.
     pub fn reader(&self, metadata: &Metadata) -> Option<Reader> {
         self.reader_of(metadata.gid(), metadata.mode())
     }

@@ -10,11 +10,11 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// What stands for a character that cannot be seen and changes how others are seen.
+/// The sign in place of a character that cannot be seen and changes how others are seen.
 const REPLACEMENT: char = '\u{fffd}';
 
 /// Gives a text on one line: control characters are blanks, other characters that steer are `U+FFFD`.
-/// What joins and varies emoji stays.
+/// Characters that join and vary emoji stay.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     replaced(text, |_| None)
 }

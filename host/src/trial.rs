@@ -52,7 +52,7 @@ pub(crate) struct Job {
 /// What is wanted of a plugin, once it is loaded.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Task {
-    /// To come back from being loaded and from being asked for its schema: a host does both.
+    /// Nothing but being loaded and asked for its schema: a host does both.
     Load,
     /// Its options' JSON Schema.
     Schema,

@@ -162,7 +162,7 @@ impl Caller for InProcess {
     }
 }
 
-/// What a plugin says went wrong, on one line and not without end.
+/// Puts a plugin's words about a failure on one line, and bounds them.
 fn words(what: &str) -> String {
     bounded_reason(one_line(what).into_owned())
 }

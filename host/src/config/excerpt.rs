@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::lookup::reference;
 
-/// What stands for a value that is not shown.
+/// The text in place of a value that is not shown.
 const MASK: &str = "***";
 
 /// A part of a line, to be shown with a place in it.
@@ -287,7 +287,7 @@ fn key(line: &str) -> Option<(&str, usize)> {
     is_key.then(|| (name, line.len() - value.len()))
 }
 
-/// What was read of a text up to the beginning of one of its lines.
+/// The state of a text at the beginning of one of its lines.
 struct Lines {
     /// Whether the line begins inside a string or a list, where no key can stand.
     is_inside: bool,

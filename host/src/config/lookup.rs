@@ -47,12 +47,12 @@ fn collect_files_in(value: &DeValue<'_>, document: &Document, files: &mut Vec<Pa
 pub(super) struct Lookup<'d, E> {
     pub(super) document: &'d Document,
     pub(super) env: &'d E,
-    /// Who has to be the only one, besides root, to change files with values; none: nobody asks.
+    /// The user who alone, besides root, may change the files with values; none if nobody asks.
     pub(super) host: Option<&'d HostUser>,
     pub(super) errors: Vec<ConfigError>,
-    /// What was found.
+    /// The values that were found.
     pub(super) values: Vec<String>,
-    /// What looks wrong with secrets that were found.
+    /// Warnings about secrets that were found.
     pub(super) warnings: Vec<ConfigError>,
 }
 

@@ -322,9 +322,9 @@ impl Builder<'_> {
         }
     }
 
-    /// What is wrong where the folder has no usable file: a sentence that breaks the integration, or an
+    /// Says what is wrong where the folder has no usable file: a sentence that breaks the integration, or an
     /// error of the configuration. A plugin that is missing altogether is such an error, save when the
-    /// host starts, and where the integration was broken before and nothing else changed.
+    /// host starts, and where the integration had none of it before either.
     fn without_candidates(
         &self,
         name: &str,
@@ -333,7 +333,8 @@ impl Builder<'_> {
         let missing = self.catalog.why_missing(&section.plugin, &section.version);
         let present = self.present.by_name.get(name);
         let is_known = present.is_some_and(|present| {
-            present.settings.section == *section
+            let before = &present.settings.section;
+            (&before.plugin, &before.version) == (&section.plugin, &section.version)
                 && matches!(present.state, IntegrationState::Broken(_))
         });
         let is_required = self.config.config.plugins.required.contains(&section.plugin);

@@ -226,6 +226,7 @@ const MACHINE: (elf::Machine, &str) = if cfg!(target_arch = "aarch64") {
 
 /// A manifest is kept for every file, and told wherever plugins are listed.
 const LONGEST_MANIFEST_BYTES: usize = 64 * 1024;
+const LONGEST_VERSION_BYTES: usize = 128;
 
 const BUILD_HINT: &str = "drop in the `.so` that `cargo build --release` made of a plugin";
 const COPY_HINT: &str = "copy it again, to another name first, and rename it when it is whole";
@@ -316,6 +317,12 @@ fn check_manifest(manifest: &Manifest) -> Result<Version, Refusal> {
         ));
     }
     let named = |what: &str| format!("is plugin `{}` {what}", manifest.name);
+    // It stands in every alert and in many a sentence.
+    let longest = manifest.version.len().max(manifest.plugin_api.len());
+    if longest > LONGEST_VERSION_BYTES {
+        let reason = named(&format!("with a version of {longest} bytes"));
+        return Err(Refusal::new(reason, "shorten it in its Cargo.toml"));
+    }
     let version = Version::parse(&manifest.version).map_err(|error| {
         Refusal::new(
             named(&format!("with a version that is not semver: {error}")),
@@ -341,15 +348,16 @@ fn check_manifest(manifest: &Manifest) -> Result<Version, Refusal> {
     }
     if manifest.panic != manifest::UNWIND {
         let reason = named(&format!(
-            "{version}, built with `panic = \"{}\"`, so that a panic in it would end this host",
+            "{version}, built with `panic = \"{:.64}\"`, so that a panic in it would end this host",
             manifest.panic
         ));
         return Err(Refusal::new(reason, "build it with `panic = \"unwind\"`, the default"));
     }
     let unknown = manifest.capabilities.iter().find(|capability| *capability != manifest::RECEIVE);
     if let Some(unknown) = unknown {
-        let reason =
-            named(&format!("{version}, which asks for `{unknown}`; this host has no such thing"));
+        let reason = named(&format!(
+            "{version}, which asks for `{unknown:.64}`; this host has no such thing"
+        ));
         return Err(Refusal::new(reason, "upgrade the host"));
     }
     Ok(version)
@@ -422,6 +430,9 @@ mod tests {
         insta::assert_snapshot!(refused(|m| m.plugin_api = "2.0.0".into()), @"is plugin `demo` 1.2.3, built for plugin-api 2.0.0; this host has 1.0.0; hint: upgrade the host, or drop in a version of the plugin for this one");
         insta::assert_snapshot!(refused(|m| m.plugin_api = "0.9.0".into()), @"is plugin `demo` 1.2.3, built for plugin-api 0.9.0; this host has 1.0.0; hint: drop in a newer version of the plugin");
         insta::assert_snapshot!(refused(|m| m.panic = "abort".into()), @r#"is plugin `demo` 1.2.3, built with `panic = "abort"`, so that a panic in it would end this host; hint: build it with `panic = "unwind"`, the default"#);
+        insta::assert_snapshot!(refused(|m| m.version = format!("1.2.3+{}", "a".repeat(1000))), @"is plugin `demo` with a version of 1006 bytes; hint: shorten it in its Cargo.toml");
+        assert!(refused(|m| m.panic = "x".repeat(60_000)).len() < 300);
+        assert!(refused(|m| m.capabilities.push("x".repeat(60_000))).len() < 300);
         insta::assert_snapshot!(refused(|m| m.capabilities.push("send".into())), @"is plugin `demo` 1.2.3, which asks for `send`; this host has no such thing; hint: upgrade the host");
     }
 

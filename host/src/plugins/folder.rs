@@ -232,8 +232,8 @@ fn unreadable(error: &io::Error) -> Refusal {
     Refusal::new(format!("cannot be read: {reason}"), hint)
 }
 
-/// What is wrong where `/proc` is missing, through which open files are opened again, plugins are mapped
-/// and trials are started.
+/// The sentence for a system without `/proc`, through which open files are opened again, plugins are
+/// mapped and trials are started.
 const WITHOUT_PROC: &str = "`/proc` is not mounted, which the host needs to open files safely\n\
     hint: mount it with `mount -t proc proc /proc`, or give the container or service its own";
 

@@ -427,6 +427,16 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_that_it_makes_is_its_owners_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("var/tocsin");
+        drop(LoadJournal::open(&LoadJournal::path(&folder.join("tocsin.db"))));
+        for made in [folder.parent().unwrap(), &folder] {
+            assert_eq!(fs::metadata(made).unwrap().permissions().mode() & 0o777, 0o700);
+        }
+    }
+
+    #[test]
     fn a_symlink_in_its_place_is_not_written_through() {
         let place = Place::new();
         let target = place.0.path().join("target");

@@ -89,6 +89,10 @@ fn other_changes_are_taken_up_while_a_plugin_is_missing() {
     assert_eq!(host.post("good", "disk full").status, 200);
     assert_eq!(host.alerts()[0]["title"], "new disk full");
     broken(&host, "absent");
+    // Of the integration itself, too.
+    host.site().configure(&format!("[watch]\nenabled = false\n{GOOD}{MISSING}urgency = 'low'\n"));
+    assert_eq!(host.reload().status, 200);
+    broken(&host, "absent");
 }
 
 #[test]

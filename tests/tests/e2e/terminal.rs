@@ -1,5 +1,5 @@
-//! What plugins and senders say steers no terminal and no log, looks like nothing that the host says,
-//! and has bounds.
+//! Text of plugins and senders steers no terminal and no log, looks like nothing that the host says, and
+//! has bounds.
 
 use std::fs;
 
@@ -133,32 +133,18 @@ fn nothing_of_a_request_looks_like_a_field_of_it() {
 }
 
 #[test]
-fn no_line_of_a_log_for_programs_is_steered_or_forged() {
+fn no_line_of_the_log_is_steered_or_forged() {
     let host = host();
     for kind in ["unauthorized", "malformed", "failed", "panics"] {
         host.post_with("ops", &[("x-kind", kind)], NASTY);
     }
-    wait::until("all is logged", || (host.times_logged("refused a webhook") == 4).then_some(()));
+    // Both failures are of one kind, of which a line a second is logged.
+    wait::until("all is logged", || (host.times_logged("refused a webhook") >= 3).then_some(()));
     let log = host.log();
     log.iter().for_each(|line| assert_harmless(line));
     let details = log.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let details: Vec<_> = details.filter(|line| line["detail"] == NASTY).collect();
     assert_eq!(details.len(), 3, "programs are given what it really was: {log:?}");
-}
-
-#[test]
-fn no_line_of_a_log_for_people_is_steered_or_forged() {
-    let words = json!(NASTY).to_string();
-    let site = Site::new().plugin(&library("bad-words"));
-    let site = site.config(&format!(
-        "[log]\nformat = 'text'\n[integrations.ops]\nplugin = 'bad-words'\noptions.panics = {words}\n"
-    ));
-    let stopped = site.stop_when("it has started", || site.path("tocsin.db").exists());
-    assert_eq!(stopped.code, Some(0), "{stopped:?}");
-    assert!(stopped.stderr.contains("a plugin failed"), "{stopped:?}");
-    assert_harmless(&stopped.stderr);
-    let line = Regex::new(r"^\d{4}-\d\d-\d\dT\S+ +(INFO|WARN|ERROR) ").expect("a pattern");
-    assert!(stopped.stderr.lines().all(|said| line.is_match(said)), "{stopped:?}");
 }
 
 #[test]

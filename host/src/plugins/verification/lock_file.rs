@@ -209,7 +209,7 @@ impl fmt::Display for Change {
 
 /// Writes a new file as its reader needs it: root hands it to the owner and the group of the `model`.
 fn write_whole(path: &Path, text: &str, model: Option<&Metadata>) -> io::Result<()> {
-    // What is left of another try, or somebody's symlink.
+    // A file that another try has left, or somebody's symlink.
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

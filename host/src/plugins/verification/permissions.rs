@@ -1,5 +1,5 @@
 //! Whether nobody but root and the host's own user could change a plugin, and what the operator allows
-//! all the same. Who could is for [`file_permissions`](crate::file_permissions) to say.
+//! all the same. [`file_permissions`](crate::file_permissions) says who could.
 
 use std::{
     fs::Metadata,

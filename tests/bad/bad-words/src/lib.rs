@@ -8,8 +8,6 @@ use tocsin_plugin_api::{outcome::Reply, prelude::*};
 struct Options {
     /// Refused with these words.
     refused: Option<String>,
-    /// Made with a panic of these words.
-    panics: Option<String>,
 }
 
 struct Words;
@@ -18,9 +16,6 @@ impl Integration for Words {
     type Options = Options;
 
     fn new(options: Options) -> Result<Self, OptionsError> {
-        if let Some(words) = options.panics {
-            panic!("{words}");
-        }
         options.refused.map_or(Ok(Self), |words| Err(OptionsError::at("refused", words)))
     }
 
