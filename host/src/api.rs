@@ -27,7 +27,10 @@ use axum::{
 use bytes::Bytes;
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    openapi::{
+        ContentBuilder, Ref, ResponseBuilder,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -120,7 +123,35 @@ fn routes_and_description() -> (Router<Arc<Host>>, Router<Arc<Host>>, utoipa::op
         OpenApiRouter::with_openapi(Description::openapi()).merge(open).split_for_parts();
     let (guarded, rest) = guarded.split_for_parts();
     description.merge(rest);
+    describe_refusals(&mut description);
     (open, guarded, description)
+}
+
+/// Adds to every route the answers that it gives before its handler is asked.
+fn describe_refusals(description: &mut utoipa::openapi::OpenApi) {
+    let refusal = |text: &str| {
+        let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
+        ResponseBuilder::new().description(text).content("application/json", body).build()
+    };
+    for (path, item) in &mut description.paths.paths {
+        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            let mut answers = vec![
+                ("408", "The body took too long"),
+                ("413", "The body is too large"),
+                ("503", "Too many connections are open, or too many searches run"),
+            ];
+            if path != "/health/live" {
+                answers.push(("401", "A web page asks, or a token is missing"));
+            }
+            if operation.security.is_some() {
+                answers.push(("429", "Too many wrong tokens came from this address"));
+            }
+            for (status, text) in answers {
+                let known = operation.responses.responses.entry(status.into());
+                known.or_insert_with(|| refusal(text).into());
+            }
+        }
+    }
 }
 
 /// Every answer says which request it belongs to.
