@@ -34,6 +34,7 @@ use self::{
 };
 use crate::{
     call::IncomingRequest,
+    config::Server,
     host::Host,
     integration::{Integration, IntegrationState},
     limits_reached::Limit,
@@ -60,24 +61,24 @@ async fn receive(
     // What can't be read is no integration's name.
     let Ok(Path(name)) = name else { return nowhere().await };
     let id = request_id::next();
-    let terms = Terms::of(&host, &request);
-    let integration = host.in_force().integrations.by_name.get(name.as_str()).cloned();
-    let (answer, lines) = match integration {
+    let (integration, terms) = {
+        let in_force = host.in_force();
+        let integration = in_force.integrations.by_name.get(name.as_str()).cloned();
+        let server = &in_force.config.config.server;
+        let terms = Terms::of(&host, server, integration.as_deref(), &request);
+        (integration, terms)
+    };
+    let rates = integration.as_ref().map(|integration| Arc::clone(&integration.rates));
+    let answer = match integration {
         Some(integration) => {
-            let lines = Arc::clone(&integration.rates);
-            let largest = integration.admitted().and_then(|it| it.manifest.largest_body_bytes);
-            let body_limit_bytes = largest
-                .map_or(terms.body_limit_bytes, |largest| largest.min(terms.body_limit_bytes));
-            let terms = Terms { body_limit_bytes, ..terms };
-            let admitted = Admitted { integration, terms };
-            (admitted.hear(Arc::clone(&host), id, request).await, Some(lines))
+            Admitted { integration, terms }.hear(Arc::clone(&host), id, request).await
         }
-        None => (Err(refuse_unknown(&host, &terms, request).await), None),
+        None => Err(refuse_unknown(&host, &terms, request).await),
     };
     match answer {
         Ok(reply) => accepted(id, reply),
         Err(refusal) => {
-            let lines = lines.as_ref().map_or(&host.refusal_lines, |rates| &rates.lines);
+            let lines = rates.as_ref().map_or(&host.refusal_lines, |rates| &rates.lines);
             log_refusal(lines, id, &name, &refusal);
             refusal.answer(id)
         }
@@ -102,8 +103,7 @@ async fn nowhere() -> Response<Body> {
     Refusal::new(StatusCode::NOT_FOUND, "not_found", message).answer(request_id::next())
 }
 
-/// The terms on which a request is read, all of them from one configuration, whatever comes meanwhile.
-#[derive(Clone)]
+/// The terms on which a request is read, from the configuration that is in force when it arrives.
 struct Terms {
     sender: Option<IpAddr>,
     body_limit_bytes: usize,
@@ -113,13 +113,20 @@ struct Terms {
 }
 
 impl Terms {
-    fn of(host: &Host, request: &Request) -> Self {
-        let in_force = host.in_force();
-        let server = &in_force.config.config.server;
+    fn of(
+        host: &Host,
+        server: &Server,
+        integration: Option<&Integration>,
+        request: &Request,
+    ) -> Self {
         let peer = request.extensions().get().map(|Peer(address)| address.ip());
+        let plugin = integration.and_then(Integration::admitted);
+        let largest = plugin.and_then(|plugin| plugin.manifest.largest_body_bytes);
+        // A smaller limit would tell which integrations there are.
+        let largest = largest.filter(|_| !server.hide_integrations).unwrap_or(usize::MAX);
         Self {
             sender: peer.map(|peer| sender(peer, request.headers(), &server.trusted_proxies)),
-            body_limit_bytes: server.body_limit_bytes,
+            body_limit_bytes: server.body_limit_bytes.min(largest),
             body_timeout: server.body_timeout,
             body_memory: Arc::clone(&host.body_memory),
             hides_integrations: server.hide_integrations,
@@ -172,6 +179,10 @@ impl Admitted {
     /// any plugin sees it leaves a record, too.
     async fn hear(self, host: Arc<Host>, id: Ulid, request: Request) -> Answer {
         let received_at = Timestamp::now();
+        if self.is_hidden() && request.method() == Method::POST {
+            self.record_refusal(&host, id, received_at, &Refusal::disabled()).await;
+            return Err(refuse_unknown(&host, &self.terms, request).await);
+        }
         let body = match self.admit(&request) {
             Ok(()) => {
                 let (head, body) = request.into_parts();
@@ -186,11 +197,6 @@ impl Admitted {
             Ok(request) => Arc::new(request),
             Err(refusal) => {
                 self.record_refusal(&host, id, received_at, &refusal).await;
-                if *hides_integrations && refusal.code == "disabled" {
-                    return Err(
-                        guesses::answer(&host, *sender, read_at, Refusal::unauthorized()).await
-                    );
-                }
                 return Err(refusal);
             }
         };
@@ -221,7 +227,13 @@ impl Admitted {
         }
     }
 
-    /// Whether it takes anything now, and from this sender.
+    /// Returns whether nobody may learn that the integration exists, since it takes nothing.
+    fn is_hidden(&self) -> bool {
+        self.terms.hides_integrations
+            && matches!(self.integration.state, IntegrationState::Disabled)
+    }
+
+    /// Checks that the integration takes something now, and from this sender.
     fn admit(&self, request: &Request) -> Result<(), Refusal> {
         if matches!(self.integration.state, IntegrationState::Disabled)
             && request.method() == Method::POST

@@ -64,16 +64,20 @@ async fn collect(
         if length > limit {
             return Err(too_large(limit));
         }
-        share.grow_to(length).await.map_err(|NoMemory| no_memory())?;
         if first.is_empty() && whole.is_empty() {
+            share.grow_to(length).await.map_err(|NoMemory| no_memory())?;
             first = data;
             continue;
         }
-        if whole.is_empty() {
-            // At once, so that it need not be copied as it grows; memory is used as it is written to.
-            whole.reserve(announced.max(length));
-            whole.extend_from_slice(&first);
-            first = Bytes::new();
+        if length > whole.capacity() {
+            // Room for as much again, so that little is copied; all of it counts.
+            let most = if announced == 0 { limit } else { announced.max(length) };
+            let capacity = (2 * length).min(most);
+            share.grow_to(capacity).await.map_err(|NoMemory| no_memory())?;
+            whole.reserve(capacity - whole.len());
+        }
+        if !first.is_empty() {
+            whole.extend_from_slice(&std::mem::take(&mut first));
         }
         whole.extend_from_slice(&data);
     }

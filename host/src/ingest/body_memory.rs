@@ -1,7 +1,7 @@
 //! A budget of memory for the bodies of all requests that are read and judged at once.
 //!
-//! Bodies are counted as they arrive: an announced length that never comes takes nothing. One sender may
-//! take half of the budget.
+//! Bodies are counted as they arrive, with the room that they are given to grow: an announced length that
+//! never comes takes nothing. One sender may take half of the budget.
 
 use std::{
     collections::HashMap,
