@@ -65,7 +65,10 @@ pub fn router(host: Arc<Host>) -> Router {
     let (open, guarded, description) = routes_and_description();
     // Strings and numbers can always be written as JSON.
     let description = Bytes::from(serde_json::to_vec(&description).unwrap_or_default());
-    let guarded = guarded.layer(middleware::from_fn_with_state(Arc::clone(&host), authorize));
+    // Nothing is read of who has no token.
+    let guarded = guarded
+        .layer(middleware::from_fn_with_state(Arc::clone(&host), body::read))
+        .layer(middleware::from_fn_with_state(Arc::clone(&host), authorize));
     open.merge(guarded)
         .route(
             "/openapi.json",
@@ -75,7 +78,6 @@ pub fn router(host: Arc<Host>) -> Router {
             ApiError::not_found("there is no such route; `/openapi.json` lists them")
         })
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
-        .layer(middleware::from_fn_with_state(Arc::clone(&host), body::read))
         .layer(middleware::from_fn_with_state(Arc::clone(&host), foreign::keep_out))
         .layer(middleware::from_fn(identify))
         .with_state(host)

@@ -114,7 +114,7 @@ pub fn main() -> u8 {
 #[error("{0}")]
 struct CheckFailed(String);
 
-/// A command that can't be meant so.
+/// A usage error, exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Mistake(String);

@@ -27,11 +27,12 @@ use tokio::{
 
 use crate::{
     api,
+    body_memory::BodyMemory,
     call::Pool,
     config::{ConfigErrors, LoadedConfig},
-    ingest::{self, body_memory::BodyMemory},
+    ingest,
     integration::{
-        Integrations,
+        Integrations, REFUSED_RECORDED,
         builder::Builder,
         rate::{Rate, RateLimits},
     },
@@ -65,6 +66,8 @@ pub struct Host {
     pub(crate) body_memory: Arc<BodyMemory>,
     /// Wrong tokens of each address.
     pub(crate) wrong_tokens: RateLimits,
+    /// Requests to integrations that do not exist and that take the disk as a record would.
+    pub(crate) refused_records: RateLimits,
     /// Lines about requests to integrations that do not exist, by their kind.
     pub(crate) refusal_lines: LineLimits,
     /// How many connections the listener for webhooks serves, if those are fewer than it should.
@@ -143,6 +146,7 @@ impl Host {
         Ok(Arc::new(Self {
             body_memory: BodyMemory::new(server.body_memory()),
             wrong_tokens: RateLimits::new(None, wrong_tokens.map(Rate::per_minute)),
+            refused_records: RateLimits::new(Some(Rate::per_minute(REFUSED_RECORDED)), None),
             refusal_lines: LineLimits::default(),
             fewer_connections,
             over_size: ArcSwapOption::empty(),

@@ -4,13 +4,16 @@
 //! `verdict.rs`, which alert it opens for the store; 200 is answered only after the commit.
 
 mod body;
-pub(crate) mod body_memory;
 mod desk;
 mod guesses;
 mod refusal;
 pub(crate) mod verdict;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -27,12 +30,12 @@ use ulid::Ulid;
 
 use self::{
     body::{BodyLimits, read_body},
-    body_memory::BodyMemory,
     desk::Desk,
     refusal::Refusal,
     verdict::Answer,
 };
 use crate::{
+    body_memory::{BodyMemory, BodyShare},
     call::IncomingRequest,
     config::Server,
     host::Host,
@@ -133,7 +136,7 @@ impl Terms {
         }
     }
 
-    async fn read(&self, host: &Host, body: Body) -> Result<Bytes, Refusal> {
+    async fn read(&self, host: &Host, body: Body) -> Result<(Bytes, BodyShare), Refusal> {
         let limits = BodyLimits {
             limit_bytes: self.body_limit_bytes,
             timeout: self.body_timeout,
@@ -161,6 +164,10 @@ async fn refuse_unknown(host: &Host, terms: &Terms, request: Request) -> Refusal
         return refusal;
     }
     let read_at = Instant::now();
+    // A wrong token is answered once its record is on disk, as long as it has one.
+    if host.refused_records.check(Ipv4Addr::UNSPECIFIED.into()).is_ok() {
+        let _ = host.store.probe().await;
+    }
     if terms.hides_integrations {
         return guesses::answer(host, terms.sender, read_at, Refusal::unauthorized()).await;
     }
@@ -187,14 +194,14 @@ impl Admitted {
             Ok(()) => {
                 let (head, body) = request.into_parts();
                 let body = self.terms.read(&host, body).await;
-                body.map(|body| IncomingRequest { id, head, body })
+                body.map(|(body, share)| (IncomingRequest { id, head, body }, share))
             }
             Err(refusal) => Err(refusal),
         };
         let Self { integration, terms: Terms { sender, hides_integrations, .. } } = &self;
         let read_at = Instant::now();
-        let request = match body {
-            Ok(request) => Arc::new(request),
+        let (request, memory) = match body {
+            Ok((request, memory)) => (Arc::new(request), memory),
             Err(refusal) => {
                 self.record_refusal(&host, id, received_at, &refusal).await;
                 return Err(refusal);
@@ -211,6 +218,7 @@ impl Admitted {
             received_at,
             sender,
             request,
+            _memory: memory,
             answer,
         };
         desk.take();

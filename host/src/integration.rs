@@ -87,7 +87,7 @@ pub struct Rates {
 }
 
 /// So many requests that are refused leave a record, of an integration in a minute.
-const REFUSED_RECORDED: NonZeroU32 = NonZeroU32::new(600).unwrap();
+pub(crate) const REFUSED_RECORDED: NonZeroU32 = NonZeroU32::new(600).unwrap();
 
 /// So many malformed requests are written as they came, of an integration in a minute.
 const MALFORMED_KEPT: NonZeroU32 = NonZeroU32::new(60).unwrap();

@@ -11,6 +11,7 @@
 pub mod alert;
 pub mod api;
 pub mod blank;
+mod body_memory;
 pub mod call;
 pub mod certify;
 pub mod cli;

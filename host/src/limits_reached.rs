@@ -121,7 +121,8 @@ impl Limit {
                 "if it is a sender of yours, correct its token; else block the address"
             }
             Self::Quarantine => {
-                "mend the plugin and replay them, or raise `requests.quarantine_count` or `_bytes`"
+                "mend the plugin and replay them, or raise `requests.quarantine_count` or \
+                 `requests.quarantine_bytes`"
             }
             Self::Malformed => "`tocsin requests --outcome malformed` shows who sends them",
             Self::Searches => "ask again, or for less at once",

@@ -88,8 +88,8 @@ pub fn problem() -> Option<String> {
     let outlet = OUTLET.get()?;
     let problem = outlet.problem()?;
     Some(format!(
-        "log lines are lost ({} so far), since standard error cannot be written: {problem}; hint: look \
-         at where the log of the host goes",
+        "log lines are lost ({} so far), on their way to standard error: {problem}; hint: look at \
+         where the log of the host goes",
         outlet.lost()
     ))
 }

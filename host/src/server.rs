@@ -52,11 +52,11 @@ use crate::{
 pub struct Limits {
     /// Connections at once.
     pub max_connections: usize,
-    /// For the headers of a request, and for an idle connection.
+    /// Timeout for the headers of a request, and for an idle connection.
     pub header_timeout: Duration,
-    /// For the request line with its headers.
+    /// The size of the request line with its headers.
     pub header_limit_bytes: usize,
-    /// For a client to read an answer.
+    /// Timeout for a client to read an answer.
     pub write_timeout: Duration,
 }
 
@@ -88,7 +88,7 @@ pub struct AddressLimit {
 }
 
 impl AddressLimit {
-    /// As many connections for every address as there are.
+    /// Returns no limit per address.
     pub fn none() -> Self {
         Self { most: usize::MAX, is_exempt: Box::new(|_| false) }
     }
@@ -167,7 +167,7 @@ const FOR_GOOD: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 const RESERVE_TIME: Duration = Duration::from_secs(5);
 /// Read and write buffers of a connection are no larger, unless a head may be.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// Between two tries to accept a connection after the system refused.
+/// Pause before another try to accept a connection after the system refused.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves connections until the sign to stop, and returns when the last request is answered.
@@ -223,8 +223,16 @@ impl Entrance {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of descriptors, mostly: others are given back soon.
+                let is_scarce = matches!(
+                    error.raw_os_error(),
+                    Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+                );
+                if !is_scarce {
+                    // The client has gone already.
+                    return tracing::debug!(%error, "cannot accept a connection");
+                }
                 self.reached.reached(Limit::Descriptors, error);
+                // Others are given back soon.
                 return tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         };
@@ -301,8 +309,11 @@ fn turn_away(stream: &TcpStream) {
         BODY.len(),
         request_id::next(),
     );
+    // Bytes that nobody reads would end the connection before its client has read the answer.
+    let _ = stream.try_read(&mut [0; 4096]);
     // A client that is gone needs no answer.
     let _ = stream.try_write(answer.as_bytes());
+    let _ = rustix::net::shutdown(stream, rustix::net::Shutdown::Write);
 }
 
 struct Connections {

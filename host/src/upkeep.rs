@@ -131,7 +131,6 @@ impl Upkeep {
                     self.host.over_size.store(None);
                     return Ok(());
                 }
-                self.host.over_size.store(Some(Arc::new(OverSize { used, most })));
                 let Tidied { count, more } = self.step(Task::Forget { what, before: None }).await?;
                 forgotten += count;
                 if !more {
@@ -140,6 +139,8 @@ impl Upkeep {
             }
             self.say(what, forgotten, "too much");
         }
+        let used = self.host.store.used_bytes().await?;
+        self.host.over_size.store(Some(Arc::new(OverSize { used, most })));
         if !std::mem::replace(&mut self.is_too_much, true) {
             tracing::warn!(
                 most,

@@ -131,7 +131,7 @@ impl ApiError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
     }
 
-    /// 422: what is there can't be gone over to.
+    /// 422: the new configuration cannot be applied.
     pub fn not_reloaded(problem: String) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "not_reloaded", problem)
     }

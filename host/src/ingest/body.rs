@@ -9,10 +9,8 @@ use axum::{
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 
-use super::{
-    body_memory::{BodyMemory, BodyShare, NoMemory},
-    refusal::{Refusal, SOON},
-};
+use super::refusal::{Refusal, SOON};
+use crate::body_memory::{BodyMemory, BodyShare, NoMemory};
 
 /// Limits on a body.
 pub(super) struct BodyLimits {
@@ -22,12 +20,15 @@ pub(super) struct BodyLimits {
     pub(super) sender: Option<IpAddr>,
 }
 
-/// Reads a body.
+/// Reads a body, and returns it with its share of the memory.
 ///
 /// # Errors
 ///
 /// If it is too large, too slow, or ends early, or there is no memory for it.
-pub(super) async fn read_body(body: Body, limits: BodyLimits) -> Result<Bytes, Refusal> {
+pub(super) async fn read_body(
+    body: Body,
+    limits: BodyLimits,
+) -> Result<(Bytes, BodyShare), Refusal> {
     let BodyLimits { limit_bytes, timeout, memory, sender } = limits;
     // Said beforehand, it need not be read at all.
     let announced = body.size_hint().lower();
@@ -50,7 +51,7 @@ async fn collect(
     announced: usize,
     limit: usize,
     mut share: BodyShare,
-) -> Result<Bytes, Refusal> {
+) -> Result<(Bytes, BodyShare), Refusal> {
     // Nearly always the whole body is one frame, which is passed on as it is.
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
@@ -81,7 +82,7 @@ async fn collect(
         }
         whole.extend_from_slice(&data);
     }
-    Ok(share.hold(if whole.is_empty() { first } else { whole.freeze() }))
+    Ok((if whole.is_empty() { first } else { whole.freeze() }, share))
 }
 
 fn too_large(limit: usize) -> Refusal {

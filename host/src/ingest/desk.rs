@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     alert::PluginId,
+    body_memory::BodyShare,
     call::{CallFailure, CallResult, IncomingRequest},
     config::Keep,
     host::Host,
@@ -29,6 +30,9 @@ pub(super) struct Desk {
     pub(super) received_at: Timestamp,
     pub(super) sender: Option<IpAddr>,
     pub(super) request: Arc<IncomingRequest>,
+    /// The memory of the body, given back when the request is answered: a thread that is left behind in
+    /// a plugin does not hold it.
+    pub(super) _memory: BodyShare,
     pub(super) answer: oneshot::Sender<Answer>,
 }
 

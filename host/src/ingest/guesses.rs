@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep_until};
 use super::refusal::Refusal;
 use crate::{host::Host, limits_reached::Limit};
 
-/// Refusals are answered at multiples of this time after their body was read. Looking for an integration
-/// and calling a plugin take less.
+/// Refusals are answered at multiples of this time after their body was read. A call of a plugin takes
+/// less; the commit of a record, which may take more, comes before either answer.
 const BEAT: Duration = Duration::from_millis(10);
 
 /// Refuses a wrong token, with 429 if its address has sent too many. Its body was read at that time.

@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     num::NonZeroU32,
     str::FromStr,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -23,6 +23,8 @@ use governor::{
     },
 };
 use serde::{Deserialize, Deserializer, de};
+
+use crate::sender::subscriber;
 
 /// The most requests of a rate.
 const MOST_REQUESTS: u32 = 1_000_000;
@@ -278,10 +280,7 @@ struct Sender(IpAddr);
 
 impl From<IpAddr> for Sender {
     fn from(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V4(address) => address.into(),
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        })
+        Self(subscriber(address))
     }
 }
 

@@ -63,7 +63,7 @@ impl Outlet {
         shared.waiting_lines.fetch_add(1, Ordering::Relaxed);
         if bytes + line.len() > MOST_BYTES || self.lines.try_send(line.to_vec()).is_err() {
             shared.has_left(line.len());
-            shared.lose("it takes lines more slowly than they come");
+            shared.lose("lines come faster than they are read");
             OWN_LINE_LOST.set(true);
         }
     }
@@ -111,12 +111,13 @@ impl Shared {
     }
 
     fn lose(&self, why: &str) {
-        self.lost.fetch_add(1, Ordering::Relaxed);
-        self.unsaid.fetch_add(1, Ordering::Relaxed);
+        // The problem first: it is over once `unsaid` was told.
         let mut problem = self.problem();
         if problem.as_deref() != Some(why) {
             *problem = Some(why.to_owned());
         }
+        self.lost.fetch_add(1, Ordering::Relaxed);
+        self.unsaid.fetch_add(1, Ordering::Relaxed);
     }
 
     fn problem(&self) -> MutexGuard<'_, Option<String>> {
@@ -128,9 +129,13 @@ fn serve(waiting: &Receiver<Vec<u8>>, mut file: File, shared: &Shared, say_lost:
     while let Ok(line) = waiting.recv() {
         match write(&mut file, &line) {
             Ok(()) => {
-                let lost = shared.unsaid.swap(0, Ordering::Relaxed);
+                let lost = {
+                    let mut problem = shared.problem();
+                    let lost = shared.unsaid.swap(0, Ordering::Relaxed);
+                    *problem = problem.take().filter(|_| lost == 0);
+                    lost
+                };
                 if lost > 0 {
-                    *shared.problem() = None;
                     OWN_LINE_LOST.set(false);
                     say_lost(lost);
                     if OWN_LINE_LOST.get() {
@@ -186,7 +191,9 @@ mod tests {
         }
         assert!(outlet.lost() > 5000, "{}", outlet.lost());
         assert!(outlet.shared.waiting_bytes.load(Ordering::Relaxed) <= MOST_BYTES);
-        assert!(outlet.problem().is_some_and(|problem| problem.contains("more slowly")));
+        assert!(
+            outlet.problem().is_some_and(|problem| problem.contains("faster than they are read"))
+        );
         let drain = thread::spawn(move || {
             let mut bytes = vec![0; 1 << 16];
             while !matches!(reader.read(&mut bytes), Ok(0) | Err(_)) {}

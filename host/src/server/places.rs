@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -11,6 +11,8 @@ use std::{
 };
 
 use tokio::task::AbortHandle;
+
+use crate::sender::subscriber;
 
 /// How many connections each address has.
 #[derive(Debug, Default)]
@@ -50,14 +52,6 @@ impl Drop for AddressPlace {
                 counts.remove(&self.address);
             }
         }
-    }
-}
-
-/// An IPv4 address, or the /64 of an IPv6 address, which a subscriber has at the least.
-fn subscriber(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        v4 => v4,
     }
 }
 

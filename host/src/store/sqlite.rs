@@ -103,10 +103,12 @@ impl SqliteStore {
         }
         let path = &resolved(path).with_context(context)?;
         let mut lock = DatabaseLock::acquire(path, holder)?;
+        let was_empty = fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0);
         let orphan = orphaned_log::set_aside(path, lock.before()).with_context(context)?;
         let connection = connect(path).with_context(context)?;
         let salt = prepare_schema(&connection).with_context(context)?;
         let ids = AlertIds::new(salt);
+        begin_session(&connection).with_context(context)?;
         settle_log(&connection).with_context(context)?;
         for suffix in ["-wal", "-shm"] {
             private_file::tighten(&beside(path, suffix)).with_context(context)?;
@@ -119,8 +121,11 @@ impl SqliteStore {
             .with_context(context)?;
         let readers = Readers::start(path, ids, &times, &writer.problem(), limits)?;
         let inodes = (inode(path), inode(&beside(path, "-wal")));
-        let found = KnownDatabase { salt, alerts: writer.highest_at_start(), inodes };
-        let surprise = identity::surprise(path, lock.before(), found, orphan.as_deref());
+        // As the file itself has it, since its log may not have been copied.
+        let session = orphaned_log::session_of(path).unwrap_or_default();
+        let found = KnownDatabase { salt, session, alerts: writer.highest_at_start(), inodes };
+        let before = lock.before();
+        let surprise = identity::surprise(path, before, found, was_empty, orphan.as_deref());
         if let Some(error) = &surprise {
             tracing::error!(error, "the store is not the one that a host used here last");
         }
@@ -336,6 +341,14 @@ fn version(connection: &Connection) -> anyhow::Result<i64> {
             "it is a database of another program\nhint: choose another file in `store.url`"
         ),
     }
+}
+
+/// Writes a new number into the database, by which the log of this host is known as its own.
+fn begin_session(connection: &Connection) -> rusqlite::Result<()> {
+    let session = (Ulid::generate().random() as u64 >> 1).cast_signed();
+    let sql = "INSERT INTO meta VALUES ('session', ?1) \
+               ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    connection.execute(sql, [session]).map(drop)
 }
 
 /// What a host that died left in the log may be in the system's memory alone, where its disk had

@@ -216,7 +216,10 @@ fn genuine_senders_are_served_beside_every_attack_at_once() {
         ["connections_per_address", "unread_answers", "wrong_tokens", "malformed", "quarantine"]
     {
         let name = format!("tocsin_limit_reached_total{{limit=\"{limit}\"}}");
-        println!("{limit} was reached {} times", host.metric(&name).expect("it is counted"));
+        let times = host.metric(&name).expect("it is counted");
+        println!("{limit} was reached {times} times");
+        // Some attacks need longer than the short form lasts.
+        assert!(times >= 1.0 || !is_drill, "{limit} was never reached");
     }
     if is_drill {
         assert!(p99 < LONGEST_P99, "{p99:?}");

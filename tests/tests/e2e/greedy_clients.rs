@@ -190,7 +190,7 @@ fn a_note_without_an_end_is_not_waited_for() {
 }
 
 #[test]
-fn searches_that_find_nothing_hold_up_nobody_who_asks_for_one_alert() {
+fn searches_that_find_nothing_are_answered_or_turned_away_beside_those_who_ask_for_one_alert() {
     let site = Site::new().plugin(&library("well-behaved"));
     let site = site.config("[integrations.good]\nplugin = 'well-behaved'").serve().stop();
     let database = rusqlite::Connection::open(site.path("tocsin.db")).expect("a database");

@@ -154,7 +154,7 @@ fn a_log_that_is_read_too_slowly_stops_nothing_and_says_how_much_is_missing() {
     assert!(load.sent().refused.is_empty());
     assert_eq!(host.post("right").status, 200);
     assert_eq!(host.post("wrong").status, 403);
-    assert!(host.readiness().contains("more slowly than they come"));
+    assert!(host.readiness().contains("lines come faster than they are read"));
 
     let mut lines = BufReader::new(reader).lines();
     let told = lines.find_map(|line| {

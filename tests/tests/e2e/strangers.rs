@@ -96,16 +96,19 @@ fn from(host: &TestHost, last: u8, request: &Request<'_>) -> Answer {
 fn an_address_that_guesses_is_answered_429_and_the_right_token_never() {
     let host = host("max_wrong_tokens_per_minute = 20", "");
     let wrong = Request::post("/in/good", "disk full").header("x-token", "guess");
-    let statuses: Vec<_> = (0..40).map(|_| host.ask(&wrong).status).collect();
-    assert_eq!(statuses[..20], [403; 20]);
-    assert!(statuses[30..].iter().all(|status| *status == 429), "{statuses:?}");
-    let over = host.ask(&wrong);
+    let statuses: Vec<_> = (0..20).map(|_| host.ask(&wrong).status).collect();
+    assert_eq!(statuses, [403; 20]);
+    // One more is allowed every three seconds.
+    let over = wait::until("that was enough", || {
+        let answer = host.ask(&wrong);
+        (answer.status != 403).then_some(answer)
+    });
     assert_eq!((over.status, over.error_code().as_str()), (429, "too_many_wrong_tokens"));
     assert!(over.retry_after() >= 1);
     let right = Request::post("/in/good", "disk full").header("x-token", TOKEN);
     assert_eq!(host.ask(&right).status, 200, "senders share addresses");
     assert_eq!(from(&host, 9, &wrong).status, 403, "another address has its own number");
-    assert!(host.metric(r#"tocsin_limit_reached_total{limit="wrong_tokens"}"#) >= Some(10.0));
+    assert!(host.metric(r#"tocsin_limit_reached_total{limit="wrong_tokens"}"#) >= Some(1.0));
     let reasons = host.reasons();
     assert!(
         reasons.iter().any(|it| it.contains("an address sends many wrong tokens (127.0.0.1)")),
@@ -126,9 +129,9 @@ fn guesses_at_the_token_of_the_api_are_limited_too() {
         let request = Request::new("GET", "/api/v1/alerts");
         host.ask_admin(&request.header("authorization", format!("Bearer {token}")))
     };
-    let statuses: Vec<_> = (0..40).map(|_| ask("guess").status).collect();
-    assert_eq!(statuses[..20], [401; 20]);
-    assert_eq!(ask("guess").status, 429);
+    let statuses: Vec<_> = (0..20).map(|_| ask("guess").status).collect();
+    assert_eq!(statuses, [401; 20]);
+    wait::until("that was enough", || (ask("guess").status == 429).then_some(()));
     assert_eq!(ask("an admin token of some length").status, 200);
 }
 
@@ -154,6 +157,7 @@ fn hidden_integrations_are_answered_as_unknown_ones() {
     assert_eq!(ask("/in/slack", &json, "{"), unknown, "malformed");
     let gzip = [("content-encoding", "gzip")];
     assert_eq!(ask("/in/good", &gzip, "x"), ask("/in/nobody", &gzip, "x"));
+    assert_eq!(ask("/in/off", &gzip, "x"), ask("/in/nobody", &gzip, "x"));
     for target in ["/in/good", "/in/off", "/in/nobody"] {
         assert_eq!(host.ask(&Request::new("GET", target)).status, 405, "{target}");
     }
@@ -162,7 +166,7 @@ fn hidden_integrations_are_answered_as_unknown_ones() {
 }
 
 #[test]
-fn unknown_integrations_and_wrong_tokens_are_answered_at_the_same_beat() {
+fn neither_unknown_integrations_nor_wrong_tokens_are_answered_before_the_beat() {
     let host = host("", "");
     let mut connection = host.connect();
     for _ in 0..20 {

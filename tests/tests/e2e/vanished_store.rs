@@ -89,32 +89,85 @@ fn what_is_removed_or_replaced_under_a_load_costs_nothing_that_was_answered_200(
 }
 
 #[test]
-fn a_backup_that_was_put_in_place_is_not_mixed_with_what_was_there() {
-    let site = site().serve().stop();
+fn a_backup_that_is_put_in_place_is_not_mixed_with_what_was_there() {
+    type Deed = fn(&Site);
+    let deeds: [(&str, Deed); 3] = [
+        ("renamed", |site| {
+            fs::rename(site.path("restored.db"), site.path(DATABASE)).expect("renamed");
+        }),
+        // The file system may give the new file the number of the old one.
+        ("removed and copied", |site| {
+            fs::remove_file(site.path(DATABASE)).expect("removed");
+            fs::copy(site.path("restored.db"), site.path(DATABASE)).expect("copied");
+        }),
+        ("copied over it", |site| {
+            let backup = fs::read(site.path("restored.db")).expect("a backup");
+            site.write(DATABASE, backup);
+        }),
+    ];
+    let mut site = site().serve().stop();
     fs::copy(site.path(DATABASE), site.path("backup.db")).expect("a backup");
-    for kills in [false, true] {
+    for (how, deed) in deeds {
         fs::copy(site.path("backup.db"), site.path("restored.db")).expect("a copy");
-        let host = site_again(&site).serve();
-        assert_eq!(host.post("good", "before").status, 200);
-        fs::rename(host.site().path("restored.db"), host.site().path(DATABASE)).expect("replaced");
-        refusing(&host);
-        let left = if kills { host.kill() } else { host.stop() };
-        let host = left.serve();
-        assert_eq!(host.alerts().len(), 0, "the backup had none");
-        assert_eq!(host.post("good", "afterwards").status, 200);
+        let host = site.serve();
+        for count in 0..20 {
+            assert_eq!(host.post("good", &format!("{how}, {count}")).status, 200);
+        }
+        let killed = host.kill();
+        deed(&killed);
+        let host = killed.serve();
+        assert_eq!(host.alerts().len(), 0, "{how}: the backup had none");
+        let reasons = host.reasons();
+        assert!(reasons.iter().any(|it| it.contains(".db-wal.orphaned-")), "{how}: {reasons:?}");
+        assert_eq!(host.post("good", "afterwards").status, 200, "{how}");
         let host = host.restart();
-        assert_eq!(host.alerts().len(), 1);
-        host.stop();
+        assert_eq!(host.alerts().len(), 1, "{how}: it is whole");
+        site = host.stop();
+        fs::copy(site.path("backup.db"), site.path(DATABASE)).expect("from the beginning");
     }
 }
 
-/// A site of its own with the same files.
-fn site_again(of: &Site) -> Site {
-    let site = site();
-    for name in [DATABASE, "tocsin.db.lock", "restored.db"] {
-        fs::copy(of.path(name), site.path(name)).expect("a copy");
+#[test]
+fn a_folder_that_was_copied_after_a_crash_keeps_its_log() {
+    let host = site().serve();
+    assert_eq!(host.post("good", "in the log alone").status, 200);
+    let killed = host.kill();
+    let copy = site();
+    for name in [DATABASE, "tocsin.db-wal", "tocsin.db.lock"] {
+        fs::copy(killed.path(name), copy.path(name)).expect("a copy");
     }
-    site
+    assert_eq!(copy.serve().alerts().len(), 1);
+    assert_eq!(killed.serve().alerts().len(), 1);
+}
+
+#[test]
+fn a_database_that_is_removed_just_before_the_stop_is_saved_too() {
+    for removes_all in [false, true] {
+        let host = site().serve();
+        assert_eq!(host.post("good", "kept").status, 200);
+        if removes_all {
+            for path in beside(host.site(), "") {
+                fs::remove_file(path).expect("it is there");
+            }
+        } else {
+            fs::remove_file(host.site().path(DATABASE)).expect("it is there");
+        }
+        let site = host.stop();
+        let saved = beside(&site, ".saved-");
+        assert_eq!(saved.len(), 1, "{saved:?}");
+        let name = saved[0].file_name().expect("a name").to_string_lossy().into_owned();
+        let check = site.run(&["check"]);
+        assert_eq!(check.code, Some(2), "{check:?}");
+        assert!(check.stderr.contains(&name) && check.stderr.contains("hint: move"), "{check:?}");
+        let host = site.serve();
+        assert!(host.reasons().iter().any(|it| it.contains(&name)), "{:?}", host.reasons());
+        let site = host.stop();
+        for left in ["", "-wal", "-shm"] {
+            let _ = fs::remove_file(site.path(&format!("{DATABASE}{left}")));
+        }
+        fs::rename(&saved[0], site.path(DATABASE)).expect("renamed");
+        assert_eq!(site.serve().alerts().len(), 1);
+    }
 }
 
 #[test]

@@ -2,7 +2,11 @@
 //!
 //! Files that vanish while a host runs are noticed by [`super::open_files`].
 
-use std::{fs, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use super::lock::{Before, DatabaseLock, KnownDatabase};
 use crate::private_file::beside;
@@ -13,11 +17,12 @@ pub(super) fn surprise(
     path: &Path,
     before: Before,
     found: KnownDatabase,
+    was_empty: bool,
     orphan: Option<&Path>,
 ) -> Option<String> {
     const HINT: &str = "if nobody did that on purpose, stop the host and put the right file or a \
                         backup in its place; what comes meanwhile is kept in the present one";
-    let path = path.display();
+    let shown = path.display();
     let what = match before {
         Before::Known(known) if known.salt == found.salt && known.alerts <= found.alerts => None,
         Before::Known(known) if known.salt == found.salt => Some(format!(
@@ -33,13 +38,22 @@ pub(super) fn surprise(
         Before::Known(_) => {
             Some("is another database than the one that a host used here last".to_owned())
         }
-        Before::SomeHost if found.alerts == 0 => Some(
+        Before::SomeHost if was_empty => Some(
             "is empty, though the lock file of an earlier host lies beside it: its database may have \
              been removed"
                 .to_owned(),
         ),
+        Before::Nothing if was_empty && saved_beside(path).is_some() => {
+            Some("is new".to_owned())
+        }
         Before::SomeHost | Before::Nothing => None,
     };
+    let what = what.map(|what| match saved_beside(path).filter(|_| was_empty) {
+        Some(saved) => {
+            format!("{what}; alerts that an earlier host saved lie in `{}`", saved.display())
+        }
+        None => what,
+    });
     let orphan = orphan.map(|log| {
         format!(
             "the write-ahead log of a database that is gone was set aside as `{}`",
@@ -47,9 +61,9 @@ pub(super) fn surprise(
         )
     });
     let said = match (what, orphan) {
-        (Some(what), Some(orphan)) => format!("the store `{path}` {what}; {orphan}"),
-        (Some(what), None) => format!("the store `{path}` {what}"),
-        (None, Some(orphan)) => format!("beside the store `{path}`, {orphan}"),
+        (Some(what), Some(orphan)) => format!("the store `{shown}` {what}; {orphan}"),
+        (Some(what), None) => format!("the store `{shown}` {what}"),
+        (None, Some(orphan)) => format!("beside the store `{shown}`, {orphan}"),
         (None, None) => return None,
     };
     Some(format!("{said}; hint: {HINT}"))
@@ -84,6 +98,13 @@ pub(super) fn check(path: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     let is_empty = fs::metadata(path).map_or(true, |metadata| metadata.len() == 0);
+    if let (true, Some(saved)) = (is_empty, saved_beside(path)) {
+        anyhow::bail!(
+            "the store `{shown}` is missing or empty, though alerts that an earlier host saved lie in \
+             `{}`\nhint: move that file to `{shown}`; to begin anew, move it elsewhere",
+            saved.display()
+        );
+    }
     if let (Before::Known(known), true) = (before, is_empty) {
         anyhow::bail!(
             "the store `{shown}` is missing or empty, though a host used a database with alerts up \
@@ -94,6 +115,21 @@ pub(super) fn check(path: &Path) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+/// Returns the newest file beside a database into which an earlier host saved its alerts.
+fn saved_beside(database: &Path) -> Option<PathBuf> {
+    let begins = format!("{}{SAVED}", database.file_name()?.to_str()?);
+    let entries = fs::read_dir(database.parent()?).ok()?;
+    let saved = entries.filter_map(|entry| {
+        let path = entry.ok()?.path();
+        path.file_name()?.to_str()?.starts_with(&begins).then_some(path)
+    });
+    // Their names end with their time.
+    saved.max()
+}
+
+/// Between the name of a database and the time at which it was saved.
+pub(super) const SAVED: &str = ".saved-";
 
 /// The inode of a file; 0 if it is missing.
 pub(super) fn inode(path: &Path) -> u64 {

@@ -35,6 +35,8 @@ pub(super) struct DatabaseLock {
 pub(super) struct KnownDatabase {
     /// The random number that every new database draws.
     pub(super) salt: u64,
+    /// The random number that the host drew at its start, and wrote into the database file.
+    pub(super) session: u64,
     /// The highest number of an alert.
     pub(super) alerts: u64,
     /// The inodes of the database and of its write-ahead log while it was in use.
@@ -66,6 +68,10 @@ impl DatabaseLock {
         let text = text_of(&mut note);
         let held = || in_use(database, holder_in(&text));
         try_lock(&note).with_context(context)?.then_some(()).ok_or_else(held)?;
+        // The host that held it until now may have written meanwhile.
+        note.rewind().with_context(context)?;
+        let text = text_of(&mut note);
+        let held = || in_use(database, None);
         let context = || format!("cannot open the store `{}`", database.display());
         let file = private_file::open_for_reading(database).with_context(context)?;
         try_lock(&file).with_context(context)?.then_some(()).ok_or_else(held)?;
@@ -124,13 +130,16 @@ impl DatabaseLock {
             Before::Known(before) => self.known.or(Some(before)),
             Before::SomeHost | Before::Nothing => self.known,
         };
-        if let Some(KnownDatabase { salt, alerts, inodes: (database, log) }) = known {
-            let line = format!("database {salt:016x} alerts {alerts} inodes {database} {log}\n");
+        if let Some(KnownDatabase { salt, session, alerts, inodes: (database, log) }) = known {
+            let line = format!(
+                "database {salt:016x} session {session:016x} alerts {alerts} inodes {database} {log}\n"
+            );
             text.push_str(&line);
         }
-        self.note.set_len(0)?;
+        // Cut off only when it is written: a note that is lost would be missed at the next start.
         self.note.rewind()?;
-        self.note.write_all(text.as_bytes())
+        self.note.write_all(text.as_bytes())?;
+        self.note.set_len(text.len() as u64)
     }
 }
 
@@ -177,11 +186,14 @@ fn holder_in(text: &str) -> Option<&str> {
 
 fn known_in(text: &str) -> Option<KnownDatabase> {
     let words: Vec<_> = text.lines().nth(1)?.split(' ').collect();
-    let ["database", salt, "alerts", alerts, "inodes", database, log] = words[..] else {
+    let ["database", salt, "session", session, "alerts", alerts, "inodes", database, log] =
+        words[..]
+    else {
         return None;
     };
     Some(KnownDatabase {
         salt: u64::from_str_radix(salt, 16).ok()?,
+        session: u64::from_str_radix(session, 16).ok()?,
         alerts: alerts.parse().ok()?,
         inodes: (database.parse().ok()?, log.parse().ok()?),
     })
@@ -191,7 +203,7 @@ fn known_in(text: &str) -> Option<KnownDatabase> {
 mod tests {
     use super::*;
 
-    const KNOWN: KnownDatabase = KnownDatabase { salt: 17, alerts: 3, inodes: (1, 2) };
+    const KNOWN: KnownDatabase = KnownDatabase { salt: 17, session: 9, alerts: 3, inodes: (1, 2) };
 
     #[test]
     fn the_database_in_use_is_remembered_after_the_end_and_after_a_death() {

@@ -2,39 +2,74 @@
 //!
 //! The files of the database itself are left as they lie.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use anyhow::Context;
 use jiff::Timestamp;
-use rusqlite::{Connection, backup::Backup};
+use rusqlite::{
+    Connection,
+    backup::{Backup, StepResult},
+};
 
+use super::identity::SAVED;
 use crate::private_file::{self, beside};
+
+/// How often a copy is tried: the disk may be full, and somebody may be making room.
+const TRIES: u32 = 10;
+/// The pause before another try.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Copies the whole database into a new file beside its old path, and logs the name of that file.
 pub(super) fn save(connection: &Connection, database: &Path) {
-    match copy(connection, database) {
-        Ok(saved) => tracing::error!(
-            saved = %saved.display(),
-            "all alerts were saved into a new file; hint: to go on with it, move it to `{}` while no \
-             host runs, and remove `{}` and `{}` there",
-            database.display(),
-            beside(database, "-wal").display(),
-            beside(database, "-shm").display(),
-        ),
-        Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "the alerts could not be saved");
+    for left in (0..TRIES).rev() {
+        match copy(connection, database) {
+            Ok(saved) => {
+                return tracing::error!(
+                    saved = %saved.display(),
+                    "all alerts were saved into a new file; hint: to go on with it, move it to `{}` \
+                     while no host runs, and remove `{}` and `{}` there",
+                    database.display(),
+                    beside(database, "-wal").display(),
+                    beside(database, "-shm").display(),
+                );
+            }
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::error!(
+                    error,
+                    tries_left = left,
+                    "the alerts cannot be saved; hint: make room"
+                );
+            }
         }
+        thread::sleep(PAUSE);
     }
 }
 
 fn copy(connection: &Connection, database: &Path) -> anyhow::Result<PathBuf> {
     let now = Timestamp::now().strftime("%Y%m%dT%H%M%S%3fZ").to_string();
-    let path = beside(database, &format!(".saved-{now}"));
-    let context = || format!("cannot write `{}`", path.display());
-    let file = private_file::create_new(&path).with_context(context)?;
-    let mut copy = Connection::open(&path).with_context(context)?;
-    Backup::new(connection, &mut copy)?.step(-1).with_context(context)?;
-    copy.close().map_err(|(_, error)| error).with_context(context)?;
-    file.sync_all().with_context(context)?;
-    Ok(path)
+    let path = beside(database, &format!("{SAVED}{now}"));
+    let copied = copy_into(&path, connection).with_context(|| format!("`{}`", path.display()));
+    if copied.is_err() {
+        // Half a copy helps nobody.
+        let _ = fs::remove_file(&path);
+    }
+    copied.map(|()| path)
+}
+
+fn copy_into(path: &Path, connection: &Connection) -> anyhow::Result<()> {
+    let file = private_file::create_new(path)?;
+    let mut copy = Connection::open(path)?;
+    let step = Backup::new(connection, &mut copy)?.step(-1)?;
+    anyhow::ensure!(step == StepResult::Done, "the database is in use ({step:?})");
+    copy.close().map_err(|(_, error)| error)?;
+    file.sync_all()?;
+    // The name, too.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    Ok(File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?)
 }

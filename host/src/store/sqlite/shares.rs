@@ -11,6 +11,9 @@ use crate::store::request::{Share, ShareBounds};
 /// Requests up to this size, head and body, are small: they leave by age, larger ones by size.
 const SMALL_BYTES: i64 = 16 * 1024;
 
+/// So many leave for one that comes: after an upgrade, or with smaller bounds, the rest leaves later.
+const MOST_AT_ONCE: usize = 100;
+
 /// A request that may leave.
 struct Candidate {
     seq: i64,
@@ -75,7 +78,7 @@ impl Step<'_> {
         share: Share,
         bounds: ShareBounds,
     ) -> rusqlite::Result<()> {
-        loop {
+        for _ in 0..MOST_AT_ONCE {
             let (count, bytes) = self.taken(integration, share)?;
             let is_over_bytes = bytes > bounds.bytes;
             if count <= bounds.count.max(1) && !(is_over_bytes && count > 1) {
@@ -87,6 +90,7 @@ impl Step<'_> {
             self.statement("DELETE FROM kept_requests WHERE seq = ?1")?.execute([leaves.seq])?;
             self.left(integration, share, leaves.size);
         }
+        Ok(())
     }
 
     /// Requests and bytes in a share of an integration.

@@ -19,6 +19,7 @@ use anyhow::Context;
 use rusqlite::Connection;
 
 use super::{
+    open_files::OpenFiles,
     problem::Problem,
     rescue,
     step::{Scratch, Step},
@@ -92,6 +93,7 @@ impl Writer {
         let quarantine = QuarantineBoard::new(Mutex::new(scratch.quarantine.clone()));
         let mut state = State {
             database: database.to_owned(),
+            files: OpenFiles::of(database),
             connection,
             ids,
             scratch,
@@ -167,6 +169,7 @@ impl Queue {
 /// What the thread has.
 struct State {
     database: PathBuf,
+    files: OpenFiles,
     connection: Connection,
     ids: AlertIds,
     scratch: Scratch,
@@ -200,6 +203,10 @@ impl State {
             self.commit_together(jobs);
             if stops {
                 self.keep_times();
+                // It may have happened since the last look.
+                if let Err(reason) = self.files.check() {
+                    self.problem.displace(reason);
+                }
                 if self.problem.is_displaced() {
                     rescue::save(&self.connection, &self.database);
                 }

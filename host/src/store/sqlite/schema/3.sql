@@ -47,12 +47,13 @@ CREATE TRIGGER share_is_left AFTER UPDATE OF share ON kept_requests
         AND count <= 0;
 END;
 
-UPDATE kept_requests SET sender = ifnull((
-    SELECT CASE WHEN length(r.sender) = 16 THEN substr(r.sender, 1, 8) ELSE r.sender END
-    FROM requests r WHERE r.id = kept_requests.request), x'');
-UPDATE kept_requests SET share = CASE
-    WHEN quarantined = 1 THEN 0
-    WHEN (SELECT r.outcome FROM requests r WHERE r.id = kept_requests.request) = 2 THEN 1 END;
+UPDATE kept_requests SET
+    sender = ifnull((
+        SELECT CASE WHEN length(r.sender) = 16 THEN substr(r.sender, 1, 8) ELSE r.sender END
+        FROM requests r WHERE r.id = kept_requests.request), x''),
+    share = CASE
+        WHEN quarantined = 1 THEN 0
+        WHEN (SELECT r.outcome FROM requests r WHERE r.id = kept_requests.request) = 2 THEN 1 END;
 INSERT INTO kept_shares
     SELECT integration, share, sender, count(*), sum(size) FROM kept_requests
     WHERE share IS NOT NULL GROUP BY integration, share, sender;

@@ -10,8 +10,9 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use tokio::{sync::Notify, time::Instant};
+
+use crate::sender::subscriber;
 
 /// Bodies up to this size are not counted.
 pub(crate) const SMALL_BYTES: usize = 16 * 1024;
@@ -46,7 +47,7 @@ impl BodyMemory {
 
     /// Returns an empty share of the budget for a body of a sender.
     pub(crate) fn share(self: &Arc<Self>, sender: Option<IpAddr>) -> BodyShare {
-        let sender = sender.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        let sender = subscriber(sender.unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
         BodyShare { memory: Arc::clone(self), sender, bytes: 0 }
     }
 
@@ -104,11 +105,6 @@ impl BodyShare {
         self.bytes = wanted;
         true
     }
-
-    /// Ties the memory to a body: it is given back when the last copy of the body is dropped.
-    pub(crate) fn hold(self, body: Bytes) -> Bytes {
-        if self.bytes == 0 { body } else { Bytes::from_owner(Held { body, _share: self }) }
-    }
 }
 
 impl Drop for BodyShare {
@@ -126,17 +122,6 @@ impl Drop for BodyShare {
         }
         drop(taken);
         self.memory.given_back.notify_waiters();
-    }
-}
-
-struct Held {
-    body: Bytes,
-    _share: BodyShare,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.body
     }
 }
 
@@ -180,16 +165,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn memory_is_held_as_long_as_any_copy_of_the_body() {
-        let memory = BodyMemory::new(MIB);
-        let mut share = memory.share(sender(1));
-        share.grow_to(MIB).await.expect("there is some");
-        let body = share.hold(Bytes::from(vec![b'x'; 100]));
-        let kept = body.clone();
-        drop(body);
-        memory.share(sender(2)).grow_to(MIB).await.expect_err("it is kept");
-        assert_eq!(&kept[..3], b"xxx");
-        drop(kept);
-        memory.share(sender(2)).grow_to(MIB).await.expect("it was given back");
+    async fn a_subscriber_of_ipv6_is_one_sender_whatever_its_address() {
+        let memory = BodyMemory::new(4 * MIB);
+        let of = |address: &str| memory.share(Some(address.parse().expect("an address")));
+        let (mut one, mut two) = (of("2001:db8::1"), of("2001:db8::2"));
+        one.grow_to(2 * MIB).await.expect("it is half");
+        two.grow_to(MIB).await.expect_err("that would be more than half");
+        of("2001:db8:0:1::1").grow_to(MIB).await.expect("another network has its own");
     }
 }
