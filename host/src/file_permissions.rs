@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::{
-    fs::Gid,
+    fs::{Gid, StatVfsMountFlags, statvfs},
     process::{getegid, geteuid, getgroups},
 };
 
@@ -88,6 +88,9 @@ impl HostUser {
     ///
     /// Where somebody could.
     pub fn check_writers(&self, path: &Path, metadata: &Metadata) -> Result<(), Exposed> {
+        if is_read_only(path) {
+            return Ok(());
+        }
         let shown = path.display();
         if let Some(writer) = self.writer(metadata) {
             let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -100,6 +103,9 @@ impl HostUser {
         }
         for folder in folders_of(path) {
             let Ok(metadata) = fs::metadata(&folder) else { continue };
+            if is_read_only(&folder) {
+                continue;
+            }
             let is_sticky = metadata.mode() & STICKY != 0;
             let writer = self.writer(&metadata);
             let writer = writer.filter(|writer| matches!(writer, Writer::Owner(_)) || !is_sticky);
@@ -213,6 +219,12 @@ impl fmt::Display for Reader {
             }
         }
     }
+}
+
+/// Returns whether a path lies on a mount that nobody can write to here, such as a `ConfigMap` of
+/// Kubernetes, whatever its modes say.
+fn is_read_only(path: &Path) -> bool {
+    statvfs(path).is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ impl Limit {
             Self::BodyMemory => "large bodies were turned away because others take the memory",
             Self::WrongTokens => "an address sends many wrong tokens",
             Self::Quarantine => "requests that waited for a replay left because others came",
-            Self::Malformed => "malformed requests that were kept left because others came",
+            Self::Malformed => "malformed requests are not kept as they came because others are",
             Self::Searches => "searches were turned away because others run",
             Self::Descriptors => "the system gives no more open files",
             Self::Threads => "the system gives no more threads",

@@ -332,6 +332,8 @@ pub struct StoreMetrics {
     failures: Counter,
     /// What it takes on disk; set when the metrics are asked for.
     pub size_bytes: Gauge,
+    /// What of that holds something, as of the last look of housekeeping.
+    pub used_bytes: Gauge,
     /// 1 once nothing can be kept until a restart.
     pub is_lost: Gauge,
     quarantined: Family<QuarantineLabels, Gauge>,
@@ -357,6 +359,7 @@ impl Default for StoreMetrics {
             batch_size: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
             failures: Counter::default(),
             size_bytes: Gauge::default(),
+            used_bytes: Gauge::default(),
             is_lost: Gauge::default(),
             quarantined: Family::default(),
             pushed_out: Family::default(),
@@ -407,6 +410,8 @@ impl StoreMetrics {
         registry.register("commit_failures", "Commits that failed", self.failures.clone());
         let help = "What the store takes on disk";
         registry.register("store_size_bytes", help, self.size_bytes.clone());
+        let help = "What of the store holds something; `retention.max_store_bytes` bounds it";
+        registry.register("store_used_bytes", help, self.used_bytes.clone());
         let help = "1 once the disk failed or a file of the store was removed or replaced, so that \
                     nothing is kept until a restart";
         registry.register("store_lost", help, self.is_lost.clone());

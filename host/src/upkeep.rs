@@ -110,11 +110,18 @@ impl Upkeep {
         Ok(())
     }
 
+    /// Returns the size of what the store holds, and shows it.
+    async fn used_bytes(&self) -> Result<u64, StoreError> {
+        let used = self.host.store.used_bytes().await?;
+        self.host.metrics.store.used_bytes.set(i64::try_from(used).unwrap_or(i64::MAX));
+        Ok(used)
+    }
+
     /// Forgets the oldest until the rest fits.
     async fn forget_too_much(&mut self, retention: &Retention) -> Result<(), StoreError> {
         let Some(most) = retention.max_store_bytes else {
             self.host.over_size.store(None);
-            return Ok(());
+            return self.used_bytes().await.map(drop);
         };
         for what in [
             Forgettable::RawRequests,
@@ -124,7 +131,7 @@ impl Upkeep {
         ] {
             let mut forgotten = 0;
             loop {
-                let used = self.host.store.used_bytes().await?;
+                let used = self.used_bytes().await?;
                 if used <= most {
                     self.say(what, forgotten, "too much");
                     self.is_too_much = false;
@@ -139,7 +146,7 @@ impl Upkeep {
             }
             self.say(what, forgotten, "too much");
         }
-        let used = self.host.store.used_bytes().await?;
+        let used = self.used_bytes().await?;
         self.host.over_size.store(Some(Arc::new(OverSize { used, most })));
         if !std::mem::replace(&mut self.is_too_much, true) {
             tracing::warn!(

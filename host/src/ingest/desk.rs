@@ -18,6 +18,7 @@ use crate::{
     config::Keep,
     host::Host,
     integration::{Integration, IntegrationState},
+    limits_reached::Limit,
     store::request::{Kept, RawRequest, RequestOutcome, Share, Submission},
 };
 
@@ -125,6 +126,8 @@ impl Desk {
             Keep::None => false,
         };
         if outcome == RequestOutcome::Malformed && !self.integration.keeps_malformed() {
+            let detail = format_args!("integration `{}`", self.integration.name);
+            self.host.metrics.limits.reached(Limit::Malformed, detail);
             return None;
         }
         if !is_kept || self.request.body.len() > requests.raw_limit_bytes {

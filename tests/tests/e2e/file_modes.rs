@@ -217,3 +217,27 @@ fn what_the_host_writes_beside_its_database_is_private_whatever_the_umask() {
     let site = site.serve().stop();
     assert_eq!(mode(&site.path("tocsin.db.loading")), 0o600);
 }
+
+#[test]
+fn a_configuration_on_a_mount_that_nobody_can_write_to_is_taken_whatever_its_modes_say() {
+    if !geteuid().is_root() {
+        return eprintln!("SKIPPED: only root can mount");
+    }
+    let site = site(GOOD);
+    set_mode(&site.path("tocsin.toml"), 0o666);
+    set_mode(&site.path(""), 0o777);
+    assert!(refused(&site).contains("can be changed by everybody"));
+    let script =
+        "mount --bind . . && mount -o remount,ro,bind . && cd \"$PWD\" && exec \"$0\" check";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script]).arg(libraries::tocsin());
+    let ended = command.current_dir(site.path("")).env("TOCSIN_CONFIG", "tocsin.toml").output();
+    let said = ended.map(|ended| String::from_utf8_lossy(&ended.stderr).into_owned());
+    match said {
+        Ok(said) if said.contains("mount:") || said.contains("unshare:") => {
+            eprintln!("SKIPPED: nothing can be mounted here: {said}");
+        }
+        Ok(said) => assert!(!said.contains("can be changed"), "{said}"),
+        Err(error) => eprintln!("SKIPPED: there is no `unshare`: {error}"),
+    }
+}

@@ -202,7 +202,9 @@ fn garbage_takes_little_of_the_disk() {
     let kept = kept(&newest) + kept(&older);
     assert!((1..=4).contains(&kept), "{kept} are kept, though 4 MiB are as much as may be");
     assert!(host.metric(r#"tocsin_limit_reached_total{limit="malformed"}"#) >= Some(1.0));
-    assert!(host.reasons().iter().any(|it| it.contains("malformed requests that were kept left")));
+    assert!(
+        host.reasons().iter().any(|it| it.contains("malformed requests are not kept as they came"))
+    );
 }
 
 #[test]

@@ -54,7 +54,9 @@ impl Step<'_> {
     fn left(&mut self, integration: i64, share: Share, size: i64) {
         match share {
             Share::Quarantine => self.left_quarantine(integration, size, true),
-            Share::Malformed => self.scratch.malformed_pushed_out += 1,
+            Share::Malformed => {
+                *self.scratch.malformed_pushed_out.entry(integration).or_default() += 1;
+            }
         }
     }
 
@@ -67,7 +69,9 @@ impl Step<'_> {
                     waiting.pushed_out += 1;
                 }
             }
-            Share::Malformed => self.scratch.malformed_pushed_out += 1,
+            Share::Malformed => {
+                *self.scratch.malformed_pushed_out.entry(integration).or_default() += 1;
+            }
         }
     }
 

@@ -30,8 +30,9 @@ pub(super) struct Scratch {
     /// What waits for a replay, by the number of the integration.
     pub(super) quarantine: BTreeMap<i64, Quarantined>,
     pub(super) quarantine_changed: bool,
-    /// Malformed requests that left since the host was started, because others came.
-    pub(super) malformed_pushed_out: u64,
+    /// Malformed requests that left in this transaction because others came, by the number of the
+    /// integration.
+    pub(super) malformed_pushed_out: BTreeMap<i64, u64>,
     /// Whether any alert with a dedup key was ever resolved.
     pub(super) has_former: bool,
     /// How far the open alerts of an integration have been given another time to resolve by themselves.
@@ -51,6 +52,13 @@ struct Names {
 const SKIPPED: i64 = 1000;
 
 impl Scratch {
+    /// Returns the name of an integration that this transaction has stored something of.
+    pub(super) fn name_of(&self, integration: i64) -> String {
+        let mut names = self.names.integrations.iter();
+        let found = names.find(|(_, number)| **number == integration);
+        found.map_or_else(String::new, |(name, _)| name.to_string())
+    }
+
     pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
         let mut quarantine = connection.prepare(
@@ -71,7 +79,7 @@ impl Scratch {
             transaction: number("SELECT ifnull(max(id), 0) FROM transactions")? + SKIPPED,
             quarantine: quarantine.collect::<Result<_, _>>()?,
             quarantine_changed: false,
-            malformed_pushed_out: 0,
+            malformed_pushed_out: BTreeMap::new(),
             has_former: number("SELECT EXISTS (SELECT 1 FROM former)")? == 1,
             adopted: HashMap::new(),
             names: Names::default(),

@@ -252,13 +252,9 @@ impl State {
         if std::mem::take(&mut scratch.quarantine_changed) {
             self.show(&scratch.quarantine);
         }
-        let malformed = scratch.malformed_pushed_out - self.scratch.malformed_pushed_out;
-        if malformed > 0 {
-            self.metrics.limits.reached_times(
-                Limit::Malformed,
-                malformed,
-                "the share of malformed requests",
-            );
+        for (integration, count) in std::mem::take(&mut scratch.malformed_pushed_out) {
+            let detail = format_args!("integration `{}`", scratch.name_of(integration));
+            self.metrics.limits.reached_times(Limit::Malformed, count, detail);
         }
         self.scratch = scratch;
         Ok(done)
@@ -286,13 +282,16 @@ impl State {
 
     /// Shows what waits for a replay, and says so where some of it had to leave.
     fn show(&mut self, quarantine: &BTreeMap<i64, Quarantined>) {
-        let pushed_out = |all: &BTreeMap<i64, Quarantined>| -> u64 {
-            all.values().map(|waiting| waiting.pushed_out).sum()
-        };
-        let (before, after) = (pushed_out(&self.scratch.quarantine), pushed_out(quarantine));
-        if after > before {
-            let detail = format_args!("{after} since the host was started");
-            self.metrics.limits.reached_times(Limit::Quarantine, after - before, detail);
+        for (number, waiting) in quarantine {
+            let before = self.scratch.quarantine.get(number).map_or(0, |before| before.pushed_out);
+            if waiting.pushed_out > before {
+                let (times, integration) = (waiting.pushed_out - before, &waiting.integration);
+                let detail = format_args!(
+                    "integration `{integration}`, {} since the start",
+                    waiting.pushed_out
+                );
+                self.metrics.limits.reached_times(Limit::Quarantine, times, detail);
+            }
         }
         let mut board = self.quarantine.lock().unwrap_or_else(PoisonError::into_inner);
         board.clone_from(quarantine);
