@@ -8,67 +8,68 @@ use std::borrow::Cow;
 use tocsin_plugin_api::Event;
 
 use crate::{
-    keys,
-    link::link,
+    json::Fault,
+    keys::{self, KeyPrefix},
+    link,
     notification::{Alert, Notification, Status},
+    text,
     urgency::UrgencyRule,
     wording::{ALERTNAME, Wording, Words},
 };
 
-/// So many events a host takes of one request. More alerts than these are left out: a storm has to
-/// page somebody, and each notification of its group would be refused.
-const MOST_EVENTS: usize = 1000;
+/// So many details of an alert a host keeps.
+const MOST_DETAILS: usize = 100;
 
 /// The labels of the details that are no label or annotation.
 mod label {
     pub(crate) const STARTED: &str = "Started";
     pub(crate) const TRUNCATED: &str = "Truncated";
+    pub(crate) const LEFT_OUT: &str = "Left out";
 }
 
 /// How alerts become events.
 pub(crate) struct Events {
     pub(crate) wording: Wording,
     pub(crate) urgency: UrgencyRule,
+    pub(crate) key_prefix: KeyPrefix,
     /// Whether repeats count, so that no event has an id: see `keys.rs`.
     pub(crate) reopen: bool,
 }
 
 impl Events {
-    /// The events of a notification.
-    pub(crate) fn of(&self, notification: &Notification<'_>) -> Vec<Event> {
-        let truncated = truncated(notification);
-        let alerts = notification.alerts.iter().take(MOST_EVENTS);
-        alerts.map(|alert| self.event(alert, notification, truncated.as_deref())).collect()
+    /// The events of a notification, one for each of its alerts.
+    ///
+    /// # Errors
+    ///
+    /// Where the notification lacks what its keys are made of.
+    pub(crate) fn of(&self, notification: &Notification<'_>) -> Result<Vec<Event>, Fault> {
+        let group = Group {
+            key_prefix: self.key_prefix.of(notification)?,
+            link: link::of_group(notification),
+            truncated: truncated(notification),
+        };
+        Ok(notification.alerts.iter().map(|alert| self.event(alert, &group)).collect())
     }
 
-    fn event(
-        &self,
-        alert: &Alert<'_>,
-        notification: &Notification<'_>,
-        truncated: Option<&str>,
-    ) -> Event {
+    fn event(&self, alert: &Alert<'_>, group: &Group<'_>) -> Event {
+        let prefixed = |key: &str| [&group.key_prefix, key].concat();
+        let key = prefixed(&alert.key);
         let mut event = match alert.status {
-            Status::Firing => self.firing(alert, notification, truncated),
-            Status::Resolved => Event::resolve(alert.key.as_str()),
+            Status::Firing => self.firing(alert, group).dedup_key(key),
+            Status::Resolved => Event::resolve(key),
         };
-        event.event_id = keys::event_id(alert).filter(|_| !self.reopen);
+        let event_id = keys::event_id(alert).filter(|_| !self.reopen);
+        event.event_id = event_id.map(|id| prefixed(&id));
         event
     }
 
-    fn firing(
-        &self,
-        alert: &Alert<'_>,
-        notification: &Notification<'_>,
-        truncated: Option<&str>,
-    ) -> Event {
+    fn firing(&self, alert: &Alert<'_>, group: &Group<'_>) -> Event {
         let words = self.wording.of(alert);
-        let mut event = Event::create(words.title.as_str())
-            .urgency(self.urgency.of(&alert.labels))
-            .dedup_key(alert.key.as_str());
-        for (label, value) in details(alert, &words, truncated) {
+        let mut event = Event::create(words.title.as_str()).urgency(self.urgency.of(&alert.labels));
+        for (label, value) in details(alert, &words, group.truncated.as_deref()) {
             event = event.detail(label, value);
         }
-        if let Some(link) = link(alert, notification) {
+        if let Some(link) = link::of_alert(alert).or(group.link) {
             event = event.link(link);
         }
         event.description = words.description;
@@ -76,43 +77,47 @@ impl Events {
     }
 }
 
+/// What the events of a notification have in common.
+struct Group<'a> {
+    key_prefix: String,
+    link: Option<&'a str>,
+    truncated: Option<String>,
+}
+
 /// The labels, the name of the rule first, then the annotations that neither title nor description
-/// tells, then what else helps.
+/// tells, then what else helps. If there are more than a host keeps, the last ones are counted instead
+/// of shown.
 fn details<'a>(
     alert: &'a Alert<'_>,
     words: &Words<'_>,
     truncated: Option<&'a str>,
-) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> {
+) -> Vec<(&'a str, Cow<'a, str>)> {
     let (name, other_labels): (Vec<_>, Vec<_>) =
         alert.labels.iter().partition(|(name, _)| name.as_str() == ALERTNAME);
     let annotations = alert.annotations.iter().filter(|(name, _)| !words.tell(name));
-    let annotations: Vec<_> = annotations.collect();
     let pairs = name.into_iter().chain(other_labels).chain(annotations);
+    let pairs = pairs.filter(|(_, value)| text::can_be_seen(value));
+    let mut details: Vec<_> =
+        pairs.map(|(name, value)| (name.as_str(), Cow::Borrowed(value.as_ref()))).collect();
     let started = alert.started.map(|time| (label::STARTED, time.to_string().into()));
-    pairs
-        .map(|(name, value)| (name.as_str(), Cow::Borrowed(value.as_ref())))
-        .chain(started)
-        .chain(truncated.map(|text| (label::TRUNCATED, text.into())))
+    let truncated = truncated.map(|text| (label::TRUNCATED, text.into()));
+    let notes = usize::from(started.is_some()) + usize::from(truncated.is_some());
+    if details.len() + notes > MOST_DETAILS {
+        let left_out = details.split_off(MOST_DETAILS - notes - 1).len();
+        let text = format!("{left_out} more labels and annotations");
+        details.push((label::LEFT_OUT, text.into()));
+    }
+    details.into_iter().chain(started).chain(truncated).collect()
 }
 
-/// What is said of alerts that are not in the notification, or that a host would not take.
+/// What is said of alerts of the group that are not in the notification.
 fn truncated(notification: &Notification<'_>) -> Option<String> {
-    let more = |count: u64| match count {
+    let more = match notification.truncated {
+        0 => return None,
         1 => "1 more alert".to_owned(),
         count => format!("{count} more alerts"),
     };
-    let by_sender = Some(notification.truncated)
-        .filter(|count| *count > 0)
-        .map(|count| format!("Alertmanager left out {} of this group (max_alerts)", more(count)));
-    let here = notification.alerts.len().saturating_sub(MOST_EVENTS);
-    let here = u64::try_from(here).ok().filter(|count| *count > 0).map(|count| {
-        format!(
-            "Tocsin left out {} of this notification, which has over {MOST_EVENTS}",
-            more(count)
-        )
-    });
-    let sentences: Vec<_> = by_sender.into_iter().chain(here).collect();
-    Some(sentences.join("; ")).filter(|text| !text.is_empty())
+    Some(format!("Alertmanager left out {more} of this group (max_alerts)"))
 }
 
 #[cfg(test)]
@@ -125,6 +130,12 @@ mod tests {
     use super::*;
 
     fn events_with(reopen: bool, notification: &serde_json::Value) -> Vec<Event> {
+        events_of("", reopen, notification)
+    }
+
+    fn events_of(prefix: &str, reopen: bool, notification: &serde_json::Value) -> Vec<Event> {
+        let key_prefix = KeyPrefix::new(Some(prefix).filter(|prefix| !prefix.is_empty()));
+        let key_prefix = key_prefix.expect("a prefix");
         let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
         let wording = Wording::new(names(&["summary"]), names(&["description", "message"]));
         let urgency = UrgencyRule::new("severity".into(), BTreeMap::new());
@@ -132,7 +143,7 @@ mod tests {
         let text = notification.to_string();
         let raw: &RawValue = serde_json::from_str(&text).expect("JSON");
         let notification = Notification::read(raw).expect("a notification");
-        Events { wording, urgency, reopen }.of(&notification)
+        Events { wording, urgency, key_prefix, reopen }.of(&notification).expect("events")
     }
 
     fn events(notification: &serde_json::Value) -> Vec<Event> {
@@ -217,14 +228,76 @@ mod tests {
     }
 
     #[test]
-    fn no_more_events_than_a_host_takes() {
+    fn every_alert_of_a_notification_is_an_event() {
         let mut notification = notification(&vec![down("firing"); 1002]);
         notification["truncatedAlerts"] = json!(1);
-        assert_eq!(events(&notification).len(), 1000);
-        let text = "Alertmanager left out 1 more alert of this group (max_alerts); \
-                    Tocsin left out 2 more alerts of this notification, which has over 1000";
+        assert_eq!(events(&notification).len(), 1002);
+        let text = "Alertmanager left out 1 more alert of this group (max_alerts)";
         assert_eq!(truncated_of(&notification).as_deref(), Some(text));
-        notification["alerts"].as_array_mut().expect("a list").truncate(1000);
-        assert_eq!(events(&notification).len(), 1000);
+    }
+
+    #[test]
+    fn details_that_a_host_would_drop_are_counted_and_the_notes_stay() {
+        let mut alert = down("firing");
+        let labels =
+            |count: usize| (0..count).map(|at| (format!("l{at:03}"), json!("x"))).collect();
+        alert["annotations"] = json!({});
+        let mut details = |count: usize, truncated: u64| {
+            alert["labels"] = serde_json::Value::Object(labels(count));
+            let mut notification = notification(&[alert.clone()]);
+            notification["truncatedAlerts"] = json!(truncated);
+            events(&notification).remove(0).details
+        };
+        let full = details(98, 3);
+        assert_eq!((full.len(), full[97].label.as_str()), (100, "l097"));
+        let over = details(99, 3);
+        assert_eq!((over.len(), over[96].label.as_str()), (100, "l096"));
+        let last: Vec<_> = over[97..].iter().map(|it| (&*it.label, &*it.value)).collect();
+        let truncated = "Alertmanager left out 3 more alerts of this group (max_alerts)";
+        assert_eq!(
+            last,
+            [
+                ("Left out", "2 more labels and annotations"),
+                ("Started", "2026-01-01T00:00:00Z"),
+                ("Truncated", truncated)
+            ]
+        );
+        assert_eq!(details(99, 0).len(), 100);
+        assert_eq!(details(5000, 0)[98].value, "4902 more labels and annotations");
+    }
+
+    #[test]
+    fn labels_and_annotations_with_nothing_to_see_are_no_details() {
+        let mut alert = down("firing");
+        alert["labels"]["a"] = json!("\u{3164}");
+        alert["annotations"]["runbook_url"] = json!("\u{2800}\u{E0041}");
+        let events = events(&notification(&[alert]));
+        let labels: Vec<_> = events[0].details.iter().map(|it| it.label.as_str()).collect();
+        assert_eq!(labels, ["alertname", "instance", "severity", "message", "Started"]);
+    }
+
+    #[test]
+    fn a_prefix_comes_before_both_keys_and_is_not_seen() {
+        let mut alerts = [down("firing"), down("resolved")];
+        alerts[0]["annotations"] = json!({});
+        alerts[0]["labels"] = json!({});
+        let events = events_of("{receiver}/", false, &{
+            let mut notification = notification(&alerts);
+            notification["receiver"] = json!("eu");
+            notification
+        });
+        let keys: Vec<_> = events
+            .iter()
+            .map(|event| (event.dedup_key.as_deref(), event.event_id.as_deref()))
+            .collect();
+        let key = Some("eu/c0ffee");
+        assert_eq!(
+            keys,
+            [
+                (key, Some("eu/firing c0ffee 2026-01-01T00:00:00Z")),
+                (key, Some("eu/resolved c0ffee 2026-01-01T00:00:00Z"))
+            ]
+        );
+        assert_eq!(events[0].title, "alert c0ffee");
     }
 }

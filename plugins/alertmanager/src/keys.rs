@@ -1,6 +1,7 @@
 //! The two keys of an alert: which problem it is, and which delivery.
 //!
-//! *Same problem* is what Alertmanager's fingerprint says, a hash of all labels.
+//! *Same problem* is what Alertmanager's fingerprint says, a hash of all labels. Alertmanagers that know
+//! nothing of each other can have alerts with the same labels: `key_prefix` keeps those apart.
 //!
 //! *Same delivery* is a matter of choice, because Alertmanager says everything more than once: it
 //! sends a whole group again whenever an alert joins or leaves it or `repeat_interval` is over, and
@@ -22,7 +23,109 @@
 //!   two Prometheus servers watch the same, Alertmanager keeps the later end, so that it can differ
 //!   from one notification to the next, and a late repeat would resolve the period after it.
 
-use crate::notification::{Alert, Pairs, Status};
+use std::borrow::Cow;
+
+use tocsin_plugin_api::OptionsError;
+
+use crate::{
+    json::Fault,
+    notification::{Alert, Notification, Pairs, Status},
+};
+
+/// The longest `key_prefix`, in characters.
+const LONGEST_PREFIX_CHARS: usize = 128;
+
+/// The longest value that takes the place of a name in `key_prefix`. The prefix is repeated in every
+/// event.
+const LONGEST_VALUE_BYTES: usize = 512;
+
+/// Text that is put before both keys of every alert, from the option `key_prefix`.
+#[derive(Debug, Default)]
+pub(crate) struct KeyPrefix(Vec<Part>);
+
+#[derive(Debug)]
+enum Part {
+    Text(String),
+    Receiver,
+    ExternalUrl,
+}
+
+impl KeyPrefix {
+    /// Reads the option `key_prefix`.
+    ///
+    /// # Errors
+    ///
+    /// Where it says nothing, is too long, or has a name in braces that is not known.
+    pub(crate) fn new(option: Option<&str>) -> Result<Self, OptionsError> {
+        let Some(option) = option else { return Ok(Self::default()) };
+        let refused = |message: &str| Err(OptionsError::at("key_prefix", message));
+        if option.trim().is_empty() {
+            return refused("empty\nhint: remove it; then keys have no prefix");
+        }
+        if option.chars().any(char::is_control) {
+            return refused("has a control character\nhint: remove it");
+        }
+        if option.chars().count() > LONGEST_PREFIX_CHARS {
+            return refused(
+                "longer than 128 characters\nhint: some letters are enough to tell Alertmanagers apart",
+            );
+        }
+        match parts(option) {
+            Some(parts) => Ok(Self(parts)),
+            None => refused(
+                "has braces with something else than `{receiver}` or `{externalURL}`\n\
+                 hint: these two are what can be put in; other text is taken as it is, without braces",
+            ),
+        }
+    }
+
+    /// The prefix of the keys of a notification.
+    ///
+    /// # Errors
+    ///
+    /// Where the notification lacks what the prefix is made of: alerts that should stay apart could
+    /// become one.
+    pub(crate) fn of(&self, notification: &Notification<'_>) -> Result<String, Fault> {
+        let mut prefix = String::new();
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => prefix.push_str(text),
+                Part::Receiver => prefix.push_str(&value("receiver", notification.receiver()?)?),
+                Part::ExternalUrl => {
+                    let url = notification.external_url.as_deref().map(Cow::Borrowed);
+                    prefix.push_str(&value("externalURL", url)?);
+                }
+            }
+        }
+        Ok(prefix)
+    }
+}
+
+/// The parts of the option, or none if there are braces that make no sense.
+fn parts(option: &str) -> Option<Vec<Part>> {
+    let (mut parts, mut rest) = (Vec::new(), option);
+    while let Some((text, behind)) = rest.split_once('{') {
+        let (name, behind) = behind.split_once('}')?;
+        parts.push(Part::Text(text.to_owned()));
+        parts.push(match name {
+            "receiver" => Part::Receiver,
+            "externalURL" => Part::ExternalUrl,
+            _ => return None,
+        });
+        rest = behind;
+    }
+    parts.push(Part::Text(rest.to_owned()));
+    let has_stray_brace = |part: &Part| matches!(part, Part::Text(text) if text.contains('}'));
+    (!parts.iter().any(has_stray_brace)).then_some(parts)
+}
+
+fn value<'a>(name: &str, value: Option<Cow<'a, str>>) -> Result<Cow<'a, str>, Fault> {
+    match value {
+        Some(value) if value.len() <= LONGEST_VALUE_BYTES => Ok(value),
+        Some(_) => Err(Fault::new("longer than 512 bytes, too long for `key_prefix`").under(name)),
+        None => Err(Fault::new("is missing, and `key_prefix` is made of it").under(name)),
+    }
+}
 
 /// What tells the problem from others: the fingerprint, else the labels in the order of their
 /// names. Without either there is nothing to tell it by.
@@ -65,11 +168,80 @@ fn push_quoted(key: &mut String, value: &str) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::value::RawValue;
+    use tocsin_plugin_api::Refusal;
+
     use super::*;
 
     fn of_labels(labels: &[(&str, &str)]) -> Option<String> {
         let pairs = labels.iter().map(|(name, value)| (name.to_string(), (*value).into()));
         dedup_key(None, &pairs.collect())
+    }
+
+    fn prefix_of(option: &str, notification: &str) -> Result<String, String> {
+        let prefix = KeyPrefix::new(Some(option)).expect("a prefix");
+        let raw: &RawValue = serde_json::from_str(notification).expect("JSON");
+        let notification = Notification::read(raw).expect("a notification");
+        prefix.of(&notification).map_err(|fault| match fault.into() {
+            Refusal::Malformed { reason, .. } => reason,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    const EU: &str = r#"{"version":"4","alerts":[],"receiver":"eu","externalURL":"http://am"}"#;
+
+    #[test]
+    fn a_prefix_is_text_and_what_the_notification_says_of_its_alertmanager() {
+        for (option, prefix) in [
+            ("eu:", "eu:"),
+            ("é ", "é "),
+            ("{receiver}", "eu"),
+            ("a/{receiver}/{externalURL}/", "a/eu/http://am/"),
+        ] {
+            assert_eq!(prefix_of(option, EU).as_deref(), Ok(prefix), "{option}");
+        }
+        let none = KeyPrefix::new(None).expect("no prefix");
+        assert!(none.0.is_empty());
+    }
+
+    #[test]
+    fn a_notification_that_lacks_what_the_prefix_is_made_of_is_a_fault() {
+        let nobody = r#"{"version":"4","alerts":[],"receiver":""}"#;
+        let missing = |name| Err(format!("`{name}`: is missing, and `key_prefix` is made of it"));
+        assert_eq!(prefix_of("{receiver}", nobody), missing("receiver"));
+        assert_eq!(prefix_of("{externalURL}", nobody), missing("externalURL"));
+        assert_eq!(prefix_of("eu", nobody).as_deref(), Ok("eu"));
+        let odd = r#"{"version":"4","alerts":[],"receiver":7}"#;
+        let fault = "`receiver`: expected a string, found a number";
+        assert_eq!(prefix_of("{receiver}", odd), Err(fault.into()));
+        let long = EU.replace("http://am", &"x".repeat(513));
+        let fault = "`externalURL`: longer than 512 bytes, too long for `key_prefix`";
+        assert_eq!(prefix_of("{externalURL}", &long), Err(fault.into()));
+        let long = EU.replace("http://am", &"x".repeat(512));
+        assert_eq!(prefix_of("{externalURL}", &long), Ok("x".repeat(512)));
+    }
+
+    #[test]
+    fn a_prefix_that_makes_no_sense_is_an_error() {
+        let error = |option: &str| KeyPrefix::new(Some(option)).expect_err("refused").path;
+        let long = "é".repeat(129);
+        for option in [
+            "",
+            " ",
+            "\n",
+            "a\0",
+            &long,
+            "{",
+            "}",
+            "{}",
+            "{cluster}",
+            "{receiver",
+            "{{receiver}}",
+            "a}",
+        ] {
+            assert_eq!(error(option), "key_prefix", "{option}");
+        }
+        assert!(KeyPrefix::new(Some(&long[2..])).is_ok(), "128 characters");
     }
 
     fn alert(status: Status, key: &str, started: Option<&str>) -> Alert<'static> {

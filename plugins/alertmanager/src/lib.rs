@@ -31,8 +31,8 @@ use tocsin_plugin_api::prelude::*;
 
 pub use crate::options::{BasicAuth, Options};
 use crate::{
-    event::Events, notification::Notification, sender::Senders, urgency::UrgencyRule,
-    wording::Wording,
+    event::Events, keys::KeyPrefix, notification::Notification, sender::Senders,
+    urgency::UrgencyRule, wording::Wording,
 };
 
 /// One Alertmanager, or several that share a configuration.
@@ -49,7 +49,9 @@ impl Integration for Alertmanager {
             Senders::new(options.bearer_token, options.basic_auth, options.unauthenticated)?;
         let wording = Wording::new(options.title_annotations, options.description_annotations)?;
         let urgency = UrgencyRule::new(options.severity_label, options.urgencies)?;
-        Ok(Self { senders, events: Events { wording, urgency, reopen: options.reopen } })
+        let key_prefix = KeyPrefix::new(options.key_prefix.as_deref())?;
+        let events = Events { wording, urgency, key_prefix, reopen: options.reopen };
+        Ok(Self { senders, events })
     }
 
     fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
@@ -58,7 +60,7 @@ impl Integration for Alertmanager {
         if notification.alerts.is_empty() {
             return Ok(Received::ignored("there are no alerts in the notification"));
         }
-        Ok(Received::events(self.events.of(&notification)))
+        Ok(Received::events(self.events.of(&notification)?))
     }
 }
 

@@ -5,17 +5,24 @@
 
 use crate::notification::{Alert, Notification};
 
-/// A longer one is left out: the host would cut it. What is common to a group is repeated in every
-/// event, so that this also bounds what a notification can grow to.
+/// A longer one is left out: the host would cut it.
 const LONGEST_BYTES: usize = 8 * 1024;
 
-/// Where to read on.
-pub(crate) fn link<'a>(
-    alert: &'a Alert<'_>,
-    notification: &'a Notification<'_>,
-) -> Option<&'a str> {
-    let links = [alert.generator_url.as_deref(), notification.external_url.as_deref()];
-    links.into_iter().flatten().find(|link| is_web_address(link))
+/// The address of Alertmanager is repeated in every event of a notification: beyond this many bytes in
+/// all it is left out, unless it is short.
+const MOST_BYTES_OF_A_GROUP: usize = 8 * 1024 * 1024;
+const SHORT_BYTES: usize = 256;
+
+/// Where to read on about an alert.
+pub(crate) fn of_alert<'a>(alert: &'a Alert<'_>) -> Option<&'a str> {
+    alert.generator_url.as_deref().filter(|link| is_web_address(link))
+}
+
+/// Where to read on about alerts that have no link of their own.
+pub(crate) fn of_group<'a>(notification: &'a Notification<'_>) -> Option<&'a str> {
+    let link = notification.external_url.as_deref().filter(|link| is_web_address(link))?;
+    let bytes = link.len().saturating_mul(notification.alerts.len());
+    (link.len() <= SHORT_BYTES || bytes <= MOST_BYTES_OF_A_GROUP).then_some(link)
 }
 
 fn is_web_address(link: &str) -> bool {
@@ -29,6 +36,8 @@ fn is_web_address(link: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::value::RawValue;
+
     use super::*;
 
     #[test]
@@ -58,6 +67,21 @@ mod tests {
         ] {
             assert!(!is_web_address(other), "{other}");
         }
+    }
+
+    #[test]
+    fn the_link_of_a_group_is_given_to_all_of_its_alerts_or_to_none() {
+        let has_link = |alerts: usize, bytes: usize| {
+            let alerts = vec![r#"{"status":"firing","fingerprint":"a"}"#; alerts].join(",");
+            let url = format!("http://x/{}", "a".repeat(bytes - 9));
+            let json = format!(r#"{{"version":"4","alerts":[{alerts}],"externalURL":"{url}"}}"#);
+            let raw: &RawValue = serde_json::from_str(&json).expect("JSON");
+            of_group(&Notification::read(raw).expect("a notification")).is_some()
+        };
+        assert!(has_link(1024, LONGEST_BYTES));
+        assert!(!has_link(1025, LONGEST_BYTES), "it would be 8 MiB and more");
+        assert!(has_link(50_000, SHORT_BYTES));
+        assert!(!has_link(50_000, SHORT_BYTES + 1));
     }
 
     #[test]

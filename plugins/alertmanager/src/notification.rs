@@ -29,6 +29,8 @@ pub(crate) struct Notification<'a> {
     pub(crate) truncated: u64,
     /// Where Alertmanager itself is found.
     pub(crate) external_url: Option<Cow<'a, str>>,
+    /// The name of the receiver in Alertmanager's configuration, unread.
+    receiver: Option<&'a RawValue>,
 }
 
 /// One alert of a group.
@@ -64,7 +66,8 @@ impl<'a> Notification<'a> {
     pub(crate) fn read(body: &'a RawValue) -> Result<Self, Fault> {
         let fields: NotificationFields<'a> = json::object(body)?;
         check_version(fields.version).map_err(|fault| fault.under("version"))?;
-        let alerts = fields.alerts.ok_or_else(missing).and_then(alerts);
+        let alerts = fields.alerts.ok_or_else(missing);
+        let alerts = alerts.and_then(|list| self::alerts(list, fields.status));
         let truncated = fields.truncated.map(json::count).transpose();
         Ok(Self {
             alerts: alerts.map_err(|fault| fault.under("alerts"))?,
@@ -72,19 +75,31 @@ impl<'a> Notification<'a> {
                 .map_err(|fault| fault.under("truncatedAlerts"))?
                 .unwrap_or_default(),
             external_url: text(fields.external_url, "externalURL")?,
+            receiver: fields.receiver,
         })
+    }
+
+    /// The name of the receiver in Alertmanager's configuration.
+    ///
+    /// # Errors
+    ///
+    /// Where it is no string.
+    pub(crate) fn receiver(&self) -> Result<Option<Cow<'a, str>>, Fault> {
+        text(self.receiver, "receiver")
     }
 }
 
 impl<'a> Alert<'a> {
-    fn read(alert: &'a RawValue) -> Result<Self, Fault> {
+    /// Reads one alert. Without a status of its own it has that of its group.
+    fn read(alert: &'a RawValue, group_status: Option<&RawValue>) -> Result<Self, Fault> {
         let fields: AlertFields<'a> = json::object(alert)?;
+        let status = status(fields.status, group_status);
         let labels = pairs(fields.labels, "labels")?;
         let fingerprint = text(fields.fingerprint, "fingerprint")?;
         let key = keys::dedup_key(fingerprint.as_deref(), &labels)
             .ok_or_else(|| Fault::new("has neither a fingerprint nor labels"))?;
         Ok(Self {
-            status: status(fields.status).map_err(|fault| fault.under("status"))?,
+            status: status.map_err(|fault| fault.under("status"))?,
             key,
             labels,
             annotations: pairs(fields.annotations, "annotations")?,
@@ -98,6 +113,10 @@ impl<'a> Alert<'a> {
 struct NotificationFields<'a> {
     #[serde(borrow)]
     version: Option<&'a RawValue>,
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
+    #[serde(borrow)]
+    receiver: Option<&'a RawValue>,
     #[serde(borrow)]
     alerts: Option<&'a RawValue>,
     #[serde(borrow, rename = "truncatedAlerts")]
@@ -134,16 +153,34 @@ fn check_version(value: Option<&RawValue>) -> Result<(), Fault> {
     Err(Fault::new("only version 4 of Alertmanager's webhook format is supported"))
 }
 
-fn alerts(value: &RawValue) -> Result<Vec<Alert<'_>>, Fault> {
-    let items = json::list(value)?.into_iter().enumerate();
-    items.map(|(index, item)| Alert::read(item).map_err(|fault| fault.at(index))).collect()
+fn alerts<'a>(
+    list: &'a RawValue,
+    group_status: Option<&RawValue>,
+) -> Result<Vec<Alert<'a>>, Fault> {
+    let read = |(index, item)| Alert::read(item, group_status).map_err(|fault| fault.at(index));
+    json::list(list)?.into_iter().enumerate().map(read).collect()
 }
 
-fn status(value: Option<&RawValue>) -> Result<Status, Fault> {
-    match value.map(json::text).transpose()?.flatten().ok_or_else(missing)?.as_ref() {
-        "firing" => Ok(Status::Firing),
-        "resolved" => Ok(Status::Resolved),
-        _ => Err(Fault::new("neither `firing` nor `resolved`")),
+/// The status of an alert: its own, else that of its group.
+fn status(own: Option<&RawValue>, group: Option<&RawValue>) -> Result<Status, Fault> {
+    if let Some(status) = read_status(own)? {
+        return Ok(status);
+    }
+    match read_status(group) {
+        Ok(Some(status)) => Ok(status),
+        Ok(None) => Err(Fault::new("is missing, and the group has none either")),
+        Err(_) => {
+            Err(Fault::new("is missing, and that of the group is neither `firing` nor `resolved`"))
+        }
+    }
+}
+
+fn read_status(value: Option<&RawValue>) -> Result<Option<Status>, Fault> {
+    match value.map(json::text).transpose()?.flatten().as_deref() {
+        None => Ok(None),
+        Some("firing") => Ok(Some(Status::Firing)),
+        Some("resolved") => Ok(Some(Status::Resolved)),
+        Some(_) => Err(Fault::new("neither `firing` nor `resolved`")),
     }
 }
 
@@ -241,7 +278,10 @@ mod tests {
             r#"{"status":"firing","labels":{"a":""},"fingerprint":""}"#,
             "`alerts[0]`: has neither a fingerprint nor labels",
         );
-        assert_alert_fault(r#"{"fingerprint":"a"}"#, "`alerts[0].status`: is missing");
+        assert_alert_fault(
+            r#"{"fingerprint":"a"}"#,
+            "`alerts[0].status`: is missing, and the group has none either",
+        );
         assert_alert_fault(
             r#"{"fingerprint":"a","status":"pending"}"#,
             "`alerts[0].status`: neither `firing` nor `resolved`",
@@ -259,7 +299,43 @@ mod tests {
             "`alerts[0].annotations`: expected an object, found a string",
         );
         let second = r#"{"status":"resolved","fingerprint":"a"},{"fingerprint":"b","status":""}"#;
-        assert_alert_fault(second, "`alerts[1].status`: is missing");
+        assert_alert_fault(second, "`alerts[1].status`: is missing, and the group has none either");
+    }
+
+    #[test]
+    fn an_alert_without_a_status_has_that_of_its_group() {
+        let statuses = |group: &str| {
+            let json = format!(
+                r#"{{"version":"4","status":{group},"alerts":[{{"fingerprint":"a"}},
+                    {{"fingerprint":"b","status":null}},{{"fingerprint":"c","status":""}},
+                    {{"fingerprint":"d","status":"firing"}},
+                    {{"fingerprint":"e","status":"resolved"}}]}}"#
+            );
+            read(&json).map(|read| read.alerts.iter().map(|it| it.status).collect::<Vec<_>>())
+        };
+        use Status::{Firing, Resolved};
+        assert_eq!(statuses(r#""firing""#), Ok(vec![Firing, Firing, Firing, Firing, Resolved]));
+        assert_eq!(
+            statuses(r#""resolved""#),
+            Ok(vec![Resolved, Resolved, Resolved, Firing, Resolved])
+        );
+        for none in [r#""""#, "null"] {
+            let fault = "`alerts[0].status`: is missing, and the group has none either";
+            assert_eq!(statuses(none), Err(fault.into()), "{none}");
+        }
+        for wrong in [r#""pending""#, "7", "[]"] {
+            let fault = "`alerts[0].status`: is missing, and that of the group is neither \
+                         `firing` nor `resolved`";
+            assert_eq!(statuses(wrong), Err(fault.into()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_status_of_its_own_that_makes_no_sense_is_not_replaced_by_that_of_the_group() {
+        assert_fault(
+            r#"{"version":"4","status":"firing","alerts":[{"fingerprint":"a","status":"x"}]}"#,
+            "`alerts[0].status`: neither `firing` nor `resolved`",
+        );
     }
 
     #[test]

@@ -49,6 +49,12 @@ pub struct Options {
     /// resolved: by hand, or because Alertmanager heard nothing of it for a while. With `false`,
     /// repeats change nothing.
     pub reopen: bool,
+
+    /// Text before every key of an alert, 1 to 128 characters, so that equal alerts of several
+    /// Alertmanagers that share the integration stay apart. `{receiver}` and `{externalURL}` in it
+    /// stand for what a notification says there.
+    #[schemars(length(min = 1, max = 128))]
+    pub key_prefix: Option<String>,
 }
 
 impl Default for Options {
@@ -62,6 +68,7 @@ impl Default for Options {
             severity_label: "severity".into(),
             urgencies: BTreeMap::new(),
             reopen: true,
+            key_prefix: None,
         }
     }
 }
@@ -70,10 +77,11 @@ impl Default for Options {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BasicAuth {
-    /// The user name.
+    /// The user name. It is empty if Alertmanager shows a password alone.
     pub username: String,
 
-    /// The password, or a list of passwords: an old and a new one while it is being replaced.
+    /// The password, never empty, or a list of passwords: an old and a new one while it is being
+    /// replaced.
     pub password: Secrets,
 }
 

@@ -93,15 +93,13 @@ impl Credentials {
 
 impl Account {
     fn new(BasicAuth { username, password }: BasicAuth) -> Result<Self, OptionsError> {
-        let refused = |message| Err(OptionsError::at("basic_auth.username", message));
-        if username.is_empty() {
-            return refused("empty\nhint: use `bearer_token` for a secret without a user name");
-        }
+        // An empty one is allowed: Alertmanager then shows `:password`.
         if username.contains(':') {
-            return refused(
+            return Err(OptionsError::at(
+                "basic_auth.username",
                 "has a colon, at which a user name ends\n\
                  hint: RFC 7617 forbids it; choose another one",
-            );
+            ));
         }
         Ok(Self { username: Secret::new(username), passwords: password })
     }
@@ -242,9 +240,24 @@ mod tests {
 
     #[test]
     fn a_user_name_that_could_never_match_is_an_error() {
-        for username in ["", "a:m"] {
+        for username in [":", "a:m"] {
             let error = Senders::new(None, Some(account(username)), false).err().expect("refused");
             assert_eq!(error.path, "basic_auth.username");
         }
+    }
+
+    #[test]
+    fn an_empty_user_name_admits_its_password_alone() {
+        let senders = holders(None, Some(account("")));
+        for shown in [":old: é", ":new"] {
+            assert_eq!(admit(&senders, &basic(shown)), Ok(()), "{shown}");
+        }
+        let refusal = refused("user name and password are not those configured");
+        for shown in [":", "am:new", "new:", "::new", " :new", ":new ", ":old"] {
+            assert_eq!(admit(&senders, &basic(shown)), refusal, "{shown}");
+        }
+        let malformed = refused("`Authorization` has no user name and password in base64");
+        assert_eq!(admit(&senders, &basic("new")), malformed);
+        assert_eq!(admit(&senders, "Basic"), malformed);
     }
 }

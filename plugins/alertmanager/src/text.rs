@@ -53,19 +53,40 @@ fn is_harmless(character: char) -> bool {
         )
 }
 
-/// Whether there is more to a text than white space, joiners and variation selectors.
-fn can_be_seen(text: &str) -> bool {
-    text.chars().any(|character| {
-        !character.is_whitespace()
-            && !matches!(
-                character,
-                '\u{AD}'
-                    | '\u{200B}'..='\u{200D}'
-                    | '\u{2060}'..='\u{2064}'
-                    | '\u{FE00}'..='\u{FE0F}'
-                    | '\u{FEFF}'
-            )
-    })
+/// Whether a text has a character that leaves a mark: neither white space nor one of those that are
+/// drawn as nothing.
+pub(crate) fn can_be_seen(text: &str) -> bool {
+    text.chars().any(|character| !character.is_whitespace() && !is_invisible(character))
+}
+
+/// Whether a character is drawn as nothing: it has Unicode's property `Default_Ignorable_Code_Point`
+/// (joiners, variation selectors, the fillers of Hangul, tags), or is blank in every font without being
+/// white space.
+fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        '\u{AD}'
+            | '\u{34F}'
+            | '\u{61C}'
+            | '\u{115F}'..='\u{1160}'
+            | '\u{17B4}'..='\u{17B5}'
+            | '\u{180B}'..='\u{180F}'
+            | '\u{200B}'..='\u{200F}'
+            | '\u{202A}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}'
+            | '\u{3164}'
+            | '\u{FE00}'..='\u{FE0F}'
+            | '\u{FEFF}'
+            | '\u{FFA0}'
+            | '\u{FFF0}'..='\u{FFF8}'
+            | '\u{1BCA0}'..='\u{1BCA3}'
+            | '\u{1D173}'..='\u{1D17A}'
+            | '\u{E0000}'..='\u{E0FFF}'
+            // The blank pattern of Braille, the marks around ruby text, and the note without a head.
+            | '\u{2800}'
+            | '\u{FFF9}'..='\u{FFFB}'
+            | '\u{1D159}'
+    )
 }
 
 #[cfg(test)]
@@ -99,6 +120,29 @@ mod tests {
         for blank in ["", " \n\t", "\0\x1B", "\u{202E}", "\u{200D}\u{FE0F}", "\u{FEFF} \u{200B}"] {
             assert_eq!(on_one_line(blank), None, "{blank:?}");
             assert_eq!(on_many_lines(blank), None, "{blank:?}");
+        }
+    }
+
+    #[test]
+    fn invisible_characters_alone_are_no_text() {
+        let invisible = "\u{2800}\u{3164}\u{115F}\u{1160}\u{FFA0}\u{34F}\u{17B4}\u{180E}\u{200B}\
+                         \u{2060}\u{2065}\u{FFF9}\u{1D159}\u{1D173}\u{E0001}\u{E0041}\u{E007F}\u{E0100}";
+        for character in invisible.chars() {
+            let text = character.to_string();
+            assert_eq!(on_one_line(&text), None, "{character:?}");
+            assert_eq!(on_many_lines(&text), None, "{character:?}");
+        }
+        assert_eq!(on_one_line(invisible), None);
+        assert_eq!(on_many_lines(invisible), None);
+    }
+
+    #[test]
+    fn invisible_characters_beside_others_stay() {
+        for text in
+            ["a\u{2800}b", "\u{1F3F4}\u{E0067}\u{E0062}\u{E007F}", "\u{115F}\u{1161}", "\u{FFFC}"]
+        {
+            assert_eq!(on_one_line(text).as_deref(), Some(text));
+            assert_eq!(on_many_lines(text).as_deref(), Some(text));
         }
     }
 

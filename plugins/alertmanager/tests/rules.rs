@@ -119,6 +119,44 @@ fn no_reason_repeats_what_was_sent() {
     }
 }
 
+#[test]
+fn a_title_of_invisible_characters_alone_is_replaced_by_the_next_source() {
+    for blank in
+        ["\u{2800}", "\u{3164}", "\u{115F}\u{1160}", "\u{FFA0}", "\u{E0041}\u{E007F}", "\u{200B}"]
+    {
+        let mut alert = alert("firing", "a", NOON);
+        alert["annotations"] = json!({"headline": blank, "summary": "seen", "description": blank});
+        let options = json!({"title_annotations": ["headline", "summary"]});
+        let title = |alert: &Json| {
+            let event = events(options.clone(), &group(std::slice::from_ref(alert))).remove(0);
+            assert_eq!(event.description, None, "{blank:?}");
+            event.title
+        };
+        assert_eq!(title(&alert), "seen", "{blank:?}");
+        alert["annotations"]["summary"] = blank.into();
+        assert_eq!(title(&alert), "Down on a", "{blank:?}");
+        alert["labels"]["instance"] = blank.into();
+        assert_eq!(title(&alert), "Down", "{blank:?}");
+        alert["labels"]["alertname"] = blank.into();
+        assert_eq!(title(&alert), "alert a", "{blank:?}");
+        alert["fingerprint"] = blank.into();
+        assert_eq!(title(&alert), "alert", "{blank:?}");
+    }
+}
+
+#[test]
+fn an_alert_without_a_status_has_that_of_its_group() {
+    let mut alert = alert("firing", "a", NOON);
+    alert.as_object_mut().expect("an object").remove("status");
+    let mut group = group(&[alert]);
+    assert_eq!(events(json!({}), &group)[0].action, Action::Create);
+    group["status"] = "resolved".into();
+    assert_eq!(events(json!({}), &group), [Event::resolve("a")]);
+    group["status"] = Json::Null;
+    let reason = "`alerts[0].status`: is missing, and the group has none either";
+    assert_eq!(receive(json!({}), group.to_string().as_bytes()), Err(Refusal::malformed(reason)));
+}
+
 // Groups, and what repeats come to.
 
 #[test]
@@ -176,7 +214,71 @@ fn what_fires_again_since_the_same_time_is_no_duplicate_but_the_same_problem() {
     assert_eq!(events(json!({"reopen": true}), &group), by_default);
 }
 
+// Several Alertmanagers in one integration.
+
+fn from(receiver: &str, url: &str) -> Json {
+    let mut group = group(&[alert("firing", "a", NOON), alert("resolved", "b", NOON)]);
+    group["receiver"] = receiver.into();
+    group["externalURL"] = url.into();
+    group
+}
+
+#[test]
+fn equal_alerts_of_two_alertmanagers_are_one_problem_unless_a_prefix_tells_them_apart() {
+    let (eu, us) = (from("tocsin-eu", "http://eu.example"), from("tocsin-us", "http://us.example"));
+    let keys = |prefix: Option<&str>, reopen: bool, body: &Json| -> Vec<_> {
+        let events = events(json!({"key_prefix": prefix, "reopen": reopen}), body);
+        events.into_iter().map(|event| (event.dedup_key, event.event_id)).collect()
+    };
+    for reopen in [true, false] {
+        for same in [None, Some("x/")] {
+            assert_eq!(keys(same, reopen, &eu), keys(same, reopen, &us), "{same:?}");
+        }
+        for other in ["{receiver}", "{externalURL}", "x/{receiver}/"] {
+            let (eu, us) = (keys(Some(other), reopen, &eu), keys(Some(other), reopen, &us));
+            for ((eu_key, eu_id), (us_key, us_id)) in eu.iter().zip(&us) {
+                assert_ne!(eu_key, us_key, "{other}");
+                assert!(eu_id != us_id || reopen, "{other}");
+            }
+        }
+    }
+    let key = |prefix, body| keys(Some(prefix), false, body).remove(0);
+    let id = "x/firing a 2026-03-01T12:00:00Z";
+    assert_eq!(key("x/", &eu), (Some("x/a".into()), Some(id.into())));
+    let id = "tocsin-us firing a 2026-03-01T12:00:00Z";
+    assert_eq!(key("{receiver} ", &us), (Some("tocsin-us a".into()), Some(id.into())));
+}
+
+#[test]
+fn alerts_that_a_prefix_can_not_tell_apart_are_refused() {
+    let group = group(&[alert("firing", "a", NOON)]).to_string();
+    let refusal = Refusal::malformed("`receiver`: is missing, and `key_prefix` is made of it");
+    let options = json!({"key_prefix": "{receiver}"});
+    assert_eq!(receive(options, group.as_bytes()), Err(refusal));
+}
+
 // Sizes.
+
+#[test]
+fn a_group_of_a_hundred_thousand_alerts_is_as_many_events_in_their_order() {
+    for status in ["firing", "resolved"] {
+        let alerts = (0..100_000).map(|at| {
+            format!(
+                r#"{{"status":"{status}","labels":{{"alertname":"Down"}},"fingerprint":"{at}"}}"#
+            )
+        });
+        let alerts = alerts.collect::<Vec<_>>().join(",");
+        let body = format!(r#"{{"version":"4","status":"firing","alerts":[{alerts}]}}"#);
+        let Ok(Received::Events { events, .. }) = receive(json!({}), body.as_bytes()) else {
+            panic!("no events");
+        };
+        assert_eq!(events.len(), 100_000);
+        let misplaced = events.iter().zip(0..).find(|(event, at): &(&Event, u32)| {
+            event.dedup_key.as_deref() != Some(at.to_string().as_str())
+        });
+        assert_eq!(misplaced, None);
+    }
+}
 
 /// What comes of a notification is not many times as large as it is.
 fn assert_bounded(body: &str) -> usize {
@@ -197,9 +299,15 @@ fn what_is_common_to_a_group_does_not_multiply() {
     let alerts = vec![alert; 5000].join(",");
     let url = format!("http://x/{}", "a".repeat(800_000));
     let body = format!(r#"{{"version":"4","alerts":[{alerts}],"externalURL":"{url}"}}"#);
-    assert_eq!(assert_bounded(&body), 1000);
+    assert_eq!(assert_bounded(&body), 5000);
     let body = body.replace(&url, &url[..8 * 1024]);
-    assert_eq!(assert_bounded(&body), 1000);
+    assert_eq!(assert_bounded(&body), 5000);
+    let alerts = vec![alert; 27_000].join(",");
+    let body = format!(
+        r#"{{"version":"4","alerts":[{alerts}],"externalURL":"{}","truncatedAlerts":1}}"#,
+        &url[..256]
+    );
+    assert_eq!(assert_bounded(&body), 27_000);
 }
 
 #[test]
@@ -254,6 +362,23 @@ fn an_option_that_makes_no_sense_is_named_with_what_to_do() {
         error("urgencies", json!({"P1": "high", "p1": "low"})),
         "`urgencies.p1`: there twice, in another case\nhint: remove one of the two"
     );
+    let empty = "`key_prefix`: empty\nhint: remove it; then keys have no prefix";
+    assert_eq!(error("key_prefix", json!("")), empty);
+    assert_eq!(error("key_prefix", json!(" ")), empty);
+    assert_eq!(
+        error("key_prefix", json!("x".repeat(129))),
+        "`key_prefix`: longer than 128 characters\n\
+         hint: some letters are enough to tell Alertmanagers apart"
+    );
+    assert_eq!(
+        error("key_prefix", json!("{cluster}")),
+        "`key_prefix`: has braces with something else than `{receiver}` or `{externalURL}`\n\
+         hint: these two are what can be put in; other text is taken as it is, without braces"
+    );
+    assert_eq!(
+        error("basic_auth", json!({"username": "", "password": ""})),
+        "`basic_auth.password`: a secret must not be empty"
+    );
     assert_eq!(
         error("basic_auth", json!({"username": "a:b", "password": "p"})),
         "`basic_auth.username`: has a colon, at which a user name ends\n\
@@ -267,7 +392,7 @@ fn an_option_that_is_misspelt_is_named_with_what_is_expected() {
         refused(&json!({"token": "t"})),
         "`token`: unknown field `token`, expected one of `bearer_token`, `basic_auth`, \
          `unauthenticated`, `title_annotations`, `description_annotations`, `severity_label`, \
-         `urgencies`, `reopen`"
+         `urgencies`, `reopen`, `key_prefix`"
     );
     assert_eq!(
         refused(&json!({"bearer_token": "t", "urgencies": {"p1": "urgent"}})),
@@ -292,7 +417,8 @@ fn no_error_in_options_shows_a_secret() {
         json!({"bearer_token": "31337", "unauthenticated": true}),
         json!({"basic_auth": "am:31337"}),
         json!({"basic_auth": ["am", "31337"]}),
-        json!({"basic_auth": {"username": "", "password": "31337"}}),
+        json!({"basic_auth": {"username": ":", "password": "31337"}}),
+        json!({"basic_auth": {"username": "", "password": ["31337", ""]}}),
         json!({"basic_auth": {"username": "am", "password": 31337}}),
         json!({"basic_auth": {"username": "am", "password": "31337"}, "unauthenticated": true}),
     ] {
@@ -311,6 +437,7 @@ fn the_schema_documents_every_option() {
         "basic_auth",
         "bearer_token",
         "description_annotations",
+        "key_prefix",
         "reopen",
         "severity_label",
         "title_annotations",

@@ -8,8 +8,8 @@ fn fixtures() -> Vec<Fixture> {
 }
 
 #[test]
-fn there_are_72_of_them() {
-    assert_eq!(fixtures().len(), 72);
+fn there_are_88_of_them() {
+    assert_eq!(fixtures().len(), 88);
 }
 
 #[test]
