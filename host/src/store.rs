@@ -32,13 +32,24 @@ use self::{
 };
 use crate::alert::{Alert, AlertRef, AlertWithHistory, Status};
 
+/// How many events of a request are committed all or nothing. It bounds a transaction, and with it how
+/// long one request can make others wait.
+pub const EVENTS_TOGETHER: usize = 1000;
+
 /// A place where alerts and the records of requests are kept.
 ///
 /// What [`commit`](Self::commit) and [`change`](Self::change) gave back is on disk and survives the
 /// death of the host and of the machine. Both keys are enforced inside the committing transaction,
 /// so that no number of concurrent callers can race them.
 pub trait Store: Send + Sync {
-    /// Commits what came of one request, all of it or nothing, and calls `then` when it is on disk.
+    /// Commits what came of one request, and calls `then` when all of it is on disk.
+    ///
+    /// Up to [`EVENTS_TOGETHER`] events are committed all or nothing. More are committed in several
+    /// steps, in their order, and other requests are committed between these. The record has all
+    /// effects and comes with the last step. If a step fails, `then` is called with the error; if it
+    /// fails or the host dies, the steps before it stay. Until it is finished, a record with the outcome
+    /// [`Failed`](request::RequestOutcome::Failed) stands for the request, so that its alerts lead to
+    /// one. The sender tries again, and events that have keys are then known by these.
     ///
     /// A continuation rather than a future: whoever submits need not be woken in between. It must
     /// not block.

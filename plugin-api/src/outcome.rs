@@ -10,7 +10,9 @@ use crate::{Event, Refusal, error::Malformed};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Received {
-    /// Alert events. They are committed together, in this order, before the sender is answered.
+    /// Alert events. They are committed in this order before the sender is answered. A host may commit
+    /// very many of them in several steps, so that keys are what makes a retry safe, and refuses a
+    /// request with more events than it takes of one.
     Events {
         /// At least one.
         events: Vec<Event>,

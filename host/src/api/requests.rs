@@ -37,7 +37,7 @@ pub struct ListParams {
     outcome: Option<RequestOutcome>,
     /// Only of this integration.
     integration: Option<String>,
-    /// Only those that wait for a replay because their plugin failed.
+    /// Only those that wait for a replay because their plugin failed, or made too many events of them.
     quarantined: Option<bool>,
     /// Only those that arrived then or later.
     #[param(value_type = Option<String>, format = DateTime)]
@@ -45,7 +45,8 @@ pub struct ListParams {
     /// Only those that arrived before.
     #[param(value_type = Option<String>, format = DateTime)]
     until: Option<Timestamp>,
-    /// How many, 1 to 500; 50 if absent.
+    /// How many at most, 1 to 500; 50 if absent. There are fewer on a page if they have very many
+    /// effects.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
     /// The `next_cursor` of the page before.

@@ -246,12 +246,18 @@ fn print_request(request: &RequestRecord) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How many effects are printed. More are counted.
+const MOST_EFFECTS: usize = 100;
+
 fn effects(effects: &[EventEffect]) -> Option<String> {
     let word = |effect: &EventEffect| match effect.alert {
         Some(number) => format!("{} #{number}", effect.effect),
         None => effect.effect.clone(),
     };
-    let words: Vec<_> = effects.iter().map(word).collect();
+    let mut words: Vec<_> = effects.iter().take(MOST_EFFECTS).map(word).collect();
+    if effects.len() > MOST_EFFECTS {
+        words.push(format!("and {} more, see `--json`", effects.len() - MOST_EFFECTS));
+    }
     (!words.is_empty()).then(|| words.join(", "))
 }
 
@@ -283,7 +289,10 @@ fn replay(options: &Replay) -> anyhow::Result<()> {
         let path = format!("/api/v1/requests/{id}/replay{query}");
         match client.post::<ReplayReport>(&path) {
             Ok(report) => {
-                failed += usize::from(report.outcome == RequestOutcome::Failed);
+                let outcome = report.outcome;
+                let is_in_vain =
+                    matches!(outcome, RequestOutcome::Failed | RequestOutcome::Refused);
+                failed += usize::from(is_in_vain);
                 print_report(&report, options)?;
             }
             // Another one may be of an integration where nothing stands in its way.

@@ -110,6 +110,12 @@ impl Model {
     }
 }
 
+/// What the events of one request do in an empty store.
+pub(super) fn effects(events: &[Event]) -> Vec<Effect> {
+    let mut model = Model::default();
+    events.iter().map(|event| model.apply(event)).collect()
+}
+
 fn event(action: Action, key: Option<u8>, id: Option<u8>) -> Event {
     let mut event = Event::create("x");
     event.action = action;

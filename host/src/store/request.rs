@@ -37,6 +37,16 @@ pub struct Submission {
     pub replayed_by: Option<String>,
 }
 
+impl Submission {
+    /// How many events it has.
+    pub fn event_count(&self) -> usize {
+        match &self.content {
+            Content::Events { events, .. } => events.len(),
+            Content::Nothing { .. } => 0,
+        }
+    }
+}
+
 /// What came of a request, as far as it is recorded.
 #[derive(Clone, Debug)]
 pub enum Content {
@@ -204,7 +214,8 @@ pub enum RequestOutcome {
     Failed,
     /// Its token is not that of the integration. Its body is never kept.
     Unauthorized,
-    /// The host refused it before any plugin saw it: too large, too slow, over a rate.
+    /// The host refused it: before any plugin saw it as too large, too slow, or over a rate, or after
+    /// that because its plugin made more events of it than are taken of one request.
     Refused,
     /// It came in a maintenance window, and would have opened an alert otherwise.
     Maintenance,
@@ -331,7 +342,7 @@ pub struct RequestQuery {
     pub since: Option<Timestamp>,
     /// Only those that arrived before.
     pub until: Option<Timestamp>,
-    /// How many at most, 1 or more.
+    /// How many at most, 1 or more. There are fewer on a page if they have very many effects.
     pub limit: usize,
     /// Only those before this one.
     pub before: Option<Ulid>,

@@ -8,6 +8,7 @@ mod chores;
 mod identity;
 mod life;
 mod lock;
+mod long_submission;
 mod open_files;
 mod orphaned_log;
 mod problem;

@@ -33,6 +33,9 @@ const NAMES: &str = "JOIN integrations i ON i.id = r.integration \
      LEFT JOIN plugins p ON p.id = r.plugin \
      LEFT JOIN replays y ON y.request = r.id LEFT JOIN plugins q ON q.id = y.plugin";
 
+/// So many effects make a page full, however few records that are: one alone can have as many.
+const MOST_EFFECTS: usize = 100_000;
+
 impl Reader {
     pub(super) fn request(&self, id: Ulid) -> rusqlite::Result<Option<RequestRecord>> {
         let sql = format!("{COLUMNS} {ALL} {NAMES} WHERE r.id = ?1");
@@ -73,11 +76,19 @@ impl Reader {
         // One more than asked for tells whether there is a next page.
         sql.push_str(&format!(" ORDER BY r.id DESC LIMIT {}", query.limit + 1));
         let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut requests = statement
-            .query_map(rusqlite::params_from_iter(values), |row| self.record(row))?
-            .collect::<Result<Vec<_>, _>>()?;
-        let has_more = requests.len() > query.limit;
-        requests.truncate(query.limit);
+        let (mut requests, mut effects, mut has_more) = (Vec::<RequestRecord>::new(), 0, false);
+        for record in
+            statement.query_map(rusqlite::params_from_iter(values), |row| self.record(row))?
+        {
+            let record = record?;
+            if requests.len() == query.limit || effects >= MOST_EFFECTS {
+                has_more = true;
+                break;
+            }
+            let replayed = record.replay.as_ref().map_or(0, |replay| replay.effects.len());
+            effects += record.effects.len() + replayed;
+            requests.push(record);
+        }
         let next = requests.last().map(|request| request.id).filter(|_| has_more);
         Ok(RequestPage { requests, next })
     }
@@ -153,4 +164,52 @@ fn address(octets: &[u8]) -> Option<String> {
         _ => IpAddr::from(<[u8; 16]>::try_from(octets).ok()?),
     };
     Some(address.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rusqlite::Connection;
+    use tocsin_plugin_api::Event;
+
+    use super::*;
+    use crate::store::{Store, contract::submission, request::Submission, sqlite::SqliteStore};
+
+    #[test]
+    fn records_of_very_many_effects_come_in_smaller_pages_and_all_of_them_come() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tocsin.db");
+        let store = SqliteStore::open(&path, "a test", Arc::default()).expect("it opens");
+        let store: &dyn Store = &store;
+        let mut ids = Vec::new();
+        for second in 0..6_u64 {
+            let request_id = Ulid::from_parts(1_700_000_000_000 + 1000 * second, 0);
+            let sent = submission("ops", vec![Event::create("x")]);
+            store.submit(Submission { request_id, ..sent }).wait().expect("it commits");
+            ids.push(request_id);
+        }
+        let other = Connection::open(&path).expect("a database");
+        let effects = |place: usize, count: usize| {
+            let sql = "UPDATE requests SET effects = ?2 WHERE id = ?1";
+            let id = ids[place].to_bytes();
+            other.execute(sql, (id.as_slice(), "n ".repeat(count))).expect("it is there");
+        };
+        effects(4, 60_000);
+        effects(3, 40_000);
+        effects(2, 100_000);
+        let (mut pages, mut before) = (Vec::new(), None);
+        loop {
+            let query = RequestQuery { limit: 5, before, ..RequestQuery::default() };
+            let page = store.requests(query).wait().expect("it reads");
+            let place = |id: Ulid| ids.iter().position(|one| *one == id);
+            let places = page.requests.iter().filter_map(|record| place(record.id));
+            pages.push(places.collect::<Vec<_>>());
+            before = page.next;
+            if before.is_none() {
+                break;
+            }
+        }
+        assert_eq!(pages, [vec![5, 4, 3], vec![2], vec![1, 0]]);
+    }
 }

@@ -119,6 +119,7 @@ impl<'s> Step<'s> {
     pub(super) fn apply(&mut self, job: &Job) -> rusqlite::Result<Done> {
         match job {
             Job::Commit(submission, _) => self.submit(submission).map(Done::Commit),
+            Job::Part(long) => self.submit_part(long).map(Done::Commit),
             Job::Change(alert, change, _) => self.change(*alert, change).map(Done::Change),
             Job::Tidy(chore, _) => self.tidy(chore).map(Done::Tidy),
             Job::Probe(_) => self.probe(),

@@ -2,17 +2,21 @@
 //!
 //! What an event does to an alert is in [`super::life`].
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{borrow::Cow, net::IpAddr, ops::Range};
 
 use rusqlite::{OptionalExtension, params};
 use tocsin_plugin_api::Event;
 
 use super::{
+    long_submission::LongSubmission,
     rows::{self, Stored},
     shares::stored,
     step::Step,
 };
-use crate::store::request::{Content, Effect, Kept, RequestOutcome, Share, Submission, Terms};
+use crate::store::{
+    EVENTS_TOGETHER,
+    request::{Content, Effect, Kept, RequestOutcome, Share, Submission, Terms},
+};
 
 /// What every event of a submission shares.
 pub(super) struct Origin<'s> {
@@ -34,7 +38,24 @@ impl Origin<'_> {
 }
 
 impl Step<'_> {
+    /// Does all that a submission asks for, and returns what each of its events did.
     pub(super) fn submit(&mut self, submission: &Submission) -> rusqlite::Result<Vec<Effect>> {
+        self.submit_events(submission, &[], usize::MAX)
+    }
+
+    /// Does the next part of a long submission, and returns what each event of that part did. With the
+    /// last part comes the record.
+    pub(super) fn submit_part(&mut self, long: &LongSubmission) -> rusqlite::Result<Vec<Effect>> {
+        self.submit_events(long.submission(), long.effects(), EVENTS_TOGETHER)
+    }
+
+    /// Does what comes after the events whose effects are known, up to so many events.
+    fn submit_events(
+        &mut self,
+        submission: &Submission,
+        before: &[Effect],
+        most: usize,
+    ) -> rusqlite::Result<Vec<Effect>> {
         let plugin = submission.plugin.as_ref().map(|plugin| self.plugin(plugin)).transpose()?;
         let origin = Origin {
             submission,
@@ -43,38 +64,54 @@ impl Step<'_> {
             now: submission.received_at.as_millisecond(),
             request: submission.request_id.to_bytes(),
         };
-        let (effects, outcome, reason) = match &submission.content {
+        let (part, known_outcome, reason) = match &submission.content {
             Content::Events { events, terms, remark } => {
-                let effects = self.events(&origin, events, *terms)?;
-                let outcome = RequestOutcome::of_effects(&effects);
-                (effects, outcome, remark.as_deref())
+                let places = before.len()..events.len().min(before.len().saturating_add(most));
+                let is_last = places.end == events.len();
+                let part = self.events(&origin, events, places, *terms)?;
+                if !is_last {
+                    self.record_beginning(&origin, before, &part)?;
+                    return Ok(part);
+                }
+                (part, None, remark.as_deref())
             }
-            Content::Nothing { outcome, reason } => (Vec::new(), *outcome, Some(reason.as_str())),
+            Content::Nothing { outcome, reason } => {
+                (Vec::new(), Some(*outcome), Some(reason.as_str()))
+            }
         };
+        let effects = match before {
+            [] => Cow::Borrowed(&part[..]),
+            before => Cow::Owned([before, &part].concat()),
+        };
+        let outcome = known_outcome.unwrap_or_else(|| RequestOutcome::of_effects(&effects));
         if submission.replayed_by.is_some() {
             self.record_replay(&origin, outcome, reason, &effects)?;
             self.release(&origin, outcome)?;
         } else {
+            if !before.is_empty() {
+                self.remove_beginning(&origin)?;
+            }
             self.record(&origin, outcome, reason, &effects)?;
             if let Some(kept) = &submission.kept {
                 self.keep(&origin, kept)?;
             }
         }
-        Ok(effects)
+        Ok(part)
     }
 
     fn events(
         &mut self,
         origin: &Origin<'_>,
         events: &[Event],
+        places: Range<usize>,
         terms: Terms,
     ) -> rusqlite::Result<Vec<Effect>> {
         let first_time = match origin.submission.replayed_by {
             Some(_) => self.outcome_of(&origin.request)?,
             None => None,
         };
-        let mut effects = Vec::with_capacity(events.len());
-        for (place, event) in events.iter().enumerate() {
+        let mut effects = Vec::with_capacity(places.len());
+        for (place, event) in places.clone().zip(&events[places]) {
             let effect = match (&event.event_id, &origin.submission.replayed_by) {
                 (Some(id), _) => self.event(origin, event, Some(id), terms)?,
                 (None, None) => self.event(origin, event, None, terms)?,
@@ -97,6 +134,31 @@ impl Step<'_> {
         let sql = "SELECT outcome FROM requests WHERE id = ?1";
         let outcome = |row: &rusqlite::Row<'_>| row.get(0).map(|Stored(outcome)| outcome);
         self.statement(sql)?.query_row([request.as_slice()], outcome).optional()
+    }
+
+    /// With the first part of a long submission, records that it is not finished. A replay has a record
+    /// already.
+    fn record_beginning(
+        &self,
+        origin: &Origin<'_>,
+        before: &[Effect],
+        part: &[Effect],
+    ) -> rusqlite::Result<()> {
+        if !before.is_empty() || origin.submission.replayed_by.is_some() {
+            return Ok(());
+        }
+        let count = origin.submission.event_count();
+        let reason = format!(
+            "the store has taken the first of its {count} events, and not all of them; hint: if that \
+             stays so, the store failed or the host ended meanwhile, and the sender has to try again"
+        );
+        self.record(origin, RequestOutcome::Failed, Some(&reason), part)
+    }
+
+    /// Removes what [`Self::record_beginning`] recorded.
+    fn remove_beginning(&self, origin: &Origin<'_>) -> rusqlite::Result<()> {
+        let sql = "DELETE FROM requests WHERE id = ?1";
+        self.statement(sql)?.execute([origin.request.as_slice()]).map(drop)
     }
 
     fn record(
@@ -219,7 +281,7 @@ impl Step<'_> {
 
     /// What a replay has made something of waits no longer; what proved not to be genuine is not kept.
     fn release(&mut self, origin: &Origin<'_>, outcome: RequestOutcome) -> rusqlite::Result<()> {
-        if outcome == RequestOutcome::Failed {
+        if matches!(outcome, RequestOutcome::Failed | RequestOutcome::Refused) {
             return Ok(());
         }
         let sql = "UPDATE kept_requests SET quarantined = 0, share = NULL \

@@ -5,7 +5,7 @@
 //! the more requests share a sync. What a transaction does is in [`super::step`].
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -19,6 +19,7 @@ use anyhow::Context;
 use rusqlite::Connection;
 
 use super::{
+    long_submission::{LongSubmission, Progress},
     open_files::OpenFiles,
     problem::Problem,
     rescue,
@@ -32,14 +33,14 @@ use crate::{
     limits_reached::Limit,
     metrics::StoreMetrics,
     store::{
-        Change, Changed, Committed, Pending, Responder, StoreError, pending,
+        Change, Changed, Committed, EVENTS_TOGETHER, Pending, Responder, StoreError, pending,
         request::{Effect, Quarantined, Submission},
         upkeep::{Chore, Tidied},
     },
 };
 
 /// How many requests share a commit at most: enough that the sync costs each next to nothing, few
-/// enough that none waits long for the others.
+/// enough that none waits long for the others. With many events each, it is fewer.
 const LARGEST_BATCH: usize = 512;
 
 /// The writing thread.
@@ -63,6 +64,8 @@ pub(super) struct Queue {
 
 pub(super) enum Job {
     Commit(Submission, Committed),
+    /// The next part of a submission that needs several transactions.
+    Part(LongSubmission),
     Rehearse(Submission, Responder<Vec<Effect>>),
     Change(AlertRef, Change, Responder<Changed>),
     Tidy(Chore, Responder<Tidied>),
@@ -102,6 +105,7 @@ impl Writer {
             problem: syncer.problem(),
             times,
             quarantine: Arc::clone(&quarantine),
+            long: VecDeque::new(),
         };
         let (jobs, waiting) = mpsc::channel();
         let thread = thread::Builder::new()
@@ -178,41 +182,60 @@ struct State {
     problem: Problem,
     times: Arc<TransactionTimes>,
     quarantine: QuarantineBoard,
+    /// Submissions that need several transactions. Each has a part in one transaction, in turn.
+    long: VecDeque<LongSubmission>,
 }
 
 impl State {
     fn serve(&mut self, waiting: &Receiver<Job>) {
-        let mut batch = Vec::new();
-        while let Ok(first) = waiting.recv() {
-            batch.push(first);
-            batch.extend(waiting.try_iter().take(LARGEST_BATCH - 1));
+        let mut stops = false;
+        while let Some(mut jobs) = self.gather(waiting, &mut stops) {
             faults::point("gathered");
-            let (mut jobs, mut stops) = (Vec::with_capacity(batch.len()), false);
-            for job in batch.drain(..) {
-                match job {
-                    Job::Stop => stops = true,
-                    Job::Rehearse(submission, responder) => {
-                        let effects = self.rehearse(&submission);
-                        responder.answer(effects.map_err(|error| unavailable(&error)));
-                    }
-                    job => jobs.push(job),
-                }
-            }
+            jobs.extend(self.long.pop_front().map(Job::Part));
             // In the order of arrival, in which the keys of their records grow.
             jobs.sort_by_key(Job::arrival);
             self.commit_together(jobs);
-            if stops {
-                self.keep_times();
-                // It may have happened since the last look.
-                if let Err(reason) = self.files.check() {
-                    self.problem.displace(reason);
+        }
+        self.keep_times();
+        // It may have happened since the last look.
+        if let Err(reason) = self.files.check() {
+            self.problem.displace(reason);
+        }
+        if self.problem.is_displaced() {
+            rescue::save(&self.connection, &self.database);
+        }
+        self.problem.spare(&self.connection);
+    }
+
+    /// Gathers what waits for the next transaction, beside a part of a long submission. Returns `None`
+    /// once everything is done that was asked for before the end.
+    fn gather(&mut self, waiting: &Receiver<Job>, stops: &mut bool) -> Option<Vec<Job>> {
+        let (mut jobs, mut events) = (Vec::new(), 0);
+        for taken in 0..LARGEST_BATCH {
+            if *stops || events >= EVENTS_TOGETHER {
+                break;
+            }
+            let has_to_wait = taken == 0 && self.long.is_empty();
+            let job = if has_to_wait { waiting.recv().ok() } else { waiting.try_recv().ok() };
+            match job {
+                Some(Job::Stop) => *stops = true,
+                None if has_to_wait => *stops = true,
+                None => break,
+                Some(Job::Rehearse(submission, responder)) => {
+                    let effects = self.rehearse(&submission);
+                    responder.answer(effects.map_err(|error| unavailable(&error)));
                 }
-                if self.problem.is_displaced() {
-                    rescue::save(&self.connection, &self.database);
+                Some(Job::Commit(submission, then)) if LongSubmission::is_one(&submission) => {
+                    self.long.push_back(LongSubmission::new(submission, then));
                 }
-                return self.problem.spare(&self.connection);
+                Some(job) => {
+                    events += job.event_count();
+                    jobs.push(job);
+                }
             }
         }
+        let is_over = *stops && jobs.is_empty() && self.long.is_empty();
+        (!is_over).then_some(jobs)
     }
 
     fn commit_together(&mut self, jobs: Vec<Job>) {
@@ -228,6 +251,7 @@ impl State {
         match self.transaction(&jobs) {
             Ok(done) => {
                 let transaction = holds_records(&jobs).then_some(self.scratch.transaction);
+                let (jobs, done) = self.put_back_unfinished(jobs, done);
                 self.synced.written(Batch { jobs, done, started, transaction });
             }
             // One job must not fail the others: each gets a transaction of its own.
@@ -242,6 +266,31 @@ impl State {
                 self.synced.refused(jobs, super::sentence(&error));
             }
         }
+    }
+
+    /// Lets a long submission wait for its next turn if a part of it was written and more is to come. With
+    /// its last part, it is a submission as any other.
+    fn put_back_unfinished(
+        &mut self,
+        mut jobs: Vec<Job>,
+        mut done: Vec<Done>,
+    ) -> (Vec<Job>, Vec<Done>) {
+        let Some(place) = jobs.iter().position(|job| matches!(job, Job::Part(_))) else {
+            return (jobs, done);
+        };
+        if let (Job::Part(long), Done::Commit(part)) = (jobs.remove(place), done.remove(place)) {
+            match long.advance(part) {
+                Progress::Unfinished(long) => {
+                    faults::point("part-committed");
+                    self.long.push_back(long);
+                }
+                Progress::Finished(submission, then, effects) => {
+                    jobs.push(Job::Commit(submission, then));
+                    done.push(Done::Commit(effects));
+                }
+            }
+        }
+        (jobs, done)
     }
 
     fn transaction(&mut self, jobs: &[Job]) -> rusqlite::Result<Vec<Done>> {
@@ -332,7 +381,15 @@ impl Job {
     fn arrival(&self) -> u128 {
         match self {
             Self::Commit(submission, _) => submission.request_id.into(),
+            Self::Part(long) => long.submission().request_id.into(),
             _ => u128::MAX,
+        }
+    }
+
+    fn event_count(&self) -> usize {
+        match self {
+            Self::Commit(submission, _) => submission.event_count(),
+            _ => 0,
         }
     }
 
@@ -349,6 +406,7 @@ impl Job {
     pub(super) fn refuse(self, error: &StoreError) {
         match self {
             Self::Commit(_, then) => then(Err(error.clone())),
+            Self::Part(long) => long.refuse(error),
             Self::Rehearse(_, responder) => responder.answer(Err(error.clone())),
             Self::Change(.., responder) => responder.answer(Err(error.clone())),
             Self::Tidy(_, responder) => responder.answer(Err(error.clone())),
@@ -360,7 +418,7 @@ impl Job {
 
 /// Whether the time of a transaction is of interest.
 fn holds_records(jobs: &[Job]) -> bool {
-    jobs.iter().any(|job| matches!(job, Job::Commit(..)))
+    jobs.iter().any(|job| matches!(job, Job::Commit(..) | Job::Part(_)))
 }
 
 fn unavailable(error: &rusqlite::Error) -> StoreError {

@@ -1,0 +1,168 @@
+//! A submission of more events than one transaction takes, on its way through several.
+//!
+//! Which transactions these are is for [`super::writer`] to say, and what they do for
+//! [`super::submission`].
+
+use crate::store::{
+    Committed, EVENTS_TOGETHER, StoreError,
+    request::{Effect, Submission},
+};
+
+/// A submission of which some events may be committed and some are not.
+pub(super) struct LongSubmission {
+    submission: Submission,
+    then: Committed,
+    /// What the events did that are committed, in their order.
+    effects: Vec<Effect>,
+}
+
+impl LongSubmission {
+    /// Whether a submission needs several transactions.
+    pub(super) fn is_one(submission: &Submission) -> bool {
+        submission.event_count() > EVENTS_TOGETHER
+    }
+
+    pub(super) fn new(submission: Submission, then: Committed) -> Self {
+        let effects = Vec::with_capacity(submission.event_count());
+        Self { submission, then, effects }
+    }
+
+    pub(super) fn submission(&self) -> &Submission {
+        &self.submission
+    }
+
+    /// What the events did that are committed.
+    pub(super) fn effects(&self) -> &[Effect] {
+        &self.effects
+    }
+
+    /// Takes note of what the next part did. With the last part, gives back the submission, with what
+    /// all of its events did.
+    pub(super) fn advance(mut self, part: Vec<Effect>) -> Progress {
+        self.effects.extend(part);
+        if self.effects.len() < self.submission.event_count() {
+            return Progress::Unfinished(self);
+        }
+        let Self { submission, then, effects } = self;
+        Progress::Finished(submission, then, effects)
+    }
+
+    /// Gives up. What is committed stays.
+    pub(super) fn refuse(self, error: &StoreError) {
+        (self.then)(Err(error.clone()));
+    }
+}
+
+/// How far a submission has come.
+pub(super) enum Progress {
+    Unfinished(LongSubmission),
+    Finished(Submission, Committed, Vec<Effect>),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Arc};
+
+    use rusqlite::Connection;
+    use tocsin_plugin_api::Event;
+
+    use super::*;
+    use crate::store::{
+        AlertQuery, Store,
+        contract::submission,
+        request::{Kept, RawRequest, RequestOutcome, RequestQuery, Share, ShareBounds},
+        sqlite::SqliteStore,
+    };
+
+    const COUNT: usize = 2 * EVENTS_TOGETHER + 10;
+
+    fn open(path: &Path) -> Arc<dyn Store> {
+        Arc::new(SqliteStore::open(path, "a test", Arc::default()).expect("it opens"))
+    }
+
+    /// Has the database refuse an alert that is in the last part of [`events`].
+    fn break_last_part(path: &Path) -> Connection {
+        let other = Connection::open(path).expect("a database");
+        let trigger = format!(
+            "CREATE TRIGGER no BEFORE INSERT ON alerts WHEN NEW.title = '{}' \
+             BEGIN SELECT raise(ABORT, 'no'); END",
+            COUNT - 1
+        );
+        other.execute_batch(&trigger).expect("a trigger");
+        other
+    }
+
+    fn events(has_keys: bool) -> Vec<Event> {
+        let event = |place: usize| {
+            let event = Event::create(format!("{place}"));
+            if has_keys { event.dedup_key(format!("{place}")) } else { event }
+        };
+        (0..COUNT).map(event).collect()
+    }
+
+    fn alerts(store: &dyn Store) -> usize {
+        let query = AlertQuery { limit: 2 * COUNT, ..AlertQuery::default() };
+        store.alerts(query).wait().expect("it reads").alerts.len()
+    }
+
+    #[test]
+    fn what_fails_in_between_is_said_and_completed_by_the_next_try() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tocsin.db");
+        let store = open(&path);
+        let other = break_last_part(&path);
+        let sent = submission("ops", events(true));
+        let pending = store.submit(sent.clone());
+        let small = store.submit(submission("ops", vec![Event::create("small")])).wait();
+        small.expect("others are not failed by it");
+        pending.wait().expect_err("the last part fails");
+        assert_eq!(alerts(&*store), 2 * EVENTS_TOGETHER + 1, "what was committed stays");
+        let record = store.request(sent.request_id).wait().expect("it reads").expect("a record");
+        assert_eq!(record.outcome, RequestOutcome::Failed);
+        let reason = record.reason.expect("a reason");
+        let said = format!("the store has taken the first of its {COUNT} events, and not all");
+        assert!(reason.starts_with(&said), "{reason}");
+        assert!(record.alert.is_some());
+
+        other.execute_batch("DROP TRIGGER no").expect("it is there");
+        let effects = store.submit(submission("ops", events(true))).wait().expect("it commits");
+        let is_known = |effect: &Effect| matches!(effect, Effect::Occurred(_));
+        assert_eq!(effects.iter().take_while(|effect| is_known(effect)).count(), COUNT - 10);
+        assert!(effects[COUNT - 10..].iter().all(|it| matches!(it, Effect::Opened(_))));
+        assert_eq!(alerts(&*store), COUNT + 1);
+        let page = store.requests(RequestQuery { limit: 9, ..RequestQuery::default() });
+        assert_eq!(page.wait().expect("it reads").requests.len(), 3);
+    }
+
+    #[test]
+    fn a_replay_that_fails_in_between_waits_and_goes_on_where_it_was() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tocsin.db");
+        let store = open(&path);
+        let bounds = ShareBounds { count: 10, bytes: 1000 };
+        let kept = Kept { raw: RawRequest::default(), share: Some((Share::Quarantine, bounds)) };
+        let content = crate::store::request::Content::Nothing {
+            outcome: RequestOutcome::Failed,
+            reason: "panicked".into(),
+        };
+        let sent = Submission { content, kept: Some(kept), ..submission("ops", Vec::new()) };
+        let request_id = sent.request_id;
+        store.submit(sent).wait().expect("it is kept");
+        let replay = || Submission {
+            request_id,
+            replayed_by: Some("steve".into()),
+            ..submission("ops", events(false))
+        };
+        let other = break_last_part(&path);
+        store.submit(replay()).wait().expect_err("the last part fails");
+        assert_eq!(store.quarantine()[0].count, 1, "it goes on waiting");
+        let record = store.request(request_id).wait().expect("it reads").expect("a record");
+        assert_eq!((record.reason.as_deref(), record.replay), (Some("panicked"), None));
+
+        other.execute_batch("DROP TRIGGER no").expect("it is there");
+        let effects = store.submit(replay()).wait().expect("it commits");
+        let is_seen = |effect: &&Effect| matches!(effect, Effect::Duplicate(Some(_)));
+        assert_eq!(effects.iter().filter(is_seen).count(), COUNT - 10);
+        assert_eq!((alerts(&*store), store.quarantine()[0].count), (COUNT, 0));
+    }
+}
