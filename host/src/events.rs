@@ -6,8 +6,8 @@
 use sha2::{Digest, Sha256};
 use tocsin_plugin_api::{Action, Event, outcome::Reply};
 
-/// More events than this in one request are refused: each is written while others wait.
-pub const MOST_EVENTS: usize = 1000;
+/// A request of more events than this is refused as a whole.
+pub const MOST_EVENTS: usize = 100_000;
 /// Characters of a title; more are cut off.
 pub const LONGEST_TITLE: usize = 1024;
 /// Characters of a description, a detail or a link; more are cut off.
@@ -42,32 +42,40 @@ pub fn bounded_reply(reply: Option<Reply>) -> (Option<Reply>, Option<String>) {
     (None, Some(remark))
 }
 
+/// Why the events of a request are not stored, in words for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EventsError {
+    /// There are more than [`MOST_EVENTS`].
+    #[error("the plugin made {0} events of one request, more than {MOST_EVENTS}")]
+    TooMany(usize),
+    /// The plugin asks for what this host can't do.
+    #[error("{0}")]
+    Unusable(&'static str),
+}
+
 /// Checks and bounds the events of one request.
 ///
 /// # Errors
 ///
-/// Where the plugin asks for what this host can't do, in words for the operator.
-pub fn bounded(mut events: Vec<Event>) -> Result<Vec<Event>, String> {
+/// Where there are too many, or the plugin asks for what this host can't do.
+pub fn bounded(mut events: Vec<Event>) -> Result<Vec<Event>, EventsError> {
     if events.len() > MOST_EVENTS {
-        return Err(format!(
-            "the plugin made {} events of one request, more than {MOST_EVENTS}",
-            events.len()
-        ));
+        return Err(EventsError::TooMany(events.len()));
     }
-    events.iter_mut().try_for_each(bound)?;
+    events.iter_mut().try_for_each(bound).map_err(EventsError::Unusable)?;
     Ok(events)
 }
 
-fn bound(event: &mut Event) -> Result<(), String> {
+fn bound(event: &mut Event) -> Result<(), &'static str> {
     match event.action {
         Action::Create if event.title.trim().is_empty() => {
-            return Err("the plugin made an alert without a title".into());
+            return Err("the plugin made an alert without a title");
         }
         Action::Acknowledge | Action::Resolve if event.dedup_key.is_none() => {
-            return Err("the plugin acknowledges or resolves without a `dedup_key`".into());
+            return Err("the plugin acknowledges or resolves without a `dedup_key`");
         }
         Action::Create | Action::Acknowledge | Action::Resolve => {}
-        _ => return Err("the plugin asks for an action that this host does not know".into()),
+        _ => return Err("the plugin asks for an action that this host does not know"),
     }
     cut(&mut event.title, LONGEST_TITLE);
     for text in [&mut event.description, &mut event.link] {
@@ -158,6 +166,17 @@ mod tests {
             }])
             .is_err()
         );
-        assert!(bounded(vec![Event::create("x"); MOST_EVENTS + 1]).is_err());
+    }
+
+    #[test]
+    fn a_hundred_thousand_events_are_taken_and_no_more() {
+        let events = |count: usize| bounded(vec![Event::create("x"); count]);
+        assert_eq!(events(100_000).map(|events| events.len()), Ok(100_000));
+        let error = events(100_001).expect_err("too many");
+        assert_eq!(error, EventsError::TooMany(100_001));
+        assert_eq!(
+            error.to_string(),
+            "the plugin made 100001 events of one request, more than 100000"
+        );
     }
 }

@@ -45,10 +45,12 @@ pub enum Limit {
     Descriptors,
     /// Threads of the process.
     Threads,
+    /// The events of one request.
+    Events,
 }
 
 impl Limit {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::AdminConnections,
@@ -60,6 +62,7 @@ impl Limit {
         Self::Searches,
         Self::Descriptors,
         Self::Threads,
+        Self::Events,
     ];
 
     /// The label in metrics.
@@ -76,6 +79,7 @@ impl Limit {
             Self::Searches => "searches",
             Self::Descriptors => "descriptors",
             Self::Threads => "threads",
+            Self::Events => "events",
         }
     }
 
@@ -96,6 +100,9 @@ impl Limit {
             Self::Searches => "searches were turned away because others run",
             Self::Descriptors => "the system gives no more open files",
             Self::Threads => "the system gives no more threads",
+            Self::Events => {
+                "a request was refused because it has more events than are taken of one"
+            }
         }
     }
 
@@ -130,6 +137,9 @@ impl Limit {
                 "raise the limit on open files (`ulimit -n`, or `LimitNOFILE=` of systemd)"
             }
             Self::Threads => "raise the limit on threads (`ulimit -u`, or `TasksMax=` of systemd)",
+            Self::Events => {
+                "have its sender send less at once (Alertmanager: more labels in `group_by`)"
+            }
         }
     }
 }

@@ -9,8 +9,8 @@ use crate::store::request::ShareBounds;
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Requests {
-    /// `failed` (default): those that the plugin failed on, which wait for a replay, and those that
-    /// make no sense; `all`: also those from which alerts came, and those that were ignored; `none`.
+    /// `failed` (default): those that the plugin failed on or made too many events of, which wait for a
+    /// replay, and those that make no sense; `all`: also those from which alerts came, and those that were ignored; `none`.
     /// Bodies that a token check refused are never kept.
     pub keep: Keep,
     /// Larger bodies are not kept, in bytes. Default 1 MiB.

@@ -22,6 +22,9 @@ use crate::{
     store::request::{Kept, RawRequest, RequestOutcome, Share, Submission},
 };
 
+/// How many effects of a request are in its log line.
+const LOGGED_EFFECTS: usize = 10;
+
 /// One request on its way.
 pub(super) struct Desk {
     pub(super) host: Arc<Host>,
@@ -67,13 +70,18 @@ impl Desk {
         if outcome == RequestOutcome::Unauthorized {
             return self.unauthorized(verdict);
         }
+        if outcome == RequestOutcome::Refused {
+            let detail = format_args!("integration `{}`", self.integration.name);
+            self.host.metrics.limits.reached(Limit::Events, detail);
+        }
         let kept = self.kept(outcome);
         let (submission, answer) = self.submission(verdict, kept);
         let store = Arc::clone(&self.host.store);
         store.commit(submission, Box::new(move |committed| {
             let said = match committed {
                 Ok(effects) => {
-                    tracing::debug!(request_id = %self.id, integration = &*self.integration.name, ?effects, "committed");
+                    let first = effects.get(..LOGGED_EFFECTS).unwrap_or(&effects);
+                    tracing::debug!(request_id = %self.id, integration = &*self.integration.name, effects = ?first, count = effects.len(), "committed");
                     let outcome = match outcome {
                         RequestOutcome::Events => RequestOutcome::of_effects(&effects),
                         outcome => outcome,
@@ -119,10 +127,12 @@ impl Desk {
     fn kept(&self, outcome: RequestOutcome) -> Option<Kept> {
         let in_force = self.host.in_force();
         let requests = &in_force.config.config.requests;
-        let failed = outcome == RequestOutcome::Failed;
+        // What is refused after a plugin has seen it has too many events, and waits for a plugin or a
+        // host that makes do with it.
+        let waits = matches!(outcome, RequestOutcome::Failed | RequestOutcome::Refused);
         let is_kept = match requests.keep {
             Keep::All => true,
-            Keep::Failed => failed || outcome == RequestOutcome::Malformed,
+            Keep::Failed => waits || outcome == RequestOutcome::Malformed,
             Keep::None => false,
         };
         if outcome == RequestOutcome::Malformed && !self.integration.keeps_malformed() {
@@ -134,7 +144,7 @@ impl Desk {
             return None;
         }
         let share = match outcome {
-            RequestOutcome::Failed => Some((Share::Quarantine, requests.quarantine())),
+            _ if waits => Some((Share::Quarantine, requests.quarantine())),
             RequestOutcome::Malformed => Some((Share::Malformed, requests.malformed())),
             _ => None,
         };

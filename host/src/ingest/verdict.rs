@@ -11,13 +11,16 @@ use tocsin_plugin_api::outcome::{Outcome, Reply};
 use super::refusal::{Refusal, SOON};
 use crate::{
     call::{CallFailure, CallResult, Judged},
-    events,
+    events::{self, EventsError},
     integration::Integration,
     store::request::{Content, RequestOutcome},
 };
 
 /// What the sender is told once the outcome is on disk.
 pub(crate) type Answer = Result<Option<Reply>, Refusal>;
+
+/// The code of the answer to a request of too many events, and the beginning of the reason in its record.
+const TOO_MANY_EVENTS: &str = "too_many_events";
 
 /// What a call of a plugin comes to.
 pub(crate) struct Verdict {
@@ -54,7 +57,8 @@ impl Verdict {
                     let terms = integration.terms(now);
                     Self::new(Content::Events { events, terms, remark }, Ok(reply))
                 }
-                Err(reason) => Self::failed(reason, SOON),
+                Err(error @ EventsError::TooMany(_)) => Self::too_many_events(&error),
+                Err(error @ EventsError::Unusable(_)) => Self::failed(error.to_string(), SOON),
             },
             Outcome::Ignored { reason } => {
                 let reason = events::bounded_reason(reason);
@@ -89,6 +93,17 @@ impl Verdict {
             .detail(reason.clone())
             .retry_after(retry_after);
         Self::new(nothing(RequestOutcome::Failed, reason), Err(refusal))
+    }
+
+    /// Refuses a request as a whole whose plugin made more events of it than are taken of one. The
+    /// sender is asked to try again: in time an operator hears of it, and nothing is lost meanwhile.
+    fn too_many_events(error: &EventsError) -> Self {
+        let message = "the webhook has more events than are taken of one, send fewer or try again";
+        let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, TOO_MANY_EVENTS, message)
+            .detail(error.to_string())
+            .retry_after(SOON);
+        let reason = format!("{TOO_MANY_EVENTS}: {error}");
+        Self::new(nothing(RequestOutcome::Refused, reason), Err(refusal))
     }
 
     /// What becomes of the request, as far as it is known before it is committed.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tocsin_tests::{
     Site, TestHost,
-    http::{Connection, Request},
+    http::{Answer, Connection, Request},
     libraries::library,
     wait,
 };
@@ -153,6 +153,22 @@ fn it_may_present_a_user_and_a_password() {
 }
 
 #[test]
+fn it_may_present_a_password_without_a_user() {
+    let options = "options.basic_auth = { username = '', password = 's3cret' }\n";
+    drill(options, "basic_auth: { password: s3cret }");
+
+    let host = host(options);
+    let ask = |authorization: &str| {
+        let body = group("firing", 1);
+        let request = Request::post("/in/prometheus", &body);
+        host.ask(&request.header("authorization", authorization)).status
+    };
+    assert_eq!(ask("Basic OnMzY3JldA=="), 200, ":s3cret");
+    assert_eq!(ask("Basic YW06czNjcmV0"), 403, "am:s3cret");
+    assert_eq!(ask("Basic Og=="), 403, ":");
+}
+
+#[test]
 fn one_with_another_token_is_not_heard() {
     let host = host("options.bearer_token = 's3cret'\n");
     let http_config = "authorization: { type: Bearer, credentials: wrong }";
@@ -220,4 +236,74 @@ fn what_fires_on_after_a_gap_is_open_again_unless_repeats_are_to_change_nothing(
         after_a_gap(&format!("{sender}options.reopen = false\n")),
         [(1, "resolved".into(), 1, Value::Null)]
     );
+}
+
+/// A notification of so many alerts, all with one status, as short as can be.
+fn group(status: &str, count: usize) -> String {
+    let alerts = (0..count).map(|at| {
+        format!(r#"{{"status":"{status}","labels":{{"alertname":"Down"}},"fingerprint":"{at}"}}"#)
+    });
+    let alerts = alerts.collect::<Vec<_>>().join(",");
+    format!(r#"{{"version":"4","status":"{status}","truncatedAlerts":0,"alerts":[{alerts}]}}"#)
+}
+
+fn notify(host: &TestHost, integration: &str, body: &str) -> Answer {
+    let path = format!("/in/{integration}");
+    let request = Request::post(&path, body).header("content-type", "application/json");
+    host.ask(&request)
+}
+
+#[test]
+fn every_alert_of_a_large_group_opens_and_every_one_is_resolved() {
+    let host = host("options.unauthenticated = true\n");
+    for (status, expected) in [("firing", "open"), ("resolved", "resolved")] {
+        let answer = notify(&host, "prometheus", &group(status, 1500));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let alerts = host.alerts();
+        let found = alerts.iter().filter(|alert| alert["status"] == expected).count();
+        assert_eq!((alerts.len(), found), (1500, 1500), "{status}");
+        let record = host.api(&format!("/api/v1/requests/{}", answer.request_id()));
+        assert_eq!(record["effects"].as_array().map(Vec::len), Some(1500));
+    }
+}
+
+#[test]
+fn a_group_that_is_larger_than_anything_taken_is_refused_as_a_whole_and_counted() {
+    let site = Site::new().plugin(&library("alertmanager"));
+    // A debug build takes its time for so many.
+    let site = site.config(
+        "server.body_limit_bytes = 33554432\nplugins.call_deadline = '2m'\n\
+         [integrations.prometheus]\nplugin = 'alertmanager'\noptions.unauthenticated = true",
+    );
+    let host = site.serve();
+    let answer = notify(&host, "prometheus", &group("firing", 100_001));
+    // Alertmanager tries again what was answered with 5xx.
+    assert_eq!((answer.status, answer.error_code().as_str()), (503, "too_many_events"));
+    assert!(answer.retry_after() >= 1);
+    let record = host.api(&format!("/api/v1/requests/{}", answer.request_id()));
+    assert_eq!(record["outcome"], "refused");
+    assert_eq!(
+        record["reason"],
+        "too_many_events: the plugin made 100001 events of one request, more than 100000"
+    );
+    assert_eq!(host.metric(r#"tocsin_limit_reached_total{limit="events"}"#), Some(1.0));
+    assert_eq!(host.alerts().len(), 0);
+    // What is too large to be kept was told to come again all the same.
+    assert_eq!(record["raw"], "absent");
+}
+
+#[test]
+fn alertmanagers_that_share_an_integration_have_alerts_of_their_own() {
+    let host = host("options.unauthenticated = true\noptions.key_prefix = '{receiver}/'\n");
+    let say = |status: &str, receiver: &str| {
+        let body = group(status, 1).replacen('{', &format!(r#"{{"receiver":"{receiver}","#), 1);
+        assert_eq!(notify(&host, "prometheus", &body).status, 200);
+    };
+    say("firing", "eu");
+    say("firing", "us");
+    say("resolved", "eu");
+    let alerts = host.alerts();
+    let told = alerts.iter().rev().map(|alert| (&alert["dedup_key"], &alert["status"]));
+    let expected = [(&json!("eu/0"), &json!("resolved")), (&json!("us/0"), &json!("open"))];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
 }

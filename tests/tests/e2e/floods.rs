@@ -94,26 +94,83 @@ fn a_form_of_a_million_fields_that_say_something_is_too_large_and_told_so() {
 }
 
 #[test]
-fn ten_thousand_events_in_one_request_are_more_than_are_taken_and_the_request_waits() {
-    let host = host("");
-    let most = host.post_with("good", &[("x-events", "1000")], "disk full");
-    assert_eq!(most.status, 200);
-    assert_eq!(host.alerts().len(), 1000);
+fn ten_thousand_events_of_one_request_are_stored_while_others_are_answered() {
+    // A debug build takes its time for so many.
+    let host = host("[plugins]\ncall_deadline = '1m'");
+    let webhooks = host.webhooks();
+    let large = thread::spawn(move || {
+        let request = Request::post("/in/good", "disk full").header("x-events", "10000");
+        Connection::open(webhooks).and_then(|mut open| open.ask(&request)).expect("an answer")
+    });
+    let mut connection = host.connect();
+    let mut count = 0;
+    while !large.is_finished() {
+        let message = format!("message {count}");
+        let answer = connection.ask(&Request::post("/in/good", &message)).expect("an answer");
+        assert_eq!(answer.status, 200);
+        count += 1;
+    }
+    let large = large.join().expect("it is sent");
+    assert_eq!(large.status, 200);
+    let record = host.api(&format!("/api/v1/requests/{}", large.request_id()));
+    assert_eq!(record["outcome"], "events");
+    let effects = record["effects"].as_array().expect("a list");
+    assert_eq!(effects.len(), 10_000);
+    // The numbers that are not its own were given to others meanwhile.
+    let number = |effect: &serde_json::Value| effect["alert"].as_u64().expect("a number");
+    let numbers = number(&effects[9999]) - number(&effects[0]) + 1;
+    assert!(numbers > 10_000, "nobody was answered meanwhile");
+    println!("{} were answered while 10000 events were stored", numbers - 10_000);
+    let shown = host.run(&["requests", "show", large.request_id()]);
+    assert!(shown.stdout.contains(", and 9900 more, see `--json`\n"), "{}", shown.stdout);
+    assert_eq!(host.alerts().len(), 10_000 + count);
+}
 
-    let more = host.post_with("good", &[("x-events", "10000")], "disk full");
-    assert_eq!((more.status, more.error_code().as_str()), (503, "plugin_failed"));
+#[test]
+fn more_events_of_one_request_than_are_taken_are_refused_and_the_request_waits() {
+    let site = Site::new().plugin(&library("well-behaved"));
+    // A debug build takes its time for so many.
+    let site =
+        site.config("plugins.call_deadline = '1m'\n[integrations.good]\nplugin = 'well-behaved'");
+    let host = site.serve();
+    let more = host.post_with("good", &[("x-events", "100001")], "disk full");
+    assert_eq!((more.status, more.error_code().as_str()), (503, "too_many_events"));
     assert_eq!(more.retry_after(), 1);
-    let record = host.api(&format!("/api/v1/requests/{}", more.request_id()));
-    assert_eq!((&record["outcome"], &record["raw"]), (&"failed".into(), &"quarantined".into()));
-    assert_eq!(record["reason"], "the plugin made 10000 events of one request, more than 1000");
+    let path = format!("/api/v1/requests/{}", more.request_id());
+    let record = host.api(&path);
+    assert_eq!((&record["outcome"], &record["raw"]), (&"refused".into(), &"quarantined".into()));
+    let reason = "the plugin made 100001 events of one request, more than 100000";
+    assert_eq!(record["reason"], format!("too_many_events: {reason}"));
     assert_eq!(record["effects"], serde_json::json!([]));
-    assert_eq!(host.alerts().len(), 1000, "all or nothing");
-    let waits = host.reasons();
+    assert_eq!(host.alerts().len(), 0, "all or nothing");
+
+    // It is counted, logged and told in readiness.
+    let counted = |outcome: &str| {
+        let labels = r#"integration="good",plugin="well-behaved",version="1.0.0""#;
+        host.metric(&format!("tocsin_requests_total{{{labels},outcome=\"{outcome}\"}}"))
+    };
+    assert_eq!((counted("refused"), counted("failed")), (Some(1.0), Some(0.0)));
+    assert_eq!(host.metric(r#"tocsin_limit_reached_total{limit="events"}"#), Some(1.0));
+    assert!(host.log().iter().any(|line| line.contains(reason)), "{:?}", host.log());
+    let told = host.reasons();
+    let is_told = |what: &str| told.iter().any(|reason| reason.contains(what));
+    assert!(is_told("has more events than are taken of one (integration `good`)"), "{told:?}");
+    assert!(is_told("1 request waits for a replay"), "{told:?}");
+
+    // Run again by the same plugin, it is refused again and goes on waiting.
+    let replayed = host.run(&["requests", "replay", "--failed"]);
+    assert_eq!(replayed.code, Some(1), "{replayed:?}");
     assert!(
-        waits.iter().any(|reason| reason.contains("1 request waits for a replay")),
-        "{waits:?}"
+        replayed.stdout.contains(&format!("refused: too_many_events: {reason}")),
+        "{replayed:?}"
+    );
+    let record = host.api(&path);
+    assert_eq!(
+        (&record["raw"], &record["replay"]["outcome"]),
+        (&"quarantined".into(), &"refused".into())
     );
     assert_eq!(host.post("good", "another").status, 200);
+    assert_eq!(host.alerts().len(), 1);
 }
 
 /// A sender that has all the time in the world, and what it was told in the end.

@@ -164,3 +164,69 @@ fn most_of_a_checkpoint_is_copied() {
 fn a_checkpoint_is_done() {
     kill_at("checkpointed", 2);
 }
+
+/// A group of Alertmanager, of more alerts than one transaction takes.
+fn group(message: &str) -> String {
+    let alerts = (0..ALERTS_OF_A_GROUP).map(|alert| {
+        format!(
+            r#"{{"status":"firing","startsAt":"2026-01-01T00:00:00Z","fingerprint":"{message}, alert {alert}"}}"#
+        )
+    });
+    let alerts = alerts.collect::<Vec<_>>().join(",");
+    format!(r#"{{"version":"4","alerts":[{alerts}]}}"#)
+}
+
+const ALERTS_OF_A_GROUP: usize = 2500;
+
+/// Sends group after group, each again until it is answered, while the host is killed between the parts
+/// of one and started again.
+#[test]
+fn a_part_of_a_large_group_is_committed_and_the_next_is_not() {
+    const GROUPS: usize = 6;
+    let mut site = Site::new().plugin(&library("alertmanager"));
+    site.configure(
+        "plugins.call_deadline = '1m'\n[integrations.prometheus]\nplugin = 'alertmanager'\n\
+         options.unauthenticated = true\noptions.reopen = false",
+    );
+    let mut turns = fastrand::Rng::new();
+    println!("the seed of the turns is {}", turns.get_seed());
+    let mut kills = 0;
+    for count in 0..GROUPS {
+        // Of the three parts of a group, two are followed by another one.
+        let turn = turns.u64(1..=2);
+        let host = site.env(VARIABLE, &format!("part-committed:{turn}")).serve();
+        let body = group(&format!("group {count}"));
+        let request = Request::post("/in/prometheus", &body);
+        let answer = host.connect().ask(&request);
+        assert!(answer.is_err(), "it was killed before that: {answer:?}");
+        site = host.died().without_env(VARIABLE);
+        kills += 1;
+
+        let host = site.serve();
+        let stored = host.alerts().len() - count * ALERTS_OF_A_GROUP;
+        assert!(stored < ALERTS_OF_A_GROUP, "{stored} of a group that was not answered");
+        let begun = host.api("/api/v1/requests?limit=1")["requests"][0].clone();
+        if stored > 0 {
+            assert_eq!(begun["outcome"], "failed", "{begun}");
+            let reason = begun["reason"].as_str().expect("a reason");
+            assert!(reason.starts_with("the store has taken the first of its 2500"), "{reason}");
+        }
+        let answer = host.ask(&request);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let record = host.api(&format!("/api/v1/requests/{}", answer.request_id()));
+        assert_eq!(record["effects"].as_array().map(Vec::len), Some(ALERTS_OF_A_GROUP));
+        println!("group {count}: {stored} alerts were there when it was sent again");
+        site = host.kill();
+    }
+    let host = site.serve();
+    let alerts = host.alerts();
+    assert_numbered(&alerts);
+    assert!(alerts.iter().all(|alert| alert["occurrences"] == 1));
+    let keys = alerts.iter().map(|alert| alert["dedup_key"].as_str().expect("a key").to_owned());
+    let mut keys: Vec<_> = keys.collect();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!((keys.len(), alerts.len()), (GROUPS * ALERTS_OF_A_GROUP, keys.len()));
+    println!("{kills} kills, {} alerts once", alerts.len());
+    host.stop();
+}
