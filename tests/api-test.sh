@@ -25,7 +25,15 @@ for plugin in well-behaved bad-panics-in-receive; do cargo build --quiet --packa
 
 site=$(mktemp -d)
 host=
-trap '[ -z "$host" ] || kill "$host" 2> /dev/null || true; rm -rf "$site"' EXIT
+end() {
+  if [ -n "$host" ]; then
+    kill "$host" 2> /dev/null || true
+    # A host whose database is removed while it stops saves it beside the old path.
+    wait "$host" || true
+  fi
+  rm -rf "$site"
+}
+trap end EXIT
 mkdir "$site/plugins"
 cp "$target"/debug/lib{well_behaved,bad_panics_in_receive}.so "$site/plugins/"
 cat > "$site/tocsin.toml" << 'END'
