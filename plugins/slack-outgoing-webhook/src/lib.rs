@@ -16,6 +16,7 @@
 
 mod alert;
 mod body;
+mod characters;
 mod fields;
 mod form;
 mod json;

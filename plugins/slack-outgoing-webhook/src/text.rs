@@ -6,7 +6,10 @@ use std::{iter, ops::Range};
 
 use memchr::memchr;
 
-use crate::markup::{self, Shown};
+use crate::{
+    characters::{can_be_seen, is_bidi_control, is_line_break},
+    markup::{self, Shown},
+};
 
 /// What a title has at most. The host would cut it there.
 const TITLE_LIMIT_CHARS: usize = 1024;
@@ -21,14 +24,14 @@ pub(crate) struct VisibleText {
 }
 
 impl VisibleText {
-    /// Of a text that was typed as it is.
+    /// Reads a text that is sent as it was typed.
     pub(crate) fn from_raw(raw: &str) -> Self {
         let mut text = Clean::with_capacity(raw.len());
         text.push_str(raw);
         Self { text: text.text, references: Vec::new() }
     }
 
-    /// Of a text in Slack's format.
+    /// Reads a text in Slack's format.
     pub(crate) fn from_markup(marked_up: &str) -> Self {
         let mut text = Clean::with_capacity(marked_up.len());
         let mut references = Vec::new();
@@ -171,36 +174,6 @@ impl Clean {
     }
 }
 
-/// The mandatory breaks of UAX #14, save for the carriage return, which only comes before a line
-/// feed.
-fn is_line_break(character: char) -> bool {
-    matches!(character, '\n' | '\u{B}' | '\u{C}' | '\u{85}' | '\u{2028}' | '\u{2029}')
-}
-
-/// What turns the direction of writing: it can make a text look like another.
-fn is_bidi_control(character: char) -> bool {
-    matches!(
-        character,
-        '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}'
-    )
-}
-
-/// Whether there is more to a text than white space, joiners and variation selectors. Those stay
-/// where they are, for emoji are made with them, but alone they are nothing to see.
-fn can_be_seen(text: &str) -> bool {
-    text.chars().any(|character| {
-        !character.is_whitespace()
-            && !matches!(
-                character,
-                '\u{AD}'
-                    | '\u{200B}'..='\u{200D}'
-                    | '\u{2060}'..='\u{2064}'
-                    | '\u{FE00}'..='\u{FE0F}'
-                    | '\u{FEFF}'
-            )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,10 +250,22 @@ mod tests {
 
     #[test]
     fn a_text_is_blank_if_there_is_nothing_to_see() {
-        for blank in ["", " \n\t", "\0\x1B", "\u{202E}", "\u{200D}\u{FE0F}", "\u{FEFF}\u{200B}"] {
+        for blank in [
+            "",
+            " \n\t",
+            "\0\x1B",
+            "\u{202E}",
+            "\u{200D}\u{FE0F}",
+            "\u{FEFF}\u{200B}",
+            "\u{2800}",
+            "\u{3164}\n\u{115F}\u{1160} \u{FFA0}",
+            "\u{E0001}\u{E0068}\u{E0069}\u{E007F}",
+            "\u{AD}\u{34F}\u{180E}\u{2066}\u{E0100}",
+        ] {
             assert!(VisibleText::from_raw(blank).is_blank(), "{blank:?}");
+            assert!(VisibleText::from_markup(blank).is_blank(), "{blank:?}");
         }
-        for seen in ["a", ".", "\u{FFFD}", "❤️", "\u{200B}a"] {
+        for seen in ["a", ".", "\u{FFFD}", "❤️", "\u{200B}a", "\u{2800}\u{2801}"] {
             assert!(!VisibleText::from_raw(seen).is_blank(), "{seen:?}");
         }
     }
@@ -288,7 +273,9 @@ mod tests {
     #[test]
     fn the_title_is_the_first_line_with_something_on_it() {
         assert_eq!(title("\n \n db1  down \nsince noon"), "db1 down");
-        assert_eq!(title("\u{200D}\ndb1"), "db1");
+        for invisible in ["\u{200D}", "\u{2800}\u{2800}", "\u{3164}", "\u{E0041}", "\u{AD}"] {
+            assert_eq!(title(&format!("{invisible}\ndb1\nx")), "db1", "{invisible:?}");
+        }
         assert_eq!(title(""), "");
     }
 

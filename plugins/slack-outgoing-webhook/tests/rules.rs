@@ -108,8 +108,19 @@ fn an_empty_text_is_ignored_even_if_another_field_is_repeated() {
     for body in ["text", "text=+%0A&user_id=1&user_id=2", "text=%00", "text=%E2%80%AE"] {
         assert_eq!(receive(json!({}), body), ignored("the text is empty"), "{body}");
     }
-    let unseen = r#"{"text":"\u200d","post_id":"p"}"#;
-    assert_eq!(receive(json!({}), unseen), ignored("the text is empty"));
+    for unseen in [r"\u200d", r"\u2800", r"\u3164", r"\udb40\udc41", r"\u00ad\u115f\uffa0 \ufe0f"] {
+        for id in ["post_id", "message_id", "user_id"] {
+            let body = format!(r#"{{"text":"{unseen}","{id}":"p"}}"#);
+            assert_eq!(receive(json!({}), &body), ignored("the text is empty"), "{body}");
+        }
+    }
+}
+
+#[test]
+fn a_title_is_the_first_line_with_something_to_see() {
+    for line in ["%E2%A0%80", "%E3%85%A4+%E3%85%A4", "%F3%A0%81%81", "%C2%AD", "%E2%80%8B"] {
+        assert_alert(receive(json!({}), &format!("text={line}%0Adb1+down")), "db1 down");
+    }
 }
 
 #[test]
