@@ -2,11 +2,14 @@
 //!
 //! It is always a new alert: nothing in the format says that one is over.
 
+use sha2::{Digest, Sha256};
 use tocsin_plugin_api::{Event, Urgency};
 
 use crate::{
+    characters::can_be_seen,
     fields::{Field, Fields},
     link::permalink,
+    product::{Product, is_whole_seconds},
     text::{VisibleText, on_one_line},
 };
 
@@ -18,13 +21,18 @@ pub(crate) mod label {
     pub(crate) const TEAM: &str = "Team";
 }
 
-/// The event that a message becomes.
-pub(crate) fn event(fields: &Fields<'_>, text: VisibleText, urgency: Option<Urgency>) -> Event {
+/// Makes the event of a message.
+pub(crate) fn event(
+    product: Product,
+    fields: &Fields<'_>,
+    text: VisibleText,
+    urgency: Option<Urgency>,
+) -> Event {
     let mut event = Event::create(text.title()).description(text.into_string()).urgency(urgency);
     if let Some(key) = message_key(fields) {
         event = event.dedup_key(key.clone()).event_id(key);
     }
-    if let Some(link) = permalink(fields) {
+    if let Some(link) = permalink(product, fields) {
         event = event.link(link);
     }
     for (label, value) in details(fields) {
@@ -33,24 +41,42 @@ pub(crate) fn event(fields: &Fields<'_>, text: VisibleText, urgency: Option<Urge
     event
 }
 
-/// What names the message: two messages are never the same problem, and a message that is sent
+/// Returns the key of a message. Two messages are never the same problem, and a message that is sent
 /// again is the same delivery.
+///
+/// A timestamp of whole seconds is not enough, because several messages can arrive in one second. The
+/// key then holds sender and text as well, which a retry repeats.
 fn message_key(fields: &Fields<'_>) -> Option<String> {
     let channel = fields.get(Field::ChannelId)?;
-    let message = fields.first([Field::PostId, Field::MessageId, Field::Timestamp])?;
-    Some([channel, ".", message].concat())
+    if let Some(id) = fields.first([Field::PostId, Field::MessageId]) {
+        return Some([channel, ".", id].concat());
+    }
+    let timestamp = fields.get(Field::Timestamp)?;
+    if !is_whole_seconds(timestamp) {
+        return Some([channel, ".", timestamp].concat());
+    }
+    let user = fields.get(Field::UserId).unwrap_or_default();
+    Some(format!("{channel}.{timestamp}.{user}.{:016x}", text_hash(fields.text().ok()?)))
+}
+
+/// Returns the first 8 bytes of the SHA-256 of a text, as it was before it was cleaned.
+fn text_hash(text: &str) -> u64 {
+    let hash: [u8; 32] = Sha256::digest(text).into();
+    let first = hash.first_chunk().copied().unwrap_or_default();
+    u64::from_be_bytes(first)
 }
 
 fn details(fields: &Fields<'_>) -> impl Iterator<Item = (&'static str, String)> {
-    [
-        (label::TRIGGER, fields.get(Field::TriggerWord)),
-        (label::CHANNEL, fields.first([Field::ChannelName, Field::ChannelId])),
-        (label::USER, fields.first([Field::UserName, Field::UserId])),
-        (label::TEAM, fields.get(Field::TeamDomain)),
-    ]
-    .into_iter()
-    .filter_map(|(label, value)| Some((label, on_one_line(value?))))
-    .filter(|(_, value)| !value.is_empty())
+    let values: [(_, &[Field]); 4] = [
+        (label::TRIGGER, &[Field::TriggerWord]),
+        (label::CHANNEL, &[Field::ChannelName, Field::ChannelId]),
+        (label::USER, &[Field::UserName, Field::UserId]),
+        (label::TEAM, &[Field::TeamDomain]),
+    ];
+    values.into_iter().filter_map(|(label, names)| {
+        let mut values = names.iter().filter_map(|name| Some(on_one_line(fields.get(*name)?)));
+        Some((label, values.find(|value| can_be_seen(value))?))
+    })
 }
 
 #[cfg(test)]
@@ -59,7 +85,8 @@ mod tests {
     use crate::{form, json};
 
     fn of(fields: &Fields<'_>) -> Event {
-        event(fields, VisibleText::from_raw(" db1  down\nsince noon"), Some(Urgency::Low))
+        let text = VisibleText::from_raw(" db1  down\nsince noon");
+        event(Product::of(fields), fields, text, Some(Urgency::Low))
     }
 
     fn of_form(form: &str) -> Event {
@@ -112,6 +139,12 @@ mod tests {
     }
 
     #[test]
+    fn a_name_with_nothing_to_see_gives_way_to_the_id() {
+        let invisible = "user_name=%E2%A0%80&user_id=U1&channel_name=%E3%85%A4&trigger_word=%C2%AD";
+        assert_eq!(details_of(invisible), pairs(&[("User", "U1")]));
+    }
+
+    #[test]
     fn the_key_takes_ids_as_they_were_written() {
         let key = |rest: &str| key_of_json(&format!(r#"{{"channel_id":"C1",{rest}}}"#));
         assert_eq!(key(r#""timestamp":1656637234966"#).as_deref(), Some("C1.1656637234966"));
@@ -134,7 +167,41 @@ mod tests {
         assert_eq!(key(ids).as_deref(), Some("C1.p"));
         assert_eq!(key(&ids.replace(r#""p""#, "null")).as_deref(), Some("C1.m"));
         let neither = ids.replace(r#""p""#, r#""""#).replace(r#""m""#, "{}");
-        assert_eq!(key(&neither).as_deref(), Some("C1.1"));
+        assert_eq!(key(&neither.replace(":1", ":1.5")).as_deref(), Some("C1.1.5"));
+    }
+
+    #[test]
+    fn the_key_of_a_message_with_whole_seconds_holds_its_sender_and_its_text() {
+        let key = |form: &str| {
+            let form = format!("channel_id=C123&timestamp=1532078950&{form}");
+            of_form(&form).event_id.expect("both halves are there")
+        };
+        let text = "text=%40**Pager+Bot**+db1+down+critical";
+        // The first 16 digits that `sha256sum` prints of the text.
+        assert_eq!(key(&format!("user_id=U21&{text}")), "C123.1532078950.U21.ffd63b1e8936f0f8");
+        assert_eq!(key(&format!("user_id=U22&{text}")), "C123.1532078950.U22.ffd63b1e8936f0f8");
+        assert_eq!(key(text), "C123.1532078950..ffd63b1e8936f0f8");
+        assert_eq!(key("user_id=7&text=a"), "C123.1532078950.7.ca978112ca1bbdca");
+    }
+
+    #[test]
+    fn the_text_in_a_key_is_the_one_that_was_sent() {
+        let key = |text: &str| {
+            let json = serde_json::json!({"channel_id": "C1", "timestamp": 17, "text": text});
+            key_of_json(&json.to_string()).expect("both halves are there")
+        };
+        assert_ne!(key("db1 down"), key("db1  down"));
+        assert_ne!(key("db1 down"), key("db1 down\n"));
+        assert_ne!(key("<@U1>"), key("@U1"));
+        assert_ne!(key("a\u{200B}"), key("a"));
+    }
+
+    #[test]
+    fn an_id_or_a_fraction_is_enough_for_a_key() {
+        let key = |form: &str| of_form(&format!("channel_id=C1&user_id=U1&text=a&{form}")).event_id;
+        assert_eq!(key("timestamp=17&post_id=p").as_deref(), Some("C1.p"));
+        assert_eq!(key("timestamp=17&message_id=m").as_deref(), Some("C1.m"));
+        assert_eq!(key("timestamp=17.000100").as_deref(), Some("C1.17.000100"));
     }
 
     #[test]

@@ -121,11 +121,6 @@ impl<'a> Fields<'a> {
         self.values[name as usize].as_ref()
     }
 
-    /// Whether the text is as it was typed: the ids of Mattermost and Rocket.Chat tell.
-    pub(crate) fn is_raw(&self) -> bool {
-        self.has(Field::PostId) || self.has(Field::MessageId)
-    }
-
     /// The text of the message, which may be empty.
     pub(crate) fn text(&self) -> Result<&str, Refusal> {
         match self.value(Field::Text) {

@@ -11,6 +11,7 @@
 //! | it is a message, and of a sender that counts | `selection.rs` | ignored |
 //! | it has a text, and no field twice | `fields.rs` | malformed |
 //! | its channel and trigger word are wanted | `selection.rs` | ignored |
+//! | its product is told, for texts differ | `product.rs` | |
 //! | text, urgency, details, keys and link | `text.rs`, `urgency.rs`, `alert.rs` | an event |
 //! | the answer | `reply.rs` | `{}`, or what the operator worded |
 
@@ -23,6 +24,7 @@ mod json;
 mod link;
 mod markup;
 mod options;
+mod product;
 mod reply;
 mod selection;
 mod text;
@@ -33,8 +35,8 @@ use tocsin_plugin_api::prelude::*;
 
 pub use crate::options::{Bots, Options};
 use crate::{
-    fields::Fields, reply::Template, selection::Selection, text::VisibleText, token::Senders,
-    urgency::UrgencyRule,
+    fields::Fields, product::Product, reply::Template, selection::Selection, text::VisibleText,
+    token::Senders, urgency::UrgencyRule,
 };
 
 /// One outgoing webhook, or several that share a configuration.
@@ -68,7 +70,8 @@ impl Integration for SlackOutgoingWebhook {
         if let Some(reason) = self.selection.passes_over_sender(&fields) {
             return Ok(Received::ignored(reason));
         }
-        let text = visible_text(&fields);
+        let product = Product::of(&fields);
+        let text = fields.text().map(|text| VisibleText::of(product, text));
         if text.as_ref().is_ok_and(VisibleText::is_blank) {
             return Ok(Received::ignored("the text is empty"));
         }
@@ -78,29 +81,23 @@ impl Integration for SlackOutgoingWebhook {
             return Ok(Received::ignored(reason));
         }
         let urgency = self.urgency.of(&text);
-        Ok(self.answered(alert::event(&fields, text, urgency), &fields))
+        Ok(self.answered(alert::event(product, &fields, text, urgency), product, &fields))
     }
 }
 
 impl SlackOutgoingWebhook {
-    /// The event, with the answer that the operator worded.
-    fn answered(&self, event: Event, fields: &Fields<'_>) -> Received {
-        let reply = self
-            .reply
-            .as_ref()
-            .and_then(|template| template.reply(&event, fields, self.selection.trigger_words()));
+    /// Adds the answer that the operator worded to the event.
+    fn answered(&self, event: Event, product: Product, fields: &Fields<'_>) -> Received {
+        let trigger_words = self.selection.trigger_words();
+        let template = self.reply.as_ref();
+        let reply =
+            template.and_then(|template| template.reply(product, &event, fields, trigger_words));
         let received = Received::from(event);
         match reply {
             Some(reply) => received.with_reply(reply),
             None => received,
         }
     }
-}
-
-/// The text as people see it. Only Slack's own format is marked up.
-fn visible_text(fields: &Fields<'_>) -> Result<VisibleText, Refusal> {
-    let text = fields.text()?;
-    Ok(if fields.is_raw() { VisibleText::from_raw(text) } else { VisibleText::from_markup(text) })
 }
 
 tocsin_plugin_api::export_plugin!(SlackOutgoingWebhook);

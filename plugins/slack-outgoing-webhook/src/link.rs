@@ -3,15 +3,16 @@
 //! Only Slack's messages have one: for the others the address of the server is not known for sure.
 //! What goes into it is checked rather than escaped: of a genuine message it needs no escape.
 
-use crate::fields::{Field, Fields};
+use crate::{
+    fields::{Field, Fields},
+    product::Product,
+};
 
-/// The permanent link to a message of Slack.
-pub(crate) fn permalink(fields: &Fields<'_>) -> Option<String> {
-    // The ids of Mattermost and Rocket.Chat.
-    if fields.is_raw() {
+/// Builds the permanent link to a message of Slack.
+pub(crate) fn permalink(product: Product, fields: &Fields<'_>) -> Option<String> {
+    if product != Product::Slack {
         return None;
     }
-    // Zulip sends the name of a host, with its dots.
     let team = fields.get(Field::TeamDomain).filter(|team| is_subdomain(team))?;
     let channel = fields.get(Field::ChannelId).filter(|channel| is_alphanumeric(channel))?;
     let (seconds, micros) = timestamp(fields.get(Field::Timestamp)?)?;
@@ -49,7 +50,8 @@ mod tests {
     const MESSAGE: &str = "team_domain=my-team&channel_id=C1&timestamp=1355517523.000005";
 
     fn link(form: &str) -> Option<String> {
-        permalink(&form::read(form.as_bytes()))
+        let fields = form::read(form.as_bytes());
+        permalink(Product::of(&fields), &fields)
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tocsin_plugin_api::{Event, OptionsError, Reply};
 use crate::{
     alert::label,
     fields::{Field, Fields},
+    product::Product,
 };
 
 /// A text with placeholders.
@@ -81,12 +82,13 @@ impl Template {
     /// message, or one that is configured.
     pub(crate) fn reply(
         &self,
+        product: Product,
         event: &Event,
         fields: &Fields<'_>,
         trigger_words: &[String],
     ) -> Option<Reply> {
         // Where control forms are understood, what was a text has to stay one: `<!channel>`.
-        let escape = if fields.is_raw() { Cow::Borrowed } else { escaped };
+        let escape = if product.is_raw() { Cow::Borrowed } else { escaped };
         let text: String = self.0.iter().map(|part| part.filled_in(event, escape)).collect();
         let sent = fields.get(Field::TriggerWord);
         let mut words = trigger_words.iter().map(String::as_str).chain(sent);
@@ -189,7 +191,8 @@ mod tests {
             .detail("Trigger", "outage")
             .detail("Channel", "ops")
             .detail("User", "bob");
-        let reply = parse(template).reply(&event, &form::read(form.as_bytes()), &words)?;
+        let fields = form::read(form.as_bytes());
+        let reply = parse(template).reply(Product::of(&fields), &event, &fields, &words)?;
         assert_eq!(reply.content_type, "application/json");
         let body: serde_json::Value = serde_json::from_str(&reply.body).expect("JSON");
         assert_eq!(body.as_object().map(serde_json::Map::len), Some(1));
@@ -206,7 +209,8 @@ mod tests {
     #[test]
     fn what_is_missing_is_empty_and_the_urgency_the_default() {
         let reply = parse("{urgency}:{user}:{channel}:{trigger}.");
-        let reply = reply.reply(&Event::create("t"), &Fields::default(), &[]).expect("a reply");
+        let reply = reply.reply(Product::Slack, &Event::create("t"), &Fields::default(), &[]);
+        let reply = reply.expect("a reply");
         assert_eq!(reply.body, r#"{"text":"default:::."}"#);
     }
 
@@ -223,8 +227,10 @@ mod tests {
     fn only_the_message_is_escaped_and_only_where_it_has_a_meaning() {
         let template = "<!here> & {title}";
         assert_eq!(text(template, "", &[]).as_deref(), Some("<!here> & &lt;!here&gt; db1"));
-        let raw = text(template, "post_id=p", &[]);
-        assert_eq!(raw.as_deref(), Some("<!here> & <!here> db1"));
+        for raw in ["post_id=p", "message_id=m", "timestamp=1700000100"] {
+            let raw = text(template, raw, &[]);
+            assert_eq!(raw.as_deref(), Some("<!here> & <!here> db1"));
+        }
     }
 
     #[test]
@@ -293,7 +299,12 @@ mod tests {
 
     #[test]
     fn an_empty_answer_is_left_out() {
-        let reply = parse("{user} {trigger}").reply(&Event::create("t"), &Fields::default(), &[]);
+        let reply = parse("{user} {trigger}").reply(
+            Product::Slack,
+            &Event::create("t"),
+            &Fields::default(),
+            &[],
+        );
         assert_eq!(reply, None);
     }
 }

@@ -9,6 +9,7 @@ use memchr::memchr;
 use crate::{
     characters::{can_be_seen, is_bidi_control, is_line_break},
     markup::{self, Shown},
+    product::Product,
 };
 
 /// What a title has at most. The host would cut it there.
@@ -24,6 +25,11 @@ pub(crate) struct VisibleText {
 }
 
 impl VisibleText {
+    /// Reads a text as its product writes it.
+    pub(crate) fn of(product: Product, text: &str) -> Self {
+        if product.is_raw() { Self::from_raw(text) } else { Self::from_markup(text) }
+    }
+
     /// Reads a text that is sent as it was typed.
     pub(crate) fn from_raw(raw: &str) -> Self {
         let mut text = Clean::with_capacity(raw.len());

@@ -194,10 +194,11 @@ fn bots_are_accepted_or_ignored_as_the_option_says() {
 // The event and the answer.
 
 #[test]
-fn the_ids_of_mattermost_and_rocket_chat_make_the_text_raw() {
+fn the_ids_of_mattermost_and_rocket_chat_and_whole_seconds_make_the_text_raw() {
     let body = |id: &str| format!("text=%26lt%3B+<%40U1|bob>{id}");
     assert_alert(receive(json!({}), &body("")), "< @bob");
-    for id in ["&post_id=p", "&message_id=m"] {
+    assert_alert(receive(json!({}), &body("&timestamp=1700000000.000100")), "< @bob");
+    for id in ["&post_id=p", "&message_id=m", "&timestamp=1700000000"] {
         assert_alert(receive(json!({}), &body(id)), "&lt; <@U1|bob>");
     }
 }

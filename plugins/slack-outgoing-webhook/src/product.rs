@@ -1,0 +1,88 @@
+//! The product that sent a message, as far as its fields tell.
+//!
+//! No field names the product. Mattermost and Rocket.Chat have a field of their own, Zulip has a format
+//! of timestamps, and any other message counts as Slack's.
+
+use crate::fields::{Field, Fields};
+
+/// Largest number of digits in a timestamp of seconds. Milliseconds have had more since 1973.
+const SECONDS_DIGITS: usize = 11;
+
+/// The product that sent a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Product {
+    Slack,
+    Mattermost,
+    Zulip,
+    RocketChat,
+}
+
+impl Product {
+    /// Tells the product from the fields of a message.
+    pub(crate) fn of(fields: &Fields<'_>) -> Self {
+        if fields.has(Field::PostId) {
+            Self::Mattermost
+        } else if fields.has(Field::MessageId) {
+            Self::RocketChat
+        } else if fields.get(Field::Timestamp).is_some_and(is_whole_seconds) {
+            Self::Zulip
+        } else {
+            Self::Slack
+        }
+    }
+
+    /// Returns whether the text is sent as it was typed, without control forms and entities.
+    pub(crate) fn is_raw(self) -> bool {
+        self != Self::Slack
+    }
+}
+
+/// Returns whether a timestamp counts whole seconds, so that two messages can have the same one.
+pub(crate) fn is_whole_seconds(timestamp: &str) -> bool {
+    (1..=SECONDS_DIGITS).contains(&timestamp.len())
+        && timestamp.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{form, json};
+
+    fn of_form(form: &str) -> Product {
+        Product::of(&form::read(form.as_bytes()))
+    }
+
+    fn of_json(json: &str) -> Product {
+        Product::of(&json::read(json.as_bytes()).expect("an object"))
+    }
+
+    #[test]
+    fn the_id_of_a_post_is_mattermosts_and_the_id_of_a_message_rocket_chats() {
+        assert_eq!(of_form("post_id=p&timestamp=1656637300"), Product::Mattermost);
+        assert_eq!(of_form("message_id=m&timestamp=1656637300"), Product::RocketChat);
+        assert_eq!(of_json(r#"{"post_id":7}"#), Product::Mattermost);
+    }
+
+    #[test]
+    fn whole_seconds_without_an_id_are_zulips() {
+        for zulip in ["timestamp=1700000100", "timestamp=1700000100&post_id=&message_id="] {
+            assert_eq!(of_form(zulip), Product::Zulip, "{zulip}");
+        }
+        assert_eq!(of_json(r#"{"timestamp":1700000100,"post_id":null}"#), Product::Zulip);
+    }
+
+    #[test]
+    fn everything_else_is_slacks() {
+        for timestamp in ["1664813178.766549", "", "1656637234966", "1e9", "-1", "1.5", " 17"] {
+            assert_eq!(of_form(&format!("timestamp={timestamp}")), Product::Slack, "{timestamp}");
+        }
+        assert_eq!(of_form("text=a"), Product::Slack);
+    }
+
+    #[test]
+    fn only_slacks_text_is_marked_up() {
+        let raw = [Product::Mattermost, Product::Zulip, Product::RocketChat];
+        assert!(raw.into_iter().all(Product::is_raw));
+        assert!(!Product::Slack.is_raw());
+    }
+}
