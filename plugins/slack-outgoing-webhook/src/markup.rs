@@ -5,6 +5,8 @@
 
 use memchr::memchr3;
 
+use crate::characters::can_be_seen;
+
 /// What is shown for a control form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shown<'a> {
@@ -31,51 +33,47 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// The control form with which `text` begins, and what follows it.
+/// Resolves the control form with which `text` begins, and returns what follows it.
 pub(crate) fn control_form(text: &str) -> Option<(Shown<'_>, &str)> {
     let inside = text.strip_prefix('<')?;
     let (form, closed) = inside.split_at_checked(memchr3(b'<', b'>', b'\n', inside.as_bytes())?)?;
     Some((shown(form)?, closed.strip_prefix('>')?))
 }
 
+/// Slack escapes every bracket that people type, so whatever is none of the other forms is a link.
 fn shown(form: &str) -> Option<Shown<'_>> {
     let (target, label) = form.split_once('|').unwrap_or((form, ""));
-    let label = Some(label).filter(|label| !label.trim().is_empty());
-    if let Some(user) = target.strip_prefix('@') {
-        return is_id(user).then(|| Shown::name("@", label.unwrap_or(user)));
+    let label = Some(label).filter(|label| can_be_seen(label));
+    if let Some(user) = target.strip_prefix('@').filter(|user| is_id(user)) {
+        return Some(Shown::name("@", label.unwrap_or(user)));
     }
-    if let Some(channel) = target.strip_prefix('#') {
-        return is_id(channel).then(|| Shown::name("#", label.unwrap_or(channel)));
+    if let Some(channel) = target.strip_prefix('#').filter(|channel| is_id(channel)) {
+        return Some(Shown::name("#", label.unwrap_or(channel)));
     }
-    if let Some(command) = target.strip_prefix('!') {
-        return special(command, label);
+    if let Some(command) = target.strip_prefix('!').filter(|command| can_be_seen(command)) {
+        return Some(special(command, label));
     }
-    is_url(target).then(|| label.map_or(Shown::url(target), |label| Shown::said("", label, "")))
+    match label {
+        Some(label) => Some(Shown::said("", label, "")),
+        None => can_be_seen(target).then(|| Shown::url(target)),
+    }
 }
 
-fn special<'a>(command: &'a str, label: Option<&'a str>) -> Option<Shown<'a>> {
+fn special<'a>(command: &'a str, label: Option<&'a str>) -> Shown<'a> {
     if ["here", "channel", "everyone", "group"].contains(&command) {
-        return Some(Shown::name("@", command));
+        return Shown::name("@", command);
     }
     if let Some(group) = command.strip_prefix("subteam^").filter(|group| is_id(group)) {
-        return Some(Shown::name("@", label.unwrap_or(group)));
+        return Shown::name("@", label.unwrap_or(group));
     }
     if let Some(fallback) = label.filter(|_| command.starts_with("date^")) {
-        return Some(Shown::said("", fallback, ""));
+        return Shown::said("", fallback, "");
     }
-    let is_command = command.starts_with(|first: char| first.is_ascii_alphabetic());
-    is_command.then(|| Shown::said("<", label.unwrap_or(command), ">"))
+    Shown::said("<", label.unwrap_or(command), ">")
 }
 
 fn is_id(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
-}
-
-fn is_url(text: &str) -> bool {
-    ["http://", "https://", "mailto:"].iter().any(|scheme| {
-        let start = text.get(..scheme.len());
-        text.len() > scheme.len() && start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-    })
 }
 
 /// The character whose entity `text` begins with, and what follows it.
@@ -151,6 +149,7 @@ mod tests {
         assert_said("<!foo>", "<foo>");
         assert_said("<!foo|>", "<foo>");
         assert_said("<!subteam^>", "<subteam^>");
+        assert_said("<!--x-->", "<--x-->");
     }
 
     #[test]
@@ -165,31 +164,40 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_in_angle_brackets_stays() {
-        for other in [
-            "<",
-            "<>",
-            "<|>",
-            "<|x>",
-            "<b>",
-            "</b>",
-            "<@>",
-            "<@|bob>",
-            "<@U1 x>",
-            "<#>",
-            "<# x>",
-            "<!>",
-            "<!|x>",
-            "<!--x-->",
-            "<https://>",
-            "<mailto:>",
-            "<ftp://example.com>",
-            "<tel:123|call>",
-            "<@U1",
-            "<@U1\n>",
-            "<@U1<",
-            "<é>",
+    fn links_have_any_scheme_or_none() {
+        for url in [
+            "tel:+15551234567",
+            "callto:bob",
+            "sip:bob@example.com",
+            "ftp://example.com/high",
+            "slack://channel?team=T1&id=C1",
+            "vscode+x:high",
+            "#/critical",
+            "high",
+            "https://",
+            "!",
+            "@U1 x",
+            "é",
         ] {
+            assert_reference(&format!("<{url}>"), url);
+            assert_reference(&format!("<{url}|>"), url);
+            assert_said(&format!("<{url}|call>"), "call");
+        }
+        assert_said("<|x>", "x");
+    }
+
+    #[test]
+    fn a_label_with_nothing_to_see_is_none() {
+        for label in [" ", "\u{200B}", "\u{2800}", "\u{3164}", "\u{E0067}"] {
+            assert_reference(&format!("<https://example.com/|{label}>"), "https://example.com/");
+            assert_reference(&format!("<@U1|{label}>"), "@U1");
+            assert_said(&format!("<!foo|{label}>"), "<foo>");
+        }
+    }
+
+    #[test]
+    fn brackets_that_close_around_nothing_or_not_at_all_stay() {
+        for other in ["<", "<>", "<|>", "< | >", "<\u{2800}>", "<@U1", "<@U1\n>", "<@U1<"] {
             assert_eq!(control_form(other), None, "{other}");
         }
     }

@@ -216,8 +216,15 @@ mod tests {
 
     #[test]
     fn brackets_that_hold_no_control_form_stay() {
-        assert_eq!(marked_up("a < b <@U1> > <b> <"), "a < b @U1 > <b> <");
+        assert_eq!(marked_up("a < b <@U1> > <> <"), "a < b @U1 > <> <");
         assert_eq!(marked_up("<<@U1>>"), "<@U1>");
+    }
+
+    #[test]
+    fn links_of_any_scheme_are_resolved() {
+        assert_eq!(marked_up("call <tel:+15551234567|555-123-4567> now"), "call 555-123-4567 now");
+        assert_eq!(marked_up("call <tel:+15551234567>"), "call tel:+15551234567");
+        assert_eq!(marked_up("<sip:a@x.example?b&amp;c>"), "sip:a@x.example?b&c");
     }
 
     #[test]
