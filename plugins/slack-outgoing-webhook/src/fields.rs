@@ -63,7 +63,7 @@ names! {
 pub(crate) enum Value<'a> {
     /// A string.
     Text(Cow<'a, str>),
-    /// A form's token: it is compared as it came, so it need not be text.
+    /// A token: it is compared as it came, so it need not be text.
     Bytes(Cow<'a, [u8]>),
     /// A JSON number or boolean, as it was written.
     Literal(&'a str),

@@ -1,10 +1,14 @@
 //! From a JSON object to its fields.
 //!
 //! Fields that are not read are checked for being JSON and for their depth, and otherwise passed
-//! over: neither numbers out of range nor lone surrogates in them are an error.
+//! over: numbers out of range in them are no error.
+//!
+//! A string may hold one half of a surrogate pair: RFC 8259 allows the escape, and JavaScript writes
+//! it if an emoji was cut in two. It is no character, so U+FFFD takes its place.
 
 use std::{borrow::Cow, fmt};
 
+use memchr::memchr;
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, MapAccess, Visitor},
@@ -29,43 +33,75 @@ pub(crate) fn read(body: &[u8]) -> Result<Fields<'_>, Refusal> {
     if !text.trim_ascii_start().starts_with('{') {
         return Err(Refusal::malformed("the body is not a JSON object"));
     }
-    match serde_json::from_str(text) {
-        Ok(Object(fields)) => Ok(fields),
+    let mut fields = Fields::default();
+    if put_object(&mut fields, text, Keys::Text).is_ok() {
+        return Ok(fields);
+    }
+    // A key with a lone surrogate is no reason to refuse the object.
+    fields = Fields::default();
+    match put_object(&mut fields, text, Keys::Raw) {
+        Ok(()) => Ok(fields),
         Err(error) => Err(Refusal::malformed(format!("the body is not a JSON object: {error}"))),
     }
 }
 
-struct Object<'a>(Fields<'a>);
-
-impl<'de> Deserialize<'de> for Object<'de> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_map(ObjectVisitor)
-    }
+/// Reads the fields of one JSON object.
+fn put_object<'a>(
+    fields: &mut Fields<'a>,
+    text: &'a str,
+    keys: Keys,
+) -> Result<(), serde_json::Error> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    json.deserialize_map(ObjectVisitor { fields, keys })?;
+    json.end()
 }
 
-struct ObjectVisitor;
+/// Ways to read keys.
+#[derive(Clone, Copy)]
+enum Keys {
+    /// As text, which is quick and fails on a lone surrogate.
+    Text,
+    /// As JSON, whose escapes are then resolved here.
+    Raw,
+}
 
-impl<'de> Visitor<'de> for ObjectVisitor {
-    type Value = Object<'de>;
+/// Visitor that fills in fields in place, because a copy of them all takes time.
+struct ObjectVisitor<'f, 'a> {
+    fields: &'f mut Fields<'a>,
+    keys: Keys,
+}
+
+impl<'de> Visitor<'de> for ObjectVisitor<'_, 'de> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-        let mut fields = Fields::default();
-        while let Some(Key(name)) = map.next_key()? {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Key(name)) = self.keys.next(&mut map)? {
             let json = map.next_value::<&'de RawValue>()?.get();
             if json.starts_with(['[', '{']) && depth(json) >= DEPTH_LIMIT {
                 return Err(A::Error::custom("nested too deep"));
             }
             if let Some(name) = name {
-                let value =
-                    value(json).map_err(|_| A::Error::custom("a string has a bad escape"))?;
-                fields.put(name, value);
+                self.fields.put(name, value(name, json));
             }
         }
-        Ok(Object(fields))
+        Ok(())
+    }
+}
+
+impl Keys {
+    /// Reads the next key.
+    fn next<'de, A: MapAccess<'de>>(self, map: &mut A) -> Result<Option<Key>, A::Error> {
+        match self {
+            Self::Text => map.next_key(),
+            Self::Raw => {
+                let key = map.next_key::<&'de RawValue>()?;
+                Ok(key.map(|key| Key(Field::of(&string(key.get())))))
+            }
+        }
     }
 }
 
@@ -92,23 +128,91 @@ impl Visitor<'_> for KeyVisitor {
     }
 }
 
-/// What one JSON value means as a field.
-fn value(json: &str) -> Result<Value<'_>, serde_json::Error> {
-    Ok(match json.as_bytes() {
-        [b'"', ..] => Value::Text(string(json)?),
+/// Reads one JSON value as a field.
+fn value(name: Field, json: &str) -> Value<'_> {
+    match json.as_bytes() {
+        [b'"', ..] if name == Field::Token => token(json),
+        [b'"', ..] => Value::Text(string(json)),
         [b'[', ..] => Value::Array,
         [b'{', ..] => Value::Object,
         b"null" => Value::Null,
         _ => Value::Literal(json),
-    })
+    }
 }
 
-fn string(json: &str) -> Result<Cow<'_, str>, serde_json::Error> {
-    let inner = json.strip_prefix('"').and_then(|json| json.strip_suffix('"'));
-    match inner {
-        Some(inner) if memchr::memchr(b'\\', inner.as_bytes()).is_none() => Ok(inner.into()),
-        _ => serde_json::from_str::<String>(json).map(Cow::Owned),
+fn string(json: &str) -> Cow<'_, str> {
+    let quoted = unquoted(json);
+    match unescaped(quoted, "\u{FFFD}".as_bytes()) {
+        None => Cow::Borrowed(quoted),
+        Some(bytes) => Cow::Owned(
+            String::from_utf8(bytes)
+                .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+        ),
     }
+}
+
+/// Reads a token. One half of a surrogate pair becomes a byte that no configured token has, so that
+/// a damaged token equals none of them, not even one that holds U+FFFD.
+fn token(json: &str) -> Value<'_> {
+    let quoted = unquoted(json);
+    Value::Bytes(unescaped(quoted, b"\xFF").map_or(Cow::Borrowed(quoted.as_bytes()), Cow::Owned))
+}
+
+fn unquoted(json: &str) -> &str {
+    json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or(json)
+}
+
+/// Resolves the escapes of a JSON string that was checked for being one, if it has any.
+/// `lone_surrogate` stands for each half of a surrogate pair that lacks the other.
+fn unescaped(quoted: &str, lone_surrogate: &[u8]) -> Option<Vec<u8>> {
+    let mut next = Some(memchr(b'\\', quoted.as_bytes())?);
+    let (mut text, mut rest) = (Vec::with_capacity(quoted.len()), quoted.as_bytes());
+    while let Some(at) = next {
+        let (plain, from_escape) = rest.split_at(at);
+        text.extend_from_slice(plain);
+        let (character, after) = escape(from_escape);
+        match character {
+            Some(character) => text.extend(character.encode_utf8(&mut [0; 4]).bytes()),
+            None => text.extend_from_slice(lone_surrogate),
+        }
+        rest = after;
+        next = memchr(b'\\', rest);
+    }
+    text.extend_from_slice(rest);
+    Some(text)
+}
+
+/// Returns the character that the escape at the beginning stands for, and what follows. A lone
+/// surrogate is none.
+fn escape(text: &[u8]) -> (Option<char>, &[u8]) {
+    if let Some((unit, after)) = utf16_unit(text) {
+        let low = utf16_unit(after).filter(|(low, _)| (0xDC00..=0xDFFF).contains(low));
+        return match low {
+            Some((low, after_low)) if (0xD800..=0xDBFF).contains(&unit) => {
+                let scalar = 0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00);
+                (char::from_u32(scalar), after_low)
+            }
+            _ => (char::from_u32(unit), after),
+        };
+    }
+    let character = match text.get(1) {
+        Some(b'b') => '\u{8}',
+        Some(b'f') => '\u{C}',
+        Some(b'n') => '\n',
+        Some(b'r') => '\r',
+        Some(b't') => '\t',
+        // `"`, `\` and `/` stand for themselves.
+        Some(other) => char::from(*other),
+        None => '\\',
+    };
+    (Some(character), text.get(2..).unwrap_or_default())
+}
+
+/// Returns the number in an escape such as `\u00e9`, and what follows.
+fn utf16_unit(text: &[u8]) -> Option<(u32, &[u8])> {
+    let (digits, after) = text.strip_prefix(b"\\u")?.split_at_checked(4)?;
+    let unit = u32::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?;
+    Some((unit, after))
 }
 
 /// How deep arrays and objects are nested in a JSON value.
@@ -183,8 +287,49 @@ mod tests {
     }
 
     #[test]
+    fn every_escape_is_resolved_as_serde_json_does() {
+        for string in [
+            r#""\"\\\/\b\f\n\r\t""#,
+            r#""\u0041\u00e9\uFFFD\u6f22\u0000""#,
+            r#""\ud83d\udd25 \uD83D\uDD25é漢🔥\udbff\udfff""#,
+            r#""\\ud83d \\\\u0041""#,
+            r#""""#,
+        ] {
+            let expected: String = serde_json::from_str(string).expect("a string");
+            assert_eq!(super::string(string), expected, "{string}");
+            let token = token(string);
+            assert_eq!(token, Value::Bytes(expected.into_bytes().into()), "{string}");
+        }
+    }
+
+    #[test]
+    fn a_lone_surrogate_becomes_the_replacement_character() {
+        for (string, expected) in [
+            (r#""db1 down \ud83d""#, "db1 down \u{FFFD}"),
+            (r#""\udd25 down""#, "\u{FFFD} down"),
+            (r#""\ud83dx\udd25""#, "\u{FFFD}x\u{FFFD}"),
+            (r#""\udd25\ud83d""#, "\u{FFFD}\u{FFFD}"),
+            (r#""\ud83d\ud83d\udd25""#, "\u{FFFD}🔥"),
+            (r#""\ud83d\u0041""#, "\u{FFFD}A"),
+            (r#""\ud83d\n""#, "\u{FFFD}\n"),
+            (r#""\ud83d\\udd25""#, "\u{FFFD}\\udd25"),
+        ] {
+            let json = format!(r#"{{"text":{string},"user_name":{string}}}"#);
+            assert_eq!(get(&json, Field::Text).as_deref(), Some(expected), "{string}");
+            assert_eq!(get(&json, Field::UserName).as_deref(), Some(expected), "{string}");
+        }
+    }
+
+    #[test]
+    fn a_lone_surrogate_in_a_key_makes_it_an_unknown_one() {
+        let json = r#"{"\ud83d":1,"text\udd25":"y","te\u0078t":"x","\ud83d":2}"#;
+        assert_eq!(get(json, Field::Text).as_deref(), Some("x"));
+        assert_eq!(read(json.as_bytes()).expect("an object").refuse_repeated(), Ok(()));
+    }
+
+    #[test]
     fn a_string_without_escapes_is_not_copied() {
-        assert!(matches!(string(r#""plain""#), Ok(Cow::Borrowed("plain"))));
+        assert!(matches!(string(r#""plain""#), Cow::Borrowed("plain")));
     }
 
     #[test]
@@ -226,14 +371,16 @@ mod tests {
         for other in ["", " ", "null", "[]", "\"{}\"", "1", "token=x", "\u{FEFF}{}"] {
             assert_eq!(error(other), "the body is not a JSON object");
         }
-        for broken in ["{", "{}{}", "{} x", "{\"a\":1,}", "{'a':1}", "{a:1}", "{\"a\":\"\n\"}"] {
+        for broken in
+            ["{", "{}{}", "{} x", "{\"a\":1,}", "{'a':1}", "{a:1}", "{\"a\":\"\n\"}", "{\"a\n\":1}"]
+        {
             assert!(error(broken).starts_with("the body is not a JSON object: "), "{broken}");
         }
         assert_eq!(error(b"{\"text\":\"\xff\"}"), "the body is not UTF-8");
-        assert_eq!(
-            error(r#"{"text":"\ud800"}"#),
-            "the body is not a JSON object: a string has a bad escape at line 1 column 17"
-        );
+        for escape in [r"\u12", r"\ud83", r"\uzzzz", r"\x41", r"\U0041", r"\u+041", "\\"] {
+            let broken = format!(r#"{{"text":"{escape}"}}"#);
+            assert!(error(broken).starts_with("the body is not a JSON object: "), "{escape}");
+        }
     }
 
     #[test]

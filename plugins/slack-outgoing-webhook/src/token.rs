@@ -103,6 +103,22 @@ mod tests {
     }
 
     #[test]
+    fn a_token_with_a_lone_surrogate_equals_no_other() {
+        for configured in ["a\u{FFFD}", "a", "a\u{FFFD}\u{FFFD}\u{FFFD}", "a\\ud83d", "a\u{FF}"] {
+            let senders = Senders::new(tokens(&[configured]), false).expect("a token is enough");
+            for sent in [r"a\ud83d", r"a\udd25", r"a\ud83d\ud83d\ud83d"] {
+                let body = format!(r#"{{"token":"{sent}"}}"#);
+                let fields = json::read(body.as_bytes()).expect("an object");
+                let refusal = Refusal::unauthorized("`token` is not one of those configured");
+                assert_eq!(senders.admit(&fields), Err(refusal), "{configured} {sent}");
+            }
+        }
+        let fire = Senders::new(tokens(&["a🔥\u{FFFD}"]), false).expect("a token is enough");
+        let whole = json::read(br#"{"token":"a\ud83d\udd25\ufffd"}"#).expect("an object");
+        assert_eq!(fire.admit(&whole), Ok(()));
+    }
+
+    #[test]
     fn a_token_has_to_be_shown_once_and_as_a_string() {
         let refused = |why: &str| Err(Refusal::unauthorized(why));
         assert_eq!(admit_form("text=a"), refused("`token` is missing"));

@@ -216,6 +216,19 @@ fn a_pattern_replaces_the_urgency_rule() {
 }
 
 #[test]
+fn half_an_emoji_is_a_replacement_character_in_every_string() {
+    let body =
+        r#"{"text":"db1 \ud83d","channel_name":"\udd25ops","x\ud83d":"\ud83d","message_id":"m"}"#;
+    match receive(json!({}), body) {
+        Ok(Received::Events { events, .. }) => {
+            assert_eq!(events[0].title, "db1 \u{FFFD}");
+            assert_eq!(events[0].details[0].value, "\u{FFFD}ops");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn without_a_template_the_host_words_the_answer() {
     let received = receive(json!({}), "text=a");
     assert!(matches!(received, Ok(Received::Events { reply: None, .. })), "{received:?}");
