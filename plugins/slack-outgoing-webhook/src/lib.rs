@@ -25,11 +25,13 @@ mod link;
 mod markup;
 mod options;
 mod product;
+mod reference;
 mod reply;
 mod selection;
 mod text;
 mod token;
 mod urgency;
+mod words;
 
 use tocsin_plugin_api::prelude::*;
 
@@ -80,7 +82,7 @@ impl Integration for SlackOutgoingWebhook {
         if let Some(reason) = self.selection.passes_over_message(&fields, text.as_str()) {
             return Ok(Received::ignored(reason));
         }
-        let urgency = self.urgency.of(&text);
+        let urgency = self.urgency.of(product, &text);
         Ok(self.answered(alert::event(product, &fields, text, urgency), product, &fields))
     }
 }

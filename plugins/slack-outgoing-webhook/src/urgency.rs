@@ -5,145 +5,72 @@
 use regex::Regex;
 use tocsin_plugin_api::{OptionsError, Urgency};
 
-use crate::text::VisibleText;
+use crate::{
+    product::Product,
+    text::VisibleText,
+    words::{Words, is_hidden_inside},
+};
 
 /// The group of `urgency_pattern` that captures the name of an urgency.
 const GROUP: &str = "urgency";
 
-/// How the urgency is found.
-pub(crate) enum UrgencyRule {
-    /// By the names of urgencies standing alone in what was said.
-    Words,
-    /// By what a pattern captures.
-    Pattern(Regex),
+/// Rule by which the urgency of a message is found.
+pub(crate) struct UrgencyRule {
+    /// Captures the names. Without a pattern, names are words that stand alone.
+    pattern: Option<Regex>,
 }
 
 impl UrgencyRule {
-    /// From the option `urgency_pattern`.
+    /// Reads the option `urgency_pattern`.
     pub(crate) fn new(pattern: Option<&str>) -> Result<Self, OptionsError> {
-        let Some(pattern) = pattern else { return Ok(Self::Words) };
-        let refused = |message: String| OptionsError::at("urgency_pattern", message);
-        let regex = Regex::new(pattern).map_err(|error| {
-            refused(format!(
-                "not a regular expression\n{error}\n\
-                 hint: its syntax is that of the Rust crate `regex`, without look-around and back-references"
-            ))
-        })?;
-        if !regex.capture_names().flatten().any(|name| name == GROUP) {
-            return Err(refused(
-                "has no group `urgency`\n\
-                 hint: name the group that captures the urgency: `(?<urgency>\\w+)`"
-                    .into(),
-            ));
-        }
-        Ok(Self::Pattern(regex))
+        Ok(Self { pattern: pattern.map(compiled).transpose()? })
     }
 
-    /// The highest urgency that a text names.
-    pub(crate) fn of(&self, text: &VisibleText) -> Option<Urgency> {
-        match self {
-            Self::Words => highest(text.said().flat_map(Words::new)),
-            Self::Pattern(regex) => {
-                let matches = regex.captures_iter(text.as_str());
-                highest(matches.filter_map(|captured| Some(captured.name(GROUP)?.as_str())))
+    /// Returns the highest urgency that a text names.
+    pub(crate) fn of(&self, product: Product, text: &VisibleText) -> Option<Urgency> {
+        match &self.pattern {
+            Some(pattern) => {
+                let matches = pattern.captures_iter(text.as_str());
+                let names = matches.filter_map(|captured| Some(captured.name(GROUP)?.as_str()));
+                names.filter_map(named).max()
+            }
+            None => {
+                let words = text.said().flat_map(|piece| Words::new(product, piece));
+                words.filter_map(of_word).max()
             }
         }
     }
 }
 
-fn highest<'a>(words: impl Iterator<Item = &'a str>) -> Option<Urgency> {
-    words.filter_map(named).max()
+/// Returns the urgency of a word, in which people do not see every character.
+fn of_word(word: &str) -> Option<Urgency> {
+    if word.is_ascii() || !word.contains(is_hidden_inside) {
+        return named(word);
+    }
+    let seen: String = word.chars().filter(|c| !is_hidden_inside(*c)).collect();
+    named(&seen)
 }
 
 fn named(word: &str) -> Option<Urgency> {
     Urgency::ALL.into_iter().find(|urgency| urgency.as_str().eq_ignore_ascii_case(word))
 }
 
-/// The words of a text, without the URLs in it.
-///
-/// A word is made of letters, digits, `_` and `-`, and of a `.` between two of them: what names one
-/// thing (`high_cpu`, `low-latency`, `critical.log`) is one word. At its ends, `_` and `-` are
-/// marks and not part of it, and with them goes a `.` that is then at an end.
-struct Words<'a> {
-    rest: &'a str,
-}
-
-impl<'a> Words<'a> {
-    fn new(text: &'a str) -> Self {
-        Self { rest: text }
+fn compiled(pattern: &str) -> Result<Regex, OptionsError> {
+    let refused = |message: String| OptionsError::at("urgency_pattern", message);
+    let regex = Regex::new(pattern).map_err(|error| {
+        refused(format!(
+            "not a regular expression\n{error}\n\
+             hint: its syntax is that of the Rust crate `regex`, without look-around and back-references"
+        ))
+    })?;
+    if !regex.capture_names().flatten().any(|name| name == GROUP) {
+        return Err(refused(
+            "has no group `urgency`\n\
+             hint: name the group that captures the urgency: `(?<urgency>\\w+)`"
+                .into(),
+        ));
     }
-}
-
-impl<'a> Iterator for Words<'a> {
-    type Item = &'a str;
-
-    fn next(&mut self) -> Option<&'a str> {
-        loop {
-            let from_word = &self.rest[self.rest.find(joins)?..];
-            let (word, after) = from_word.split_at(word_len(from_word));
-            if begins_url(word, after) {
-                self.rest = &after[after.find(ends_url).unwrap_or(after.len())..];
-            } else {
-                self.rest = after;
-                return Some(word.trim_matches(['_', '-', '.']));
-            }
-        }
-    }
-}
-
-/// How many bytes the word has with which a text begins.
-fn word_len(text: &str) -> usize {
-    let mut characters = text.char_indices();
-    while let Some((at, character)) = characters.next() {
-        let is_inner_dot = character == '.' && characters.as_str().starts_with(joins);
-        if !joins(character) && !is_inner_dot {
-            return at;
-        }
-    }
-    text.len()
-}
-
-/// Whether a word and what follows it are the beginning of a URL: a scheme, whichever it is.
-fn begins_url(word: &str, after: &str) -> bool {
-    after.starts_with("://") || after.starts_with(':') && word.eq_ignore_ascii_case("mailto")
-}
-
-fn ends_url(character: char) -> bool {
-    character.is_whitespace() || matches!(character, '<' | '>' | '"' | '`' | '|')
-}
-
-fn joins(character: char) -> bool {
-    match character {
-        '_' | '-' => true,
-        _ if character.is_ascii() => character.is_ascii_alphanumeric(),
-        _ => is_accent(character) || (character.is_alphanumeric() && !is_cjk(character)),
-    }
-}
-
-/// An accent that is written as a character of its own.
-fn is_accent(character: char) -> bool {
-    matches!(
-        character,
-        '\u{300}'..='\u{36F}'
-            | '\u{1AB0}'..='\u{1AFF}'
-            | '\u{1DC0}'..='\u{1DFF}'
-            | '\u{FE20}'..='\u{FE2F}'
-    )
-}
-
-/// Han, Hiragana, Katakana, Hangul and Bopomofo, which are written without spaces between words.
-fn is_cjk(character: char) -> bool {
-    matches!(
-        character,
-        '\u{1100}'..='\u{11FF}'
-            | '\u{2E80}'..='\u{9FFF}'
-            | '\u{A960}'..='\u{A97F}'
-            | '\u{AC00}'..='\u{D7FF}'
-            | '\u{F900}'..='\u{FAFF}'
-            | '\u{FF66}'..='\u{FFDC}'
-            | '\u{1AFF0}'..='\u{1B16F}'
-            | '\u{20000}'..='\u{3FFFF}'
-    )
+    Ok(regex)
 }
 
 #[cfg(test)]
@@ -151,17 +78,23 @@ mod tests {
     use super::*;
     use crate::text::VisibleText;
 
+    fn by_words(product: Product, text: &str) -> Option<Urgency> {
+        let rule = UrgencyRule::new(None).expect("no options");
+        rule.of(product, &VisibleText::of(product, text))
+    }
+
     fn in_markup(text: &str) -> Option<Urgency> {
-        UrgencyRule::Words.of(&VisibleText::from_markup(text))
+        by_words(Product::Slack, text)
     }
 
     fn in_raw(text: &str) -> Option<Urgency> {
-        UrgencyRule::Words.of(&VisibleText::from_raw(text))
+        let rule = UrgencyRule::new(None).expect("no options");
+        rule.of(Product::Slack, &VisibleText::from_raw(text))
     }
 
     fn by_pattern(pattern: &str, text: &str) -> Option<Urgency> {
         let rule = UrgencyRule::new(Some(pattern)).expect("a pattern");
-        rule.of(&VisibleText::from_markup(text))
+        rule.of(Product::Slack, &VisibleText::from_markup(text))
     }
 
     fn pattern_error(pattern: &str) -> String {
@@ -204,15 +137,34 @@ mod tests {
             "низкlow",
             "low.é",
             "a_.high",
+            "low\u{2010}latency",
+            "low\u{2011}latency",
+            "mission\u{2010}critical",
+            "high\u{2011}",
+            "be\u{AD}low",
         ] {
-            let expected = (text == "low-").then_some(Urgency::Low);
+            let expected = match text {
+                "low-" => Some(Urgency::Low),
+                "high\u{2011}" => Some(Urgency::High),
+                _ => None,
+            };
             assert_eq!(in_raw(text), expected, "{text}");
         }
     }
 
     #[test]
     fn underscores_and_hyphens_fall_off_at_the_ends() {
-        for text in ["_high_", "--high", "high-", "-_high_-", "_-high.", "high.- x", "(high-)"] {
+        for text in [
+            "_high_",
+            "--high",
+            "high-",
+            "-_high_-",
+            "_-high.",
+            "high.- x",
+            "(high-)",
+            "high\u{2010}",
+            "\u{2011}_high",
+        ] {
             assert_eq!(in_raw(text), Some(Urgency::High), "{text}");
         }
         assert_eq!(in_raw("- _ -- ."), None);
@@ -297,6 +249,9 @@ mod tests {
             "mailto:high@x.example?subject=low",
             "(https://x.example/,high)",
             "<slack://high>",
+            "<tel:high>",
+            "<high>",
+            "<#/high>",
             "_https://x.example/high_",
         ] {
             assert_eq!(in_markup(text), None, "{text}");
@@ -329,6 +284,42 @@ mod tests {
         assert_eq!(in_markup("<!foo|high>"), Some(Urgency::High));
         assert_eq!(in_markup("&lt;high&gt;"), Some(Urgency::High));
         assert_eq!(in_markup("hi\0gh"), Some(Urgency::High));
+        assert_eq!(in_markup("hi\u{AD}gh"), Some(Urgency::High));
+        assert_eq!(in_markup("<tel:low|high>"), Some(Urgency::High));
+    }
+
+    #[test]
+    fn mentions_and_names_of_channels_do_not_count_in_raw_text_either() {
+        for (product, text) in [
+            (Product::Mattermost, "@high-priority @critical: see ~low, ~critical-alerts"),
+            (Product::Mattermost, "(@high) [graph](/critical) https://x.example/~high/@critical"),
+            (Product::RocketChat, "@critical @high.ops see #low and #critical-alerts"),
+            (Product::RocketChat, "[ ](https://x.example/channel/high?msg=a) @low"),
+            (Product::Zulip, "@**Critical Alerts** disk is at 81%"),
+            (Product::Zulip, "@**Pager** cc @_**Low Ops** @*high team* @_*critical*"),
+            (Product::Zulip, "@**Pager** see #**high priority>critical path@12**"),
+            (Product::Zulip, "[#high > critical](#narrow/channel/1-high/topic/critical)"),
+        ] {
+            let expected = text.starts_with("[#high").then_some(Urgency::Critical);
+            assert_eq!(by_words(product, text), expected, "{product:?} {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_beside_mentions_counts() {
+        for (product, text) in [
+            (Product::Mattermost, "@critical high"),
+            (Product::Mattermost, "~critical: high"),
+            (Product::Mattermost, "~~high~~ #low"),
+            (Product::Mattermost, "@critical,high"),
+            (Product::RocketChat, "#critical/high"),
+            (Product::RocketChat, "@critical's high"),
+            (Product::Zulip, "@**Critical Alerts**high"),
+            (Product::Zulip, "@**Critical Alerts** disk is **high**, @low #medium"),
+            (Product::Zulip, "[high](/critical)"),
+        ] {
+            assert_eq!(by_words(product, text), Some(Urgency::High), "{product:?} {text}");
+        }
     }
 
     #[test]
