@@ -13,9 +13,10 @@
 //! | its channel and trigger word are wanted | `selection.rs` | ignored |
 //! | its product is told, for texts differ | `product.rs` | |
 //! | text, urgency, details, keys and link | `text.rs`, `urgency.rs`, `alert.rs` | an event |
-//! | the answer | `reply.rs` | `{}`, or what the operator worded |
+//! | the answer | `reply.rs`, `answer.rs` | `{}`, or what the operator worded |
 
 mod alert;
+mod answer;
 mod body;
 mod characters;
 mod fields;

@@ -1,6 +1,7 @@
 //! The answer that confirms an alert in the channel, as the operator worded it.
 //!
-//! It never says more than the event does, and nothing that would raise the next alert.
+//! It never says more than the event does, and nothing that would raise the next alert. What it
+//! repeats notifies nobody: see [`crate::answer`].
 
 use std::borrow::Cow;
 
@@ -9,6 +10,8 @@ use tocsin_plugin_api::{Event, OptionsError, Reply};
 
 use crate::{
     alert::label,
+    answer::{Answer, Source},
+    characters::can_be_seen,
     fields::{Field, Fields},
     product::Product,
 };
@@ -30,7 +33,7 @@ enum Part {
 impl Template {
     /// Reads the option `reply`.
     pub(crate) fn parse(template: &str) -> Result<Self, OptionsError> {
-        if template.trim().is_empty() {
+        if !can_be_seen(template) {
             return Err(refused("empty\nhint: remove it if nothing is to be posted"));
         }
         let (mut parts, mut text, mut rest) = (Vec::new(), String::new(), template);
@@ -78,8 +81,8 @@ impl Template {
         }
     }
 
-    /// The answer to a message, unless it would be empty or begin with a trigger word: that of the
-    /// message, or one that is configured.
+    /// Words the answer to a message, unless it would be empty or begin with a trigger word: that of
+    /// the message, or one that is configured.
     pub(crate) fn reply(
         &self,
         product: Product,
@@ -89,11 +92,17 @@ impl Template {
     ) -> Option<Reply> {
         // Where control forms are understood, what was a text has to stay one: `<!channel>`.
         let escape = if product.is_raw() { Cow::Borrowed } else { escaped };
-        let text: String = self.0.iter().map(|part| part.filled_in(event, escape)).collect();
+        let mut answer = Answer::default();
+        for part in &self.0 {
+            let (source, text) = part.filled_in(event, escape);
+            answer.push(source, &text);
+        }
+        let (filled_in, text) = (answer.as_str(), answer.defused(product));
         let sent = fields.get(Field::TriggerWord);
-        let mut words = trigger_words.iter().map(String::as_str).chain(sent);
-        if text.trim().is_empty()
-            || words.any(|word| begins(&text, word) || begins(&text, &escaped(word)))
+        let words = trigger_words.iter().map(String::as_str).chain(sent);
+        let mut spellings = words.flat_map(|word| [word.into(), escaped(word)]);
+        if !can_be_seen(&text)
+            || spellings.any(|word| begins(filled_in, &word) || begins(&text, &word))
         {
             return None;
         }
@@ -117,18 +126,25 @@ impl Part {
         }
     }
 
+    /// Returns what stands in the place of the part, and where that is from.
     fn filled_in<'a>(
         &'a self,
         event: &'a Event,
         escape: impl Fn(&'a str) -> Cow<'a, str>,
-    ) -> Cow<'a, str> {
+    ) -> (Source, Cow<'a, str>) {
         match self {
-            Self::Text(text) => text.into(),
-            Self::Title => escape(&event.title),
-            Self::Urgency => event.urgency.map_or("default", |urgency| urgency.as_str()).into(),
+            Self::Text(text) => (Source::Template, text.into()),
+            Self::Title => (Source::Message, escape(&event.title)),
+            // One of the words that the operator expects.
+            Self::Urgency => {
+                let urgency = event.urgency.map_or("default", |urgency| urgency.as_str());
+                (Source::Template, urgency.into())
+            }
             Self::Detail(label) => {
                 let detail = event.details.iter().find(|detail| detail.label == *label);
-                escape(detail.map_or("", |detail| &detail.value))
+                let is_sender = *label == label::USER;
+                let source = if is_sender { Source::Sender } else { Source::Message };
+                (source, escape(detail.map_or("", |detail| &detail.value)))
             }
         }
     }
@@ -234,6 +250,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_filled_in_notifies_nobody_and_what_the_operator_wrote_does() {
+        let event = Event::create("@all <!here>").detail("User", "bob").detail("Trigger", "@here");
+        let text = |template: &str, product| {
+            let fields = Fields::default();
+            let reply = parse(template).reply(product, &event, &fields, &[]).expect("a reply");
+            let body: serde_json::Value = serde_json::from_str(&reply.body).expect("JSON");
+            body["text"].as_str().expect("a text").to_owned()
+        };
+        let template = "@channel, @{user}: {title} {trigger}";
+        for product in [Product::Mattermost, Product::Zulip, Product::RocketChat] {
+            let expected = "@channel, @bob: @\u{200B}all <!here> @\u{200B}here";
+            assert_eq!(text(template, product), expected, "{product:?}");
+        }
+        let expected = "@channel, @bob: @all &lt;!here&gt; @here";
+        assert_eq!(text(template, Product::Slack), expected);
+        assert_eq!(text("<!{user}> @{urgency}", Product::Slack), "&lt;!bob> @default");
+        assert_eq!(text("x @{urgency}", Product::Zulip), "x @default");
+    }
+
+    #[test]
+    fn a_trigger_word_that_mentions_is_known_in_an_answer() {
+        let event = Event::create("@pager db1");
+        let words = ["@pager".to_owned()];
+        let fields = Fields::default();
+        let reply = parse("{title}").reply(Product::Mattermost, &event, &fields, &words);
+        assert_eq!(reply, None);
+    }
+
+    #[test]
     fn an_unknown_placeholder_is_refused() {
         assert_eq!(
             parse_error("alert {severity}"),
@@ -259,7 +304,7 @@ mod tests {
 
     #[test]
     fn an_empty_template_is_refused() {
-        for template in ["", " \n"] {
+        for template in ["", " \n", "\u{2800}"] {
             assert_eq!(
                 parse_error(template),
                 "`reply`: empty\nhint: remove it if nothing is to be posted"
@@ -299,12 +344,10 @@ mod tests {
 
     #[test]
     fn an_empty_answer_is_left_out() {
-        let reply = parse("{user} {trigger}").reply(
-            Product::Slack,
-            &Event::create("t"),
-            &Fields::default(),
-            &[],
-        );
-        assert_eq!(reply, None);
+        for title in ["", " ", "\u{2800}", "\u{200B}\u{3164}"] {
+            let event = Event::create(title);
+            let template = parse("{user} {trigger}{title}");
+            assert_eq!(template.reply(Product::Zulip, &event, &Fields::default(), &[]), None);
+        }
     }
 }

@@ -229,6 +229,31 @@ fn half_an_emoji_is_a_replacement_character_in_every_string() {
 }
 
 #[test]
+fn an_answer_mentions_nobody_again_in_any_product() {
+    let options = json!({"reply": "noted: {title}"});
+    let reply = |body: &str| match receive(options.clone(), body) {
+        Ok(Received::Events { reply: Some(reply), .. }) => reply.body,
+        other => panic!("{other:?}"),
+    };
+    for mention in ["@channel", "@all", "@here", "@everyone", "@HERE", "@oncall"] {
+        for sender in ["post_id=p", "message_id=m", "timestamp=1700000000"] {
+            let body = reply(&format!("{sender}&text=db1+{mention}+down"));
+            assert!(!body.contains(mention), "{sender} {body}");
+        }
+    }
+    for mention in ["@**all**", "@**everyone**", "@**channel**", "@**topic**", "@*ops*"] {
+        let body = reply(&format!("timestamp=1700000000&text={mention}+down"));
+        assert!(!body.contains(mention), "{body}");
+    }
+    for mention in ["<!here>", "<!channel>", "<!everyone>", "<!subteam^S1>", "<@U1>"] {
+        for text in [mention.to_owned(), mention.replace('<', "%26lt;").replace('>', "%26gt;")] {
+            let body = reply(&format!("timestamp=1700000000.000100&text={text}+down"));
+            assert!(!body.contains('<'), "{body}");
+        }
+    }
+}
+
+#[test]
 fn without_a_template_the_host_words_the_answer() {
     let received = receive(json!({}), "text=a");
     assert!(matches!(received, Ok(Received::Events { reply: None, .. })), "{received:?}");
