@@ -18,17 +18,20 @@
 mod alert;
 mod answer;
 mod body;
+mod capture;
 mod characters;
 mod fields;
 mod form;
 mod json;
 mod link;
 mod markup;
+mod names;
 mod options;
 mod product;
 mod reference;
 mod reply;
 mod selection;
+mod spelling;
 mod text;
 mod token;
 mod urgency;
@@ -62,7 +65,7 @@ impl Integration for SlackOutgoingWebhook {
         Ok(Self {
             senders: Senders::new(options.token, options.unauthenticated)?,
             selection,
-            urgency: UrgencyRule::new(options.urgency_pattern.as_deref())?,
+            urgency: UrgencyRule::new(options.urgency_pattern.as_deref(), options.urgencies)?,
             reply,
         })
     }

@@ -2,9 +2,11 @@
 //!
 //! It says what may be written; whether it makes sense is judged where it is used, in `new`.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tocsin_plugin_api::Secrets;
+use tocsin_plugin_api::{Secrets, Urgency};
 
 /// The options of one integration.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -21,9 +23,17 @@ pub struct Options {
 
     /// A regular expression that finds the urgency in place of the built-in rule, such as
     /// `(?i)\bsev:(?<urgency>\w+)`. Its group `urgency` has to capture `low`, `medium`, `high` or
-    /// `critical`, in any case: a match that captures something else is passed over, and of several
-    /// matches the highest counts. It is matched against the text as people see it.
+    /// `critical` in any case, or one of `urgencies`: a match that captures something else is passed
+    /// over, and of several matches the highest counts. A pattern that can never capture one of them
+    /// is refused. It is matched against the text as people see it.
     pub urgency_pattern: Option<String>,
+
+    /// Further words that name an urgency, such as `{ P1 = "critical", dringend = "high" }`. They
+    /// work as the four built-in words do: they count if they stand alone, in any case, and the
+    /// highest urgency in a message applies. If `urgency_pattern` is set, they count if it captures
+    /// them, and may be any text that is not empty.
+    #[serde(default)]
+    pub urgencies: BTreeMap<String, Urgency>,
 
     /// What to do with the posts of bots.
     #[serde(default)]
@@ -43,7 +53,8 @@ pub struct Options {
     /// An answer that is posted in the channel: a text in which `{title}`, `{urgency}` (`default`
     /// where the message names none), `{channel}`, `{user}` and `{trigger}` are filled in; `{{` and
     /// `}}` are braces. It must not begin with a trigger word, or it would raise the next alert;
-    /// where what is filled in makes it begin with one, nothing is posted.
+    /// where what is filled in makes it begin with one, nothing is posted. What is filled in notifies
+    /// nobody: mentions in it are shown without effect. Mentions in the template work, `@{user}` too.
     pub reply: Option<String>,
 }
 

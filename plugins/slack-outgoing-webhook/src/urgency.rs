@@ -2,10 +2,14 @@
 //!
 //! Where it says nothing, nothing is made up: the integration's own urgency applies.
 
+use std::collections::BTreeMap;
+
 use regex::Regex;
 use tocsin_plugin_api::{OptionsError, Urgency};
 
 use crate::{
+    capture::can_capture,
+    names::Names,
     product::Product,
     text::VisibleText,
     words::{Words, is_hidden_inside},
@@ -16,14 +20,20 @@ const GROUP: &str = "urgency";
 
 /// Rule by which the urgency of a message is found.
 pub(crate) struct UrgencyRule {
+    names: Names,
     /// Captures the names. Without a pattern, names are words that stand alone.
     pattern: Option<Regex>,
 }
 
 impl UrgencyRule {
-    /// Reads the option `urgency_pattern`.
-    pub(crate) fn new(pattern: Option<&str>) -> Result<Self, OptionsError> {
-        Ok(Self { pattern: pattern.map(compiled).transpose()? })
+    /// Reads the options `urgency_pattern` and `urgencies`.
+    pub(crate) fn new(
+        pattern: Option<&str>,
+        own_names: BTreeMap<String, Urgency>,
+    ) -> Result<Self, OptionsError> {
+        let names = Names::new(own_names, pattern.is_some())?;
+        let pattern = pattern.map(|pattern| compiled(pattern, &names)).transpose()?;
+        Ok(Self { names, pattern })
     }
 
     /// Returns the highest urgency that a text names.
@@ -32,30 +42,26 @@ impl UrgencyRule {
             Some(pattern) => {
                 let matches = pattern.captures_iter(text.as_str());
                 let names = matches.filter_map(|captured| Some(captured.name(GROUP)?.as_str()));
-                names.filter_map(named).max()
+                names.filter_map(|name| self.names.urgency(name)).max()
             }
             None => {
                 let words = text.said().flat_map(|piece| Words::new(product, piece));
-                words.filter_map(of_word).max()
+                words.filter_map(|word| self.of_word(word)).max()
             }
         }
     }
-}
 
-/// Returns the urgency of a word, in which people do not see every character.
-fn of_word(word: &str) -> Option<Urgency> {
-    if word.is_ascii() || !word.contains(is_hidden_inside) {
-        return named(word);
+    /// Returns the urgency of a word, in which people do not see every character.
+    fn of_word(&self, word: &str) -> Option<Urgency> {
+        if word.is_ascii() || !word.contains(is_hidden_inside) {
+            return self.names.urgency(word);
+        }
+        let seen: String = word.chars().filter(|c| !is_hidden_inside(*c)).collect();
+        self.names.urgency(&seen)
     }
-    let seen: String = word.chars().filter(|c| !is_hidden_inside(*c)).collect();
-    named(&seen)
 }
 
-fn named(word: &str) -> Option<Urgency> {
-    Urgency::ALL.into_iter().find(|urgency| urgency.as_str().eq_ignore_ascii_case(word))
-}
-
-fn compiled(pattern: &str) -> Result<Regex, OptionsError> {
+fn compiled(pattern: &str, names: &Names) -> Result<Regex, OptionsError> {
     let refused = |message: String| OptionsError::at("urgency_pattern", message);
     let regex = Regex::new(pattern).map_err(|error| {
         refused(format!(
@@ -70,6 +76,14 @@ fn compiled(pattern: &str) -> Result<Regex, OptionsError> {
                 .into(),
         ));
     }
+    if !can_capture(pattern, GROUP, names) {
+        return Err(refused(
+            "its group `urgency` can never capture the name of an urgency\n\
+             hint: let it capture `low`, `medium`, `high` or `critical`, or give what it captures \
+             an urgency: `urgencies = { P1 = \"critical\" }`"
+                .into(),
+        ));
+    }
     Ok(regex)
 }
 
@@ -79,7 +93,7 @@ mod tests {
     use crate::text::VisibleText;
 
     fn by_words(product: Product, text: &str) -> Option<Urgency> {
-        let rule = UrgencyRule::new(None).expect("no options");
+        let rule = UrgencyRule::new(None, BTreeMap::new()).expect("no options");
         rule.of(product, &VisibleText::of(product, text))
     }
 
@@ -88,17 +102,21 @@ mod tests {
     }
 
     fn in_raw(text: &str) -> Option<Urgency> {
-        let rule = UrgencyRule::new(None).expect("no options");
+        let rule = UrgencyRule::new(None, BTreeMap::new()).expect("no options");
         rule.of(Product::Slack, &VisibleText::from_raw(text))
     }
 
+    fn own_names(names: &[(&str, Urgency)]) -> BTreeMap<String, Urgency> {
+        names.iter().map(|(name, urgency)| (name.to_string(), *urgency)).collect()
+    }
+
     fn by_pattern(pattern: &str, text: &str) -> Option<Urgency> {
-        let rule = UrgencyRule::new(Some(pattern)).expect("a pattern");
+        let rule = UrgencyRule::new(Some(pattern), BTreeMap::new()).expect("a pattern");
         rule.of(Product::Slack, &VisibleText::from_markup(text))
     }
 
     fn pattern_error(pattern: &str) -> String {
-        UrgencyRule::new(Some(pattern)).err().expect("refused").to_string()
+        UrgencyRule::new(Some(pattern), BTreeMap::new()).err().expect("refused").to_string()
     }
 
     #[test]
@@ -320,6 +338,53 @@ mod tests {
         ] {
             assert_eq!(by_words(product, text), Some(Urgency::High), "{product:?} {text}");
         }
+    }
+
+    #[test]
+    fn own_words_count_beside_the_four_and_the_highest_wins() {
+        let own = own_names(&[
+            ("P1", Urgency::Critical),
+            ("P3", Urgency::Low),
+            ("dringend", Urgency::High),
+            ("élevé", Urgency::High),
+        ]);
+        let rule = UrgencyRule::new(None, own).expect("words");
+        let of = |text: &str| rule.of(Product::Zulip, &VisibleText::from_raw(text));
+        assert_eq!(of("p1: db1"), Some(Urgency::Critical));
+        assert_eq!(of("P3, medium"), Some(Urgency::Medium));
+        assert_eq!(of("low P3 DRINGEND"), Some(Urgency::High));
+        assert_eq!(of("niveau ÉLEVÉ!"), Some(Urgency::High));
+        assert_eq!(of("nothing"), None);
+        for part in
+            ["P10", "XP1", "P1-db", "undringend", "P1.log", "élevés", "@**P1**", "P\u{2011}1"]
+        {
+            assert_eq!(of(part), None, "{part}");
+        }
+        assert_eq!(of("_P1_ https://x.example/"), Some(Urgency::Critical));
+        assert_eq!(of("https://x.example/P1"), None);
+    }
+
+    #[test]
+    fn a_pattern_may_capture_own_words() {
+        let own = own_names(&[("P1", Urgency::Critical), ("緊急", Urgency::High)]);
+        let rule = UrgencyRule::new(Some(r"【(?<urgency>.+?)】"), own).expect("a pattern");
+        let of = |text: &str| rule.of(Product::Slack, &VisibleText::from_raw(text));
+        assert_eq!(of("【緊急】db1"), Some(Urgency::High));
+        assert_eq!(of("【p1】【緊急】"), Some(Urgency::Critical));
+        assert_eq!(of("【LOW】"), Some(Urgency::Low));
+        assert_eq!(of("P1 緊急 critical"), None);
+    }
+
+    #[test]
+    fn a_pattern_that_can_never_capture_a_name_is_refused() {
+        assert_eq!(
+            pattern_error(r"\b(?<urgency>P[12])\b"),
+            "`urgency_pattern`: its group `urgency` can never capture the name of an urgency\n\
+             hint: let it capture `low`, `medium`, `high` or `critical`, or give what it captures \
+             an urgency: `urgencies = { P1 = \"critical\" }`"
+        );
+        let own = own_names(&[("P2", Urgency::High)]);
+        assert!(UrgencyRule::new(Some(r"\b(?<urgency>P[12])\b"), own).is_ok());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Whatever arrives, the plugin answers, and what it answers keeps its promises.
 
+use std::sync::LazyLock;
+
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::json;
 use slack_outgoing_webhook::SlackOutgoingWebhook;
@@ -33,14 +35,63 @@ const KEYS: [&str; 22] = [
 ];
 
 /// What texts are made of, and where they may break.
-const FRAGMENTS: [&str; 36] = [
-    "<", ">", "|", "&", "&lt;", "&amp;", ";", "@", "#", "!", "^", "U1", "here", "date^",
-    "subteam^", "http://", "mailto:", "://", "high", "LOW", "critical", "medium", ".", "-", "_",
-    " ", "\n", "\r\n", "\0", "\u{202E}", "\u{200D}", "é", "\u{301}", "漢", "🔥", "x",
+const FRAGMENTS: [&str; 52] = [
+    "<",
+    ">",
+    "|",
+    "&",
+    "&lt;",
+    "&amp;",
+    ";",
+    "@",
+    "#",
+    "!",
+    "^",
+    "U1",
+    "here",
+    "date^",
+    "subteam^",
+    "http://",
+    "mailto:",
+    "://",
+    "high",
+    "LOW",
+    "critical",
+    "medium",
+    ".",
+    "-",
+    "_",
+    " ",
+    "\n",
+    "\r\n",
+    "\0",
+    "\u{202E}",
+    "\u{200D}",
+    "é",
+    "\u{301}",
+    "漢",
+    "🔥",
+    "x",
+    "~",
+    "*",
+    "**",
+    "@**",
+    "@_*",
+    "#**",
+    "](",
+    ")",
+    "all",
+    "@here",
+    "P1",
+    "tel:",
+    "\u{2800}",
+    "\u{2011}",
+    "\u{AD}",
+    "\u{E0041}",
 ];
 
 /// Plugins with options of every kind.
-fn plugins() -> Vec<SlackOutgoingWebhook> {
+static PLUGINS: LazyLock<Vec<SlackOutgoingWebhook>> = LazyLock::new(|| {
     [
         json!({"token": TOKEN}),
         json!({
@@ -54,13 +105,14 @@ fn plugins() -> Vec<SlackOutgoingWebhook> {
             "bots": "ignore",
             "channels": ["#x", "U1"],
             "trigger_words": ["high", "é"],
-            "reply": "{title}",
+            "urgencies": {"P1": "critical", "é": "high"},
+            "reply": "<!{title}> @{user}{title} {channel}",
         }),
     ]
     .iter()
     .map(|options| Value::instance(options).unwrap_or_else(|error| panic!("{error}")))
     .collect()
-}
+});
 
 /// Gives the body to every plugin and holds it to what it promises.
 fn check(content_type: Option<&[u8]>, body: &[u8]) -> Result<(), TestCaseError> {
@@ -68,7 +120,7 @@ fn check(content_type: Option<&[u8]>, body: &[u8]) -> Result<(), TestCaseError> 
     if let Some(content_type) = content_type {
         request = request.with_header("content-type", content_type);
     }
-    for plugin in plugins() {
+    for plugin in PLUGINS.iter() {
         let received = plugin.receive(&request);
         prop_assert_eq!(&received, &plugin.receive(&request));
         match received {
@@ -132,6 +184,7 @@ fn value() -> impl Strategy<Value = String> {
         3 => text(),
         1 => Just(TOKEN.into()),
         1 => "[0-9]{1,3}\\.[0-9]{6}",
+        1 => "[0-9]{1,10}",
         1 => Just("".into()),
     ]
 }
@@ -249,7 +302,7 @@ proptest! {
     #[test]
     fn a_wrong_token_gives_nothing_away(body in form(), token in "[a-z]{0,24}") {
         let body = [format!("token={token}&").into_bytes(), body].concat();
-        let received = plugins()[0].receive(&Request::post(&body));
+        let received = PLUGINS[0].receive(&Request::post(&body));
         prop_assert!(matches!(received, Err(Refusal::Unauthorized { .. })), "{:?}", received);
     }
 
@@ -260,7 +313,7 @@ proptest! {
     ) {
         let start = format!(r#"{{"token":"{token}","#);
         let body = String::from_utf8_lossy(&body).replacen('{', &start, 1);
-        let received = plugins()[0].receive(&json_request(body.as_bytes()));
+        let received = PLUGINS[0].receive(&json_request(body.as_bytes()));
         prop_assert!(
             matches!(received, Err(Refusal::Unauthorized { .. } | Refusal::Malformed { .. })),
             "{:?}",
@@ -272,9 +325,9 @@ proptest! {
     fn what_is_encoded_arrives(text in text()) {
         let start = format!("token={TOKEN}&post_id=1&text=").into_bytes();
         let body = [start, encoded(&text, 1)].concat();
-        let as_form = plugins()[0].receive(&Request::post(&body));
+        let as_form = PLUGINS[0].receive(&Request::post(&body));
         let body = json!({"token": TOKEN, "post_id": "1", "text": text}).to_string();
-        let as_json = plugins()[0].receive(&json_request(body.as_bytes()));
+        let as_json = PLUGINS[0].receive(&json_request(body.as_bytes()));
         prop_assert_eq!(as_form, as_json);
     }
 }

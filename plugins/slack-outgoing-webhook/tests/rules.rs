@@ -229,6 +229,36 @@ fn half_an_emoji_is_a_replacement_character_in_every_string() {
 }
 
 #[test]
+fn own_words_name_an_urgency_beside_the_four() {
+    let options = json!({"urgencies": {"P1": "critical", "dringend": "high"}});
+    let urgency = |body: &str| match receive(options.clone(), body) {
+        Ok(Received::Events { events, .. }) => events[0].urgency,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(urgency("text=p1:+db1,+low"), Some(Urgency::Critical));
+    assert_eq!(urgency("text=DRINGEND,+medium"), Some(Urgency::High));
+    assert_eq!(urgency("text=P10+undringend"), None);
+    assert_eq!(urgency("text=%40P1+low&post_id=p"), Some(Urgency::Low));
+    assert_eq!(urgency("text=low"), Some(Urgency::Low));
+}
+
+#[test]
+fn own_words_may_be_captured_by_a_pattern() {
+    let options = json!({
+        "urgency_pattern": r"sev:(?<urgency>\S+)",
+        "urgencies": {"1": "critical", "緊急": "high"},
+    });
+    let urgency = |body: &str| match receive(options.clone(), body) {
+        Ok(Received::Events { events, .. }) => events[0].urgency,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(urgency("text=sev:1"), Some(Urgency::Critical));
+    assert_eq!(urgency("text=sev:緊急+1"), Some(Urgency::High));
+    assert_eq!(urgency("text=sev:low+1"), Some(Urgency::Low));
+    assert_eq!(urgency("text=1+critical"), None);
+}
+
+#[test]
 fn an_answer_mentions_nobody_again_in_any_product() {
     let options = json!({"reply": "noted: {title}"});
     let reply = |body: &str| match receive(options.clone(), body) {
@@ -310,6 +340,20 @@ fn an_option_that_makes_no_sense_is_named_with_what_to_do() {
          hint: name the group that captures the urgency: `(?<urgency>\\w+)`"
     );
     assert_eq!(
+        error("urgency_pattern", json!("(?<urgency>P1|P2)")),
+        "`urgency_pattern`: its group `urgency` can never capture the name of an urgency\n\
+         hint: let it capture `low`, `medium`, `high` or `critical`, or give what it captures an \
+         urgency: `urgencies = { P1 = \"critical\" }`"
+    );
+    assert_eq!(
+        error("urgencies", json!({"": "low"})),
+        "`urgencies`: a word is empty\nhint: remove it"
+    );
+    assert!(
+        error("urgencies", json!({"P 1": "low"}))
+            .starts_with("`urgencies.P 1`: can never stand alone as a word\nhint: ")
+    );
+    assert_eq!(
         refused(&json!({"token": "t", "trigger_words": ["page"], "reply": "Page {user}"})),
         "`reply`: begins with the trigger word `page`, so that every answer would raise the next \
          alert\nhint: begin with another word"
@@ -323,9 +367,13 @@ fn an_option_that_is_misspelt_is_named_with_what_is_expected() {
         "`bots`: unknown variant `never`, expected one of `auto`, `accept`, `ignore`"
     );
     assert_eq!(
+        refused(&json!({"token": "t", "urgencies": {"P1": "urgent"}})),
+        "`urgencies.P1`: unknown variant `urgent`, expected one of `low`, `medium`, `high`, `critical`"
+    );
+    assert_eq!(
         refused(&json!({"tokens": "t"})),
         "`tokens`: unknown field `tokens`, expected one of `token`, `unauthenticated`, \
-         `urgency_pattern`, `bots`, `channels`, `trigger_words`, `reply`"
+         `urgency_pattern`, `urgencies`, `bots`, `channels`, `trigger_words`, `reply`"
     );
 }
 
@@ -357,6 +405,7 @@ fn the_schema_documents_every_option() {
         "token",
         "trigger_words",
         "unauthenticated",
+        "urgencies",
         "urgency_pattern",
     ];
     assert_eq!(keys, expected);
@@ -364,4 +413,6 @@ fn the_schema_documents_every_option() {
         assert!(property["description"].is_string(), "{key}: {property}");
     }
     assert_eq!(properties["bots"]["default"], json!("auto"));
+    assert_eq!(properties["urgencies"]["type"], json!("object"));
+    assert_eq!(properties["urgencies"]["default"], json!({}));
 }

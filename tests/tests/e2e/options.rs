@@ -49,7 +49,7 @@ fn everything_that_is_wrong_with_options_is_said_at_once_and_each_key_once() {
       |
     8 | colour = ***
       |          ^^^
-    hint: known here are `bots`, `channels`, `reply`, `token`, `trigger_words`, `unauthenticated`, `urgency_pattern`
+    hint: known here are `bots`, `channels`, `reply`, `token`, `trigger_words`, `unauthenticated`, `urgencies`, `urgency_pattern`
     error: 4 things are wrong with `tocsin.toml`
     "#);
     assert!(!said.contains("s3cret"));
