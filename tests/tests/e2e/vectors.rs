@@ -1,33 +1,40 @@
-//! Every case of the Slack vectors passes through HTTP into the store, not only inside the plugin's
-//! crate.
+//! Every case of the Slack vectors and of those from the field passes through HTTP into the store,
+//! not only inside the plugin's crate.
 
-use std::path::Path;
+use std::{fs, path::PathBuf};
 
 use serde_json::Value;
 use tocsin_plugin_api::testing::Fixture;
 use tocsin_tests::{
     Site, TestHost,
     http::{Answer, Request},
-    libraries::library,
+    libraries::{library, workspace},
 };
 
 const PLUGIN: &str = "slack-outgoing-webhook";
 
+fn package() -> PathBuf {
+    workspace().join("plugins").join(PLUGIN)
+}
+
 fn cases() -> Vec<Fixture> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("it lies in one");
-    let file = format!("plugins/{PLUGIN}/fixtures/{PLUGIN}.jsonl");
-    Fixture::read(workspace.join(file))
+    Fixture::read(package().join("fixtures").join(format!("{PLUGIN}.jsonl")))
 }
 
 /// An integration of its own for each case: many carry the same keys.
 fn host(cases: &[Fixture]) -> TestHost {
-    let integrations = cases.iter().map(|case| {
+    serve(cases.iter().map(|case| (case.name.as_str(), own_urgency(case), &case.options)))
+}
+
+/// Serves integrations with these names, urgencies and options.
+fn serve<'c>(integrations: impl Iterator<Item = (&'c str, &'static str, &'c Value)>) -> TestHost {
+    let integrations = integrations.map(|(name, urgency, options)| {
         let mut integration = toml::Table::new();
         integration.insert("plugin".into(), PLUGIN.into());
-        integration.insert("urgency".into(), own_urgency(case).into());
-        let options = toml::Value::try_from(&case.options).expect("options are a table");
+        integration.insert("urgency".into(), urgency.into());
+        let options = toml::Value::try_from(options).expect("options are a table");
         integration.insert("options".into(), options);
-        (case.name.clone(), integration.into())
+        (name.to_owned(), integration.into())
     });
     let integrations: toml::Table = integrations.collect();
     let config = toml::Table::from_iter([("integrations".to_owned(), integrations.into())]);
@@ -123,4 +130,59 @@ fn detail<'a>(alert: &'a Value, label: &str) -> &'a Value {
         detail["label"].as_str().is_some_and(|other| other.eq_ignore_ascii_case(label))
     };
     details.clone().find(named).map_or(&Value::Null, |detail| &detail["value"])
+}
+
+#[test]
+fn every_case_from_the_field_comes_out_right_of_the_store() {
+    // No case expects it.
+    const OWN: &str = "medium";
+    let text = fs::read_to_string(package().join("tests/field.jsonl")).expect("the cases");
+    let cases = text.lines().map(|line| serde_json::from_str(line).expect("a case"));
+    let cases: Vec<Value> = cases.collect();
+    assert!(cases.len() >= 15, "only {} cases", cases.len());
+    let name = |case: &'_ Value| case["name"].as_str().expect("a name").to_owned();
+    let names: Vec<String> = cases.iter().map(name).collect();
+    let named = || names.iter().map(String::as_str).zip(&cases);
+    let host = serve(named().map(|(name, case)| (name, OWN, &case["options"])));
+    for (name, case) in named() {
+        let headers = [("Content-Type", case["content_type"].as_str().expect("a type"))];
+        let bodies = case["bodies"].as_array().map_or(&[][..], Vec::as_slice);
+        let bodies = case.get("body").into_iter().chain(bodies);
+        let answers = bodies.map(|body| {
+            let answer = host.post_with(name, &headers, body.as_str().expect("a body"));
+            assert_eq!(answer.status, 200, "{name}: {answer:?}");
+            answer.body
+        });
+        let answers: Vec<String> = answers.collect();
+        let last_answer = answers.last().expect("an answer");
+        check_field_case(&host, name, &case["expect"], last_answer, OWN);
+    }
+}
+
+fn check_field_case(host: &TestHost, name: &str, expect: &Value, answer: &str, own_urgency: &str) {
+    let mut alerts = host.alerts();
+    alerts.retain(|alert| alert["integration"] == name);
+    alerts.reverse();
+    let expect = expect.as_object().expect("what is expected");
+    for (key, expected) in expect {
+        match key.as_str() {
+            "title" => assert_eq!(&alerts[0]["title"], expected, "{name}"),
+            "alerts" => {
+                let titles: Value = alerts.iter().map(|alert| alert["title"].clone()).collect();
+                assert_eq!(&titles, expected, "{name}");
+            }
+            "urgency" => {
+                assert_eq!(
+                    alerts[0]["urgency"],
+                    expected.as_str().unwrap_or(own_urgency),
+                    "{name}"
+                );
+            }
+            "reply_must_not_contain" => {
+                assert!(answer.contains("Alert raised: "), "{name}: {answer}");
+                assert!(!answer.contains(expected.as_str().expect("a text")), "{name}: {answer}");
+            }
+            other => panic!("{name}: nobody said what `{other}` is"),
+        }
+    }
 }
