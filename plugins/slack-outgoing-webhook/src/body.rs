@@ -7,7 +7,7 @@ use tocsin_plugin_api::{Refusal, Request};
 use crate::{fields::Fields, form, json};
 
 /// What a message may weigh. Slack cuts one at 40,000 characters, the others at less by default.
-const LIMIT_BYTES: usize = 1024 * 1024;
+pub(crate) const LIMIT_BYTES: usize = 1024 * 1024;
 
 /// Reads the fields of a posted form or JSON object.
 ///

@@ -56,6 +56,8 @@ pub struct SlackOutgoingWebhook {
 impl Integration for SlackOutgoingWebhook {
     type Options = Options;
 
+    const LARGEST_BODY_BYTES: Option<usize> = Some(body::LIMIT_BYTES);
+
     fn new(options: Options) -> Result<Self, OptionsError> {
         let selection = Selection::new(options.bots, options.channels, options.trigger_words)?;
         let reply = options.reply.as_deref().map(Template::parse).transpose()?;

@@ -43,6 +43,20 @@ fn a_body_that_is_announced_too_large_is_refused_without_being_read() {
 }
 
 #[test]
+fn a_body_that_is_never_the_plugins_is_refused_without_being_read() {
+    let site = Site::new().plugin(&library("slack-outgoing-webhook"));
+    let config = "[server]\nbody_limit_bytes = 100000000\n\
+                  [integrations.slack]\nplugin = 'slack-outgoing-webhook'\noptions.token = 'abc'\n";
+    let host = site.config(config).serve();
+    let mut connection = host.connect();
+    let head = "POST /in/slack HTTP/1.1\r\nhost: x\r\ncontent-length: 1048577\r\n\r\n";
+    connection.send(head.as_bytes()).unwrap();
+    let answer = connection.answer().expect("an answer at once");
+    assert_refused(&answer, 413, "too_large");
+    assert!(answer.body.contains("larger than 1048576 bytes"), "{answer:?}");
+}
+
+#[test]
 fn a_chunked_body_is_refused_as_soon_as_it_is_too_large() {
     let host = host("body_limit_bytes = 1000");
     let mut connection = host.connect();
