@@ -251,7 +251,7 @@ fn a_version_that_refuses_the_present_options_is_held_back() {
     host.site().configure(&format!("{CONFIG}options.prefix = 'x'\n"));
     wait::until("it is read", || (host.integration("good")["generation"] == 2).then_some(()));
     host.site().replace(&versions.pretended("slack-outgoing-webhook", "1.0.1"), "newer.so");
-    assert_snapshot!(problem(&host, "newer.so"), @"does not serve integration `good`, which goes on with well-behaved 1.0.0: tocsin.toml:8:10: `integrations.good.options.prefix`: unknown field `prefix`, expected one of `token`, `unauthenticated`, `urgency_pattern`, `bots`, `channels`, `trigger_words`, `reply`; hint: see the options of plugin `well-behaved`");
+    assert_snapshot!(problem(&host, "newer.so"), @"does not serve integration `good`, which goes on with well-behaved 1.0.0: tocsin.toml:8:10: `integrations.good.options.prefix`: unknown field `prefix`, expected one of `token`, `unauthenticated`, `urgency_pattern`, `urgencies`, `bots`, `channels`, `trigger_words`, `reply`; hint: see the options of plugin `well-behaved`");
     assert_eq!(served_by(&host, "good"), "1.0.0");
 
     // Options that it takes let it take over, in the same step.
