@@ -1,6 +1,6 @@
 //! Logs the warnings about the configuration that is in force.
 //!
-//! It judges nothing: the configuration has its warnings, and plugins say which options are secrets.
+//! Nothing is judged here: the configuration has its warnings, and plugins say which options are secrets.
 
 use crate::{blank, config::ConfigError, host::Host};
 

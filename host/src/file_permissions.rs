@@ -1,7 +1,6 @@
 //! Judges who could change or read a file besides root and the host's own user.
 //!
-//! It sees owner, group and mode. Which users are in a group, and what access control lists add, it does
-//! not ask.
+//! Owner, group and mode are looked at. Members of groups and access control lists are not.
 
 use std::{
     fmt,
@@ -38,7 +37,7 @@ pub struct HostUser {
 pub struct Exposed {
     /// A whole sentence.
     pub message: String,
-    /// What to do.
+    /// The remedy.
     pub hint: String,
 }
 
@@ -273,7 +272,7 @@ mod tests {
         }
     }
 
-    /// What is said of a file in a folder of these modes, by the one who runs the test.
+    /// Checks a file in a folder of these modes, as the user who runs the test.
     fn checked(folder_mode: u32, mode: u32) -> Result<(), String> {
         let place = tempfile::tempdir().expect("a folder");
         let (folder, file) = (place.path().join("etc"), place.path().join("etc/tocsin.toml"));

@@ -332,7 +332,7 @@ pub struct StoreMetrics {
     failures: Counter,
     /// What it takes on disk; set when the metrics are asked for.
     pub size_bytes: Gauge,
-    /// What of that holds something, as of the last look of housekeeping.
+    /// The part of the store that holds something, as of the last look of housekeeping.
     pub used_bytes: Gauge,
     /// 1 once nothing can be kept until a restart.
     pub is_lost: Gauge,

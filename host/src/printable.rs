@@ -1,7 +1,7 @@
 //! Text of plugins, senders and files as it may be shown on a terminal and written to a log: without
 //! characters that steer what is shown around them.
 //!
-//! It changes nothing that is stored, and nothing that the API gives as JSON.
+//! Stored text, and the JSON of the API, stay as they are.
 
 use std::{
     borrow::Cow,
@@ -37,8 +37,8 @@ fn replaced(text: &str, exception: impl Fn(char) -> Option<char>) -> Cow<'_, str
     Cow::Owned(text.chars().map(shown).collect())
 }
 
-/// Whether a character is none that is shown, but one that moves the cursor, breaks the line, turns the
-/// direction of writing, or hides text.
+/// Returns whether a character moves the cursor, breaks the line, turns the direction of writing, or hides
+/// text.
 pub fn steers(c: char) -> bool {
     c.is_control() || is_separator(c) || is_invisible(c)
 }

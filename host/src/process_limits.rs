@@ -1,7 +1,7 @@
 //! Limits of this process: open files as many as the system allows, no core dumps that would hold
 //! secrets, and no privileges that a program could gain.
 //!
-//! They hold until the process ends.
+//! All of these hold until the process ends.
 
 use rustix::{
     process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit},

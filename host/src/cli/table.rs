@@ -1,5 +1,5 @@
-//! What people read: lists with aligned columns, fields, lines and complaints. Nothing in it steers their
-//! terminal, see [`printable`](crate::printable).
+//! Output for people: lists with aligned columns, fields, lines and complaints. No character of it steers
+//! their terminal, see [`printable`](crate::printable).
 
 use std::io::{self, IsTerminal, Write};
 

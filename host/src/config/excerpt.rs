@@ -37,7 +37,7 @@ pub(super) fn excerpt(text: &str, span: &Range<usize>) -> Excerpt {
     place(text, &pieces, start, end)
 }
 
-/// Whether the value of a key may be shown, whatever it is. No key of the host with a secret is
+/// Returns whether the value of a key may be shown, whatever it is. No key of the host with a secret is
 /// among these, and no URL, which may hold a password.
 pub(super) fn is_harmless(key: &[&str]) -> bool {
     match key {
@@ -212,7 +212,7 @@ fn mark_value<'t>(
     }
 }
 
-/// Whether it is written as names of variables usually are. Anything else may be a secret that somebody
+/// Returns whether a name is written as names of variables usually are. Anything else may be a secret that somebody
 /// wrote where its variable should be named.
 pub(super) fn is_usual_variable(name: &str) -> bool {
     !name.is_empty()
@@ -293,7 +293,7 @@ fn key(line: &str) -> Option<(&str, usize)> {
 
 /// The state of a text at the beginning of one of its lines.
 struct Lines {
-    /// Whether the line begins inside a string or a list, where no key can stand.
+    /// True if the line begins inside a string or a list, where no key can stand.
     is_inside: bool,
     /// The section that it belongs to.
     section: Vec<String>,

@@ -9,14 +9,14 @@ pub enum Required {
     /// None of them: `false`.
     #[default]
     None,
-    /// Each that an enabled integration names: `true`.
+    /// Every plugin that an enabled integration names: `true`.
     All,
-    /// Those of these names.
+    /// The plugins of these names.
     Names(Vec<String>),
 }
 
 impl Required {
-    /// Whether the plugin of that name is one of them.
+    /// Returns whether the plugin of that name is required.
     pub fn contains(&self, plugin: &str) -> bool {
         match self {
             Self::None => false,

@@ -77,7 +77,7 @@ impl Events {
     }
 }
 
-/// What the events of a notification have in common.
+/// The parts that the events of a notification have in common.
 struct Group<'a> {
     key_prefix: String,
     link: Option<&'a str>,
@@ -110,7 +110,7 @@ fn details<'a>(
     details.into_iter().chain(started).chain(truncated).collect()
 }
 
-/// What is said of alerts of the group that are not in the notification.
+/// Returns a sentence on alerts of the group that are not in the notification.
 fn truncated(notification: &Notification<'_>) -> Option<String> {
     let more = match notification.truncated {
         0 => return None,

@@ -53,13 +53,13 @@ fn is_harmless(character: char) -> bool {
         )
 }
 
-/// Whether a text has a character that leaves a mark: neither white space nor one of those that are
+/// Returns whether a text has a character that leaves a mark: neither white space nor one of those that are
 /// drawn as nothing.
 pub(crate) fn can_be_seen(text: &str) -> bool {
     text.chars().any(|character| !character.is_whitespace() && !is_invisible(character))
 }
 
-/// Whether a character is drawn as nothing: it has Unicode's property `Default_Ignorable_Code_Point`
+/// Returns whether a character is drawn as nothing: it has Unicode's property `Default_Ignorable_Code_Point`
 /// (joiners, variation selectors, the fillers of Hangul, tags), or is blank in every font without being
 /// white space.
 fn is_invisible(character: char) -> bool {

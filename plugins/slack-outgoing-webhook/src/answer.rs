@@ -179,7 +179,7 @@ mod tests {
         answer
     }
 
-    /// Whether nothing but zero-width spaces was added, and something was.
+    /// Checks that zero-width spaces were added, and nothing else.
     #[track_caller]
     fn assert_defused(parts: &[(Source, &str)]) {
         let answer = answer(parts);

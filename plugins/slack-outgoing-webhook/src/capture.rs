@@ -1,4 +1,4 @@
-//! Whether a pattern can ever capture the name of an urgency.
+//! Decides whether a pattern can ever capture the name of an urgency.
 //!
 //! The answer comes from the automaton of the pattern. "No" is certain. "Yes" is not: every
 //! look-around is assumed to hold, and a search that takes too many steps ends with "yes".

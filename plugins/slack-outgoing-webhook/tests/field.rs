@@ -47,7 +47,7 @@ fn cases() -> Vec<Case> {
     text.lines().map(|line| serde_json::from_str(line).expect("a case")).collect()
 }
 
-/// What differs from what is expected.
+/// Returns the differences from the expected outcome.
 fn failure(subject: &impl Subject, case: &Case) -> Option<String> {
     let mut alerts: Vec<Event> = Vec::new();
     let mut answer = None;

@@ -9,7 +9,7 @@ use tocsin_tests::{
     libraries::{self, library},
 };
 
-/// What a command says where `/proc` is not mounted, and its exit code. None where that can't be had.
+/// Returns the exit code of a command without `/proc`, and what it says. None if that cannot be had.
 fn without_proc(site: &Site, args: &[&str]) -> Option<(Option<i32>, String)> {
     if !geteuid().is_root() {
         eprintln!("SKIPPED: only root can take `/proc` away");

@@ -43,7 +43,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).expect("it is there").mode() & 0o777
 }
 
-/// What `serve` and `check` say before they end with exit code 2.
+/// Returns the complaints of `serve` and `check`, which end with exit code 2.
 #[track_caller]
 fn refused(site: &Site) -> String {
     let (check, serve) = (site.run(&["check"]), site.run(&["serve"]));
@@ -53,7 +53,7 @@ fn refused(site: &Site) -> String {
     serve.stderr
 }
 
-/// What `check` warns of.
+/// Returns the warnings of `check`.
 #[track_caller]
 fn warnings(site: &Site) -> String {
     let Finished { code, stderr, stdout } = site.run(&["check"]);

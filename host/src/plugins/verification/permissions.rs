@@ -1,5 +1,5 @@
-//! Whether nobody but root and the host's own user could change a plugin, and what the operator allows
-//! all the same. [`file_permissions`](crate::file_permissions) says who could.
+//! Refuses plugins that somebody besides root and the host's own user could change, unless the operator
+//! allows it. [`file_permissions`](crate::file_permissions) says who could.
 
 use std::{
     fs::Metadata,

@@ -1,4 +1,4 @@
-//! Whether a database is the one that a host used at its path, as the lock file remembers it.
+//! Compares a database with the one that a host used at its path, as the lock file remembers it.
 //!
 //! Files that vanish while a host runs are noticed by [`super::open_files`].
 

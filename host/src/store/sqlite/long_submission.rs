@@ -1,7 +1,6 @@
 //! A submission of more events than one transaction takes, on its way through several.
 //!
-//! Which transactions these are is for [`super::writer`] to say, and what they do for
-//! [`super::submission`].
+//! [`super::writer`] decides on the transactions, and [`super::submission`] does their work.
 
 use crate::store::{
     Committed, EVENTS_TOGETHER, StoreError,
@@ -12,12 +11,12 @@ use crate::store::{
 pub(super) struct LongSubmission {
     submission: Submission,
     then: Committed,
-    /// What the events did that are committed, in their order.
+    /// The effects of the events that are committed, in their order.
     effects: Vec<Effect>,
 }
 
 impl LongSubmission {
-    /// Whether a submission needs several transactions.
+    /// Returns whether a submission needs several transactions.
     pub(super) fn is_one(submission: &Submission) -> bool {
         submission.event_count() > EVENTS_TOGETHER
     }
@@ -31,7 +30,7 @@ impl LongSubmission {
         &self.submission
     }
 
-    /// What the events did that are committed.
+    /// Returns the effects of the events that are committed.
     pub(super) fn effects(&self) -> &[Effect] {
         &self.effects
     }
