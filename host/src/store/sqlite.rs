@@ -505,6 +505,7 @@ mod tests {
             let store = opened(&path);
             report(&store, "kept").expect("it is kept");
             fs::remove_file(beside(&path, removed)).expect("it is there");
+            std::thread::sleep(syncer::LOOK_AT_MOST_EVERY);
             let error = report(&store, "too late").expect_err("nobody would find it").to_string();
             assert!(error.contains(what) && error.contains("was removed while"), "{error}");
             assert!(store.problem().is_some_and(|problem| problem.contains("was removed while")));

@@ -41,6 +41,8 @@ pub(super) struct Batch {
 enum Message {
     Written(Batch),
     Refused(Vec<Job>, String),
+    /// It is time to look at the files.
+    Look,
     Stop,
 }
 
@@ -74,8 +76,11 @@ impl Queue {
     }
 }
 
-/// How often the files are looked at while nothing is written.
+/// How often the files are looked at while nothing is written, or little.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the files are looked at under load, since a look costs about as much as a request. A
+/// transaction that ends later than that after the last look is not answered before the next one.
+pub(super) const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(20);
 
 /// So many transactions, and the log is copied into the database: some megabytes.
 const TRANSACTIONS_BETWEEN_CHECKPOINTS: usize = 512;
@@ -100,10 +105,12 @@ impl Syncer {
             connection: checkpoints,
             turn: Arc::clone(&turn),
             problem: problem.clone(),
+            syncer: messages.clone(),
         };
         let checkpointer = spawn("store-checkpoint", move || checkpointer.serve(&nudged))?;
         let mut state = State {
             files: OpenFiles::of(database),
+            looked_at: Instant::now(),
             log: Log::of(database),
             metrics,
             times,
@@ -142,6 +149,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> anyhow::Result<Joi
 /// What the syncing thread has.
 struct State {
     files: OpenFiles,
+    looked_at: Instant,
     log: Log,
     metrics: Arc<StoreMetrics>,
     times: Arc<TransactionTimes>,
@@ -156,22 +164,14 @@ struct State {
 
 impl State {
     fn serve(&mut self, waiting: &Receiver<Message>) {
-        loop {
-            let first = match waiting.recv_timeout(LOOK_EVERY) {
-                Ok(first) => first,
-                Err(RecvTimeoutError::Timeout) => {
-                    // The log says so, and readiness; everything that comes is refused.
-                    let _ = self.look_at_files();
-                    continue;
-                }
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            let mut batches = Vec::new();
-            let mut stops = false;
+        while let Ok(first) = waiting.recv() {
+            let (mut batches, mut stops) = (Vec::new(), false);
             for message in std::iter::once(first).chain(waiting.try_iter()) {
                 match message {
                     Message::Written(batch) => batches.push(batch),
                     Message::Refused(jobs, reason) => self.refuse(jobs, reason),
+                    // The log says so, and readiness; everything that comes is refused.
+                    Message::Look => drop(self.look_at_files()),
                     Message::Stop => stops = true,
                 }
             }
@@ -200,7 +200,10 @@ impl State {
         }
         faults::point("synced");
         // In files that are no longer there, nothing is kept.
-        if let Err(reason) = self.look_at_files() {
+        let is_time = self.looked_at.elapsed() >= LOOK_AT_MOST_EVERY;
+        if (is_time || self.problem.is_displaced())
+            && let Err(reason) = self.look_at_files()
+        {
             self.metrics.failed();
             let jobs = batches.into_iter().flat_map(|batch| batch.jobs).collect();
             return self.refuse(jobs, reason);
@@ -229,6 +232,7 @@ impl State {
     /// Checks that the files that were synced are those that a restart will find.
     fn look_at_files(&mut self) -> Result<(), String> {
         let looked = self.files.check();
+        self.looked_at = Instant::now();
         if let Err(reason) = &looked
             && !self.problem.is_displaced()
         {
@@ -320,16 +324,26 @@ impl Log {
     }
 }
 
-/// Copies the log into the database.
+/// Copies the log into the database, and reminds the syncer to look at the files.
 struct Checkpointer {
     connection: Connection,
     turn: Arc<Mutex<()>>,
     problem: Problem,
+    syncer: SyncSender<Message>,
 }
 
 impl Checkpointer {
     fn serve(self, nudged: &Receiver<()>) {
-        while nudged.recv().is_ok() {
+        loop {
+            match nudged.recv_timeout(LOOK_EVERY) {
+                Ok(()) => {}
+                // The time is kept here, since a timeout in the syncer would cost every batch.
+                Err(RecvTimeoutError::Timeout) => {
+                    let _ = self.syncer.send(Message::Look);
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
             // Most of it beside the writer, and the rest, which is little, while it rests: only a log
             // that was copied whole is begun anew, and so stays small.
             faults::point("checkpoint");
