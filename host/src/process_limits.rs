@@ -1,5 +1,5 @@
 //! Limits of this process: open files as many as the system allows, no core dumps that would hold
-//! secrets, and no privileges that a program could gain.
+//! secrets, no privileges that a program could gain, and one arena of C's memory.
 //!
 //! All of these hold until the process ends.
 
@@ -20,6 +20,20 @@ pub(crate) fn harden() {
     }
     if let Err(error) = set_no_new_privs(true) {
         tracing::warn!(%error, "a child of this process might gain privileges");
+    }
+}
+
+/// Lets all threads share one arena of the C library's memory, which SQLite and plugins use.
+///
+/// glibc lets the arenas of other threads grow by a system call for each page, and SQLite's cache of pages
+/// grows in one of these. To be called while there are no other threads.
+pub(crate) fn share_arena() {
+    #[cfg(target_env = "gnu")]
+    #[expect(unsafe_code, reason = "mallopt has no safe form")]
+    // SAFETY: the option takes any number, and no other thread allocates meanwhile.
+    unsafe {
+        // Where it has no effect, all works as before.
+        let _ = libc::mallopt(libc::M_ARENA_MAX, 1);
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
 };
 
 pub(super) fn serve(config: &Path) -> anyhow::Result<()> {
+    process_limits::share_arena();
     let config = LoadedConfig::read(config)?;
     log::start(&config.config.log).context("cannot start the log")?;
     process_limits::harden();
