@@ -12,7 +12,6 @@ pub(crate) mod verdict;
 use std::{
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
-    time::Duration,
 };
 
 use axum::{
@@ -35,7 +34,7 @@ use self::{
     verdict::Answer,
 };
 use crate::{
-    body_memory::{BodyMemory, BodyShare},
+    body_memory::BodyShare,
     call::IncomingRequest,
     config::Server,
     host::Host,
@@ -68,21 +67,18 @@ async fn receive(
         let in_force = host.in_force();
         let integration = in_force.integrations.by_name.get(name.as_str()).cloned();
         let server = &in_force.config.config.server;
-        let terms = Terms::of(&host, server, integration.as_deref(), &request);
+        let terms = Terms::of(server, integration.as_deref(), &request);
         (integration, terms)
     };
-    let rates = integration.as_ref().map(|integration| Arc::clone(&integration.rates));
-    let answer = match integration {
-        Some(integration) => {
-            Admitted { integration, terms }.hear(Arc::clone(&host), id, request).await
-        }
+    let answer = match &integration {
+        Some(integration) => Admitted { integration, terms: &terms }.hear(&host, id, request).await,
         None => Err(refuse_unknown(&host, &terms, request).await),
     };
     match answer {
         Ok(reply) => accepted(id, reply),
         Err(refusal) => {
-            let lines = rates.as_ref().map_or(&host.refusal_lines, |rates| &rates.lines);
-            log_refusal(lines, id, &name, &refusal);
+            let lines = integration.as_ref().map(|integration| &integration.rates.lines);
+            log_refusal(lines.unwrap_or(&host.refusal_lines), id, &name, &refusal);
             refusal.answer(id)
         }
     }
@@ -109,19 +105,12 @@ async fn nowhere() -> Response<Body> {
 /// The terms on which a request is read, from the configuration that is in force when it arrives.
 struct Terms {
     sender: Option<IpAddr>,
-    body_limit_bytes: usize,
-    body_timeout: Duration,
-    body_memory: Arc<BodyMemory>,
+    body: BodyLimits,
     hides_integrations: bool,
 }
 
 impl Terms {
-    fn of(
-        host: &Host,
-        server: &Server,
-        integration: Option<&Integration>,
-        request: &Request,
-    ) -> Self {
+    fn of(server: &Server, integration: Option<&Integration>, request: &Request) -> Self {
         let peer = request.extensions().get().map(|Peer(address)| address.ip());
         let plugin = integration.and_then(Integration::admitted);
         let largest = plugin.and_then(|plugin| plugin.manifest.largest_body_bytes);
@@ -129,21 +118,16 @@ impl Terms {
         let largest = largest.filter(|_| !server.hide_integrations).unwrap_or(usize::MAX);
         Self {
             sender: peer.map(|peer| sender(peer, request.headers(), &server.trusted_proxies)),
-            body_limit_bytes: server.body_limit_bytes.min(largest),
-            body_timeout: server.body_timeout,
-            body_memory: Arc::clone(&host.body_memory),
+            body: BodyLimits {
+                bytes: server.body_limit_bytes.min(largest),
+                timeout: server.body_timeout,
+            },
             hides_integrations: server.hide_integrations,
         }
     }
 
     async fn read(&self, host: &Host, body: Body) -> Result<(Bytes, BodyShare), Refusal> {
-        let limits = BodyLimits {
-            limit_bytes: self.body_limit_bytes,
-            timeout: self.body_timeout,
-            memory: Arc::clone(&self.body_memory),
-            sender: self.sender,
-        };
-        let body = read_body(body, limits).await;
+        let body = read_body(body, self.body, host.body_memory.share(self.sender)).await;
         if body.as_ref().is_err_and(|refusal| refusal.code == body::NO_MEMORY) {
             let sender = self.sender.map(|sender| sender.to_string()).unwrap_or_default();
             host.metrics.limits.reached(Limit::BodyMemory, format_args!("one of {sender}"));
@@ -176,44 +160,42 @@ async fn refuse_unknown(host: &Host, terms: &Terms, request: Request) -> Refusal
 }
 
 /// A request to an integration that exists.
-struct Admitted {
-    integration: Arc<Integration>,
-    terms: Terms,
+struct Admitted<'r> {
+    integration: &'r Arc<Integration>,
+    terms: &'r Terms,
 }
 
-impl Admitted {
+impl Admitted<'_> {
     /// Reads the request, has the plugin judge it, and commits what came of it. What is refused before
     /// any plugin sees it leaves a record, too.
-    async fn hear(self, host: Arc<Host>, id: Ulid, request: Request) -> Answer {
+    async fn hear(self, host: &Arc<Host>, id: Ulid, request: Request) -> Answer {
         let received_at = Timestamp::now();
         if self.is_hidden() && request.method() == Method::POST {
-            self.record_refusal(&host, id, received_at, &Refusal::disabled()).await;
-            return Err(refuse_unknown(&host, &self.terms, request).await);
+            self.record_refusal(host, id, received_at, &Refusal::disabled()).await;
+            return Err(refuse_unknown(host, self.terms, request).await);
         }
         let body = match self.admit(&request) {
             Ok(()) => {
                 let (head, body) = request.into_parts();
-                let body = self.terms.read(&host, body).await;
+                let body = self.terms.read(host, body).await;
                 body.map(|(body, share)| (IncomingRequest { id, head, body }, share))
             }
             Err(refusal) => Err(refusal),
         };
-        let Self { integration, terms: Terms { sender, hides_integrations, .. } } = &self;
         let read_at = Instant::now();
         let (request, memory) = match body {
             Ok((request, memory)) => (Arc::new(request), memory),
             Err(refusal) => {
-                self.record_refusal(&host, id, received_at, &refusal).await;
+                self.record_refusal(host, id, received_at, &refusal).await;
                 return Err(refusal);
             }
         };
         let (answer, answered) = oneshot::channel();
-        let plugin = integration.plugin().cloned();
-        let (integration, sender) = (Arc::clone(integration), *sender);
+        let Terms { sender, hides_integrations, .. } = *self.terms;
         let desk = Desk {
-            host: Arc::clone(&host),
-            integration,
-            plugin,
+            host: Arc::clone(host),
+            integration: Arc::clone(self.integration),
+            plugin: self.integration.plugin().cloned(),
             id,
             received_at,
             sender,
@@ -225,11 +207,11 @@ impl Admitted {
         // Nobody answers when the host is stopping and the time for it is over.
         match answered.await.unwrap_or_else(|_| Err(Refusal::stopping())) {
             Err(refusal) if refusal.is_unauthorized() => {
-                Err(guesses::answer(&host, sender, read_at, refusal).await)
+                Err(guesses::answer(host, sender, read_at, refusal).await)
             }
             // Most plugins call a body malformed before they look for a token in it.
-            Err(refusal) if *hides_integrations && refusal.is_malformed => {
-                Err(guesses::answer(&host, sender, read_at, Refusal::unauthorized()).await)
+            Err(refusal) if hides_integrations && refusal.is_malformed => {
+                Err(guesses::answer(host, sender, read_at, Refusal::unauthorized()).await)
             }
             answer => answer,
         }

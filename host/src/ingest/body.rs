@@ -1,6 +1,6 @@
 //! The body of a webhook, read whole, up to a limit of bytes, of time, and of memory for all of them.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{
     body::{Body, HttpBody},
@@ -10,17 +10,16 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 
 use super::refusal::{Refusal, SOON};
-use crate::body_memory::{BodyMemory, BodyShare, NoMemory};
+use crate::body_memory::{BodyShare, NoMemory};
 
 /// Limits on a body.
+#[derive(Clone, Copy)]
 pub(super) struct BodyLimits {
-    pub(super) limit_bytes: usize,
+    pub(super) bytes: usize,
     pub(super) timeout: Duration,
-    pub(super) memory: Arc<BodyMemory>,
-    pub(super) sender: Option<IpAddr>,
 }
 
-/// Reads a body, and returns it with its share of the memory.
+/// Reads a body, and returns it with its share of the memory, which is empty before.
 ///
 /// # Errors
 ///
@@ -28,15 +27,16 @@ pub(super) struct BodyLimits {
 pub(super) async fn read_body(
     body: Body,
     limits: BodyLimits,
+    share: BodyShare,
 ) -> Result<(Bytes, BodyShare), Refusal> {
-    let BodyLimits { limit_bytes, timeout, memory, sender } = limits;
+    let BodyLimits { bytes: limit_bytes, timeout } = limits;
     // Said beforehand, it need not be read at all.
     let announced = body.size_hint().lower();
     let announced = usize::try_from(announced).unwrap_or(usize::MAX);
     if announced > limit_bytes {
         return Err(too_large(limit_bytes));
     }
-    let collected = collect(body, announced, limit_bytes, memory.share(sender));
+    let collected = collect(body, announced, limit_bytes, share);
     match tokio::time::timeout(timeout, collected).await {
         Ok(result) => result,
         Err(_) => {
