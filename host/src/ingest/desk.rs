@@ -135,12 +135,12 @@ impl Desk {
             Keep::Failed => waits || outcome == RequestOutcome::Malformed,
             Keep::None => false,
         };
+        if !is_kept || self.request.body.len() > requests.raw_limit_bytes {
+            return None;
+        }
         if outcome == RequestOutcome::Malformed && !self.integration.keeps_malformed() {
             let detail = format_args!("integration `{}`", self.integration.name);
             self.host.metrics.limits.reached(Limit::Malformed, detail);
-            return None;
-        }
-        if !is_kept || self.request.body.len() > requests.raw_limit_bytes {
             return None;
         }
         let share = match outcome {
