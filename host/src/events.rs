@@ -42,7 +42,7 @@ pub fn bounded_reply(reply: Option<Reply>) -> (Option<Reply>, Option<String>) {
     (None, Some(remark))
 }
 
-/// Why the events of a request are not stored, in words for the operator.
+/// A reason that the events of a request are not stored, in words for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EventsError {
     /// There are more than [`MOST_EVENTS`].

@@ -85,7 +85,7 @@ impl HostUser {
     ///
     /// # Errors
     ///
-    /// Where somebody could.
+    /// If somebody could.
     pub fn check_writers(&self, path: &Path, metadata: &Metadata) -> Result<(), Exposed> {
         if is_read_only(path) {
             return Ok(());

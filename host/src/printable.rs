@@ -142,9 +142,9 @@ fn colour(text: &str) -> usize {
 /// Writers of a log whose events are made printable, see [`LogLines::printable`].
 #[derive(Clone, Debug)]
 pub struct PrintableLog<M> {
-    /// How events look.
+    /// The form of events.
     pub lines: LogLines,
-    /// Where they go.
+    /// The writers of the lines.
     pub to: M,
 }
 

@@ -154,7 +154,7 @@ pub(crate) fn without_line_end(text: &str) -> &str {
     line.strip_suffix('\r').unwrap_or(line)
 }
 
-/// Whether a string at that key is likely to be a secret.
+/// Returns whether a string at a key is likely to be a secret.
 pub(super) fn is_place_of_secrets(key: &str) -> bool {
     let path: Vec<_> = key.split('.').collect();
     match path.as_slice() {
@@ -237,7 +237,7 @@ fn collect_literals_in(
     }
 }
 
-/// Where a string stands, if a table says that: `env` or `file`, and the name.
+/// The place that holds a string, if a table names one: `env` or `file`, and its name.
 pub(super) fn reference(table: &DeTable<'_>) -> Option<(&'static str, String)> {
     let (key, value) = table.iter().next().filter(|_| table.len() == 1)?;
     let kind = ["env", "file"].into_iter().find(|kind| key.get_ref() == kind)?;

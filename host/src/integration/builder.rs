@@ -49,8 +49,8 @@ pub struct Builder<'b> {
     pub metrics: &'b Metrics,
     /// Whether a version that failed before is tried again.
     pub tries_again: bool,
-    /// Whether the host starts: a plugin that is missing then breaks its own integrations only, unless
-    /// it is required.
+    /// True while the host starts: then a missing plugin breaks its own integrations only, unless it is
+    /// required.
     pub is_start: bool,
     /// Whether the host comes to its end meanwhile: what is made then is of no use.
     pub is_stopping: &'b dyn Fn() -> bool,

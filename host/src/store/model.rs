@@ -110,7 +110,7 @@ impl Model {
     }
 }
 
-/// What the events of one request do in an empty store.
+/// The effects that the events of one request have in an empty store.
 pub(super) fn effects(events: &[Event]) -> Vec<Effect> {
     let mut model = Model::default();
     events.iter().map(|event| model.apply(event)).collect()

@@ -41,7 +41,7 @@ impl Events {
     ///
     /// # Errors
     ///
-    /// Where the notification lacks what its keys are made of.
+    /// If the notification lacks what its keys are made of.
     pub(crate) fn of(&self, notification: &Notification<'_>) -> Result<Vec<Event>, Fault> {
         let group = Group {
             key_prefix: self.key_prefix.of(notification)?,

@@ -55,7 +55,7 @@ impl KeyPrefix {
     ///
     /// # Errors
     ///
-    /// Where it says nothing, is too long, or has a name in braces that is not known.
+    /// If it says nothing, is too long, or has a name in braces that is not known.
     pub(crate) fn new(option: Option<&str>) -> Result<Self, OptionsError> {
         let Some(option) = option else { return Ok(Self::default()) };
         let refused = |message: &str| Err(OptionsError::at("key_prefix", message));
@@ -83,7 +83,7 @@ impl KeyPrefix {
     ///
     /// # Errors
     ///
-    /// Where the notification lacks what the prefix is made of: alerts that should stay apart could
+    /// If the notification lacks what the prefix is made of: alerts that should stay apart could
     /// become one.
     pub(crate) fn of(&self, notification: &Notification<'_>) -> Result<String, Fault> {
         let mut prefix = String::new();

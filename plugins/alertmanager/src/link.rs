@@ -13,12 +13,12 @@ const LONGEST_BYTES: usize = 8 * 1024;
 const MOST_BYTES_OF_A_GROUP: usize = 8 * 1024 * 1024;
 const SHORT_BYTES: usize = 256;
 
-/// Where to read on about an alert.
+/// The web address of an alert.
 pub(crate) fn of_alert<'a>(alert: &'a Alert<'_>) -> Option<&'a str> {
     alert.generator_url.as_deref().filter(|link| is_web_address(link))
 }
 
-/// Where to read on about alerts that have no link of their own.
+/// The web address of Alertmanager, for alerts that have none of their own.
 pub(crate) fn of_group<'a>(notification: &'a Notification<'_>) -> Option<&'a str> {
     let link = notification.external_url.as_deref().filter(|link| is_web_address(link))?;
     let bytes = link.len().saturating_mul(notification.alerts.len());

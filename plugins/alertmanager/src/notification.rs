@@ -83,7 +83,7 @@ impl<'a> Notification<'a> {
     ///
     /// # Errors
     ///
-    /// Where it is no string.
+    /// If it is no string.
     pub(crate) fn receiver(&self) -> Result<Option<Cow<'a, str>>, Fault> {
         text(self.receiver, "receiver")
     }

@@ -1,7 +1,7 @@
 //! The answer that confirms an alert in the channel, as the operator worded it.
 //!
-//! It never says more than the event does, and nothing that would raise the next alert. What it
-//! repeats notifies nobody: see [`crate::answer`].
+//! The answer never says more than the event does, and nothing that would raise the next alert. Text that
+//! it repeats notifies nobody: see [`crate::answer`].
 
 use std::borrow::Cow;
 

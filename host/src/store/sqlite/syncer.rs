@@ -41,7 +41,7 @@ pub(super) struct Batch {
 enum Message {
     Written(Batch),
     Refused(Vec<Job>, String),
-    /// It is time to look at the files.
+    /// A reminder to look at the files.
     Look,
     Stop,
 }
