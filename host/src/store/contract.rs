@@ -675,6 +675,7 @@ fn forgetting(place: &dyn Place) {
     assert_eq!(forget(Forgettable::Records, Some(at(6)), 4), 4, "no more than was allowed");
     assert_eq!(forget(Forgettable::Records, Some(at(6)), 4), 2);
     assert_eq!((kept(), store.quarantine()[0].count), ((4, 2, 2), 2));
+    assert_eq!(store.quarantine()[0].pushed_out, 0, "age is no reason to look for a flood");
 
     let soon = Some(Timestamp::now() + Duration::from_secs(90));
     assert_eq!(forget(Forgettable::ResolvedAlerts, soon, 99), 2, "by their last change");

@@ -93,7 +93,7 @@ impl Step<'_> {
         for (seq, integration, size) in &oldest {
             self.statement("DELETE FROM kept_requests WHERE seq = ?1")?.execute([seq])?;
             if quarantined {
-                self.left_quarantine(*integration, *size, true);
+                self.left_quarantine(*integration, *size);
             }
             count += 1;
             bytes += size;
@@ -122,7 +122,7 @@ impl Step<'_> {
                 .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
                 .optional()?;
             if let Some((integration, size, true)) = kept {
-                self.left_quarantine(integration, size, true);
+                self.left_quarantine(integration, size);
             }
             self.statement("DELETE FROM replays WHERE request = ?1")?.execute([id])?;
             self.statement("DELETE FROM requests WHERE id = ?1")?.execute([id])?;

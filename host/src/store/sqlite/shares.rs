@@ -50,18 +50,8 @@ impl Step<'_> {
         Ok(own.saturating_add(size) >= most && largest <= size)
     }
 
-    /// Counts a request that left a share.
-    fn left(&mut self, integration: i64, share: Share, size: i64) {
-        match share {
-            Share::Quarantine => self.left_quarantine(integration, size, true),
-            Share::Malformed => {
-                *self.scratch.malformed_pushed_out.entry(integration).or_default() += 1;
-            }
-        }
-    }
-
-    /// Counts a request of which nothing is written.
-    pub(super) fn left_at_once(&mut self, integration: i64, share: Share) {
+    /// Counts a request that is not kept, or no longer, because others are.
+    pub(super) fn count_pushed_out(&mut self, integration: i64, share: Share) {
         match share {
             Share::Quarantine => {
                 self.scratch.quarantine_changed = true;
@@ -92,7 +82,10 @@ impl Step<'_> {
                 return Ok(());
             };
             self.statement("DELETE FROM kept_requests WHERE seq = ?1")?.execute([leaves.seq])?;
-            self.left(integration, share, leaves.size);
+            if share == Share::Quarantine {
+                self.left_quarantine(integration, leaves.size);
+            }
+            self.count_pushed_out(integration, share);
         }
         Ok(())
     }

@@ -232,7 +232,7 @@ impl Step<'_> {
         if let Some(share) = *share
             && self.would_leave(*integration, share, sender, size)?
         {
-            self.left_at_once(*integration, share.0);
+            self.count_pushed_out(*integration, share.0);
             return Ok(());
         }
         let sql = "INSERT INTO kept_requests VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
@@ -271,12 +271,12 @@ impl Step<'_> {
         waiting
     }
 
-    pub(super) fn left_quarantine(&mut self, integration: i64, size: i64, is_pushed_out: bool) {
+    /// Takes a request off the count of those that wait for a replay.
+    pub(super) fn left_quarantine(&mut self, integration: i64, size: i64) {
         self.scratch.quarantine_changed = true;
         let Some(waiting) = self.scratch.quarantine.get_mut(&integration) else { return };
         waiting.count = waiting.count.saturating_sub(1);
         waiting.bytes = waiting.bytes.saturating_sub(size.cast_unsigned());
-        waiting.pushed_out += u64::from(is_pushed_out);
     }
 
     /// What a replay has made something of waits no longer; what proved not to be genuine is not kept.
@@ -291,7 +291,7 @@ impl Step<'_> {
             .query_row([origin.request.as_slice()], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         if let Some((integration, size)) = released {
-            self.left_quarantine(integration, size, false);
+            self.left_quarantine(integration, size);
         }
         if outcome == RequestOutcome::Unauthorized {
             let sql = "DELETE FROM kept_requests WHERE request = ?1";
