@@ -208,6 +208,16 @@ fn garbage_takes_little_of_the_disk() {
 }
 
 #[test]
+fn where_nothing_is_kept_no_limit_on_what_is_kept_is_reached() {
+    let host = host("", "[requests]\nkeep = 'none'");
+    let request = Request::post("/in/slack", "{").header("content-type", "application/json");
+    let answers = many(&host, 160, &request);
+    assert!(answers.iter().all(|status| *status == 400), "{answers:?}");
+    assert_eq!(host.metric(r#"tocsin_limit_reached_total{limit="malformed"}"#).unwrap_or(0.0), 0.0);
+    assert_eq!(host.reasons(), Vec::<String>::new());
+}
+
+#[test]
 fn large_requests_of_strangers_push_no_genuine_one_out_of_the_quarantine() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let buggy = with_name(&library("bad-panics-in-receive"), "well-behaved", folder.path());
