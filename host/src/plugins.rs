@@ -299,8 +299,8 @@ impl Libraries {
     /// # Errors
     ///
     /// Where it can't be loaded into this host, a host died of it, it did harm on trial, or it did not
-    /// come back in time. It is not tried again before [`retry`](Self::retry): the bytes are the same, and one that did not
-    /// come back would keep another thread.
+    /// come back in time. It is not tried again before [`retry`](Self::retry): the bytes are the same,
+    /// and one that did not come back would keep another thread.
     pub fn load(&self, plugin: &Arc<AdmittedPlugin>, patience: Duration) -> Loaded {
         let mut loader = self.loader.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = self.known(plugin) {

@@ -63,8 +63,8 @@ fn check(headers: &HeaderMap, listen: SocketAddr) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Returns whether the value of `Host` is a loopback name or address with the listener's port. The port may be
-/// left out by a client that was given the very address on which the API listens.
+/// Returns whether the value of `Host` is a loopback name or address with the listener's port. The port
+/// may be left out by a client that was given the very address on which the API listens.
 fn names_listener(host: &str, listen: SocketAddr) -> bool {
     let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();
     let is_port = |port: &str| {

@@ -212,8 +212,8 @@ fn mark_value<'t>(
     }
 }
 
-/// Returns whether a name is written as names of variables usually are. Anything else may be a secret that somebody
-/// wrote where its variable should be named.
+/// Returns whether a name is written as names of variables usually are. Anything else may be a secret that
+/// somebody wrote where its variable should be named.
 pub(super) fn is_usual_variable(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 64

@@ -10,8 +10,8 @@ use crate::store::request::ShareBounds;
 #[serde(deny_unknown_fields, default)]
 pub struct Requests {
     /// `failed` (default): those that the plugin failed on or made too many events of, which wait for a
-    /// replay, and those that make no sense; `all`: also those from which alerts came, and those that were ignored; `none`.
-    /// Bodies that a token check refused are never kept.
+    /// replay, and those that make no sense; `all`: also those from which alerts came, and those that
+    /// were ignored; `none`. Bodies that a token check refused are never kept.
     pub keep: Keep,
     /// Larger bodies are not kept, in bytes. Default 1 MiB.
     pub raw_limit_bytes: usize,

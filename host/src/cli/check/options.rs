@@ -65,15 +65,15 @@ fn loaded(rehearsal: &Rehearsal, settings: &config::Integration) -> Option<Arc<L
     plugins.find_map(|plugin| rehearsal.libraries.known(plugin)?.ok())
 }
 
-/// Gives what is wrong with the options, and those of them that are secrets. Both the plugin's code and the patterns of its schema run on a thread that is left behind if they
-/// do not return.
+/// Gives what is wrong with the options, and those of them that are secrets. Both the plugin's code and
+/// the patterns of its schema run on a thread that is left behind if they do not return.
 fn judged(
     plugin: &LoadedPlugin,
     settings: &config::Integration,
 ) -> Result<(Vec<Fault>, Vec<String>), String> {
     let (module, options) = (plugin.module, Value::Object(settings.options.clone()));
     let (done, result) = mpsc::channel();
-    thread::spawn(move || {
+    let spawned = thread::Builder::new().spawn(move || {
         let schema = module.options_schema().map_err(|error| format!("is not there: {error}"));
         let schema = schema.and_then(|json| {
             serde_json::from_slice(&json).map_err(|error| format!("is no JSON: {error}"))
@@ -83,6 +83,8 @@ fn judged(
             Ok((faults(&schema, &options)?, secrets(&schema, &options)))
         }));
     });
+    spawned
+        .map_err(|error| format!("cannot be asked for: the system gives no thread ({error})"))?;
     result.recv_timeout(DEADLINE).unwrap_or_else(|error| {
         Err(match error {
             mpsc::RecvTimeoutError::Timeout => format!("did not come within {DEADLINE:?}"),

@@ -23,7 +23,7 @@ use crate::private_file::{self, beside};
 pub(super) struct DatabaseLock {
     note: File,
     _database: File,
-    /// The database in use, for the next start.
+    /// The database in use, for the next start; until that is known, the one of the last host.
     known: Option<KnownDatabase>,
     holder: String,
     /// Read when the lock was taken.
@@ -82,13 +82,14 @@ impl DatabaseLock {
             "the store `{}` was replaced while it was opened\nhint: start the host again",
             database.display()
         );
-        let before = match known_in(&text) {
+        let known = known_in(&text);
+        let before = match known {
             Some(known) => Before::Known(known),
             None if was_there => Before::SomeHost,
             None => Before::Nothing,
         };
         let holder = holder.to_owned();
-        let mut lock = Self { note, _database: file, known: None, holder, before };
+        let mut lock = Self { note, _database: file, known, holder, before };
         lock.write(true).with_context(|| format!("cannot write `{}`", path.display()))?;
         Ok(lock)
     }
@@ -126,11 +127,7 @@ impl DatabaseLock {
 
     fn write(&mut self, is_held: bool) -> std::io::Result<()> {
         let mut text = format!("{}\n", if is_held { &*self.holder } else { "" });
-        let known = match self.before {
-            Before::Known(before) => self.known.or(Some(before)),
-            Before::SomeHost | Before::Nothing => self.known,
-        };
-        if let Some(KnownDatabase { salt, session, alerts, inodes: (database, log) }) = known {
+        if let Some(KnownDatabase { salt, session, alerts, inodes: (database, log) }) = self.known {
             let line = format!(
                 "database {salt:016x} session {session:016x} alerts {alerts} inodes {database} {log}\n"
             );
