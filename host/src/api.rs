@@ -5,7 +5,6 @@
 pub(crate) mod actor;
 pub mod alerts;
 mod body;
-pub mod error;
 mod foreign;
 pub mod health;
 mod page;
@@ -34,8 +33,9 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::{actor::Actor, error::ApiError};
-use crate::{host::Host, limits_reached::Limit, request_id, sender::Peer};
+use self::actor::Actor;
+use crate::http::error::ApiError;
+use crate::{host::Host, http::request_id, http::sender::Peer, limits_reached::Limit};
 
 #[derive(OpenApi)]
 #[openapi(

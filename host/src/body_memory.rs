@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use crate::sender::subscriber;
+use crate::http::sender::subscriber;
 
 /// Bodies up to this size are not counted.
 pub(crate) const SMALL_BYTES: usize = 16 * 1024;

@@ -1,7 +1,7 @@
 //! Judges a plugin before anybody ships it: a list of checks, each with a name and one sentence on
 //! anything but passed.
 //!
-//! It runs no plugin in this process: that is for [`trial`](crate::trial). What the checks share is
+//! It runs no plugin in this process: that is for [`trial`](crate::sandbox). What the checks share is
 //! found out once, by `examination.rs`.
 
 mod adversaries;

@@ -19,7 +19,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     config::{ConfigErrors, ExposedConfig, UnreadableConfig},
-    log, trial,
+    log, sandbox,
 };
 
 /// Alerts from webhooks, understood by plugins, on disk before the sender is answered.
@@ -56,7 +56,7 @@ enum Command {
     /// List and show what became of requests, and run them again, through the running host
     Requests(requests::Requests),
     /// What `certify` and `schema` run a plugin in, and a host tries it in before it loads it
-    #[command(name = trial::SUBCOMMAND, hide = true)]
+    #[command(name = sandbox::SUBCOMMAND, hide = true)]
     PluginTrial,
 }
 
@@ -95,7 +95,7 @@ pub fn main() -> u8 {
         Command::Integrations(inventory) => integrations::list(&inventory),
         Command::Alerts(alerts) => alerts::run(alerts),
         Command::Requests(requests) => requests::run(requests),
-        Command::PluginTrial => return trial::child::main(),
+        Command::PluginTrial => return sandbox::child::main(),
     };
     // What was logged comes before the error that ended it.
     log::flush();

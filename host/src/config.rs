@@ -33,13 +33,14 @@ use self::lookup::{Literal, Lookup, is_place_of_secrets, literals, untidiness};
 pub use self::{
     admin::{Admin, AdminToken},
     document::{ConfigError, ConfigErrors, Document},
-    integration::{Integration, Maintenance, Window},
+    integration::{IntegrationConfig, Maintenance, Window},
     lookup::referenced_files,
     requests::{Keep, Requests, Retention},
     required::Required,
 };
 use crate::{
     file_permissions::{Exposed, HostUser, Reader},
+    http::sender::Network,
     plugins::{
         folder::regular_file,
         verification::{
@@ -48,7 +49,6 @@ use crate::{
             signature::PublicKey,
         },
     },
-    sender::Network,
 };
 
 /// A whole configuration. Every section and every key may be left out.
@@ -72,7 +72,7 @@ pub struct Config {
     /// What is logged.
     pub log: Log,
     /// The integrations by name. The name is the last part of the endpoint's URL.
-    pub integrations: BTreeMap<String, Integration>,
+    pub integrations: BTreeMap<String, IntegrationConfig>,
 }
 
 /// `[server]`: where webhooks come in.

@@ -2,7 +2,7 @@
 //!
 //! Nothing is judged here: the configuration has its warnings, and plugins say which options are secrets.
 
-use crate::{blank, config::ConfigError, host::Host};
+use crate::{config::ConfigError, host::Host, redaction};
 
 /// Logs one line for each warning. Plugins with options are asked for their schema, which may take some
 /// seconds.
@@ -13,7 +13,7 @@ pub(crate) fn log(host: &Host) {
     for integration in in_force.integrations.sorted() {
         // Without a plugin, nobody knows which options are secrets.
         if integration.plugin().is_some() && !integration.settings.section.options.is_empty() {
-            let secrets = blank::secrets_of(integration, &host.libraries);
+            let secrets = redaction::secrets_of(integration, &host.libraries);
             warnings.extend(config.warnings_of_options(&integration.name, secrets));
         }
     }

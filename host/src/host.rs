@@ -30,6 +30,9 @@ use crate::{
     body_memory::BodyMemory,
     call::Pool,
     config::{ConfigErrors, LoadedConfig},
+    housekeeping,
+    http::sender::is_proxy,
+    http::server::{self, AddressLimit, Beyond, Counted, Limits, Stop, Stopper, stop_sign},
     ingest,
     integration::{
         Integrations, REFUSED_RECORDED,
@@ -45,11 +48,8 @@ use crate::{
     },
     process_limits,
     reload::Turns,
-    sender::is_proxy,
-    server::{self, AddressLimit, Beyond, Counted, Limits, Stop, Stopper, stop_sign},
+    sandbox::probe::ChildProbe,
     store::{Store, sqlite::SqliteStore},
-    trial::probe::ChildProbe,
-    upkeep,
 };
 
 /// Everything that requests share.
@@ -306,7 +306,7 @@ impl BoundHost {
             stop.clone(),
         );
         let ingest = tokio::spawn(ingest);
-        let upkeep = tokio::spawn(upkeep::run(Arc::clone(&host), stop.clone()));
+        let upkeep = tokio::spawn(housekeeping::run(Arc::clone(&host), stop.clone()));
         host.phase.serves.store(true, Ordering::Release);
         tracing::info!("webhooks are served");
         stop.wait().await;

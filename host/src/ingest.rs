@@ -4,8 +4,8 @@
 //! `verdict.rs`, which alert it opens for the store; 200 is answered only after the commit.
 
 mod body;
-mod desk;
 mod guesses;
+mod in_flight;
 mod refusal;
 pub(crate) mod verdict;
 
@@ -29,8 +29,8 @@ use ulid::Ulid;
 
 use self::{
     body::{BodyLimits, read_body},
-    desk::Desk,
-    refusal::Refusal,
+    in_flight::InFlight,
+    refusal::RequestRefusal,
     verdict::Answer,
 };
 use crate::{
@@ -38,11 +38,11 @@ use crate::{
     call::IncomingRequest,
     config::Server,
     host::Host,
+    http::request_id,
+    http::sender::{Peer, sender},
     integration::{Integration, IntegrationState},
     limits_reached::Limit,
     line_limit::LineLimits,
-    request_id,
-    sender::{Peer, sender},
     store::request::{Content, RequestOutcome, Submission},
 };
 
@@ -85,7 +85,7 @@ async fn receive(
 }
 
 /// Logs a refusal, unless one of its kind was logged within a second.
-fn log_refusal(lines: &LineLimits, id: Ulid, name: &str, refusal: &Refusal) {
+fn log_refusal(lines: &LineLimits, id: Ulid, name: &str, refusal: &RequestRefusal) {
     let Some(left_out) = lines.admit(refusal.code, Instant::now().into_std()) else { return };
     // Anybody may have written it.
     let integration: String = name.chars().take(LONGEST_LOGGED_NAME).collect();
@@ -99,7 +99,7 @@ const LONGEST_LOGGED_NAME: usize = 64;
 
 async fn nowhere() -> Response<Body> {
     let message = "webhooks are posted to /in/{integration}";
-    Refusal::new(StatusCode::NOT_FOUND, "not_found", message).answer(request_id::next())
+    RequestRefusal::new(StatusCode::NOT_FOUND, "not_found", message).answer(request_id::next())
 }
 
 /// The terms on which a request is read, from the configuration that is in force when it arrives.
@@ -126,7 +126,7 @@ impl Terms {
         }
     }
 
-    async fn read(&self, host: &Host, body: Body) -> Result<(Bytes, BodyShare), Refusal> {
+    async fn read(&self, host: &Host, body: Body) -> Result<(Bytes, BodyShare), RequestRefusal> {
         let body = read_body(body, self.body, host.body_memory.share(self.sender)).await;
         if body.as_ref().is_err_and(|refusal| refusal.code == body::NO_MEMORY) {
             let sender = self.sender.map(|sender| sender.to_string()).unwrap_or_default();
@@ -138,7 +138,7 @@ impl Terms {
 
 /// Refuses a request to an integration that does not exist. Its body is read as that of another one, so
 /// that the time of the answer says nothing.
-async fn refuse_unknown(host: &Host, terms: &Terms, request: Request) -> Refusal {
+async fn refuse_unknown(host: &Host, terms: &Terms, request: Request) -> RequestRefusal {
     if terms.hides_integrations
         && let Err(refusal) = Admitted::check_form(&request)
     {
@@ -153,10 +153,14 @@ async fn refuse_unknown(host: &Host, terms: &Terms, request: Request) -> Refusal
         let _ = host.store.probe().await;
     }
     if terms.hides_integrations {
-        return guesses::answer(host, terms.sender, read_at, Refusal::unauthorized()).await;
+        return guesses::answer(host, terms.sender, read_at, RequestRefusal::unauthorized()).await;
     }
     guesses::even_out(read_at).await;
-    Refusal::new(StatusCode::NOT_FOUND, "unknown_integration", "there is no such integration")
+    RequestRefusal::new(
+        StatusCode::NOT_FOUND,
+        "unknown_integration",
+        "there is no such integration",
+    )
 }
 
 /// A request to an integration that exists.
@@ -171,7 +175,7 @@ impl Admitted<'_> {
     async fn hear(self, host: &Arc<Host>, id: Ulid, request: Request) -> Answer {
         let received_at = Timestamp::now();
         if self.is_hidden() && request.method() == Method::POST {
-            self.record_refusal(host, id, received_at, &Refusal::disabled()).await;
+            self.record_refusal(host, id, received_at, &RequestRefusal::disabled()).await;
             return Err(refuse_unknown(host, self.terms, request).await);
         }
         let body = match self.admit(&request) {
@@ -192,7 +196,7 @@ impl Admitted<'_> {
         };
         let (answer, answered) = oneshot::channel();
         let Terms { sender, hides_integrations, .. } = *self.terms;
-        let desk = Desk {
+        let desk = InFlight {
             host: Arc::clone(host),
             integration: Arc::clone(self.integration),
             plugin: self.integration.plugin().cloned(),
@@ -205,13 +209,13 @@ impl Admitted<'_> {
         };
         desk.take();
         // Nobody answers when the host is stopping and the time for it is over.
-        match answered.await.unwrap_or_else(|_| Err(Refusal::stopping())) {
+        match answered.await.unwrap_or_else(|_| Err(RequestRefusal::stopping())) {
             Err(refusal) if refusal.is_unauthorized() => {
                 Err(guesses::answer(host, sender, read_at, refusal).await)
             }
             // Most plugins call a body malformed before they look for a token in it.
             Err(refusal) if hides_integrations && refusal.is_malformed => {
-                Err(guesses::answer(host, sender, read_at, Refusal::unauthorized()).await)
+                Err(guesses::answer(host, sender, read_at, RequestRefusal::unauthorized()).await)
             }
             answer => answer,
         }
@@ -224,22 +228,22 @@ impl Admitted<'_> {
     }
 
     /// Checks that the integration takes something now, and from this sender.
-    fn admit(&self, request: &Request) -> Result<(), Refusal> {
+    fn admit(&self, request: &Request) -> Result<(), RequestRefusal> {
         if matches!(self.integration.state, IntegrationState::Disabled)
             && request.method() == Method::POST
         {
-            return Err(Refusal::disabled());
+            return Err(RequestRefusal::disabled());
         }
         Self::check_form(request)?;
-        self.integration.rates.check(self.terms.sender).map_err(Refusal::over_rate)
+        self.integration.rates.check(self.terms.sender).map_err(RequestRefusal::over_rate)
     }
 
     /// Checks that any integration could take the request.
-    fn check_form(request: &Request) -> Result<(), Refusal> {
+    fn check_form(request: &Request) -> Result<(), RequestRefusal> {
         if request.method() != Method::POST {
             let message = "webhooks are POST requests";
             let refusal =
-                Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+                RequestRefusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
             return Err(refusal.header(header::ALLOW, "POST"));
         }
         let encodings = request.headers().get_all(header::CONTENT_ENCODING);
@@ -256,7 +260,7 @@ impl Admitted<'_> {
                     "a body with `Content-Encoding: {encoding}` is not read, send it as it is"
                 );
                 let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-                Err(Refusal::new(status, "unsupported_encoding", message))
+                Err(RequestRefusal::new(status, "unsupported_encoding", message))
             }
         }
     }
@@ -266,7 +270,7 @@ impl Admitted<'_> {
         host: &Host,
         id: Ulid,
         received_at: Timestamp,
-        refusal: &Refusal,
+        refusal: &RequestRefusal,
     ) {
         self.integration.metrics.count(RequestOutcome::Refused);
         if !self.integration.records_refusal() {

@@ -55,7 +55,7 @@ pub struct Integration {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Its section of the configuration.
-    pub section: config::Integration,
+    pub section: config::IntegrationConfig,
     /// How long a call may take.
     pub limits: CallLimits,
 }
@@ -93,7 +93,7 @@ pub(crate) const REFUSED_RECORDED: NonZeroU32 = NonZeroU32::new(600).unwrap();
 const MALFORMED_KEPT: NonZeroU32 = NonZeroU32::new(60).unwrap();
 
 impl Rates {
-    fn of(section: &config::Integration) -> Self {
+    fn of(section: &config::IntegrationConfig) -> Self {
         let recorded = Rate::per_minute(REFUSED_RECORDED);
         Self {
             limits: RateLimits::new(section.rate_limit, section.sender_rate_limit),

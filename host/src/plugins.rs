@@ -30,12 +30,12 @@ use semver::VersionReq;
 use tocsin_plugin_api::manifest::Manifest;
 
 use self::{
-    admission::{AdmittedPlugin, Refusal},
+    admission::{AdmissionRefusal, AdmittedPlugin},
     journal::LoadJournal,
     library::{LoadError, LoadedPlugin, Loader, Probe},
     verification::Verifier,
 };
-use crate::stamp::Stamp;
+use crate::file_stamp::Stamp;
 
 /// What lay in the plugins folder at one moment, in the order of file names.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +52,7 @@ pub struct CatalogFile {
     /// Its name, without the folder.
     pub file_name: String,
     /// What became of it.
-    pub admission: Result<Arc<AdmittedPlugin>, Refusal>,
+    pub admission: Result<Arc<AdmittedPlugin>, AdmissionRefusal>,
     /// Since when it lies there as it is.
     pub since: Timestamp,
     /// The reading that found it there as it is for the first time.
@@ -240,7 +240,7 @@ impl Catalog {
                     )
                 };
                 let manifest = file.manifest().cloned();
-                file.admission = Err(Refusal { reason, manifest });
+                file.admission = Err(AdmissionRefusal { reason, manifest });
             }
         }
     }

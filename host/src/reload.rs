@@ -8,7 +8,7 @@ mod turns;
 
 use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
-pub use changes::{Change, ChangeKind};
+pub use changes::{ConfigChange, ConfigChangeKind};
 pub use turns::Turns;
 
 use crate::{
@@ -33,7 +33,7 @@ pub enum Cause {
 }
 
 /// What a reload changed; the error is one sentence, and everything goes on as it was.
-pub type Reloaded = Result<Vec<Change>, String>;
+pub type Reloaded = Result<Vec<ConfigChange>, String>;
 
 impl Host {
     /// Reads configuration and plugins again, and goes over to them in one step. Listeners, the store
@@ -80,7 +80,7 @@ impl Host {
         Ok(is_known)
     }
 
-    fn reload_now(&self, cause: Cause) -> anyhow::Result<Vec<Change>> {
+    fn reload_now(&self, cause: Cause) -> anyhow::Result<Vec<ConfigChange>> {
         let present = self.in_force();
         let mut config = LoadedConfig::read(&present.config.document.path)?;
         if cause == Cause::Changed {
@@ -102,7 +102,7 @@ impl Host {
         Ok(changes)
     }
 
-    fn plan_reload(&self) -> anyhow::Result<Vec<Change>> {
+    fn plan_reload(&self) -> anyhow::Result<Vec<ConfigChange>> {
         let present = self.in_force();
         let config = LoadedConfig::read(&present.config.document.path)?;
         // What failed before is not announced, though it is tried again.
@@ -158,7 +158,7 @@ fn changes_between(
     present: &InForce,
     config: &LoadedConfig,
     plans: &BTreeMap<String, Planned>,
-) -> Vec<Change> {
+) -> Vec<ConfigChange> {
     let mut changes = changes::of_settings(&present.config.config, &config.config);
     changes.extend(changes::of_integrations(&present.integrations, &config.config, plans));
     changes

@@ -15,11 +15,11 @@ use utoipa::ToSchema;
 
 use crate::{
     alert::{Alert, AlertRef, Difference, PluginId},
-    blank::Blanker,
     call::IncomingRequest,
     host::Host,
     ingest::verdict::Verdict,
     integration::{Integration, IntegrationState},
+    redaction::Redactor,
     store::{
         StoreError,
         request::{Content, EventEffect, RawRequest, RequestOutcome, RequestRecord, Submission},
@@ -129,14 +129,14 @@ pub async fn replay(
     };
     let outcome = failed_as.unwrap_or_else(|| RequestOutcome::of_effects(&effects));
     tracing::info!(request_id = %id, integration = &*integration.name, outcome = outcome.as_str(), dry_run, by, "replayed a request");
-    let blanker = Blanker::of(&integration, host).await;
+    let redactor = Redactor::of(&integration, host).await;
     let mut report = ReplayReport {
         id,
         integration: record.integration.clone(),
         dry_run,
         plugin: integration.plugin().map(|plugin| PluginId::clone(plugin)),
         outcome,
-        reason: reason.map(|reason| blanker.text(&reason)),
+        reason: reason.map(|reason| redactor.text(&reason)),
         effects: effects.into_iter().map(EventEffect::from).collect(),
         events,
         differences: Vec::new(),

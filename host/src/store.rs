@@ -1,16 +1,16 @@
 //! What the host needs of a database: one narrow interface, and the promises behind it.
 //!
-//! What is stored is in [`crate::alert`] and [`request`]; what leaves again by itself in [`upkeep`].
+//! What is stored is in [`crate::alert`] and [`request`]; what leaves again by itself in [`housekeeping`].
 //! [`sqlite`] keeps it in a file. Another store has to pass the same tests, `contract`. Nothing else in
 //! the host touches a database.
 
 #[cfg(test)]
 mod contract;
+pub mod housekeeping;
 #[cfg(test)]
 mod model;
 pub mod request;
 pub mod sqlite;
-pub mod upkeep;
 
 use std::{
     fmt,
@@ -25,10 +25,10 @@ use tokio::sync::oneshot;
 use ulid::Ulid;
 
 use self::{
+    housekeeping::{HousekeepingStep, StepResult},
     request::{
         Effect, Quarantined, RawRequest, RequestPage, RequestQuery, RequestRecord, Submission,
     },
-    upkeep::{Chore, Tidied},
 };
 use crate::alert::{Alert, AlertRef, AlertWithHistory, Status};
 
@@ -59,7 +59,7 @@ pub trait Store: Send + Sync {
     fn rehearse(&self, submission: Submission) -> Pending<Vec<Effect>>;
 
     /// Changes an alert by hand.
-    fn change(&self, alert: AlertRef, change: Change) -> Pending<Changed>;
+    fn change(&self, alert: AlertRef, change: ManualChange) -> Pending<Changed>;
 
     /// One alert with its history.
     fn alert(&self, alert: AlertRef) -> Pending<Option<AlertWithHistory>>;
@@ -81,7 +81,7 @@ pub trait Store: Send + Sync {
 
     /// Does a small part of what has to be done from time to time, and says how much that was and
     /// whether there may be more.
-    fn tidy(&self, chore: Chore) -> Pending<Tidied>;
+    fn housekeep(&self, chore: HousekeepingStep) -> Pending<StepResult>;
 
     /// Why the last commit failed; none once a webhook, or the [probe](Self::probe), was kept.
     fn problem(&self) -> Option<String>;
@@ -121,9 +121,9 @@ impl dyn Store + '_ {
 
 /// A change by hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct ManualChange {
     /// What is done.
-    pub deed: Deed,
+    pub action: ManualAction,
     /// Who does it, in words for the alert's history.
     pub by: String,
     /// When.
@@ -132,7 +132,7 @@ pub struct Change {
 
 /// What can be done to an alert by hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum ManualAction {
     /// Somebody takes it on.
     Acknowledge,
     /// It is over.

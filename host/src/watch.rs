@@ -18,13 +18,13 @@ use std::{
 use self::notices::Notices;
 use crate::{
     config::{self, Document, LoadedConfig, Plugins},
+    file_stamp::{FolderStamp, Stamp},
     host::Host,
     plugins::{
         libraries_in,
         verification::{Policy, signature::signature_of},
     },
     reload::Cause,
-    stamp::{FolderStamp, Stamp},
 };
 
 /// A file that is written to for so many settle times on end is not waited for any longer.

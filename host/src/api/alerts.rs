@@ -14,16 +14,12 @@ use serde::{Deserialize, Serialize};
 use tocsin_plugin_api::Urgency;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{
-    ApiResult,
-    actor::Actor,
-    error::{ApiError, ErrorBody},
-    page,
-};
+use super::{ApiResult, actor::Actor, page};
 use crate::{
     alert::{Alert, AlertRef, AlertWithHistory, Status, UrgencyName},
     host::Host,
-    store::{AlertQuery, Change, Changed, Deed},
+    http::error::{ApiError, ErrorBody},
+    store::{AlertQuery, Changed, ManualAction, ManualChange},
 };
 
 /// Which alerts.
@@ -112,7 +108,7 @@ pub(super) async fn acknowledge(
     Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
 ) -> ApiResult<AlertWithHistory> {
-    change(&host, &id, Deed::Acknowledge, actor).await
+    change(&host, &id, ManualAction::Acknowledge, actor).await
 }
 
 /// Says that an alert is over.
@@ -129,7 +125,7 @@ pub(super) async fn resolve(
     Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
 ) -> ApiResult<AlertWithHistory> {
-    change(&host, &id, Deed::Resolve, actor).await
+    change(&host, &id, ManualAction::Resolve, actor).await
 }
 
 /// What somebody writes down about an alert.
@@ -164,16 +160,16 @@ pub(super) async fn note(
     if text.trim().is_empty() || text.chars().count() > LONGEST_NOTE {
         return Err(ApiError::bad_request("`text` has to be from 1 to 10000 characters"));
     }
-    change(&host, &id, Deed::Note(text), actor).await
+    change(&host, &id, ManualAction::Note(text), actor).await
 }
 
 async fn change(
     host: &Host,
     id: &str,
-    deed: Deed,
+    action: ManualAction,
     Actor(by): Actor,
 ) -> ApiResult<AlertWithHistory> {
-    let change = Change { deed, by, at: Timestamp::now() };
+    let change = ManualChange { action, by, at: Timestamp::now() };
     match host.store.change(parse(id)?, change).await? {
         Changed::Done(alert) => Ok(Json(*alert)),
         Changed::AlreadyResolved => {

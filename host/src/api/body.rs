@@ -11,8 +11,8 @@ use axum::{
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use super::error::ApiError;
 use crate::host::Host;
+use crate::http::error::ApiError;
 
 /// More than the longest note takes.
 const LARGEST_BYTES: usize = 256 * 1024;

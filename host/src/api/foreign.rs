@@ -16,8 +16,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::error::ApiError;
 use crate::host::Host;
+use crate::http::error::ApiError;
 
 /// Refuses foreign pages where the API has no tokens.
 pub(super) async fn keep_out(

@@ -11,7 +11,8 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{error::ErrorBody, status::PluginList};
+use super::status::PluginList;
+use crate::http::error::ErrorBody;
 use crate::{
     call::{BreakerReport, BreakerState},
     host::Host,

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::error::ApiError;
+use crate::http::error::ApiError;
 
 const DEFAULT_LIMIT: usize = 50;
 const LARGEST_LIMIT: usize = 500;

@@ -9,12 +9,11 @@ use axum::{
     extract::{Path, State},
 };
 
-use super::{
-    ApiResult,
-    error::{ApiError, ErrorBody},
-    status::PluginList,
+use super::{ApiResult, status::PluginList};
+use crate::{
+    host::Host,
+    http::error::{ApiError, ErrorBody},
 };
-use crate::host::Host;
 
 /// Tries a plugin again that was left aside or could not be loaded, and says how its files are then.
 #[utoipa::path(post, path = "/api/v1/plugins/{name}/retry", tag = "status", security(("token" = [])),

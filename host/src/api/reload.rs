@@ -9,13 +9,11 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{
-    ApiResult,
-    error::{ApiError, ErrorBody},
-};
+use super::ApiResult;
 use crate::{
     host::Host,
-    reload::{Cause, Change},
+    http::error::{ApiError, ErrorBody},
+    reload::{Cause, ConfigChange},
 };
 
 /// Whether it is only asked.
@@ -36,7 +34,7 @@ pub struct ReloadReport {
     #[schema(value_type = String)]
     pub config: PathBuf,
     /// One entry for each thing that is another; none where all is as it was.
-    pub changes: Vec<Change>,
+    pub changes: Vec<ConfigChange>,
 }
 
 /// Reads configuration and plugins again, and goes over to them in one step, or not at all.

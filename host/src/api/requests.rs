@@ -11,16 +11,12 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{
-    ApiResult,
-    actor::Actor,
-    error::{ApiError, ErrorBody},
-    page,
-};
+use super::{ApiResult, actor::Actor, page};
 use crate::{
-    blank::Blanker,
     host::Host,
+    http::error::{ApiError, ErrorBody},
     integration::Integration,
+    redaction::Redactor,
     replay::{self, ReplayError, ReplayReport, header_lines},
     store::{
         StoreError,
@@ -158,15 +154,15 @@ pub(super) async fn raw(
             record.integration
         ))
     })?;
-    let blanker = Blanker::of(&integration, &host).await;
+    let redactor = Redactor::of(&integration, &host).await;
     let headers = header_lines(&raw.headers).map(|(name, value)| {
-        let value = blanker.header(&name, value);
+        let value = redactor.header(&name, value);
         HeaderView { name, value }
     });
     Ok(Json(RawView {
-        query: blanker.text(&raw.query),
+        query: redactor.text(&raw.query),
         headers: headers.collect(),
-        body: String::from_utf8_lossy(&blanker.bytes(&raw.body)).into_owned(),
+        body: String::from_utf8_lossy(&redactor.bytes(&raw.body)).into_owned(),
         size_bytes: raw.body.len(),
     }))
 }
@@ -218,8 +214,8 @@ async fn blank(host: &Arc<Host>, record: &mut RequestRecord) {
     if !reasons.is_empty()
         && let Some(integration) = find(host, &record.integration)
     {
-        let blanker = Blanker::of(&integration, host).await;
-        reasons.into_iter().for_each(|reason| *reason = blanker.text(reason));
+        let redactor = Redactor::of(&integration, host).await;
+        reasons.into_iter().for_each(|reason| *reason = redactor.text(reason));
     }
 }
 

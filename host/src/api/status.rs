@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tocsin_plugin_api::Urgency;
 use utoipa::ToSchema;
 
-use super::error::ErrorBody;
+use crate::http::error::ErrorBody;
 use crate::{
     alert::{PluginId, UrgencyName},
     call::{BreakerReport, BreakerState},

@@ -33,9 +33,9 @@ use crate::{
     events::bounded_reason,
     line_limit::LineLimit,
     metrics::IntegrationMetrics,
-    patience::{NotDone, wait_for},
     plugins::library::LoadedPlugin,
     printable::one_line,
+    timeout::{RunError, run_with_timeout},
 };
 
 /// Why a plugin has no instance as it is started.
@@ -278,18 +278,20 @@ impl Seat {
         };
         let left_behind = vec![pool.stuck_threads_gauge(), self.metrics.stuck_threads.clone()];
         let thread = thread::Builder::new().name("plugin-start".into());
-        match wait_for(patience, thread, left_behind, make) {
+        match run_with_timeout(patience, thread, left_behind, make) {
             Ok(made) => made.map_err(|error| match error {
                 NewInstanceError::Refused(error) => StartError::Refused(error),
                 NewInstanceError::Call(error) => StartError::Failed(error),
                 error => StartError::Failed(CallError::NotUnderstood(error.to_string())),
             }),
-            Err(NotDone::GivenUp(patience)) => Err(StartError::GivenUp(patience)),
-            Err(NotDone::Panicked) => {
+            Err(RunError::TimedOut(patience)) => Err(StartError::GivenUp(patience)),
+            Err(RunError::Panicked) => {
                 let what = "the thread that made it panicked".into();
                 Err(StartError::Failed(CallError::Panicked(what)))
             }
-            Err(not_done @ NotDone::NoThread(_)) => Err(StartError::NoThread(not_done.to_string())),
+            Err(not_done @ RunError::NoThread(_)) => {
+                Err(StartError::NoThread(not_done.to_string()))
+            }
         }
     }
 

@@ -100,7 +100,7 @@ pub(super) struct Lane {
 
 #[derive(Default)]
 struct Queue {
-    jobs: VecDeque<Job>,
+    jobs: VecDeque<QueuedCall>,
     /// Threads that work on it, or are about to.
     threads: usize,
     /// Threads left behind in its calls. Below zero for the moment in which one comes back while it is
@@ -108,7 +108,7 @@ struct Queue {
     stuck: isize,
 }
 
-struct Job {
+struct QueuedCall {
     request: Arc<IncomingRequest>,
     then: Called,
     queued_at: Instant,
@@ -165,7 +165,7 @@ impl Pool {
     }
 
     pub(super) fn call(&self, lane: &Arc<Lane>, request: Arc<IncomingRequest>, then: Called) {
-        let job = Job { request, then, queued_at: Instant::now() };
+        let job = QueuedCall { request, then, queued_at: Instant::now() };
         let needs_thread = {
             let mut queue = lane.queue();
             queue.jobs.push_back(job);
@@ -183,7 +183,7 @@ impl Lane {
     }
 
     /// The next job; none if there is none, and then the thread no longer counts as the lane's.
-    fn next_job(&self) -> Option<Job> {
+    fn next_job(&self) -> Option<QueuedCall> {
         let mut queue = self.queue();
         let job = queue.jobs.pop_front();
         if job.is_none() {
@@ -298,7 +298,7 @@ fn serve(shared: &Arc<Shared>) {
 /// counted any more and has to end.
 fn work_on(shared: &Arc<Shared>, lane: &Arc<Lane>, slot: &Slot) -> bool {
     for _ in 0..TURN {
-        let Some(Job { request, then, .. }) = lane.next_job() else { return true };
+        let Some(QueuedCall { request, then, .. }) = lane.next_job() else { return true };
         let (since, id) = (Instant::now(), request.id);
         *slot.call() = Some(Running { lane: Arc::clone(lane), request: id, since, then });
         let result = lane.work.call(&request);
@@ -378,7 +378,8 @@ fn give_up_call(shared: &Arc<Shared>, slot: &Arc<Slot>, now: Instant) {
 
 /// A lane whose first job has waited for a whole round of the watchdog gets one more thread.
 fn help_behind_slow_calls(shared: &Arc<Shared>, lane: &Arc<Lane>, now: Instant) {
-    let waits = |job: &Job| now.saturating_duration_since(job.queued_at) >= pause(lane.deadline);
+    let waits =
+        |job: &QueuedCall| now.saturating_duration_since(job.queued_at) >= pause(lane.deadline);
     let needs_thread = {
         let mut queue = lane.queue();
         queue.jobs.front().is_some_and(waits) && queue.claim_thread_behind_slow_calls()
@@ -394,7 +395,8 @@ fn pause(deadline: Duration) -> Duration {
 }
 
 fn give_up_waiting(shared: &Shared, lane: &Lane, now: Instant) {
-    let expired = |job: &mut Job| now.saturating_duration_since(job.queued_at) >= lane.deadline;
+    let expired =
+        |job: &mut QueuedCall| now.saturating_duration_since(job.queued_at) >= lane.deadline;
     loop {
         let Some(job) = lane.queue().jobs.pop_front_if(expired) else { return };
         lane.work.gave_up(job.request.id, false);

@@ -6,8 +6,8 @@
 
 use serde_json::Value;
 
-use super::examination::Acquaintance;
-use crate::trial::message::{Body, Bytes, Message};
+use super::examination::Baseline;
+use crate::sandbox::message::{Body, Bytes, Message};
 
 /// The largest body that a host takes unless its configuration says otherwise.
 const BODY_BYTES: usize = 1024 * 1024;
@@ -36,7 +36,7 @@ const UNITS: &[(&str, &str)] = &[
 ];
 
 /// Those that suit what is known of the plugin.
-pub(super) fn of(acquaintance: &Acquaintance) -> Vec<Message> {
+pub(super) fn of(acquaintance: &Baseline) -> Vec<Message> {
     let mut messages = bare();
     if let Some(known) = accepted(acquaintance, FORM) {
         messages.extend(forms(known));
@@ -93,7 +93,7 @@ fn bare() -> Vec<Message> {
 }
 
 /// A message of that type that gave events, else one that at least gave no error.
-fn accepted<'a>(acquaintance: &'a Acquaintance, content_type: &str) -> Option<&'a Message> {
+fn accepted<'a>(acquaintance: &'a Baseline, content_type: &str) -> Option<&'a Message> {
     let of_type = |message: &Message| {
         let mut headers = message.headers.iter();
         headers.any(|(name, value)| {

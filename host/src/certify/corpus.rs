@@ -5,8 +5,8 @@
 
 use serde_json::Value;
 
-use super::examination::Acquaintance;
-use crate::trial::{
+use super::examination::Baseline;
+use crate::sandbox::{
     message::{Body, Bytes, Message},
     mutation,
 };
@@ -60,7 +60,7 @@ pub(super) fn usual() -> Vec<Message> {
     ]
 }
 
-impl Acquaintance {
+impl Baseline {
     /// Those that are known to give an outcome.
     pub(super) fn calm_messages(&self) -> Vec<Message> {
         let heard = self.messages.iter().zip(&self.outcomes);

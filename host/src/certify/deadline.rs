@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::{Verdict, examination::Examination};
-use crate::trial::Death;
+use crate::sandbox::Death;
 
 pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
     if examination.tables().is_empty() {

@@ -14,8 +14,8 @@ use tocsin_plugin_api::{manifest::Manifest, testing::Fixture};
 
 use super::{Needs, Settings, adversaries, corpus, tables};
 use crate::{
-    plugins::admission::Refusal,
-    trial::{Death, Doing, Questions, Record, Said, Storm, Task, Trial, message::Message},
+    plugins::admission::AdmissionRefusal,
+    sandbox::{Death, Doing, Questions, Record, Said, Sandbox, Storm, Task, message::Message},
 };
 
 /// No child lives longer, so that the whole ends in bounded time whatever the plugin does.
@@ -33,17 +33,17 @@ pub(super) const THREADS: usize = 4;
 pub(super) struct Examination<'a> {
     pub(super) settings: &'a Settings,
     progress: &'a dyn Fn(&str),
-    pub(super) trial: Trial,
+    pub(super) trial: Sandbox,
     /// Set by the check of the manifest.
-    pub(super) admission: Option<Result<Manifest, Refusal>>,
+    pub(super) admission: Option<Result<Manifest, AdmissionRefusal>>,
     /// Set by the check that it loads.
     pub(super) is_loaded: bool,
     /// Set by the check that it is valid.
     pub(super) schema: Option<OptionsSchema>,
     tables: Option<Vec<Table>>,
-    acquaintance: Option<Acquaintance>,
+    acquaintance: Option<Baseline>,
     repetition: Option<Repetition>,
-    ordeal: Option<Vec<Ordeal>>,
+    ordeal: Option<Vec<StressResult>>,
     storm: Option<Record>,
     /// Panics and crashes, wherever they were met.
     pub(super) troubles: Vec<Trouble>,
@@ -73,7 +73,7 @@ pub(super) struct Trouble {
 }
 
 /// Messages, and what came of each when it was first asked.
-pub(super) struct Acquaintance {
+pub(super) struct Baseline {
     pub(super) options: Vec<Value>,
     pub(super) messages: Vec<Message>,
     pub(super) outcomes: Vec<Option<Heard>>,
@@ -101,7 +101,7 @@ pub(super) struct Repetition {
 }
 
 /// What came of an adversarial message.
-pub(super) struct Ordeal {
+pub(super) struct StressResult {
     pub(super) name: String,
     pub(super) length_bytes: usize,
     /// None where it did not come back.
@@ -115,7 +115,7 @@ impl<'a> Examination<'a> {
         Self {
             settings,
             progress,
-            trial: Trial::new(&settings.file, patience, CHILD_LIMIT),
+            trial: Sandbox::new(&settings.file, patience, CHILD_LIMIT),
             admission: None,
             is_loaded: false,
             schema: None,
@@ -245,7 +245,7 @@ impl<'a> Examination<'a> {
     }
 
     /// Messages and what comes of each.
-    pub(super) fn acquaintance(&mut self) -> &Acquaintance {
+    pub(super) fn acquaintance(&mut self) -> &Baseline {
         let acquaintance = match self.acquaintance.take() {
             Some(known) => known,
             None => self.get_acquainted(),
@@ -253,7 +253,7 @@ impl<'a> Examination<'a> {
         self.acquaintance.insert(acquaintance)
     }
 
-    fn get_acquainted(&mut self) -> Acquaintance {
+    fn get_acquainted(&mut self) -> Baseline {
         let tables = self.tables().to_vec();
         let mut messages = Vec::new();
         let mut of_fixtures = Vec::new();
@@ -267,7 +267,7 @@ impl<'a> Examination<'a> {
         messages.extend(corpus::usual());
         let options: Vec<_> = tables.into_iter().map(|table| table.options).collect();
         let outcomes = self.ask_once(&options, &messages, false);
-        Acquaintance { options, messages, outcomes, of_fixtures }
+        Baseline { options, messages, outcomes, of_fixtures }
     }
 
     /// Asks every message once, in new children after those that trouble a child.
@@ -382,7 +382,7 @@ impl<'a> Examination<'a> {
     }
 
     /// What became of the adversarial messages.
-    pub(super) fn ordeal(&mut self) -> &[Ordeal] {
+    pub(super) fn ordeal(&mut self) -> &[StressResult] {
         if self.ordeal.is_none() {
             let ordeal = self.undergo();
             self.ordeal = Some(ordeal);
@@ -390,11 +390,11 @@ impl<'a> Examination<'a> {
         self.ordeal.as_deref().unwrap_or_default()
     }
 
-    fn undergo(&mut self) -> Vec<Ordeal> {
+    fn undergo(&mut self) -> Vec<StressResult> {
         let acquaintance = self.acquaintance();
         let (options, messages) = (acquaintance.options.clone(), adversaries::of(acquaintance));
         let heard = self.ask_once(&options, &messages, true);
-        let ordeals = messages.into_iter().zip(heard).map(|(message, heard)| Ordeal {
+        let ordeals = messages.into_iter().zip(heard).map(|(message, heard)| StressResult {
             length_bytes: message.body.length_bytes(),
             name: message.name,
             took: heard.map(|heard| heard.took),
@@ -457,7 +457,7 @@ pub(super) fn received(record: &Record) -> impl Iterator<Item = (usize, &Value, 
 }
 
 fn of_fixture(fixture: &Fixture, table: usize) -> Message {
-    use crate::trial::message::{Body, Bytes};
+    use crate::sandbox::message::{Body, Bytes};
 
     let headers = fixture.header_lines().into_iter();
     Message {

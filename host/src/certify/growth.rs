@@ -5,7 +5,7 @@
 //! most pairs of samples agree that lie a tenth to a fifth of the run apart.
 
 use super::{Verdict, examination::Examination, panics};
-use crate::trial::Said;
+use crate::sandbox::Said;
 
 /// Fewer could not show a leak of 16 bytes a request among the noise.
 const FEWEST_REQUESTS: usize = 50_000;

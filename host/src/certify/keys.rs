@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{
     Verdict, corpus,
     determinism::differences,
-    examination::{Acquaintance, Examination},
+    examination::{Baseline, Examination},
 };
 
 /// Of so many different events, one has to have another id than the rest.
@@ -44,7 +44,7 @@ pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
     Verdict::passed(format!("{count} messages"))
 }
 
-fn events(acquaintance: &Acquaintance) -> impl Iterator<Item = (&str, &Value)> {
+fn events(acquaintance: &Baseline) -> impl Iterator<Item = (&str, &Value)> {
     let heard = acquaintance.messages.iter().zip(&acquaintance.outcomes);
     heard.flat_map(|(message, heard)| {
         let events = heard.as_ref().and_then(|heard| heard.outcome.get("events")?.as_array());
@@ -52,7 +52,7 @@ fn events(acquaintance: &Acquaintance) -> impl Iterator<Item = (&str, &Value)> {
     })
 }
 
-fn only_id(acquaintance: &Acquaintance) -> Option<&str> {
+fn only_id(acquaintance: &Baseline) -> Option<&str> {
     let titles: BTreeSet<_> =
         events(acquaintance).map(|(_, event)| event.get("title").and_then(Value::as_str)).collect();
     let ids: BTreeSet<_> = events(acquaintance)
@@ -64,7 +64,7 @@ fn only_id(acquaintance: &Acquaintance) -> Option<&str> {
 
 /// An id under which fixtures expect different problems.
 fn shared_id<'e>(
-    acquaintance: &'e Acquaintance,
+    acquaintance: &'e Baseline,
     expected: &dyn Fn(&str) -> Option<String>,
 ) -> Option<(&'e str, [&'e str; 2])> {
     let mut first: BTreeMap<&str, (&str, String)> = BTreeMap::new();

@@ -3,7 +3,7 @@
 //! The schema is judged by another check.
 
 use super::{Verdict, examination::Examination};
-use crate::trial::{Said, Task};
+use crate::sandbox::{Said, Task};
 
 pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
     let record = examination.trial.run(Task::Schema);

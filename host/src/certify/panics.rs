@@ -4,7 +4,7 @@
 //! A host catches panics, but it throws the instance away. A crash it does not catch.
 
 use super::{Verdict, examination::Examination};
-use crate::trial::{Death, Doing, Record, Said, message::Message, mutation};
+use crate::sandbox::{Death, Doing, Record, Said, message::Message, mutation};
 
 pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
     let (requests, seed) = (examination.settings.requests, examination.settings.seed);

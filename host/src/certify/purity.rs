@@ -10,8 +10,8 @@ use super::{
     Verdict,
     examination::{Examination, doing_words},
 };
-use crate::trial::{
-    Confinement, Death, Doing, Questions, Record, Said, Task, Trial, deed, message::Message,
+use crate::sandbox::{
+    Confinement, Death, Doing, Questions, Record, Said, Sandbox, Task, message::Message, violation,
 };
 
 /// After so many deeds the picture is clear.
@@ -26,7 +26,7 @@ pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
     let more = deeds.clone().and_then(|mut deeds| {
         // Starting a thread reads the environment, too. That need not be told of the same place.
         let more = self::deeds(&trial, Confinement::Environment, options, &messages)?;
-        let is_new = |deed: &Deed| !deeds.iter().any(|known| known.place == deed.place);
+        let is_new = |deed: &Violation| !deeds.iter().any(|known| known.place == deed.place);
         let new: Vec<_> = more.into_iter().filter(is_new).collect();
         deeds.extend(new);
         Ok(deeds)
@@ -37,7 +37,7 @@ pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
             return Verdict::skipped(format!("a plugin can't be locked in on this machine: {why}"));
         }
         Ok(deeds) => {
-            for Deed { what, place } in deeds {
+            for Violation { what, place } in deeds {
                 if !told.iter().any(|known| known.starts_with(&what)) {
                     told.push(format!("{what}, {place}"));
                 }
@@ -52,18 +52,18 @@ pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
 }
 
 #[derive(Clone)]
-struct Deed {
+struct Violation {
     what: String,
     place: String,
 }
 
 /// What it did under that lock, going on behind the message at which it did it.
 fn deeds(
-    trial: &Trial,
+    trial: &Sandbox,
     confinement: Confinement,
     options: &[Value],
     messages: &[Message],
-) -> Result<Vec<Deed>, String> {
+) -> Result<Vec<Violation>, String> {
     let mut deeds = Vec::new();
     let mut left = messages;
     while deeds.len() < MOST_DEEDS {
@@ -79,7 +79,7 @@ fn deeds(
             (Doing::Receive, Some(message)) => format!("receiving `{}`", message.name),
             _ => doing_words(doing).into(),
         };
-        deeds.push(Deed { what, place });
+        deeds.push(Violation { what, place });
         if doing != Doing::Receive {
             break;
         }
@@ -92,14 +92,14 @@ fn deed_of(record: &Record) -> Result<Option<String>, String> {
     for said in &record.said {
         match said {
             Said::NotConfined(why) => return Err(why.clone()),
-            Said::Deed(deed) => return Ok(Some(deed.to_string())),
+            Said::Violation(deed) => return Ok(Some(deed.to_string())),
             _ => {}
         }
     }
     // glibc holds every signal back while it starts a thread or a process, even the one that would
     // have told which system call it was.
     if let Some(Death::Signal(libc::SIGSYS, _)) = record.death {
-        return Ok(Some(deed::THREADS.into()));
+        return Ok(Some(violation::THREADS.into()));
     }
     // A panic that nobody saw without the lock is a sign of what was kept from it.
     let failed = record.said.iter().find_map(|said| match said {

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 use super::{
     Verdict,
-    examination::{Acquaintance, Examination, received},
+    examination::{Baseline, Examination, received},
     tables,
 };
 use crate::{
     plugins::schema,
-    trial::{
+    sandbox::{
         Questions, Said, Task,
         message::{Body, Bytes, Message},
     },
@@ -157,7 +157,7 @@ fn of_messages(examination: &mut Examination<'_>, schema: &Value) -> (usize, Vec
 
 /// Those that are known to give an outcome: as they are, so that their own secret is a wrong one;
 /// with the right one in its place; and with the right one where senders usually put it.
-fn messages(acquaintance: &Acquaintance, schema: &Value) -> Vec<Message> {
+fn messages(acquaintance: &Baseline, schema: &Value) -> Vec<Message> {
     let mut messages = Vec::new();
     for message in acquaintance.calm_messages() {
         let olds = acquaintance.options.get(message.options);

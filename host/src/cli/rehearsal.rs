@@ -21,7 +21,7 @@ use crate::{
     integration::{Integrations, builder::Builder},
     metrics::Metrics,
     plugins::{Catalog, Libraries, journal::LoadJournal},
-    trial::probe::ChildProbe,
+    sandbox::probe::ChildProbe,
 };
 
 /// Everything loaded as a host would, and nothing changed.

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{Connection, client::Client, table};
-use crate::{api::reload::ReloadReport, reload::Change};
+use crate::{api::reload::ReloadReport, reload::ConfigChange};
 
 #[derive(Args, Debug)]
 pub(super) struct Reload {
@@ -31,7 +31,7 @@ pub(super) fn reload(reload: &Reload) -> anyhow::Result<()> {
 pub(super) const DRY_RUN: &str = "/api/v1/reload?dry_run=true";
 
 /// Says what a reload changed, or would change.
-pub(super) fn print_changes(what: &str, changes: &[Change]) -> anyhow::Result<()> {
+pub(super) fn print_changes(what: &str, changes: &[ConfigChange]) -> anyhow::Result<()> {
     if changes.is_empty() {
         return table::print_line(&format!("a reload {what} nothing"));
     }

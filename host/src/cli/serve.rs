@@ -10,9 +10,9 @@ use crate::{
     config::LoadedConfig,
     config_warnings,
     host::{BoundHost, Host},
+    http::server::{self, Stopper, stop_sign},
     log, process_limits,
     reload::Cause,
-    server::{self, Stopper, stop_sign},
     watch,
 };
 

@@ -12,7 +12,7 @@ use crate::integration::{rate::Rate, template::Template};
 /// `[integrations.NAME]`: one endpoint and what understands it.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
-pub struct Integration {
+pub struct IntegrationConfig {
     /// The name of the plugin, from its manifest; not a file name.
     pub plugin: String,
     /// Which versions of it may be used, semver; the highest match is. Default: any.

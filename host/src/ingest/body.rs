@@ -9,7 +9,7 @@ use axum::{
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 
-use super::refusal::{Refusal, SOON};
+use super::refusal::{RequestRefusal, SOON};
 use crate::body_memory::{BodyShare, NoMemory};
 
 /// Limits on a body.
@@ -28,7 +28,7 @@ pub(super) async fn read_body(
     body: Body,
     limits: BodyLimits,
     share: BodyShare,
-) -> Result<(Bytes, BodyShare), Refusal> {
+) -> Result<(Bytes, BodyShare), RequestRefusal> {
     let BodyLimits { bytes: limit_bytes, timeout } = limits;
     // Said beforehand, it need not be read at all.
     let announced = body.size_hint().lower();
@@ -41,7 +41,8 @@ pub(super) async fn read_body(
         Ok(result) => result,
         Err(_) => {
             let message = format!("the body took longer than {timeout:?}");
-            Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", message).close())
+            Err(RequestRefusal::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", message)
+                .close())
         }
     }
 }
@@ -51,14 +52,15 @@ async fn collect(
     announced: usize,
     limit: usize,
     mut share: BodyShare,
-) -> Result<(Bytes, BodyShare), Refusal> {
+) -> Result<(Bytes, BodyShare), RequestRefusal> {
     // Nearly always the whole body is one frame, which is passed on as it is.
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
             let message = "the body ended early";
-            Refusal::new(StatusCode::BAD_REQUEST, "bad_request", message).detail(error.to_string())
+            RequestRefusal::new(StatusCode::BAD_REQUEST, "bad_request", message)
+                .detail(error.to_string())
         })?;
         let Ok(data) = frame.into_data() else { continue };
         let length = first.len() + whole.len() + data.len();
@@ -85,14 +87,16 @@ async fn collect(
     Ok((if whole.is_empty() { first } else { whole.freeze() }, share))
 }
 
-fn too_large(limit: usize) -> Refusal {
+fn too_large(limit: usize) -> RequestRefusal {
     let message = format!("the body is larger than {limit} bytes");
-    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message).close()
+    RequestRefusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message).close()
 }
 
-fn no_memory() -> Refusal {
+fn no_memory() -> RequestRefusal {
     let message = "too many large requests arrive at once, try again";
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, NO_MEMORY, message).retry_after(SOON).close()
+    RequestRefusal::new(StatusCode::SERVICE_UNAVAILABLE, NO_MEMORY, message)
+        .retry_after(SOON)
+        .close()
 }
 
 /// The code of a refusal for want of memory.

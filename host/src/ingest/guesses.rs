@@ -7,7 +7,7 @@ use std::{net::IpAddr, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 
-use super::refusal::Refusal;
+use super::refusal::RequestRefusal;
 use crate::{host::Host, limits_reached::Limit};
 
 /// Refusals are answered at multiples of this time after their body was read. A call of a plugin takes
@@ -19,13 +19,13 @@ pub(super) async fn answer(
     host: &Host,
     sender: Option<IpAddr>,
     read_at: Instant,
-    refusal: Refusal,
-) -> Refusal {
+    refusal: RequestRefusal,
+) -> RequestRefusal {
     let over = sender.and_then(|sender| host.wrong_tokens.check(sender).err().zip(Some(sender)));
     even_out(read_at).await;
     let Some((over, sender)) = over else { return refusal };
     host.metrics.limits.reached(Limit::WrongTokens, sender);
-    Refusal::too_many_wrong_tokens(over.retry_after)
+    RequestRefusal::too_many_wrong_tokens(over.retry_after)
 }
 
 /// Waits for the next beat, so that the time of an answer does not say what was looked at.

@@ -11,9 +11,9 @@ use axum::{
 use ulid::Ulid;
 
 use crate::{
-    api::error::ErrorBody,
+    http::error::ErrorBody,
+    http::request_id,
     integration::rate::{OverRate, Scope},
-    request_id,
     store::StoreError,
 };
 
@@ -22,7 +22,7 @@ pub(super) const SOON: Duration = Duration::from_secs(1);
 
 /// An answer that is not 200: a public sentence, and for the log what it really was.
 #[derive(Debug)]
-pub(crate) struct Refusal {
+pub(crate) struct RequestRefusal {
     pub(super) status: StatusCode,
     pub(super) code: &'static str,
     pub(super) message: String,
@@ -33,7 +33,7 @@ pub(crate) struct Refusal {
     headers: HeaderMap,
 }
 
-impl Refusal {
+impl RequestRefusal {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let headers = HeaderMap::new();
         let (message, detail, is_malformed) = (message.into(), None, false);

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use tocsin_plugin_api::outcome::{Outcome, Reply};
 
-use super::refusal::{Refusal, SOON};
+use super::refusal::{RequestRefusal, SOON};
 use crate::{
     call::{CallFailure, CallResult, Judged},
     events::{self, EventsError},
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// What the sender is told once the outcome is on disk.
-pub(crate) type Answer = Result<Option<Reply>, Refusal>;
+pub(crate) type Answer = Result<Option<Reply>, RequestRefusal>;
 
 /// The code of the answer to a request of too many events, and the beginning of the reason in its record.
 const TOO_MANY_EVENTS: &str = "too_many_events";
@@ -66,13 +66,13 @@ impl Verdict {
             }
             Outcome::Unauthorized { reason } => {
                 let reason = events::bounded_reason(reason);
-                let refusal = Refusal::unauthorized().detail(reason.clone());
+                let refusal = RequestRefusal::unauthorized().detail(reason.clone());
                 Self::new(nothing(RequestOutcome::Unauthorized, reason), Err(refusal))
             }
             Outcome::Malformed { kind, reason } => {
                 let reason = events::bounded_reason(reason);
                 let status = StatusCode::from_u16(kind.status()).unwrap_or(StatusCode::BAD_REQUEST);
-                let refusal = Refusal::malformed(status, kind.as_str(), reason.clone());
+                let refusal = RequestRefusal::malformed(status, kind.as_str(), reason.clone());
                 Self::new(nothing(RequestOutcome::Malformed, reason), Err(refusal))
             }
             Outcome::Failed { reason } => Self::failed(reason, SOON),
@@ -89,9 +89,10 @@ impl Verdict {
     fn failed(reason: String, retry_after: Duration) -> Self {
         let reason = events::bounded_reason(reason);
         let message = "the integration cannot judge webhooks just now, try again";
-        let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "plugin_failed", message)
-            .detail(reason.clone())
-            .retry_after(retry_after);
+        let refusal =
+            RequestRefusal::new(StatusCode::SERVICE_UNAVAILABLE, "plugin_failed", message)
+                .detail(reason.clone())
+                .retry_after(retry_after);
         Self::new(nothing(RequestOutcome::Failed, reason), Err(refusal))
     }
 
@@ -99,9 +100,10 @@ impl Verdict {
     /// sender is asked to try again: in time an operator hears of it, and nothing is lost meanwhile.
     fn too_many_events(error: &EventsError) -> Self {
         let message = "the webhook has more events than are taken of one, send fewer or try again";
-        let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, TOO_MANY_EVENTS, message)
-            .detail(error.to_string())
-            .retry_after(SOON);
+        let refusal =
+            RequestRefusal::new(StatusCode::SERVICE_UNAVAILABLE, TOO_MANY_EVENTS, message)
+                .detail(error.to_string())
+                .retry_after(SOON);
         let reason = format!("{TOO_MANY_EVENTS}: {error}");
         Self::new(nothing(RequestOutcome::Refused, reason), Err(refusal))
     }

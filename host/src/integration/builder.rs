@@ -115,7 +115,7 @@ impl Builder<'_> {
     fn plan_one(
         &self,
         name: &str,
-        section: &config::Integration,
+        section: &config::IntegrationConfig,
     ) -> Result<Option<Planned>, ConfigError> {
         let settings = self.settings(section);
         let (mut plugin, mut problem) = (None, None);
@@ -153,7 +153,7 @@ impl Builder<'_> {
     fn why_nothing_serves(
         &self,
         name: &str,
-        section: &config::Integration,
+        section: &config::IntegrationConfig,
     ) -> Result<String, ConfigError> {
         let candidates = self.catalog.candidates(&section.plugin, &section.version);
         let known = candidates.first().and_then(|first| self.libraries.known(first.plugin));
@@ -163,12 +163,16 @@ impl Builder<'_> {
         }
     }
 
-    fn settings(&self, section: &config::Integration) -> Settings {
+    fn settings(&self, section: &config::IntegrationConfig) -> Settings {
         let limits = CallLimits::from(&self.config.config.plugins);
         Settings { section: section.clone(), limits }
     }
 
-    fn place(&self, name: &str, section: &config::Integration) -> Result<Placed, ConfigError> {
+    fn place(
+        &self,
+        name: &str,
+        section: &config::IntegrationConfig,
+    ) -> Result<Placed, ConfigError> {
         let settings = self.settings(section);
         let (integration, failures) = match self.choose(name, &settings) {
             Choice::Stay(present) => (present, Vec::new()),
@@ -328,7 +332,7 @@ impl Builder<'_> {
     fn without_candidates(
         &self,
         name: &str,
-        section: &config::Integration,
+        section: &config::IntegrationConfig,
     ) -> Result<String, ConfigError> {
         let missing = self.catalog.why_missing(&section.plugin, &section.version);
         let present = self.present.by_name.get(name);

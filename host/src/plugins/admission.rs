@@ -23,7 +23,7 @@ use super::{
     folder::OpenFile,
     verification::{Verified, Verifier},
 };
-use crate::{alert::PluginId, printable, stamp::Stamp};
+use crate::{alert::PluginId, file_stamp::Stamp, printable};
 
 /// A file in the plugins folder, read but not understood.
 pub struct DroppedFile {
@@ -94,14 +94,14 @@ impl AdmittedPlugin {
 
 /// Why a file is no plugin for this host: the end of a sentence that starts with the file's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct AdmissionRefusal {
     /// What is wrong, with a `hint:` line where there is something to do.
     pub reason: String,
     /// What the file says of itself, if that could be read.
     pub manifest: Option<Manifest>,
 }
 
-impl Refusal {
+impl AdmissionRefusal {
     pub(super) fn new(reason: impl fmt::Display, hint: impl fmt::Display) -> Self {
         Self { reason: format!("{reason}\nhint: {hint}"), manifest: None }
     }
@@ -112,7 +112,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for AdmissionRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&one_line(&self.reason))
     }
@@ -139,7 +139,7 @@ impl DroppedFile {
     /// # Errors
     ///
     /// Where it can't be read, or is no regular file.
-    pub fn read(path: &Path) -> Result<Self, Refusal> {
+    pub fn read(path: &Path) -> Result<Self, AdmissionRefusal> {
         OpenFile::at(path)?.read()
     }
 
@@ -169,7 +169,7 @@ impl DroppedFile {
     /// # Errors
     ///
     /// What is wrong, and what to do about it.
-    pub fn examine(&self) -> Result<(Manifest, Version), Refusal> {
+    pub fn examine(&self) -> Result<(Manifest, Version), AdmissionRefusal> {
         examine(&self.bytes)
     }
 
@@ -178,7 +178,7 @@ impl DroppedFile {
     /// # Errors
     ///
     /// What is wrong, and what to do about it.
-    pub fn admit(self, verifier: &Verifier) -> Result<AdmittedPlugin, Refusal> {
+    pub fn admit(self, verifier: &Verifier) -> Result<AdmittedPlugin, AdmissionRefusal> {
         let (manifest, version) = self.examine()?;
         let id = PluginId { name: manifest.name.clone(), version: version.to_string() };
         let verified = match verifier.verify(&id, &self) {
@@ -189,13 +189,13 @@ impl DroppedFile {
         Ok(AdmittedPlugin { path, manifest, version, id: Arc::new(id), sha256, stamp, verified })
     }
 
-    /// Makes it a plugin that may be loaded into a [`trial`](crate::trial)'s child: examines the
+    /// Makes it a plugin that may be loaded into a [`trial`](crate::sandbox)'s child: examines the
     /// bytes, and asks no verifier. Whoever has a file tried by its path vouches for it.
     ///
     /// # Errors
     ///
     /// What is wrong, and what to do about it.
-    pub(crate) fn admit_to_trial(self) -> Result<AdmittedPlugin, Refusal> {
+    pub(crate) fn admit_to_trial(self) -> Result<AdmittedPlugin, AdmissionRefusal> {
         let (manifest, version) = self.examine()?;
         let id = PluginId { name: manifest.name.clone(), version: version.to_string() };
         let Self { path, stamp, sha256, .. } = self;
@@ -204,7 +204,7 @@ impl DroppedFile {
     }
 }
 
-fn examine(bytes: &[u8]) -> Result<(Manifest, Version), Refusal> {
+fn examine(bytes: &[u8]) -> Result<(Manifest, Version), AdmissionRefusal> {
     let file = whole_library(bytes)?;
     let manifest = read_manifest(&file)?;
     let version =
@@ -237,30 +237,31 @@ pub(super) fn is_elf(bytes: &[u8]) -> bool {
 }
 
 /// Why a file is no library, by its first bytes.
-pub(super) fn not_elf(is_empty: bool) -> Refusal {
-    Refusal::new(if is_empty { "is empty" } else { "is not an ELF file" }, BUILD_HINT)
+pub(super) fn not_elf(is_empty: bool) -> AdmissionRefusal {
+    AdmissionRefusal::new(if is_empty { "is empty" } else { "is not an ELF file" }, BUILD_HINT)
 }
 
 /// A shared library for this machine, of which no part is missing: mapping one with a missing part
 /// kills the process.
-fn whole_library(bytes: &[u8]) -> Result<Elf<'_>, Refusal> {
+fn whole_library(bytes: &[u8]) -> Result<Elf<'_>, AdmissionRefusal> {
     if !is_elf(bytes) {
         return Err(not_elf(bytes.is_empty()));
     }
     if bytes.get(4) != Some(&elf::ELFCLASS64.0) || bytes.get(5) != Some(&elf::ELFDATA2LSB.0) {
-        return Err(Refusal::new("is not a 64-bit little-endian ELF file", BUILD_HINT));
+        return Err(AdmissionRefusal::new("is not a 64-bit little-endian ELF file", BUILD_HINT));
     }
-    let truncated = || Refusal::new("is truncated: its headers point behind its end", COPY_HINT);
+    let truncated =
+        || AdmissionRefusal::new("is truncated: its headers point behind its end", COPY_HINT);
     let header = elf::FileHeader64::<LittleEndian>::parse(bytes).map_err(|_| truncated())?;
     let endian = LittleEndian;
     let machine = header.e_machine(endian);
     if machine != MACHINE.0 {
         let theirs = machine_name(machine);
         let reason = format!("is built for {theirs}, this host runs on {}", MACHINE.1);
-        return Err(Refusal::new(reason, "build the plugin for this machine"));
+        return Err(AdmissionRefusal::new(reason, "build the plugin for this machine"));
     }
     if header.e_type(endian) != elf::ET_DYN {
-        return Err(Refusal::new("is not a shared library", BUILD_HINT));
+        return Err(AdmissionRefusal::new("is not a shared library", BUILD_HINT));
     }
     let length = bytes.len() as u64;
     let segments = header.program_headers(endian, bytes).map_err(|_| truncated())?;
@@ -279,39 +280,39 @@ fn whole_library(bytes: &[u8]) -> Result<Elf<'_>, Refusal> {
     if all_there { Ok(file) } else { Err(truncated()) }
 }
 
-fn read_manifest(file: &Elf<'_>) -> Result<Manifest, Refusal> {
+fn read_manifest(file: &Elf<'_>) -> Result<Manifest, AdmissionRefusal> {
     let section = file.section_by_name(manifest::SECTION);
     let json = section.and_then(|section| section.data().ok()).ok_or_else(|| {
         let reason = format!("has no `{}` section, so it is no Tocsin plugin", manifest::SECTION);
-        Refusal::new(
+        AdmissionRefusal::new(
             reason,
             "export the plugin with `export_plugin!`, and remove what is no plugin",
         )
     })?;
     if json.len() > LONGEST_MANIFEST_BYTES {
         let reason = format!("has a manifest of {} bytes, more than any plugin needs", json.len());
-        return Err(Refusal::new(reason, "shorten the description in its Cargo.toml"));
+        return Err(AdmissionRefusal::new(reason, "shorten the description in its Cargo.toml"));
     }
     // The form comes first: what a later one looks like otherwise is not known here.
     let form = serde_json::from_slice::<serde_json::Value>(json).ok();
     let form = form.and_then(|value| value.get("manifest")?.as_u64());
     if form.is_some_and(|form| form != u64::from(manifest::FORMAT)) {
-        return Err(Refusal::new(
+        return Err(AdmissionRefusal::new(
             "has a manifest in a form that is newer than this host",
             "upgrade the host",
         ));
     }
     serde_json::from_slice(json).map_err(|error| {
         let reason = format!("has a manifest that can't be read: {error}");
-        Refusal::new(reason, "build it with an unchanged tocsin-plugin-api")
+        AdmissionRefusal::new(reason, "build it with an unchanged tocsin-plugin-api")
     })
 }
 
-fn check_manifest(manifest: &Manifest) -> Result<Version, Refusal> {
+fn check_manifest(manifest: &Manifest) -> Result<Version, AdmissionRefusal> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if !(1..=64).contains(&manifest.name.len()) || !manifest.name.bytes().all(allowed) {
         let reason = "has a name in its manifest that no configuration could write";
-        return Err(Refusal::new(
+        return Err(AdmissionRefusal::new(
             reason,
             "name the package with 1 to 64 of a-z, A-Z, 0-9, `-` and `_`",
         ));
@@ -321,16 +322,16 @@ fn check_manifest(manifest: &Manifest) -> Result<Version, Refusal> {
     let longest = manifest.version.len().max(manifest.plugin_api.len());
     if longest > LONGEST_VERSION_BYTES {
         let reason = named(&format!("with a version of {longest} bytes"));
-        return Err(Refusal::new(reason, "shorten it in its Cargo.toml"));
+        return Err(AdmissionRefusal::new(reason, "shorten it in its Cargo.toml"));
     }
     let version = Version::parse(&manifest.version).map_err(|error| {
-        Refusal::new(
+        AdmissionRefusal::new(
             named(&format!("with a version that is not semver: {error}")),
             "mend its Cargo.toml",
         )
     })?;
     let built_for = Version::parse(&manifest.plugin_api).map_err(|error| {
-        Refusal::new(
+        AdmissionRefusal::new(
             named(&format!("for a plugin-api that is not semver: {error}")),
             "build it again",
         )
@@ -344,33 +345,36 @@ fn check_manifest(manifest: &Manifest) -> Result<Version, Refusal> {
         } else {
             "drop in a newer version of the plugin"
         };
-        return Err(Refusal::new(reason, hint));
+        return Err(AdmissionRefusal::new(reason, hint));
     }
     if manifest.panic != manifest::UNWIND {
         let reason = named(&format!(
             "{version}, built with `panic = \"{:.64}\"`, so that a panic in it would end this host",
             manifest.panic
         ));
-        return Err(Refusal::new(reason, "build it with `panic = \"unwind\"`, the default"));
+        return Err(AdmissionRefusal::new(
+            reason,
+            "build it with `panic = \"unwind\"`, the default",
+        ));
     }
     let unknown = manifest.capabilities.iter().find(|capability| *capability != manifest::RECEIVE);
     if let Some(unknown) = unknown {
         let reason = named(&format!(
             "{version}, which asks for `{unknown:.64}`; this host has no such thing"
         ));
-        return Err(Refusal::new(reason, "upgrade the host"));
+        return Err(AdmissionRefusal::new(reason, "upgrade the host"));
     }
     Ok(version)
 }
 
-fn exports_module(file: &Elf<'_>) -> Result<(), Refusal> {
+fn exports_module(file: &Elf<'_>) -> Result<(), AdmissionRefusal> {
     let mut symbols = file.dynamic_symbols();
     let found =
         symbols.any(|symbol| symbol.is_definition() && symbol.name() == Ok(abi::HEADER_SYMBOL));
     if found {
         return Ok(());
     }
-    Err(Refusal::new(
+    Err(AdmissionRefusal::new(
         "has a manifest but exports no module",
         "export the plugin with `export_plugin!`, and don't strip its dynamic symbols",
     ))

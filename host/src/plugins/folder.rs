@@ -16,8 +16,8 @@ use std::{
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
-use super::admission::{DroppedFile, Refusal, is_elf, not_elf};
-use crate::stamp::Stamp;
+use super::admission::{AdmissionRefusal, DroppedFile, is_elf, not_elf};
+use crate::file_stamp::Stamp;
 
 /// The plugins folder, held open: another folder that takes its name is another folder.
 #[derive(Debug)]
@@ -72,12 +72,12 @@ impl Folder {
     /// # Errors
     ///
     /// Where it is no regular file, or lies elsewhere.
-    pub fn file(&self, name: &OsStr) -> Result<OpenFile, Refusal> {
+    pub fn file(&self, name: &OsStr) -> Result<OpenFile, AdmissionRefusal> {
         let path = self.path.join(name);
         let is_symlink = fs::symlink_metadata(&path).is_ok_and(|file| file.is_symlink());
         let handle = hold(&self.handle, Path::new(name), OFlags::empty()).map_err(|error| {
             if is_symlink && !matches!(error.kind(), io::ErrorKind::PermissionDenied) {
-                Refusal::new("is a symlink that leads nowhere", "remove it, or mend it")
+                AdmissionRefusal::new("is a symlink that leads nowhere", "remove it, or mend it")
             } else {
                 unreadable(&error)
             }
@@ -87,7 +87,7 @@ impl Folder {
             .and_then(|file| Ok(file.starts_with(real_path(&self.handle)?)))
             .map_err(|error| unreadable(&error))?;
         if !is_inside {
-            return Err(Refusal::new(
+            return Err(AdmissionRefusal::new(
                 "is a symlink out of the plugins folder",
                 "copy the file itself into the folder",
             ));
@@ -132,20 +132,23 @@ impl OpenFile {
     /// # Errors
     ///
     /// Where it can't be, or is no regular file.
-    pub fn at(path: &Path) -> Result<Self, Refusal> {
+    pub fn at(path: &Path) -> Result<Self, AdmissionRefusal> {
         let handle = hold(CWD, path, OFlags::empty()).map_err(|error| unreadable(&error))?;
         Self::new(path.to_owned(), handle)
     }
 
-    fn new(path: PathBuf, handle: File) -> Result<Self, Refusal> {
+    fn new(path: PathBuf, handle: File) -> Result<Self, AdmissionRefusal> {
         let metadata = handle.metadata().map_err(|error| unreadable(&error))?;
         if !metadata.is_file() {
             let reason = format!("is {} and no file", kind(&metadata));
-            return Err(Refusal::new(reason, "remove it, or give it another name"));
+            return Err(AdmissionRefusal::new(reason, "remove it, or give it another name"));
         }
         if metadata.len() > LIMIT_BYTES {
             let reason = format!("has {} bytes, more than any plugin", metadata.len());
-            return Err(Refusal::new(reason, "remove it, or build it without debug information"));
+            return Err(AdmissionRefusal::new(
+                reason,
+                "remove it, or build it without debug information",
+            ));
         }
         // Decided before it is read, which takes its time: a change meanwhile may leave the same times.
         let stamp = Some(Stamp::from(&metadata)).filter(Stamp::is_settled);
@@ -163,14 +166,17 @@ impl OpenFile {
     /// # Errors
     ///
     /// Where it can't be read, there is no memory for it, or it is large and can't be a library.
-    pub fn read(self) -> Result<DroppedFile, Refusal> {
+    pub fn read(self) -> Result<DroppedFile, AdmissionRefusal> {
         let length = usize::try_from(self.metadata.len()).unwrap_or(usize::MAX);
         let mut file = readable(&self.handle).map_err(|error| unreadable(&error))?;
         let mut bytes = Vec::new();
         // Memory that nothing is written to is none yet.
         bytes.try_reserve_exact(length).map_err(|_| {
             let reason = format!("has {length} bytes, for which there is no memory");
-            Refusal::new(reason, "give the host more memory, or build it without debug information")
+            AdmissionRefusal::new(
+                reason,
+                "give the host more memory, or build it without debug information",
+            )
         })?;
         let mut read_to = |limit_bytes: usize, bytes: &mut Vec<u8>| {
             let limit_bytes = limit_bytes.saturating_sub(bytes.len()) as u64;
@@ -225,11 +231,11 @@ fn descriptor_path(held: &File) -> String {
     format!("/proc/self/fd/{}", held.as_raw_fd())
 }
 
-fn unreadable(error: &io::Error) -> Refusal {
+fn unreadable(error: &io::Error) -> AdmissionRefusal {
     let said = error.to_string();
     let (reason, hint) =
         said.split_once("\nhint: ").unwrap_or((&said, "let the host's user read it"));
-    Refusal::new(format!("cannot be read: {reason}"), hint)
+    AdmissionRefusal::new(format!("cannot be read: {reason}"), hint)
 }
 
 /// The sentence for a system without `/proc`, through which open files are opened again, plugins are

@@ -14,7 +14,7 @@ use serde::Serialize;
 use tocsin_plugin_api::manifest::{self, Manifest};
 
 use super::{
-    admission::{DroppedFile, Refusal, machine_name},
+    admission::{AdmissionRefusal, DroppedFile, machine_name},
     folder::regular_file,
 };
 
@@ -35,7 +35,7 @@ pub struct Inspection {
     pub elf: Option<ElfFacts>,
     /// Why this host would not load it; none if it would.
     #[serde(serialize_with = "as_sentence")]
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<AdmissionRefusal>,
 }
 
 /// A minisign signature in a file of its own.
@@ -72,7 +72,7 @@ impl Inspection {
     /// # Errors
     ///
     /// Where it can't be read.
-    pub fn of(path: &Path) -> Result<Self, Refusal> {
+    pub fn of(path: &Path) -> Result<Self, AdmissionRefusal> {
         let file = DroppedFile::read(path)?;
         let elf = ElfReader::of(file.bytes());
         Ok(Self {
@@ -87,7 +87,10 @@ impl Inspection {
     }
 }
 
-fn as_sentence<S: serde::Serializer>(refusal: &Option<Refusal>, to: S) -> Result<S::Ok, S::Error> {
+fn as_sentence<S: serde::Serializer>(
+    refusal: &Option<AdmissionRefusal>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
     refusal.as_ref().map(ToString::to_string).serialize(to)
 }
 

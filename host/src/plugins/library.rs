@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     alert::PluginId,
-    patience::{NotDone, wait_for},
+    timeout::{RunError, run_with_timeout},
 };
 
 /// A plugin whose functions can be called. It stays mapped until the process ends.
@@ -184,21 +184,21 @@ impl Loader {
             open(sealed, &id)
         };
         let thread = thread::Builder::new().name("plugin-load".into());
-        match wait_for(patience, thread, vec![self.left_behind.clone()], open) {
+        match run_with_timeout(patience, thread, vec![self.left_behind.clone()], open) {
             Ok(Ok(module)) => {
                 let (plugin, journal) = (Arc::clone(plugin), self.journal.clone());
                 Ok(LoadedPlugin { plugin, module, journal })
             }
             Ok(Err(reason)) => Err(error(false, reason)),
-            Err(NotDone::GivenUp(patience)) => {
+            Err(RunError::TimedOut(patience)) => {
                 let reason = format!(
                     "did not come back within {patience:?} as it was loaded\n\
                      hint: remove it and restart the host: until it comes back, no other plugin can be loaded"
                 );
                 Err(error(false, reason))
             }
-            Err(NotDone::Panicked) => Err(error(false, "panicked as it was loaded".into())),
-            Err(not_done @ NotDone::NoThread(_)) => Err(error(true, not_done.to_string())),
+            Err(RunError::Panicked) => Err(error(false, "panicked as it was loaded".into())),
+            Err(not_done @ RunError::NoThread(_)) => Err(error(true, not_done.to_string())),
         }
     }
 }

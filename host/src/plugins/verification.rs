@@ -20,7 +20,7 @@ use self::{
     signature::{PublicKey, Seal},
 };
 use super::{
-    admission::{AdmittedPlugin, DroppedFile, Refusal},
+    admission::{AdmissionRefusal, AdmittedPlugin, DroppedFile},
     folder::{Folder, OpenFile},
 };
 use crate::{
@@ -124,7 +124,7 @@ impl Verifier {
     /// # Errors
     ///
     /// What is wrong with it, and what to do about it.
-    pub fn admit(&self, path: &Path) -> Result<AdmittedPlugin, Refusal> {
+    pub fn admit(&self, path: &Path) -> Result<AdmittedPlugin, AdmissionRefusal> {
         self.admit_open(self.open(path)?)
     }
 
@@ -134,12 +134,12 @@ impl Verifier {
     /// # Errors
     ///
     /// As for [`admit`](Self::admit).
-    pub fn admit_again(&self, known: &AdmittedPlugin) -> Result<AdmittedPlugin, Refusal> {
+    pub fn admit_again(&self, known: &AdmittedPlugin) -> Result<AdmittedPlugin, AdmissionRefusal> {
         let file = self.open(&known.path)?;
         if known.stamp.is_none() || known.stamp != file.stamp() {
             return self.admit_open(file);
         }
-        let with_manifest = |refusal: Refusal| refusal.of(Some(known.manifest.clone()));
+        let with_manifest = |refusal: AdmissionRefusal| refusal.of(Some(known.manifest.clone()));
         self.permissions.check_file(&self.folder, &file).map_err(with_manifest)?;
         match self.verify_again(known) {
             Some(verified) => Ok(known.verified_again(verified.map_err(with_manifest)?)),
@@ -152,7 +152,7 @@ impl Verifier {
         &self,
         plugin: &PluginId,
         file: &DroppedFile,
-    ) -> Result<Option<Verified>, Refusal> {
+    ) -> Result<Option<Verified>, AdmissionRefusal> {
         match &self.trust {
             Trust::Anything => Ok(None),
             Trust::Checksums(checksums) => {
@@ -167,7 +167,10 @@ impl Verifier {
     }
 
     /// The same for bytes that were verified before; none where they have to be read for it.
-    fn verify_again(&self, known: &AdmittedPlugin) -> Option<Result<Option<Verified>, Refusal>> {
+    fn verify_again(
+        &self,
+        known: &AdmittedPlugin,
+    ) -> Option<Result<Option<Verified>, AdmissionRefusal>> {
         match (&self.trust, known.verified()) {
             (Trust::Anything, _) => Some(Ok(None)),
             (Trust::Checksums(checksums), _) => {
@@ -183,14 +186,14 @@ impl Verifier {
         }
     }
 
-    fn admit_open(&self, file: OpenFile) -> Result<AdmittedPlugin, Refusal> {
+    fn admit_open(&self, file: OpenFile) -> Result<AdmittedPlugin, AdmissionRefusal> {
         match self.permissions.check_file(&self.folder, &file) {
             Ok(()) => file.read()?.admit(self),
             Err(refusal) => Err(refusal.of(manifest(file))),
         }
     }
 
-    fn open(&self, path: &Path) -> Result<OpenFile, Refusal> {
+    fn open(&self, path: &Path) -> Result<OpenFile, AdmissionRefusal> {
         self.folder.file(path.file_name().unwrap_or_default())
     }
 }

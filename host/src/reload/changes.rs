@@ -16,11 +16,11 @@ use crate::{
 /// One thing that a reload changes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[schema(as = ReloadChange)]
-pub struct Change {
+pub struct ConfigChange {
     /// Where in the configuration, such as `integrations.ops` or `server.body_limit_bytes`.
     pub key: String,
     /// What becomes of it.
-    pub change: ChangeKind,
+    pub change: ConfigChangeKind,
     /// More about it, for people.
     pub detail: String,
 }
@@ -29,7 +29,7 @@ pub struct Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = ReloadChangeKind)]
-pub enum ChangeKind {
+pub enum ConfigChangeKind {
     /// It is new.
     Added,
     /// It is no longer there.
@@ -42,14 +42,14 @@ pub enum ChangeKind {
     NeedsRestart,
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for ConfigChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let change = match self.change {
-            ChangeKind::Added => "added",
-            ChangeKind::Removed => "removed",
-            ChangeKind::Changed => "changed",
-            ChangeKind::Moved => "moved",
-            ChangeKind::NeedsRestart => "needs a restart",
+            ConfigChangeKind::Added => "added",
+            ConfigChangeKind::Removed => "removed",
+            ConfigChangeKind::Changed => "changed",
+            ConfigChangeKind::Moved => "moved",
+            ConfigChangeKind::NeedsRestart => "needs a restart",
         };
         write!(f, "`{}` {change}", self.key)?;
         if self.detail.is_empty() { Ok(()) } else { write!(f, ": {}", self.detail) }
@@ -61,20 +61,20 @@ pub(super) fn of_integrations(
     present: &Integrations,
     wanted: &Config,
     plans: &BTreeMap<String, Planned>,
-) -> Vec<Change> {
+) -> Vec<ConfigChange> {
     let removed = present.sorted().into_iter().filter_map(|integration| {
         let is_gone = !wanted.integrations.contains_key(&*integration.name);
-        is_gone.then(|| change(&integration.name, ChangeKind::Removed, String::new()))
+        is_gone.then(|| change(&integration.name, ConfigChangeKind::Removed, String::new()))
     });
     let others = plans.iter().map(|(name, planned)| match present.by_name.get(name.as_str()) {
         Some(integration) => moved(integration, planned),
-        None => change(name, ChangeKind::Added, standing(planned)),
+        None => change(name, ConfigChangeKind::Added, standing(planned)),
     });
     removed.chain(others).collect()
 }
 
-fn change(name: &str, change: ChangeKind, detail: String) -> Change {
-    Change { key: format!("integrations.{name}"), change, detail }
+fn change(name: &str, change: ConfigChangeKind, detail: String) -> ConfigChange {
+    ConfigChange { key: format!("integrations.{name}"), change, detail }
 }
 
 fn standing(planned: &Planned) -> String {
@@ -85,7 +85,7 @@ fn standing(planned: &Planned) -> String {
     }
 }
 
-fn moved(integration: &Integration, planned: &Planned) -> Change {
+fn moved(integration: &Integration, planned: &Planned) -> ConfigChange {
     let (old, new) = (&integration.settings, &planned.settings);
     let mut details = changed_keys(&old.section, &new.section);
     if old.limits.deadline != new.limits.deadline {
@@ -94,7 +94,7 @@ fn moved(integration: &Integration, planned: &Planned) -> Change {
     if old.limits.slow != new.limits.slow {
         details.push("plugins.slow_call".into());
     }
-    let kind = if details.is_empty() { ChangeKind::Moved } else { ChangeKind::Changed };
+    let kind = if details.is_empty() { ConfigChangeKind::Moved } else { ConfigChangeKind::Changed };
     match (integration.admitted(), &planned.plugin) {
         (Some(old), Some(new)) if old.id != new.id => {
             details.push(format!("from {} to {}", old.id, new.id));
@@ -102,7 +102,7 @@ fn moved(integration: &Integration, planned: &Planned) -> Change {
         (Some(old), Some(new)) if old.sha256 != new.sha256 => {
             details.push(format!("to other bytes of {}", new.id));
         }
-        (Some(old), Some(_)) if kind == ChangeKind::Moved => {
+        (Some(old), Some(_)) if kind == ConfigChangeKind::Moved => {
             details.push(format!("to a new instance of {}", old.id));
         }
         (None, Some(new)) => details.push(format!("to {}", new.id)),
@@ -114,8 +114,8 @@ fn moved(integration: &Integration, planned: &Planned) -> Change {
 }
 
 /// The keys of an integration that say something else, options one by one.
-fn changed_keys(old: &config::Integration, new: &config::Integration) -> Vec<String> {
-    let config::Integration {
+fn changed_keys(old: &config::IntegrationConfig, new: &config::IntegrationConfig) -> Vec<String> {
+    let config::IntegrationConfig {
         plugin,
         version,
         enabled,
@@ -149,7 +149,7 @@ fn changed_keys(old: &config::Integration, new: &config::Integration) -> Vec<Str
 }
 
 /// What becomes of everything but the integrations.
-pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<Change> {
+pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<ConfigChange> {
     // Taken apart key by key, so that a new one can't be forgotten here.
     let Config { server, admin, store, plugins, requests, retention, watch, log, integrations: _ } =
         new;
@@ -239,12 +239,12 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<Change> {
         ("log.format", *format != old.log.format),
         ("log.level", *level != old.log.level),
     ];
-    let live = live.map(|(key, changed)| (key, changed, ChangeKind::Changed));
-    let fixed = fixed.map(|(key, changed)| (key, changed, ChangeKind::NeedsRestart));
+    let live = live.map(|(key, changed)| (key, changed, ConfigChangeKind::Changed));
+    let fixed = fixed.map(|(key, changed)| (key, changed, ConfigChangeKind::NeedsRestart));
     live.into_iter()
         .chain(fixed)
         .filter(|(_, changed, _)| *changed)
-        .map(|(key, _, change)| Change { key: key.into(), change, detail: String::new() })
+        .map(|(key, _, change)| ConfigChange { key: key.into(), change, detail: String::new() })
         .collect()
 }
 

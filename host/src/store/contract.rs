@@ -9,12 +9,13 @@ use tocsin_plugin_api::{Event, Urgency};
 use ulid::Ulid;
 
 use super::{
-    AlertQuery, Change, Changed, Deed, EVENTS_TOGETHER, Store, StoreError, model,
+    AlertQuery, Changed, EVENTS_TOGETHER, ManualAction, ManualChange, Store, StoreError,
+    housekeeping::{Forgettable, HousekeepingStep, HousekeepingTask, StepResult},
+    model,
     request::{
         Content, Effect, EventEffect, Kept, RawRequest, RawState, RequestOutcome, RequestQuery,
         Share, ShareBounds, Submission, Terms,
     },
-    upkeep::{Chore, Forgettable, Task, Tidied},
 };
 use crate::alert::{Alert, AlertRef, AlertWithHistory, ChangeKind, PluginId, Status};
 
@@ -122,7 +123,7 @@ fn same_delivery(place: &dyn Place) {
     let event = Event::create("x").dedup_key("k").event_id("e");
     assert_eq!(commit(&*store, event.clone()), [Effect::Opened(1)]);
     assert_eq!(commit(&*store, event.clone()), [Effect::Duplicate(Some(1))]);
-    by_hand(&*store, 1, Deed::Resolve);
+    by_hand(&*store, 1, ManualAction::Resolve);
     assert_eq!(
         commit(&*store, event.clone()),
         [Effect::Duplicate(Some(1))],
@@ -138,7 +139,7 @@ fn same_problem(place: &dyn Place) {
     let store = place.open();
     assert_eq!(commit(&*store, Event::create("x").dedup_key("k")), [Effect::Opened(1)]);
     assert_eq!(commit(&*store, Event::create("y").dedup_key("k")), [Effect::Occurred(1)]);
-    by_hand(&*store, 1, Deed::Acknowledge);
+    by_hand(&*store, 1, ManualAction::Acknowledge);
     assert_eq!(commit(&*store, Event::create("z").dedup_key("k")), [Effect::Occurred(1)]);
     let known = get(&*store, AlertRef::Number(1));
     assert_eq!((known.alert.occurrences, known.alert.title.as_str()), (3, "x"));
@@ -146,7 +147,7 @@ fn same_problem(place: &dyn Place) {
     let kinds: Vec<_> = known.history.iter().map(|entry| entry.change).collect();
     use ChangeKind::{Acknowledged, Created, Occurred};
     assert_eq!(kinds, [Created, Occurred, Acknowledged, Occurred]);
-    by_hand(&*store, 1, Deed::Resolve);
+    by_hand(&*store, 1, ManualAction::Resolve);
     assert_eq!(commit(&*store, Event::create("again").dedup_key("k")), [Effect::Opened(2)]);
 }
 
@@ -177,17 +178,17 @@ fn life_by_events(place: &dyn Place) {
 fn life_by_hand(place: &dyn Place) {
     let store = place.open();
     commit(&*store, Event::create("x"));
-    let acknowledged = by_hand(&*store, 1, Deed::Acknowledge);
+    let acknowledged = by_hand(&*store, 1, ManualAction::Acknowledge);
     assert_eq!(acknowledged.alert.status, Status::Acknowledged);
-    assert_eq!(by_hand(&*store, 1, Deed::Acknowledge), acknowledged, "twice is once");
-    let resolved = by_hand(&*store, 1, Deed::Resolve);
+    assert_eq!(by_hand(&*store, 1, ManualAction::Acknowledge), acknowledged, "twice is once");
+    let resolved = by_hand(&*store, 1, ManualAction::Resolve);
     assert_eq!(resolved.alert.status, Status::Resolved);
     assert!(resolved.alert.updated_at >= resolved.alert.created_at);
     assert_eq!(resolved.history.last().unwrap().by, "steve");
-    let late = store.change(AlertRef::Number(1), by_steve(Deed::Acknowledge));
+    let late = store.change(AlertRef::Number(1), by_steve(ManualAction::Acknowledge));
     assert_eq!(late.wait().unwrap(), Changed::AlreadyResolved);
     for nobody in [AlertRef::Number(2), AlertRef::Number(u64::MAX), AlertRef::Id(Ulid::nil())] {
-        let changed = store.change(nobody, by_steve(Deed::Resolve)).wait().unwrap();
+        let changed = store.change(nobody, by_steve(ManualAction::Resolve)).wait().unwrap();
         assert_eq!(changed, Changed::NotFound);
         assert_eq!(store.alert(nobody).wait().unwrap(), None);
     }
@@ -236,7 +237,7 @@ fn pages(place: &dyn Place) {
         let event = Event::create(number.to_string()).urgency(urgency);
         store.submit(submission(integration, vec![event])).wait().unwrap();
     }
-    by_hand(&*store, 7, Deed::Resolve);
+    by_hand(&*store, 7, ManualAction::Resolve);
     let seen: Vec<_> = all(&*store).iter().map(|alert| alert.number).collect();
     assert_eq!(seen, (1..=25).rev().collect::<Vec<_>>());
     let numbers = |query: AlertQuery| {
@@ -620,7 +621,7 @@ fn automatic_resolve(place: &dyn Place) {
     arrive(0, "never", Urgency::Low.into()).unwrap();
     arrive(30, "b", terms(60)).unwrap();
     assert_eq!(get(&*store, AlertRef::Number(1)).alert.resolves_at, Some(at(60)));
-    let resolve = |second| tidy(&*store, Task::ResolveDue { now: at(second) }, 10);
+    let resolve = |second| housekeep(&*store, HousekeepingTask::ResolveDue { now: at(second) }, 10);
     assert_eq!([59, 60, 60, 89, 90, 100_000].map(resolve), [0, 1, 0, 0, 1, 0]);
     let over = get(&*store, AlertRef::Number(1));
     assert_eq!((over.alert.status, over.alert.resolves_at), (Status::Resolved, None));
@@ -632,10 +633,10 @@ fn automatic_resolve(place: &dyn Place) {
         arrive(200, &format!("{number}"), terms(60)).unwrap();
     }
     let after = Some(Duration::from_secs(600));
-    let adopt = || Task::ResolveAfter { integration: "ops".into(), after };
+    let adopt = || HousekeepingTask::ResolveAfter { integration: "ops".into(), after };
     let adopted = steps(&*store, &adopt(), 1);
     assert_eq!((adopted.len(), adopted.iter().sum()), (3, 51), "what is open, {adopted:?}");
-    assert_eq!(tidied(&*store, adopt(), 1), Tidied { count: 0, more: false });
+    assert_eq!(tidied(&*store, adopt(), 1), StepResult { count: 0, more: false });
     let times = [3, 4, 53].map(|number| get(&*store, AlertRef::Number(number)).alert.resolves_at);
     assert_eq!(times, [Some(at(600)), Some(at(800)), Some(at(800))]);
     assert_eq!(get(&*store, AlertRef::Number(2)).alert.resolves_at, None, "it is resolved");
@@ -656,11 +657,13 @@ fn forgetting(place: &dyn Place) {
     for second in 0..4 {
         let key = format!("{second}");
         commit(&*store, Event::create("x").dedup_key(&*key).event_id(&*key));
-        let (deed, by) = (Deed::Resolve, "steve".into());
-        let change = Change { deed, by, at: Timestamp::now() + Duration::from_secs(60 * second) };
+        let (action, by) = (ManualAction::Resolve, "steve".into());
+        let change =
+            ManualChange { action, by, at: Timestamp::now() + Duration::from_secs(60 * second) };
         store.change(AlertRef::Number(second + 2), change).wait().unwrap();
     }
-    let forget = |what, before, limit| tidy(&*store, Task::Forget { what, before }, limit);
+    let forget =
+        |what, before, limit| housekeep(&*store, HousekeepingTask::Forget { what, before }, limit);
     let kept = || {
         let query = RequestQuery { until: Some(at(100)), limit: 99, ..RequestQuery::default() };
         let page = store.requests(query).wait().unwrap();
@@ -703,18 +706,18 @@ fn forgetting_what_is_large(place: &dyn Place) {
         let large = failed("ops", &"x".repeat(1_500_000), bounds);
         store.submit(large).wait().unwrap();
     }
-    let forget = Task::Forget { what: Forgettable::Quarantine, before: None };
+    let forget = HousekeepingTask::Forget { what: Forgettable::Quarantine, before: None };
     let forgotten = steps(&*store, &forget, 10);
     assert_eq!(forgotten.iter().sum::<usize>(), 5, "all of it");
     assert!(forgotten.iter().all(|count| *count < 5), "not at once: {forgotten:?}");
     assert_eq!(store.quarantine()[0].count, 0);
-    assert_eq!(tidied(&*store, forget, 10), Tidied { count: 0, more: false });
+    assert_eq!(tidied(&*store, forget, 10), StepResult { count: 0, more: false });
 }
 
 fn notes(place: &dyn Place) {
     let store = place.open();
     commit(&*store, Event::create("x"));
-    for deed in [Deed::Resolve, Deed::Note("it was the fan".into())] {
+    for deed in [ManualAction::Resolve, ManualAction::Note("it was the fan".into())] {
         by_hand(&*store, 1, deed);
     }
     let AlertWithHistory { alert, history } = get(&*store, AlertRef::Number(1));
@@ -892,15 +895,15 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 /// How many it concerned.
-fn tidy(store: &dyn Store, task: Task, limit: usize) -> usize {
+fn housekeep(store: &dyn Store, task: HousekeepingTask, limit: usize) -> usize {
     tidied(store, task, limit).count
 }
 
 /// Does all of it, and gives how many each step concerned.
-fn steps(store: &dyn Store, task: &Task, limit: usize) -> Vec<usize> {
+fn steps(store: &dyn Store, task: &HousekeepingTask, limit: usize) -> Vec<usize> {
     let mut counts = Vec::new();
     loop {
-        let Tidied { count, more } = tidied(store, task.clone(), limit);
+        let StepResult { count, more } = tidied(store, task.clone(), limit);
         counts.push(count);
         if !more {
             return counts;
@@ -908,23 +911,23 @@ fn steps(store: &dyn Store, task: &Task, limit: usize) -> Vec<usize> {
     }
 }
 
-fn tidied(store: &dyn Store, task: Task, limit: usize) -> Tidied {
-    store.tidy(Chore { task, limit }).wait().expect("it commits")
+fn tidied(store: &dyn Store, task: HousekeepingTask, limit: usize) -> StepResult {
+    store.housekeep(HousekeepingStep { task, limit }).wait().expect("it commits")
 }
 
 fn commit(store: &dyn Store, event: Event) -> Vec<Effect> {
     store.submit(submission("ops", vec![event])).wait().expect("it commits")
 }
 
-fn by_hand(store: &dyn Store, number: u64, deed: Deed) -> AlertWithHistory {
-    match store.change(AlertRef::Number(number), by_steve(deed)).wait().expect("it commits") {
+fn by_hand(store: &dyn Store, number: u64, action: ManualAction) -> AlertWithHistory {
+    match store.change(AlertRef::Number(number), by_steve(action)).wait().expect("it commits") {
         Changed::Done(alert) => *alert,
         other => panic!("{other:?}"),
     }
 }
 
-fn by_steve(deed: Deed) -> Change {
-    Change { deed, by: "steve".into(), at: Timestamp::now() }
+fn by_steve(action: ManualAction) -> ManualChange {
+    ManualChange { action, by: "steve".into(), at: Timestamp::now() }
 }
 
 fn get(store: &dyn Store, alert: AlertRef) -> AlertWithHistory {

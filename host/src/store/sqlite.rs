@@ -4,7 +4,7 @@
 //! answers; a few threads read, each on its own connection, and never wait for the writer. One host
 //! uses a database at a time.
 
-mod chores;
+mod housekeeping;
 mod identity;
 mod life;
 mod lock;
@@ -40,14 +40,14 @@ use self::{
     reader::{Reader, Readers},
     syncer::Syncer,
     transactions::TransactionTimes,
-    writer::{Job, Writer},
+    writer::{WriteJob, Writer},
 };
 use super::{
-    AlertPage, AlertQuery, Change, Changed, Committed, Pending, Store,
+    AlertPage, AlertQuery, Changed, Committed, ManualChange, Pending, Store,
+    housekeeping::{HousekeepingStep, StepResult},
     request::{
         Effect, Quarantined, RawRequest, RequestPage, RequestQuery, RequestRecord, Submission,
     },
-    upkeep::{Chore, Tidied},
 };
 use crate::{
     alert::{AlertIds, AlertRef, AlertWithHistory},
@@ -172,11 +172,11 @@ impl Store for SqliteStore {
     }
 
     fn rehearse(&self, submission: Submission) -> Pending<Vec<Effect>> {
-        self.writer.ask(|responder| Job::Rehearse(submission, responder))
+        self.writer.ask(|responder| WriteJob::Rehearse(submission, responder))
     }
 
-    fn change(&self, alert: AlertRef, change: Change) -> Pending<Changed> {
-        self.writer.ask(|responder| Job::Change(alert, change, responder))
+    fn change(&self, alert: AlertRef, change: ManualChange) -> Pending<Changed> {
+        self.writer.ask(|responder| WriteJob::ManualChange(alert, change, responder))
     }
 
     fn alert(&self, alert: AlertRef) -> Pending<Option<AlertWithHistory>> {
@@ -211,8 +211,8 @@ impl Store for SqliteStore {
         self.writer.quarantine()
     }
 
-    fn tidy(&self, chore: Chore) -> Pending<Tidied> {
-        self.writer.ask(|responder| Job::Tidy(chore, responder))
+    fn housekeep(&self, chore: HousekeepingStep) -> Pending<StepResult> {
+        self.writer.ask(|responder| WriteJob::Tidy(chore, responder))
     }
 
     fn problem(&self) -> Option<String> {
@@ -228,7 +228,7 @@ impl Store for SqliteStore {
     }
 
     fn probe(&self) -> Pending<()> {
-        self.writer.ask(Job::Probe)
+        self.writer.ask(WriteJob::Probe)
     }
 
     fn used_bytes(&self) -> Pending<u64> {
@@ -404,7 +404,7 @@ fn upgrade(connection: &Connection, version: i64) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{StoreError, contract, request::RawState, upkeep::Task};
+    use crate::store::{StoreError, contract, housekeeping::HousekeepingTask, request::RawState};
 
     struct Folder(tempfile::TempDir);
 
@@ -680,9 +680,10 @@ mod tests {
         store.probe().wait().expect_err("a record can't be kept");
         assert!(store.problem().is_some());
 
-        let task = Task::ResolveDue { now: jiff::Timestamp::now() };
-        let tidied = store.tidy(Chore { task, limit: 10 }).wait().expect("nothing is due");
-        assert_eq!(tidied, Tidied { count: 0, more: false });
+        let task = HousekeepingTask::ResolveDue { now: jiff::Timestamp::now() };
+        let tidied =
+            store.housekeep(HousekeepingStep { task, limit: 10 }).wait().expect("nothing is due");
+        assert_eq!(tidied, StepResult { count: 0, more: false });
         assert!(store.problem().is_some(), "a record still can't be kept");
 
         other.execute_batch("DROP TRIGGER no").expect("it is there");

@@ -59,7 +59,10 @@ pub(super) fn report(rehearsal: &Rehearsal) -> OptionsReport {
 }
 
 /// The plugin that an integration has: the highest version that could be loaded.
-fn loaded(rehearsal: &Rehearsal, settings: &config::Integration) -> Option<Arc<LoadedPlugin>> {
+fn loaded(
+    rehearsal: &Rehearsal,
+    settings: &config::IntegrationConfig,
+) -> Option<Arc<LoadedPlugin>> {
     let candidates = rehearsal.integrations.catalog.candidates(&settings.plugin, &settings.version);
     let mut plugins = candidates.into_iter().map(|candidate| candidate.plugin);
     plugins.find_map(|plugin| rehearsal.libraries.known(plugin)?.ok())
@@ -69,7 +72,7 @@ fn loaded(rehearsal: &Rehearsal, settings: &config::Integration) -> Option<Arc<L
 /// the patterns of its schema run on a thread that is left behind if they do not return.
 fn judged(
     plugin: &LoadedPlugin,
-    settings: &config::Integration,
+    settings: &config::IntegrationConfig,
 ) -> Result<(Vec<Fault>, Vec<String>), String> {
     let (module, options) = (plugin.module, Value::Object(settings.options.clone()));
     let (done, result) = mpsc::channel();

@@ -13,7 +13,7 @@ use crate::{
     config::LoadedConfig,
     host::read_catalog,
     plugins::{Catalog, reference},
-    trial::Trial,
+    sandbox::Sandbox,
 };
 
 /// Far more than writing down a type takes.
@@ -41,8 +41,8 @@ pub(super) fn print(args: &PrintSchema) -> anyhow::Result<()> {
     }
 }
 
-fn trial(plugin: &str, config: &Path) -> anyhow::Result<Trial> {
-    let of = |library: &Path| Trial::new(library, DEADLINE, DEADLINE);
+fn trial(plugin: &str, config: &Path) -> anyhow::Result<Sandbox> {
+    let of = |library: &Path| Sandbox::new(library, DEADLINE, DEADLINE);
     // No name of a plugin has a dot or a slash.
     let is_path = plugin.contains('/') || plugin.ends_with(".so");
     if is_path {
@@ -57,7 +57,7 @@ fn trial(plugin: &str, config: &Path) -> anyhow::Result<Trial> {
         Some(candidate) => {
             // What was verified is what is run.
             let sha256 = Some(candidate.plugin.sha256.clone());
-            Ok(Trial { sha256, ..of(&candidate.plugin.path) })
+            Ok(Sandbox { sha256, ..of(&candidate.plugin.path) })
         }
         None => {
             let missing = catalog.why_missing(name, &version);

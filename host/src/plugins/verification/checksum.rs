@@ -11,7 +11,7 @@ use std::{
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use super::{super::admission::Refusal, lock_file::LockFile};
+use super::{super::admission::AdmissionRefusal, lock_file::LockFile};
 use crate::alert::PluginId;
 
 /// A SHA-256 in hex, lower case.
@@ -88,7 +88,7 @@ impl Checksums {
     /// # Errors
     ///
     /// Where it has others, or nothing is known of it.
-    pub fn check(&self, plugin: &PluginId, sha256: &str) -> Result<(), Refusal> {
+    pub fn check(&self, plugin: &PluginId, sha256: &str) -> Result<(), AdmissionRefusal> {
         let locked = self.lock.as_ref().and_then(|lock| lock.checksum(plugin));
         let configured = self.configured.iter().find(|(release, _)| release.0 == *plugin);
         let known = [locked, configured.map(|(_, checksum)| checksum)];
@@ -102,7 +102,7 @@ impl Checksums {
                 Some(_) => format!("is {plugin}, which has no checksum in `{lock}`"),
                 None => format!("is {plugin}, which has no checksum: there is no `{lock}`"),
             };
-            return Err(Refusal::new(reason, if_trusted("run `tocsin plugins lock`")));
+            return Err(AdmissionRefusal::new(reason, if_trusted("run `tocsin plugins lock`")));
         }
         let place =
             if locked.is_some() { format!("`{lock}`") } else { "`plugins.checksums`".into() };
@@ -115,7 +115,7 @@ impl Checksums {
             "is {plugin} with other bytes than {place} says: its SHA-256 is {sha256}, not {}",
             known[0]
         );
-        Err(Refusal::new(reason, if_trusted(again)))
+        Err(AdmissionRefusal::new(reason, if_trusted(again)))
     }
 }
 

@@ -54,7 +54,7 @@ struct Contents {
 
 /// One thing in which two lock files differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum LockChange {
     /// Only the new one has it.
     Added(LockedPlugin),
     /// Only the old one has it.
@@ -136,15 +136,15 @@ impl LockFile {
     }
 
     /// What has changed since an older one.
-    pub fn changes_since(&self, old: &Self) -> Vec<Change> {
+    pub fn changes_since(&self, old: &Self) -> Vec<LockChange> {
         let new = self.plugins.iter().filter_map(|plugin| match old.same_release(plugin) {
-            None => Some(Change::Added(plugin.clone())),
-            Some(old) if old.sha256 != plugin.sha256 => Some(Change::Replaced(plugin.clone())),
-            Some(old) if old.file != plugin.file => Some(Change::Moved(plugin.clone())),
+            None => Some(LockChange::Added(plugin.clone())),
+            Some(old) if old.sha256 != plugin.sha256 => Some(LockChange::Replaced(plugin.clone())),
+            Some(old) if old.file != plugin.file => Some(LockChange::Moved(plugin.clone())),
             Some(_) => None,
         });
         let gone = old.plugins.iter().filter(|plugin| self.same_release(plugin).is_none());
-        new.chain(gone.cloned().map(Change::Removed)).collect()
+        new.chain(gone.cloned().map(LockChange::Removed)).collect()
     }
 
     fn same_release(&self, plugin: &LockedPlugin) -> Option<&LockedPlugin> {
@@ -195,7 +195,7 @@ impl fmt::Display for LockFile {
     }
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for LockChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, plugin) = match self {
             Self::Added(plugin) => ("added", plugin),
@@ -298,7 +298,7 @@ mod tests {
             locked("c", "1.0.0", "3", "c2.so"),
             locked("d", "1.0.1", "4", "d.so"),
         ]);
-        let changes: Vec<_> = new.changes_since(&old).iter().map(Change::to_string).collect();
+        let changes: Vec<_> = new.changes_since(&old).iter().map(LockChange::to_string).collect();
         insta::assert_snapshot!(changes.join("\n"), @"
         other bytes in b 1.0.0 (`b.so`)
         another file for c 1.0.0 (`c2.so`)

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::super::{
-    admission::Refusal,
+    admission::AdmissionRefusal,
     folder::{Folder, OpenFile},
 };
 use crate::file_permissions::{Exposed, HostUser, Writer};
@@ -66,7 +66,7 @@ impl Permissions {
     /// # Errors
     ///
     /// Where others could change it, and it is not allowed by name.
-    pub fn check_file(&self, folder: &Folder, file: &OpenFile) -> Result<(), Refusal> {
+    pub fn check_file(&self, folder: &Folder, file: &OpenFile) -> Result<(), AdmissionRefusal> {
         let name = file.path.file_name().unwrap_or_default().to_string_lossy();
         if self.allows(&name) {
             return Ok(());
@@ -74,13 +74,13 @@ impl Permissions {
         let refuse = |writer: Writer, what: String, path: &Path| {
             let remedy = writer.remedy(path);
             let hint = format!("{remedy}, or add `{name}` to `plugins.allow_writable_by_others`");
-            Err(Refusal::new(format!("{what}{writer}"), hint))
+            Err(AdmissionRefusal::new(format!("{what}{writer}"), hint))
         };
         if let Some(writer) = self.host.writer(&file.metadata) {
             return refuse(writer, String::new(), &file.path);
         }
         let below = folder.folders_below(file).map_err(|error| {
-            Refusal::new(format!("cannot be read: {error}"), "let the host's user read it")
+            AdmissionRefusal::new(format!("cannot be read: {error}"), "let the host's user read it")
         })?;
         let exposed = |(path, metadata): (PathBuf, Metadata)| {
             self.host.writer(&metadata).map(|writer| (path, writer))

@@ -11,7 +11,7 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 
-use super::super::{admission::Refusal, folder::Folder};
+use super::super::{admission::AdmissionRefusal, folder::Folder};
 use crate::alert::PluginId;
 
 /// A signature file has four lines; nothing that is much longer is one.
@@ -96,11 +96,15 @@ pub fn signature_of(library: &Path) -> PathBuf {
 /// # Errors
 ///
 /// Where there is none, or it can't be read.
-pub(super) fn read(folder: &Folder, library: &Path, plugin: &PluginId) -> Result<String, Refusal> {
+pub(super) fn read(
+    folder: &Folder,
+    library: &Path,
+    plugin: &PluginId,
+) -> Result<String, AdmissionRefusal> {
     let name = file_name(library);
     match folder.small_text(&name, LIMIT_BYTES) {
         Ok(Some(text)) => Ok(text),
-        Ok(None) => Err(Refusal::new(
+        Ok(None) => Err(AdmissionRefusal::new(
             format!("is {plugin}, which has no signature: there is no `{}`", name.display()),
             format!("put it there, or make it with `{}`", command(library, plugin)),
         )),
@@ -119,7 +123,7 @@ pub(super) fn check(
     trusted: &[PublicKey],
     plugin: &PluginId,
     bytes: &[u8],
-) -> Result<Seal, Refusal> {
+) -> Result<Seal, AdmissionRefusal> {
     let signature = minisign_verify::Signature::decode(&text);
     let id = text.lines().nth(1).and_then(KeyId::in_line);
     let (Ok(signature), Some(id)) = (signature, id) else {
@@ -128,7 +132,7 @@ pub(super) fn check(
     let mut keys = trusted.iter().filter(|key| key.id == id).peekable();
     if keys.peek().is_none() {
         let known: Vec<_> = trusted.iter().map(|key| format!("`{}`", key.id)).collect();
-        return Err(Refusal::new(
+        return Err(AdmissionRefusal::new(
             format!(
                 "is signed with the key `{id}`; `plugins.public_keys` has {}",
                 known.join(", ")
@@ -140,12 +144,12 @@ pub(super) fn check(
     let Some((key, _)) = results.iter().find(|(_, result)| result.is_ok()) else {
         let is_legacy = |error| matches!(error, minisign_verify::Error::UnexpectedAlgorithm);
         return Err(if results.into_iter().filter_map(|(_, result)| result.err()).any(is_legacy) {
-            Refusal::new(
+            AdmissionRefusal::new(
                 "has a signature in the old form, which this host does not take",
                 "sign it again, with `minisign` 0.10 or later, or with its `-H`",
             )
         } else {
-            Refusal::new(
+            AdmissionRefusal::new(
                 "is not the file that was signed, or its signature was changed",
                 "drop in the file and the signature that belong together, or sign this file",
             )
@@ -154,7 +158,7 @@ pub(super) fn check(
     let comment = signature.trusted_comment();
     if !names(comment, plugin) {
         let comment = comment.replace(char::is_control, " ");
-        return Err(Refusal::new(
+        return Err(AdmissionRefusal::new(
             format!("is {plugin}, but the trusted comment of its signature is `{comment}`"),
             format!(
                 "drop in the plugin that is meant, or sign it with `{}`",
@@ -176,8 +180,8 @@ fn command(library: &Path, plugin: &PluginId) -> String {
     format!("minisign -S -m {} -t \"tocsin plugin {plugin}\"", library.display())
 }
 
-fn unreadable(library: &Path, problem: &str) -> Refusal {
-    Refusal::new(
+fn unreadable(library: &Path, problem: &str) -> AdmissionRefusal {
+    AdmissionRefusal::new(
         format!("has a signature `{}` that can't be read: {problem}", file_name(library).display()),
         "copy it again, or sign the plugin again with `minisign`",
     )

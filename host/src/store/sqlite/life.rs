@@ -13,7 +13,7 @@ use super::{
 use crate::{
     alert::{AlertRef, ChangeKind, Difference, Status},
     store::{
-        Change, Changed, Deed,
+        Changed, ManualAction, ManualChange,
         request::{Effect, Terms},
     },
 };
@@ -196,7 +196,11 @@ impl Step<'_> {
     }
 
     /// What somebody does by hand.
-    pub(super) fn change(&mut self, alert: AlertRef, change: &Change) -> rusqlite::Result<Changed> {
+    pub(super) fn change(
+        &mut self,
+        alert: AlertRef,
+        change: &ManualChange,
+    ) -> rusqlite::Result<Changed> {
         let Some(number) = rows::resolve(self.connection, self.ids, alert)? else {
             return Ok(Changed::NotFound);
         };
@@ -205,11 +209,13 @@ impl Step<'_> {
         let Stored(status) =
             self.statement(status)?.query_row([stored], |row| row.get::<_, Stored<Status>>(0))?;
         let now = change.at.as_millisecond();
-        let (kind, target, data) = match (&change.deed, status) {
-            (Deed::Acknowledge, Status::Resolved) => return Ok(Changed::AlreadyResolved),
-            (Deed::Acknowledge, _) => (ChangeKind::Acknowledged, Some(Status::Acknowledged), None),
-            (Deed::Resolve, _) => (ChangeKind::Resolved, Some(Status::Resolved), None),
-            (Deed::Note(text), _) => (ChangeKind::Noted, None, Some(text.clone())),
+        let (kind, target, data) = match (&change.action, status) {
+            (ManualAction::Acknowledge, Status::Resolved) => return Ok(Changed::AlreadyResolved),
+            (ManualAction::Acknowledge, _) => {
+                (ChangeKind::Acknowledged, Some(Status::Acknowledged), None)
+            }
+            (ManualAction::Resolve, _) => (ChangeKind::Resolved, Some(Status::Resolved), None),
+            (ManualAction::Note(text), _) => (ChangeKind::Noted, None, Some(text.clone())),
         };
         if target != Some(status) {
             match target {

@@ -38,12 +38,12 @@ const MOST_SEARCHES: usize = 16;
 /// A search that waited longer for its turn is given up: another try soon is as good.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-type Job = Box<dyn FnOnce(&Reader) + Send>;
+type Query = Box<dyn FnOnce(&Reader) + Send>;
 
 /// The reading threads.
 pub(super) struct Readers {
-    jobs: Sender<Option<Job>>,
-    searches: Sender<Option<Job>>,
+    jobs: Sender<Option<Query>>,
+    searches: Sender<Option<Query>>,
     threads: Vec<JoinHandle<()>>,
     problem: Problem,
     limits: Arc<LimitsReached>,
@@ -51,8 +51,8 @@ pub(super) struct Readers {
 
 /// Where reads are asked for.
 pub(super) struct Queue {
-    jobs: Sender<Option<Job>>,
-    searches: Sender<Option<Job>>,
+    jobs: Sender<Option<Query>>,
+    searches: Sender<Option<Query>>,
     /// Searches that run or wait.
     searching: Arc<AtomicUsize>,
     problem: Problem,
@@ -169,7 +169,7 @@ fn answer<T>(read: rusqlite::Result<T>, problem: &Problem) -> Result<T, StoreErr
     })
 }
 
-fn serve(reader: &Reader, waiting: &Mutex<Receiver<Option<Job>>>) {
+fn serve(reader: &Reader, waiting: &Mutex<Receiver<Option<Query>>>) {
     loop {
         let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match job {

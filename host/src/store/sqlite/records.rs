@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, Row, ToSql};
 use ulid::Ulid;
 
 use super::{
-    chores::first_id,
+    housekeeping::first_id,
     reader::Reader,
     rows::{self, Stored},
 };

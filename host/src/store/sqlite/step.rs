@@ -13,7 +13,7 @@ use rusqlite::{CachedStatement, Connection, params};
 use tocsin_plugin_api::{Event, Urgency};
 use ulid::Ulid;
 
-use super::writer::{Done, Job};
+use super::writer::{Done, WriteJob};
 use crate::{
     alert::{AlertIds, PluginId},
     store::request::{Content, Quarantined, Submission, Terms},
@@ -116,14 +116,16 @@ impl<'s> Step<'s> {
         Self { connection, ids, scratch }
     }
 
-    pub(super) fn apply(&mut self, job: &Job) -> rusqlite::Result<Done> {
+    pub(super) fn apply(&mut self, job: &WriteJob) -> rusqlite::Result<Done> {
         match job {
-            Job::Commit(submission, _) => self.submit(submission).map(Done::Commit),
-            Job::Part(long) => self.submit_part(long).map(Done::Commit),
-            Job::Change(alert, change, _) => self.change(*alert, change).map(Done::Change),
-            Job::Tidy(chore, _) => self.tidy(chore).map(Done::Tidy),
-            Job::Probe(_) => self.probe(),
-            Job::Rehearse(..) | Job::Stop => Ok(Done::Probe),
+            WriteJob::Commit(submission, _) => self.submit(submission).map(Done::Commit),
+            WriteJob::Part(long) => self.submit_part(long).map(Done::Commit),
+            WriteJob::ManualChange(alert, change, _) => {
+                self.change(*alert, change).map(Done::ManualChange)
+            }
+            WriteJob::Tidy(chore, _) => self.housekeep(chore).map(Done::Tidy),
+            WriteJob::Probe(_) => self.probe(),
+            WriteJob::Rehearse(..) | WriteJob::Stop => Ok(Done::Probe),
         }
     }
 

@@ -23,15 +23,16 @@ use super::{
     open_files::OpenFiles,
     problem::Problem,
     transactions::TransactionTimes,
-    writer::{Done, Job},
+    writer::{Done, WriteJob},
 };
 use crate::{
-    faults, line_limit::LineLimit, metrics::StoreMetrics, private_file::beside, store::StoreError,
+    fault_injection, line_limit::LineLimit, metrics::StoreMetrics, private_file::beside,
+    store::StoreError,
 };
 
 /// A transaction that is written but not yet on disk.
 pub(super) struct Batch {
-    pub(super) jobs: Vec<Job>,
+    pub(super) jobs: Vec<WriteJob>,
     pub(super) done: Vec<Done>,
     pub(super) started: Instant,
     /// Its number, if it holds records.
@@ -40,7 +41,7 @@ pub(super) struct Batch {
 
 enum Message {
     Written(Batch),
-    Refused(Vec<Job>, String),
+    Refused(Vec<WriteJob>, String),
     /// A reminder to look at the files.
     Look,
     Stop,
@@ -66,7 +67,7 @@ impl Queue {
         let _ = self.messages.send(Message::Written(batch));
     }
 
-    pub(super) fn refused(&self, jobs: Vec<Job>, reason: String) {
+    pub(super) fn refused(&self, jobs: Vec<WriteJob>, reason: String) {
         let _ = self.messages.send(Message::Refused(jobs, reason));
     }
 
@@ -187,7 +188,7 @@ impl State {
             return;
         }
         self.since_checkpoint += batches.len();
-        faults::point("before-sync");
+        fault_injection::point("before-sync");
         if let Err(error) = self.log.sync() {
             self.metrics.failed();
             let reason = format!("cannot sync `{}`: {error}", self.log.path.display());
@@ -198,7 +199,7 @@ impl State {
             let jobs = batches.into_iter().flat_map(|batch| batch.jobs).collect();
             return self.refuse(jobs, reason);
         }
-        faults::point("synced");
+        fault_injection::point("synced");
         // In files that are no longer there, nothing is kept.
         let is_time = self.looked_at.elapsed() >= LOOK_AT_MOST_EVERY;
         if (is_time || self.problem.is_displaced())
@@ -208,7 +209,7 @@ impl State {
             let jobs = batches.into_iter().flat_map(|batch| batch.jobs).collect();
             return self.refuse(jobs, reason);
         }
-        if batches.iter().flat_map(|batch| &batch.jobs).any(Job::is_a_proof) {
+        if batches.iter().flat_map(|batch| &batch.jobs).any(WriteJob::is_a_proof) {
             self.problem.set(None);
         }
         for batch in &batches {
@@ -250,7 +251,7 @@ impl State {
             for Batch { jobs, done, .. } in batches {
                 for (job, done) in jobs.into_iter().zip(done) {
                     job.answer(done);
-                    faults::point("answered");
+                    fault_injection::point("answered");
                 }
             }
         };
@@ -260,7 +261,7 @@ impl State {
         }
     }
 
-    fn refuse(&mut self, jobs: Vec<Job>, reason: String) {
+    fn refuse(&mut self, jobs: Vec<WriteJob>, reason: String) {
         if let Some(left_out) = self.refusal_lines.admit(Instant::now()) {
             let requests = jobs.len();
             tracing::error!(error = reason, requests, left_out, "the store cannot commit");
@@ -301,7 +302,7 @@ impl Log {
             Some(file) => file,
             none => none.insert(File::open(&self.path)?),
         };
-        if let Err(error) = faults::io("sync").and_then(|()| file.sync_data()) {
+        if let Err(error) = fault_injection::io("sync").and_then(|()| file.sync_data()) {
             use std::io::ErrorKind::{QuotaExceeded, StorageFull};
             self.is_suspect = matches!(error.kind(), StorageFull | QuotaExceeded);
             self.is_lost = !self.is_suspect;
@@ -346,12 +347,12 @@ impl Checkpointer {
             }
             // Most of it beside the writer, and the rest, which is little, while it rests: only a log
             // that was copied whole is begun anew, and so stays small.
-            faults::point("checkpoint");
+            fault_injection::point("checkpoint");
             self.checkpoint();
-            faults::point("half-checkpointed");
+            fault_injection::point("half-checkpointed");
             let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
             self.checkpoint();
-            faults::point("checkpointed");
+            fault_injection::point("checkpointed");
         }
         self.problem.spare(&self.connection);
     }

@@ -29,13 +29,14 @@ use super::{
 };
 use crate::{
     alert::{AlertIds, AlertRef},
-    faults,
+    fault_injection,
     limits_reached::Limit,
     metrics::StoreMetrics,
     store::{
-        Change, Changed, Committed, EVENTS_TOGETHER, Pending, Responder, StoreError, pending,
+        Changed, Committed, EVENTS_TOGETHER, ManualChange, Pending, Responder, StoreError,
+        housekeeping::{HousekeepingStep, StepResult},
+        pending,
         request::{Effect, Quarantined, Submission},
-        upkeep::{Chore, Tidied},
     },
 };
 
@@ -45,7 +46,7 @@ const LARGEST_BATCH: usize = 512;
 
 /// The writing thread.
 pub(super) struct Writer {
-    jobs: Sender<Job>,
+    jobs: Sender<WriteJob>,
     syncer: Syncer,
     quarantine: QuarantineBoard,
     highest: i64,
@@ -57,18 +58,18 @@ type QuarantineBoard = Arc<Mutex<BTreeMap<i64, Quarantined>>>;
 
 /// Where writes are asked for.
 pub(super) struct Queue {
-    jobs: Sender<Job>,
+    jobs: Sender<WriteJob>,
     problem: Problem,
     quarantine: QuarantineBoard,
 }
 
-pub(super) enum Job {
+pub(super) enum WriteJob {
     Commit(Submission, Committed),
     /// The next part of a submission that needs several transactions.
     Part(LongSubmission),
     Rehearse(Submission, Responder<Vec<Effect>>),
-    Change(AlertRef, Change, Responder<Changed>),
-    Tidy(Chore, Responder<Tidied>),
+    ManualChange(AlertRef, ManualChange, Responder<Changed>),
+    Tidy(HousekeepingStep, Responder<StepResult>),
     Probe(Responder<()>),
     Stop,
 }
@@ -76,8 +77,8 @@ pub(super) enum Job {
 /// What a job gave, held back until the commit is on disk.
 pub(super) enum Done {
     Commit(Vec<Effect>),
-    Change(Changed),
-    Tidy(Tidied),
+    ManualChange(Changed),
+    Tidy(StepResult),
     Probe,
 }
 
@@ -134,7 +135,7 @@ impl Writer {
 
     /// Commits what waits, and returns the number of the newest alert when the database is closed.
     pub(super) fn stop(self) -> u64 {
-        let _ = self.jobs.send(Job::Stop);
+        let _ = self.jobs.send(WriteJob::Stop);
         let highest = self.thread.join().unwrap_or(self.highest);
         self.syncer.stop();
         highest.cast_unsigned()
@@ -144,11 +145,11 @@ impl Writer {
 impl Queue {
     pub(super) fn commit(&self, submission: Submission, then: Committed) {
         // A closed store drops the job, and with it what would have followed.
-        let _ = self.jobs.send(Job::Commit(submission, then));
+        let _ = self.jobs.send(WriteJob::Commit(submission, then));
     }
 
     /// Has a job done that answers.
-    pub(super) fn ask<T>(&self, job: impl FnOnce(Responder<T>) -> Job) -> Pending<T> {
+    pub(super) fn ask<T>(&self, job: impl FnOnce(Responder<T>) -> WriteJob) -> Pending<T> {
         let (responder, pending) = pending();
         let _ = self.jobs.send(job(responder));
         pending
@@ -187,13 +188,13 @@ struct State {
 }
 
 impl State {
-    fn serve(&mut self, waiting: &Receiver<Job>) {
+    fn serve(&mut self, waiting: &Receiver<WriteJob>) {
         let mut stops = false;
         while let Some(mut jobs) = self.gather(waiting, &mut stops) {
-            faults::point("gathered");
-            jobs.extend(self.long.pop_front().map(Job::Part));
+            fault_injection::point("gathered");
+            jobs.extend(self.long.pop_front().map(WriteJob::Part));
             // In the order of arrival, in which the keys of their records grow.
-            jobs.sort_by_key(Job::arrival);
+            jobs.sort_by_key(WriteJob::arrival);
             self.commit_together(jobs);
         }
         self.keep_times();
@@ -209,7 +210,7 @@ impl State {
 
     /// Gathers what waits for the next transaction, beside a part of a long submission. Returns `None`
     /// once everything is done that was asked for before the end.
-    fn gather(&mut self, waiting: &Receiver<Job>, stops: &mut bool) -> Option<Vec<Job>> {
+    fn gather(&mut self, waiting: &Receiver<WriteJob>, stops: &mut bool) -> Option<Vec<WriteJob>> {
         let (mut jobs, mut events) = (Vec::new(), 0);
         for taken in 0..LARGEST_BATCH {
             if *stops || events >= EVENTS_TOGETHER {
@@ -218,14 +219,14 @@ impl State {
             let has_to_wait = taken == 0 && self.long.is_empty();
             let job = if has_to_wait { waiting.recv().ok() } else { waiting.try_recv().ok() };
             match job {
-                Some(Job::Stop) => *stops = true,
+                Some(WriteJob::Stop) => *stops = true,
                 None if has_to_wait => *stops = true,
                 None => break,
-                Some(Job::Rehearse(submission, responder)) => {
+                Some(WriteJob::Rehearse(submission, responder)) => {
                     let effects = self.rehearse(&submission);
                     responder.answer(effects.map_err(|error| unavailable(&error)));
                 }
-                Some(Job::Commit(submission, then)) if LongSubmission::is_one(&submission) => {
+                Some(WriteJob::Commit(submission, then)) if LongSubmission::is_one(&submission) => {
                     self.long.push_back(LongSubmission::new(submission, then));
                 }
                 Some(job) => {
@@ -238,7 +239,7 @@ impl State {
         (!is_over).then_some(jobs)
     }
 
-    fn commit_together(&mut self, jobs: Vec<Job>) {
+    fn commit_together(&mut self, jobs: Vec<WriteJob>) {
         if jobs.is_empty() {
             return;
         }
@@ -272,20 +273,21 @@ impl State {
     /// its last part, it is a submission as any other.
     fn put_back_unfinished(
         &mut self,
-        mut jobs: Vec<Job>,
+        mut jobs: Vec<WriteJob>,
         mut done: Vec<Done>,
-    ) -> (Vec<Job>, Vec<Done>) {
-        let Some(place) = jobs.iter().position(|job| matches!(job, Job::Part(_))) else {
+    ) -> (Vec<WriteJob>, Vec<Done>) {
+        let Some(place) = jobs.iter().position(|job| matches!(job, WriteJob::Part(_))) else {
             return (jobs, done);
         };
-        if let (Job::Part(long), Done::Commit(part)) = (jobs.remove(place), done.remove(place)) {
+        if let (WriteJob::Part(long), Done::Commit(part)) = (jobs.remove(place), done.remove(place))
+        {
             match long.advance(part) {
                 Progress::Unfinished(long) => {
-                    faults::point("part-committed");
+                    fault_injection::point("part-committed");
                     self.long.push_back(long);
                 }
                 Progress::Finished(submission, then, effects) => {
-                    jobs.push(Job::Commit(submission, then));
+                    jobs.push(WriteJob::Commit(submission, then));
                     done.push(Done::Commit(effects));
                 }
             }
@@ -293,7 +295,7 @@ impl State {
         (jobs, done)
     }
 
-    fn transaction(&mut self, jobs: &[Job]) -> rusqlite::Result<Vec<Done>> {
+    fn transaction(&mut self, jobs: &[WriteJob]) -> rusqlite::Result<Vec<Done>> {
         // Only what is committed counts: until then, this is a draft.
         let mut scratch = self.scratch.clone();
         scratch.transaction += 1;
@@ -309,22 +311,22 @@ impl State {
         Ok(done)
     }
 
-    fn write(&self, jobs: &[Job], scratch: &mut Scratch) -> rusqlite::Result<Vec<Done>> {
+    fn write(&self, jobs: &[WriteJob], scratch: &mut Scratch) -> rusqlite::Result<Vec<Done>> {
         // A checkpoint that has to see the log at rest waits for the end of a transaction.
         let _turn = self.synced.turn();
         let transaction = Transaction::begin(&self.connection)?;
-        faults::point("begun");
+        fault_injection::point("begun");
         // A host that rests writes nothing.
         let known = if holds_records(jobs) { self.times.write(&self.connection)? } else { 0 };
         let mut step = Step::new(&self.connection, self.ids, scratch);
         let mut done = Vec::with_capacity(jobs.len());
         for job in jobs {
             done.push(step.apply(job)?);
-            faults::point("applied");
+            fault_injection::point("applied");
         }
-        faults::point("before-commit");
+        fault_injection::point("before-commit");
         transaction.commit()?;
-        faults::point("committed");
+        fault_injection::point("committed");
         self.times.written(known);
         Ok(done)
     }
@@ -371,7 +373,7 @@ impl State {
     }
 }
 
-impl Job {
+impl WriteJob {
     /// Whether webhooks can be kept again once this is on disk. A chore that found nothing to do has
     /// written nothing, which succeeds on a full disk too.
     pub(super) fn is_a_proof(&self) -> bool {
@@ -396,7 +398,9 @@ impl Job {
     pub(super) fn answer(self, done: Done) {
         match (self, done) {
             (Self::Commit(_, then), Done::Commit(effects)) => then(Ok(effects)),
-            (Self::Change(.., responder), Done::Change(changed)) => responder.answer(Ok(changed)),
+            (Self::ManualChange(.., responder), Done::ManualChange(changed)) => {
+                responder.answer(Ok(changed));
+            }
             (Self::Tidy(_, responder), Done::Tidy(tidied)) => responder.answer(Ok(tidied)),
             (Self::Probe(responder), Done::Probe) => responder.answer(Ok(())),
             _ => {}
@@ -408,7 +412,7 @@ impl Job {
             Self::Commit(_, then) => then(Err(error.clone())),
             Self::Part(long) => long.refuse(error),
             Self::Rehearse(_, responder) => responder.answer(Err(error.clone())),
-            Self::Change(.., responder) => responder.answer(Err(error.clone())),
+            Self::ManualChange(.., responder) => responder.answer(Err(error.clone())),
             Self::Tidy(_, responder) => responder.answer(Err(error.clone())),
             Self::Probe(responder) => responder.answer(Err(error.clone())),
             Self::Stop => {}
@@ -417,8 +421,8 @@ impl Job {
 }
 
 /// Whether the time of a transaction is of interest.
-fn holds_records(jobs: &[Job]) -> bool {
-    jobs.iter().any(|job| matches!(job, Job::Commit(..) | Job::Part(_)))
+fn holds_records(jobs: &[WriteJob]) -> bool {
+    jobs.iter().any(|job| matches!(job, WriteJob::Commit(..) | WriteJob::Part(_)))
 }
 
 fn unavailable(error: &rusqlite::Error) -> StoreError {

@@ -75,7 +75,7 @@ impl ApiError {
     }
 
     /// 401: the request comes from a web page, and there is no token that it could have.
-    pub(super) fn foreign(why: &str) -> Self {
+    pub(crate) fn foreign(why: &str) -> Self {
         let message = format!(
             "{why}: without `admin.tokens`, the API answers only clients on this machine that are no \
              web pages"
@@ -84,28 +84,28 @@ impl ApiError {
     }
 
     /// 408: the body took too long.
-    pub(super) fn timeout(timeout: Duration) -> Self {
+    pub(crate) fn timeout(timeout: Duration) -> Self {
         let message = format!("the body took longer than {timeout:?}");
         let error = Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", message);
         Self { closes: true, ..error }
     }
 
     /// 413: the body is too large.
-    pub(super) fn too_large(limit: usize) -> Self {
+    pub(crate) fn too_large(limit: usize) -> Self {
         let message = format!("the body is larger than {limit} bytes");
         let error = Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message);
         Self { closes: true, ..error }
     }
 
     /// 429: an address sent too many wrong tokens.
-    pub(super) fn too_many_wrong_tokens(retry_after: Duration) -> Self {
+    pub(crate) fn too_many_wrong_tokens(retry_after: Duration) -> Self {
         let message = "too many wrong tokens come from this address, try again with the right one";
         let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens", message);
         Self { retry_after: Some(retry_after), ..error }
     }
 
     /// 503: others take all that there is.
-    pub(super) fn busy(message: &str) -> Self {
+    pub(crate) fn busy(message: &str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
     }
 

@@ -18,7 +18,8 @@ use serde_json::Value;
 use tocsin_plugin_api::abi::{Instance, Module, NewInstanceError};
 
 use super::{
-    Confinement, Doing, Job, Questions, Said, Storm, Task, confinement, message::Message, mutation,
+    Confinement, Doing, Questions, Said, SandboxJob, Storm, Task, confinement, message::Message,
+    mutation,
 };
 use crate::plugins::{Libraries, admission::DroppedFile, journal::LoadJournal};
 
@@ -43,7 +44,7 @@ pub fn main() -> u8 {
 fn attend() -> io::Result<()> {
     let voice = Voice::take_stdout()?;
     limit_resources()?;
-    let job: Job = serde_json::from_str(&io::read_to_string(io::stdin())?)?;
+    let job: SandboxJob = serde_json::from_str(&io::read_to_string(io::stdin())?)?;
     if matches!(job.task, Task::Load) {
         // What goes wrong before is not the plugin's fault.
         voice.say(&Said::At(Doing::Load, 0));
@@ -69,7 +70,7 @@ fn limit_resources() -> io::Result<()> {
     Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
 }
 
-fn load(job: &Job) -> Result<Module, String> {
+fn load(job: &SandboxJob) -> Result<Module, String> {
     let admitted = DroppedFile::read(&job.library).and_then(DroppedFile::admit_to_trial);
     let admitted = Arc::new(admitted.map_err(|refusal| refusal.reason)?);
     if job.sha256.as_ref().is_some_and(|expected| *expected != admitted.sha256) {

@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 
 /// Something besides computing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Deed {
+pub enum Violation {
     /// A system call that computing does not need, by its number.
     SystemCall(i64),
     /// It read the environment.
     Environment,
 }
 
-impl fmt::Display for Deed {
+impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self::SystemCall(number) = self else {
             return f.write_str("read the environment");
@@ -108,11 +108,11 @@ mod tests {
 
     #[test]
     fn a_deed_is_told_in_words() {
-        let told = |call| Deed::SystemCall(call).to_string();
+        let told = |call| Violation::SystemCall(call).to_string();
         insta::assert_snapshot!(told(libc::SYS_openat), @"opened, read or changed a file (system call `openat`)");
         insta::assert_snapshot!(told(libc::SYS_socket), @"used a socket (system call `socket`)");
         insta::assert_snapshot!(told(libc::SYS_clone3), @"started a thread or a process (system call `clone3`)");
         insta::assert_snapshot!(told(9999), @"asked something of the system (system call 9999)");
-        insta::assert_snapshot!(Deed::Environment.to_string(), @"read the environment");
+        insta::assert_snapshot!(Violation::Environment.to_string(), @"read the environment");
     }
 }

@@ -9,7 +9,7 @@ use rusqlite::{OptionalExtension, params};
 use ulid::Ulid;
 
 use super::step::Step;
-use crate::store::upkeep::{Chore, Forgettable, Task, Tidied};
+use crate::store::housekeeping::{Forgettable, HousekeepingStep, HousekeepingTask, StepResult};
 
 /// Pages of larger requests are many, and freed one by one.
 const MOST_BYTES_AT_ONCE: i64 = 4 * 1024 * 1024;
@@ -17,14 +17,14 @@ const MOST_BYTES_AT_ONCE: i64 = 4 * 1024 * 1024;
 const LOOKED_AT: i64 = 20;
 
 impl Step<'_> {
-    pub(super) fn tidy(&mut self, chore: &Chore) -> rusqlite::Result<Tidied> {
+    pub(super) fn housekeep(&mut self, chore: &HousekeepingStep) -> rusqlite::Result<StepResult> {
         let limit = chore.limit;
         match &chore.task {
-            Task::ResolveDue { now } => self.resolve_due(*now, limit),
-            Task::ResolveAfter { integration, after } => {
+            HousekeepingTask::ResolveDue { now } => self.resolve_due(*now, limit),
+            HousekeepingTask::ResolveAfter { integration, after } => {
                 self.resolve_after(integration, *after, limit)
             }
-            Task::Forget { what, before } => match what {
+            HousekeepingTask::Forget { what, before } => match what {
                 Forgettable::RawRequests => self.forget_raw(false, *before, limit),
                 Forgettable::Quarantine => self.forget_raw(true, *before, limit),
                 Forgettable::Records => self.forget_records(*before, limit),
@@ -33,7 +33,7 @@ impl Step<'_> {
         }
     }
 
-    fn resolve_due(&mut self, now: Timestamp, limit: usize) -> rusqlite::Result<Tidied> {
+    fn resolve_due(&mut self, now: Timestamp, limit: usize) -> rusqlite::Result<StepResult> {
         let sql = "SELECT number FROM alerts WHERE due_at <= ?1 ORDER BY due_at LIMIT ?2";
         let now = now.as_millisecond();
         let due: Vec<i64> = self
@@ -41,7 +41,7 @@ impl Step<'_> {
             .query_map(params![now, number(limit)], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         due.iter().try_for_each(|number| self.expire(*number, now))?;
-        Ok(Tidied::of(due.len(), limit))
+        Ok(StepResult::of(due.len(), limit))
     }
 
     /// Goes through the alerts in the order of their numbers: which of them are open, and of that
@@ -51,14 +51,14 @@ impl Step<'_> {
         name: &Arc<str>,
         after: Option<Duration>,
         limit: usize,
-    ) -> rusqlite::Result<Tidied> {
+    ) -> rusqlite::Result<StepResult> {
         let integration = self.integration(name)?;
         let wanted = after.map(|after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
         let known = "SELECT resolve_after FROM integrations WHERE id = ?1";
         let known: Option<i64> =
             self.statement(known)?.query_row([integration], |row| row.get(0))?;
         if known == wanted {
-            return Ok(Tidied { count: 0, more: false });
+            return Ok(StepResult { count: 0, more: false });
         }
         let from = self.scratch.adopted.get(&integration).copied().unwrap_or(0);
         let to = from + number(limit).saturating_mul(LOOKED_AT);
@@ -67,12 +67,12 @@ impl Step<'_> {
         let count = self.statement(sql)?.execute(params![from, to, integration, wanted])?;
         if to < self.scratch.highest {
             self.scratch.adopted.insert(integration, to);
-            return Ok(Tidied { count, more: true });
+            return Ok(StepResult { count, more: true });
         }
         self.scratch.adopted.remove(&integration);
         let sql = "UPDATE integrations SET resolve_after = ?2 WHERE id = ?1";
         self.statement(sql)?.execute(params![integration, wanted])?;
-        Ok(Tidied { count, more: false })
+        Ok(StepResult { count, more: false })
     }
 
     fn forget_raw(
@@ -80,7 +80,7 @@ impl Step<'_> {
         quarantined: bool,
         before: Option<Timestamp>,
         limit: usize,
-    ) -> rusqlite::Result<Tidied> {
+    ) -> rusqlite::Result<StepResult> {
         let sql = "SELECT seq, integration, size FROM kept_requests \
                    WHERE quarantined = ?1 AND request < ?2 ORDER BY seq LIMIT ?3";
         let oldest: Vec<(i64, i64, i64)> = self
@@ -101,14 +101,14 @@ impl Step<'_> {
                 break;
             }
         }
-        Ok(Tidied { count, more: count < oldest.len() || count == limit })
+        Ok(StepResult { count, more: count < oldest.len() || count == limit })
     }
 
     fn forget_records(
         &mut self,
         before: Option<Timestamp>,
         limit: usize,
-    ) -> rusqlite::Result<Tidied> {
+    ) -> rusqlite::Result<StepResult> {
         let sql = "SELECT id FROM requests WHERE id < ?1 ORDER BY id LIMIT ?2";
         let oldest: Vec<Vec<u8>> = self
             .statement(sql)?
@@ -131,14 +131,14 @@ impl Step<'_> {
         let sql = "DELETE FROM transactions WHERE id IN (SELECT id FROM transactions WHERE id < \
                    (SELECT ifnull(transaction_id, 0) FROM requests ORDER BY id LIMIT 1) LIMIT ?1)";
         self.statement(sql)?.execute([number(limit)])?;
-        Ok(Tidied::of(oldest.len(), limit))
+        Ok(StepResult::of(oldest.len(), limit))
     }
 
     fn forget_alerts(
         &mut self,
         before: Option<Timestamp>,
         limit: usize,
-    ) -> rusqlite::Result<Tidied> {
+    ) -> rusqlite::Result<StepResult> {
         // The newest one stays: the number after its own is the next.
         let sql = "SELECT number FROM alerts WHERE status = 2 AND updated_at < ?1 AND number < ?2 \
                    ORDER BY updated_at LIMIT ?3";
@@ -154,7 +154,7 @@ impl Step<'_> {
             self.statement("DELETE FROM changes WHERE alert = ?1")?.execute([alert])?;
             self.statement("DELETE FROM alerts WHERE number = ?1")?.execute([alert])?;
         }
-        Ok(Tidied::of(oldest.len(), limit))
+        Ok(StepResult::of(oldest.len(), limit))
     }
 }
 

@@ -13,19 +13,19 @@ use prometheus_client::metrics::gauge::Gauge;
 
 /// Why there is no result.
 #[derive(Debug)]
-pub enum NotDone {
+pub enum RunError {
     /// It did not return in time. Its thread is left behind.
-    GivenUp(Duration),
+    TimedOut(Duration),
     /// It panicked.
     Panicked,
     /// The system gave no thread for it.
     NoThread(io::Error),
 }
 
-impl fmt::Display for NotDone {
+impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::GivenUp(patience) => write!(f, "did not return within {patience:?}"),
+            Self::TimedOut(patience) => write!(f, "did not return within {patience:?}"),
             Self::Panicked => f.write_str("panicked"),
             Self::NoThread(error) => write!(f, "was given no thread by the system: {error}"),
         }
@@ -38,12 +38,12 @@ impl fmt::Display for NotDone {
 /// # Errors
 ///
 /// Where there is no result by then.
-pub fn wait_for<T: Send + 'static>(
+pub fn run_with_timeout<T: Send + 'static>(
     patience: Duration,
     thread: thread::Builder,
     left_behind: Vec<Gauge>,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, NotDone> {
+) -> Result<T, RunError> {
     let course = Arc::new(Course { stage: Mutex::new(Stage::UnderWay), left_behind });
     let (end, (done, result)) = (End(Arc::clone(&course)), mpsc::sync_channel(1));
     let run = move || {
@@ -51,15 +51,15 @@ pub fn wait_for<T: Send + 'static>(
         // Nobody may wait any more.
         let _ = done.send(work());
     };
-    thread.spawn(run).map_err(NotDone::NoThread)?;
+    thread.spawn(run).map_err(RunError::NoThread)?;
     match result.recv_timeout(patience) {
         Ok(result) => Ok(result),
-        Err(mpsc::RecvTimeoutError::Disconnected) => Err(NotDone::Panicked),
+        Err(mpsc::RecvTimeoutError::Disconnected) => Err(RunError::Panicked),
         Err(mpsc::RecvTimeoutError::Timeout) if course.leave_behind() => {
-            Err(NotDone::GivenUp(patience))
+            Err(RunError::TimedOut(patience))
         }
         // It ended in this very moment.
-        Err(mpsc::RecvTimeoutError::Timeout) => result.try_recv().map_err(|_| NotDone::Panicked),
+        Err(mpsc::RecvTimeoutError::Timeout) => result.try_recv().map_err(|_| RunError::Panicked),
     }
 }
 
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn what_is_done_in_time_is_not_counted() {
         let gauge = Gauge::default();
-        let done = wait_for(LONG, thread::Builder::new(), vec![gauge.clone()], || 7);
+        let done = run_with_timeout(LONG, thread::Builder::new(), vec![gauge.clone()], || 7);
         assert_eq!((done.expect("it is done"), gauge.get()), (7, 0));
     }
 
@@ -126,7 +126,7 @@ mod tests {
         let counted = || gauges.iter().map(Gauge::get).collect::<Vec<_>>();
         let patience = Duration::from_millis(20);
         let hangs = move || may_go_on.recv().expect("it is told to go on");
-        let result = wait_for(patience, thread::Builder::new(), gauges.clone(), hangs);
+        let result = run_with_timeout(patience, thread::Builder::new(), gauges.clone(), hangs);
         assert_eq!(result.expect_err("it hangs").to_string(), "did not return within 20ms");
         assert_eq!(counted(), [1, 1]);
         go_on.send(()).expect("it waits");
@@ -141,8 +141,8 @@ mod tests {
     fn a_panic_is_no_want_of_time() {
         let gauge = Gauge::default();
         let panics = || -> u8 { panic!("on purpose") };
-        let result = wait_for(LONG, thread::Builder::new(), vec![gauge.clone()], panics);
-        assert!(matches!(result, Err(NotDone::Panicked)), "{result:?}");
+        let result = run_with_timeout(LONG, thread::Builder::new(), vec![gauge.clone()], panics);
+        assert!(matches!(result, Err(RunError::Panicked)), "{result:?}");
         assert_eq!(gauge.get(), 0);
     }
 
@@ -150,7 +150,7 @@ mod tests {
     fn where_the_system_gives_no_thread_that_is_what_is_said() {
         // No machine has that much memory for a stack.
         let thread = thread::Builder::new().stack_size(1 << 60);
-        let error = wait_for(LONG, thread, Vec::new(), || ()).expect_err("there is none");
+        let error = run_with_timeout(LONG, thread, Vec::new(), || ()).expect_err("there is none");
         assert!(error.to_string().starts_with("was given no thread by the system: "), "{error}");
     }
 }

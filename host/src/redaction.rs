@@ -10,12 +10,12 @@ use memchr::memmem::Finder;
 use crate::{
     host::Host,
     integration::{Integration, IntegrationState},
-    patience::wait_for,
     plugins::{Libraries, schema},
+    timeout::run_with_timeout,
 };
 
 /// What stands where a secret was.
-pub const BLANK: &str = "[blanked]";
+pub const REDACTED: &str = "[blanked]";
 
 /// These carry secrets, whoever's they are.
 const SECRET_HEADERS: &[&str] = &["authorization", "proxy-authorization", "cookie", "x-api-key"];
@@ -24,12 +24,12 @@ const SECRET_HEADERS: &[&str] = &["authorization", "proxy-authorization", "cooki
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What an integration knows that must not be shown.
-pub struct Blanker {
+pub struct Redactor {
     /// In each form in which it may have been sent, the longest first.
     forms: Vec<Vec<u8>>,
 }
 
-impl Blanker {
+impl Redactor {
     /// Knows the secrets of an integration: those of its options that its plugin says are some, or
     /// all of them where it does not say.
     pub async fn of(integration: &Arc<Integration>, host: &Arc<Host>) -> Self {
@@ -67,7 +67,7 @@ impl Blanker {
             let (mut blanked, mut end) = (Vec::new(), 0);
             for start in finder.find_iter(&bytes) {
                 blanked.extend_from_slice(&bytes[end..start]);
-                blanked.extend_from_slice(BLANK.as_bytes());
+                blanked.extend_from_slice(REDACTED.as_bytes());
                 end = start + form.len();
             }
             if end > 0 {
@@ -81,7 +81,7 @@ impl Blanker {
     /// The value of a header without secrets.
     pub fn header(&self, name: &str, value: &[u8]) -> String {
         if SECRET_HEADERS.iter().any(|secret| name.eq_ignore_ascii_case(secret)) {
-            return BLANK.into();
+            return REDACTED.into();
         }
         String::from_utf8_lossy(&self.bytes(value)).into_owned()
     }
@@ -98,7 +98,7 @@ fn secrets(integration: &Integration, libraries: &Libraries) -> Vec<String> {
         IntegrationState::Serving { plugin, .. } => {
             libraries.known(plugin).and_then(Result::ok).and_then(|plugin| {
                 let thread = std::thread::Builder::new().name("plugin-schema".into());
-                let asked = wait_for(PATIENCE, thread, Vec::new(), move || {
+                let asked = run_with_timeout(PATIENCE, thread, Vec::new(), move || {
                     plugin.module.options_schema().ok()
                 });
                 serde_json::from_slice(&asked.ok()??).ok()
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_blanked_in_every_form() {
-        let blanker = Blanker::new(&["a b/\"c".to_owned(), "tok".to_owned(), String::new()]);
+        let redactor = Redactor::new(&["a b/\"c".to_owned(), "tok".to_owned(), String::new()]);
         for (text, expected) in [
             ("x=a b/\"c&y", "x=[blanked]&y"),
             ("x=a+b%2F%22c", "x=[blanked]"),
@@ -159,14 +159,14 @@ mod tests {
             ("tok tok", "[blanked] [blanked]"),
             ("nothing of it", "nothing of it"),
         ] {
-            assert_eq!(blanker.text(text), expected);
+            assert_eq!(redactor.text(text), expected);
         }
     }
 
     #[test]
     fn headers_that_carry_secrets_are_blanked_whoever_s_they_are() {
-        let blanker = Blanker::new(&[]);
-        assert_eq!(blanker.header("Authorization", b"Bearer x"), BLANK);
-        assert_eq!(blanker.header("content-type", b"text/plain"), "text/plain");
+        let redactor = Redactor::new(&[]);
+        assert_eq!(redactor.header("Authorization", b"Bearer x"), REDACTED);
+        assert_eq!(redactor.header("content-type", b"text/plain"), "text/plain");
     }
 }

@@ -15,10 +15,10 @@ use jiff::Timestamp;
 use crate::{
     config::{Retention, age::Age},
     host::{Host, OverSize},
-    server::Stop,
+    http::server::Stop,
     store::{
         StoreError,
-        upkeep::{Chore, Forgettable, Task, Tidied},
+        housekeeping::{Forgettable, HousekeepingStep, HousekeepingTask, StepResult},
     },
 };
 
@@ -75,14 +75,18 @@ impl Upkeep {
             let after = integration.settings.section.resolve_after.map(|Age(after)| after);
             if self.adopted.get(&integration.name) != Some(&after) {
                 let name = Arc::clone(&integration.name);
-                self.whole(Task::ResolveAfter { integration: Arc::clone(&name), after }).await?;
+                self.whole(HousekeepingTask::ResolveAfter {
+                    integration: Arc::clone(&name),
+                    after,
+                })
+                .await?;
                 self.adopted.insert(name, after);
             }
         }
         if !self.clock.is_sound(Timestamp::now(), Instant::now()) {
             return Ok(());
         }
-        let resolved = self.whole(Task::ResolveDue { now: Timestamp::now() }).await?;
+        let resolved = self.whole(HousekeepingTask::ResolveDue { now: Timestamp::now() }).await?;
         if resolved > 0 {
             tracing::info!(alerts = resolved, "alerts resolved by themselves");
         }
@@ -104,7 +108,8 @@ impl Upkeep {
         ] {
             let Some(age) = age else { continue };
             let before = Timestamp::now() - age.0;
-            let forgotten = self.whole(Task::Forget { what, before: Some(before) }).await?;
+            let forgotten =
+                self.whole(HousekeepingTask::Forget { what, before: Some(before) }).await?;
             self.say(what, forgotten, &format!("older than {age}"));
         }
         Ok(())
@@ -138,7 +143,8 @@ impl Upkeep {
                     self.host.over_size.store(None);
                     return Ok(());
                 }
-                let Tidied { count, more } = self.step(Task::Forget { what, before: None }).await?;
+                let StepResult { count, more } =
+                    self.step(HousekeepingTask::Forget { what, before: None }).await?;
                 forgotten += count;
                 if !more {
                     break;
@@ -171,10 +177,10 @@ impl Upkeep {
     }
 
     /// Does all of a task that there is to do, step by step.
-    async fn whole(&self, task: Task) -> Result<usize, StoreError> {
+    async fn whole(&self, task: HousekeepingTask) -> Result<usize, StoreError> {
         let mut done = 0;
         loop {
-            let Tidied { count, more } = self.step(task.clone()).await?;
+            let StepResult { count, more } = self.step(task.clone()).await?;
             done += count;
             if !more {
                 return Ok(done);
@@ -182,9 +188,9 @@ impl Upkeep {
         }
     }
 
-    async fn step(&self, task: Task) -> Result<Tidied, StoreError> {
+    async fn step(&self, task: HousekeepingTask) -> Result<StepResult, StoreError> {
         let started = Instant::now();
-        let tidied = self.host.store.tidy(Chore { task, limit: STEP }).await?;
+        let tidied = self.host.store.housekeep(HousekeepingStep { task, limit: STEP }).await?;
         if tidied.more {
             tokio::time::sleep(started.elapsed() * REST).await;
         }

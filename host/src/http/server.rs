@@ -42,9 +42,9 @@ use self::{
 };
 use crate::{
     config::Server,
+    http::request_id,
+    http::sender::Peer,
     limits_reached::{Limit, LimitsReached},
-    request_id,
-    sender::Peer,
 };
 
 /// What a client may take.

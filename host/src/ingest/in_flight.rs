@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use ulid::Ulid;
 
 use super::{
-    refusal::Refusal,
+    refusal::RequestRefusal,
     verdict::{Answer, Verdict},
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
 const LOGGED_EFFECTS: usize = 10;
 
 /// One request on its way.
-pub(super) struct Desk {
+pub(super) struct InFlight {
     pub(super) host: Arc<Host>,
     pub(super) integration: Arc<Integration>,
     pub(super) plugin: Option<Arc<PluginId>>,
@@ -40,7 +40,7 @@ pub(super) struct Desk {
     pub(super) answer: oneshot::Sender<Answer>,
 }
 
-impl Desk {
+impl InFlight {
     /// Has the plugin judge the request.
     pub(super) fn take(self) {
         let integration = Arc::clone(&self.integration);
@@ -52,7 +52,7 @@ impl Desk {
             IntegrationState::Broken(problem) => {
                 self.judged(Err(CallFailure::Unusable(problem.clone())));
             }
-            IntegrationState::Disabled => self.say(Err(Refusal::disabled())),
+            IntegrationState::Disabled => self.say(Err(RequestRefusal::disabled())),
         }
     }
 
@@ -91,7 +91,7 @@ impl Desk {
                 }
                 Err(error) => {
                     self.integration.metrics.count(RequestOutcome::Failed);
-                    Err(Refusal::not_stored(&error))
+                    Err(RequestRefusal::not_stored(&error))
                 }
             };
             self.say(said);

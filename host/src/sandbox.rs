@@ -7,10 +7,10 @@
 
 pub mod child;
 mod confinement;
-pub mod deed;
 pub mod message;
 pub mod mutation;
 pub mod probe;
+pub mod violation;
 
 use std::{
     fmt,
@@ -26,7 +26,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use self::{deed::Deed, message::Message};
+use self::{message::Message, violation::Violation};
 use crate::{plugins::folder::explained, printable::steers};
 
 /// The subcommand that makes `tocsin` such a child. Nobody types it.
@@ -43,7 +43,7 @@ const TIME_TO_START: Duration = Duration::from_secs(30);
 
 /// What a child is to do with one library.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Job {
+pub(crate) struct SandboxJob {
     library: PathBuf,
     sha256: Option<String>,
     task: Task,
@@ -166,7 +166,7 @@ pub enum Said {
         anonymous_bytes: u64,
     },
     /// It reached for what a plugin must not touch, and was ended.
-    Deed(Deed),
+    Violation(Violation),
     /// It could not be locked in on this machine.
     NotConfined(String),
     /// All is done.
@@ -222,7 +222,7 @@ impl fmt::Display for Death {
 
 /// A library to be tried.
 #[derive(Clone, Debug)]
-pub struct Trial {
+pub struct Sandbox {
     /// The file.
     pub library: PathBuf,
     /// The hash of its bytes, where they were checked before.
@@ -233,7 +233,7 @@ pub struct Trial {
     pub limit: Duration,
 }
 
-impl Trial {
+impl Sandbox {
     /// Trials of a library.
     pub fn new(library: &Path, patience: Duration, limit: Duration) -> Self {
         Self { library: library.to_owned(), sha256: None, patience, limit }
@@ -247,7 +247,7 @@ impl Trial {
     /// The same, telling the place of each call as it is reached.
     pub fn watch(&self, task: Task, mut reached: impl FnMut(usize)) -> Record {
         let mut record = Record::default();
-        let job = Job { library: self.library.clone(), sha256: self.sha256.clone(), task };
+        let job = SandboxJob { library: self.library.clone(), sha256: self.sha256.clone(), task };
         match TrialProcess::start(&job) {
             Ok(process) => record.death = self.listen(process, &mut record, &mut reached),
             Err(why) => record.death = Some(Death::NotStarted(why)),
@@ -315,11 +315,11 @@ struct TrialProcess {
 }
 
 impl TrialProcess {
-    fn start(job: &Job) -> Result<Self, String> {
+    fn start(job: &SandboxJob) -> Result<Self, String> {
         Self::try_start(job).map_err(|error| error.to_string())
     }
 
-    fn try_start(job: &Job) -> io::Result<Self> {
+    fn try_start(job: &SandboxJob) -> io::Result<Self> {
         // This very program, though its file may have been replaced meanwhile. An empty environment:
         // nothing of it is the plugin's concern, and some of it may be secret.
         let child = Command::new("/proc/self/exe")

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Death, Doing, Record, TIME_TO_START, Task, Trial, in_brackets, signal_name};
+use super::{Death, Doing, Record, Sandbox, TIME_TO_START, Task, in_brackets, signal_name};
 use crate::plugins::{
     admission::AdmittedPlugin,
     library::{Finding, Probe},
@@ -17,7 +17,7 @@ pub struct ChildProbe;
 
 impl Probe for ChildProbe {
     fn try_out(&self, plugin: &AdmittedPlugin, patience: Duration) -> Finding {
-        let trial = Trial {
+        let trial = Sandbox {
             library: plugin.path.clone(),
             sha256: Some(plugin.sha256.clone()),
             patience,

@@ -155,7 +155,7 @@ extern "C" fn on_system_call(_: c_int, info: *mut libc::siginfo_t, _: *mut c_voi
     // SAFETY: the kernel gives a whole `siginfo_t`, which for SIGSYS begins like this.
     let call = unsafe { (*info.cast::<CaughtCall>()).call };
     let mut line = Line::new();
-    line.push(br#"{"Deed":{"SystemCall":"#);
+    line.push(br#"{"Violation":{"SystemCall":"#);
     line.push_number(call.unsigned_abs());
     line.push(b"}}\n");
     line.send_and_exit();
@@ -167,7 +167,7 @@ extern "C" fn on_fault(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
     let page = ENVIRONMENT.load(Ordering::Relaxed);
     if address.checked_sub(page).is_some_and(|offset| offset < PAGE_BYTES) {
         let mut line = Line::new();
-        line.push(b"{\"Deed\":\"Environment\"}\n");
+        line.push(b"{\"Violation\":\"Environment\"}\n");
         line.send_and_exit();
     }
 }
@@ -216,19 +216,21 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trial::{Said, deed::Deed};
+    use crate::sandbox::{Said, violation::Violation};
 
     #[test]
     fn what_a_handler_writes_is_what_the_parent_reads() {
         for call in [0, 7, 41, 257, 1_234_567_890] {
             let mut line = Line::new();
-            line.push(br#"{"Deed":{"SystemCall":"#);
+            line.push(br#"{"Violation":{"SystemCall":"#);
             line.push_number(call);
             line.push(b"}}\n");
             let said = serde_json::from_slice(&line.bytes[..line.len]).expect("a line");
-            assert!(matches!(said, Said::Deed(Deed::SystemCall(read)) if read == i64::from(call)));
+            assert!(
+                matches!(said, Said::Violation(Violation::SystemCall(read)) if read == i64::from(call))
+            );
         }
-        let said = serde_json::from_str("{\"Deed\":\"Environment\"}\n").expect("a line");
-        assert!(matches!(said, Said::Deed(Deed::Environment)));
+        let said = serde_json::from_str("{\"Violation\":\"Environment\"}\n").expect("a line");
+        assert!(matches!(said, Said::Violation(Violation::Environment)));
     }
 }

@@ -1,6 +1,6 @@
 //! What a store has to do from time to time, in parts so small that nobody waits for them.
 //!
-//! When each is due is for [`crate::upkeep`] to say.
+//! When each is due is for [`crate::housekeeping`] to say.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,23 +8,23 @@ use jiff::Timestamp;
 
 /// A part of what has to be done from time to time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chore {
+pub struct HousekeepingStep {
     /// What.
-    pub task: Task,
+    pub task: HousekeepingTask,
     /// How many alerts, records or requests at most.
     pub limit: usize,
 }
 
 /// What became of a chore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tidied {
+pub struct StepResult {
     /// How many alerts, records or requests it concerned.
     pub count: usize,
     /// Whether there may be more of them: the same chore goes on where this one ended.
     pub more: bool,
 }
 
-impl Tidied {
+impl StepResult {
     /// Where as many were found as were allowed, there may be more.
     pub fn of(count: usize, limit: usize) -> Self {
         Self { count, more: count == limit }
@@ -33,7 +33,7 @@ impl Tidied {
 
 /// What has to be done from time to time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Task {
+pub enum HousekeepingTask {
     /// Resolve alerts of which nothing was heard for as long as their integration says.
     ResolveDue {
         /// What time it is.

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::task::AbortHandle;
 
-use crate::sender::subscriber;
+use crate::http::sender::subscriber;
 
 /// How many connections each address has.
 #[derive(Debug, Default)]
