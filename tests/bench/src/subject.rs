@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tocsin::{
     alert::PluginId,
     config::Server,
-    server::{self, AddressLimit, Beyond, Counted, Limits, stop_sign},
+    http::server::{self, AddressLimit, Beyond, Counted, Limits, stop_sign},
     store::{
         Store,
         request::{Content, Submission},
