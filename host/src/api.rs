@@ -35,7 +35,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::actor::Actor;
 use crate::http::error::ApiError;
-use crate::{host::Host, http::request_id, http::sender::Peer, limits_reached::Limit};
+use crate::{
+    host::Host,
+    http::{request_id, sender::Peer},
+    limits_reached::Limit,
+};
 
 #[derive(OpenApi)]
 #[openapi(

@@ -5,6 +5,7 @@
 
 mod admin;
 pub mod age;
+pub mod change;
 mod document;
 mod excerpt;
 mod integration;

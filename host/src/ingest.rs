@@ -43,7 +43,7 @@ use crate::{
     integration::{Integration, IntegrationState},
     limits_reached::Limit,
     line_limit::LineLimits,
-    store::request::{Content, RequestOutcome, Submission},
+    request::{Content, RequestOutcome, Submission},
 };
 
 /// The routes of the webhook listener.

@@ -4,8 +4,6 @@
 //! never a mixture. It decides nothing on which plugin serves: that is for [`builder`].
 
 pub mod builder;
-pub mod rate;
-pub mod template;
 mod wording;
 
 use std::{
@@ -18,7 +16,7 @@ use std::{
 use jiff::Timestamp;
 use tocsin_plugin_api::Urgency;
 
-use self::rate::{OverRate, Rate, RateLimits};
+use crate::rate_limit::{OverRate, Rate, RateLimits};
 use crate::{
     alert::PluginId,
     call::{BreakerReport, CallLimits, Caller, CallerHealth},
@@ -26,7 +24,7 @@ use crate::{
     line_limit::LineLimits,
     metrics::IntegrationMetrics,
     plugins::{Catalog, admission::AdmittedPlugin},
-    store::request::Terms,
+    request::Terms,
 };
 
 /// One endpoint and what understands it.

@@ -1,12 +1,12 @@
-//! The Tocsin host as a library: the `tocsin` binary is a thin skin over it, and tests run it as a
-//! function.
+//! The Tocsin host as a library. The `tocsin` binary is a thin layer over [`cli`].
 //!
-//! The way of a request is [`http`] -> [`ingest`] -> [`call`] -> [`store`]. Around it, [`config`]
-//! says what is wanted, [`plugins`] finds and checks libraries, [`integration`] joins the two,
-//! [`host`] holds everything together, [`reload`] goes over to what [`watch`] has seen to change,
-//! [`api`] shows and changes it, and [`cli`] is how people run it. [`replay`] runs a request again that
-//! was kept, and [`housekeeping`] does what has to be done from time to time.
-//! [`certify`] judges a plugin before anybody ships it, by what it does in a [`sandbox`].
+//! A request passes [`http`], [`ingest`], [`call`] and [`store`]. [`config`] reads the configuration,
+//! [`plugins`] finds and checks libraries, [`integration`] joins the two, and [`host`] holds what is in
+//! force. [`watch`] notices changes and [`reload`] applies them. [`api`] shows and changes the state of
+//! the host, [`replay`] runs a kept request again, and [`housekeeping`] resolves and deletes what is
+//! due. [`certify`] judges a plugin by its behaviour in a [`sandbox`].
+//!
+//! A module imports only modules below it. `ARCHITECTURE.md` shows the order, and a test holds it.
 
 pub mod alert;
 pub mod api;
@@ -33,10 +33,15 @@ pub mod plugins;
 pub mod printable;
 pub mod private_file;
 mod process_limits;
+pub mod rate_limit;
 pub mod redaction;
 pub mod reload;
 pub mod replay;
+pub mod request;
+mod run;
 pub mod sandbox;
+mod single_flight;
 pub mod store;
+pub mod template;
 pub mod timeout;
 pub mod watch;

@@ -22,7 +22,7 @@ use prometheus_client::{
 use crate::{
     alert::PluginId,
     limits_reached::LimitsReached,
-    store::request::{Quarantined, RequestOutcome},
+    request::{Quarantined, RequestOutcome},
 };
 
 /// Everything that the host counts.

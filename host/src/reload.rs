@@ -4,36 +4,23 @@
 //! It watches nothing: [`crate::watch`], signals and the API ask for it.
 
 mod changes;
-mod turns;
 
 use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
-pub use changes::{ConfigChange, ConfigChangeKind};
-pub use turns::Turns;
-
 use crate::{
-    config::{ConfigErrors, LoadedConfig, Server},
+    config::{ConfigErrors, LoadedConfig, Server, change::ConfigChange},
     config_warnings,
-    host::{Host, InForce, read_catalog},
+    host::{
+        Host, InForce, read_catalog,
+        reloads::{PANICKED, ReloadReason, ReloadResult},
+    },
     integration::{
         Integration, Integrations,
         builder::{Builder, Planned},
     },
     plugins::admission::one_line,
+    single_flight::Panicked,
 };
-
-/// Why configuration and plugins are read again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cause {
-    /// A file changed. What failed before is not tried again, unless that was the file, and nobody
-    /// says that the file was whole.
-    Changed,
-    /// Somebody asked for it: everything is tried again.
-    Asked,
-}
-
-/// What a reload changed; the error is one sentence, and everything goes on as it was.
-pub type Reloaded = Result<Vec<ConfigChange>, String>;
 
 impl Host {
     /// Reads configuration and plugins again, and goes over to them in one step. Listeners, the store
@@ -43,18 +30,14 @@ impl Host {
     /// # Errors
     ///
     /// What is wrong; then everything goes on as it was.
-    pub fn reload(&self, cause: Cause) -> Reloaded {
-        self.reloads.take(cause, |cause| {
+    pub fn reload(&self, reason: ReloadReason) -> ReloadResult {
+        let result = self.reloads.run(reason, |reason| {
             if self.is_stopping() {
                 return Err("the host is stopping".into());
             }
-            self.reload_now(cause).map_err(|error| sentence(&error))
-        })
-    }
-
-    /// Why the last reload changed nothing, if it did not.
-    pub fn reload_problem(&self) -> Option<String> {
-        self.reloads.problem()
+            self.reload_now(reason).map_err(|error| sentence(&error))
+        });
+        result.unwrap_or_else(|Panicked| Err(PANICKED.into()))
     }
 
     /// What a reload would change, without running anything of a plugin.
@@ -62,7 +45,7 @@ impl Host {
     /// # Errors
     ///
     /// What is wrong with the configuration or the folder.
-    pub fn rehearse_reload(&self) -> Reloaded {
+    pub fn rehearse_reload(&self) -> ReloadResult {
         self.plan_reload().map_err(|error| sentence(&error))
     }
 
@@ -75,19 +58,19 @@ impl Host {
     pub fn retry(&self, plugin: &str) -> Result<bool, String> {
         let is_known = self.libraries.retry(plugin).map_err(|error| sentence(&error))?;
         if is_known {
-            self.reload(Cause::Asked)?;
+            self.reload(ReloadReason::Requested)?;
         }
         Ok(is_known)
     }
 
-    fn reload_now(&self, cause: Cause) -> anyhow::Result<Vec<ConfigChange>> {
+    fn reload_now(&self, reason: ReloadReason) -> anyhow::Result<Vec<ConfigChange>> {
         let present = self.in_force();
         let mut config = LoadedConfig::read(&present.config.document.path)?;
-        if cause == Cause::Changed {
+        if reason == ReloadReason::FileChanged {
             refuse_wiping(&present.config, &config)?;
         }
         let is_stopping = || self.is_stopping();
-        let (next, errors) = self.builder(&present, &config, cause, &is_stopping)?.build();
+        let (next, errors) = self.builder(&present, &config, reason, &is_stopping)?.build();
         anyhow::ensure!(!is_stopping(), "the host is stopping");
         if !errors.is_empty() {
             return Err(ConfigErrors(errors).into());
@@ -106,7 +89,7 @@ impl Host {
         let present = self.in_force();
         let config = LoadedConfig::read(&present.config.document.path)?;
         // What failed before is not announced, though it is tried again.
-        let builder = self.builder(&present, &config, Cause::Changed, &|| false)?;
+        let builder = self.builder(&present, &config, ReloadReason::FileChanged, &|| false)?;
         let (plans, errors) = builder.plan();
         if !errors.is_empty() {
             return Err(ConfigErrors(errors).into());
@@ -120,7 +103,7 @@ impl Host {
         &'b self,
         present: &'b InForce,
         config: &'b LoadedConfig,
-        cause: Cause,
+        reason: ReloadReason,
         is_stopping: &'b dyn Fn() -> bool,
     ) -> Result<Builder<'b>, ConfigErrors> {
         let catalog = read_catalog(config, &present.integrations.catalog)?;
@@ -131,7 +114,7 @@ impl Host {
             libraries: &self.libraries,
             pool: &self.pool,
             metrics: &self.metrics,
-            tries_again: cause == Cause::Asked,
+            tries_again: reason == ReloadReason::Requested,
             is_start: false,
             is_stopping,
             hung: RefCell::default(),

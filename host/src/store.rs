@@ -9,7 +9,8 @@ mod contract;
 pub mod housekeeping;
 #[cfg(test)]
 mod model;
-pub mod request;
+// Until every room names it where it lies.
+pub use crate::request;
 pub mod sqlite;
 
 use std::{

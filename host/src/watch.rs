@@ -20,11 +20,11 @@ use crate::{
     config::{self, Document, LoadedConfig, Plugins},
     file_stamp::{FolderStamp, Stamp},
     host::Host,
+    host::reloads::ReloadReason,
     plugins::{
         libraries_in,
         verification::{Policy, signature::signature_of},
     },
-    reload::Cause,
 };
 
 /// A file that is written to for so many settle times on end is not waited for any longer.
@@ -130,7 +130,7 @@ fn settled(host: &Weak<Host>, mut now: Seen, settle: Duration) -> Option<Seen> {
 }
 
 fn reload(host: &Host) {
-    match host.reload(Cause::Changed) {
+    match host.reload(ReloadReason::FileChanged) {
         Ok(changes) => changes.iter().for_each(|change| tracing::info!(%change, "reloaded")),
         Err(problem) => {
             tracing::error!(problem, "something changed, but everything goes on as it was");

@@ -11,9 +11,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::ApiResult;
 use crate::{
+    config::change::ConfigChange,
     host::Host,
+    host::reloads::ReloadReason,
     http::error::{ApiError, ErrorBody},
-    reload::{Cause, ConfigChange},
 };
 
 /// Whether it is only asked.
@@ -53,7 +54,8 @@ pub(super) async fn reload(
         how.map_err(|error| ApiError::bad_request(error.body_text()))?;
     let config = host.in_force().config.document.path.clone();
     // Reading files and loading plugins takes its time.
-    let reload = move || if dry_run { host.rehearse_reload() } else { host.reload(Cause::Asked) };
+    let reload =
+        move || if dry_run { host.rehearse_reload() } else { host.reload(ReloadReason::Requested) };
     let reloaded = tokio::task::spawn_blocking(reload).await;
     let reloaded = reloaded.unwrap_or_else(|_| Err("the reload panicked".into()));
     let changes = reloaded.map_err(ApiError::not_reloaded)?;

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{Connection, client::Client, table};
-use crate::{api::reload::ReloadReport, reload::ConfigChange};
+use crate::{api::reload::ReloadReport, config::change::ConfigChange};
 
 #[derive(Args, Debug)]
 pub(super) struct Reload {

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     api::requests::{RawView, RequestList},
     replay::ReplayReport,
-    store::request::{EventEffect, RawState, RequestOutcome, RequestRecord},
+    request::{EventEffect, RawState, RequestOutcome, RequestRecord},
 };
 
 #[derive(Args, Debug)]

@@ -7,7 +7,7 @@ use tocsin_plugin_api::Urgency;
 use toml::value::Datetime;
 
 use super::age::Age;
-use crate::integration::{rate::Rate, template::Template};
+use crate::{rate_limit::Rate, template::Template};
 
 /// `[integrations.NAME]`: one endpoint and what understands it.
 #[derive(Clone, Debug, Deserialize, PartialEq)]

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::age::Age;
-use crate::store::request::ShareBounds;
+use crate::request::ShareBounds;
 
 /// `[requests]`: which requests are kept as they came.
 #[derive(Clone, Debug, Deserialize, PartialEq)]

@@ -41,7 +41,6 @@ use self::{
     timed_stream::TimedStream,
 };
 use crate::{
-    config::Server,
     http::request_id,
     http::sender::Peer,
     limits_reached::{Limit, LimitsReached},
@@ -58,17 +57,6 @@ pub struct Limits {
     pub header_limit_bytes: usize,
     /// Timeout for a client to read an answer.
     pub write_timeout: Duration,
-}
-
-impl From<&Server> for Limits {
-    fn from(server: &Server) -> Self {
-        Self {
-            max_connections: server.max_connections,
-            header_timeout: server.header_timeout,
-            header_limit_bytes: server.header_limit_bytes,
-            write_timeout: server.write_timeout,
-        }
-    }
 }
 
 /// The treatment of connections beyond the limit.

@@ -19,7 +19,7 @@ use crate::{
     host::Host,
     integration::{Integration, IntegrationState},
     limits_reached::Limit,
-    store::request::{Kept, RawRequest, RequestOutcome, Share, Submission},
+    request::{Kept, RawRequest, RequestOutcome, Share, Submission},
 };
 
 /// How many effects of a request are in its log line.

@@ -13,7 +13,7 @@ use crate::{
     call::{CallFailure, CallResult, Judged},
     events::{self, EventsError},
     integration::Integration,
-    store::request::{Content, RequestOutcome},
+    request::{Content, RequestOutcome},
 };
 
 /// What the sender is told once the outcome is on disk.

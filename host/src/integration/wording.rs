@@ -6,13 +6,11 @@ use std::time::{Duration, Instant};
 
 use tocsin_plugin_api::{Action, Event};
 
-use super::{
-    Integration,
-    template::{RenderError, Template, TemplateContext},
-};
+use super::Integration;
 use crate::{
     alert::PluginId,
     events::{LONGEST_TEXT, LONGEST_TITLE},
+    template::{RenderError, Template, TemplateContext},
 };
 
 /// What the templates of one request may take together; the events after that keep their own text.

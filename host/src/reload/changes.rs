@@ -3,58 +3,15 @@
 //!
 //! It changes nothing, and repeats no value that may be a secret.
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr};
-
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use crate::{
-    config::{self, AdminToken, Config},
+    config::{
+        self, AdminToken, Config,
+        change::{ConfigChange, ConfigChangeKind},
+    },
     integration::{Integration, Integrations, builder::Planned},
 };
-
-/// One thing that a reload changes.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
-#[schema(as = ReloadChange)]
-pub struct ConfigChange {
-    /// Where in the configuration, such as `integrations.ops` or `server.body_limit_bytes`.
-    pub key: String,
-    /// What becomes of it.
-    pub change: ConfigChangeKind,
-    /// More about it, for people.
-    pub detail: String,
-}
-
-/// What becomes of a part of the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = ReloadChangeKind)]
-pub enum ConfigChangeKind {
-    /// It is new.
-    Added,
-    /// It is no longer there.
-    Removed,
-    /// It says something else.
-    Changed,
-    /// Another version of its plugin serves it.
-    Moved,
-    /// It says something else, which is not heeded until the host is restarted.
-    NeedsRestart,
-}
-
-impl fmt::Display for ConfigChange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let change = match self.change {
-            ConfigChangeKind::Added => "added",
-            ConfigChangeKind::Removed => "removed",
-            ConfigChangeKind::Changed => "changed",
-            ConfigChangeKind::Moved => "moved",
-            ConfigChangeKind::NeedsRestart => "needs a restart",
-        };
-        write!(f, "`{}` {change}", self.key)?;
-        if self.detail.is_empty() { Ok(()) } else { write!(f, ": {}", self.detail) }
-    }
-}
 
 /// What becomes of the integrations: of those that are planned anew, and of those that are gone.
 pub(super) fn of_integrations(

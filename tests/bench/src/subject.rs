@@ -128,7 +128,13 @@ pub(crate) fn serve_floor() -> anyhow::Result<()> {
         let listener = tokio::net::TcpListener::bind(address).await?;
         let router = Router::new().route("/in/bench", post(async |_: Bytes| ""));
         let (_stopper, stop) = stop_sign();
-        let limits = Limits::from(&Server::default());
+        let server = Server::default();
+        let limits = Limits {
+            max_connections: server.max_connections,
+            header_timeout: server.header_timeout,
+            header_limit_bytes: server.header_limit_bytes,
+            write_timeout: server.write_timeout,
+        };
         let beyond = Beyond::Wait(AddressLimit::none());
         server::serve(listener, router, limits, beyond, Counted::default(), stop).await;
         Ok(())

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use tocsin::{
     alert::PluginId,
-    integration::template::{Template, TemplateContext},
+    template::{Template, TemplateContext},
 };
 use tocsin_plugin_api::{Event, Urgency};
 

@@ -1,6 +1,6 @@
 //! What is kept of a request: what came of it, in which alerts, and the request as it came.
 //!
-//! It keeps nothing itself: that is for a [`Store`](super::Store).
+//! It keeps nothing itself: that is for a [`Store`](crate::store::Store).
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 

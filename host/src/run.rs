@@ -1,0 +1,125 @@
+//! The life of a host process: build, bind, serve, stop.
+//!
+//! This room alone knows all others. [`build`] makes the host, [`listeners`] binds and serves,
+//! [`signals`] hears the operating system, and this file says in which order.
+
+mod build;
+mod listeners;
+mod signals;
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use tokio::{task::JoinHandle, time::Instant};
+
+use self::{build::build, listeners::Listeners, signals::Signals};
+use crate::{
+    api::status::PluginList,
+    config::LoadedConfig,
+    config_warnings,
+    host::{Host, InForce},
+    housekeeping,
+    http::server::{self, Stop, Stopper, stop_sign},
+    integration::Integrations,
+    watch,
+};
+
+/// Runs a host until it is told to stop.
+///
+/// # Errors
+///
+/// [`ConfigErrors`](crate::config::ConfigErrors) if the configuration is wrong or a required plugin
+/// cannot serve; anything else if the store cannot be opened or a listener cannot be bound.
+pub(crate) fn run(config: LoadedConfig) -> anyhow::Result<()> {
+    // Changes from here on are noticed, though the watcher starts later.
+    let snapshot = watch::look(&config);
+    let runtime = server::runtime().context("cannot start the runtime")?;
+    // The store's answers are awaited in this runtime.
+    let entered = runtime.enter();
+    // Signals come before plugins: a plugin that loads while the host is told to stop is not at fault.
+    let signals = Signals::listen().context("cannot listen to signals")?;
+    let host = build(config)?;
+    drop(entered);
+    let served = runtime.block_on(async {
+        let listeners = Listeners::bind(&host)?;
+        announce(&host);
+        let warned = Arc::clone(&host);
+        tokio::task::spawn_blocking(move || config_warnings::log(&warned));
+        let (stopper, stop) = stop_sign();
+        tokio::spawn(signals.heed(Arc::clone(&host), stopper));
+        watch::start(&host, snapshot).context("cannot start a thread")?;
+        serve(&host, listeners, stop).await;
+        Ok(())
+    });
+    // Everything is committed. A reload that hangs in a plugin is not waited for.
+    runtime.shutdown_background();
+    served
+}
+
+/// Serves until the sign to stop. Then finishes the requests in flight, commits them, and closes the
+/// store.
+async fn serve(host: &Arc<Host>, listeners: Listeners, mut stop: Stop) {
+    let shutdown_timeout = host.in_force().config.config.server.shutdown_timeout;
+    if let Some(notice) = host.connections_notice() {
+        tracing::warn!(notice, "fewer connections are served than configured");
+    }
+    let (admin_stopper, admin_stop) = stop_sign();
+    let (webhooks, admin) = listeners.serve(host, stop.clone(), admin_stop);
+    let housekeeping = tokio::spawn(housekeeping::run(Arc::clone(host), stop.clone()));
+    host.begin_serving();
+    tracing::info!("webhooks are served");
+    stop.wait().await;
+    host.begin_stopping();
+    tracing::info!("stopping: finishing what is in flight");
+    let end = Instant::now() + shutdown_timeout;
+    if tokio::time::timeout_at(end, webhooks).await.is_err() {
+        tracing::warn!(
+            ?shutdown_timeout,
+            "gave up on requests in flight; their senders will try again"
+        );
+    }
+    // Housekeeping ends between two steps.
+    let _ = housekeeping.await;
+    finish(host, admin_stopper, admin, end).await;
+    tracing::info!("stopped");
+}
+
+async fn finish(host: &Arc<Host>, admin_stopper: Stopper, admin: JoinHandle<()>, end: Instant) {
+    // A plugin that is still loading may return yet, and is not at fault then.
+    while host.reloads.is_running() && Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    admin_stopper.stop();
+    // A client that keeps an API connection open does not keep the host.
+    let _ = tokio::time::timeout(Duration::from_secs(2), admin).await;
+    let config = host.in_force().config.clone();
+    host.put_into_force(InForce { config, integrations: Integrations::default() });
+    host.libraries.close();
+    // Closing copies the write-ahead log into the database, which may take a moment. It runs on this
+    // thread: nothing else needs it now, and a new thread may not start while a plugin hangs as it
+    // loads.
+    host.store.close();
+}
+
+/// Logs the integrations, the plugins with a problem, and the addresses.
+fn announce(host: &Host) {
+    let in_force = host.in_force();
+    let PluginList { plugins, integrations } = PluginList::of(&in_force, &host.libraries);
+    for integration in integrations {
+        let (name, endpoint) = (integration.name, integration.endpoint);
+        match integration.problem {
+            Some(problem) => tracing::error!(integration = name, endpoint, problem, "broken"),
+            None => {
+                tracing::info!(integration = name, endpoint, state = integration.state, "ready");
+            }
+        }
+    }
+    for plugin in plugins {
+        if let Some(problem) = plugin.problem {
+            tracing::warn!(file = plugin.file, problem, "a plugin is not as it should be");
+        }
+    }
+    let config = &in_force.config.config;
+    let (webhooks, admin) = (config.server.listen, config.admin.listen);
+    tracing::info!(%webhooks, %admin, version = env!("CARGO_PKG_VERSION"), "listening");
+}

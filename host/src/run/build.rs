@@ -1,0 +1,79 @@
+//! Makes the host from its configuration: plugins, store, metrics and limits.
+
+use std::{cell::RefCell, path::PathBuf, sync::Arc};
+
+use anyhow::Context;
+use jiff::Timestamp;
+
+use crate::{
+    call::Pool,
+    config::{ConfigErrors, LoadedConfig},
+    host::{Host, Parts, read_catalog},
+    integration::{Integrations, builder::Builder},
+    metrics::Metrics,
+    plugins::{Catalog, Libraries, journal::LoadJournal},
+    process_limits,
+    sandbox::probe::ChildProbe,
+    store::sqlite::SqliteStore,
+};
+
+/// Loads plugins, opens the store, and joins both to a host.
+///
+/// # Errors
+///
+/// [`ConfigErrors`] if the configuration is wrong, or a plugin that it requires cannot serve; anything
+/// else if the store cannot be opened.
+pub(super) fn build(config: LoadedConfig) -> anyhow::Result<Arc<Host>> {
+    // The checks of the configuration let only SQLite URLs through.
+    let path = config.store_path().unwrap_or_else(|| PathBuf::from("tocsin.db"));
+    let journal = LoadJournal::open(&LoadJournal::path(&path));
+    let metrics = Metrics::new();
+    let libraries =
+        Libraries::new(journal, metrics.calls.stuck_threads.clone(), Some(Box::new(ChildProbe)));
+    let pool = Pool::new(Arc::clone(&metrics.calls)).context("cannot start a thread")?;
+    let (integrations, errors) = Builder {
+        config: &config,
+        catalog: read_catalog(&config, &Catalog::default())?,
+        present: &Integrations::default(),
+        libraries: &libraries,
+        pool: &pool,
+        metrics: &metrics,
+        tries_again: true,
+        is_start: true,
+        is_stopping: &|| false,
+        hung: RefCell::default(),
+    }
+    .build();
+    if !errors.is_empty() {
+        return Err(ConfigErrors(errors).into());
+    }
+    let store = SqliteStore::open(&path, &holder(&config), Arc::clone(&metrics.store))?;
+    let fewer_connections = fewer_connections(&config);
+    let store = Arc::new(store);
+    let parts = Parts { config, integrations, metrics, store, libraries, pool, fewer_connections };
+    Ok(Arc::new(Host::new(parts)))
+}
+
+/// Returns the number of connections that the limit on open files allows, if that is fewer than are
+/// configured.
+fn fewer_connections(config: &LoadedConfig) -> Option<usize> {
+    let (server, admin) = (&config.config.server, &config.config.admin);
+    let open_files = process_limits::raise_open_files();
+    let fit = process_limits::connections_that_fit(
+        server.max_connections,
+        admin.max_connections,
+        open_files,
+    );
+    (fit < server.max_connections).then_some(fit)
+}
+
+/// Describes this process for a second host that finds the database locked.
+fn holder(config: &LoadedConfig) -> String {
+    format!(
+        "the tocsin process {} on {} since {:.0} (admin API at {})",
+        std::process::id(),
+        rustix::system::uname().nodename().to_string_lossy(),
+        Timestamp::now(),
+        config.config.admin.listen,
+    )
+}
