@@ -32,6 +32,7 @@ pub mod metrics;
 pub mod plugins;
 pub mod printable;
 pub mod private_file;
+pub mod problem;
 mod process_limits;
 pub mod rate_limit;
 pub mod redaction;
