@@ -1,6 +1,7 @@
-//! The admin listener: health, metrics, and the API, with a description that is made of the code.
+//! Routes of the admin listener: health, metrics and the API, with an OpenAPI description generated from
+//! the code.
 //!
-//! It shows and changes; webhooks do not come in here.
+//! Webhooks have a listener of their own, see [`ingest`](crate::ingest).
 
 pub(crate) mod actor;
 pub mod alerts;
@@ -46,10 +47,10 @@ use crate::{
     info(title = "Tocsin admin API", description = "Alerts, integrations, plugins and health of a Tocsin host."),
     modifiers(&BearerToken),
     tags(
-        (name = "alerts", description = "What was received, and its life"),
-        (name = "requests", description = "What became of every request, and another try"),
-        (name = "status", description = "What the host is made of"),
-        (name = "health", description = "Whether it works"),
+        (name = "alerts", description = "Alerts and their history"),
+        (name = "requests", description = "The outcome of every request, and replays"),
+        (name = "status", description = "Integrations, plugins and reloads"),
+        (name = "health", description = "Health checks and metrics"),
     )
 )]
 struct Description;
@@ -64,12 +65,12 @@ impl Modify for BearerToken {
     }
 }
 
-/// The routes of the admin listener.
+/// Returns the routes of the admin listener.
 pub fn router(host: Arc<Host>) -> Router {
     let (open, guarded, description) = routes_and_description();
     // Strings and numbers can always be written as JSON.
     let description = Bytes::from(serde_json::to_vec(&description).unwrap_or_default());
-    // Nothing is read of who has no token.
+    // Without a valid token, the body is not read.
     let guarded = guarded
         .layer(middleware::from_fn_with_state(Arc::clone(&host), body::read))
         .layer(middleware::from_fn_with_state(Arc::clone(&host), authorize));
@@ -87,14 +88,14 @@ pub fn router(host: Arc<Host>) -> Router {
         .with_state(host)
 }
 
-/// The routes of connections beyond the limit of the admin listener: health, and nothing else.
+/// Returns the routes for connections beyond the limit of the admin listener: health checks only.
 pub fn health_router(host: Arc<Host>) -> Router {
     let (open, ..) = routes_and_description();
     let busy = async || ApiError::busy("too many connections are open, only health is answered");
     open.fallback(busy)
         .layer(middleware::from_fn_with_state(Arc::clone(&host), foreign::keep_out))
         .layer(middleware::map_response(async |mut response: Response| {
-            // Others wait for the place.
+            // Other connections wait for the place.
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
             response
@@ -103,7 +104,7 @@ pub fn health_router(host: Arc<Host>) -> Router {
         .with_state(host)
 }
 
-/// The description of the API, as `GET /openapi.json` gives it.
+/// Returns the OpenAPI description, as `GET /openapi.json` answers it.
 pub fn description() -> utoipa::openapi::OpenApi {
     routes_and_description().2
 }
@@ -133,7 +134,7 @@ fn routes_and_description() -> (Router<Arc<Host>>, Router<Arc<Host>>, utoipa::op
     (open, guarded, description)
 }
 
-/// Adds to every route the answers that it gives before its handler is asked.
+/// Adds to every route the answers that come before its handler runs.
 fn describe_refusals(description: &mut utoipa::openapi::OpenApi) {
     let refusal = |text: &str| {
         let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
@@ -147,7 +148,10 @@ fn describe_refusals(description: &mut utoipa::openapi::OpenApi) {
                 ("503", "Too many connections are open, or too many searches run"),
             ];
             if path != "/health/live" {
-                answers.push(("401", "A web page asks, or a token is missing"));
+                answers.push((
+                    "401",
+                    "The request comes from a web page, or the token is missing or wrong",
+                ));
             }
             if operation.security.is_some() {
                 answers.push(("429", "Too many wrong tokens came from this address"));
@@ -160,7 +164,7 @@ fn describe_refusals(description: &mut utoipa::openapi::OpenApi) {
     }
 }
 
-/// Every answer says which request it belongs to.
+/// Adds the request id to every answer.
 async fn identify(request: Request, next: Next) -> Response {
     let id = request_id::next();
     let mut response = next.run(request).await;
@@ -168,7 +172,8 @@ async fn identify(request: Request, next: Next) -> Response {
     response
 }
 
-/// Lets through who presents one of the tokens; without tokens, everybody whom [`foreign`] lets pass.
+/// Lets a request pass that presents one of the tokens. If none is configured, every request passes that
+/// [`foreign`] let through.
 async fn authorize(State(host): State<Arc<Host>>, mut request: Request, next: Next) -> Response {
     let actor = {
         let in_force = host.in_force();
@@ -177,7 +182,7 @@ async fn authorize(State(host): State<Arc<Host>>, mut request: Request, next: Ne
             [] => Some(Actor::of(headers, None)),
             tokens => {
                 let presented = bearer(headers);
-                // All are compared, whichever it is.
+                // All tokens are compared, so that the time does not tell which one matched.
                 let tokens = tokens.iter().enumerate();
                 let found = tokens.fold(None, |found, (place, token)| {
                     token.token.matches(presented).then_some((place, token)).or(found)
@@ -211,7 +216,7 @@ fn bearer(headers: &HeaderMap) -> &[u8] {
     }
 }
 
-/// What a handler gives.
+/// Result of a handler.
 pub(crate) type ApiResult<T> = Result<Json<T>, ApiError>;
 
 #[cfg(test)]
@@ -223,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_description_names_every_route_of_the_contract() {
+    fn the_description_names_every_route() {
         let paths: Vec<_> = description().paths.paths.into_keys().collect();
         for path in [
             "/health/live",
@@ -248,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bearer_scheme_has_no_case() {
+    fn the_bearer_scheme_is_case_insensitive() {
         assert_eq!(bearer(&headers(&[("authorization", "bearer abc")])), b"abc");
         assert_eq!(bearer(&headers(&[("authorization", "Basic abc")])), b"");
         assert_eq!(bearer(&headers(&[])), b"");

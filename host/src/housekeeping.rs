@@ -1,8 +1,8 @@
-//! What the running host does from time to time: alerts resolve by themselves, and what is old or too
-//! much is forgotten.
+//! Housekeeping of the running host: alerts resolve by themselves, and rows that are too old or too many
+//! are deleted.
 //!
-//! It works in small steps and rests far longer than it works, so that no request waits for it. How a
-//! step is done is for the store.
+//! Housekeeping works in small steps with long pauses, so that no request waits for it. The
+//! [store](crate::store) does each step.
 
 use std::{
     collections::HashMap,
@@ -22,20 +22,20 @@ use crate::{
     },
 };
 
-/// How often is looked whether there is anything to do.
+/// Time between two rounds.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How many of these times it is looked for what is to be forgotten once.
+/// Number of rounds between two deletions.
 const PAUSES_BETWEEN_FORGETTING: u32 = 5;
-/// How much is done in one step.
+/// The largest number of rows in one step.
 const STEP: usize = 100;
-/// After a step, so many times as long as it took is rested.
+/// Pause after a step, as a multiple of the time that the step took.
 const REST: u32 = 9;
 
-/// Does what has to be done until the sign to stop.
+/// Runs housekeeping until the signal to stop.
 pub async fn run(host: Arc<Host>, mut stop: Stop) {
     let now = (Timestamp::now(), Instant::now());
     let (adopted, clock) = (HashMap::new(), Clock::starting(now.0, now.1));
-    let mut upkeep = Upkeep { host, rounds: 0, adopted, clock, is_too_much: false };
+    let mut housekeeper = Housekeeper { host, rounds: 0, adopted, clock, is_too_much: false };
     loop {
         tokio::select! {
             biased;
@@ -45,24 +45,24 @@ pub async fn run(host: Arc<Host>, mut stop: Stop) {
         tokio::select! {
             biased;
             () = stop.wait() => return,
-            done = upkeep.round() => if let Err(error) = done {
-                tracing::debug!(%error, "the upkeep of the store waits");
+            done = housekeeper.round() => if let Err(error) = done {
+                tracing::debug!(%error, "housekeeping failed and is tried again");
             }
         }
     }
 }
 
-struct Upkeep {
+struct Housekeeper {
     host: Arc<Host>,
     rounds: u32,
-    /// After how long open alerts resolve by themselves, as the store has it, by integration.
+    /// `resolve_after` by integration, as the store has it.
     adopted: HashMap<Arc<str>, Option<Duration>>,
     clock: Clock,
-    /// Whether it was said that nothing can be forgotten any more.
+    /// True once the log says that nothing is left to delete.
     is_too_much: bool,
 }
 
-impl Upkeep {
+impl Housekeeper {
     async fn round(&mut self) -> Result<(), StoreError> {
         let (retention, integrations) = {
             let in_force = self.host.in_force();
@@ -115,14 +115,14 @@ impl Upkeep {
         Ok(())
     }
 
-    /// Returns the size of what the store holds, and shows it.
+    /// Returns the bytes in use in the store, and updates the metric.
     async fn used_bytes(&self) -> Result<u64, StoreError> {
         let used = self.host.store.used_bytes().await?;
         self.host.metrics.store.used_bytes.set(i64::try_from(used).unwrap_or(i64::MAX));
         Ok(used)
     }
 
-    /// Forgets the oldest until the rest fits.
+    /// Deletes the oldest rows until the rest fits the limit.
     async fn forget_too_much(&mut self, retention: &Retention) -> Result<(), StoreError> {
         let Some(most) = retention.max_store_bytes else {
             self.host.over_size.store(None);
@@ -176,7 +176,7 @@ impl Upkeep {
         }
     }
 
-    /// Does all of a task that there is to do, step by step.
+    /// Runs a task step by step until it is complete.
     async fn whole(&self, task: HousekeepingTask) -> Result<usize, StoreError> {
         let mut done = 0;
         loop {
@@ -198,21 +198,21 @@ impl Upkeep {
     }
 }
 
-/// Whether the time of day can be believed. A clock that jumps ahead would make everything old at once,
-/// and what was forgotten does not come back when the clock does.
+/// Check of the system clock. A clock that jumps ahead would make everything old at once, and deleted rows
+/// would not come back with the right time.
 struct Clock {
-    /// What the clock said, and how long the machine had run.
+    /// Time of the last check, by the system clock and by the monotonic clock.
     seen: (Timestamp, Instant),
     doubted_until: Option<Instant>,
 }
 
-/// A clock that is set by more is doubted.
+/// The largest jump of a clock that is trusted.
 const LARGEST_JUMP: Duration = Duration::from_secs(10 * 60);
-/// For so long.
+/// Time after a jump in which the clock is not trusted.
 const DOUBT: Duration = Duration::from_secs(60 * 60);
 
 impl Clock {
-    /// A clock that said `now` as the host was started: a jump in the first second after it is one, too.
+    /// Starts the check at the start of the host, so that a jump in the first second is noticed, too.
     fn starting(now: Timestamp, runtime: Instant) -> Self {
         Self { seen: (now, runtime), doubted_until: None }
     }
@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_jump_in_the_first_second_is_noticed() {
+    fn notices_a_jump_in_the_first_second() {
         let (start, now) = (Instant::now(), Timestamp::UNIX_EPOCH);
         let mut clock = Clock::starting(now, start);
         let (second, month) = (Duration::from_secs(1), Duration::from_secs(30 * 24 * 3600));
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_jump_of_the_clock_nothing_is_forgotten_for_an_hour() {
+    fn deletes_nothing_for_an_hour_after_the_clock_jumped() {
         let (start, now) = (Instant::now(), Timestamp::UNIX_EPOCH);
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         let mut clock = Clock::starting(now + minutes(100), start);

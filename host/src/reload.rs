@@ -1,7 +1,6 @@
-//! Going over to another configuration and other plugins while the host runs: in one step, or not at
-//! all.
+//! Applies a new configuration and new plugins while the host runs: in one step, or not at all.
 //!
-//! It watches nothing: [`crate::watch`], signals and the API ask for it.
+//! Reloads are requested by the [watcher](crate::watch), by signals and by the API.
 
 mod changes;
 
@@ -23,13 +22,12 @@ use crate::{
 };
 
 impl Host {
-    /// Reads configuration and plugins again, and goes over to them in one step. Listeners, the store
-    /// and the log stay as they are. Asked for during a reload, it begins after that one; those who
-    /// wait together share the next.
+    /// Reads the configuration and the plugins again and applies them in one step. Listeners, the store
+    /// and the log stay unchanged. Calls during a reload wait for it and then share the next one.
     ///
     /// # Errors
     ///
-    /// What is wrong; then everything goes on as it was.
+    /// One sentence if anything is wrong. The host then goes on unchanged.
     pub fn reload(&self, reason: ReloadReason) -> ReloadResult {
         let result = self.reloads.run(reason, |reason| {
             if self.is_stopping() {
@@ -40,21 +38,21 @@ impl Host {
         result.unwrap_or_else(|Panicked| Err(PANICKED.into()))
     }
 
-    /// What a reload would change, without running anything of a plugin.
+    /// Returns the changes that a reload would make. No code of a plugin runs.
     ///
     /// # Errors
     ///
-    /// What is wrong with the configuration or the folder.
+    /// One sentence if the configuration or the plugins folder is wrong.
     pub fn rehearse_reload(&self) -> ReloadResult {
         self.plan_reload().map_err(|error| sentence(&error))
     }
 
-    /// Tries the plugins of that name again that were left aside or could not be loaded. False if
-    /// there are none.
+    /// Tries the files of a plugin again that were set aside or could not be loaded. Returns false if there
+    /// are none.
     ///
     /// # Errors
     ///
-    /// As for [`reload`](Self::reload), or where it can't be written down.
+    /// As for [`reload`](Self::reload), or if the load journal cannot be written.
     pub fn retry(&self, plugin: &str) -> Result<bool, String> {
         let is_known = self.libraries.retry(plugin).map_err(|error| sentence(&error))?;
         if is_known {
@@ -88,7 +86,7 @@ impl Host {
     fn plan_reload(&self) -> anyhow::Result<Vec<ConfigChange>> {
         let present = self.in_force();
         let config = LoadedConfig::read(&present.config.document.path)?;
-        // What failed before is not announced, though it is tried again.
+        // Plugins that failed before are not part of the plan, though the reload tries them again.
         let builder = self.builder(&present, &config, ReloadReason::FileChanged, &|| false)?;
         let (plans, errors) = builder.plan();
         if !errors.is_empty() {
@@ -122,7 +120,7 @@ impl Host {
     }
 }
 
-/// The integrations that are not what they were.
+/// Returns the integrations that a reload replaces.
 fn replaced(present: &InForce, next: &Integrations) -> BTreeMap<String, Planned> {
     let is_new = |integration: &&&Arc<Integration>| {
         let before = present.integrations.by_name.get(&integration.name);
@@ -147,7 +145,7 @@ fn changes_between(
     changes
 }
 
-/// What was bound or opened at the start stays as it was.
+/// Keeps the settings of everything that is bound or opened only when the host starts.
 fn keep_what_needs_a_restart(present: &LoadedConfig, next: &mut LoadedConfig) {
     let (old, new) = (&present.config, &mut next.config);
     new.server = Server {
@@ -164,8 +162,7 @@ fn keep_what_needs_a_restart(present: &LoadedConfig, next: &mut LoadedConfig) {
     new.log = old.log.clone();
 }
 
-/// A reload must not take down what works: where nothing can serve what was served, the host stays
-/// as it is.
+/// Refuses a reload that would leave an integration without a plugin, if it has one now.
 fn refuse_losses(present: &Integrations, plans: &BTreeMap<String, Planned>) -> anyhow::Result<()> {
     let losses: Vec<_> = plans
         .iter()
@@ -179,8 +176,9 @@ fn refuse_losses(present: &Integrations, plans: &BTreeMap<String, Planned>) -> a
     Ok(())
 }
 
-/// An empty file is a good configuration, and so is one that is cut off between two sections, as a
-/// full disk or half a copy leaves it: what takes everything away has to be asked for.
+/// Refuses a changed file that removes all integrations or all tokens. A file that a full disk or an
+/// unfinished copy cut off between two sections is a valid configuration; an operator has to request such
+/// a reload.
 fn refuse_wiping(present: &LoadedConfig, next: &LoadedConfig) -> anyhow::Result<()> {
     let (old, new) = (&present.config, &next.config);
     let losses = [
@@ -208,7 +206,7 @@ fn refuse_open_api(present: &LoadedConfig, next: &LoadedConfig) -> anyhow::Resul
     Ok(())
 }
 
-/// An error on one line, as everybody who asks for the host's health may read it.
+/// Returns an error on one line, without details that only an operator may see: readiness shows it.
 fn sentence(error: &anyhow::Error) -> String {
     let errors = error.downcast_ref::<ConfigErrors>();
     let text = errors.map_or_else(|| format!("{error:#}"), ConfigErrors::sentence);

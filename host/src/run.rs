@@ -56,7 +56,7 @@ pub(crate) fn run(config: LoadedConfig) -> anyhow::Result<()> {
     served
 }
 
-/// Serves until the sign to stop. Then finishes the requests in flight, commits them, and closes the
+/// Serves until the signal to stop. Then finishes the requests in flight, commits them, and closes the
 /// store.
 async fn serve(host: &Arc<Host>, listeners: Listeners, mut stop: Stop) {
     let shutdown_timeout = host.in_force().config.config.server.shutdown_timeout;

@@ -1,23 +1,24 @@
-//! Who asks the API to change something, in words for the histories of alerts.
+//! The actor of a request to the API, as the histories of alerts name it.
 //!
-//! A token's name is certain; what the command line says of its user is what it says, no more. It is one
+//! The name of a token is certain. The user that the command line names is a claim: it is reduced to one
 //! word, so that it cannot look like another actor or a token.
 
 use axum::http::HeaderMap;
 
 use crate::config::AdminToken;
 
-/// Who asks, as an extension of a request.
+/// Actor of a request, as an extension of it.
 #[derive(Clone, Debug)]
 pub(super) struct Actor(pub(super) String);
 
-/// In which the command line says who uses it.
+/// Header in which the command line names its user.
 pub(crate) const USER_HEADER: &str = "x-tocsin-user";
 
 const LONGEST_USER: usize = 64;
 
 impl Actor {
-    /// Who presents the token at that place in the configuration, or needs none.
+    /// Names the actor by the user in the headers and the token with its place in the configuration. No
+    /// token means that the API needs none.
     pub(super) fn of(headers: &HeaderMap, token: Option<(usize, &AdminToken)>) -> Self {
         let user = headers.get(USER_HEADER).map(|user| as_word(user.as_bytes()));
         let user = user.filter(|user| !user.is_empty());
@@ -34,15 +35,14 @@ impl Actor {
     }
 }
 
-/// Who runs this process.
+/// Returns the user that runs this process.
 pub(crate) fn user() -> String {
     let named = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
     let is_word = |user: &String| !user.is_empty() && as_word(user.as_bytes()) == *user;
     named.filter(is_word).unwrap_or_else(|| format!("uid-{}", rustix::process::getuid().as_raw()))
 }
 
-/// A user's name with `_` for everything that cannot stand in the name of a token, cut off where it is
-/// longer than one.
+/// Replaces every character that a token's name cannot hold with `_`, and cuts off a long name.
 fn as_word(user: &[u8]) -> String {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte);
     let letter = |byte: &u8| if allowed(*byte) { char::from(*byte) } else { '_' };
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn the_history_says_who_it_was() {
+    fn names_the_user_and_the_token() {
         assert_eq!(actor(None, None), "api");
         assert_eq!(actor(Some(b"steve"), None), "command line, steve");
         assert_eq!(actor(Some(b"steve"), Some("alice")), "command line, steve, api token alice");
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_cannot_look_like_another_actor() {
+    fn a_user_name_cannot_look_like_another_actor() {
         assert_eq!(actor(Some(b"x, api token alice"), None), "command line, x__api_token_alice");
         assert_eq!(actor(Some(b"x\xe2\x80\xae\tz#1"), None), "command line, x____z_1");
         let long = actor(Some("a".repeat(1000).as_bytes()), None);
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_names_one_word() {
+    fn the_command_line_names_its_user_in_one_word() {
         let user = user();
         assert!(!user.is_empty() && as_word(user.as_bytes()) == user, "{user}");
     }

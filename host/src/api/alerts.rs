@@ -1,4 +1,4 @@
-//! Alerts over the API: listed, shown, acknowledged, resolved, annotated.
+//! Routes for alerts: list, show, acknowledge, resolve, add a note.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::{
     store::{AlertQuery, Changed, ManualAction, ManualChange},
 };
 
-/// Which alerts.
+/// Filter and page of a list of alerts.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -34,19 +34,19 @@ pub struct ListParams {
     urgency: Option<Urgency>,
     /// Only of this integration.
     integration: Option<String>,
-    /// How many, 1 to 500; 50 if absent.
+    /// Number of alerts on a page, 1 to 500; 50 if absent.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
 }
 
-/// Some alerts, newest first.
+/// Page of alerts, newest first.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct AlertList {
     /// The alerts.
     pub alerts: Vec<Alert>,
-    /// What to send as `cursor` for the next page; null on the last.
+    /// `cursor` of the next page; null on the last page.
     pub next_cursor: Option<String>,
 }
 
@@ -93,7 +93,7 @@ pub(super) async fn show(
     found.map(Json).ok_or_else(|| not_found(&id))
 }
 
-/// Says that somebody has taken an alert on.
+/// Acknowledges an alert: somebody works on it.
 #[utoipa::path(post, path = "/api/v1/alerts/{id}/acknowledge", tag = "alerts", security(("token" = [])),
     params(("id" = String, Path, description = "The alert's id or number")),
     responses(
@@ -111,7 +111,7 @@ pub(super) async fn acknowledge(
     change(&host, &id, ManualAction::Acknowledge, actor).await
 }
 
-/// Says that an alert is over.
+/// Resolves an alert: the problem is over.
 #[utoipa::path(post, path = "/api/v1/alerts/{id}/resolve", tag = "alerts", security(("token" = [])),
     params(("id" = String, Path, description = "The alert's id or number")),
     responses(
@@ -128,7 +128,7 @@ pub(super) async fn resolve(
     change(&host, &id, ManualAction::Resolve, actor).await
 }
 
-/// What somebody writes down about an alert.
+/// Note on an alert.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Note {
@@ -139,13 +139,13 @@ pub struct Note {
 
 const LONGEST_NOTE: usize = 10_000;
 
-/// Writes something down about an alert, whatever its status.
+/// Adds a note to the history of an alert in any status.
 #[utoipa::path(post, path = "/api/v1/alerts/{id}/notes", tag = "alerts", security(("token" = [])),
     params(("id" = String, Path, description = "The alert's id or number")),
     request_body = Note,
     responses(
-        (status = 200, description = "It is in the alert's history", body = AlertWithHistory),
-        (status = 400, description = "There is no text, or too much of it", body = ErrorBody),
+        (status = 200, description = "The alert with the note in its history", body = AlertWithHistory),
+        (status = 400, description = "The text is empty or too long", body = ErrorBody),
         (status = 401, description = "No token, or another one", body = ErrorBody),
         (status = 404, description = "There is no such alert", body = ErrorBody),
         (status = 503, description = "The store can't be used just now", body = ErrorBody),

@@ -1,5 +1,5 @@
-//! The bodies of API requests, read whole before a handler runs: none without an end holds a handler,
-//! and none is larger than the API has any use for.
+//! Bodies of API requests, read completely before a handler runs. A slow or endless body ends in an error
+//! and never reaches a handler.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use crate::host::Host;
 use crate::http::error::ApiError;
 
-/// More than the longest note takes.
+/// The largest body. The longest note fits.
 const LARGEST_BYTES: usize = 256 * 1024;
 
 /// Reads the body of a request within `server.body_timeout`.

@@ -1,8 +1,8 @@
-//! Web pages that reach the API through a browser on this machine.
+//! Refusal of web pages that reach the API through a browser on this machine.
 //!
-//! Without tokens, the listener is on loopback and lets every client in; but a page that somebody looks
-//! at can send requests there too, by the address or by a name that was made to lead there (DNS
-//! rebinding). With tokens, no page has one.
+//! An API without tokens listens on loopback and lets every client in. A web page in a browser on this
+//! machine can send requests there, too: by the address, or by a name of its own that resolves to it (DNS
+//! rebinding). An API with tokens is safe, since no page has one.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -19,7 +19,7 @@ use axum::{
 use crate::host::Host;
 use crate::http::error::ApiError;
 
-/// Refuses foreign pages where the API has no tokens.
+/// Refuses requests of web pages if the API has no tokens.
 pub(super) async fn keep_out(
     State(host): State<Arc<Host>>,
     request: Request,
@@ -28,7 +28,7 @@ pub(super) async fn keep_out(
     let refusal = {
         let in_force = host.in_force();
         let admin = &in_force.config.config.admin;
-        // That the process runs is nothing to hide, and is always answered.
+        // Liveness is no secret, and is always answered.
         let is_open = !admin.tokens.is_empty() || request.uri().path() == "/health/live";
         if is_open { Ok(()) } else { check(request.headers(), admin.listen) }
     };
@@ -38,13 +38,13 @@ pub(super) async fn keep_out(
     }
 }
 
-/// Checks that a request comes from a client on this machine that is no foreign page. `listen` is the
-/// address of the API.
+/// Checks that a request comes from a client on this machine and from no web page of another origin.
+/// `listen` is the address of the API.
 fn check(headers: &HeaderMap, listen: SocketAddr) -> Result<(), &'static str> {
     let text = |name: header::HeaderName| headers.get_all(name).iter().map(HeaderValue::to_str);
     let hosts: Vec<_> = text(header::HOST).collect();
     let host = match hosts[..] {
-        // Every browser says it; some checks of load balancers do not.
+        // Every browser sends `Host`; the health checks of some load balancers do not.
         [] => "",
         [Ok(host)] if names_listener(host, listen) => host,
         _ => return Err("`Host` is not the address of this API"),
@@ -63,8 +63,8 @@ fn check(headers: &HeaderMap, listen: SocketAddr) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Returns whether the value of `Host` is a loopback name or address with the listener's port. The port
-/// may be left out by a client that was given the very address on which the API listens.
+/// Returns true if the value of `Host` is a loopback name or address with the listener's port. A client
+/// may leave out the port if it names exactly the address on which the API listens.
 fn names_listener(host: &str, listen: SocketAddr) -> bool {
     let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();
     let is_port = |port: &str| {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_on_this_machine_are_let_in() {
+    fn lets_clients_on_this_machine_in() {
         for lines in [
             &[][..],
             &[("host", "127.0.0.1:8081")],
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_pages_are_kept_out() {
+    fn refuses_pages_of_another_origin() {
         for lines in [
             &[("host", "evil.example:8081")][..],
             &[("origin", "http://evil.example")],

@@ -1,4 +1,4 @@
-//! Pages of a list, newest first: how long they are, and where the next one starts.
+//! Parameters of a page: its length and its cursor.
 
 use std::str::FromStr;
 
@@ -7,7 +7,7 @@ use crate::http::error::ApiError;
 const DEFAULT_LIMIT: usize = 50;
 const LARGEST_LIMIT: usize = 500;
 
-/// How many entries a page has, 1 to 500; 50 if nobody says.
+/// Checks the number of entries on a page: 1 to 500, by default 50.
 pub(super) fn limit(wanted: Option<usize>) -> Result<usize, ApiError> {
     let limit = wanted.unwrap_or(DEFAULT_LIMIT);
     if (1..=LARGEST_LIMIT).contains(&limit) {
@@ -16,7 +16,7 @@ pub(super) fn limit(wanted: Option<usize>) -> Result<usize, ApiError> {
     Err(ApiError::bad_request("`limit` has to be from 1 to 500"))
 }
 
-/// Where a page starts, from the `next_cursor` of the one before.
+/// Parses a cursor: the `next_cursor` of the page before.
 pub(super) fn cursor<T: FromStr>(cursor: Option<&str>) -> Result<Option<T>, ApiError> {
     cursor
         .map(str::parse)

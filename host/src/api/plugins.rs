@@ -1,6 +1,6 @@
-//! What can be done with plugins over the API.
+//! Route that tries a plugin again.
 //!
-//! How they are is for [`status`](super::status) to say.
+//! The state of plugins is shown by [`status`](super::status).
 
 use std::sync::Arc;
 
@@ -15,21 +15,21 @@ use crate::{
     http::error::{ApiError, ErrorBody},
 };
 
-/// Tries a plugin again that was left aside or could not be loaded, and says how its files are then.
+/// Tries a plugin again that was set aside or could not be loaded, and returns the state of its files.
 #[utoipa::path(post, path = "/api/v1/plugins/{name}/retry", tag = "status", security(("token" = [])),
     params(("name" = String, Path, description = "The plugin's name, not that of its file")),
     responses(
-        (status = 200, description = "It was tried", body = PluginList),
+        (status = 200, description = "The state of the plugin's files after the try", body = PluginList),
         (status = 401, description = "No token, or another one", body = ErrorBody),
-        (status = 404, description = "Nothing of it waits for another try", body = ErrorBody),
-        (status = 409, description = "The reload that it takes changed nothing", body = ErrorBody),
+        (status = 404, description = "No file of the plugin waits for another try", body = ErrorBody),
+        (status = 409, description = "The reload failed, and nothing changed", body = ErrorBody),
     ))]
 pub(super) async fn retry(
     State(host): State<Arc<Host>>,
     Path(name): Path<String>,
 ) -> ApiResult<PluginList> {
     let (asked, plugin) = (Arc::clone(&host), name.clone());
-    // Loading takes its time.
+    // Loading blocks.
     let retried = tokio::task::spawn_blocking(move || asked.retry(&plugin)).await;
     match retried {
         Ok(Ok(true)) => {

@@ -1,4 +1,4 @@
-//! Reading configuration and plugins again, by hand.
+//! Route that reloads the configuration and the plugins.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -17,43 +17,44 @@ use crate::{
     http::error::{ApiError, ErrorBody},
 };
 
-/// Whether it is only asked.
+/// Options of a reload.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
-pub(super) struct HowToReload {
-    /// Change nothing, and say what would change; no code of a plugin is run.
+pub(super) struct ReloadParams {
+    /// Change nothing, only report what would change. No code of a plugin runs.
     dry_run: bool,
 }
 
-/// What a reload changed, or would change.
+/// Changes that a reload made, or would make.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct ReloadReport {
-    /// Whether nothing was changed.
+    /// True if nothing was changed.
     pub dry_run: bool,
     /// The configuration file that was read.
     #[schema(value_type = String)]
     pub config: PathBuf,
-    /// One entry for each thing that is another; none where all is as it was.
+    /// The changes; empty if nothing differs.
     pub changes: Vec<ConfigChange>,
 }
 
-/// Reads configuration and plugins again, and goes over to them in one step, or not at all.
-#[utoipa::path(post, path = "/api/v1/reload", tag = "status", security(("token" = [])), params(HowToReload),
+/// Reads the configuration and the plugins again and applies them in one step. If anything is wrong,
+/// nothing changes.
+#[utoipa::path(post, path = "/api/v1/reload", tag = "status", security(("token" = [])), params(ReloadParams),
     responses(
         (status = 200, body = ReloadReport),
         (status = 400, description = "A parameter makes no sense", body = ErrorBody),
         (status = 401, description = "No token, or another one", body = ErrorBody),
-        (status = 422, description = "Something is wrong with it, and everything goes on as it was", body = ErrorBody),
+        (status = 422, description = "The configuration or a plugin is wrong, and nothing changed", body = ErrorBody),
     ))]
 pub(super) async fn reload(
     State(host): State<Arc<Host>>,
-    how: Result<Query<HowToReload>, QueryRejection>,
+    params: Result<Query<ReloadParams>, QueryRejection>,
 ) -> ApiResult<ReloadReport> {
-    let Query(HowToReload { dry_run }) =
-        how.map_err(|error| ApiError::bad_request(error.body_text()))?;
+    let Query(ReloadParams { dry_run }) =
+        params.map_err(|error| ApiError::bad_request(error.body_text()))?;
     let config = host.in_force().config.document.path.clone();
-    // Reading files and loading plugins takes its time.
+    // Reading files and loading plugins blocks.
     let reload =
         move || if dry_run { host.rehearse_reload() } else { host.reload(ReloadReason::Requested) };
     let reloaded = tokio::task::spawn_blocking(reload).await;

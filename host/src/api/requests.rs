@@ -1,4 +1,5 @@
-//! What became of requests: the answer to "it was accepted, but where is my alert?", and another try.
+//! Routes for requests: their outcome, the request as it was sent, and a replay. They answer the question
+//! "the webhook was accepted, but where is my alert?".
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use crate::{
     },
 };
 
-/// Which requests.
+/// Filter and page of a list of requests.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -33,32 +34,32 @@ pub struct ListParams {
     outcome: Option<RequestOutcome>,
     /// Only of this integration.
     integration: Option<String>,
-    /// Only those that wait for a replay because their plugin failed, or made too many events of them.
+    /// Only requests that wait for a replay because their plugin failed or returned too many events.
     quarantined: Option<bool>,
-    /// Only those that arrived then or later.
+    /// Only requests that arrived at this time or later.
     #[param(value_type = Option<String>, format = DateTime)]
     since: Option<Timestamp>,
-    /// Only those that arrived before.
+    /// Only requests that arrived before this time.
     #[param(value_type = Option<String>, format = DateTime)]
     until: Option<Timestamp>,
-    /// How many at most, 1 to 500; 50 if absent. There are fewer on a page if they have very many
-    /// effects.
+    /// Number of requests on a page, 1 to 500; 50 if absent. A page holds fewer if the requests have very
+    /// many effects.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
 }
 
-/// Some records of requests, newest first.
+/// Page of request records, newest first.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct RequestList {
     /// The records.
     pub requests: Vec<RequestRecord>,
-    /// What to send as `cursor` for the next page; null on the last.
+    /// `cursor` of the next page; null on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// Lists what became of requests, newest first.
+/// Lists the records of requests, newest first.
 #[utoipa::path(get, path = "/api/v1/requests", tag = "requests", params(ListParams), security(("token" = [])),
     responses(
         (status = 200, body = RequestList),
@@ -74,7 +75,7 @@ pub(super) async fn list(
     let page = host.store.requests(params.into_query()?).await?;
     let mut requests = page.requests;
     for record in &mut requests {
-        blank(&host, record).await;
+        redact(&host, record).await;
     }
     let next_cursor = page.next.map(|id| id.to_string());
     Ok(Json(RequestList { requests, next_cursor }))
@@ -89,7 +90,7 @@ impl ListParams {
     }
 }
 
-/// Shows what became of a request. Its id is the `X-Request-Id` of its answer.
+/// Shows the record of a request. Its id is the `X-Request-Id` of its answer.
 #[utoipa::path(get, path = "/api/v1/requests/{id}", tag = "requests", security(("token" = [])),
     params(("id" = String, Path, description = "The request's id")),
     responses(
@@ -103,20 +104,20 @@ pub(super) async fn show(
     Path(id): Path<String>,
 ) -> ApiResult<RequestRecord> {
     let mut record = host.store.request(parse(&id)?).await?.ok_or_else(|| not_found(&id))?;
-    blank(&host, &mut record).await;
+    redact(&host, &mut record).await;
     Ok(Json(record))
 }
 
-/// A request as it came, with its secrets blanked.
+/// Request as it was sent, with secrets redacted.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct RawView {
     /// The query string.
     pub query: String,
     /// The headers, in the order of their arrival.
     pub headers: Vec<HeaderView>,
-    /// The body; what is no UTF-8 in it is replaced.
+    /// The body; bytes that are not UTF-8 are replaced.
     pub body: String,
-    /// The length of the body as it came.
+    /// Length of the body as it was sent.
     pub size_bytes: usize,
 }
 
@@ -129,8 +130,8 @@ pub struct HeaderView {
     pub value: String,
 }
 
-/// Shows a request as it came, if it is kept. Secrets that its integration knows are blanked, and so
-/// are headers that carry some.
+/// Shows a request as it was sent, if it is kept. The secrets of its integration are redacted, and so are
+/// headers that usually hold secrets.
 #[utoipa::path(get, path = "/api/v1/requests/{id}/raw", tag = "requests", security(("token" = [])),
     params(("id" = String, Path, description = "The request's id")),
     responses(
@@ -167,25 +168,25 @@ pub(super) async fn raw(
     }))
 }
 
-/// How a request is run again.
+/// Options of a replay.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ReplayParams {
-    /// Change nothing, and say what would come out.
+    /// Change nothing, only report the outcome.
     dry_run: Option<bool>,
 }
 
-/// Runs a request that was kept again, through the plugin that serves its integration now. However
-/// often that is done, each of its events comes once.
+/// Replays a kept request through the plugin that serves its integration now. Each of its events is
+/// applied once, however often the request is replayed.
 #[utoipa::path(post, path = "/api/v1/requests/{id}/replay", tag = "requests", security(("token" = [])),
     params(("id" = String, Path, description = "The request's id"), ReplayParams),
     responses(
-        (status = 200, description = "It was run again, with this outcome", body = ReplayReport),
+        (status = 200, description = "The outcome of the replay", body = ReplayReport),
         (status = 400, description = "A parameter makes no sense", body = ErrorBody),
         (status = 401, description = "No token, or another one", body = ErrorBody),
         (status = 404, description = "There is no record of such a request", body = ErrorBody),
-        (status = 409, description = "It is not kept, or its plugin can't judge it now", body = ErrorBody),
+        (status = 409, description = "The request is not kept, or its plugin cannot take it now", body = ErrorBody),
         (status = 503, description = "The store can't be used just now", body = ErrorBody),
     ))]
 pub(super) async fn replay(
@@ -207,8 +208,8 @@ pub(super) async fn replay(
     })
 }
 
-/// What a plugin says may repeat what it was sent.
-async fn blank(host: &Arc<Host>, record: &mut RequestRecord) {
+/// Redacts the reasons in a record: a plugin may repeat a secret that it was sent.
+async fn redact(host: &Arc<Host>, record: &mut RequestRecord) {
     let replayed = record.replay.as_mut().and_then(|replay| replay.reason.as_mut());
     let reasons: Vec<_> = record.reason.as_mut().into_iter().chain(replayed).collect();
     if !reasons.is_empty()

@@ -1,4 +1,4 @@
-//! How a request is refused: one JSON form for webhooks and for the API.
+//! JSON body of an error, the same for webhooks and for the admin API.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use crate::{line_limit::LineLimit, store::StoreError};
 
-/// The body of every refusal.
+/// JSON body of every answer that is an error.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ErrorBody {
     error: ErrorText,
@@ -24,29 +24,29 @@ pub struct ErrorBody {
 
 #[derive(Debug, Serialize, ToSchema)]
 struct ErrorText {
-    /// For programs, such as `not_found`.
+    /// Code for programs, such as `not_found`.
     code: &'static str,
-    /// For people.
+    /// Message for people.
     message: String,
-    /// Whose rate is exceeded, `integration` or `sender`; absent elsewhere.
+    /// Owner of the rate limit that was exceeded, `integration` or `sender`; absent for other errors.
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<&'static str>,
 }
 
 impl ErrorBody {
-    /// A refusal for programs and people.
+    /// Creates a body from a code and a message.
     pub fn new(code: &'static str, message: String) -> Self {
         Self { error: ErrorText { code, message, scope: None } }
     }
 
-    /// The same for one who exceeds a rate.
+    /// Sets the owner of the rate limit that was exceeded.
     #[must_use]
     pub fn in_scope(mut self, scope: Option<&'static str>) -> Self {
         self.error.scope = scope;
         self
     }
 
-    /// The refusal as an answer.
+    /// Returns the answer with this body and status.
     pub fn response(&self, status: StatusCode) -> Response<Body> {
         let mut response = Json(self).into_response();
         *response.status_mut() = status;
@@ -54,27 +54,27 @@ impl ErrorBody {
     }
 }
 
-/// Why the API does not do what it is asked.
+/// Error of the admin API, as it is answered.
 #[derive(Debug)]
 pub struct ApiError {
     status: StatusCode,
     body: ErrorBody,
-    /// When another try makes sense.
+    /// `Retry-After` of the answer.
     retry_after: Option<Duration>,
-    /// True if the connection has to be closed, since the rest of the request was not read.
+    /// True if the connection has to close because the rest of the request was not read.
     closes: bool,
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let body = ErrorBody::new(code, message.into());
-        // Whatever cannot be done now may be in a moment.
+        // The cause may be over in a moment.
         let is_passing = status == StatusCode::SERVICE_UNAVAILABLE;
         let retry_after = is_passing.then_some(Duration::from_secs(1));
         Self { status, body, retry_after, closes: false }
     }
 
-    /// 401: the request comes from a web page, and there is no token that it could have.
+    /// 401: the request comes from a web page of another origin.
     pub(crate) fn foreign(why: &str) -> Self {
         let message = format!(
             "{why}: without `admin.tokens`, the API answers only clients on this machine that are no \
@@ -104,28 +104,28 @@ impl ApiError {
         Self { retry_after: Some(retry_after), ..error }
     }
 
-    /// 503: others take all that there is.
+    /// 503: other clients use all resources.
     pub(crate) fn busy(message: &str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
     }
 
-    /// 400: the request makes no sense.
+    /// 400: the request is invalid.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
     }
 
-    /// 401: no token, or another one.
+    /// 401: the token is missing or wrong.
     pub fn unauthorized() -> Self {
         let message = "send one of `admin.tokens` as `Authorization: Bearer TOKEN`";
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
     }
 
-    /// 404: it is not there.
+    /// 404: not found.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
-    /// 405: not with this method.
+    /// 405: the route does not take this method.
     pub fn method_not_allowed() -> Self {
         let message = "the route has other methods; `/openapi.json` lists them";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
@@ -136,7 +136,7 @@ impl ApiError {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "not_reloaded", problem)
     }
 
-    /// 409: not as things are.
+    /// 409: the present state does not allow it.
     pub fn conflict(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", message)
     }

@@ -1,6 +1,6 @@
-//! The ids of requests: ULIDs, each higher than the one before, as every answer carries them.
+//! Request ids: ULIDs, each higher than the one before. Every answer carries one.
 //!
-//! They say when a request came, to the millisecond; what depends on the time has a time of its own.
+//! An id holds the time of arrival in milliseconds. Code that needs a time uses a timestamp instead.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,16 +8,16 @@ use axum::http::HeaderValue;
 use jiff::Timestamp;
 use ulid::Ulid;
 
-/// The header that every answer carries.
+/// The header of every answer that holds the request's id.
 pub const HEADER: &str = "x-request-id";
 
-/// The time of the newest id in milliseconds, and which one of that millisecond it is.
+/// The newest id: its time in milliseconds in the upper bits, its place within that millisecond below.
 static NEWEST: AtomicU64 = AtomicU64::new(0);
 
-/// Of the 64 bits, these count within a millisecond; more in one than they can count begin the next.
+/// Number of bits that count within a millisecond. If they overflow, the next millisecond begins.
 const COUNTER_BITS: u32 = 16;
 
-/// A new id. Where the clock goes back, ids do not.
+/// Returns a new id. Ids keep growing if the clock goes back.
 pub fn next() -> Ulid {
     let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
     next_at(now, &NEWEST)
@@ -26,15 +26,15 @@ pub fn next() -> Ulid {
 fn next_at(now: u64, newest: &AtomicU64) -> Ulid {
     let advance = |newest: u64| (newest + 1).max(now << COUNTER_BITS);
     let before = newest.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |it| Some(advance(it)));
-    // The update always gives something.
+    // The update never returns none.
     let place = advance(before.unwrap_or_default());
     Ulid::from(u128::from(place) << 64 | u128::from(fastrand::u64(..)))
 }
 
-/// An id as a header.
+/// Returns an id as the value of [`HEADER`].
 pub fn header_value(id: Ulid) -> HeaderValue {
     let mut text = [0; ulid::ULID_LEN];
-    // The alphabet of ULIDs is digits and capitals.
+    // A ULID has only digits and capital letters, all valid in a header.
     HeaderValue::from_str(id.array_to_str(&mut text)).unwrap_or(HeaderValue::from_static("?"))
 }
 

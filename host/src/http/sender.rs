@@ -1,6 +1,6 @@
-//! Who sent a request: the address of the peer, or the one that a trusted proxy says it forwards.
+//! The address of a sender: that of the peer, or the one that a trusted proxy forwards.
 //!
-//! It proves nothing of a sender: that is what tokens are for.
+//! An address proves nothing. Tokens do.
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
@@ -11,11 +11,11 @@ use axum::http::HeaderMap;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 
-/// The other end of a connection, as an extension of each of its requests.
+/// Address of the other end of a connection, as an extension of each of its requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
-/// An address, or all addresses of a network.
+/// One address, or all addresses of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network(IpNet);
 
@@ -40,7 +40,8 @@ impl<'de> Deserialize<'de> for Network {
     }
 }
 
-/// Returns an IPv4 address as it is, and the /64 of an IPv6 address, which a subscriber has at the least.
+/// Returns an IPv4 address unchanged, and the /64 network of an IPv6 address: a subscriber usually has at
+/// least that (RFC 6177).
 pub fn subscriber(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
@@ -48,13 +49,13 @@ pub fn subscriber(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Returns whether an address is that of a trusted proxy.
+/// Returns true for the address of a trusted proxy.
 pub fn is_proxy(address: IpAddr, proxies: &[Network]) -> bool {
     proxies.iter().any(|network| network.contains(address.to_canonical()))
 }
 
-/// Who sent a request that came from `peer`. Each trusted proxy adds whom it forwards at the end of
-/// `X-Forwarded-For`; what stands before that, anybody may have written.
+/// Returns the sender of a request that came from `peer`. Each trusted proxy appends the address that it
+/// forwards to `X-Forwarded-For`. Entries before that may be forged.
 pub fn sender(peer: IpAddr, headers: &HeaderMap, proxies: &[Network]) -> IpAddr {
     let is_proxy = |address: IpAddr| is_proxy(address, proxies);
     let mut sender = peer.to_canonical();
@@ -73,7 +74,7 @@ pub fn sender(peer: IpAddr, headers: &HeaderMap, proxies: &[Network]) -> IpAddr 
     sender
 }
 
-/// Some proxies add the port.
+/// Parses an entry of `X-Forwarded-For`. Some proxies add the port.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
     let address = bare.parse().or_else(|_| text.parse::<SocketAddr>().map(|it| it.ip()));

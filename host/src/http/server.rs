@@ -1,6 +1,6 @@
-//! Listeners and connections: limits on what a client may take, and an orderly end.
+//! Listeners and connections, with limits for each client and an orderly end.
 //!
-//! It knows HTTP, not what is asked: that is for the service it is given.
+//! Routes and handlers come from the caller, as a [`Router`].
 
 mod places;
 mod timed_stream;
@@ -46,14 +46,14 @@ use crate::{
     limits_reached::{Limit, LimitsReached},
 };
 
-/// What a client may take.
+/// Limits on the resources of a client.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections at once.
+    /// The largest number of open connections.
     pub max_connections: usize,
     /// Timeout for the headers of a request, and for an idle connection.
     pub header_timeout: Duration,
-    /// The size of the request line with its headers.
+    /// The largest size of a request line with its headers.
     pub header_limit_bytes: usize,
     /// Timeout for a client to read an answer.
     pub write_timeout: Duration,
@@ -63,11 +63,11 @@ pub struct Limits {
 pub enum Beyond {
     /// Connections wait in the listener's backlog, and no address has more than its share.
     Wait(AddressLimit),
-    /// Some are served by these routes, for a moment each.
+    /// A small reserve is served by these routes, each connection for a short time.
     Reserve(Router),
 }
 
-/// How many connections one address may have.
+/// Limit on the connections of one address.
 pub struct AddressLimit {
     /// The limit.
     pub most: usize,
@@ -88,52 +88,52 @@ impl fmt::Debug for AddressLimit {
     }
 }
 
-/// Everything that a listener needs beside its routes.
+/// Metrics of a listener.
 #[derive(Clone, Debug, Default)]
 pub struct Counted {
-    /// Connections that are open.
+    /// The number of open connections.
     pub open_connections: Gauge,
     /// Counters of limits that were reached.
     pub limits: Arc<LimitsReached>,
 }
 
-/// The sign for everything that runs to come to an end.
+/// Signal to stop, as its receivers hold it.
 #[derive(Clone, Debug)]
 pub struct Stop(watch::Receiver<bool>);
 
-/// Who gives the sign.
+/// Sender of the signal to stop.
 #[derive(Debug)]
 pub struct Stopper(watch::Sender<bool>);
 
-/// A sign that was not given yet, and who gives it.
+/// Creates a signal to stop with its sender.
 pub fn stop_sign() -> (Stopper, Stop) {
     let (sender, receiver) = watch::channel(false);
     (Stopper(sender), Stop(receiver))
 }
 
 impl Stopper {
-    /// Gives the sign.
+    /// Sends the signal.
     pub fn stop(&self) {
         self.0.send_replace(true);
     }
 }
 
 impl Stop {
-    /// Waits for the sign. Whoever could give it may have gone, which is a sign, too.
+    /// Waits for the signal. A sender that was dropped counts as the signal.
     pub async fn wait(&mut self) {
         let _ = self.0.wait_for(|stopped| *stopped).await;
     }
 }
 
-/// The runtime that connections are served in. One processor is left to the store and the plugins:
-/// with more threads, all of them only take turns.
+/// Builds the runtime that serves connections. One processor is left to the store and the plugins: more
+/// threads would only wait for each other.
 ///
 /// # Errors
 ///
-/// If the system gives no threads.
+/// If the system refuses a thread.
 pub fn runtime() -> io::Result<Runtime> {
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-    // tokio panics if it is given no thread.
+    // tokio panics if the system refuses a thread.
     let runtime = std::panic::catch_unwind(|| {
         runtime::Builder::new_multi_thread()
             .worker_threads((processors - 1).max(1))
@@ -141,24 +141,23 @@ pub fn runtime() -> io::Result<Runtime> {
             .thread_keep_alive(FOR_GOOD)
             .enable_all()
             .build()
-            // A thread for work that blocks, such as a reload, is there from the beginning, so that
-            // none has to be had later.
+            // One thread for blocking work, such as a reload, starts now. The system may refuse one later.
             .inspect(|runtime| drop(runtime.spawn_blocking(|| ())))
     });
     runtime.unwrap_or_else(|_| Err(io::Error::other("the system gives no thread")))
 }
 
-/// Threads for work that blocks are few, and end with the process.
+/// The largest number of threads for blocking work. They end with the process.
 const FOR_GOOD: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// Connections of the health reserve are served as long as this at most.
+/// The longest time that a connection of the health reserve is served.
 const RESERVE_TIME: Duration = Duration::from_secs(5);
-/// Read and write buffers of a connection are no larger, unless a head may be.
+/// Size of the read and write buffers of a connection. A larger limit on headers enlarges them.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// Pause before another try to accept a connection after the system refused.
+/// Pause after the system refused to accept a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves connections until the sign to stop, and returns when the last request is answered.
+/// Serves connections until the signal to stop, and returns when the last request is answered.
 pub async fn serve(
     listener: TcpListener,
     service: Router,
@@ -186,11 +185,11 @@ pub async fn serve(
     }
     drop(listener);
     entrance.reserve.close();
-    // Every connection gives its place back when it ends. The semaphore is never closed.
+    // Every connection returns its place when it ends. The semaphore is never closed.
     let _ = places.acquire_many(all).await;
 }
 
-/// Decides which connections are served.
+/// Admission of connections.
 struct Entrance {
     places: Arc<Semaphore>,
     addresses: Arc<Addresses>,
@@ -201,10 +200,10 @@ struct Entrance {
 }
 
 impl Entrance {
-    /// Accepts a connection, and has it served or refused.
+    /// Accepts one connection and serves or refuses it.
     async fn take_one(&mut self, listener: &TcpListener, stop: &Stop) {
         let place = match &self.beyond {
-            // Not accepted before there is a place: what waits, waits in the kernel.
+            // Connections are accepted only when there is a place. Until then they wait in the kernel.
             Beyond::Wait(_) => self.wait_for_place().await,
             Beyond::Reserve(_) => None,
         };
@@ -216,15 +215,15 @@ impl Entrance {
                     Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
                 );
                 if !is_scarce {
-                    // The client has gone already.
+                    // The client has already left.
                     return tracing::debug!(%error, "cannot accept a connection");
                 }
                 self.reached.reached(Limit::Descriptors, error);
-                // Others are given back soon.
+                // Other connections end soon and free their descriptors.
                 return tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         };
-        // An answer is one small write.
+        // An answer is one small write, and must not wait for more.
         let _ = stream.set_nodelay(true);
         let stop = stop.clone();
         match &self.beyond {
@@ -256,7 +255,7 @@ impl Entrance {
         }
     }
 
-    /// A place for a connection, unless all are taken, or half of them by its address.
+    /// Returns a place for a connection, or none if all are taken, or half of them by its address.
     fn place_and_share(&self, address: IpAddr) -> Option<(OwnedSemaphorePermit, AddressPlace)> {
         let half = (self.connections.limits.max_connections / 2).max(1);
         let share = self.addresses.claim(address, half)?;
@@ -288,7 +287,7 @@ impl Entrance {
     }
 }
 
-/// Answers a connection that is not served. Its few bytes always fit into the socket's buffer.
+/// Refuses a connection with a short answer, which always fits into the socket's buffer.
 fn turn_away(stream: &TcpStream) {
     const BODY: &str = r#"{"error":{"code":"too_many_connections","message":"this address has too many connections, try again"}}"#;
     let answer = format!(
@@ -297,9 +296,9 @@ fn turn_away(stream: &TcpStream) {
         BODY.len(),
         request_id::next(),
     );
-    // Bytes that nobody reads would end the connection before its client has read the answer.
+    // Unread bytes of the request would reset the connection before its client has read the answer.
     let _ = stream.try_read(&mut [0; 4096]);
-    // A client that is gone needs no answer.
+    // The client may have left. Then there is nobody to answer.
     let _ = stream.try_write(answer.as_bytes());
     let _ = rustix::net::shutdown(stream, rustix::net::Shutdown::Write);
 }
@@ -308,12 +307,12 @@ struct Connections {
     service: Router,
     limits: Limits,
     counted: Counted,
-    /// Set once a client has sent a request.
+    /// True once the client has sent a request.
     has_asked: Arc<AtomicBool>,
 }
 
 impl Connections {
-    /// The same for connections that are answered once, and soon.
+    /// Settings for connections of the reserve, which get one answer.
     fn of_reserve(&self, service: Router) -> Self {
         let second = Duration::from_secs(1);
         let (header_timeout, write_timeout) =
@@ -323,7 +322,7 @@ impl Connections {
     }
 
     async fn serve(&self, stream: TcpStream, peer: SocketAddr, stop: Stop) {
-        // Also where the connection is ended from outside.
+        // This also runs if the connection is ended from outside.
         let _open = Open::count(&self.counted.open_connections);
         self.serve_counted(stream, peer, stop).await;
     }
@@ -344,7 +343,7 @@ impl Connections {
             .header_read_timeout(self.limits.header_timeout)
             .max_header_size(self.limits.header_limit_bytes)
             .max_buf_size(self.limits.header_limit_bytes.max(BUFFER_BYTES))
-            // A sender that says no more after its request still hears the answer.
+            // A client that closes its side after the request still gets the answer.
             .half_close(true)
             .serve_connection(TokioIo::new(stream), service);
         let mut stopped = pin!(stop.wait());
@@ -365,7 +364,7 @@ impl Connections {
             self.counted.limits.reached(Limit::UnreadAnswers, peer.ip().to_canonical());
         } else if error.is_timeout() {
             let parts = connection.into_parts();
-            // An idle connection is closed without a word, as clients expect it.
+            // An idle connection is closed without an answer, as clients expect.
             if !parts.read_buf.is_empty() {
                 say_timeout(parts.io.into_inner().into_inner()).await;
             }
@@ -380,7 +379,7 @@ fn is_unread(error: &hyper::Error) -> bool {
     io.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
 }
 
-/// An open connection, counted as long as it lives.
+/// Counts an open connection until it is dropped.
 struct Open(Gauge);
 
 impl Open {
@@ -396,7 +395,7 @@ impl Drop for Open {
     }
 }
 
-/// hyper gives up a client that is slow with its headers without telling it.
+/// Answers 408 to a client that is slow with its headers, which hyper would drop without an answer.
 async fn say_timeout(mut stream: TcpStream) {
     const BODY: &str =
         r#"{"error":{"code":"request_timeout","message":"the headers took too long"}}"#;
@@ -410,6 +409,6 @@ async fn say_timeout(mut stream: TcpStream) {
         stream.write_all(answer.as_bytes()).await?;
         stream.shutdown().await
     };
-    // The client may have gone, or not read: it is given up either way.
+    // The client may have left or may not read. The connection ends in any case.
     let _ = tokio::time::timeout(Duration::from_secs(1), write).await;
 }

@@ -1,7 +1,7 @@
-//! What a reload changes, for people and for programs: made before it as a plan, after it as a
-//! report.
+//! The differences between two configurations and their integrations, as a list of [`ConfigChange`]: the
+//! plan before a reload and the report after it.
 //!
-//! It changes nothing, and repeats no value that may be a secret.
+//! Values that may be secrets are left out.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -13,7 +13,7 @@ use crate::{
     integration::{Integration, Integrations, builder::Planned},
 };
 
-/// What becomes of the integrations: of those that are planned anew, and of those that are gone.
+/// Returns the changes of integrations: those that are planned anew, and those that are gone.
 pub(super) fn of_integrations(
     present: &Integrations,
     wanted: &Config,
@@ -70,7 +70,7 @@ fn moved(integration: &Integration, planned: &Planned) -> ConfigChange {
     change(&integration.name, kind, details.join(", "))
 }
 
-/// The keys of an integration that say something else, options one by one.
+/// Returns the keys of an integration whose values differ, each option for itself.
 fn changed_keys(old: &config::IntegrationConfig, new: &config::IntegrationConfig) -> Vec<String> {
     let config::IntegrationConfig {
         plugin,
@@ -105,9 +105,9 @@ fn changed_keys(old: &config::IntegrationConfig, new: &config::IntegrationConfig
     keys.chain(names.into_iter().filter(differs).map(|name| format!("options.{name}"))).collect()
 }
 
-/// What becomes of everything but the integrations.
+/// Returns the changes of all settings except integrations.
 pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<ConfigChange> {
-    // Taken apart key by key, so that a new one can't be forgotten here.
+    // The pattern names every key, so that a new one cannot be forgotten here.
     let Config { server, admin, store, plugins, requests, retention, watch, log, integrations: _ } =
         new;
     let config::Server {
@@ -205,7 +205,7 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<ConfigChange> {
         .collect()
 }
 
-/// Port 0 means any, and the one that was found is in force.
+/// Returns true if the address differs. Port 0 means any port, which the present one satisfies.
 fn is_elsewhere(new: SocketAddr, old: SocketAddr) -> bool {
     new.ip() != old.ip() || (new.port() != 0 && new.port() != old.port())
 }

@@ -1,5 +1,5 @@
-//! Places for connections: how many there are, how many of them one address may have, and the reserve
-//! that answers health when all are taken.
+//! Places for connections: the share of one address, and the reserve that answers health checks when all
+//! places are taken.
 
 use std::{
     collections::HashMap,
@@ -14,11 +14,11 @@ use tokio::task::AbortHandle;
 
 use crate::http::sender::subscriber;
 
-/// How many connections each address has.
+/// The number of connections of each address.
 #[derive(Debug, Default)]
 pub(super) struct Addresses(Mutex<HashMap<IpAddr, usize>>);
 
-/// One connection of an address. Dropping it gives the place back.
+/// One connection of an address. Dropping it returns the place.
 #[derive(Debug)]
 pub(super) struct AddressPlace {
     addresses: Arc<Addresses>,
@@ -26,7 +26,7 @@ pub(super) struct AddressPlace {
 }
 
 impl Addresses {
-    /// Counts one more connection of an address, unless it has as many as it may have.
+    /// Counts one more connection of an address, or returns none if the address has reached its limit.
     pub(super) fn claim(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<AddressPlace> {
         let address = subscriber(address);
         let mut counts = self.counts();
@@ -55,8 +55,8 @@ impl Drop for AddressPlace {
     }
 }
 
-/// Connections beyond all places. A new one ends an older one if there are too many, so that the newest
-/// is always served.
+/// Connections beyond all places. If there are too many, a new one ends an older one, so that the newest is
+/// always served.
 #[derive(Debug, Default)]
 pub(super) struct Reserve(Vec<Reserved>);
 
@@ -65,16 +65,16 @@ pub(super) struct Reserve(Vec<Reserved>);
 struct Reserved {
     address: IpAddr,
     connection: AbortHandle,
-    /// Set once the client has sent a request.
+    /// True once the client has sent a request.
     has_asked: Arc<AtomicBool>,
 }
 
 impl Reserve {
-    /// Connections that are served at once.
+    /// The largest number of connections.
     pub(super) const PLACES: usize = 64;
 
-    /// Takes one more connection in. Whoever has asked for nothing yet goes first, and of those the
-    /// oldest of the address that has most.
+    /// Adds a connection. If the reserve is full, this ends a connection that has sent no request yet, or
+    /// else any; among those, the oldest one of the address with the most connections.
     pub(super) fn take(
         &mut self,
         address: IpAddr,
@@ -89,7 +89,7 @@ impl Reserve {
         self.0.push(Reserved { address: subscriber(address), connection, has_asked });
     }
 
-    /// Ends all of them.
+    /// Ends all connections.
     pub(super) fn close(self) {
         self.0.iter().for_each(|reserved| reserved.connection.abort());
     }
@@ -99,7 +99,7 @@ impl Reserve {
         let rank = |reserved: &Reserved| {
             (!reserved.has_asked.load(Ordering::Relaxed), count(reserved.address))
         };
-        // The first of equals is the oldest.
+        // The first of several equal connections is the oldest.
         let places = self.0.iter().enumerate().rev();
         places.max_by_key(|(_, reserved)| rank(reserved)).map_or(0, |(place, _)| place)
     }
@@ -126,7 +126,7 @@ mod tests {
         assert!(addresses.counts().is_empty(), "nothing is kept of who is gone");
     }
 
-    /// A full reserve of connections from these addresses, each with whether it has asked.
+    /// Builds a full reserve from addresses, each with a flag for a request that was sent.
     async fn ended_by_one_more(of: impl Fn(usize) -> (&'static str, bool)) -> Vec<usize> {
         let mut reserve = Reserve::default();
         let tasks: Vec<_> = (0..=Reserve::PLACES)

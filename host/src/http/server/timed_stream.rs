@@ -1,7 +1,7 @@
-//! A connection whose client has to read what it asked for.
+//! A TCP stream with a timeout for writes.
 //!
-//! hyper has no timeout for writes: a client that sends requests and reads no answer would hold its
-//! connection for good.
+//! hyper has none: a client that sends requests and never reads an answer would hold its connection
+//! forever.
 
 use std::{
     io,
@@ -16,15 +16,15 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// Bytes of a long answer for which a client gets the whole timeout again.
+/// Number of bytes after which a client that reads a long answer gets the whole timeout again.
 const PROGRESS_BYTES: usize = 16 * 1024;
 
-/// A TCP stream with a timeout for what the client does not read.
+/// TCP stream that fails if the client does not read for too long.
 #[derive(Debug)]
 pub(super) struct TimedStream {
     stream: TcpStream,
     timeout: Duration,
-    /// Runs from the first write that had to wait until everything is written.
+    /// Timer from the first write that had to wait until everything is written.
     stalled: Option<Pin<Box<Sleep>>>,
     written_bytes: usize,
 }
@@ -57,7 +57,7 @@ impl TimedStream {
                 if stalled.as_mut().poll(cx).is_pending() {
                     return Poll::Pending;
                 }
-                // The kernel, too, forgets what nobody reads.
+                // The kernel drops its unread bytes, too, when the socket closes.
                 let _ = self.stream.set_zero_linger();
                 let error = format!("nothing of an answer was read within {timeout:?}");
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, error)))
@@ -100,7 +100,7 @@ impl AsyncWrite for TimedStream {
         self.stream.is_write_vectored()
     }
 
-    /// Called once nothing is left to write.
+    /// Stops the timer. Called once nothing is left to write.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         (self.stalled, self.written_bytes) = (None, 0);
         Pin::new(&mut self.stream).poll_flush(cx)
@@ -136,7 +136,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_reads_slowly_gets_everything() {
-        // Longer than any pause of the client, shorter than all of it takes.
+        // The timeout is longer than any pause of the client and shorter than the whole transfer.
         let (mut stream, mut client) = pair(Duration::from_secs(20)).await;
         const WHOLE: usize = 8 << 20;
         let reader = tokio::spawn(async move {
