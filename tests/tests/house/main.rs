@@ -1,0 +1,3 @@
+//! The rules of the source text itself, one module per rule. No test here starts the host.
+
+mod comments;
