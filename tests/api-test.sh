@@ -53,11 +53,11 @@ END
 "$target/debug/tocsin" serve --config "$site/tocsin.toml" 2> "$site/log" &
 host=$!
 for _ in $(seq 300); do
-  grep -q '"webhooks are served"' "$site/log" && break
+  grep -q '"event":"serving"' "$site/log" && break
   kill -0 "$host" 2> /dev/null || { cat "$site/log"; exit 1; }
   sleep 0.1
 done
-listens() { sed -n 's/.*"'"$1"'":"\([^"]*\)".*"listening".*\|.*"listening".*"'"$1"'":"\([^"]*\)".*/\1\2/p' "$site/log" | head -n 1; }
+listens() { grep -m 1 '"event":"listening"' "$site/log" | sed 's/.*"'"$1"'":"\([^"]*\)".*/\1/'; }
 webhooks=$(listens webhooks)
 admin=$(listens admin)
 

@@ -18,6 +18,6 @@ pub(crate) fn log(host: &Host) {
         }
     }
     for warning in warnings.iter().map(ConfigError::sentence) {
-        tracing::warn!(warning, "the configuration should be looked at");
+        tracing::warn!(event = "config_warning", warning, "the configuration should be looked at");
     }
 }

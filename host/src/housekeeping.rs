@@ -88,7 +88,11 @@ impl Housekeeper {
         }
         let resolved = self.whole(HousekeepingTask::ResolveDue { now: Timestamp::now() }).await?;
         if resolved > 0 {
-            tracing::info!(alerts = resolved, "alerts resolved by themselves");
+            tracing::info!(
+                event = "alerts_auto_resolved",
+                alerts = resolved,
+                "alerts resolved by themselves",
+            );
         }
         self.rounds = self.rounds.wrapping_add(1);
         if !self.rounds.is_multiple_of(PAUSES_BETWEEN_FORGETTING) {
@@ -156,6 +160,7 @@ impl Housekeeper {
         self.host.over_size.store(Some(Arc::new(OverSize { used, most })));
         if !std::mem::replace(&mut self.is_too_much, true) {
             tracing::warn!(
+                event = "store_over_size",
                 most,
                 "the store is larger than `retention.max_store_bytes`, and nothing is left that may be forgotten"
             );
@@ -172,7 +177,7 @@ impl Housekeeper {
                 Forgettable::ResolvedAlerts => "resolved_alerts",
             };
             self.host.metrics.store.forgot(name, count);
-            tracing::info!(what = name, count, why, "forgotten");
+            tracing::info!(event = "retention_deleted", what = name, count, why, "forgotten");
         }
     }
 
@@ -224,6 +229,7 @@ impl Clock {
         if jump > LARGEST_JUMP {
             self.doubted_until = Some(runtime + DOUBT);
             tracing::warn!(
+                event = "clock_jumped",
                 ?jump,
                 ?DOUBT,
                 "the clock jumped: nothing is forgotten and no alert resolves by itself for a while"

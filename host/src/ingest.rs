@@ -91,7 +91,16 @@ fn log_refusal(lines: &LineLimits, id: Ulid, name: &str, refusal: &RequestRefusa
     let integration: String = name.chars().take(LONGEST_LOGGED_NAME).collect();
     let detail = refusal.detail.as_deref().unwrap_or(&refusal.message);
     let (status, code) = (refusal.status.as_u16(), refusal.code);
-    tracing::info!(request_id = %id, integration, status, code, detail, left_out, "refused a webhook");
+    tracing::info!(
+        event = "webhook_refused",
+        request_id = %id,
+        integration,
+        status,
+        code,
+        detail,
+        left_out,
+        "refused a webhook",
+    );
 }
 
 /// Characters of a name in a log line; integrations have shorter ones.

@@ -185,7 +185,14 @@ impl LimitsReached {
             return;
         };
         let detail: String = detail.to_string().chars().take(200).collect();
-        tracing::warn!(limit = limit.name(), detail, left_out, "{}", limit.message());
+        tracing::warn!(
+            event = "limit_reached",
+            limit = limit.name(),
+            detail,
+            left_out,
+            "{}",
+            limit.message(),
+        );
         state.last = Some((now, detail));
     }
 

@@ -66,7 +66,13 @@ pub fn start(config: &Log) -> io::Result<()> {
         let message = panic.payload_as_str().unwrap_or("no message");
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let thread = std::thread::current().name().unwrap_or_default().to_owned();
-        tracing::error!(thread, place, panic = message, "a thread panicked; hint: report it");
+        tracing::error!(
+            event = "thread_panicked",
+            thread,
+            place,
+            panic = message,
+            "a thread panicked; hint: report it",
+        );
     }));
     Ok(())
 }
@@ -95,7 +101,11 @@ pub fn problem() -> Option<String> {
 }
 
 fn say_lost(lines: u64) {
-    tracing::warn!(lines, "log lines were lost, since standard error could not be written");
+    tracing::warn!(
+        event = "log_lines_lost",
+        lines,
+        "log lines were lost, since standard error could not be written",
+    );
 }
 
 /// Hands out the outlet to the subscriber.

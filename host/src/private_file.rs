@@ -63,7 +63,12 @@ fn opened(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
         let tightened = Permissions::from_mode(metadata.mode() & !OTHERS & 0o7777);
         if let Err(error) = file.set_permissions(tightened) {
             let path = path.display();
-            tracing::warn!(%path, %error, "others may open this file, and its mode cannot be changed");
+            tracing::warn!(
+                event = "file_mode_not_tightened",
+                %path,
+                %error,
+                "others may open this file, and its mode cannot be changed",
+            );
         }
     }
     Ok(file)

@@ -16,10 +16,18 @@ const OTHER_FILES: u64 = 320;
 /// child gain privileges that this process has not.
 pub(crate) fn harden() {
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        tracing::warn!(%error, "a core dump of this process might hold secrets");
+        tracing::warn!(
+            event = "core_dumps_not_disabled",
+            %error,
+            "a core dump of this process might hold secrets",
+        );
     }
     if let Err(error) = set_no_new_privs(true) {
-        tracing::warn!(%error, "a child of this process might gain privileges");
+        tracing::warn!(
+            event = "new_privileges_not_disabled",
+            %error,
+            "a child of this process might gain privileges",
+        );
     }
 }
 

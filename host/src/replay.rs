@@ -128,7 +128,15 @@ pub async fn replay(
         host.store.submit(submission).await?
     };
     let outcome = failed_as.unwrap_or_else(|| RequestOutcome::of_effects(&effects));
-    tracing::info!(request_id = %id, integration = &*integration.name, outcome = outcome.as_str(), dry_run, by, "replayed a request");
+    tracing::info!(
+        event = "request_replayed",
+        request_id = %id,
+        integration = &*integration.name,
+        outcome = outcome.as_str(),
+        dry_run,
+        by,
+        "replayed a request",
+    );
     let redactor = Redactor::of(&integration, host).await;
     let mut report = ReplayReport {
         id,

@@ -61,19 +61,24 @@ pub(crate) fn run(config: LoadedConfig) -> anyhow::Result<()> {
 async fn serve(host: &Arc<Host>, listeners: Listeners, mut stop: Stop) {
     let shutdown_timeout = host.in_force().config.config.server.shutdown_timeout;
     if let Some(notice) = host.connections_notice() {
-        tracing::warn!(notice, "fewer connections are served than configured");
+        tracing::warn!(
+            event = "connections_reduced",
+            notice,
+            "fewer connections are served than configured",
+        );
     }
     let (admin_stopper, admin_stop) = stop_sign();
     let (webhooks, admin) = listeners.serve(host, stop.clone(), admin_stop);
     let housekeeping = tokio::spawn(housekeeping::run(Arc::clone(host), stop.clone()));
     host.begin_serving();
-    tracing::info!("webhooks are served");
+    tracing::info!(event = "serving", "webhooks are served");
     stop.wait().await;
     host.begin_stopping();
-    tracing::info!("stopping: finishing what is in flight");
+    tracing::info!(event = "stopping", "stopping: finishing what is in flight");
     let end = Instant::now() + shutdown_timeout;
     if tokio::time::timeout_at(end, webhooks).await.is_err() {
         tracing::warn!(
+            event = "shutdown_timed_out",
             ?shutdown_timeout,
             "gave up on requests in flight; their senders will try again"
         );
@@ -81,7 +86,7 @@ async fn serve(host: &Arc<Host>, listeners: Listeners, mut stop: Stop) {
     // Housekeeping ends between two steps.
     let _ = housekeeping.await;
     finish(host, admin_stopper, admin, end).await;
-    tracing::info!("stopped");
+    tracing::info!(event = "stopped", "stopped");
 }
 
 async fn finish(host: &Arc<Host>, admin_stopper: Stopper, admin: JoinHandle<()>, end: Instant) {
@@ -108,18 +113,41 @@ fn announce(host: &Host) {
     for integration in integrations {
         let (name, endpoint) = (integration.name, integration.endpoint);
         match integration.problem {
-            Some(problem) => tracing::error!(integration = name, endpoint, problem, "broken"),
+            Some(problem) => tracing::error!(
+                event = "integration_broken",
+                integration = name,
+                endpoint,
+                problem,
+                "broken",
+            ),
             None => {
-                tracing::info!(integration = name, endpoint, state = integration.state, "ready");
+                tracing::info!(
+                    event = "integration_ready",
+                    integration = name,
+                    endpoint,
+                    state = integration.state,
+                    "ready",
+                );
             }
         }
     }
     for plugin in plugins {
         if let Some(problem) = plugin.problem {
-            tracing::warn!(file = plugin.file, problem, "a plugin is not as it should be");
+            tracing::warn!(
+                event = "plugin_problem",
+                file = plugin.file,
+                problem,
+                "a plugin is not as it should be",
+            );
         }
     }
     let config = &in_force.config.config;
     let (webhooks, admin) = (config.server.listen, config.admin.listen);
-    tracing::info!(%webhooks, %admin, version = env!("CARGO_PKG_VERSION"), "listening");
+    tracing::info!(
+        event = "listening",
+        %webhooks,
+        %admin,
+        version = env!("CARGO_PKG_VERSION"),
+        "listening",
+    );
 }

@@ -131,9 +131,17 @@ fn settled(host: &Weak<Host>, mut now: Seen, settle: Duration) -> Option<Seen> {
 
 fn reload(host: &Host) {
     match host.reload(ReloadReason::FileChanged) {
-        Ok(changes) => changes.iter().for_each(|change| tracing::info!(%change, "reloaded")),
+        Ok(changes) => {
+            for change in &changes {
+                tracing::info!(event = "change_applied", %change, "reloaded");
+            }
+        }
         Err(problem) => {
-            tracing::error!(problem, "something changed, but everything goes on as it was");
+            tracing::error!(
+                event = "automatic_reload_refused",
+                problem,
+                "something changed, but everything goes on as it was",
+            );
         }
     }
 }

@@ -335,6 +335,13 @@ impl Collected {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the log entries of an event, in their order.
+    fn entries(&self, event: &str) -> Vec<Value> {
+        let lines = self.lines();
+        let entries = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        entries.filter(|entry| entry["event"] == event).collect()
+    }
+
     /// Whether nothing follows.
     fn is_whole(&self) -> bool {
         self.reader.as_ref().is_none_or(thread::JoinHandle::is_finished)
@@ -364,15 +371,15 @@ impl Process {
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut child = Reaped(child.expect("`tocsin serve` starts"));
         let log = Collected::of(child.0.stderr.take().expect("piped"));
-        let mut said = |message: &str| {
-            wait::until(message, || {
+        let mut first = |event: &str| {
+            wait::until(event, || {
                 let has_ended =
                     child.0.try_wait().expect("it is our child").is_some() && log.is_whole();
-                let found = log.lines().iter().find_map(|line| entry(line, message));
+                let found = log.entries(event).into_iter().next();
                 (found.is_some() || has_ended).then_some(found)
             })
         };
-        let (Some(listening), Some(_)) = (said("listening"), said("webhooks are served")) else {
+        let (Some(listening), Some(_)) = (first("listening"), first("serving")) else {
             let code = child.wait().code();
             return Err(Finished { code, stdout: String::new(), stderr: log.whole() });
         };
@@ -385,11 +392,6 @@ impl Process {
     fn pid(&self) -> Pid {
         Pid::from_child(&self.child.0)
     }
-}
-
-fn entry(line: &str, message: &str) -> Option<Value> {
-    let entry: Value = serde_json::from_str(line).ok()?;
-    (entry["message"] == message).then_some(entry)
 }
 
 /// A host that runs. It is killed when it is dropped.
@@ -549,9 +551,24 @@ impl TestHost {
         self.process.log.lines().clone()
     }
 
-    /// How often it logged a message.
-    pub fn times_logged(&self, message: &str) -> usize {
-        self.process.log.lines().iter().filter(|line| entry(line, message).is_some()).count()
+    /// Returns the log entries of an event, such as `webhook_refused`, in their order.
+    pub fn logged(&self, event: &str) -> Vec<Value> {
+        self.process.log.entries(event)
+    }
+
+    /// Counts the log entries of an event.
+    pub fn times_logged(&self, event: &str) -> usize {
+        self.logged(event).len()
+    }
+
+    /// Waits until an event was logged, and returns its first entry.
+    ///
+    /// # Panics
+    ///
+    /// If no such entry comes within [`wait::PATIENCE`].
+    #[track_caller]
+    pub fn wait_for_event(&self, event: &str) -> Value {
+        wait::until(&format!("`{event}` is logged"), || self.logged(event).into_iter().next())
     }
 
     /// How it describes an integration.
@@ -630,10 +647,7 @@ impl TestHost {
     /// Has it do so as an operator without the API does, and waits until it has said what came of
     /// it.
     pub fn hang_up(&self) {
-        let done = || {
-            self.times_logged("configuration and plugins were read again")
-                + self.times_logged("nothing was reloaded, everything goes on as it was")
-        };
+        let done = || self.times_logged("reload_completed") + self.times_logged("reload_refused");
         let before = done();
         self.signal(Signal::HUP);
         wait::until("the host has reloaded", || (done() > before).then_some(()));

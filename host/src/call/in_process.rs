@@ -306,7 +306,12 @@ impl Seat {
     fn panicked_in_destructor(&self, error: &CallError) {
         self.metrics.panics.inc();
         let what = format!("{error}, in its destructor");
-        tracing::error!(plugin = %self.plugin.plugin.id, what, "a plugin failed");
+        tracing::error!(
+            event = "plugin_failed",
+            plugin = %self.plugin.plugin.id,
+            what,
+            "a plugin failed",
+        );
         self.trouble().last = Some((words(&what), Timestamp::now()));
     }
 
@@ -362,7 +367,15 @@ impl Seat {
         let backs_off = trouble.breaker.left(Instant::now()).is_some();
         let request_id = request.map(tracing::field::display);
         let what = words(what);
-        tracing::error!(request_id, integration, %plugin, what, backs_off, "a plugin failed");
+        tracing::error!(
+            event = "plugin_failed",
+            request_id,
+            integration,
+            %plugin,
+            what,
+            backs_off,
+            "a plugin failed",
+        );
     }
 
     #[cold]
@@ -374,7 +387,16 @@ impl Seat {
         let PluginId { name, version } = &*self.plugin.plugin.id;
         let integration = self.metrics.integration();
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        tracing::warn!(%request_id, integration, plugin = name, version, took_ms, left_out, "a plugin was slow");
+        tracing::warn!(
+            event = "plugin_slow",
+            %request_id,
+            integration,
+            plugin = name,
+            version,
+            took_ms,
+            left_out,
+            "a plugin was slow",
+        );
     }
 
     fn succeeded(&self) {
@@ -382,7 +404,12 @@ impl Seat {
             let mut trouble = self.trouble();
             if trouble.breaker.succeeded(Instant::now()) {
                 let (plugin, integration) = (&self.plugin.plugin.id, self.metrics.integration());
-                tracing::info!(integration, %plugin, "a plugin that was left alone serves again");
+                tracing::info!(
+                    event = "plugin_recovered",
+                    integration,
+                    %plugin,
+                    "a plugin that was left alone serves again",
+                );
             }
             trouble.without_instance = false;
             self.is_troubled.store(!trouble.breaker.is_calm(), Ordering::Release);
@@ -430,12 +457,20 @@ impl Drop for Seated {
             if let Err(error) = instance.close() {
                 match seat.upgrade() {
                     Some(seat) => seat.panicked_in_destructor(&error),
-                    None => tracing::error!(%error, "the destructor of a plugin failed"),
+                    None => tracing::error!(
+                        event = "plugin_destructor_failed",
+                        %error,
+                        "the destructor of a plugin failed",
+                    ),
                 }
             }
         };
         if let Err(error) = thread::Builder::new().name("plugin-close".into()).spawn(close) {
-            tracing::error!(%error, "the destructor of a plugin is not run: cannot start a thread");
+            tracing::error!(
+                event = "plugin_destructor_not_run",
+                %error,
+                "the destructor of a plugin is not run: cannot start a thread",
+            );
         }
     }
 }

@@ -150,7 +150,12 @@ impl From<StoreError> for ApiError {
         static LINES: Mutex<LineLimit> = Mutex::new(LineLimit::new());
         let admitted = LINES.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now());
         if let Some(left_out) = admitted {
-            tracing::error!(%error, left_out, "the store did not answer");
+            tracing::error!(
+                event = "store_did_not_answer",
+                %error,
+                left_out,
+                "the store did not answer",
+            );
         }
         let message = "the store cannot be used just now, try again";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", message)

@@ -280,7 +280,13 @@ impl Builder<'_> {
                         let failure = error.failure();
                         let (integration, version) = (&*present.name, &contender.plugin.id.version);
                         let sentence = &failure.sentence;
-                        tracing::error!(integration, version, sentence, "a version is held back");
+                        tracing::error!(
+                            event = "plugin_version_held_back",
+                            integration,
+                            version,
+                            sentence,
+                            "a version is held back",
+                        );
                         failure
                     }
                 },
@@ -360,7 +366,12 @@ impl Builder<'_> {
     ) -> Result<Arc<Integration>, NotStarted> {
         let patience = settings.limits.time_to_start();
         let loaded = self.libraries.load(plugin, patience).map_err(|error| {
-            tracing::error!(integration = name, %error, "a plugin cannot be loaded");
+            tracing::error!(
+                event = "plugin_not_loaded",
+                integration = name,
+                %error,
+                "a plugin cannot be loaded",
+            );
             NotStarted::NotLoaded(error)
         })?;
         let metrics = Arc::new(self.metrics.integration(name, &plugin.id));

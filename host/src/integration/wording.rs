@@ -52,7 +52,13 @@ impl Integration {
         if let Some(remark) = &remark
             && let Some(left_out) = self.rates.lines.admit("template", Instant::now())
         {
-            tracing::warn!(integration = &*self.name, remark, left_out, "a template gave nothing");
+            tracing::warn!(
+                event = "template_failed",
+                integration = &*self.name,
+                remark,
+                left_out,
+                "a template gave nothing",
+            );
         }
         remark
     }

@@ -80,7 +80,11 @@ impl LoadJournal {
     pub fn open(path: &Path) -> Self {
         let journal = Self::hold(path).unwrap_or_else(|error| {
             let error = one_line(&format!("{error:#}"));
-            tracing::warn!(error, "a crash while a plugin is loaded will not be remembered");
+            tracing::warn!(
+                event = "load_journal_unavailable",
+                error,
+                "a crash while a plugin is loaded will not be remembered",
+            );
             Self::peek(path)
         });
         for Attempt { sha256, name, version, file, at, has_hung, .. } in
@@ -88,9 +92,23 @@ impl LoadJournal {
         {
             let plugin = format_args!("{name} {version}");
             if *has_hung {
-                tracing::error!(%plugin, file, sha256, %at, "a plugin did not come back as it was loaded, and is left aside");
+                tracing::error!(
+                    event = "plugin_load_hung",
+                    %plugin,
+                    file,
+                    sha256,
+                    %at,
+                    "a plugin did not come back as it was loaded, and is left aside",
+                );
             } else {
-                tracing::error!(%plugin, file, sha256, %at, "the host died while it loaded a plugin, which is left aside");
+                tracing::error!(
+                    event = "plugin_load_crashed",
+                    %plugin,
+                    file,
+                    sha256,
+                    %at,
+                    "the host died while it loaded a plugin, which is left aside",
+                );
             }
         }
         journal
@@ -120,7 +138,10 @@ impl LoadJournal {
         let lines = Lines { file: Some(file), under_way: Vec::new() };
         if !is_tidy {
             let path = path.display();
-            tracing::warn!("the load journal `{path}` has lines that make no sense: ignored");
+            tracing::warn!(
+                event = "load_journal_damaged",
+                "the load journal `{path}` has lines that make no sense: ignored",
+            );
         }
         if !(is_tidy && is_marked) {
             lines.write(&set_aside).with_context(context)?;
@@ -186,10 +207,20 @@ impl LoadJournal {
         lines.under_way.iter_mut().for_each(|attempt| attempt.has_hung = true);
         for Attempt { name, version, file, at, .. } in &lines.under_way {
             let plugin = format_args!("{name} {version}");
-            tracing::error!(%plugin, file, %at, "a plugin did not come back as it was loaded, and will be left aside");
+            tracing::error!(
+                event = "plugin_load_unfinished",
+                %plugin,
+                file,
+                %at,
+                "a plugin did not come back as it was loaded, and will be left aside",
+            );
         }
         if let Err(error) = lines.write(&self.0.set_aside.load()) {
-            tracing::warn!(%error, "cannot write the load journal");
+            tracing::warn!(
+                event = "load_journal_write_failed",
+                %error,
+                "cannot write the load journal",
+            );
         }
         lines.file = None;
     }
@@ -218,7 +249,11 @@ impl Lines {
     fn begin(&mut self, attempt: Attempt, set_aside: &[Attempt]) {
         self.under_way.push(attempt);
         if let Err(error) = self.write(set_aside) {
-            tracing::warn!(%error, "cannot write the load journal: a crash while a plugin is loaded will not be remembered");
+            tracing::warn!(
+                event = "load_journal_write_failed",
+                %error,
+                "cannot write the load journal: a crash while a plugin is loaded will not be remembered",
+            );
         }
     }
 
@@ -228,7 +263,11 @@ impl Lines {
             self.under_way.remove(at);
         }
         if let Err(error) = self.write(set_aside) {
-            tracing::warn!(%error, "cannot write the load journal: the next start may leave a plugin aside that is not at fault");
+            tracing::warn!(
+                event = "load_journal_write_failed",
+                %error,
+                "cannot write the load journal: the next start may leave a plugin aside that is not at fault",
+            );
         }
     }
 

@@ -55,12 +55,22 @@ impl Signals {
 fn reload(host: &Host) {
     match host.reload(ReloadReason::Requested) {
         Ok(changes) => {
-            tracing::info!(changes = changes.len(), "configuration and plugins were read again");
-            changes.iter().for_each(|change| tracing::info!(%change, "reloaded"));
+            tracing::info!(
+                event = "reload_completed",
+                changes = changes.len(),
+                "configuration and plugins were read again",
+            );
+            for change in &changes {
+                tracing::info!(event = "change_applied", %change, "reloaded");
+            }
             announce(host);
         }
         Err(problem) => {
-            tracing::error!(problem, "nothing was reloaded, everything goes on as it was");
+            tracing::error!(
+                event = "reload_refused",
+                problem,
+                "nothing was reloaded, everything goes on as it was",
+            );
         }
     }
 }

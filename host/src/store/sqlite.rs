@@ -128,7 +128,11 @@ impl SqliteStore {
         let before = lock.before();
         let surprise = identity::surprise(path, before, found, was_empty, orphan.as_deref());
         if let Some(error) = &surprise {
-            tracing::error!(error, "the store is not the one that a host used here last");
+            tracing::error!(
+                event = "unexpected_store",
+                error,
+                "the store is not the one that a host used here last",
+            );
         }
         lock.remember(found).with_context(context)?;
         Ok(Self {
@@ -249,7 +253,11 @@ impl Store for SqliteStore {
             readers.stop();
             let alerts = writer.stop();
             if let Err(error) = lock.remember(KnownDatabase { alerts, ..known }) {
-                tracing::warn!(%error, "cannot note which database was in use");
+                tracing::warn!(
+                    event = "store_identity_not_saved",
+                    %error,
+                    "cannot note which database was in use",
+                );
             }
         }
     }
@@ -376,7 +384,12 @@ fn prepare_schema(connection: &Connection) -> anyhow::Result<u64> {
     if version < SCHEMA_VERSION {
         if version > 0 {
             let (from, to) = (version, SCHEMA_VERSION);
-            tracing::info!(from, to, "the store goes over to a newer schema");
+            tracing::info!(
+                event = "store_schema_upgrade",
+                from,
+                to,
+                "the store goes over to a newer schema",
+            );
         }
         connection.execute_batch("BEGIN IMMEDIATE")?;
         upgrade(connection, version)?;

@@ -41,9 +41,13 @@ impl Notices {
         let names = Names::default();
         let watcher = a_thread().map_err(notify::Error::io);
         let watcher = watcher.and_then(|()| notices_to(notices, Arc::clone(&names)));
-        let watcher = watcher.inspect_err(
-            |error| tracing::warn!(%error, "no notices of changed files: looking now and then"),
-        );
+        let watcher = watcher.inspect_err(|error| {
+            tracing::warn!(
+                event = "file_watching_unavailable",
+                %error,
+                "no notices of changed files: looking now and then",
+            );
+        });
         Self { watcher: watcher.ok(), noticed, names, listened: Vec::new() }
     }
 
@@ -73,7 +77,10 @@ impl Notices {
             Ok(()) => self.watcher = Some(watcher),
             Err(_) => {
                 std::mem::forget(watcher);
-                tracing::warn!("no notices of changed files any more: looking now and then");
+                tracing::warn!(
+                    event = "file_watching_lost",
+                    "no notices of changed files any more: looking now and then",
+                );
             }
         }
     }

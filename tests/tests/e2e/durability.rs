@@ -70,9 +70,7 @@ fn a_request_in_flight_is_answered_and_kept_when_the_host_is_stopped() {
     assert_eq!(connection.answer().expect("an interim answer").status, 100);
     connection.send(b"disk").unwrap();
     host.signal(Signal::TERM);
-    wait::until("the host stops", || {
-        (host.times_logged("stopping: finishing what is in flight") > 0).then_some(())
-    });
+    host.wait_for_event("stopping");
     connection.send(b" full").unwrap();
     assert_eq!(connection.answer().expect("an answer").status, 200);
 

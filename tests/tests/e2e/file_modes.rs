@@ -127,9 +127,8 @@ fn a_secret_that_others_can_read_is_warned_of() {
     assert_snapshot!(said, @".good.options.token`: the secret in `good.token` can be read by everybody on this machine; hint: `chmod o-r good.token`");
     // As secrets of containers are mounted: it is served all the same, and the log says it.
     let host = site.serve();
-    wait::until("it is logged", || {
-        (host.times_logged("the configuration should be looked at") == 1).then_some(())
-    });
+    host.wait_for_event("config_warning");
+    assert_eq!(host.times_logged("config_warning"), 1);
     let answer = host.post_with("good", &[("x-token", "s3cret-of-the-sender")], "disk full");
     assert_eq!(answer.status, 200);
     assert!(!host.log().iter().any(|line| line.contains("s3cret")));
@@ -149,9 +148,7 @@ fn a_configuration_with_secrets_that_others_can_read_is_warned_of() {
     assert_eq!(keys, ["admin.tokens", "admin.tokens", "integrations.good.options.token"], "{said}");
     assert!(said.contains("`tocsin.toml` can be read by everybody on this machine; hint: `chmod o-r tocsin.toml`, or write { file = \"PATH\" } here"), "{said}");
     let host = site.serve();
-    wait::until("it is logged", || {
-        (host.times_logged("the configuration should be looked at") == 3).then_some(())
-    });
+    wait::until("it is logged", || (host.times_logged("config_warning") == 3).then_some(()));
     // A configuration without secrets may be read by everybody.
     let site = host.stop();
     site.configure(GOOD);

@@ -151,7 +151,8 @@ fn more_events_of_one_request_than_are_taken_are_refused_and_the_request_waits()
     };
     assert_eq!((counted("refused"), counted("failed")), (Some(1.0), Some(0.0)));
     assert_eq!(host.metric(r#"tocsin_limit_reached_total{limit="events"}"#), Some(1.0));
-    assert!(host.log().iter().any(|line| line.contains(reason)), "{:?}", host.log());
+    let entry = host.wait_for_event("webhook_refused");
+    assert!(entry["detail"].as_str().is_some_and(|detail| detail.contains(reason)), "{entry}");
     let told = host.reasons();
     let is_told = |what: &str| told.iter().any(|reason| reason.contains(what));
     assert!(is_told("has more events than are taken of one (integration `good`)"), "{told:?}");

@@ -45,7 +45,7 @@ fn the_limit_on_open_files_is_raised_and_connections_leave_some_for_everything_e
             .any(|it| it.starts_with("175 connections are served at once instead of 1024")),
         "{reasons:?}"
     );
-    assert_eq!(host.times_logged("fewer connections are served than configured"), 1);
+    assert_eq!(host.times_logged("connections_reduced"), 1);
     let idle: Vec<_> = (0..600).filter_map(|_| Connection::open(host.webhooks()).ok()).collect();
     // The store, the API and reloads find open files left.
     assert_eq!(host.ask_admin(&Request::new("GET", "/api/v1/alerts")).status, 200);

@@ -159,7 +159,7 @@ fn a_log_that_is_read_too_slowly_stops_nothing_and_says_how_much_is_missing() {
     let mut lines = BufReader::new(reader).lines();
     let told = lines.find_map(|line| {
         let line = line.expect("text");
-        line.contains("log lines were lost").then_some(line)
+        line.contains(r#""event":"log_lines_lost""#).then_some(line)
     });
     let told: serde_json::Value = serde_json::from_str(&told.expect("it is told")).expect("JSON");
     assert!(told["lines"].as_u64().is_some_and(|count| count >= 1), "{told}");

@@ -23,6 +23,7 @@ mod limits;
 mod load;
 mod load_crashes;
 mod load_hangs;
+mod log_format;
 mod lost_log;
 mod missing_plugins;
 mod old_and_new;

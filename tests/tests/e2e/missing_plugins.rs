@@ -46,7 +46,7 @@ fn broken(host: &TestHost, integration: &str) -> String {
 fn a_plugin_that_is_missing_breaks_its_own_integration_until_its_file_arrives() {
     let host = site(&format!("{WATCHED}{GOOD}{MISSING}")).serve();
     assert_snapshot!(broken(&host, "absent"), @"no plugin is named `absent`; hint: the plugins folder has `well-behaved`");
-    assert_eq!(host.times_logged("broken"), 1);
+    assert_eq!(host.times_logged("integration_broken"), 1);
 
     let folder = tempfile::tempdir().expect("a folder");
     host.site().replace(&plugin("absent", folder.path()), "absent.so");

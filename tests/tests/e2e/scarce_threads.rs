@@ -75,7 +75,8 @@ fn without_more_threads_the_host_goes_on_and_says_why_a_call_had_no_turn() {
     let reload = Request::post("/api/v1/reload", "");
     let mut admin = Connection::open(host.admin()).expect("it listens");
     assert_eq!(admin.ask(&reload).expect("an answer").status, 200);
-    let lines = host.times_logged("the system gives no more threads");
+    let reached = host.logged("limit_reached");
+    let lines = reached.iter().filter(|entry| entry["limit"] == "threads").count();
     assert!(lines <= 60, "{lines} lines");
 
     drop(crowd);

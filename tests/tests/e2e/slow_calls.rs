@@ -3,7 +3,7 @@
 
 use insta::assert_snapshot;
 use regex::Regex;
-use serde_json::{Value, json};
+use serde_json::json;
 use tocsin_tests::{Site, TestHost, libraries::library, wait};
 
 fn host(plugins: &str) -> TestHost {
@@ -14,12 +14,6 @@ fn host(plugins: &str) -> TestHost {
          [integrations.slow]\nplugin = 'bad-never-returns'\n"
     ))
     .serve()
-}
-
-fn lines(host: &TestHost, message: &str) -> Vec<Value> {
-    let log = host.log();
-    let entries = log.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    entries.filter(|entry| entry["message"] == message).collect()
 }
 
 const SLOW: &str = r#"{integration="slow",plugin="bad-never-returns",version="0.1.0"}"#;
@@ -37,7 +31,7 @@ fn a_slow_call_is_logged_with_its_request_and_counted() {
     assert_eq!(answer.status, 200);
     // On a machine that is busy enough, the other one was slow as well.
     let of_slow =
-        || lines(&host, "a plugin was slow").into_iter().find(|line| line["integration"] == "slow");
+        || host.logged("plugin_slow").into_iter().find(|line| line["integration"] == "slow");
     let line = wait::until("it is logged", of_slow);
     assert_eq!(line["request_id"], answer.request_id());
     assert_eq!(
@@ -62,7 +56,7 @@ fn of_many_slow_calls_one_a_second_is_logged() {
     assert_eq!(metric(&host, "tocsin_plugin_slow_calls_total"), 8.0);
     // However long they took, the next line tells how many are missing.
     let counted = || {
-        let lines = lines(&host, "a plugin was slow");
+        let lines = host.logged("plugin_slow");
         let left_out = lines.iter().filter_map(|line| line["left_out"].as_u64());
         lines.len() as u64 + left_out.sum::<u64>()
     };
@@ -72,7 +66,7 @@ fn of_many_slow_calls_one_a_second_is_logged() {
         (calls == counted()).then_some(())
     });
     let calls = metric(&host, "tocsin_plugin_slow_calls_total") as usize;
-    assert!(lines(&host, "a plugin was slow").len() < calls);
+    assert!(host.times_logged("plugin_slow") < calls);
 }
 
 #[test]
@@ -81,7 +75,7 @@ fn where_no_call_counts_as_slow_nothing_is_said() {
     assert_eq!(host.post("slow", "slow").status, 200);
     assert_eq!(metric(&host, "tocsin_plugin_call_seconds_count"), 1.0);
     assert_eq!(metric(&host, "tocsin_plugin_slow_calls_total"), 0.0);
-    assert_eq!(host.times_logged("a plugin was slow"), 0);
+    assert_eq!(host.times_logged("plugin_slow"), 0);
 }
 
 #[test]
@@ -91,15 +85,14 @@ fn a_call_that_is_given_up_is_logged_with_its_request_and_its_thread_counted_unt
     assert_eq!(stuck(), 0);
     let answer = host.post("slow", "late");
     assert_eq!(answer.status, 503);
-    let line = wait::until("it is logged", || lines(&host, "a plugin failed").pop());
+    let line = host.wait_for_event("plugin_failed");
     assert_eq!(line["request_id"], answer.request_id());
     assert_eq!(line["integration"], "slow");
     assert_eq!(line["what"], "did not answer within 2s");
 
     wait::until("the thread is back", || (stuck() == 0).then_some(()));
     assert_eq!(metric(&host, "tocsin_plugin_stuck_threads"), 0.0);
-    let line =
-        wait::until("that it was slow is logged", || lines(&host, "a plugin was slow").pop());
+    let line = host.wait_for_event("plugin_slow");
     assert_eq!(line["request_id"], answer.request_id());
     assert!(line["took_ms"].as_u64().is_some_and(|took| took >= 6000), "{line}");
 }
@@ -159,9 +152,8 @@ fn a_breaker_is_seen_to_open_to_be_on_trial_and_to_close() {
 
     assert_eq!(host.post("bad", "disk full").status, 200);
     assert_eq!(breaker(), closed(0, trips));
-    wait::until("it is logged", || {
-        (host.times_logged("a plugin that was left alone serves again") == 1).then_some(())
-    });
+    host.wait_for_event("plugin_recovered");
+    assert_eq!(host.times_logged("plugin_recovered"), 1);
     assert_snapshot!(row(&host, "integrations", "bad-panics"), @"bad serving bad-panics-in-receive 0.1.0 medium [...]");
 
     // Counted on, whatever is set up anew.

@@ -72,8 +72,7 @@ fn assert_refuses_to_start(finished: &Finished, sentence: &str, hint: &str) {
 
 #[track_caller]
 fn assert_never_panicked(host: &TestHost) {
-    let log = host.log();
-    let panics: Vec<_> = log.iter().filter(|line| line.contains("panicked")).collect();
+    let panics = host.logged("thread_panicked");
     assert!(panics.is_empty(), "{panics:?}");
 }
 
@@ -450,9 +449,7 @@ fn behaviour_of(site: Site, what: &str) -> (String, Site) {
         assert!(matches!(answer.status, 200 | 503), "{what}: {answer:?}");
     }
     if turned_away > 0 {
-        wait::until("it is logged", || {
-            (host.times_logged("the store cannot commit") > 0).then_some(())
-        });
+        host.wait_for_event("store_commit_failed");
     }
     let (status, ready) = host.ready();
     assert_eq!(status, if kept == 0 { 503 } else { 200 }, "{what}: {ready}");

@@ -49,10 +49,8 @@ fn many(host: &TestHost, count: usize, request: &Request<'_>) -> Vec<u16> {
 
 /// The lines about refusals of one kind, and how many they say were left out.
 fn refusal_lines(host: &TestHost, code: &str) -> (usize, u64) {
-    let lines: Vec<Value> =
-        host.log().iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let of_kind =
-        lines.iter().filter(|line| line["message"] == "refused a webhook" && line["code"] == code);
+    let lines = host.logged("webhook_refused");
+    let of_kind = lines.iter().filter(|line| line["code"] == code);
     let left_out = of_kind.clone().filter_map(|line| line["left_out"].as_u64());
     (of_kind.count(), left_out.sum())
 }

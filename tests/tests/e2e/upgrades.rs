@@ -222,7 +222,7 @@ fn a_version_that_panics_as_it_is_made_is_held_back() {
     assert_eq!((status, &ready["status"]), (200, &"degraded".into()));
 
     // It is tried again when somebody asks for it, and not whenever something else changes.
-    let times_tried = |host: &TestHost| host.times_logged("a version is held back");
+    let times_tried = |host: &TestHost| host.times_logged("plugin_version_held_back");
     wait::until("it is logged", || (times_tried(&host) == 1).then_some(()));
     host.site().drop_in(&library("bad-never-returns"), "another.so");
     problem(&host, "another.so");

@@ -62,9 +62,8 @@ fn what_is_removed_or_replaced_under_a_load_costs_nothing_that_was_answered_200(
         let reason = refusing(&host);
         assert!(reason.contains(file) && reason.contains(what), "{reason}");
         assert!(reason.contains("; hint: stop the host in an orderly way"), "{reason}");
-        wait::until("it is logged", || {
-            (host.times_logged("the store can keep nothing more") == 1).then_some(())
-        });
+        host.wait_for_event("store_lost");
+        assert_eq!(host.times_logged("store_lost"), 1);
         assert_eq!(host.metric("tocsin_store_lost"), Some(1.0));
         let accepted = load.accepted();
         let refused = host.post("good", "too late");
@@ -229,7 +228,7 @@ fn a_database_that_is_gone_at_the_next_start_is_said_loudly() {
         reason.contains("is empty, though a host used a database with alerts up to #1"),
         "{reason}"
     );
-    assert_eq!(host.times_logged("the store is not the one that a host used here last"), 1);
+    assert_eq!(host.times_logged("unexpected_store"), 1);
     assert_eq!(host.post("good", "goes on").status, 200);
     let host = host.restart();
     assert_eq!(host.reasons(), [""; 0], "it is said once");

@@ -12,6 +12,8 @@ use std::{
 
 use regex::Regex;
 
+use crate::sources::{root, rust_files};
+
 /// Turns the limits on. Off, the test only prints the figures.
 const LIMITS_ARE_ON: bool = false;
 
@@ -258,10 +260,6 @@ impl fmt::Display for Figures {
     }
 }
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package lies in the workspace")
-}
-
 /// Returns the source folders that count, relative to the workspace.
 fn source_folders() -> Vec<PathBuf> {
     let plugins = fs::read_dir(root().join("plugins")).expect("a folder of plugins");
@@ -271,24 +269,6 @@ fn source_folders() -> Vec<PathBuf> {
     folders.extend(["host", "plugin-api", "plugin-kit", "tests"].map(PathBuf::from));
     folders.sort();
     folders.into_iter().map(|one| one.join("src")).filter(|one| root().join(one).is_dir()).collect()
-}
-
-/// Returns the Rust files below a folder, relative to the workspace.
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let entries =
-        fs::read_dir(root().join(folder)).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
-    let mut paths: Vec<_> =
-        entries.map(|entry| folder.join(entry.expect("an entry").file_name())).collect();
-    paths.sort();
-    let mut files = Vec::new();
-    for path in paths {
-        if root().join(&path).is_dir() {
-            files.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    files
 }
 
 /// Returns the names under which a file's figures are summed: its crate and, in the host, its folder.

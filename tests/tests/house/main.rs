@@ -1,3 +1,5 @@
 //! The rules of the source text itself, one module per rule. No test here starts the host.
 
 mod comments;
+mod events;
+mod sources;

@@ -30,6 +30,7 @@ pub(super) fn save(connection: &Connection, database: &Path) {
         match copy(connection, database) {
             Ok(saved) => {
                 return tracing::error!(
+                    event = "alerts_rescued",
                     saved = %saved.display(),
                     "all alerts were saved into a new file; hint: to go on with it, move it to `{}` \
                      while no host runs, and remove `{}` and `{}` there",
@@ -41,6 +42,7 @@ pub(super) fn save(connection: &Connection, database: &Path) {
             Err(error) => {
                 let error = format!("{error:#}");
                 tracing::error!(
+                    event = "alert_rescue_failed",
                     error,
                     tries_left = left,
                     "the alerts cannot be saved; hint: make room"

@@ -237,7 +237,11 @@ impl State {
         if let Err(reason) = &looked
             && !self.problem.is_displaced()
         {
-            tracing::error!(error = reason, "the store can keep nothing more");
+            tracing::error!(
+                event = "store_lost",
+                error = reason,
+                "the store can keep nothing more",
+            );
             self.metrics.is_lost.set(1);
             self.problem.displace(reason.clone());
         }
@@ -264,7 +268,13 @@ impl State {
     fn refuse(&mut self, jobs: Vec<WriteJob>, reason: String) {
         if let Some(left_out) = self.refusal_lines.admit(Instant::now()) {
             let requests = jobs.len();
-            tracing::error!(error = reason, requests, left_out, "the store cannot commit");
+            tracing::error!(
+                event = "store_commit_failed",
+                error = reason,
+                requests,
+                left_out,
+                "the store cannot commit",
+            );
         }
         self.problem.set(Some(reason.clone()));
         let error = StoreError::Unavailable(reason);
@@ -361,7 +371,11 @@ impl Checkpointer {
         let passive = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         if let Err(error) = passive {
             // The log holds everything meanwhile, and grows.
-            tracing::warn!(%error, "cannot copy the log into the database");
+            tracing::warn!(
+                event = "store_checkpoint_failed",
+                %error,
+                "cannot copy the log into the database",
+            );
         }
     }
 }
