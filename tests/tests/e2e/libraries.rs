@@ -8,7 +8,6 @@ use std::{
     process::{Command, Output, Stdio},
     sync::mpsc,
     thread,
-    time::Duration,
 };
 
 use object::{Object, ObjectSection};
@@ -21,7 +20,7 @@ use tocsin_plugin_api::{
     outcome::Outcome,
     testing::{Library, Subject},
 };
-use tocsin_tests::libraries;
+use tocsin_tests::{libraries, wait};
 
 #[test]
 fn manifests_say_what_the_packages_are() {
@@ -137,13 +136,33 @@ fn never_returns_hangs_only_when_asked_to() {
     assert_eq!(title(&made(&library, "{}"), "disk full"), "disk full");
 
     let (done, waiting) = mpsc::channel();
-    // Left behind, as a host leaves it behind.
-    thread::spawn(move || {
-        let outcome = made(&library, "{}").receive(&Request::post(b"hang"));
-        let _ = done.send(outcome.map(drop));
-    });
-    let waited = waiting.recv_timeout(Duration::from_millis(200));
-    assert_eq!(waited, Err(mpsc::RecvTimeoutError::Timeout));
+    // The thread stays behind, as it does in a host.
+    let hang = move || {
+        let instance = made(&library, "{}");
+        let _ = done.send(None);
+        let outcome = instance.receive(&Request::post(b"hang"));
+        let _ = done.send(Some(outcome.map(drop)));
+    };
+    thread::Builder::new().name("hangs".into()).spawn(hang).expect("a thread");
+    assert_eq!(waiting.recv(), Ok(None), "the instance is made");
+    wait::until("the thread sleeps", || thread_sleeps("hangs").then_some(()));
+    assert_eq!(waiting.try_recv(), Err(mpsc::TryRecvError::Empty), "the call came back");
+}
+
+/// Tells whether a thread of this process waits for something, as the kernel says.
+fn thread_sleeps(name: &str) -> bool {
+    let threads = fs::read_dir("/proc/self/task").expect("the threads of this process");
+    threads.flatten().any(|thread| {
+        let read = |file: &str| fs::read_to_string(thread.path().join(file)).unwrap_or_default();
+        read("comm").trim_end() == name && read("status").contains("State:\tS")
+    })
+}
+
+/// Returns the processor time that a process has taken, in hundredths of a second.
+fn cpu_ticks(process: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("the process runs");
+    let (_, fields) = stat.rsplit_once(')').expect("the name is in parentheses");
+    fields.split_whitespace().nth(11).expect("a field").parse().expect("a number")
 }
 
 #[test]
@@ -157,7 +176,8 @@ fn never_returns_spins_when_asked_to() {
     let mut lines = BufReader::new(host.stdout.take().expect("piped")).lines();
     assert_eq!(lines.next().expect("a line").expect("text"), "not described");
 
-    thread::sleep(Duration::from_millis(200));
+    // What a call takes that comes back is far less.
+    wait::until("it computes", || (cpu_ticks(host.id()) >= 20).then_some(()));
     assert_eq!(host.try_wait().expect("it can be asked"), None, "it came back");
     host.kill().and_then(|()| host.wait()).expect("it ends");
     assert!(lines.next().is_none(), "it said something");

@@ -129,10 +129,15 @@ fn nothing_is_read_by_itself_while_watching_is_off() {
              {GOOD}urgency = '{urgency}'\n"
         )
     };
-    let host = host(&config(false, "low"));
+    let (watching, host) = (host(&config(true, "low")), host(&config(false, "low")));
     host.site().configure(&config(false, "high"));
-    // It would be noticed at once, and looked for several times.
-    thread::sleep(std::time::Duration::from_millis(500));
+    // A host that watches sees two changes of its own file, the second after the first.
+    for urgency in ["high", "medium"] {
+        watching.site().configure(&config(true, urgency));
+        wait::until("the other host has read its file", || {
+            (watching.integration("good")["urgency"] == urgency).then_some(())
+        });
+    }
     assert_eq!(host.integration("good")["urgency"], "low");
     host.hang_up();
     assert_eq!(host.integration("good")["urgency"], "high");
