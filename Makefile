@@ -1,12 +1,15 @@
-# make run    build everything, lay out a run folder, start the host, say how to post a first message
-# make test   every check and every test
-# make api-test  whether the admin API answers as it describes itself, whatever it is asked
-# make docs   write the tables of options in the plugins' READMEs anew, from their schemas
-# make drill  the tests of upgrades, reloads and crashes under load, with release builds
-# make attack every attack at once beside genuine senders for a minute, with release builds
-# make certify judge every plugin under plugins/ as a release build (make test does it with debug builds)
-# make fuzz   bytes that nobody would think of, for everything that reads bytes of others; see tests/fuzz
-# make bench  what it costs, next to what the same machine gives without it (needs wrk)
+# make run      build everything, lay out a run folder, start the host, say how to post a first message
+# make quick    format, lints, unit tests and smoke tests: the loop while you write code
+# make test     every check and every test
+# make api-test check the answers of the admin API against its own description
+# make docs     write the tables of options in the plugins' READMEs again, from their schemas
+# make drill    test upgrades, reloads and crashes under load, with release builds
+# make attack   run every attack at once beside genuine senders for a minute, with release builds
+# make certify  judge every plugin under plugins/ as a release build (make test does it with debug builds)
+# make fuzz     fuzz everything that reads foreign bytes; see tests/fuzz
+# make bench    measure the host beside a minimal server on the same machine (needs wrk)
+# make dist     build the archive of a release for this machine, with checksums
+# make advisories  look up known vulnerabilities of the dependencies (needs the network)
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET)/release
@@ -18,10 +21,15 @@ FUZZ_VERSION := 0.13.2
 FUZZ := $(abspath $(TARGET))/tools/bin/cargo-fuzz
 FUZZ_SECONDS ?= 20
 FUZZ_TARGETS ?= $(basename $(notdir $(wildcard tests/fuzz/fuzz_targets/*.rs)))
-# Other sanitizers want a nightly compiler.
+# Every sanitizer needs a nightly compiler.
 FUZZ_OPTIONS := --fuzz-dir tests/fuzz --target-dir $(abspath $(TARGET))/fuzz --sanitizer none
 
-.PHONY: help run build test fmt clippy doc deny unit api-test attack certify docs drill fuzz bench clean-run
+# Without the bad plugins: no unit test needs them, and the smoke tests build the ones they load.
+QUICK := --workspace --exclude 'bad-*'
+VERSION = $(shell cargo pkgid --package tocsin | sed 's/.*[@\#]//')
+DIST = tocsin-$(VERSION)-$(shell uname -m)-linux
+
+.PHONY: help run build quick test fmt clippy doc deny advisories unit api-test attack certify docs drill fuzz bench dist clean-run
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -48,6 +56,10 @@ run: build
 	@echo
 	@exec $(RELEASE)/tocsin serve --config run/tocsin.toml
 
+quick: fmt clippy
+	cargo test $(QUICK) --lib --test house
+	cargo test $(QUICK) --test e2e smoke::
+
 test: fmt clippy doc deny unit api-test
 
 fmt:
@@ -62,6 +74,9 @@ doc:
 deny: $(DENY)
 	$(DENY) check bans licenses sources
 
+advisories: $(DENY)
+	$(DENY) check advisories
+
 $(DENY):
 	@echo "building cargo-deny $(DENY_VERSION), once; it takes some minutes"
 	cargo install --locked --quiet --version $(DENY_VERSION) --root $(TARGET)/tools cargo-deny
@@ -72,7 +87,7 @@ unit:
 api-test:
 	tests/api-test.sh
 
-# The same test compares them otherwise.
+# Without the variable, the same test compares the tables.
 docs:
 	TOCSIN_UPDATE_DOCS=1 cargo test --package tocsin-tests --test e2e reference::
 
@@ -89,7 +104,7 @@ certify: build
 	  $(RELEASE)/tocsin plugins certify --fixtures $${plugin}fixtures $(RELEASE)/lib$$(echo $$name | tr - _).so || exit 1; \
 	done
 
-# All of them run, whatever the first finds. What is new goes to the first folder, not to the seeds.
+# Every target runs, even if an earlier one fails. New inputs go to the first folder, not to the seeds.
 fuzz: $(FUZZ)
 	$(FUZZ) build $(FUZZ_OPTIONS)
 	@failed=0; for target in $(FUZZ_TARGETS); do \
@@ -113,6 +128,14 @@ bench: build
 	@cp $(RELEASE)/libslack_outgoing_webhook.so $(RELEASE)/bench-plugins/
 	BENCH_TOCSIN=$(abspath $(RELEASE))/tocsin BENCH_PLUGINS=$(abspath $(RELEASE))/bench-plugins $(RELEASE)/tocsin-bench
 
-# Forgets the run folder, with its alerts and its token.
+# Checksums of the files are inside the archive, that of the archive is beside it.
+dist: build
+	rm -rf $(TARGET)/dist && mkdir -p $(TARGET)/dist/$(DIST)/plugins
+	cp $(RELEASE)/tocsin README.md LICENSE-APACHE LICENSE-MIT tocsin.example.toml $(TARGET)/dist/$(DIST)/
+	cp $(RELEASE)/libslack_outgoing_webhook.so $(RELEASE)/libalertmanager.so $(TARGET)/dist/$(DIST)/plugins/
+	cd $(TARGET)/dist/$(DIST) && sha256sum tocsin plugins/*.so > SHA256SUMS
+	cd $(TARGET)/dist && tar --owner 0 --group 0 --numeric-owner -czf $(DIST).tar.gz $(DIST) && sha256sum $(DIST).tar.gz > $(DIST).tar.gz.sha256
+
+# Deletes the run folder, with its alerts and its token.
 clean-run:
 	rm -rf run

@@ -354,30 +354,6 @@ fn an_unauthorized_request_is_recorded_and_never_kept() {
 }
 
 #[test]
-fn a_reload_brings_a_changed_configuration_into_force() {
-    let host = host(&format!("{GOOD}[integrations.gone]\nplugin = 'well-behaved'\n"));
-    let (webhooks, admin) = (host.webhooks(), host.admin());
-    host.post("good", "before");
-    host.site().configure(
-        "[server]\nbody_limit_bytes = 10\n\
-         [integrations.good]\nplugin = 'well-behaved'\nurgency = 'high'\noptions.prefix = 'now: '\n\
-         [integrations.fresh]\nplugin = 'well-behaved'\n",
-    );
-    host.reload();
-    assert_eq!(host.post("good", "after").status, 200);
-    assert_eq!(host.post("fresh", "after").status, 200);
-    assert_eq!(host.post("gone", "after").status, 404);
-    assert_eq!(host.post("good", "more than ten bytes").status, 413);
-    let alert = host.api("/api/v1/alerts/2");
-    assert_eq!((&alert["title"], &alert["urgency"]), (&json!("now: after"), &json!("high")));
-    assert_eq!(host.api("/api/v1/alerts/1")["title"], "before");
-    assert_eq!((host.webhooks(), host.admin()), (webhooks, admin));
-    let endpoint = format!("http://{webhooks}/in/fresh");
-    assert_eq!(host.api("/api/v1/integrations")["integrations"][0]["endpoint"], endpoint.as_str());
-    assert_eq!(host.reasons(), [""; 0]);
-}
-
-#[test]
 fn a_reload_of_a_broken_configuration_leaves_everything_running_and_says_so() {
     let host = host(GOOD);
     let reason = |broken: &str| {

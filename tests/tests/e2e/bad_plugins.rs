@@ -71,7 +71,7 @@ pub(crate) fn normalized(sentence: &str) -> String {
 
 /// A file that can't be used at all: gives the sentence on it, after every promise was looked at.
 #[track_caller]
-fn refused(bad: &Path, plugin: &str) -> String {
+pub(super) fn refused(bad: &Path, plugin: &str) -> String {
     let (site, file) = (site(plugin).plugin(bad), file_name(bad));
     let host = site.serve();
     assert_eq!(host.post("good", "disk full").status, 200);
@@ -118,12 +118,6 @@ fn one_with_its_layout_check_switched_off_is_refused() {
 #[test]
 fn one_for_another_major_version_of_plugin_api_is_refused() {
     assert_snapshot!(refused(&libraries::pretended("2.0.0"), "pretended-later"), @"is plugin `pretended-later` 1.0.0, built for plugin-api 2.0.0; this host has [VERSION]; hint: upgrade the host, or drop in a version of the plugin for this one");
-}
-
-#[test]
-fn a_file_that_is_no_elf_is_refused() {
-    let folder = tempfile::tempdir().expect("a folder");
-    assert_snapshot!(refused(&libraries::not_elf(folder.path()), "not-elf"), @"is not an ELF file; hint: drop in the `.so` that `cargo build --release` made of a plugin");
 }
 
 #[test]

@@ -39,6 +39,7 @@ mod scaffold;
 mod scarce_threads;
 mod settings;
 mod slow_calls;
+mod smoke;
 mod store_faults;
 mod strangers;
 mod stuck_calls;

@@ -10,7 +10,6 @@ use std::{
 };
 
 use insta::assert_snapshot;
-use jiff::Timestamp;
 use regex::Regex;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -47,7 +46,7 @@ impl Versions {
 }
 
 /// A host that serves `well-behaved` 1.0.0, watching.
-fn host() -> TestHost {
+pub(super) fn host() -> TestHost {
     Site::new().plugin(&library("well-behaved")).config(CONFIG).serve()
 }
 
@@ -69,7 +68,7 @@ pub(super) fn problem(host: &TestHost, file: &str) -> String {
     })
 }
 
-fn without_times(text: &str) -> String {
+pub(super) fn without_times(text: &str) -> String {
     let mut text = text.to_owned();
     for (pattern, replacement) in
         [(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[TIME]"), (r"\.rs:\d+:\d+", ".rs:[PLACE]")]
@@ -84,32 +83,6 @@ pub(super) fn waiting(host: &TestHost) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().expect("text").to_owned();
     let waiting = integration["waiting"].as_array().expect("a list").iter();
     waiting.map(|one| (text(&one["version"]), text(&one["reason"]))).collect()
-}
-
-#[test]
-fn a_version_that_is_dropped_in_takes_over_by_itself() {
-    let (host, versions) = (host(), Versions::new());
-    assert_eq!(served_by(&host, "good"), "1.0.0");
-    let before = host.integration("good");
-    assert_eq!((&before["generation"], &before["notice"]), (&1.into(), &Value::Null));
-
-    host.site().replace(&versions.well_behaved("1.0.1"), "newer.so");
-    host.wait_for_version("good", "1.0.1");
-    assert_eq!(served_by(&host, "good"), "1.0.1");
-    let after = host.integration("good");
-    assert_eq!(after["generation"], 2);
-    let since = |shown: &Value| shown["since"].as_str()?.parse::<Timestamp>().ok();
-    assert!(since(&after) > since(&before), "{before} {after}");
-    assert_eq!(waiting(&host), [("1.0.0".into(), "not_needed".into())]);
-    assert_eq!(host.reasons(), [""; 0]);
-    assert_snapshot!(without_times(&host.run(&["plugins"]).stdout), @"
-    PLUGIN        VERSION  STATE    VERIFIED  INTEGRATIONS  FILE
-    well-behaved  1.0.0    waiting  -                       libwell_behaved.so
-    well-behaved  1.0.1    loaded   -         good          newer.so
-
-    INTEGRATION  STATE    SERVED BY           GENERATION  SINCE                 WAITING
-    good         serving  well-behaved 1.0.1  2           [TIME]  1.0.0 since [TIME]
-    ");
 }
 
 #[test]
