@@ -95,7 +95,7 @@ drill:
 	TOCSIN_DRILL=1 cargo test --package tocsin-tests --test e2e -- --nocapture --test-threads 1 upgrades:: reload:: durability::
 
 attack:
-	TOCSIN_DRILL=1 cargo test --package tocsin-tests --test e2e -- --nocapture --test-threads 1 attack:: vanished_store:: lost_log::
+	TOCSIN_DRILL=1 cargo test --package tocsin-tests --test e2e -- --nocapture --test-threads 1 attack:: removed_database:: unwritable_log::
 
 certify: build
 	@for plugin in plugins/*/; do \

@@ -1,6 +1,6 @@
-//! A client that sends exactly the bytes it is given, over one connection, and reads what comes back.
-//! It follows nothing, retries nothing and hides nothing: how a host treats odd clients is tested
-//! with it.
+//! HTTP client that sends exactly the bytes it is given over one connection, and reads the answer.
+//! The client follows no redirect, retries nothing and hides nothing, so that tests can be as odd
+//! as real clients.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -11,29 +11,31 @@ use std::{
 use rustix::net::{self, AddressFamily, SocketType};
 use serde_json::Value;
 
-use crate::wait::PATIENCE;
+use crate::wait::TIMEOUT;
 
-/// One connection. An answer that does not come is an error, not a test that hangs.
+/// Connection to a host. Every read times out, so that a missing answer is an error and no test
+/// hangs.
 #[derive(Debug)]
 pub struct Connection {
     stream: BufReader<TcpStream>,
 }
 
 impl Connection {
-    /// Connects.
+    /// Connects to an address, as [`Connection::open_from`] does without a choice of the sender's
+    /// address.
     ///
     /// # Errors
     ///
-    /// Where nobody listens.
+    /// If nothing listens there.
     pub fn open(address: SocketAddr) -> io::Result<Self> {
-        Self::of(TcpStream::connect_timeout(&address, PATIENCE)?)
+        Self::of(TcpStream::connect_timeout(&address, TIMEOUT)?)
     }
 
     /// Connects from an address of this machine, such as 127.0.0.2.
     ///
     /// # Errors
     ///
-    /// If nobody listens, or it is no address of this machine.
+    /// If nothing listens there, or `from` is no address of this machine.
     pub fn open_from(from: SocketAddr, address: SocketAddr) -> io::Result<Self> {
         let family = if from.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let socket = net::socket(family, SocketType::STREAM, None)?;
@@ -43,13 +45,13 @@ impl Connection {
     }
 
     fn of(stream: TcpStream) -> io::Result<Self> {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream: BufReader::new(stream) })
     }
 
-    /// Sends for so long at most.
+    /// Sets the timeout of [`Connection::send`].
     ///
     /// # Errors
     ///
@@ -58,7 +60,7 @@ impl Connection {
         self.stream.get_ref().set_write_timeout(Some(timeout))
     }
 
-    /// Waits for an answer for so long at most.
+    /// Sets the timeout of [`Connection::answer`].
     ///
     /// # Errors
     ///
@@ -71,36 +73,36 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// Where the host has closed the connection.
+    /// If the host has closed the connection.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.get_mut().write_all(bytes)
     }
 
-    /// Says that nothing more comes.
+    /// Shuts down the sending side.
     ///
     /// # Errors
     ///
-    /// Where the connection is gone.
+    /// If the connection is gone.
     pub fn finish_sending(&mut self) -> io::Result<()> {
         self.stream.get_mut().shutdown(Shutdown::Write)
     }
 
-    /// Sends a request and reads its answer.
+    /// Sends a [`Request`] and reads its [`Answer`].
     ///
     /// # Errors
     ///
-    /// Where the connection ended, or no answer came.
+    /// If the connection ended, or no answer came.
     pub fn ask(&mut self, request: &Request<'_>) -> io::Result<Answer> {
         let sent = self.send(&request.bytes());
-        // A host that has seen enough answers and closes before it has read everything.
+        // A host may answer and close before it has read everything.
         self.answer().map_err(|error| sent.err().unwrap_or(error))
     }
 
-    /// Reads one answer.
+    /// Reads one [`Answer`].
     ///
     /// # Errors
     ///
-    /// Where the connection ended before it was whole, or nothing came.
+    /// If the connection ended in the middle of the answer, or nothing came.
     pub fn answer(&mut self) -> io::Result<Answer> {
         let status_line = self.line()?;
         let status = status_line.split(' ').nth(1).and_then(|code| code.parse().ok());
@@ -119,11 +121,11 @@ impl Connection {
         Ok(answer)
     }
 
-    /// Reads what there is until the host closes the connection.
+    /// Reads everything until the host closes the connection.
     ///
     /// # Errors
     ///
-    /// Where it does not, or ends it with an error.
+    /// If the host does not close the connection, or resets it.
     pub fn rest(&mut self) -> io::Result<Vec<u8>> {
         let mut rest = Vec::new();
         self.stream.read_to_end(&mut rest)?;
@@ -140,7 +142,7 @@ impl Connection {
     }
 }
 
-/// A request. Its length is announced; nothing else is added.
+/// HTTP request, with a `Content-Length` and no header that [`Request::header`] did not add.
 #[derive(Clone, Debug)]
 pub struct Request<'r> {
     method: &'r str,
@@ -150,12 +152,12 @@ pub struct Request<'r> {
 }
 
 impl<'r> Request<'r> {
-    /// A request without a body.
+    /// Returns a request without a body.
     pub fn new(method: &'r str, target: &'r str) -> Self {
         Self { method, target, headers: Vec::new(), body: &[] }
     }
 
-    /// A POST request.
+    /// Returns a POST request.
     pub fn post(target: &'r str, body: &'r (impl AsRef<[u8]> + ?Sized)) -> Self {
         Self { body: body.as_ref(), ..Self::new("POST", target) }
     }
@@ -167,7 +169,7 @@ impl<'r> Request<'r> {
         self
     }
 
-    /// The request as it goes over the wire.
+    /// Returns the bytes of the request, for [`Connection::send`].
     pub fn bytes(&self) -> Vec<u8> {
         let Self { method, target, headers, body } = self;
         let mut bytes = format!("{method} {target} HTTP/1.1\r\nhost: 127.0.0.1\r\n").into_bytes();
@@ -180,49 +182,49 @@ impl<'r> Request<'r> {
     }
 }
 
-/// An answer, read whole.
+/// Complete HTTP answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// Such as 200.
+    /// Status code, such as 200.
     pub status: u16,
-    /// The headers, names in lower case.
+    /// Headers, with names in lower case.
     pub headers: Vec<(String, String)>,
-    /// The body.
+    /// Body.
     pub body: String,
 }
 
 impl Answer {
-    /// The value of a header.
+    /// Returns the value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// The `X-Request-Id`, which every answer carries.
+    /// Returns the `X-Request-Id`, which every answer carries.
     ///
     /// # Panics
     ///
-    /// Where it does not.
+    /// If the header is missing.
     #[track_caller]
     pub fn request_id(&self) -> &str {
         self.header("x-request-id").unwrap_or_else(|| panic!("no X-Request-Id: {self:?}"))
     }
 
-    /// The body as JSON.
+    /// Parses the body as JSON.
     ///
     /// # Panics
     ///
-    /// Where it is none.
+    /// If the body is no JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body)
             .unwrap_or_else(|error| panic!("not JSON ({error}): {self:?}"))
     }
 
-    /// The code of a refusal, which has the form that every refusal has.
+    /// Returns the error code of a refusal, after checking its form.
     ///
     /// # Panics
     ///
-    /// Where it has another form.
+    /// If the body has another form.
     #[track_caller]
     pub fn error_code(&self) -> String {
         self.request_id();
@@ -233,11 +235,11 @@ impl Answer {
         code.unwrap_or_else(|| panic!("no code: {self:?}")).to_owned()
     }
 
-    /// After how many seconds the sender should try again.
+    /// Returns the seconds in `Retry-After`.
     ///
     /// # Panics
     ///
-    /// Where it is not said.
+    /// If the header is missing or no number.
     #[track_caller]
     pub fn retry_after(&self) -> u64 {
         let seconds = self.header("retry-after").and_then(|seconds| seconds.parse().ok());

@@ -1,4 +1,5 @@
-//! What the end-to-end tests share. It tests nothing itself.
+//! Shared code of the end-to-end tests: a host in its own process, an HTTP client, the libraries to
+//! load.
 
 pub mod http;
 pub mod libraries;

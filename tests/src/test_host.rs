@@ -1,5 +1,5 @@
-//! A host in a process and a folder of its own, as an operator sets one up: a configuration, plugins
-//! dropped in, the `tocsin` binary. It knows nothing of the host's inside.
+//! A host in its own process and folder, set up as an operator does it: a configuration, plugins
+//! dropped in, the `tocsin` binary. Nothing here uses the host's code.
 
 use std::{
     fs,
@@ -25,7 +25,8 @@ use crate::{
     libraries, wait,
 };
 
-/// A folder with a configuration and plugins, and what a `tocsin` command there is given.
+/// Folder with a configuration and plugins, and the environment of `tocsin` commands that run
+/// there. [`Site::serve`] makes it a [`TestHost`].
 #[derive(Debug)]
 pub struct Site {
     folder: TempDir,
@@ -34,14 +35,14 @@ pub struct Site {
     limits: Vec<String>,
 }
 
-/// A command that has ended.
+/// Result of a command that has ended.
 #[derive(Debug)]
 pub struct Finished {
-    /// The exit code; none if a signal ended it.
+    /// Exit code, or `None` if a signal ended the command.
     pub code: Option<i32>,
-    /// What it printed.
+    /// Standard output.
     pub stdout: String,
-    /// What it complained of.
+    /// Standard error.
     pub stderr: String,
 }
 
@@ -52,11 +53,11 @@ impl Default for Site {
 }
 
 impl Site {
-    /// A folder with an empty folder of plugins, and a host without integrations.
+    /// Makes a site with an empty plugins folder and no integration.
     ///
     /// # Panics
     ///
-    /// Where it can't be made.
+    /// If the folder cannot be made.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::create_dir(folder.path().join("plugins")).expect("a folder of plugins");
@@ -65,12 +66,12 @@ impl Site {
         site
     }
 
-    /// Writes the configuration: this text, with free ports, a JSON log, and patience for plugins on
-    /// a busy machine where it says nothing of them.
+    /// Writes the configuration: this text, plus free ports, a JSON log and a long call deadline
+    /// for busy machines, where the text has none of its own.
     ///
     /// # Panics
     ///
-    /// Where it is not TOML.
+    /// If the text is not TOML.
     pub fn configure(&self, text: &str) {
         let mut config: Table = text.parse().expect("TOML");
         for (section, key, value) in [
@@ -86,28 +87,28 @@ impl Site {
         self.write("tocsin.toml", config.to_string());
     }
 
-    /// The same, for a site that is being set up.
+    /// Writes the configuration as [`Site::configure`] does, and returns the site.
     #[must_use]
     pub fn config(self, text: &str) -> Self {
         self.configure(text);
         self
     }
 
-    /// Writes a file, such as a configuration exactly as it is.
+    /// Writes a file, such as a configuration without the additions of [`Site::configure`].
     ///
     /// # Panics
     ///
-    /// Where it can't be written.
+    /// If the file cannot be written.
     pub fn write(&self, name: &str, contents: impl AsRef<[u8]>) {
         fs::write(self.path(name), contents).unwrap_or_else(|error| panic!("`{name}`: {error}"));
     }
 
-    /// A path in the folder.
+    /// Returns a path in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Drops a plugin in.
+    /// Copies a plugin into the plugins folder.
     #[must_use]
     pub fn plugin(self, library: &Path) -> Self {
         let name = library.file_name().expect("a file").to_str().expect("a name in UTF-8");
@@ -115,27 +116,28 @@ impl Site {
         self
     }
 
-    /// Drops a plugin in under another file name.
+    /// Copies a plugin into the plugins folder under another file name.
     ///
     /// # Panics
     ///
-    /// Where it can't be copied.
+    /// If the file cannot be copied.
     pub fn drop_in(&self, library: &Path, name: &str) {
         let to = self.path("plugins").join(name);
         fs::copy(library, &to).unwrap_or_else(|error| panic!("`{}`: {error}", library.display()));
     }
 
-    /// Drops a plugin in as an operator should: under another name first, renamed when it is whole.
+    /// Copies a plugin in as an operator should: under a temporary name, renamed when the file is
+    /// complete.
     ///
     /// # Panics
     ///
-    /// Where it can't be copied.
+    /// If the file cannot be copied.
     pub fn replace(&self, library: &Path, name: &str) {
         self.drop_in(library, ".new");
         fs::rename(self.plugins().join(".new"), self.plugins().join(name)).expect("a rename");
     }
 
-    /// The folder of plugins.
+    /// Returns the plugins folder.
     pub fn plugins(&self) -> PathBuf {
         self.path("plugins")
     }
@@ -152,21 +154,22 @@ impl Site {
         self
     }
 
-    /// Sets it no longer.
+    /// Removes an environment variable that [`Site::env`] set.
     #[must_use]
     pub fn without_env(mut self, name: &str) -> Self {
         self.env.retain(|(known, _)| known != name);
         self
     }
 
-    /// Has every command run as this user, and in the group of the same number. Only root can.
+    /// Runs every command as this user, and in the group of the same number. Only root can.
     #[must_use]
     pub fn user(self, id: u32) -> Self {
         Self { user: Some(id), ..self }
     }
 
-    /// The same for a site that belongs to the user, as an operator sets one up for a host that is not
-    /// root. None if that cannot be had on this machine, which is printed.
+    /// Makes the site as [`Site::user`] does and gives its folder to the user, as an operator sets
+    /// up a host that is not root. Returns `None`, and prints the reason, if this machine does not
+    /// allow that.
     ///
     /// # Panics
     ///
@@ -178,7 +181,7 @@ impl Site {
             return None;
         }
         let site = self.user(id);
-        // Temporary folders are their owner's alone.
+        // Only the owner may enter a temporary folder.
         let folder = site.path("");
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("it is ours");
         chown(&folder, Some(id), Some(id)).expect("root gives files away");
@@ -191,15 +194,15 @@ impl Site {
         }
     }
 
-    /// Runs every command under a limit of the system, such as `--nofile=256` (see `prlimit(1)`). The
-    /// number of threads has no limit for root.
+    /// Runs every command under a limit of the system, such as `--nofile=256` (see `prlimit(1)`).
+    /// The limit on threads does not apply to root.
     #[must_use]
     pub fn limit(mut self, limit: &str) -> Self {
         self.limits.push(limit.into());
         self
     }
 
-    /// A `tocsin` command with this site's configuration, not started.
+    /// Returns a `tocsin` command with this site's configuration, not started.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = if self.limits.is_empty() {
             Command::new(libraries::tocsin())
@@ -220,20 +223,20 @@ impl Site {
         command
     }
 
-    /// Runs a command to its end, which has to come.
+    /// Runs a command and waits for its end.
     ///
     /// # Panics
     ///
-    /// Where it can't be run or does not end.
+    /// If the command cannot be run or does not end within [`wait::TIMEOUT`].
     pub fn run(&self, args: &[&str]) -> Finished {
         finish(self.command(args))
     }
 
-    /// Starts the host, tells it to stop once `now` is there to see, and gives how it ended.
+    /// Starts the host, sends SIGTERM once `now` returns true, and returns the result.
     ///
     /// # Panics
     ///
-    /// Where it does not come to that, or does not end.
+    /// If `now` never returns true, or the host does not end.
     pub fn stop_when(&self, what: &str, mut now: impl FnMut() -> bool) -> Finished {
         let start = Running::start(self.command(&["serve"]));
         wait::until(what, || now().then_some(()));
@@ -241,24 +244,24 @@ impl Site {
         start.finish()
     }
 
-    /// Starts the host, and returns when it serves.
+    /// Starts the host, and waits until it serves.
     ///
     /// # Panics
     ///
-    /// Where it does not.
+    /// If the host ends before it serves.
     pub fn serve(self) -> TestHost {
         self.try_serve().unwrap_or_else(|(_, finished)| panic!("it does not serve: {finished:#?}"))
     }
 
-    /// Starts the host, and returns when it serves, or has ended because it can't.
+    /// Starts the host, and waits until it serves or has ended with an error.
     ///
     /// # Errors
     ///
-    /// How it ended.
+    /// The result of a host that ended before it served.
     ///
     /// # Panics
     ///
-    /// Where it comes to neither.
+    /// If the host does neither within [`wait::TIMEOUT`].
     pub fn try_serve(self) -> Result<TestHost, (Self, Finished)> {
         match Process::start(&self) {
             Ok(process) => Ok(TestHost { site: self, process }),
@@ -267,13 +270,13 @@ impl Site {
     }
 }
 
-/// Whatever becomes of the test, the child ends with it.
+/// Child process that is killed when the value is dropped.
 #[derive(Debug)]
 struct Reaped(Child);
 
 impl Drop for Reaped {
     fn drop(&mut self) {
-        // It may have ended long ago.
+        // The process may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -289,7 +292,7 @@ fn finish(command: Command) -> Finished {
     Running::start(command).finish()
 }
 
-/// A command that has not ended yet.
+/// Command that has not ended yet.
 struct Running {
     child: Reaped,
     stdout: Collected,
@@ -312,7 +315,7 @@ impl Running {
     }
 }
 
-/// What comes out of a pipe, line by line.
+/// Lines that came out of a pipe so far.
 #[derive(Debug)]
 struct Collected {
     lines: Arc<Mutex<Vec<String>>>,
@@ -342,12 +345,12 @@ impl Collected {
         entries.filter(|entry| entry["event"] == event).collect()
     }
 
-    /// Whether nothing follows.
+    /// Tells whether the pipe has been read to its end.
     fn is_whole(&self) -> bool {
         self.reader.as_ref().is_none_or(thread::JoinHandle::is_finished)
     }
 
-    /// Everything, once the process has ended.
+    /// Waits for the end of the pipe, and returns all lines.
     fn whole(mut self) -> String {
         if let Some(reader) = self.reader.take() {
             reader.join().expect("reading lines does not panic");
@@ -365,7 +368,7 @@ struct Process {
 }
 
 impl Process {
-    /// How it ended, if it did before it served.
+    /// Starts the host. Returns the result as an error if the host ends before it serves.
     fn start(site: &Site) -> Result<Self, Finished> {
         let mut command = site.command(&["serve"]);
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
@@ -394,7 +397,7 @@ impl Process {
     }
 }
 
-/// A host that runs. It is killed when it is dropped.
+/// Running host, killed when the value is dropped.
 #[derive(Debug)]
 pub struct TestHost {
     site: Site,
@@ -402,31 +405,31 @@ pub struct TestHost {
 }
 
 impl TestHost {
-    /// The folder it runs in.
+    /// Returns the [`Site`] of the host.
     pub fn site(&self) -> &Site {
         &self.site
     }
 
-    /// Where webhooks go.
+    /// Returns the address of the webhook listener.
     pub fn webhooks(&self) -> SocketAddr {
         self.process.webhooks
     }
 
-    /// Where the API is.
+    /// Returns the address of the admin listener.
     pub fn admin(&self) -> SocketAddr {
         self.process.admin
     }
 
-    /// Its process.
+    /// Returns the process id.
     pub fn pid(&self) -> Pid {
         self.process.pid()
     }
 
-    /// A connection to the webhook listener.
+    /// Opens a [`Connection`] to the webhook listener.
     ///
     /// # Panics
     ///
-    /// Where it does not listen.
+    /// If the host does not listen.
     pub fn connect(&self) -> Connection {
         Connection::open(self.webhooks()).expect("the host listens")
     }
@@ -435,7 +438,7 @@ impl TestHost {
     ///
     /// # Panics
     ///
-    /// Where it is not answered.
+    /// If no answer comes.
     pub fn ask(&self, request: &Request<'_>) -> Answer {
         self.connect().ask(request).expect("an answer")
     }
@@ -444,7 +447,7 @@ impl TestHost {
     ///
     /// # Panics
     ///
-    /// Where it is not answered.
+    /// If no answer comes.
     pub fn post(&self, integration: &str, body: &str) -> Answer {
         self.post_with(integration, &[], body)
     }
@@ -453,7 +456,7 @@ impl TestHost {
     ///
     /// # Panics
     ///
-    /// Where it is not answered.
+    /// If no answer comes.
     pub fn post_with(&self, integration: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let target = format!("/in/{integration}");
         let mut request = Request::post(&target, body);
@@ -467,17 +470,17 @@ impl TestHost {
     ///
     /// # Panics
     ///
-    /// Where it is not answered.
+    /// If no answer comes.
     pub fn ask_admin(&self, request: &Request<'_>) -> Answer {
         let mut admin = Connection::open(self.admin()).expect("the admin API listens");
         admin.ask(request).expect("an answer")
     }
 
-    /// What the API gives at a path.
+    /// Returns the JSON that the API gives at a path.
     ///
     /// # Panics
     ///
-    /// Where it is not 200 and JSON.
+    /// If the answer is not 200 and JSON.
     #[track_caller]
     pub fn api(&self, path: &str) -> Value {
         let answer = self.ask_admin(&Request::new("GET", path));
@@ -485,11 +488,11 @@ impl TestHost {
         answer.json()
     }
 
-    /// All alerts, newest first, page by page.
+    /// Returns all alerts, newest first, read page by page.
     ///
     /// # Panics
     ///
-    /// Where the API does not give them.
+    /// If the API does not list the alerts.
     pub fn alerts(&self) -> Vec<Value> {
         let mut admin = Connection::open(self.admin()).expect("the admin API listens");
         let (mut alerts, mut cursor) = (Vec::new(), String::new());
@@ -506,47 +509,47 @@ impl TestHost {
         }
     }
 
-    /// What the host says of its health, and under which status.
+    /// Returns status and body of `/health/ready`.
     pub fn ready(&self) -> (u16, Value) {
         let answer = self.ask_admin(&Request::new("GET", "/health/ready"));
         (answer.status, answer.json())
     }
 
-    /// The reasons for which it is not wholly ready.
+    /// Returns the reasons for which the host is not fully ready.
     ///
     /// # Panics
     ///
-    /// Where they have another form.
+    /// If the body has another form.
     pub fn reasons(&self) -> Vec<String> {
         let (_, mut ready) = self.ready();
         serde_json::from_value(ready["reasons"].take()).expect("sentences")
     }
 
-    /// Those of them that do not pass when somebody replays what waits.
+    /// Returns the reasons of [`TestHost::reasons`] except requests that wait for a replay.
     pub fn problems(&self) -> Vec<String> {
         let waits = |reason: &String| reason.contains(" for a replay because its plugin failed");
         self.reasons().into_iter().filter(|reason| !waits(reason)).collect()
     }
 
-    /// One value of the metrics, by its whole name with labels.
+    /// Returns a value of the metrics, by its full name with labels.
     ///
     /// # Panics
     ///
-    /// Where there are no metrics.
+    /// If the host gives no metrics.
     pub fn metric(&self, name: &str) -> Option<f64> {
         let metrics = self.ask_admin(&Request::new("GET", "/metrics")).body;
         let mut lines = metrics.lines().filter_map(|line| line.rsplit_once(' '));
         lines.find(|(other, _)| *other == name).map(|(_, value)| value.parse().expect("a number"))
     }
 
-    /// Runs a `tocsin` command that talks to this host.
+    /// Runs a `tocsin` command against this host.
     pub fn run(&self, args: &[&str]) -> Finished {
         let mut command = self.site.command(args);
         command.env("TOCSIN_ADMIN_URL", format!("http://{}", self.admin()));
         finish(command)
     }
 
-    /// What it logged so far.
+    /// Returns the lines logged so far.
     pub fn log(&self) -> Vec<String> {
         self.process.log.lines().clone()
     }
@@ -565,17 +568,17 @@ impl TestHost {
     ///
     /// # Panics
     ///
-    /// If no such entry comes within [`wait::PATIENCE`].
+    /// If no such entry comes within [`wait::TIMEOUT`].
     #[track_caller]
     pub fn wait_for_event(&self, event: &str) -> Value {
         wait::until(&format!("`{event}` is logged"), || self.logged(event).into_iter().next())
     }
 
-    /// How it describes an integration.
+    /// Returns the host's description of an integration.
     ///
     /// # Panics
     ///
-    /// Where there is none of that name.
+    /// If no integration has this name.
     pub fn integration(&self, name: &str) -> Value {
         let mut list = self.api("/api/v1/integrations");
         let list = list["integrations"].as_array_mut().expect("a list");
@@ -583,23 +586,22 @@ impl TestHost {
         found.unwrap_or_else(|| panic!("no integration `{name}`")).take()
     }
 
-    /// Waits until a version serves an integration, which it has to find out by itself.
+    /// Waits until the host has found a version by itself and serves an integration with it.
     ///
     /// # Panics
     ///
-    /// Where it does not come to that.
+    /// If the version does not serve within [`wait::TIMEOUT`].
     pub fn wait_for_version(&self, integration: &str, version: &str) {
         wait::until(&format!("{version} serves `{integration}`"), || {
             (self.integration(integration)["plugin"]["version"] == version).then_some(())
         });
     }
 
-    /// What the kernel says of it: a number of `/proc/PID/status`, such as `Threads` or `RssAnon`
-    /// (in kB).
+    /// Returns a number of `/proc/PID/status`, such as `Threads` or `RssAnon` (in kB).
     ///
     /// # Panics
     ///
-    /// Where it says no such thing.
+    /// If the file has no such number.
     pub fn kernel_says(&self, what: &str) -> usize {
         let path = format!("/proc/{}/status", self.pid().as_raw_nonzero());
         let status = fs::read_to_string(path).expect("the host runs");
@@ -608,12 +610,12 @@ impl TestHost {
         number.unwrap_or_else(|| panic!("no `{what}` in\n{status}"))
     }
 
-    /// How many files it has open beside those of its database, some of which are opened when they
-    /// are needed first.
+    /// Counts the open files of the host, without those of its database, some of which are opened
+    /// on first use.
     ///
     /// # Panics
     ///
-    /// Where it does not run.
+    /// If the host does not run.
     pub fn open_files(&self) -> usize {
         let folder = format!("/proc/{}/fd", self.pid().as_raw_nonzero());
         let handles = fs::read_dir(folder).expect("the host runs");
@@ -625,16 +627,16 @@ impl TestHost {
     ///
     /// # Panics
     ///
-    /// Where the process is gone.
+    /// If the process is gone.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).expect("the host runs");
     }
 
-    /// Has it read its configuration and plugins again: what it says came of it.
+    /// Reloads through the API, and returns the answer.
     ///
     /// # Panics
     ///
-    /// Where it is not answered.
+    /// If no answer comes.
     pub fn reload(&self) -> Answer {
         let bearer = self.site.admin_token().map(|token| format!("Bearer {token}"));
         let mut request = Request::post("/api/v1/reload", "");
@@ -644,8 +646,7 @@ impl TestHost {
         self.ask_admin(&request)
     }
 
-    /// Has it do so as an operator without the API does, and waits until it has said what came of
-    /// it.
+    /// Reloads by SIGHUP, and waits until the host has logged the result.
     pub fn hang_up(&self) {
         let done = || self.times_logged("reload_completed") + self.times_logged("reload_refused");
         let before = done();
@@ -653,7 +654,7 @@ impl TestHost {
         wait::until("the host has reloaded", || (done() > before).then_some(()));
     }
 
-    /// Ends it as `kill -9` does.
+    /// Kills the host with SIGKILL.
     pub fn kill(mut self) -> Site {
         self.signal(Signal::KILL);
         let status = self.process.child.wait();
@@ -661,39 +662,39 @@ impl TestHost {
         self.site
     }
 
-    /// Ends it as an operator does, with SIGTERM.
+    /// Stops the host with SIGTERM, and waits for its end.
     ///
     /// # Panics
     ///
-    /// Where it does not end well.
+    /// If the exit code is not 0.
     pub fn stop(self) -> Site {
         self.signal(Signal::TERM);
         self.stopped()
     }
 
-    /// Waits until it has ended well, as it was told to.
+    /// Waits until the host has ended with exit code 0.
     ///
     /// # Panics
     ///
-    /// Where it does not.
+    /// If the host does not end, or with another exit code.
     pub fn stopped(mut self) -> Site {
         let status = self.process.child.wait();
         assert_eq!(status.code(), Some(0), "{status}: {:#?}", self.log());
         self.site
     }
 
-    /// Waits until it has died of a signal that nobody sent.
+    /// Waits until the host has died of a signal that no test sent.
     ///
     /// # Panics
     ///
-    /// Where it does not.
+    /// If the host does not end, or with an exit code.
     pub fn died(mut self) -> Site {
         let status = self.process.child.wait();
         assert!(status.signal().is_some(), "{status}: {:#?}", self.log());
         self.site
     }
 
-    /// Stops it and starts it again.
+    /// Stops the host as [`TestHost::stop`] does, and starts it again.
     #[must_use]
     pub fn restart(self) -> Self {
         self.stop().serve()

@@ -1,27 +1,27 @@
-//! Waiting for something that has to come: by looking again and again, up to a limit that only a
-//! broken host reaches. It measures nothing.
+//! Waits for a condition by polling it, up to a timeout that only a broken host reaches. Measures
+//! nothing.
 
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
-/// How long anything is waited for. A busy machine, or a slow disk, may need a good part of it.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+/// Timeout of every wait. A busy machine or a slow disk may need a good part of it.
+pub const TIMEOUT: Duration = Duration::from_secs(180);
 
-/// Looks until there is something to see, and gives it.
+/// Polls until a closure returns a value, and returns the value. `what` names the condition.
 ///
 /// # Panics
 ///
-/// Where nothing came within [`PATIENCE`].
+/// If no value came within [`TIMEOUT`].
 #[track_caller]
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
+pub fn until<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + TIMEOUT;
     loop {
-        if let Some(seen) = look() {
-            return seen;
+        if let Some(value) = poll() {
+            return value;
         }
-        assert!(Instant::now() < end, "waited {PATIENCE:?} in vain: {what}");
+        assert!(Instant::now() < end, "timed out after {TIMEOUT:?}: {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }

@@ -1,4 +1,5 @@
-//! The life of an alert from outside: who did what, what a further report changed, and how it ends.
+//! The life of an alert from outside: actors, differences of later events, acknowledgement and
+//! resolution.
 
 use insta::assert_snapshot;
 use jiff::Timestamp;
@@ -34,7 +35,7 @@ fn alert(host: &TestHost, number: u64) -> Value {
 }
 
 #[test]
-fn every_change_says_who_and_what_it_left_as_it_was() {
+fn history_names_the_actor_and_the_previous_values() {
     let host = host("");
     let keyed = |more: &[(&'static str, &'static str)]| [&[("x-dedup-key", "disk")], more].concat();
     let first = [("x-event-id", "1"), ("x-urgency", "low")];
@@ -82,7 +83,7 @@ fn every_change_says_who_and_what_it_left_as_it_was() {
 }
 
 #[test]
-fn a_note_needs_a_text() {
+fn refuses_a_note_without_text() {
     let host = host("");
     host.post("good", "disk full");
     let note =
@@ -105,7 +106,7 @@ fn a_note_needs_a_text() {
 }
 
 #[test]
-fn alerts_resolve_by_themselves_when_nothing_is_heard() {
+fn resolves_an_alert_that_gets_no_further_events() {
     let host = host("resolve_after = '5s'\n");
     host.post_with("good", &[("x-dedup-key", "k")], "disk full");
     assert!(alert(&host, 1)["resolves_at"].is_string());
@@ -116,7 +117,7 @@ fn alerts_resolve_by_themselves_when_nothing_is_heard() {
 }
 
 #[test]
-fn what_is_open_already_resolves_by_itself_once_the_configuration_says_so() {
+fn applies_auto_resolve_to_alerts_that_are_already_open() {
     let host = host("");
     host.post("good", "disk full");
     let admin = "[admin]\ntokens = ['the-token-of-alice']\n";

@@ -25,14 +25,15 @@ struct Alertmanager {
 
 impl Drop for Alertmanager {
     fn drop(&mut self) {
-        // It may have ended long ago.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 impl Alertmanager {
-    /// One that tells `host` of everything at once; none where the program is not installed.
+    /// Starts an Alertmanager that notifies `host` at once. Returns `None` if the program is not
+    /// installed.
     fn start(host: &TestHost, http_config: &str) -> Option<Self> {
         if Command::new(PROGRAM).arg("--version").output().is_err() {
             eprintln!("skipped: {PROGRAM} is not installed (apt-get install {PROGRAM})");
@@ -48,7 +49,7 @@ impl Alertmanager {
         );
         let file = folder.path().join("alertmanager.yml");
         fs::write(&file, config).expect("a configuration");
-        // The port may be taken by somebody else between the two: then the next one is tried.
+        // Another program may take the port in between: then the next port is tried.
         for _ in 0..5 {
             let address = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
             let address = address.expect("a free port");
@@ -126,7 +127,7 @@ fn drill(options: &str, http_config: &str) {
     let other = host.alerts().into_iter().find(|alert| alert["title"] == "db2 is full");
     assert_eq!(other.expect("db2's")["status"], "open");
 
-    // Fired again, it is another alert that leads to the one before.
+    // A later firing opens another alert, which names the previous one.
     alertmanager.tell(&json!([disk_full("db1", &json!({ "startsAt": "2026-01-02T00:00:00Z" }))]));
     wait::until("it is open again", || (host.alerts().len() == 3).then_some(()));
     let again = &host.alerts()[0];
@@ -137,7 +138,7 @@ fn drill(options: &str, http_config: &str) {
 }
 
 #[test]
-fn what_fires_there_opens_here_and_what_is_resolved_there_is_resolved_here() {
+fn a_firing_alert_opens_an_alert_and_a_resolved_one_resolves_it() {
     drill(
         "options.bearer_token = 's3cret'\n",
         "authorization: { type: Bearer, credentials: s3cret }",
@@ -145,7 +146,7 @@ fn what_fires_there_opens_here_and_what_is_resolved_there_is_resolved_here() {
 }
 
 #[test]
-fn it_may_present_a_user_and_a_password() {
+fn accepts_a_user_and_a_password() {
     drill(
         "options.basic_auth = { username = 'am', password = 's3cret' }\n",
         "basic_auth: { username: am, password: s3cret }",
@@ -153,7 +154,7 @@ fn it_may_present_a_user_and_a_password() {
 }
 
 #[test]
-fn it_may_present_a_password_without_a_user() {
+fn accepts_a_password_without_a_user() {
     let options = "options.basic_auth = { username = '', password = 's3cret' }\n";
     drill(options, "basic_auth: { password: s3cret }");
 
@@ -169,7 +170,7 @@ fn it_may_present_a_password_without_a_user() {
 }
 
 #[test]
-fn one_with_another_token_is_not_heard() {
+fn refuses_an_alertmanager_with_a_wrong_token() {
     let host = host("options.bearer_token = 's3cret'\n");
     let http_config = "authorization: { type: Bearer, credentials: wrong }";
     let Some(alertmanager) = Alertmanager::start(&host, http_config) else { return };
@@ -181,10 +182,11 @@ fn one_with_another_token_is_not_heard() {
     assert_eq!(host.alerts().len(), 0);
 }
 
-/// Sends what Alertmanager sends of one alert, and gives what became of it.
+/// Sends the notifications of one alert with a gap, and returns the alerts that the host has then.
 fn after_a_gap(options: &str) -> Vec<(u64, String, u64, Value)> {
     let host = host(options);
-    // It heard nothing for a while, took that for the end, and heard again of what had begun before.
+    // Alertmanager got no samples for a while, sent "resolved", and then sent the old alert as
+    // firing again.
     for (status, ends) in [
         ("firing", "0001-01-01T00:00:00Z"),
         ("firing", "0001-01-01T00:00:00Z"),
@@ -226,7 +228,7 @@ fn after_a_gap(options: &str) -> Vec<(u64, String, u64, Value)> {
 }
 
 #[test]
-fn what_fires_on_after_a_gap_is_open_again_unless_repeats_are_to_change_nothing() {
+fn reopens_an_alert_that_fires_after_a_gap_unless_reopen_is_off() {
     let sender = "options.unauthenticated = true\n";
     assert_eq!(
         after_a_gap(sender),
@@ -238,7 +240,7 @@ fn what_fires_on_after_a_gap_is_open_again_unless_repeats_are_to_change_nothing(
     );
 }
 
-/// A notification of so many alerts, all with one status, as short as can be.
+/// Returns a minimal notification of `count` alerts, all with one status.
 fn group(status: &str, count: usize) -> String {
     let alerts = (0..count).map(|at| {
         format!(r#"{{"status":"{status}","labels":{{"alertname":"Down"}},"fingerprint":"{at}"}}"#)
@@ -254,7 +256,7 @@ fn notify(host: &TestHost, integration: &str, body: &str) -> Answer {
 }
 
 #[test]
-fn every_alert_of_a_large_group_opens_and_every_one_is_resolved() {
+fn opens_and_resolves_every_alert_of_a_large_group() {
     let host = host("options.unauthenticated = true\n");
     for (status, expected) in [("firing", "open"), ("resolved", "resolved")] {
         let answer = notify(&host, "prometheus", &group(status, 1500));
@@ -268,9 +270,9 @@ fn every_alert_of_a_large_group_opens_and_every_one_is_resolved() {
 }
 
 #[test]
-fn a_group_that_is_larger_than_anything_taken_is_refused_as_a_whole_and_counted() {
+fn refuses_a_group_over_the_event_limit_as_a_whole_and_counts_it() {
     let site = Site::new().plugin(&library("alertmanager"));
-    // A debug build takes its time for so many.
+    // A debug build is slow with so many alerts.
     let site = site.config(
         "server.body_limit_bytes = 33554432\nplugins.call_deadline = '2m'\n\
          [integrations.prometheus]\nplugin = 'alertmanager'\noptions.unauthenticated = true",
@@ -288,12 +290,13 @@ fn a_group_that_is_larger_than_anything_taken_is_refused_as_a_whole_and_counted(
     );
     assert_eq!(host.metric(r#"tocsin_limit_reached_total{limit="events"}"#), Some(1.0));
     assert_eq!(host.alerts().len(), 0);
-    // What is too large to be kept was told to come again all the same.
+    // The notification is too large for the quarantine, but Alertmanager is told to retry all the
+    // same.
     assert_eq!(record["raw"], "absent");
 }
 
 #[test]
-fn alertmanagers_that_share_an_integration_have_alerts_of_their_own() {
+fn separate_alertmanagers_on_one_integration_have_separate_alerts() {
     let host = host("options.unauthenticated = true\noptions.key_prefix = '{receiver}/'\n");
     let say = |status: &str, receiver: &str| {
         let body = group(status, 1).replacen('{', &format!(r#"{{"receiver":"{receiver}","#), 1);

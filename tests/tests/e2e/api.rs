@@ -26,24 +26,24 @@ fn numbers(list: &Value) -> Vec<u64> {
 }
 
 #[test]
-fn alerts_come_in_pages_newest_first_each_once() {
+fn lists_alerts_in_pages_newest_first_each_once() {
     let host = host(GOOD);
     for count in 0..120 {
         assert_eq!(host.post("good", &format!("message {count}")).status, 200);
     }
     assert_eq!(numbers(&host.api("/api/v1/alerts")).len(), 50, "the default");
-    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    let (mut listed, mut cursor) = (Vec::new(), String::new());
     for page in 1..=3 {
         let list = host.api(&format!("/api/v1/alerts?limit=50{cursor}"));
-        seen.extend(numbers(&list));
-        // What arrives meanwhile moves no page.
+        listed.extend(numbers(&list));
+        // Alerts that arrive meanwhile do not shift the pages.
         assert_eq!(host.post("good", "meanwhile").status, 200);
         match list["next_cursor"].as_str() {
             Some(next) => cursor = format!("&cursor={next}"),
             None => assert_eq!(page, 3, "the last page"),
         }
     }
-    assert_eq!(seen, (1..=120).rev().collect::<Vec<_>>());
+    assert_eq!(listed, (1..=120).rev().collect::<Vec<_>>());
     let all = host.api("/api/v1/alerts?limit=500");
     assert_eq!((numbers(&all).len(), &all["next_cursor"]), (123, &Value::Null));
     let exact = host.api("/api/v1/alerts?limit=123");
@@ -51,7 +51,7 @@ fn alerts_come_in_pages_newest_first_each_once() {
 }
 
 #[test]
-fn alerts_can_be_narrowed_down() {
+fn filters_alerts() {
     let host =
         host(&format!("{GOOD}[integrations.other]\nplugin = 'well-behaved'\nurgency = 'low'"));
     host.post("good", "one");
@@ -72,7 +72,7 @@ fn alerts_can_be_narrowed_down() {
 }
 
 #[test]
-fn parameters_that_make_no_sense_are_refused() {
+fn refuses_invalid_parameters() {
     let host = host(GOOD);
     for query in [
         "limit=0",
@@ -94,7 +94,7 @@ fn parameters_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn an_alert_lives_and_its_history_tells_how() {
+fn an_alert_is_acknowledged_and_resolved_and_its_history_shows_it() {
     let host = host(GOOD);
     let keyed = |action| [("x-dedup-key", "disk"), ("x-action", action)];
     let first = host.post_with("good", &keyed("create"), "disk full");
@@ -135,7 +135,7 @@ fn an_alert_lives_and_its_history_tells_how() {
 }
 
 #[test]
-fn what_is_not_there_is_said() {
+fn answers_404_for_unknown_ids_and_routes() {
     let host = host(GOOD);
     for path in [
         "/api/v1/alerts/1",
@@ -159,7 +159,7 @@ fn what_is_not_there_is_said() {
 }
 
 #[test]
-fn tokens_open_the_api_and_nothing_else_does() {
+fn the_api_needs_a_valid_token() {
     let host =
         host(&format!("[admin]\ntokens = ['first-admin-token', 'second-admin-token']\n{GOOD}"));
     host.post("good", "disk full");
@@ -203,7 +203,7 @@ fn tokens_open_the_api_and_nothing_else_does() {
         let alert = ask("GET", "/api/v1/alerts/1", Some(token));
         assert_eq!((alert.status, &alert.json()["status"]), (200, &json!("open")), "{token}");
     }
-    // Supervisors need none.
+    // Health checks need no token.
     for path in ["/health/live", "/health/ready", "/openapi.json"] {
         assert_eq!(ask("GET", path, None).status, 200, "{path}");
     }
@@ -216,7 +216,7 @@ fn tokens_open_the_api_and_nothing_else_does() {
 }
 
 #[test]
-fn web_pages_do_not_get_at_an_api_without_tokens() {
+fn refuses_requests_of_web_pages_to_an_api_without_tokens() {
     let host = host(GOOD);
     let ask = |method: &str, path: &str, lines: &[(&str, String)]| {
         let mut text = format!("{method} {path} HTTP/1.1\r\n");
@@ -253,7 +253,7 @@ fn web_pages_do_not_get_at_an_api_without_tokens() {
 }
 
 #[test]
-fn the_description_lists_every_route() {
+fn the_openapi_document_lists_every_route() {
     let host = host(GOOD);
     let description = host.api("/openapi.json");
     let routes: BTreeSet<_> = description["paths"].as_object().expect("routes").keys().collect();
@@ -282,7 +282,7 @@ fn the_description_lists_every_route() {
 }
 
 #[test]
-fn the_metrics_have_every_family_that_is_promised() {
+fn metrics_contain_every_promised_family() {
     let host = host(GOOD);
     host.post("good", "disk full");
     host.post_with("good", &[("x-action", "dance")], "disk full");
@@ -321,14 +321,14 @@ fn the_metrics_have_every_family_that_is_promised() {
 }
 
 #[test]
-fn health_says_that_the_process_runs_and_webhooks_are_served() {
+fn health_reports_liveness_and_readiness() {
     let host = host(GOOD);
     assert_eq!(host.api("/health/live"), json!({"status": "live"}));
     assert_eq!(host.ready(), (200, json!({"status": "ready", "reasons": []})));
 }
 
 #[test]
-fn an_unauthorized_request_is_recorded_and_never_kept() {
+fn records_an_unauthorized_request_without_its_body() {
     let host = host(&format!("{GOOD}options.token = 's3cret-of-the-sender'\n"));
     let answer = host.post_with("good", &[("x-token", "wrong-guess")], "disk full");
     assert_eq!((answer.status, answer.error_code().as_str()), (403, "unauthorized"));
@@ -354,7 +354,7 @@ fn an_unauthorized_request_is_recorded_and_never_kept() {
 }
 
 #[test]
-fn a_reload_of_a_broken_configuration_leaves_everything_running_and_says_so() {
+fn a_reload_of_a_broken_configuration_changes_nothing_and_says_why() {
     let host = host(GOOD);
     let reason = |broken: &str| {
         host.site().write("tocsin.toml", broken);
@@ -368,7 +368,8 @@ fn a_reload_of_a_broken_configuration_leaves_everything_running_and_says_so() {
     assert_snapshot!(reason("[integrations.good]\nplugin = 'well-behaved'\noptions.x = 1\n"), @"the last reload changed nothing: tocsin.toml:3:13: `integrations.good.options.x`: unknown field `x`, expected `prefix` or `token`; hint: see the options of plugin `well-behaved`");
     assert_snapshot!(reason("[server]\nlisten = 17\n[plugins]\ndir = 3"), @"the last reload changed nothing: tocsin.toml:4:7: `plugins.dir`: invalid type: an integer; hint: write a path in quotes here");
     assert_snapshot!(reason("[server]\nno toml"), @"the last reload changed nothing: tocsin.toml:2:4: key with no value; hint: write `=` here");
-    // Everybody may ask for the health, and logs go far: a line of the file may hold a secret.
+    // Health needs no token and logs are widely read, so neither may quote a line that holds a
+    // secret.
     assert_snapshot!(reason("[admin]\ntokens = ['s3cret-s3cret-s3cret', 17]\n"), @"the last reload changed nothing: tocsin.toml:2:35: `admin.tokens`: expected a token, or a table with `name` and `token`; hint: a line is `[section]` or `key = value`, with strings in quotes");
 
     assert!(!host.log().iter().any(|line| line.contains("s3cret")));

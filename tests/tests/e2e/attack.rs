@@ -1,8 +1,9 @@
-//! Every attack at once, each from an address of its own, beside genuine senders: these are answered,
-//! nothing of theirs is lost, health answers all the time, and everything is back to level afterwards.
+//! Every attack at once, each from its own address, beside genuine senders. The host answers these,
+//! loses nothing of theirs, answers health checks all the time, and returns to its former use of
+//! memory, threads and files.
 //!
-//! In the suite it lasts some seconds. `make attack` has it last a minute with release builds, and then
-//! holds the host to its figures.
+//! In the suite the attack lasts some seconds. `make attack` runs it for a minute with release
+//! builds, and checks latency and memory.
 
 use std::{
     env,
@@ -22,12 +23,12 @@ use tocsin_tests::{
 use crate::load::{Load, assert_kept};
 
 const TOKEN: &str = "the right token of the sender";
-/// The bound of the drill on the 99th percentile of genuine answers.
+/// Highest 99th percentile of genuine answers in the drill.
 const LONGEST_P99: Duration = Duration::from_secs(1);
-/// The bound of the drill on resident memory, in kB.
+/// Most resident memory in the drill, in kB.
 const MOST_MEMORY_KB: usize = 300_000;
 
-/// The memory in kB that the host may keep for what comes next.
+/// Memory in kB that the host may keep after the attack.
 const MOST_KEPT_KB: usize = 100_000;
 
 /// The state that attackers share.
@@ -45,7 +46,7 @@ impl Attack<'_> {
     fn connect(&self, from: u8, to: SocketAddr) -> Option<Connection> {
         let from = SocketAddr::from((Ipv4Addr::new(127, 0, 1, from), 0));
         let connection = Connection::open_from(from, to).ok()?;
-        // Whoever attacks has no patience.
+        // Attackers do not wait for slow answers.
         connection.set_read_timeout(Duration::from_millis(500)).ok()?;
         connection.set_write_timeout(Duration::from_millis(500)).ok()?;
         Some(connection)
@@ -61,13 +62,13 @@ impl Attack<'_> {
         }
     }
 
-    /// Keeps many connections on which a beginning was sent and nothing is read.
+    /// Holds many connections with an unfinished request and reads nothing.
     fn hold(&self, from: u8, to: SocketAddr, count: usize, bytes: &[u8]) {
         while self.goes_on() {
             let open = (0..count).filter_map(|_| {
                 let mut connection = self.connect(from, to)?;
                 connection.set_write_timeout(Duration::from_millis(5)).ok()?;
-                // As much of it as the host takes.
+                // The host may take only a part.
                 let _ = connection.send(bytes);
                 self.requests.fetch_add(1, Ordering::Relaxed);
                 self.goes_on().then_some(connection)
@@ -82,7 +83,8 @@ impl Attack<'_> {
     }
 }
 
-/// A genuine sender: what was answered 200, and how long each answer took.
+/// Sends genuine messages, and returns those that were answered 200 and the time that each answer
+/// took.
 fn send(host: &TestHost, name: usize, attack: &Attack<'_>) -> (Vec<String>, Vec<Duration>) {
     let (mut accepted, mut took) = (Vec::new(), Vec::new());
     let mut connection = host.connect();
@@ -101,7 +103,7 @@ fn send(host: &TestHost, name: usize, attack: &Attack<'_>) -> (Vec<String>, Vec<
     (accepted, took)
 }
 
-/// Asks for the host's health now and then, and gives how much memory it had at most, in kB.
+/// Checks the host's health repeatedly, and returns its highest resident memory in kB.
 fn watch(host: &TestHost, attack: &Attack<'_>) -> usize {
     let mut most = 0;
     while attack.goes_on() {
@@ -114,7 +116,7 @@ fn watch(host: &TestHost, attack: &Attack<'_>) -> usize {
 }
 
 #[test]
-fn genuine_senders_are_served_beside_every_attack_at_once() {
+fn serves_genuine_senders_during_every_attack_at_once() {
     let is_drill = env::var_os("TOCSIN_DRILL").is_some();
     let lasts = Duration::from_secs(if is_drill { 60 } else { 5 });
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -221,7 +223,7 @@ fn genuine_senders_are_served_beside_every_attack_at_once() {
         let name = format!("tocsin_limit_reached_total{{limit=\"{limit}\"}}");
         let times = host.metric(&name).expect("it is counted");
         println!("{limit} was reached {times} times");
-        // Some attacks need longer than the short form lasts.
+        // The short form is too short for some attacks.
         assert!(times >= 1.0 || !is_drill, "{limit} was never reached");
     }
     if is_drill {
@@ -243,7 +245,7 @@ fn genuine_senders_are_served_beside_every_attack_at_once() {
         (files <= level.1 + 2 && threads <= level.2 + 10).then_some(())
     });
     let right_after = host.kernel_says("RssAnon");
-    // Memory that a thread has freed is given back as that thread goes on.
+    // The allocator returns freed memory of a thread only while that thread goes on.
     let usual = Load::start_with(host.webhooks(), "afterwards", 4, &[("x-token", TOKEN)]);
     let level_kb = wait::until("memory is back to level", || {
         let now = host.kernel_says("RssAnon");

@@ -1,5 +1,5 @@
-//! A bad plugin hurts only itself: the host starts, the other integrations serve, and one sentence
-//! says what is wrong with it, wherever the operator looks.
+//! A bad plugin affects only itself: the host starts, the other integrations serve, and one
+//! sentence says what is wrong with the plugin, wherever an operator looks.
 
 use std::{fs, path::Path};
 
@@ -14,7 +14,8 @@ use tocsin_tests::{
 
 const GOOD: &str = "[integrations.good]\nplugin = 'well-behaved'\n";
 
-/// A site with a good plugin and integration, and an integration `bad` that needs another plugin.
+/// Returns a site with a working plugin and its integration `good`, and an integration `bad` of
+/// another plugin.
 pub(crate) fn site(plugin: &str) -> Site {
     let bad = format!("[integrations.bad]\nplugin = '{plugin}'\n");
     Site::new().plugin(&library("well-behaved")).config(&format!("{GOOD}{bad}"))
@@ -24,7 +25,7 @@ pub(crate) fn file_name(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).expect("a name")
 }
 
-/// The sentence on a file, which is the same everywhere.
+/// Returns the sentence about a file, after checking that API, health and command line all show it.
 #[track_caller]
 pub(crate) fn sentence(host: &TestHost, file: &str) -> String {
     let problem = |list: &Value| {
@@ -51,12 +52,12 @@ pub(crate) fn sentence(host: &TestHost, file: &str) -> String {
     normalized(&said)
 }
 
-/// Seconds go by between two looks.
+/// Replaces the seconds left, which differ between two reads.
 fn without_countdown(text: &str) -> String {
     Regex::new(r"for another \d+ s").expect("a pattern").replace_all(text, "for another N s").into()
 }
 
-/// Without what differs from run to run.
+/// Replaces times, source lines and versions, which differ between runs.
 pub(crate) fn normalized(sentence: &str) -> String {
     let mut text = sentence.to_owned();
     for (pattern, replacement) in [
@@ -69,7 +70,7 @@ pub(crate) fn normalized(sentence: &str) -> String {
     text
 }
 
-/// A file that can't be used at all: gives the sentence on it, after every promise was looked at.
+/// Checks every promise about an unusable file, and returns the sentence about it.
 #[track_caller]
 pub(super) fn refused(bad: &Path, plugin: &str) -> String {
     let (site, file) = (site(plugin).plugin(bad), file_name(bad));
@@ -88,7 +89,7 @@ pub(super) fn refused(bad: &Path, plugin: &str) -> String {
     let reasons = host.reasons();
     assert!(reasons.iter().any(|reason| reason.starts_with("integration `bad`: ")), "{reasons:?}");
 
-    // Where no enabled integration needs it, it is a warning.
+    // If no enabled integration needs the file, the sentence is a warning.
     host.site().configure(GOOD);
     let check = host.site().run(&["check"]);
     assert_eq!(check.code, Some(0), "{check:?}");
@@ -101,41 +102,41 @@ pub(super) fn refused(bad: &Path, plugin: &str) -> String {
 }
 
 #[test]
-fn one_built_to_abort_on_panic_is_refused() {
+fn refuses_a_plugin_built_with_panic_abort() {
     assert_snapshot!(refused(&libraries::panic_abort(), "bad-panic-abort"), @r#"is plugin `bad-panic-abort` 0.1.0, built with `panic = "abort"`, so that a panic in it would end this host; hint: build it with `panic = "unwind"`, the default"#);
 }
 
 #[test]
-fn one_without_a_manifest_is_refused() {
+fn refuses_a_library_without_a_manifest() {
     assert_snapshot!(refused(&library("bad-no-manifest"), "bad-no-manifest"), @"has no `.tocsin.manifest` section, so it is no Tocsin plugin; hint: export the plugin with `export_plugin!`, and remove what is no plugin");
 }
 
 #[test]
-fn one_with_its_layout_check_switched_off_is_refused() {
+fn refuses_a_plugin_without_a_layout_check() {
     assert_snapshot!(refused(&library("bad-layout-unchecked"), "bad-layout-unchecked"), @"plugin `bad-layout-unchecked` 0.1.0 has its layout check switched off, so nothing shows that its functions are what they claim; hint: export it with `export_plugin!`");
 }
 
 #[test]
-fn one_for_another_major_version_of_plugin_api_is_refused() {
+fn refuses_a_plugin_for_another_major_version_of_plugin_api() {
     assert_snapshot!(refused(&libraries::pretended("2.0.0"), "pretended-later"), @"is plugin `pretended-later` 1.0.0, built for plugin-api 2.0.0; this host has [VERSION]; hint: upgrade the host, or drop in a version of the plugin for this one");
 }
 
 #[test]
-fn a_file_that_ends_in_the_middle_is_refused() {
+fn refuses_a_truncated_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let truncated = libraries::truncated(&library("bad-never-returns"), folder.path());
     assert_snapshot!(refused(&truncated, "bad-never-returns"), @"is truncated: its headers point behind its end; hint: copy it again, to another name first, and rename it when it is whole");
 }
 
 #[test]
-fn one_for_another_machine_is_refused() {
+fn refuses_a_plugin_for_another_architecture() {
     let folder = tempfile::tempdir().expect("a folder");
     let foreign = libraries::other_machine(&library("bad-never-returns"), folder.path());
     assert_snapshot!(refused(&foreign, "bad-never-returns"), @"is built for AArch64, this host runs on x86-64; hint: build the plugin for this machine");
 }
 
 #[test]
-fn one_that_panics_as_it_is_made_breaks_its_own_integration_until_its_options_suit_it() {
+fn a_panic_in_new_breaks_only_that_integration_until_its_options_change() {
     let bad = library("bad-panics-in-new");
     let host = site("bad-panics-in-new").plugin(&bad).serve();
     assert_eq!(host.post("good", "disk full").status, 200);
@@ -156,7 +157,7 @@ fn one_that_panics_as_it_is_made_breaks_its_own_integration_until_its_options_su
 }
 
 #[test]
-fn one_that_panics_as_it_is_dropped_serves_and_is_shown() {
+fn a_panic_in_drop_is_reported_and_the_integration_serves() {
     let bad = library("bad-panics-in-drop");
     let host = site("bad-panics-in-drop").plugin(&bad).serve();
     assert_eq!(host.post("good", "disk full").status, 200);
@@ -166,14 +167,14 @@ fn one_that_panics_as_it_is_dropped_serves_and_is_shown() {
     assert_eq!(check.code, Some(0), "it serves: {check:?}");
     assert!(check.stderr.contains("in its destructor"), "{check:?}");
 
-    // A reload drops it, and so does the end.
+    // Both a reload and the stop drop the instance.
     host.reload();
     assert_eq!(host.post("bad", "disk full").status, 200);
     host.stop();
 }
 
 #[test]
-fn one_that_panics_in_a_call_serves_the_next_with_a_new_instance() {
+fn after_a_panic_in_a_call_a_new_instance_serves_the_next() {
     let bad = library("bad-panics-in-receive");
     let host = site("bad-panics-in-receive").plugin(&bad).serve();
     for body in ["do panic", "panic payload"] {
@@ -187,19 +188,20 @@ fn one_that_panics_in_a_call_serves_the_next_with_a_new_instance() {
     assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-panics-in-receive 0.1.0` panicked: a panic without a message (tests/bad/bad-panics-in-receive/src/lib.rs:[PLACE]), at [TIME]; hint: report it to the plugin's author, or drop in another version");
     let panics = r#"{integration="bad",plugin="bad-panics-in-receive",version="0.1.0"}"#;
     assert_eq!(host.metric(&format!("tocsin_plugin_panics_total{panics}")), Some(2.0));
-    // Nothing is wrong with the file as it lies there.
+    // The file itself has no defect.
     assert_eq!(host.site().run(&["check"]).code, Some(0));
     assert_eq!(host.alerts().len(), 4);
 }
 
 #[test]
-fn one_that_panics_again_and_again_is_left_alone_for_a_while() {
+fn repeated_panics_open_the_breaker() {
     let bad = library("bad-panics-in-receive");
     let host = site("bad-panics-in-receive").plugin(&bad).serve();
     for _ in 0..3 {
         assert_eq!(host.post("bad", "do panic").status, 503);
     }
-    // For five seconds, and the second time for ten, in which a slow machine can see all of it.
+    // The first back-off lasts five seconds, the second ten, which gives a slow machine the time to
+    // see both.
     wait::until("it is left alone again", || {
         assert_eq!(host.post("bad", "do panic").status, 503);
         (host.integration("bad")["breaker"]["trips"] == 2).then_some(())
@@ -221,7 +223,7 @@ fn one_that_panics_again_and_again_is_left_alone_for_a_while() {
 }
 
 #[test]
-fn a_request_on_which_a_plugin_failed_is_recorded() {
+fn records_a_request_on_which_a_plugin_failed() {
     let host = site("bad-panics-in-receive").plugin(&library("bad-panics-in-receive")).serve();
     let answer = host.post("bad", "do panic");
     let record = host.api(&format!("/api/v1/requests/{}", answer.request_id()));
@@ -231,7 +233,7 @@ fn a_request_on_which_a_plugin_failed_is_recorded() {
 }
 
 #[test]
-fn one_that_no_integration_uses_is_shown() {
+fn lists_a_plugin_that_no_integration_uses() {
     let unused = library("bad-panics-in-new");
     let host = site("well-behaved").plugin(&unused).serve();
     assert_snapshot!(sentence(&host, file_name(&unused)), @r#"is not used by any integration; hint: enable one with `plugin = "bad-panics-in-new"`, or remove the file"#);
@@ -240,7 +242,7 @@ fn one_that_no_integration_uses_is_shown() {
 }
 
 #[test]
-fn a_copy_of_a_file_is_left_aside_and_the_first_serves() {
+fn ignores_a_copy_of_a_plugin_file() {
     let good = library("well-behaved");
     let site = site("well-behaved");
     site.drop_in(&good, "libwell_behaved_again.so");
@@ -253,7 +255,7 @@ fn a_copy_of_a_file_is_left_aside_and_the_first_serves() {
 }
 
 #[test]
-fn two_files_that_claim_to_be_the_same_version_are_both_refused() {
+fn refuses_two_different_files_of_the_same_version() {
     let claimed = library("bad-never-returns");
     let site = site("bad-never-returns").plugin(&claimed);
     let mut bytes = fs::read(&claimed).expect("it can be read");
@@ -275,7 +277,7 @@ fn two_files_that_claim_to_be_the_same_version_are_both_refused() {
 }
 
 #[test]
-fn a_bad_newer_version_leaves_the_older_one_serving() {
+fn a_bad_newer_version_leaves_the_older_version_serving() {
     let folder = tempfile::tempdir().expect("a folder");
     let newer = libraries::with_version(&library("well-behaved"), "1.0.1", folder.path());
     let newer = libraries::truncated(&newer, folder.path());
@@ -286,7 +288,7 @@ fn a_bad_newer_version_leaves_the_older_one_serving() {
 }
 
 #[test]
-fn a_file_that_is_mended_serves_after_a_reload() {
+fn a_repaired_file_serves_after_a_reload() {
     let (folder, whole) = (tempfile::tempdir().expect("a folder"), library("bad-never-returns"));
     let site = site("bad-never-returns");
     site.drop_in(&libraries::truncated(&whole, folder.path()), "bad.so");
@@ -299,10 +301,10 @@ fn a_file_that_is_mended_serves_after_a_reload() {
 }
 
 #[test]
-fn what_becomes_of_the_file_of_a_loaded_plugin_does_not_touch_it() {
+fn changes_to_the_file_of_a_loaded_plugin_do_not_affect_it() {
     let host = site("well-behaved").serve();
     let file = host.site().plugins().join(file_name(&library("well-behaved")));
-    // In place, as `cp` does it: whatever maps the file itself would be lost.
+    // `cp` overwrites in place: a host that had mapped the file itself would crash.
     fs::write(&file, "no library any more").expect("it can be written");
     assert_eq!(host.post("good", "disk full").status, 200);
     fs::remove_file(&file).expect("it is there");
@@ -311,7 +313,7 @@ fn what_becomes_of_the_file_of_a_loaded_plugin_does_not_touch_it() {
 }
 
 #[test]
-fn a_file_larger_than_any_plugin_is_refused_and_takes_no_memory() {
+fn refuses_an_oversized_file_without_reading_it() {
     let site = Site::new().plugin(&library("well-behaved")).config(GOOD);
     let file = std::fs::File::create(site.plugins().join("large.so")).expect("made");
     file.set_len(1 << 30).expect("it has holes");

@@ -1,5 +1,5 @@
-//! Certified is what deserves it: every plugin of this workspace passes every check, and each bad one
-//! fails the check that is named after what is wrong with it, and no other.
+//! Every plugin of this workspace passes every check of `certify`, and each bad plugin fails the
+//! check that is named after its defect, and no other.
 
 use std::{
     fs,
@@ -14,14 +14,15 @@ use tocsin_tests::{
     libraries::{self, library, tocsin},
 };
 
-/// Enough to meet what is wrong with the bad ones.
+/// Enough requests to find the defects of the bad plugins.
 const FEW_REQUESTS: &[&str] = &["--requests", "500"];
-/// Debug builds on a machine that does other things, too.
-const PATIENCE: &[&str] = &["--deadline", "20s"];
-/// Megabytes that debug builds take their time over, where nothing depends on them.
+/// Deadline for debug builds on a busy machine.
+const LONG_DEADLINE: &[&str] = &["--deadline", "20s"];
+/// Skips the large adversarial bodies, which are slow in debug builds, for tests that do not need
+/// them.
 const NO_ADVERSARIES: &[&str] = &["--skip", "deadline"];
-/// For those that don't come back: each time has to be waited for.
-const IMPATIENCE: &[&str] = &["--deadline", "2s"];
+/// Deadline for plugins that never return, since the test waits for each of their calls.
+const SHORT_DEADLINE: &[&str] = &["--deadline", "2s"];
 
 struct Certified {
     code: Option<i32>,
@@ -39,7 +40,7 @@ impl Certified {
             .collect()
     }
 
-    /// What is neither passed nor skipped, a line each.
+    /// Returns the checks that neither passed nor were skipped, one a line.
     fn faults(&self) -> String {
         let faulty = self
             .checks()
@@ -51,7 +52,7 @@ impl Certified {
     }
 }
 
-/// Without what differs from run to run.
+/// Replaces source lines and counts, which differ between runs.
 fn normalized(message: &str) -> String {
     let mut text = message.to_owned();
     for (pattern, replacement) in [
@@ -75,16 +76,16 @@ fn certify(file: &Path, args: &[&[&str]]) -> Certified {
     Certified { code: output.status.code(), report }
 }
 
-/// What is said of a bad plugin.
-fn faults(file: &Path, patience: &[&str]) -> String {
-    let certified = certify(file, &[FEW_REQUESTS, patience]);
+/// Returns the failed checks of a bad plugin.
+fn faults(file: &Path, args: &[&str]) -> String {
+    let certified = certify(file, &[FEW_REQUESTS, args]);
     assert_eq!(certified.code, Some(1), "{}", certified.report);
     certified.faults()
 }
 
-/// What is said of a habit. The options choose it.
+/// Returns the failed checks of a bad habit, which the options of `bad-habits` choose.
 fn habit(options: &str) -> String {
-    habit_with(options, &[FEW_REQUESTS, PATIENCE, NO_ADVERSARIES], Some(1))
+    habit_with(options, &[FEW_REQUESTS, LONG_DEADLINE, NO_ADVERSARIES], Some(1))
 }
 
 fn habit_with(options: &str, args: &[&[&str]], code: Option<i32>) -> String {
@@ -110,7 +111,7 @@ fn every_plugin_of_this_workspace_passes_every_check() {
         let package = folder.file_name().and_then(|name| name.to_str()).expect("a name");
         let fixtures = folder.join("fixtures");
         let fixtures = ["--fixtures", fixtures.to_str().expect("a path in UTF-8")];
-        let certified = certify(&library(package), &[&fixtures, PATIENCE]);
+        let certified = certify(&library(package), &[&fixtures, LONG_DEADLINE]);
         let bad: Vec<_> =
             certified.checks().into_iter().filter(|(_, status, _)| *status != "passed").collect();
         assert!(bad.is_empty(), "{package}: {bad:#?}");
@@ -120,15 +121,15 @@ fn every_plugin_of_this_workspace_passes_every_check() {
 }
 
 #[test]
-fn one_that_is_well_behaved_has_nothing_said_against_it() {
-    let certified = certify(&library("well-behaved"), &[FEW_REQUESTS, PATIENCE]);
+fn the_well_behaved_plugin_passes_without_remarks() {
+    let certified = certify(&library("well-behaved"), &[FEW_REQUESTS, LONG_DEADLINE]);
     assert_eq!((certified.code, certified.faults().as_str()), (Some(0), ""));
-    let habitless = habit_with("{}", &[FEW_REQUESTS, PATIENCE], Some(0));
+    let habitless = habit_with("{}", &[FEW_REQUESTS, LONG_DEADLINE], Some(0));
     assert_eq!(habitless, "", "only its habits are wrong with `bad-habits`");
 }
 
 #[test]
-fn the_report_is_made_for_people() {
+fn prints_a_report_for_people() {
     let site = Site::new();
     let file = library("bad-no-manifest");
     let finished = site.run(&["plugins", "certify", file.to_str().expect("a path in UTF-8")]);
@@ -157,7 +158,7 @@ fn the_report_is_made_for_people() {
 }
 
 #[test]
-fn the_names_of_the_checks_are_there_to_stay() {
+fn names_of_checks_are_stable() {
     let certified = certify(Path::new("/dev/null"), &[]);
     let names: Vec<_> = certified.checks().into_iter().map(|(name, _, _)| name).collect();
     assert_snapshot!(names.join(" "), @"manifest loads schema-valid schema-matches options-refused fixtures pure deterministic keys-stable deadline no-panic no-growth secrets");
@@ -165,51 +166,51 @@ fn the_names_of_the_checks_are_there_to_stay() {
 }
 
 #[test]
-fn files_that_no_host_takes_fail_before_they_are_run() {
-    assert_snapshot!(faults(&library("bad-no-manifest"), PATIENCE), @"failed manifest: has no `.tocsin.manifest` section, so it is no Tocsin plugin; hint: export the plugin with `export_plugin!`, and remove what is no plugin");
-    assert_snapshot!(faults(&libraries::panic_abort(), PATIENCE), @r#"failed manifest: is plugin `bad-panic-abort` 0.1.0, built with `panic = "abort"`, so that a panic in it would end this host; hint: build it with `panic = "unwind"`, the default"#);
-    assert_snapshot!(faults(&library("bad-layout-unchecked"), PATIENCE), @"failed loads: plugin `bad-layout-unchecked` 0.1.0 has its layout check switched off, so nothing shows that its functions are what they claim; hint: export it with `export_plugin!`");
+fn files_that_no_host_admits_fail_without_being_run() {
+    assert_snapshot!(faults(&library("bad-no-manifest"), LONG_DEADLINE), @"failed manifest: has no `.tocsin.manifest` section, so it is no Tocsin plugin; hint: export the plugin with `export_plugin!`, and remove what is no plugin");
+    assert_snapshot!(faults(&libraries::panic_abort(), LONG_DEADLINE), @r#"failed manifest: is plugin `bad-panic-abort` 0.1.0, built with `panic = "abort"`, so that a panic in it would end this host; hint: build it with `panic = "unwind"`, the default"#);
+    assert_snapshot!(faults(&library("bad-layout-unchecked"), LONG_DEADLINE), @"failed loads: plugin `bad-layout-unchecked` 0.1.0 has its layout check switched off, so nothing shows that its functions are what they claim; hint: export it with `export_plugin!`");
 }
 
 #[test]
-fn an_unusual_file_name_is_worth_a_look() {
+fn warns_about_an_unusual_file_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let copy = folder.path().join("plugin.so");
     fs::copy(library("well-behaved"), &copy).expect("it can be copied");
-    let certified = certify(&copy, &[FEW_REQUESTS, PATIENCE, NO_ADVERSARIES]);
+    let certified = certify(&copy, &[FEW_REQUESTS, LONG_DEADLINE, NO_ADVERSARIES]);
     assert_eq!(certified.code, Some(0));
     assert_snapshot!(certified.faults(), @"warned manifest: the file is called `plugin.so`, not `libwell_behaved.so`; hint: the host does not mind; people look for the name that cargo gives");
 }
 
 #[test]
-fn a_schema_that_is_none_fails() {
-    assert_snapshot!(faults(&library("bad-schema"), PATIENCE), @r#"failed schema-valid: is no valid JSON Schema at `/type`: "tabel" is not valid under any of the schemas listed in the 'anyOf' keyword"#);
+fn an_invalid_schema_fails() {
+    assert_snapshot!(faults(&library("bad-schema"), LONG_DEADLINE), @r#"failed schema-valid: is no valid JSON Schema at `/type`: "tabel" is not valid under any of the schemas listed in the 'anyOf' keyword"#);
 }
 
 #[test]
-fn a_schema_that_says_something_else_than_the_plugin_fails() {
+fn a_schema_that_contradicts_the_plugin_fails() {
     assert_snapshot!(habit(r#"{"habit":"lying-schema"}"#), @r#"failed schema-matches: refuses `{"count":0,"habit":"lying-schema"}`, which its schema allows: invalid type: integer, expected a string for `count`; and [N] more"#);
     assert_snapshot!(habit(r#"{"habit":"loose-types"}"#), @r#"failed schema-matches: accepts `{"count":"no such value","habit":"loose-types"}`, which its schema forbids; and [N] more"#);
 }
 
 #[test]
-fn a_refusal_that_helps_nobody_fails() {
+fn an_unhelpful_refusal_fails() {
     assert_snapshot!(habit(r#"{"habit":"silent-refusal"}"#), @r#"failed options-refused: refuses `{"count":"no such value","habit":"silent-refusal"}` with a sentence that does not name `count`: `no`; hint: `OptionsError::at` takes the key; and [N] more"#);
     assert_snapshot!(habit(r#"{"habit":"unknown-keys"}"#), @"failed options-refused: accepts a key that it does not know; hint: derive its options with `#[serde(deny_unknown_fields)]`");
 }
 
 #[test]
-fn a_fixture_that_does_not_hold_fails() {
+fn a_fixture_with_another_outcome_fails() {
     let fixtures = workspace().join("tests/bad/bad-habits/fixtures");
     let fixtures = ["--fixtures", fixtures.to_str().expect("a path in UTF-8")];
-    let args: [&[&str]; 4] = [&fixtures, FEW_REQUESTS, PATIENCE, NO_ADVERSARIES];
+    let args: [&[&str]; 4] = [&fixtures, FEW_REQUESTS, LONG_DEADLINE, NO_ADVERSARIES];
     let certified = certify(&library("bad-habits"), &args);
     assert_eq!(certified.code, Some(1));
     assert_snapshot!(certified.faults(), @r#"failed fixtures: `a title as it was sent`: title: expected "disk full", got "DISK FULL""#);
 }
 
 #[test]
-fn what_touches_more_than_memory_is_not_pure() {
+fn access_to_more_than_memory_fails_the_purity_check() {
     assert_snapshot!(habit(r#"{"habit":"file"}"#), @"failed pure: opened, read or changed a file (system call `openat`), receiving `usual empty body`");
     assert_snapshot!(habit(r#"{"habit":"file-in-new"}"#), @"failed pure: opened, read or changed a file (system call `openat`), making an instance");
     assert_snapshot!(habit(r#"{"habit":"socket"}"#), @"failed pure: used a socket (system call `socket`), receiving `usual empty body`");
@@ -219,9 +220,9 @@ fn what_touches_more_than_memory_is_not_pure() {
 }
 
 #[test]
-fn what_depends_on_more_than_the_request_is_not_deterministic() {
+fn dependence_on_more_than_the_request_fails_the_determinism_check() {
     assert_snapshot!(habit(r#"{"habit":"counter"}"#), @r#"failed deterministic: `usual empty body` gave another outcome asked again: `events[0].details[0].value` was `"0"`, then `"1"`; and [N] more"#);
-    // Where a second ends between two questions of the first round, that is what is said.
+    // If a second ends between two calls of the first round, the report says that instead.
     let is_of_later = |said: &String| said.contains("a second later");
     let clock = (0..5).map(|_| habit(r#"{"habit":"clock"}"#)).find(is_of_later);
     assert_snapshot!(clock.expect("a second that does not end just then"), @"failed deterministic: `usual empty body` gave another outcome in another process, a second later: `events[0].details[0].value` was [NUMBER], then [NUMBER]; and [N] more");
@@ -229,61 +230,61 @@ fn what_depends_on_more_than_the_request_is_not_deterministic() {
 }
 
 #[test]
-fn keys_that_change_fail_and_keys_that_never_do_are_worth_a_look() {
+fn changing_keys_fail_and_constant_keys_are_warned_about() {
     assert_snapshot!(habit(r#"{"habit":"counted-key"}"#), @r#"failed keys-stable: `usual empty body` gave another key asked again: `[0].event_id` was `"0 "`, then `"1 "`; and [N] more"#);
     let constant = habit_with(
         r#"{"habit":"constant-id"}"#,
-        &[FEW_REQUESTS, PATIENCE, NO_ADVERSARIES],
+        &[FEW_REQUESTS, LONG_DEADLINE, NO_ADVERSARIES],
         Some(0),
     );
     assert_snapshot!(constant, @"warned keys-stable: all events have the `event_id` `always the same`, so that a host would keep only the first; hint: take it from the request, or leave it out");
 }
 
 #[test]
-fn one_that_never_returns_is_killed_and_named() {
-    let args = [FEW_REQUESTS, IMPATIENCE];
+fn a_call_that_never_returns_is_killed_and_reported() {
+    let args = [FEW_REQUESTS, SHORT_DEADLINE];
     assert_snapshot!(habit_with(r#"{"habit":"hang-in-new"}"#, &args, Some(1)), @"failed deadline: did not return within 4s and was killed, making an instance with the options of --options");
-    assert_snapshot!(faults(&library("bad-never-returns"), IMPATIENCE), @"failed deadline: did not return within 4s and was killed, receiving `usual hang`; and [N] more");
+    assert_snapshot!(faults(&library("bad-never-returns"), SHORT_DEADLINE), @"failed deadline: did not return within 4s and was killed, receiving `usual hang`; and [N] more");
 }
 
 #[test]
-fn one_that_is_slow_over_adversarial_bodies_is_named() {
-    let args = [FEW_REQUESTS, IMPATIENCE];
+fn slow_calls_on_adversarial_bodies_are_reported() {
+    let args = [FEW_REQUESTS, SHORT_DEADLINE];
     assert_snapshot!(habit_with(r#"{"habit":"quadratic"}"#, &args, Some(1)), @"failed deadline: did not return within 4s and was killed, receiving `a form of a million fields`; and [N] more");
 }
 
 #[test]
-fn panics_are_found_wherever_they_are() {
-    let patience = [PATIENCE, NO_ADVERSARIES].concat();
-    assert_snapshot!(faults(&library("bad-panics-in-new"), &patience), @"failed no-panic: panicked: asked to panic (tests/bad/bad-panics-in-new/src/lib.rs:[PLACE]), making an instance with the options `{}`; and [N] more");
-    assert_snapshot!(faults(&library("bad-panics-in-receive"), &patience), @"failed no-panic: panicked: asked to panic (tests/bad/bad-panics-in-receive/src/lib.rs:[PLACE]), receiving `usual kernel panic`; and [N] more");
-    assert_snapshot!(faults(&library("bad-panics-in-drop"), &patience), @"failed no-panic: panicked: not without a fight (tests/bad/bad-panics-in-drop/src/lib.rs:[PLACE]), dropping an instance with the options `{}`; and [N] more");
+fn finds_panics_in_new_receive_and_drop() {
+    let args = [LONG_DEADLINE, NO_ADVERSARIES].concat();
+    assert_snapshot!(faults(&library("bad-panics-in-new"), &args), @"failed no-panic: panicked: asked to panic (tests/bad/bad-panics-in-new/src/lib.rs:[PLACE]), making an instance with the options `{}`; and [N] more");
+    assert_snapshot!(faults(&library("bad-panics-in-receive"), &args), @"failed no-panic: panicked: asked to panic (tests/bad/bad-panics-in-receive/src/lib.rs:[PLACE]), receiving `usual kernel panic`; and [N] more");
+    assert_snapshot!(faults(&library("bad-panics-in-drop"), &args), @"failed no-panic: panicked: not without a fight (tests/bad/bad-panics-in-drop/src/lib.rs:[PLACE]), dropping an instance with the options `{}`; and [N] more");
 }
 
 #[test]
-fn a_crash_ends_the_child_and_not_the_report() {
+fn a_crash_of_the_child_does_not_end_the_report() {
     assert_snapshot!(habit(r#"{"habit":"exit"}"#), @"failed no-panic: ended its process with exit code 3, receiving `usual kernel panic`");
-    let args = [FEW_REQUESTS, PATIENCE];
+    let args = [FEW_REQUESTS, LONG_DEADLINE];
     assert_snapshot!(habit_with(r#"{"habit":"overflow"}"#, &args, Some(1)), @"failed no-panic: was ended by SIGABRT (its stack has overflowed), receiving `JSON nested in lists`");
 }
 
 #[test]
-fn a_leak_of_sixteen_bytes_shows() {
-    let args: [&[&str]; 3] = [&["--requests", "50000"], PATIENCE, NO_ADVERSARIES];
+fn finds_a_leak_of_sixteen_bytes() {
+    let args: [&[&str]; 3] = [&["--requests", "50000"], LONG_DEADLINE, NO_ADVERSARIES];
     assert_snapshot!(habit_with(r#"{"habit":"leak"}"#, &args, Some(1)), @"failed no-growth: memory grows by [N] bytes with each request; 8 are put down to noise");
 }
 
 #[test]
-fn a_secret_that_gets_out_is_found() {
+fn finds_a_leaked_secret() {
     assert_snapshot!(habit(r#"{"habit":"secret-in-event","token":"s3cret"}"#), @"failed secrets: shows a secret of its options in `events`, receiving `usual empty body`; and [N] more");
     assert_snapshot!(habit(r#"{"habit":"secret-in-reason","token":"s3cret"}"#), @"failed secrets: shows a secret of its options in `unauthorized`, receiving `usual empty body`; and [N] more");
     assert_snapshot!(habit(r#"{"habit":"secret-in-refusal","token":"s3cret"}"#), @"failed secrets: repeats a secret of its options, with white space around it: `token`: ` cNry5f1e0c9a7bqX ` has white space in it");
 }
 
 #[test]
-fn a_failure_can_be_repeated_by_its_seed() {
+fn a_seed_reproduces_a_failure() {
     let again = |seed: &str| {
-        let args: [&[&str]; 4] = [FEW_REQUESTS, PATIENCE, NO_ADVERSARIES, &["--seed", seed]];
+        let args: [&[&str]; 4] = [FEW_REQUESTS, LONG_DEADLINE, NO_ADVERSARIES, &["--seed", seed]];
         certify(&library("bad-panics-in-receive"), &args).report["checks"][10].clone()
     };
     let first = again("7");
@@ -292,7 +293,7 @@ fn a_failure_can_be_repeated_by_its_seed() {
 }
 
 #[test]
-fn what_is_given_on_the_command_line_has_to_make_sense() {
+fn refuses_invalid_arguments() {
     let site = Site::new();
     site.write("bad.jsonl", "{\"name\": \"no expectation\"}\n");
     site.write("bad.json", "{");
@@ -317,7 +318,7 @@ fn what_is_given_on_the_command_line_has_to_make_sense() {
 }
 
 #[test]
-fn a_schema_is_printed_by_name_by_version_and_by_path() {
+fn prints_a_schema_by_name_version_or_path() {
     let site = Site::new().plugin(&library("well-behaved"));
     libraries::with_version(&library("well-behaved"), "1.0.1", &site.plugins());
     let by_name = site.run(&["plugins", "schema", "well-behaved"]);

@@ -1,4 +1,4 @@
-//! The command line, beside a host that runs and without one.
+//! The command line, with and without a running host.
 
 use insta::assert_snapshot;
 use regex::Regex;
@@ -7,8 +7,7 @@ use tocsin_tests::{Finished, Site, TestHost, libraries::library};
 
 const TOKEN: &str = "the-admin-token-of-steve";
 
-/// A host with tokens, two integrations, and three alerts: a resolved one, an acknowledged one and
-/// one that is open.
+/// Serves a host with tokens, two integrations, and three alerts: resolved, acknowledged and open.
 fn host() -> TestHost {
     let site = Site::new().plugin(&library("well-behaved"));
     let host = site
@@ -48,7 +47,7 @@ fn without_times(text: &str) -> String {
 }
 
 #[test]
-fn alerts_are_listed_for_people() {
+fn lists_alerts_as_a_table() {
     let host = host();
     let list = good(&host.run(&["alerts", "list"])).to_owned();
     assert_snapshot!(without_times(&list), @"
@@ -61,7 +60,7 @@ fn alerts_are_listed_for_people() {
 }
 
 #[test]
-fn alerts_are_listed_for_programs_as_the_api_gives_them() {
+fn lists_alerts_as_the_json_of_the_api() {
     let host = host();
     let list: Value = serde_json::from_str(good(&host.run(&["alerts", "--json"]))).expect("JSON");
     let numbers: Vec<_> =
@@ -71,7 +70,7 @@ fn alerts_are_listed_for_programs_as_the_api_gives_them() {
 }
 
 #[test]
-fn lists_can_be_narrowed_down() {
+fn filters_lists() {
     let host = host();
     let numbers = |filter: &[&str]| {
         let args = [&["alerts", "list", "--json"], filter].concat();
@@ -94,7 +93,7 @@ fn lists_can_be_narrowed_down() {
 }
 
 #[test]
-fn a_long_list_takes_as_many_pages_as_it_needs() {
+fn follows_the_cursor_of_a_long_list() {
     let host = host();
     for count in 0..600 {
         assert_eq!(host.post("ops", &format!("message {count}")).status, 200);
@@ -108,7 +107,7 @@ fn a_long_list_takes_as_many_pages_as_it_needs() {
 }
 
 #[test]
-fn an_alert_is_shown_with_its_history() {
+fn shows_an_alert_with_its_history() {
     let host = host();
     assert_snapshot!(without_times(good(&host.run(&["alerts", "show", "2"]))), @"
     #2 db is down
@@ -135,7 +134,7 @@ fn an_alert_is_shown_with_its_history() {
 }
 
 #[test]
-fn alerts_are_acknowledged_and_resolved_several_at_a_time() {
+fn acknowledges_and_resolves_several_alerts_at_once() {
     let host = host();
     let both = host.run(&["alerts", "resolve", "2", "3"]);
     assert_eq!(good(&both), "2 resolved db is down\n3 resolved build is red\n");
@@ -145,7 +144,7 @@ fn alerts_are_acknowledged_and_resolved_several_at_a_time() {
 }
 
 #[test]
-fn integrations_are_listed_with_their_endpoints() {
+fn lists_integrations_with_their_endpoints() {
     let host = host();
     assert_snapshot!(good(&host.run(&["integrations"])), @"
     INTEGRATION  STATE     PLUGIN              URGENCY  ENDPOINT
@@ -159,7 +158,7 @@ fn integrations_are_listed_with_their_endpoints() {
 }
 
 #[test]
-fn plugins_are_listed_with_the_integrations_they_serve() {
+fn lists_plugins_with_the_integrations_they_serve() {
     let host = host();
     assert_snapshot!(without_times(good(&host.run(&["plugins"]))), @"
     PLUGIN        VERSION  STATE   VERIFIED  INTEGRATIONS  FILE
@@ -173,7 +172,7 @@ fn plugins_are_listed_with_the_integrations_they_serve() {
 }
 
 #[test]
-fn a_wrong_token_is_said() {
+fn reports_a_wrong_token() {
     let host = host();
     let mut command = host.site().command(&["alerts"]);
     let wrong = command
@@ -186,9 +185,9 @@ fn a_wrong_token_is_said() {
 }
 
 #[test]
-fn the_configuration_of_the_host_is_enough_to_reach_it() {
+fn finds_the_host_through_its_configuration() {
     let host = host();
-    // As in a configuration with ports of its own.
+    // Fixed ports, as an operator's configuration has them.
     host.site().configure(&format!(
         "[admin]\nlisten = '{}'\ntokens = [{{ env = 'TOCSIN_ADMIN_TOKEN' }}]\n\
          [integrations.ops]\nplugin = 'well-behaved'\noptions.token = {{ env = 'FOR_THE_HOST_ALONE' }}\n",
@@ -199,9 +198,9 @@ fn the_configuration_of_the_host_is_enough_to_reach_it() {
 }
 
 #[test]
-fn without_a_host_it_is_said_how_to_find_one() {
+fn explains_how_to_find_a_host_if_none_answers() {
     let site = Site::new().plugin(&library("well-behaved"));
-    // Nobody listens on the port that once multiplexed all others.
+    // Nothing listens on port 1 (tcpmux).
     let site =
         site.config("[admin]\nlisten = '127.0.0.1:1'\n[integrations.ops]\nplugin = 'well-behaved'");
     let alone = site.run(&["alerts"]);
@@ -210,7 +209,7 @@ fn without_a_host_it_is_said_how_to_find_one() {
     error: no host answers at http://127.0.0.1:1: io: Connection refused (os error 111)
     hint: is `tocsin serve` running, with the same configuration?
     ");
-    // What lies in the folder can be told all the same.
+    // The list of plugin files needs no host.
     for verb in ["plugins", "integrations"] {
         let Finished { code, stdout, stderr } = site.run(&[verb]);
         assert_eq!(code, Some(0), "{stderr}");
@@ -220,7 +219,7 @@ fn without_a_host_it_is_said_how_to_find_one() {
 }
 
 #[test]
-fn a_reader_that_has_enough_is_no_failure() {
+fn a_closed_pipe_is_no_failure() {
     let host = host();
     let mut command = host.site().command(&["alerts"]);
     command.env("TOCSIN_ADMIN_URL", format!("http://{}", host.admin()));

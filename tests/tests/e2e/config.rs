@@ -1,5 +1,5 @@
-//! A configuration that can't be meant so is refused with file, line, key and a hint, before
-//! anything is served.
+//! An invalid configuration is refused with file, line, key and a hint, before the host serves
+//! anything.
 
 use insta::assert_snapshot;
 use tocsin_tests::{Finished, Site, libraries::library};
@@ -8,7 +8,7 @@ fn site() -> Site {
     Site::new().plugin(&library("well-behaved"))
 }
 
-/// What `serve` says of a configuration that it refuses. `check` says the same.
+/// Returns the error of `serve` for an invalid configuration. `check` prints the same.
 #[track_caller]
 fn refused(config: &str) -> String {
     refused_at(&site(), config)
@@ -28,7 +28,7 @@ pub(crate) fn refused_at(site: &Site, config: &str) -> String {
 }
 
 #[test]
-fn an_unknown_key_is_refused_with_those_that_are_known() {
+fn refuses_an_unknown_key_and_lists_the_known_ones() {
     assert_snapshot!(refused("[server]\nlisten = '127.0.0.1:0'\nbody_limit = 17\n"), @"
     error: tocsin.toml:3:1: `server.body_limit`: unknown key `body_limit`
       |
@@ -53,7 +53,7 @@ fn an_unknown_key_is_refused_with_those_that_are_known() {
 }
 
 #[test]
-fn a_value_of_the_wrong_type_is_refused() {
+fn refuses_a_value_of_the_wrong_type() {
     assert_snapshot!(refused("[server]\nbody_limit_bytes = 'much'\n"), @"
     error: tocsin.toml:2:20: `server.body_limit_bytes`: invalid type: a string
       |
@@ -85,7 +85,7 @@ fn a_value_of_the_wrong_type_is_refused() {
 }
 
 #[test]
-fn what_is_no_toml_is_refused() {
+fn refuses_invalid_toml() {
     assert_snapshot!(refused("[server]\nlisten = 127.0.0.1:8080\n"), @"
     error: tocsin.toml:2:15: invalid float
       |
@@ -96,7 +96,7 @@ fn what_is_no_toml_is_refused() {
 }
 
 #[test]
-fn a_missing_environment_variable_is_refused() {
+fn refuses_a_missing_environment_variable() {
     assert_snapshot!(refused(
         "[integrations.good]\nplugin = 'well-behaved'\noptions.token = { env = 'NO_SUCH_TOKEN' }\n"
     ), @r#"
@@ -109,7 +109,7 @@ fn a_missing_environment_variable_is_refused() {
 }
 
 #[test]
-fn a_missing_secret_file_is_refused() {
+fn refuses_a_missing_secret_file() {
     assert_snapshot!(refused(
         "[integrations.good]\nplugin = 'well-behaved'\noptions.token = { file = 'no-such-token' }\n"
     ), @"
@@ -122,7 +122,7 @@ fn a_missing_secret_file_is_refused() {
 }
 
 #[test]
-fn an_unknown_plugin_that_is_required_is_refused_with_those_that_are_there() {
+fn refuses_an_unknown_required_plugin_and_lists_the_known_ones() {
     let config = "plugins.required = true\n[integrations.good]\nplugin = 'well-behavd'\n";
     assert_snapshot!(refused(config), @"
     error: tocsin.toml:3:10: `integrations.good.plugin`: no plugin is named `well-behavd`
@@ -143,7 +143,7 @@ fn an_unknown_plugin_that_is_required_is_refused_with_those_that_are_there() {
 }
 
 #[test]
-fn an_impossible_version_is_refused_with_those_that_are_there() {
+fn refuses_an_unavailable_version_and_lists_the_available_ones() {
     assert_snapshot!(refused("[integrations.good]\nplugin = 'well-behaved'\nversion = 'newest'\n"), @"
     error: tocsin.toml:3:11: `integrations.good.version`: unexpected character 'n' while parsing major version number
       |
@@ -163,7 +163,7 @@ fn an_impossible_version_is_refused_with_those_that_are_there() {
 }
 
 #[test]
-fn options_that_the_plugin_does_not_take_are_refused() {
+fn refuses_options_that_the_plugin_rejects() {
     assert_snapshot!(refused(
         "[integrations.good]\nplugin = 'well-behaved'\n[integrations.good.options]\nprefix = 17\n"
     ), @"
@@ -185,7 +185,7 @@ fn options_that_the_plugin_does_not_take_are_refused() {
 }
 
 #[test]
-fn a_secret_of_the_wrong_type_is_not_repeated() {
+fn does_not_print_a_secret_of_the_wrong_type() {
     let said = refused(
         "[integrations.good]\nplugin = 'well-behaved'\n[integrations.good.options]\ntoken = 170417\n",
     );
@@ -194,7 +194,7 @@ fn a_secret_of_the_wrong_type_is_not_repeated() {
 }
 
 #[test]
-fn no_secret_is_shown_whatever_is_wrong_near_it() {
+fn does_not_print_secrets_near_a_mistake() {
     let site = site().env("TOKEN", "s3cret-of-the-sender");
     let good = "[integrations.good]\nplugin = 'well-behaved'\n";
     for config in [
@@ -227,7 +227,7 @@ fn no_secret_is_shown_whatever_is_wrong_near_it() {
 }
 
 #[test]
-fn one_line_end_is_no_part_of_a_secret_from_elsewhere() {
+fn trims_one_line_end_from_a_secret_in_a_file_or_variable() {
     let token = "s3cret-of-the-sender";
     let config = "[integrations.env]\nplugin = 'well-behaved'\noptions.token = { env = 'TOKEN' }\n\
                   [integrations.file]\nplugin = 'well-behaved'\noptions.token = { file = 'token' }\n";
@@ -241,7 +241,7 @@ fn one_line_end_is_no_part_of_a_secret_from_elsewhere() {
         }
         host.stop();
     }
-    // Whatever else stands around it is a part of it, and said.
+    // Other white space belongs to the secret, and a warning says so.
     let site = site().config(config).env("TOKEN", &format!("\u{feff}{token}"));
     site.write("token", format!("{token}\n\n"));
     let check = site.run(&["check"]);
@@ -262,7 +262,7 @@ fn one_line_end_is_no_part_of_a_secret_from_elsewhere() {
 }
 
 #[test]
-fn a_slack_integration_without_a_token_has_to_say_that_it_is_meant_so() {
+fn a_slack_integration_without_a_token_needs_an_explicit_option() {
     let site = site().plugin(&library("slack-outgoing-webhook"));
     let config = "[integrations.ops]\nplugin = 'slack-outgoing-webhook'\n";
     assert_snapshot!(refused_at(&site, config), @"
@@ -292,7 +292,7 @@ fn an_admin_listener_off_loopback_needs_tokens() {
 }
 
 #[test]
-fn a_store_of_an_unknown_kind_is_refused() {
+fn refuses_a_store_of_an_unknown_kind() {
     assert_snapshot!(refused("[store]\nurl = 'mysql://localhost/tocsin'\n"), @"
     error: tocsin.toml:2:7: `store.url`: names no store that this host knows
       |
@@ -303,7 +303,7 @@ fn a_store_of_an_unknown_kind_is_refused() {
 }
 
 #[test]
-fn a_missing_plugins_folder_is_refused() {
+fn refuses_a_missing_plugins_dir() {
     assert_snapshot!(refused("[plugins]\ndir = 'plugin'\n"), @"
     error: tocsin.toml:2:7: `plugins.dir`: cannot read the plugins folder `plugin`: No such file or directory (os error 2)
       |
@@ -314,7 +314,7 @@ fn a_missing_plugins_folder_is_refused() {
 }
 
 #[test]
-fn a_checksum_that_is_none_is_refused() {
+fn refuses_an_invalid_checksum() {
     assert_snapshot!(refused("[plugins.checksums]\n'well-behaved 1.0.0' = 'abc'\n"), @"
     error: tocsin.toml:2:24: `plugins.checksums.well-behaved 1.0.0`: `abc` is no SHA-256
       |
@@ -333,7 +333,7 @@ fn a_checksum_that_is_none_is_refused() {
 }
 
 #[test]
-fn a_key_that_is_none_is_refused_and_not_repeated() {
+fn refuses_an_invalid_key_without_printing_it() {
     assert_snapshot!(refused("[plugins]\npublic_keys = ['RWQ']\n"), @r#"
     error: tocsin.toml:2:15: `plugins.public_keys`: this is no minisign public key
       |
@@ -342,7 +342,7 @@ fn a_key_that_is_none_is_refused_and_not_repeated() {
     hint: write the line of `minisign.pub`, or { file = "minisign.pub" }
     "#);
     let site = site();
-    // Somebody mistook the one file for the other.
+    // The secret key was pasted in place of the public key.
     site.write("minisign.pub", "untrusted comment: minisign secret key\nRWQAAEIyAAAAsecret");
     let said = refused_at(&site, "[plugins]\npublic_keys = [{ file = 'minisign.pub' }]\n");
     assert_snapshot!(said, @r#"
@@ -355,7 +355,7 @@ fn a_key_that_is_none_is_refused_and_not_repeated() {
 }
 
 #[test]
-fn signatures_are_not_asked_for_without_a_key() {
+fn requiring_signatures_needs_a_key() {
     assert_snapshot!(refused("[plugins]\nverify = 'signature'\n"), @r#"
     error: tocsin.toml:2:10: `plugins.verify`: `public_keys` is empty, so that no signature could be good
       |
@@ -373,7 +373,7 @@ fn signatures_are_not_asked_for_without_a_key() {
 }
 
 #[test]
-fn what_is_allowed_by_name_has_the_name_of_a_file() {
+fn names_in_an_allow_list_are_file_names() {
     assert_snapshot!(refused("[plugins]\nallow_writable_by_others = ['.', 'plugins/x.so']\n"), @"
     error: tocsin.toml:2:28: `plugins.allow_writable_by_others`: `plugins/x.so` is no name of a file in `plugins.dir`
       |
@@ -384,7 +384,7 @@ fn what_is_allowed_by_name_has_the_name_of_a_file() {
 }
 
 #[test]
-fn all_mistakes_are_said_at_once() {
+fn reports_all_mistakes_at_once() {
     let said = refused(
         "plugins.required = true\n[integrations.one]\nplugin = 'nobody'\n\
          [integrations.two]\nplugin = 'well-behaved'\nversion = '^7'\n",
@@ -405,7 +405,7 @@ fn all_mistakes_are_said_at_once() {
 }
 
 #[test]
-fn a_missing_configuration_is_said() {
+fn reports_a_missing_configuration() {
     let site = site();
     for verb in ["check", "serve"] {
         let Finished { code, stderr, .. } = site.run(&[verb, "--config", "nowhere.toml"]);
@@ -418,7 +418,7 @@ fn a_missing_configuration_is_said() {
 }
 
 #[test]
-fn check_changes_nothing_and_says_what_is_good() {
+fn check_changes_nothing_and_reports_success() {
     let site = site().config("[integrations.good]\nplugin = 'well-behaved'\n");
     let check = site.run(&["check"]);
     assert_eq!((check.code, check.stderr.as_str()), (Some(0), ""), "{check:?}");
@@ -427,7 +427,7 @@ fn check_changes_nothing_and_says_what_is_good() {
 }
 
 #[test]
-fn the_command_line_explains_itself() {
+fn help_and_usage_errors_explain_the_command_line() {
     let site = site();
     let help = site.run(&["--help"]);
     assert_eq!(help.code, Some(0));

@@ -1,4 +1,4 @@
-//! 200 means that it is on disk, whenever and however the host ends.
+//! The answer 200 means that an alert is on disk, at any time and however the host ends.
 
 use std::{
     thread,
@@ -12,7 +12,7 @@ use crate::load::{Load, assert_kept};
 
 const ROUNDS: u64 = 20;
 
-/// A request that the host confirms as it begins to wait for the body.
+/// A request with `Expect: 100-continue`: the host confirms that it waits for the body.
 const WAITS_FOR_ITS_BODY: &str =
     "POST /in/good HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n";
 
@@ -22,7 +22,7 @@ fn site() -> Site {
 }
 
 #[test]
-fn whatever_was_answered_200_survives_kill_9_at_any_moment_once() {
+fn everything_answered_200_survives_kill_9_exactly_once() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     let seed = now.as_nanos() as u64;
     println!("the seed of the moments is {seed}");
@@ -31,7 +31,7 @@ fn whatever_was_answered_200_survives_kill_9_at_any_moment_once() {
     let mut host = site().serve();
     for round in 0..ROUNDS {
         let load = Load::start(host.webhooks(), &format!("round {round}"), 8);
-        // Some rounds end before the first answer, most of them amid many.
+        // A few rounds end before the first answer, most of them under load.
         if round % 5 > 0 {
             wait::until("the first answers", || (load.answered() > 1).then_some(()));
         }
@@ -48,7 +48,7 @@ fn whatever_was_answered_200_survives_kill_9_at_any_moment_once() {
 }
 
 #[test]
-fn whatever_was_answered_200_survives_sigterm_amid_a_load() {
+fn everything_answered_200_survives_sigterm_under_load() {
     let mut host = site().serve();
     let mut accepted = Vec::new();
     for round in 0..3 {
@@ -63,7 +63,7 @@ fn whatever_was_answered_200_survives_sigterm_amid_a_load() {
 }
 
 #[test]
-fn a_request_in_flight_is_answered_and_kept_when_the_host_is_stopped() {
+fn answers_and_keeps_a_request_in_flight_at_sigterm() {
     let host = site().serve();
     let mut connection = host.connect();
     connection.send(WAITS_FOR_ITS_BODY.as_bytes()).unwrap();
@@ -80,7 +80,7 @@ fn a_request_in_flight_is_answered_and_kept_when_the_host_is_stopped() {
 }
 
 #[test]
-fn sigint_ends_it_as_sigterm_does_and_idle_connections_do_not_keep_it() {
+fn sigint_stops_the_host_despite_idle_connections() {
     let host = site().serve();
     let mut idle = host.connect();
     idle.ask(&Request::post("/in/good", "disk full")).expect("an answer");
@@ -91,7 +91,7 @@ fn sigint_ends_it_as_sigterm_does_and_idle_connections_do_not_keep_it() {
 }
 
 #[test]
-fn a_sender_that_never_finishes_does_not_keep_it_for_ever() {
+fn a_sender_that_never_finishes_does_not_prevent_the_stop() {
     let site = site();
     site.configure(
         "[server]\nshutdown_timeout = '200ms'\n[integrations.good]\nplugin = 'well-behaved'",

@@ -1,5 +1,5 @@
-//! Files that decide what a host does or hold its secrets: others must not be able to change them, and
-//! are better not able to read them.
+//! Modes and owners of files that control a host or hold its secrets. Others must not be able to
+//! write them, and should not be able to read them.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use tocsin_tests::{
 const GOOD: &str = "[integrations.good]\nplugin = 'well-behaved'\n";
 const WITH_FILE: &str =
     "[integrations.good]\nplugin = 'well-behaved'\noptions.token = { file = 'good.token' }\n";
-/// A user and a group that are nobody's here.
+/// A user and a group that own nothing on this machine.
 const STRANGER: u32 = 54_321;
 
 fn site(config: &str) -> Site {
@@ -43,7 +43,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).expect("it is there").mode() & 0o777
 }
 
-/// Returns the complaints of `serve` and `check`, which end with exit code 2.
+/// Returns the errors of `serve` and `check`, which end with exit code 2.
 #[track_caller]
 fn refused(site: &Site) -> String {
     let (check, serve) = (site.run(&["check"]), site.run(&["serve"]));
@@ -63,7 +63,7 @@ fn warnings(site: &Site) -> String {
 }
 
 #[test]
-fn a_configuration_that_others_can_change_is_refused() {
+fn refuses_a_configuration_that_others_can_write() {
     let site = site(GOOD);
     set_mode(&site.path("tocsin.toml"), 0o646);
     assert_snapshot!(refused(&site), @"
@@ -76,13 +76,13 @@ fn a_configuration_that_others_can_change_is_refused() {
     error: the configuration `tocsin.toml` lies in `.`, which can be changed by everybody on this machine
     hint: `chmod o-w .`
     ");
-    // As in `/tmp`, where others can't replace it.
+    // A sticky folder such as `/tmp`, where others cannot replace the file.
     set_mode(&site.path(""), 0o1777);
     assert_eq!(warnings(&site), "");
 }
 
 #[test]
-fn a_configuration_of_another_user_or_group_is_refused() {
+fn refuses_a_configuration_of_another_user_or_group() {
     if !geteuid().is_root() {
         println!("SKIPPED: only root can give files away");
         return;
@@ -102,13 +102,13 @@ fn a_configuration_of_another_user_or_group_is_refused() {
     error: the configuration `tocsin.toml` belongs to user 54321, who is neither root nor the host's user
     hint: `chown root tocsin.toml`
     ");
-    // Whoever only asks the host need not be its user.
+    // Commands that only talk to the host may run as another user.
     let list = site.run(&["alerts", "list"]);
     assert!(list.stderr.contains("no host answers"), "{list:?}");
 }
 
 #[test]
-fn a_token_file_that_others_can_change_is_refused() {
+fn refuses_a_token_file_that_others_can_write() {
     let site = site_with_token(0o602);
     let said = refused(&site);
     let said = said.split("`integrations").nth(1).expect("the key is named");
@@ -117,7 +117,7 @@ fn a_token_file_that_others_can_change_is_refused() {
 }
 
 #[test]
-fn a_secret_that_others_can_read_is_warned_of() {
+fn warns_about_a_secret_that_others_can_read() {
     assert_eq!(warnings(&site_with_token(0o600)), "");
     let site = site_with_token(0o444);
     let said = warnings(&site);
@@ -125,7 +125,7 @@ fn a_secret_that_others_can_read_is_warned_of() {
     assert!(said.starts_with("warning: tocsin.toml:"), "{said}");
     let said = said.split("`integrations").nth(1).expect("the key is named");
     assert_snapshot!(said, @".good.options.token`: the secret in `good.token` can be read by everybody on this machine; hint: `chmod o-r good.token`");
-    // As secrets of containers are mounted: it is served all the same, and the log says it.
+    // Container platforms mount secrets with this mode: the host serves, and logs a warning.
     let host = site.serve();
     host.wait_for_event("config_warning");
     assert_eq!(host.times_logged("config_warning"), 1);
@@ -135,7 +135,7 @@ fn a_secret_that_others_can_read_is_warned_of() {
 }
 
 #[test]
-fn a_configuration_with_secrets_that_others_can_read_is_warned_of() {
+fn warns_about_a_readable_configuration_with_secrets() {
     let config = "[admin]\ntokens = ['s3cret-s3cret-s3cret', { name = 'alice', token = 's3cret-of-alice-alice' }]\n\
                   [integrations.good]\nplugin = 'well-behaved'\n\
                   options = { prefix = 'all ', token = 's3cret-of-the-sender' }\n";
@@ -144,19 +144,19 @@ fn a_configuration_with_secrets_that_others_can_read_is_warned_of() {
     set_mode(&site.path("tocsin.toml"), 0o644);
     let said = warnings(&site);
     let keys: Vec<_> = said.lines().filter_map(|line| line.split('`').nth(1)).collect();
-    // Both tokens, and the option of which the plugin says that it is a secret.
+    // Both tokens, and the option that the plugin's schema marks as a secret.
     assert_eq!(keys, ["admin.tokens", "admin.tokens", "integrations.good.options.token"], "{said}");
     assert!(said.contains("`tocsin.toml` can be read by everybody on this machine; hint: `chmod o-r tocsin.toml`, or write { file = \"PATH\" } here"), "{said}");
     let host = site.serve();
     wait::until("it is logged", || (host.times_logged("config_warning") == 3).then_some(()));
-    // A configuration without secrets may be read by everybody.
+    // A configuration without secrets may be readable by everybody.
     let site = host.stop();
     site.configure(GOOD);
     assert_eq!(warnings(&site), "");
 }
 
 #[test]
-fn a_running_host_does_not_go_over_to_what_others_can_change() {
+fn a_running_host_does_not_reload_a_file_that_others_can_write() {
     let host = site(&format!("[watch]\nenabled = false\n{GOOD}")).serve();
     set_mode(&host.site().path("tocsin.toml"), 0o666);
     let refused = host.reload();
@@ -169,8 +169,9 @@ fn a_running_host_does_not_go_over_to_what_others_can_change() {
 }
 
 #[test]
-fn a_secret_mounted_as_kubernetes_does_works() {
-    // `token` leads to `..data/token`, which leads to a folder with a time; all is in a sticky folder.
+fn reads_a_secret_mounted_by_kubernetes() {
+    // `token` is a symlink to `..data/token`, and `..data` one to a folder named after a time, all
+    // in a sticky folder.
     let site = site(&WITH_FILE.replace("good.token", "mounted/token"));
     let mounted = site.path("mounted");
     fs::create_dir_all(mounted.join("..2026")).expect("made");
@@ -181,7 +182,7 @@ fn a_secret_mounted_as_kubernetes_does_works() {
     symlink("..2026", mounted.join("..data")).expect("linked");
     symlink("..data/token", mounted.join("token")).expect("linked");
     assert!(warnings(&site).contains("can be read by everybody"));
-    // Were it not sticky, others could lead the name elsewhere.
+    // Without the sticky bit, others could redirect the symlink.
     set_mode(&mounted, 0o777);
     assert!(
         refused(&site)
@@ -190,7 +191,7 @@ fn a_secret_mounted_as_kubernetes_does_works() {
 }
 
 #[test]
-fn what_the_host_writes_beside_its_database_is_private_whatever_the_umask() {
+fn files_beside_the_database_are_private_under_any_umask() {
     let site = site(GOOD);
     for name in ["tocsin.db.loading", "plugins.lock"] {
         site.write(name, "");
@@ -216,7 +217,7 @@ fn what_the_host_writes_beside_its_database_is_private_whatever_the_umask() {
 }
 
 #[test]
-fn a_configuration_on_a_mount_that_nobody_can_write_to_is_taken_whatever_its_modes_say() {
+fn accepts_any_mode_on_a_read_only_mount() {
     if !geteuid().is_root() {
         return eprintln!("SKIPPED: only root can mount");
     }

@@ -1,6 +1,6 @@
-//! What senders do at their worst, by mistake or on purpose: enormous forms, thousands of events in
-//! one request, bytes that come one by one, connections that say nothing. Others are served meanwhile,
-//! and everything of it has an end.
+//! The worst that senders do, by mistake or on purpose: enormous forms, thousands of events in one
+//! request, bytes that come one by one, silent connections. Other senders are served meanwhile, and
+//! each flood ends.
 
 #![expect(clippy::print_stdout, reason = "the figures are worth a look")]
 
@@ -34,7 +34,7 @@ fn host(server: &str) -> TestHost {
 const FORM: &str = "token=abc&channel_id=C1&timestamp=1.000005&text=outage";
 const FIELDS: usize = 1_000_000;
 
-/// A form that says something, and then a million times this.
+/// Returns a valid form followed by a million copies of a field.
 fn form(field: &str) -> String {
     format!("{FORM}{}", field.repeat(FIELDS))
 }
@@ -44,8 +44,8 @@ fn post_form(host: &TestHost, form: &str) -> Answer {
     host.ask(&request.header("content-type", "application/x-www-form-urlencoded"))
 }
 
-/// Sends forms over and over until others were answered a hundred times, and gives how the forms were
-/// answered.
+/// Sends forms repeatedly until another sender got a hundred answers, and returns the answers to
+/// the forms.
 fn flood(host: &TestHost, form: &str) -> Vec<Answer> {
     let (ends, started) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
@@ -68,9 +68,9 @@ fn flood(host: &TestHost, form: &str) -> Vec<Answer> {
 }
 
 #[test]
-fn a_form_of_a_million_fields_that_say_nothing_is_the_message_it_would_be_without() {
+fn ignores_a_million_empty_fields_in_a_form() {
     let host = host("body_limit_bytes = 16777216");
-    // As many as fit into the megabyte that a message may have.
+    // The form nearly fills the megabyte that the Slack plugin accepts.
     let answers = flood(&host, &form("&"));
     assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
     println!("{} forms of a million fields, while 100 others were answered", answers.len());
@@ -81,7 +81,7 @@ fn a_form_of_a_million_fields_that_say_nothing_is_the_message_it_would_be_withou
 }
 
 #[test]
-fn a_form_of_a_million_fields_that_say_something_is_too_large_and_told_so() {
+fn refuses_a_form_with_a_million_fields_as_too_large() {
     let host = host("body_limit_bytes = 16777216");
     let form = form("&field=1");
     let answers = flood(&host, &form);
@@ -94,8 +94,8 @@ fn a_form_of_a_million_fields_that_say_something_is_too_large_and_told_so() {
 }
 
 #[test]
-fn ten_thousand_events_of_one_request_are_stored_while_others_are_answered() {
-    // A debug build takes its time for so many.
+fn stores_ten_thousand_events_of_one_request_while_others_are_answered() {
+    // A debug build is slow with so many events.
     let host = host("[plugins]\ncall_deadline = '1m'");
     let webhooks = host.webhooks();
     let large = thread::spawn(move || {
@@ -116,7 +116,7 @@ fn ten_thousand_events_of_one_request_are_stored_while_others_are_answered() {
     assert_eq!(record["outcome"], "events");
     let effects = record["effects"].as_array().expect("a list");
     assert_eq!(effects.len(), 10_000);
-    // The numbers that are not its own were given to others meanwhile.
+    // Other requests got the numbers in between.
     let number = |effect: &serde_json::Value| effect["alert"].as_u64().expect("a number");
     let numbers = number(&effects[9999]) - number(&effects[0]) + 1;
     assert!(numbers > 10_000, "nobody was answered meanwhile");
@@ -127,9 +127,9 @@ fn ten_thousand_events_of_one_request_are_stored_while_others_are_answered() {
 }
 
 #[test]
-fn more_events_of_one_request_than_are_taken_are_refused_and_the_request_waits() {
+fn refuses_a_request_over_the_event_limit_and_keeps_it_for_a_replay() {
     let site = Site::new().plugin(&library("well-behaved"));
-    // A debug build takes its time for so many.
+    // A debug build is slow with so many events.
     let site =
         site.config("plugins.call_deadline = '1m'\n[integrations.good]\nplugin = 'well-behaved'");
     let host = site.serve();
@@ -144,7 +144,7 @@ fn more_events_of_one_request_than_are_taken_are_refused_and_the_request_waits()
     assert_eq!(record["effects"], serde_json::json!([]));
     assert_eq!(host.alerts().len(), 0, "all or nothing");
 
-    // It is counted, logged and told in readiness.
+    // The refusal is counted, logged and shown in readiness.
     let counted = |outcome: &str| {
         let labels = r#"integration="good",plugin="well-behaved",version="1.0.0""#;
         host.metric(&format!("tocsin_requests_total{{{labels},outcome=\"{outcome}\"}}"))
@@ -158,7 +158,7 @@ fn more_events_of_one_request_than_are_taken_are_refused_and_the_request_waits()
     assert!(is_told("has more events than are taken of one (integration `good`)"), "{told:?}");
     assert!(is_told("1 request waits for a replay"), "{told:?}");
 
-    // Run again by the same plugin, it is refused again and goes on waiting.
+    // A replay by the same plugin is refused again, and the request stays in the quarantine.
     let replayed = host.run(&["requests", "replay", "--failed"]);
     assert_eq!(replayed.code, Some(1), "{replayed:?}");
     assert!(
@@ -174,7 +174,7 @@ fn more_events_of_one_request_than_are_taken_are_refused_and_the_request_waits()
     assert_eq!(host.alerts().len(), 1);
 }
 
-/// A sender that has all the time in the world, and what it was told in the end.
+/// A sender that sends one byte at a time, and the answer to it.
 struct Slow {
     stream: TcpStream,
     rest: std::vec::IntoIter<u8>,
@@ -183,7 +183,7 @@ struct Slow {
 }
 
 impl Slow {
-    /// Sends `first` at once.
+    /// Connects and sends `first` at once.
     fn start(webhooks: SocketAddr, first: &str, rest: &str) -> Self {
         let mut stream = TcpStream::connect(webhooks).expect("the host listens");
         stream.set_nodelay(true).expect("a socket");
@@ -193,26 +193,26 @@ impl Slow {
         Self { stream, rest, told: Vec::new(), is_over: false }
     }
 
-    /// Sends one byte more, unless it was told something.
+    /// Sends one more byte unless an answer has come.
     fn go_on(&mut self) {
         let mut bytes = [0; 1024];
         match self.stream.read(&mut bytes) {
             Ok(0) => self.is_over = true,
             Ok(length) => self.told.extend_from_slice(&bytes[..length]),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            // What it was told came before.
+            // The answer came before the reset.
             Err(_) => self.is_over = true,
         }
         if !self.is_over && self.told.is_empty() {
             let byte = self.rest.next().expect("it is cut off before it comes to its end");
-            // That it is over is seen when it is read.
+            // The next read reports a closed connection.
             let _ = self.stream.write(&[byte]);
         }
     }
 }
 
 #[test]
-fn senders_that_send_a_byte_now_and_then_are_cut_off_and_hold_up_nobody() {
+fn cuts_off_slow_senders_without_delaying_others() {
     const EACH: usize = 200;
     let host = host(
         "header_timeout = '5s'\nbody_timeout = '5s'\nmax_connections = 1000\nmax_connections_per_address = 1000",
@@ -245,10 +245,11 @@ fn senders_that_send_a_byte_now_and_then_are_cut_off_and_hold_up_nobody() {
     assert_eq!(host.ready().0, 200);
 }
 
-/// Files that this process, and each of its children, has open beside connections.
+/// Files other than connections that this process and each child has open.
 const OTHER_FILES: u64 = 1000;
 
-/// How many connections can be open at once, at most `wanted`.
+/// Raises the limit on open files, and returns the number of connections that fit, at most
+/// `wanted`.
 fn room_for_connections(wanted: u64) -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.unwrap_or(u64::MAX).min(wanted + OTHER_FILES);
@@ -264,11 +265,11 @@ fn room_for_connections(wanted: u64) -> u64 {
 }
 
 #[test]
-fn ten_thousand_idle_connections_take_little_and_are_gone_after_the_header_timeout() {
-    // kB of the host's memory for each.
+fn ten_thousand_idle_connections_take_little_memory_and_time_out() {
+    // Memory of the host in kB for each connection.
     const MOST_EACH: usize = 64;
     let count = room_for_connections(10_000);
-    // The host is started after the limit was raised, which it inherits.
+    // The host inherits the raised limit.
     let host = host(
         "header_timeout = '20s'\nmax_connections = 20000\nmax_connections_per_address = 20000",
     );
@@ -281,8 +282,8 @@ fn ten_thousand_idle_connections_take_little_and_are_gone_after_the_header_timeo
     let mut idle: Vec<Connection> = Vec::new();
     for _ in 0..count {
         idle.push(host.connect());
-        // The kernel keeps only some that were not accepted yet. Who comes later and is answered shows
-        // that all before were.
+        // The kernel queues only some connections before the host accepts them. A later connection
+        // that is answered shows that the host accepted all earlier ones.
         if idle.len().is_multiple_of(100) {
             assert_eq!(host.post("good", &format!("beside {}", idle.len())).status, 200);
         }
@@ -299,7 +300,7 @@ fn ten_thousand_idle_connections_take_little_and_are_gone_after_the_header_timeo
     let told: Vec<_> = ends.filter(|end| !matches!(end, Ok(told) if told.is_empty())).collect();
     assert!(told.is_empty(), "they are closed without a word: {told:?}");
     println!("they are gone: RssAnon is {} kB", memory());
-    // A second round finds the room of the first.
+    // A second round reuses the memory of the first.
     assert!(memory() < before + MOST_EACH * count as usize);
     assert_eq!(host.post("good", "afterwards").status, 200);
     assert_eq!(host.alerts().len(), alerts);

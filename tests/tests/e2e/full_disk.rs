@@ -1,11 +1,11 @@
-//! A disk that is full is a pause, not an end, and costs no message that was answered 200.
+//! A full disk interrupts the host, and loses no message that was answered 200.
 
 use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 use tocsin_tests::{Site, TestHost, http::Request, libraries::library, wait};
 
 use crate::load::{Load, assert_kept};
 
-/// No file of the host may grow beyond so many bytes, as on a disk that is full.
+/// Largest size of a file of the host in bytes, which stands for a full disk.
 fn limit_files(host: &TestHost, bytes: Option<u64>) {
     let maximum = getrlimit(Resource::Fsize).maximum;
     let limit = Rlimit { current: bytes.or(maximum), maximum };
@@ -13,12 +13,12 @@ fn limit_files(host: &TestHost, bytes: Option<u64>) {
 }
 
 #[test]
-fn a_full_disk_turns_webhooks_away_until_there_is_room_again() {
+fn a_full_disk_refuses_webhooks_until_there_is_room() {
     let site = Site::new().plugin(&library("well-behaved"));
     let host = site.config("[integrations.good]\nplugin = 'well-behaved'").serve();
     let mut accepted = Vec::new();
     let mut post = |host: &TestHost, message: String| {
-        // Large, so that a file has to grow soon.
+        // Large bodies make a file grow soon.
         let answer = host.post("good", &format!("{message} {}", "x".repeat(2000)));
         if answer.status == 200 {
             accepted.push(message);
@@ -42,7 +42,7 @@ fn a_full_disk_turns_webhooks_away_until_there_is_room_again() {
     assert_eq!((status, &ready["status"]), (503, &"unready".into()), "{ready}");
     let reason = ready["reasons"][0].as_str().expect("a sentence");
     assert!(reason.contains("; hint: look at the disk of the store"), "{reason}");
-    // What was kept can still be read.
+    // Stored alerts can still be read.
     assert!(host.alerts().len() >= 20);
     let changed = host.ask_admin(&Request::post("/api/v1/alerts/1/resolve", ""));
     assert_eq!((changed.status, changed.retry_after()), (503, 1));
@@ -60,7 +60,7 @@ fn a_full_disk_turns_webhooks_away_until_there_is_room_again() {
 }
 
 #[test]
-fn a_disk_that_fills_amid_a_load_loses_nothing_that_was_answered_200() {
+fn a_disk_that_fills_under_load_loses_nothing_answered_200() {
     let site = Site::new().plugin(&library("well-behaved"));
     let host = site.config("[integrations.good]\nplugin = 'well-behaved'").serve();
     let load = Load::start(host.webhooks(), "full", 8);
@@ -89,7 +89,7 @@ fn titled(host: &TestHost) -> Vec<serde_json::Value> {
 }
 
 #[test]
-fn a_disk_that_is_full_when_the_host_starts_is_said() {
+fn reports_a_disk_that_is_full_at_the_start() {
     let site = Site::new().plugin(&library("well-behaved"));
     let site = site.config("[store]\nurl = 'sqlite:/dev/full/tocsin.db'");
     let finished = site.run(&["serve"]);

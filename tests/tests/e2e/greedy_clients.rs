@@ -1,5 +1,5 @@
-//! Clients that take all they can get: connections, memory, the time of the API. Others are served
-//! meanwhile, health always answers, and everything is back to level afterwards.
+//! Clients that take all they can get: connections, memory, time of the API. The host serves others
+//! meanwhile, answers health checks, and returns to its former use of resources.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -26,7 +26,7 @@ fn limit_reached(host: &TestHost, limit: &str) -> f64 {
     host.metric(&name).expect("it is counted from the start")
 }
 
-/// Requests in one go, whose answers nobody reads, until the host takes no more.
+/// Sends pipelined requests without reading answers until the host reads no more.
 fn unread(address: SocketAddr, target: &str) -> Connection {
     let mut connection = Connection::open(address).expect("it listens");
     let requests = Request::new("GET", target).bytes().repeat(200);
@@ -44,7 +44,7 @@ fn clients_that_read_no_answers_lose_their_connection() {
     let host = host("[server]\nwrite_timeout = '1s'\n[admin]\nmax_connections = 8");
     let unread_at_webhooks = unread(host.webhooks(), "/nowhere");
     let unread_at_admin: Vec<_> = (0..8).map(|_| unread(host.admin(), "/openapi.json")).collect();
-    // Beyond the limit of the admin listener, health is answered all the time.
+    // Above the connection limit of the admin listener, only health is answered.
     assert_eq!(host.ask_admin(&Request::new("GET", "/health/live")).status, 200);
     wait::until("all are cut off", || {
         let open = host.metric("tocsin_connections")?;
@@ -56,13 +56,13 @@ fn clients_that_read_no_answers_lose_their_connection() {
 }
 
 #[test]
-fn health_is_answered_however_many_connections_the_admin_listener_has() {
+fn answers_health_checks_at_the_connection_limit_of_the_admin_listener() {
     let host = host("[admin]\nmax_connections = 8");
     let taken: Vec<_> =
         (0..4).map(|_| Connection::open(host.admin()).expect("it listens")).collect();
     let ask = |path| host.ask_admin(&Request::new("GET", path));
     wait::until("all places are taken", || (ask("/openapi.json").status == 503).then_some(()));
-    // More than the reserve has places for.
+    // More connections than the reserve holds.
     let idle: Vec<_> =
         (0..200).map(|_| Connection::open(host.admin()).expect("it listens")).collect();
     for path in ["/health/live", "/health/ready"] {
@@ -78,7 +78,7 @@ fn health_is_answered_however_many_connections_the_admin_listener_has() {
 }
 
 #[test]
-fn an_address_has_its_share_of_the_connections() {
+fn limits_the_connections_of_one_address() {
     let host = host("[server]\nmax_connections = 100\nmax_connections_per_address = 5");
     let mut own: Vec<_> = (0..5).map(|_| host.connect()).collect();
     let request = Request::post("/in/good", "disk full");
@@ -99,7 +99,7 @@ fn an_address_has_its_share_of_the_connections() {
         let answer = host.connect().ask(&request);
         (answer.ok()?.status == 200).then_some(())
     });
-    // A proxy has the connections of everybody.
+    // The limit does not apply to a trusted proxy.
     host.site().configure(
         "[server]\nmax_connections = 100\nmax_connections_per_address = 5\n\
          trusted_proxies = ['127.0.0.1']\n[integrations.good]\nplugin = 'well-behaved'\n",
@@ -112,13 +112,13 @@ fn an_address_has_its_share_of_the_connections() {
 }
 
 #[test]
-fn bodies_have_a_budget_of_memory_and_small_ones_need_none() {
+fn limits_the_memory_of_large_bodies_only() {
     const LARGE: usize = 900_000;
     let host = host("[server]\nbody_memory_bytes = 8000000\nbody_timeout = '20s'");
     assert_eq!(host.post("good", "before").status, 200);
     let before = host.kernel_says("RssAnon");
     let load = Load::start(host.webhooks(), "beside", 2);
-    // Each but for its last byte, from addresses that share the budget.
+    // Every body but its last byte, from addresses that share the memory budget.
     let head = format!("POST /in/good HTTP/1.1\r\nhost: x\r\ncontent-length: {LARGE}\r\n\r\n");
     let body = [head.as_bytes(), &b"x".repeat(LARGE - 1)].concat();
     let mut senders: Vec<_> = (0..200)
@@ -130,7 +130,7 @@ fn bodies_have_a_budget_of_memory_and_small_ones_need_none() {
         })
         .collect();
     for connection in &mut senders {
-        // The host reads on only while there is memory.
+        // The host stops reading while the budget is spent.
         let _ = connection.send(&body);
     }
     wait::until("some are turned away", || {
@@ -161,7 +161,7 @@ fn bodies_have_a_budget_of_memory_and_small_ones_need_none() {
 }
 
 #[test]
-fn a_sender_that_says_no_more_after_its_request_gets_its_answer() {
+fn answers_a_sender_that_shuts_down_its_side_after_the_request() {
     let host = host("");
     let mut connection = host.connect();
     connection.send(&Request::post("/in/good", "disk full").bytes()).expect("the host reads");
@@ -175,7 +175,7 @@ fn a_sender_that_says_no_more_after_its_request_gets_its_answer() {
 }
 
 #[test]
-fn a_note_without_an_end_is_not_waited_for() {
+fn times_out_an_unfinished_note() {
     let host = host("[server]\nbody_timeout = '300ms'");
     assert_eq!(host.post("good", "disk full").status, 200);
     let mut admin = Connection::open(host.admin()).expect("it listens");
@@ -190,7 +190,7 @@ fn a_note_without_an_end_is_not_waited_for() {
 }
 
 #[test]
-fn searches_that_find_nothing_are_answered_or_turned_away_beside_those_who_ask_for_one_alert() {
+fn expensive_searches_do_not_delay_requests_for_one_alert() {
     let site = Site::new().plugin(&library("well-behaved"));
     let site = site.config("[integrations.good]\nplugin = 'well-behaved'").serve().stop();
     let database = rusqlite::Connection::open(site.path("tocsin.db")).expect("a database");

@@ -1,4 +1,4 @@
-//! The process of a host: what it may open, and what others can see of it.
+//! Limits of the host's process, and its protection from other processes.
 
 use std::{fs, os::unix::fs::MetadataExt};
 
@@ -12,7 +12,7 @@ const SOMEBODY: u32 = 64_322;
 const GOOD: &str = "[integrations.good]\nplugin = 'well-behaved'\n";
 
 #[test]
-fn other_processes_of_its_user_cannot_look_into_it_and_it_gains_no_privileges() {
+fn other_processes_cannot_inspect_the_host_and_it_gains_no_privileges() {
     let site = Site::new().plugin(&library("well-behaved"));
     let Some(site) = site.owned_by(SOMEBODY) else { return };
     let host = site.config(GOOD).serve();
@@ -29,7 +29,7 @@ fn other_processes_of_its_user_cannot_look_into_it_and_it_gains_no_privileges() 
 }
 
 #[test]
-fn the_limit_on_open_files_is_raised_and_connections_leave_some_for_everything_else() {
+fn raises_the_open_file_limit_and_reserves_files_for_more_than_connections() {
     let site = Site::new().plugin(&library("well-behaved"));
     let config = format!("[server]\nmax_connections_per_address = 5000\n{GOOD}");
     let host = site.config(&config).limit("--nofile=64:4096").serve();
@@ -47,7 +47,7 @@ fn the_limit_on_open_files_is_raised_and_connections_leave_some_for_everything_e
     );
     assert_eq!(host.times_logged("connections_reduced"), 1);
     let idle: Vec<_> = (0..600).filter_map(|_| Connection::open(host.webhooks()).ok()).collect();
-    // The store, the API and reloads find open files left.
+    // Open files are left for the store, the API and reloads.
     assert_eq!(host.ask_admin(&Request::new("GET", "/api/v1/alerts")).status, 200);
     host.site().drop_in(&library("slack-outgoing-webhook"), "libslack.so");
     assert_eq!(host.reload().status, 200);

@@ -1,7 +1,7 @@
-//! The host is killed at every point of the way of a request to disk, again and again on one database:
-//! nothing that was answered is missing, nothing is there twice, and no number is left out.
+//! The host is killed at every step of a request on its way to disk, repeatedly on one database: no
+//! answered message is missing, none is stored twice, and no alert number is skipped.
 //!
-//! The points are named in the host, and are there in debug builds alone.
+//! The host names the points, and only debug builds have them.
 
 #![expect(clippy::print_stdout, reason = "what a failed run needs to be repeated")]
 
@@ -23,7 +23,7 @@ const KILLS: u64 = 10;
 const SENDERS: usize = 8;
 const VARIABLE: &str = "TOCSIN_TEST_DIE_AT";
 
-/// One who sends message after message, and the one that was not answered again first.
+/// A sender of numbered messages, which repeats the message that got no answer.
 struct Sender {
     name: String,
     count: u64,
@@ -32,7 +32,7 @@ struct Sender {
 }
 
 impl Sender {
-    /// Sends until the host is gone.
+    /// Sends until the host dies.
     fn send(mut self, webhooks: SocketAddr) -> Self {
         let Ok(mut connection) = Connection::open(webhooks) else { return self };
         loop {
@@ -61,7 +61,8 @@ impl Sender {
     }
 }
 
-/// Kills it ten times at the point, at turns up to `latest`, and counts what is there afterwards.
+/// Kills the host ten times at a point, each time at a random turn up to `latest`, and then counts
+/// the alerts.
 fn kill_at(point: &str, latest: u64) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     let seed = now.as_nanos() as u64;
@@ -82,7 +83,7 @@ fn kill_at(point: &str, latest: u64) {
         let sending =
             senders.into_iter().map(|sender| thread::spawn(move || sender.send(webhooks)));
         let sending: Vec<_> = sending.collect();
-        // A point that is not reached fails here: the host does not end.
+        // A point that is never reached fails here, since the host does not die.
         site = host.died().without_env(VARIABLE);
         senders = sending.into_iter().map(|it| it.join().expect("a sender")).collect();
     }
@@ -111,61 +112,61 @@ fn kill_at(point: &str, latest: u64) {
 }
 
 #[test]
-fn a_batch_is_gathered() {
+fn survives_a_kill_after_a_batch_is_collected() {
     kill_at("gathered", 200);
 }
 
 #[test]
-fn a_transaction_has_begun() {
+fn survives_a_kill_after_a_transaction_begins() {
     kill_at("begun", 200);
 }
 
 #[test]
-fn a_submission_is_applied() {
+fn survives_a_kill_after_one_submission_is_applied() {
     kill_at("applied", 600);
 }
 
 #[test]
-fn all_of_them_are_and_nothing_is_committed() {
+fn survives_a_kill_before_the_commit() {
     kill_at("before-commit", 200);
 }
 
 #[test]
-fn a_transaction_is_committed_and_not_handed_on() {
+fn survives_a_kill_after_the_commit() {
     kill_at("committed", 200);
 }
 
 #[test]
-fn it_is_handed_on_and_not_synced() {
+fn survives_a_kill_before_the_sync() {
     kill_at("before-sync", 200);
 }
 
 #[test]
-fn it_is_synced_and_nobody_is_answered() {
+fn survives_a_kill_after_the_sync() {
     kill_at("synced", 200);
 }
 
 #[test]
-fn one_of_those_who_wait_is_answered() {
+fn survives_a_kill_after_the_first_answer() {
     kill_at("answered", 600);
 }
 
 #[test]
-fn a_checkpoint_begins() {
+fn survives_a_kill_as_a_checkpoint_begins() {
     kill_at("checkpoint", 2);
 }
 
 #[test]
-fn most_of_a_checkpoint_is_copied() {
+fn survives_a_kill_during_a_checkpoint() {
     kill_at("half-checkpointed", 2);
 }
 
 #[test]
-fn a_checkpoint_is_done() {
+fn survives_a_kill_after_a_checkpoint() {
     kill_at("checkpointed", 2);
 }
 
-/// A group of Alertmanager, of more alerts than one transaction takes.
+/// Returns a notification of Alertmanager with more alerts than one transaction holds.
 fn group(message: &str) -> String {
     let alerts = (0..ALERTS_OF_A_GROUP).map(|alert| {
         format!(
@@ -178,10 +179,10 @@ fn group(message: &str) -> String {
 
 const ALERTS_OF_A_GROUP: usize = 2500;
 
-/// Sends group after group, each again until it is answered, while the host is killed between the parts
-/// of one and started again.
+/// Sends several groups, each repeated until it is answered, and kills and restarts the host
+/// between two parts of each group.
 #[test]
-fn a_part_of_a_large_group_is_committed_and_the_next_is_not() {
+fn survives_a_kill_between_two_parts_of_a_large_group() {
     const GROUPS: usize = 6;
     let mut site = Site::new().plugin(&library("alertmanager"));
     site.configure(
@@ -192,7 +193,7 @@ fn a_part_of_a_large_group_is_committed_and_the_next_is_not() {
     println!("the seed of the turns is {}", turns.get_seed());
     let mut kills = 0;
     for count in 0..GROUPS {
-        // Of the three parts of a group, two are followed by another one.
+        // Two of the three parts are followed by another part.
         let turn = turns.u64(1..=2);
         let host = site.env(VARIABLE, &format!("part-committed:{turn}")).serve();
         let body = group(&format!("group {count}"));

@@ -1,4 +1,4 @@
-//! Every limit has a clear answer: what a client may take, and what it is told when it takes more.
+//! Every limit on clients, and the answer of the host above it.
 
 use std::{io, net::TcpStream};
 
@@ -21,7 +21,7 @@ fn assert_refused(answer: &Answer, status: u16, code: &str) {
     assert_eq!((answer.status, answer.error_code().as_str()), (status, code), "{answer:?}");
 }
 
-/// The host takes webhooks as if nothing had been, and has kept nothing of what it refused.
+/// Checks that the host accepts webhooks as before, and kept nothing of a refused request.
 #[track_caller]
 fn assert_serves_on(host: &TestHost) {
     assert_eq!(host.post("good", "disk full").status, 200);
@@ -29,7 +29,7 @@ fn assert_serves_on(host: &TestHost) {
 }
 
 #[test]
-fn a_body_that_is_announced_too_large_is_refused_without_being_read() {
+fn refuses_an_announced_oversized_body_without_reading_it() {
     let host = host("body_limit_bytes = 1000");
     let mut connection = host.connect();
     let head = "POST /in/good HTTP/1.1\r\nhost: x\r\ncontent-length: 9000000000\r\n\r\nand so on";
@@ -37,13 +37,13 @@ fn a_body_that_is_announced_too_large_is_refused_without_being_read() {
     let answer = connection.answer().expect("an answer at once");
     assert_refused(&answer, 413, "too_large");
     assert_eq!(answer.header("connection"), Some("close"));
-    // However it ends: it is over.
+    // Any end of the connection will do.
     let _ = connection.rest();
     assert_serves_on(&host);
 }
 
 #[test]
-fn a_body_that_is_never_the_plugins_is_refused_without_being_read() {
+fn refuses_a_body_over_the_limit_of_the_plugin_without_reading_it() {
     let site = Site::new().plugin(&library("slack-outgoing-webhook"));
     let config = "[server]\nbody_limit_bytes = 100000000\n\
                   [integrations.slack]\nplugin = 'slack-outgoing-webhook'\noptions.token = 'abc'\n";
@@ -57,7 +57,7 @@ fn a_body_that_is_never_the_plugins_is_refused_without_being_read() {
 }
 
 #[test]
-fn a_chunked_body_is_refused_as_soon_as_it_is_too_large() {
+fn refuses_a_chunked_body_as_soon_as_it_is_too_large() {
     let host = host("body_limit_bytes = 1000");
     let mut connection = host.connect();
     let head = "POST /in/good HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -72,14 +72,14 @@ fn a_chunked_body_is_refused_as_soon_as_it_is_too_large() {
 }
 
 #[test]
-fn a_body_of_just_the_limit_is_taken() {
+fn accepts_a_body_of_exactly_the_limit() {
     let host = host("body_limit_bytes = 1000");
     assert_eq!(host.post("good", &"x".repeat(1000)).status, 200);
     assert_refused(&host.post("good", &"x".repeat(1001)), 413, "too_large");
 }
 
 #[test]
-fn slow_headers_are_cut_off() {
+fn times_out_slow_headers() {
     let host = host("header_timeout = '5s'");
     let mut connection = host.connect();
     connection.send(b"POST /in/good HTTP/1.1\r\nho").unwrap();
@@ -89,7 +89,7 @@ fn slow_headers_are_cut_off() {
 }
 
 #[test]
-fn an_idle_connection_is_closed_without_a_word() {
+fn closes_an_idle_connection_without_an_answer() {
     let host = host("header_timeout = '5s'");
     let mut connection = host.connect();
     assert_eq!(connection.rest().expect("the end"), b"");
@@ -99,7 +99,7 @@ fn an_idle_connection_is_closed_without_a_word() {
 }
 
 #[test]
-fn a_slow_body_is_cut_off() {
+fn times_out_a_slow_body() {
     let host = host("body_timeout = '200ms'");
     let mut connection = host.connect();
     connection.send(b"POST /in/good HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\ndisk").unwrap();
@@ -108,18 +108,18 @@ fn a_slow_body_is_cut_off() {
 }
 
 #[test]
-fn a_body_that_ends_early_is_no_message() {
+fn keeps_nothing_of_an_incomplete_body() {
     let host = host("");
     let mut connection = host.connect();
     connection.send(b"POST /in/good HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\ndisk").unwrap();
     connection.finish_sending().unwrap();
-    // Nobody may be there to be answered; that nothing was kept is what counts.
+    // The client may be gone; the promise is that nothing was kept.
     let _ = connection.rest();
     assert_serves_on(&host);
 }
 
 #[test]
-fn too_many_header_bytes_are_refused() {
+fn refuses_too_many_header_bytes() {
     let host = host("header_limit_bytes = 8192");
     let long = "x".repeat(10_000);
     let answer = host.ask(&Request::post("/in/good", "disk full").header("x-long", long));
@@ -132,11 +132,11 @@ fn too_many_header_bytes_are_refused() {
 }
 
 #[test]
-fn an_overlong_url_is_refused() {
+fn refuses_an_overlong_url() {
     let host = host("header_limit_bytes = 8192");
     let target = format!("/in/good?{}", "x".repeat(100_000));
     let mut connection = host.connect();
-    // The host need not read it all.
+    // The host may answer before it has read everything.
     let _ = connection.send(&Request::post(&target, "disk full").bytes());
     let answer = connection.answer().expect("an answer");
     assert!(matches!(answer.status, 414 | 431), "{answer:?}");
@@ -144,7 +144,7 @@ fn an_overlong_url_is_refused() {
 }
 
 #[test]
-fn what_is_no_http_is_refused() {
+fn refuses_invalid_http() {
     let host = host("");
     let mut connection = host.connect();
     connection.send(b"\x16\x03\x01 hello, TLS?\r\n\r\n").unwrap();
@@ -153,14 +153,14 @@ fn what_is_no_http_is_refused() {
 }
 
 #[test]
-fn more_connections_than_the_limit_wait_and_are_served_when_others_close() {
+fn connections_over_the_limit_wait_until_others_close() {
     let host = host("max_connections = 4");
     let mut first: Vec<_> = (0..4).map(|_| host.connect()).collect();
     let request = Request::post("/in/good", "disk full");
     for connection in &mut first {
         assert_eq!(connection.ask(&request).expect("an answer").status, 200);
     }
-    // The kernel takes them in, the host does not yet.
+    // The kernel completes the connections before the host accepts them.
     let mut waiting: Vec<_> = (0..20).map(|_| host.connect()).collect();
     for connection in &mut waiting {
         connection.send(&request.bytes()).unwrap();
@@ -179,17 +179,17 @@ fn more_connections_than_the_limit_wait_and_are_served_when_others_close() {
 }
 
 #[test]
-fn the_admin_api_answers_while_all_connections_for_webhooks_are_taken() {
+fn the_admin_api_answers_at_the_connection_limit_of_webhooks() {
     let host = host("max_connections = 1");
     let _taken: Vec<_> = (0..10).map(|_| host.connect()).collect();
     assert_eq!(host.ready().0, 200);
 }
 
 #[test]
-fn thousands_of_connections_that_come_and_go_leave_nothing_behind() {
+fn thousands_of_short_connections_leave_nothing_behind() {
     let host = host("");
     for _ in 0..2000 {
-        // Closed before a word was said: some of them before they were accepted.
+        // Each closes without a request, some before the host accepts them.
         drop(TcpStream::connect(host.webhooks()).expect("the host listens"));
     }
     wait::until("all are gone", || (host.metric("tocsin_connections")? == 0.0).then_some(()));
@@ -197,7 +197,7 @@ fn thousands_of_connections_that_come_and_go_leave_nothing_behind() {
 }
 
 #[test]
-fn requests_sent_in_one_go_are_answered_in_order() {
+fn answers_pipelined_requests_in_order() {
     let host = host("");
     let mut connection = host.connect();
     let all: Vec<u8> = ["one", "two", "three"]
@@ -214,7 +214,7 @@ fn requests_sent_in_one_go_are_answered_in_order() {
 }
 
 #[test]
-fn every_refusal_says_what_it_is() {
+fn every_refusal_has_its_error_code() {
     let host = host("");
     assert_refused(&host.post("nobody", "disk full"), 404, "unknown_integration");
     for target in ["/", "/in", "/in/", "/in/good/more", "/api/v1/alerts", "/metrics"] {
@@ -235,7 +235,7 @@ fn every_refusal_says_what_it_is() {
 }
 
 #[test]
-fn every_answer_has_an_id_of_its_own() {
+fn every_answer_has_its_own_request_id() {
     let host = host("");
     let mut ids: Vec<String> =
         (0..10).map(|_| host.post("good", "disk full").request_id().to_owned()).collect();
@@ -249,7 +249,7 @@ fn every_answer_has_an_id_of_its_own() {
 }
 
 #[test]
-fn a_client_that_reads_nothing_holds_up_nobody() {
+fn a_client_that_reads_nothing_does_not_delay_others() {
     let host = host("");
     let mut deaf = host.connect();
     let request = Request::post("/in/good", "disk full").bytes();
@@ -260,7 +260,7 @@ fn a_client_that_reads_nothing_holds_up_nobody() {
 }
 
 #[test]
-fn after_its_end_nobody_listens() {
+fn ports_are_closed_after_the_stop() {
     let host = host("");
     let address = host.webhooks();
     host.stop();

@@ -1,4 +1,4 @@
-//! Senders that keep a host busy, and what of it has to be found again. It decides nothing on when
+//! Senders that keep a host busy, and checks of what they left in its store. Callers decide when
 //! the host ends.
 
 use std::{
@@ -14,27 +14,27 @@ use std::{
 use serde_json::Value;
 use tocsin_tests::http::{Connection, Request};
 
-/// Senders, each with one connection and a new message after each answer.
+/// Senders with one connection each, which send the next message after each answer.
 pub(crate) struct Load {
     senders: Vec<JoinHandle<Sent>>,
     progress: Arc<Progress>,
 }
 
-/// What the senders have seen so far.
+/// Progress of all senders.
 #[derive(Default)]
 struct Progress {
     answered: AtomicUsize,
-    /// Senders one of whose messages was not answered 200.
+    /// Senders with a message that was not answered 200.
     turned_away: AtomicUsize,
     ends: AtomicBool,
 }
 
-/// What became of messages.
+/// Messages by outcome.
 #[derive(Debug, Default)]
 pub(crate) struct Sent {
-    /// Those that were answered 200.
+    /// Messages that were answered 200.
     pub(crate) accepted: Vec<String>,
-    /// Those that were answered otherwise, or not at all, and how.
+    /// Messages that were answered otherwise or not at all, with the answer or the error.
     pub(crate) refused: Vec<(String, String)>,
 }
 
@@ -44,7 +44,7 @@ impl Load {
         Self::start_with(webhooks, name, senders, &[])
     }
 
-    /// The same with headers.
+    /// Starts the same load as [`Load::start`], with headers.
     pub(crate) fn start_with(
         webhooks: SocketAddr,
         name: &str,
@@ -61,23 +61,23 @@ impl Load {
         Self { senders, progress }
     }
 
-    /// How many messages were answered 200 so far.
+    /// Counts the messages that were answered 200 so far.
     pub(crate) fn answered(&self) -> usize {
         self.progress.answered.load(Ordering::Relaxed)
     }
 
-    /// How many senders had a message that was not answered 200.
+    /// Counts the senders with a message that was not answered 200.
     pub(crate) fn turned_away(&self) -> usize {
         self.progress.turned_away.load(Ordering::Relaxed)
     }
 
-    /// The messages that were answered 200, once every sender has ended: by itself where the host
-    /// has, otherwise because it is told to.
+    /// Stops the senders, and returns the messages that were answered 200. Senders also stop when
+    /// the host is gone.
     pub(crate) fn accepted(self) -> Vec<String> {
         self.sent().accepted
     }
 
-    /// What became of all messages, once every sender has ended.
+    /// Stops the senders, and returns all messages.
     pub(crate) fn sent(self) -> Sent {
         self.progress.ends.store(true, Ordering::Relaxed);
         let mut all = Sent::default();
@@ -133,7 +133,7 @@ fn send(webhooks: SocketAddr, name: &str, headers: &[(&str, &str)], progress: &P
     sent
 }
 
-/// Each of the messages is there once, and the numbers run from 1 without a gap.
+/// Checks that each message made one alert, and that the alerts' numbers run from 1 without a gap.
 #[track_caller]
 pub(crate) fn assert_kept(alerts: &[Value], accepted: &[String]) {
     let mut found = BTreeMap::<_, usize>::new();
@@ -149,7 +149,7 @@ pub(crate) fn assert_kept(alerts: &[Value], accepted: &[String]) {
     assert_numbered(alerts);
 }
 
-/// The numbers run from 1 without a gap. The newest alert comes first.
+/// Checks that the alerts' numbers run from 1 without a gap, the newest first.
 #[track_caller]
 pub(crate) fn assert_numbered(alerts: &[Value]) {
     let numbers = alerts.iter().rev().map(|alert| alert["number"].as_u64().expect("a number"));

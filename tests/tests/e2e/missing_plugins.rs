@@ -1,5 +1,5 @@
-//! A plugin that is missing when the host starts breaks its own integrations only, until its file
-//! arrives, unless the configuration requires it.
+//! A plugin that is missing at the start breaks only its own integrations until its file arrives,
+//! unless the configuration requires the plugin.
 
 use std::{fs, path::Path};
 
@@ -18,13 +18,12 @@ fn site(config: &str) -> Site {
     Site::new().plugin(&library("well-behaved")).config(config)
 }
 
-/// The library of a plugin of that name.
+/// Returns a library of a plugin with this name.
 fn plugin(name: &str, into: &Path) -> std::path::PathBuf {
     with_name(&library("well-behaved"), name, into)
 }
 
-/// Looks at everything that a host promises of an integration whose plugin is missing, and gives the
-/// sentence on it.
+/// Checks every promise about an integration without its plugin, and returns the sentence about it.
 #[track_caller]
 fn broken(host: &TestHost, integration: &str) -> String {
     assert_eq!(host.post("good", "disk full").status, 200);
@@ -43,7 +42,7 @@ fn broken(host: &TestHost, integration: &str) -> String {
 }
 
 #[test]
-fn a_plugin_that_is_missing_breaks_its_own_integration_until_its_file_arrives() {
+fn a_missing_plugin_breaks_only_its_integration_until_its_file_arrives() {
     let host = site(&format!("{WATCHED}{GOOD}{MISSING}")).serve();
     assert_snapshot!(broken(&host, "absent"), @"no plugin is named `absent`; hint: the plugins folder has `well-behaved`");
     assert_eq!(host.times_logged("integration_broken"), 1);
@@ -56,7 +55,7 @@ fn a_plugin_that_is_missing_breaks_its_own_integration_until_its_file_arrives() 
 }
 
 #[test]
-fn a_version_that_is_missing_breaks_its_own_integration_until_its_file_arrives() {
+fn a_missing_version_breaks_only_its_integration_until_its_file_arrives() {
     let newer = "[integrations.newer]\nplugin = 'well-behaved'\nversion = '^7.1'\n";
     let host = site(&format!("{WATCHED}{GOOD}{newer}")).serve();
     assert_snapshot!(broken(&host, "newer"), @"no version of plugin `well-behaved` matches `^7.1`; hint: the plugins folder has 1.0.0");
@@ -68,7 +67,7 @@ fn a_version_that_is_missing_breaks_its_own_integration_until_its_file_arrives()
 }
 
 #[test]
-fn a_file_that_was_removed_breaks_its_own_integration_at_the_next_start() {
+fn a_removed_file_breaks_only_its_integration_at_the_next_start() {
     let site = site(&format!("{GOOD}{MISSING}"));
     let folder = tempfile::tempdir().expect("a folder");
     site.drop_in(&plugin("absent", folder.path()), "absent.so");
@@ -80,7 +79,7 @@ fn a_file_that_was_removed_breaks_its_own_integration_at_the_next_start() {
 }
 
 #[test]
-fn other_changes_are_taken_up_while_a_plugin_is_missing() {
+fn applies_other_changes_while_a_plugin_is_missing() {
     let host = site(&format!("[watch]\nenabled = false\n{GOOD}{MISSING}")).serve();
     host.site()
         .configure(&format!("[watch]\nenabled = false\n{GOOD}options.prefix = 'new '\n{MISSING}"));
@@ -89,14 +88,14 @@ fn other_changes_are_taken_up_while_a_plugin_is_missing() {
     assert_eq!(host.post("good", "disk full").status, 200);
     assert_eq!(host.alerts()[0]["title"], "new disk full");
     broken(&host, "absent");
-    // Of the integration itself, too.
+    // Changes of the integration itself apply, too.
     host.site().configure(&format!("[watch]\nenabled = false\n{GOOD}{MISSING}urgency = 'low'\n"));
     assert_eq!(host.reload().status, 200);
     broken(&host, "absent");
 }
 
 #[test]
-fn a_reload_is_refused_that_asks_for_a_plugin_that_is_missing() {
+fn refuses_a_reload_that_names_a_missing_plugin() {
     let host = site(&format!("[watch]\nenabled = false\n{GOOD}")).serve();
     host.site().configure(&format!("[watch]\nenabled = false\n{GOOD}{MISSING}"));
     assert_eq!(host.reload().status, 422);
@@ -104,7 +103,7 @@ fn a_reload_is_refused_that_asks_for_a_plugin_that_is_missing() {
 }
 
 #[test]
-fn a_host_does_not_start_without_a_plugin_that_it_requires() {
+fn does_not_start_without_a_required_plugin() {
     for required in ["true", "['absent']", "['other', 'absent']"] {
         let config = format!("plugins.required = {required}\n{GOOD}{MISSING}");
         let serve = site(&config).run(&["serve"]);
@@ -118,7 +117,7 @@ fn a_host_does_not_start_without_a_plugin_that_it_requires() {
 }
 
 #[test]
-fn a_file_of_a_required_plugin_that_cannot_be_used_keeps_the_host_from_starting() {
+fn does_not_start_with_an_unusable_file_of_a_required_plugin() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = format!("plugins.required = ['absent']\n{GOOD}{MISSING}");
     let site = site(&config).plugin(&not_elf(folder.path()));
@@ -130,7 +129,7 @@ fn a_file_of_a_required_plugin_that_cannot_be_used_keeps_the_host_from_starting(
 }
 
 #[test]
-fn what_is_required_is_a_switch_or_names() {
+fn required_plugins_are_a_switch_or_a_list_of_names() {
     for wrong in ["'absent'", "1", "[true]"] {
         let serve = site(&format!("plugins.required = {wrong}\n")).run(&["serve"]);
         assert_eq!(serve.code, Some(2), "{serve:?}");

@@ -1,4 +1,5 @@
-//! What a plugin failed on waits, is bounded, and runs again through a mended one, once.
+//! Requests on which a plugin failed wait in a bounded quarantine, and are replayed through a
+//! repaired plugin, once.
 
 use std::path::PathBuf;
 
@@ -12,7 +13,7 @@ use tocsin_tests::{
 
 use crate::load::assert_numbered;
 
-/// A plugin with a bug, which a later version has not.
+/// Two versions of a plugin, the first with a bug that the second has not.
 struct Versions {
     buggy: PathBuf,
     mended: PathBuf,
@@ -48,13 +49,13 @@ fn waiting(host: &TestHost) -> usize {
 }
 
 #[test]
-fn a_thousand_requests_that_a_bug_failed_on_become_a_thousand_alerts_once() {
+fn replays_a_thousand_failed_requests_exactly_once() {
     let versions = Versions::new();
     let host = versions.serve("");
     let mut connection = host.connect();
     for count in 0..1000 {
         let (title, id) = (format!("kernel panic {count}"), format!("{count}"));
-        // Some senders name their messages, some don't.
+        // Half of the messages have an event id.
         let request = Request::post("/in/good", &title);
         let request = if count % 2 == 0 { request.header("x-event-id", &*id) } else { request };
         let answer = connection.ask(&request).expect("an answer");
@@ -69,7 +70,7 @@ fn a_thousand_requests_that_a_bug_failed_on_become_a_thousand_alerts_once() {
     assert!(host.reasons().contains(&reason.to_owned()), "{:?}", host.reasons());
     assert_eq!(host.ready().0, 200);
 
-    // They are there whatever becomes of the host, and the bug is not gone by trying again.
+    // The requests survive a kill, and a replay by the same version fails again.
     let host = host.kill().serve();
     let newest = host.api("/api/v1/requests?limit=1")["requests"][0]["id"].clone();
     let tried = host.run(&["requests", "replay", newest.as_str().expect("an id")]);
@@ -96,7 +97,7 @@ fn a_thousand_requests_that_a_bug_failed_on_become_a_thousand_alerts_once() {
     assert_eq!(host.metric(name), Some(0.0));
     assert_eq!(host.problems(), host.reasons(), "nothing waits");
 
-    // Once: by a second replay of each, and by a sender who tries again after all.
+    // Neither a second replay nor a retry of the sender makes a second alert.
     assert_eq!(
         host.run(&["requests", "replay", "--failed"]).stdout,
         "no request waits for a replay\n"
@@ -120,7 +121,7 @@ fn a_thousand_requests_that_a_bug_failed_on_become_a_thousand_alerts_once() {
 }
 
 #[test]
-fn what_waits_is_bounded_the_oldest_leave_first_and_that_is_said() {
+fn limits_the_quarantine_by_dropping_the_oldest_requests() {
     let versions = Versions::new();
     let host = versions.serve("[requests]\nquarantine_count = 5\n");
     let ids: Vec<_> =
@@ -137,7 +138,7 @@ fn what_waits_is_bounded_the_oldest_leave_first_and_that_is_said() {
 }
 
 #[test]
-fn whether_a_sender_was_genuine_is_judged_when_it_is_replayed() {
+fn checks_the_token_of_a_request_at_its_replay() {
     let versions = Versions::new();
     let host = versions.serve("");
     let id = host.post_with("good", &[("x-token", "wrong")], "panic").request_id().to_owned();
@@ -159,7 +160,7 @@ fn whether_a_sender_was_genuine_is_judged_when_it_is_replayed() {
 }
 
 #[test]
-fn a_dry_run_shows_what_would_come_out_and_how_it_differs() {
+fn a_dry_run_shows_the_outcome_and_the_differences() {
     let site = Site::new().plugin(&library("well-behaved"));
     let section = "[requests]\nkeep = 'all'\n[integrations.good]\nplugin = 'well-behaved'\n";
     let host = site.config(section).serve();
@@ -182,7 +183,7 @@ fn a_dry_run_shows_what_would_come_out_and_how_it_differs() {
 }
 
 #[test]
-fn what_can_not_be_replayed_is_said() {
+fn reports_requests_that_cannot_be_replayed() {
     let versions = Versions::new();
     let host = versions.serve("");
     let id = host.post("good", "panic").request_id().to_owned();
@@ -208,7 +209,7 @@ fn what_can_not_be_replayed_is_said() {
 }
 
 #[test]
-fn one_that_can_not_be_replayed_holds_up_no_other() {
+fn a_request_that_cannot_be_replayed_does_not_stop_the_others() {
     let versions = Versions::new();
     let site = Site::new();
     site.drop_in(&versions.buggy, "libbuggy.so");

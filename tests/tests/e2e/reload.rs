@@ -1,5 +1,5 @@
-//! A change of configuration is one step: seen by itself or asked for, all of it or nothing, and said
-//! beforehand.
+//! A configuration is applied automatically or on request, as a whole or not at all, and its
+//! changes can be previewed.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ fn host(config: &str) -> TestHost {
     Site::new().plugin(&library("well-behaved")).config(config).serve()
 }
 
-/// What a reload says that it changed, or would change.
+/// Returns the changes that a reload reports, or with `dry_run` would make.
 #[track_caller]
 fn changes(host: &TestHost, dry_run: bool) -> Vec<String> {
     let path = format!("/api/v1/reload?dry_run={dry_run}");
@@ -41,13 +41,13 @@ fn changes(host: &TestHost, dry_run: bool) -> Vec<String> {
 }
 
 #[test]
-fn a_configuration_that_is_edited_is_read_by_itself() {
+fn applies_an_edited_configuration_automatically() {
     let host = host(&format!("{WATCHED}{GOOD}"));
     let fresh = "[integrations.fresh]\nplugin = 'well-behaved'\n";
     host.site().configure(&format!("{WATCHED}{GOOD}{fresh}"));
     wait::until("it is there", || (host.post("fresh", "disk full").status == 200).then_some(()));
 
-    // As an editor does it: a new file in the place of the old one.
+    // Editors replace the file by a new one.
     let path = host.site().path("tocsin.toml");
     let text = fs::read_to_string(&path).expect("it can be read").replace("fresh", "newer");
     host.site().write("tocsin.toml.new", &text);
@@ -58,7 +58,7 @@ fn a_configuration_that_is_edited_is_read_by_itself() {
 }
 
 #[test]
-fn a_broken_edit_changes_nothing_and_is_shown_until_it_is_mended() {
+fn a_broken_edit_changes_nothing_and_is_reported_until_it_is_repaired() {
     let host = host(&format!("{WATCHED}{GOOD}"));
     host.site().configure(&format!("{WATCHED}{GOOD}options.prefiks = 'x'\n"));
     wait::until("it is shown", || host.reasons().first().cloned());
@@ -68,10 +68,10 @@ fn a_broken_edit_changes_nothing_and_is_shown_until_it_is_mended() {
 }
 
 #[test]
-fn what_takes_everything_away_has_to_be_asked_for() {
+fn removing_every_integration_needs_an_explicit_reload() {
     let config = format!("{WATCHED}[admin]\ntokens = ['s3cret-s3cret-s3cret']\n{GOOD}");
     let host = host(&config);
-    // In one step, or a file that is being written would be refused, too.
+    // Renamed into place, since a partly written file would be refused as well.
     let replace = |text: &str| {
         host.site().write("new.toml", text);
         fs::rename(host.site().path("new.toml"), host.site().path("tocsin.toml"))
@@ -86,11 +86,11 @@ fn what_takes_everything_away_has_to_be_asked_for() {
         host.site().configure(&config);
         wait::until("nothing is wrong", || host.reasons().is_empty().then_some(()));
     };
-    // As `> tocsin.toml` or a full disk leaves it.
+    // An empty file, as `> tocsin.toml` or a full disk leaves it.
     replace("");
     assert_snapshot!(refusal(), @"the last reload changed nothing: `tocsin.toml` may be cut off: it has no integrations and no `admin.tokens` any more; hint: write it anew, or ask for this with `tocsin reload` or SIGHUP");
     mended();
-    // Cut off between two sections.
+    // A file that ends between two sections.
     replace("[admin]\ntokens = ['s3cret-s3cret-s3cret']\n");
     assert_snapshot!(refusal(), @"the last reload changed nothing: `tocsin.toml` may be cut off: it has no integrations any more; hint: write it anew, or ask for this with `tocsin reload` or SIGHUP");
     mended();
@@ -109,7 +109,7 @@ fn what_takes_everything_away_has_to_be_asked_for() {
 }
 
 #[test]
-fn a_secret_in_a_file_is_read_when_it_is_replaced() {
+fn reads_a_secret_file_that_is_replaced() {
     let site = Site::new().plugin(&library("well-behaved"));
     site.write("token", "first\n");
     let host =
@@ -122,7 +122,7 @@ fn a_secret_in_a_file_is_read_when_it_is_replaced() {
 }
 
 #[test]
-fn nothing_is_read_by_itself_while_watching_is_off() {
+fn reads_nothing_automatically_while_watching_is_off() {
     let config = |is_on: bool, urgency: &str| {
         format!(
             "[watch]\nenabled = {is_on}\nsettle = '10ms'\nlook_every = '100ms'\n\
@@ -142,7 +142,7 @@ fn nothing_is_read_by_itself_while_watching_is_off() {
     host.hang_up();
     assert_eq!(host.integration("good")["urgency"], "high");
 
-    // Switched on by hand, and off again by itself.
+    // A reload turns watching on, and the watching host then turns it off.
     host.site().configure(&config(true, "high"));
     host.hang_up();
     host.site().configure(&config(false, "medium"));
@@ -150,7 +150,7 @@ fn nothing_is_read_by_itself_while_watching_is_off() {
 }
 
 #[test]
-fn a_reload_says_what_it_changes_and_a_dry_run_says_it_before() {
+fn a_reload_reports_its_changes_and_a_dry_run_predicts_them() {
     let host = host(&format!(
         "{UNWATCHED}{GOOD}[integrations.old]\nplugin = 'well-behaved'\n\
          [integrations.off]\nplugin = 'well-behaved'\n"
@@ -191,7 +191,7 @@ fn a_reload_says_what_it_changes_and_a_dry_run_says_it_before() {
     assert!(check.stdout.contains(dry_run.stdout.trim_end()), "{check:?} {dry_run:?}");
 
     assert_eq!(changes(&host, false), planned);
-    // Said until it is done.
+    // The change is reported until a restart.
     assert_eq!(changes(&host, false), ["server.max_connections needs_restart:"]);
     assert_eq!(host.post("good", "disk full").status, 403);
     assert_eq!((host.post("new", "x").status, host.post("off", "x").status), (200, 405));
@@ -205,7 +205,7 @@ fn a_reload_says_what_it_changes_and_a_dry_run_says_it_before() {
 }
 
 #[test]
-fn a_reload_that_is_refused_says_why() {
+fn a_refused_reload_says_why() {
     let host = host(&format!("{UNWATCHED}{GOOD}"));
     host.site().configure("[integrations.good]\nplugin = 'nobody'\n");
     let answer = host.reload();
@@ -223,7 +223,7 @@ fn a_reload_that_is_refused_says_why() {
 }
 
 #[test]
-fn check_warns_where_the_running_host_has_another_configuration() {
+fn check_warns_if_the_running_host_has_another_configuration() {
     let host = host(&format!("{UNWATCHED}{GOOD}"));
     let text = fs::read_to_string(host.site().path("tocsin.toml")).expect("it can be read");
     host.site().write("other.toml", &text);
@@ -232,7 +232,8 @@ fn check_warns_where_the_running_host_has_another_configuration() {
     assert!(check.stderr.contains("has another configuration"), "{check:?}");
 }
 
-/// What `tocsin check` warns of beside a host, which it finds by the configuration alone.
+/// Returns the warnings of `tocsin check` about the running host, which the command finds through
+/// the configuration.
 fn warning(host: &TestHost) -> String {
     let check = host.site().run(&["check"]);
     assert_eq!(check.code, Some(0), "{check:?}");
@@ -246,11 +247,11 @@ fn warning(host: &TestHost) -> String {
 }
 
 #[test]
-fn check_says_why_it_does_not_know_what_a_reload_would_change() {
+fn check_says_why_it_cannot_predict_a_reload() {
     let host = host(&format!("{UNWATCHED}[admin]\ntokens = ['the-old-token-here']\n{GOOD}"));
     fs::set_permissions(host.site().path("tocsin.toml"), fs::Permissions::from_mode(0o600))
         .expect("it is ours");
-    // Somebody has written down another address for the API.
+    // The configuration on disk has another address for the API.
     let nobody = "127.0.0.1:1".parse().expect("an address");
     let config = |listen: SocketAddr, token| {
         host.site().configure(&format!(
@@ -262,7 +263,7 @@ fn check_says_why_it_does_not_know_what_a_reload_would_change() {
     warning: what a reload would change is not known: the store is in use by [HOLDER] (admin API at [ADDRESS]), but no host answers at http://[ADDRESS]
     hint: where the host's API is elsewhere, name it with `--url`
     ");
-    // Or another token.
+    // The configuration on disk has another token.
     config(host.admin(), "the-new-token-here");
     assert_snapshot!(warning(&host), @"
     warning: what a reload would change is not known: the running host says: send one of `admin.tokens` as `Authorization: Bearer TOKEN`
@@ -271,7 +272,7 @@ fn check_says_why_it_does_not_know_what_a_reload_would_change() {
     config(host.admin(), "the-old-token-here");
     assert_snapshot!(warning(&host), @"");
 
-    // Where no host runs, there is nothing to know, be it stopped or killed.
+    // If no host runs, there is nothing to compare, after a stop or a kill.
     for end in [TestHost::stop, TestHost::kill] {
         let host = Site::new().plugin(&library("well-behaved")).config(GOOD).serve();
         let check = end(host).run(&["check"]);
@@ -280,8 +281,8 @@ fn check_says_why_it_does_not_know_what_a_reload_would_change() {
 }
 
 #[test]
-fn two_hundred_reloads_under_load_refuse_nobody_whose_token_is_good_throughout() {
-    // One token stays, the other one is replaced each time.
+fn two_hundred_reloads_under_load_refuse_no_valid_token() {
+    // A token stays valid throughout, the other one changes in every round.
     let config = |round: usize| {
         format!(
             "{UNWATCHED}{GOOD}urgency = '{}'\noptions.token = ['stays', 'round-{round}']\n\
@@ -294,7 +295,7 @@ fn two_hundred_reloads_under_load_refuse_nobody_whose_token_is_good_throughout()
     let load = Load::start_with(host.webhooks(), "reload", 6, &[("x-token", "stays")]);
     let ends = AtomicBool::new(false);
     thread::scope(|scope| {
-        // Whoever has a token that was never good is refused all the time.
+        // A token that was never valid is refused all the time.
         let stranger = scope.spawn(|| {
             let mut statuses = Vec::new();
             while !ends.load(Ordering::Relaxed) {

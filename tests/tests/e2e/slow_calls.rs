@@ -1,5 +1,5 @@
-//! A plugin that is slow or fails again and again is seen: in the log, the metrics, the API and the
-//! lists.
+//! A plugin that is slow or fails repeatedly is visible in the log, the metrics, the API and the
+//! command line.
 
 use insta::assert_snapshot;
 use regex::Regex;
@@ -23,13 +23,13 @@ fn metric(host: &TestHost, name: &str) -> f64 {
 }
 
 #[test]
-fn a_slow_call_is_logged_with_its_request_and_counted() {
+fn logs_and_counts_a_slow_call_with_its_request() {
     let host = host("slow_call = '100ms'");
     assert_eq!(host.post("good", "disk full").status, 200);
     assert_eq!(metric(&host, "tocsin_plugin_slow_calls_total"), 0.0);
     let answer = host.post("slow", "slow");
     assert_eq!(answer.status, 200);
-    // On a machine that is busy enough, the other one was slow as well.
+    // On a busy machine the other integration may be slow as well.
     let of_slow =
         || host.logged("plugin_slow").into_iter().find(|line| line["integration"] == "slow");
     let line = wait::until("it is logged", of_slow);
@@ -46,7 +46,7 @@ fn a_slow_call_is_logged_with_its_request_and_counted() {
 }
 
 #[test]
-fn of_many_slow_calls_one_a_second_is_logged() {
+fn logs_one_slow_call_a_second() {
     let host = host("slow_call = '100ms'");
     std::thread::scope(|scope| {
         for _ in 0..8 {
@@ -54,7 +54,7 @@ fn of_many_slow_calls_one_a_second_is_logged() {
         }
     });
     assert_eq!(metric(&host, "tocsin_plugin_slow_calls_total"), 8.0);
-    // However long they took, the next line tells how many are missing.
+    // The next line counts the calls that no line tells of.
     let counted = || {
         let lines = host.logged("plugin_slow");
         let left_out = lines.iter().filter_map(|line| line["left_out"].as_u64());
@@ -70,7 +70,7 @@ fn of_many_slow_calls_one_a_second_is_logged() {
 }
 
 #[test]
-fn where_no_call_counts_as_slow_nothing_is_said() {
+fn logs_no_slow_call_if_the_threshold_is_zero() {
     let host = host("slow_call = '0s'");
     assert_eq!(host.post("slow", "slow").status, 200);
     assert_eq!(metric(&host, "tocsin_plugin_call_seconds_count"), 1.0);
@@ -79,7 +79,7 @@ fn where_no_call_counts_as_slow_nothing_is_said() {
 }
 
 #[test]
-fn a_call_that_is_given_up_is_logged_with_its_request_and_its_thread_counted_until_it_is_back() {
+fn logs_a_timed_out_call_and_counts_its_thread_until_it_returns() {
     let host = host("call_deadline = '2s'");
     let stuck = || host.api("/api/v1/integrations")["integrations"][1]["stuck_threads"].clone();
     assert_eq!(stuck(), 0);
@@ -97,7 +97,7 @@ fn a_call_that_is_given_up_is_logged_with_its_request_and_its_thread_counted_unt
     assert!(line["took_ms"].as_u64().is_some_and(|took| took >= 6000), "{line}");
 }
 
-/// The row of an integration, or of a plugin, in a list for people.
+/// Returns the row of an integration or a plugin in a printed list.
 fn row(host: &TestHost, list: &str, with: &str) -> String {
     let list = host.run(&[list]).stdout;
     let line = list.lines().find(|line| line.contains(with));
@@ -108,7 +108,7 @@ fn row(host: &TestHost, list: &str, with: &str) -> String {
 }
 
 #[test]
-fn a_breaker_is_seen_to_open_to_be_on_trial_and_to_close() {
+fn shows_a_breaker_open_half_open_and_closed() {
     let site = Site::new().plugin(&library("bad-panics-in-receive"));
     let host = site.config("[integrations.bad]\nplugin = 'bad-panics-in-receive'\n").serve();
     let breaker = || host.api("/api/v1/integrations")["integrations"][0]["breaker"].clone();
@@ -122,7 +122,8 @@ fn a_breaker_is_seen_to_open_to_be_on_trial_and_to_close() {
     assert_eq!(breaker(), closed(1, 0));
     host.post("bad", "do panic");
     host.post("bad", "do panic");
-    // It is left alone for five seconds, then for ten: who is too slow to see it all has another try.
+    // The back-off lasts five seconds, then ten: a machine too slow to see everything in the first
+    // has a second attempt.
     let (open, metrics, [row_of_integration, row_of_serving, row_of_plugin]) =
         wait::until("it is left alone for as long as it is looked at", || {
             let open = breaker();
@@ -156,7 +157,7 @@ fn a_breaker_is_seen_to_open_to_be_on_trial_and_to_close() {
     assert_eq!(host.times_logged("plugin_recovered"), 1);
     assert_snapshot!(row(&host, "integrations", "bad-panics"), @"bad serving bad-panics-in-receive 0.1.0 medium [...]");
 
-    // Counted on, whatever is set up anew.
+    // The counter goes on with the new instance.
     let changed = "[integrations.bad]\nplugin = 'bad-panics-in-receive'\nurgency = 'high'\n";
     host.site().configure(changed);
     host.reload();

@@ -1,5 +1,5 @@
-//! One test for each part of the way from a webhook to a reader of its alert. `make quick` runs these
-//! tests alone; the other modules hold each part to everything it promises.
+//! Smoke tests of the whole way from a webhook to a reader of its alert. `make quick` runs only
+//! these; the other modules test every promise of each part.
 
 use insta::assert_snapshot;
 use jiff::Timestamp;

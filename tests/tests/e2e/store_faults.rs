@@ -1,8 +1,8 @@
-//! A store that fails: a disk that loses what it was given, a file that can't be written, a lock that
-//! another program holds, pages that are broken. What was answered 200 stays; what can't be kept is
-//! turned away; and an operator is told what to do.
+//! A store that fails: a disk that loses data, a file that cannot be written, a lock of another
+//! program, damaged pages. Everything that was answered 200 stays, senders are told to retry what
+//! cannot be kept, and the operator is told what to do.
 //!
-//! A disk that is full is in `full_disk`, a host that dies in `kill_points`.
+//! Module `full_disk` tests a full disk, module `kill_points` a host that dies.
 
 #![expect(clippy::print_stdout, reason = "what can't be shown everywhere has to be said")]
 
@@ -27,7 +27,7 @@ use crate::load::{Load, Sent, assert_kept};
 
 const DATABASE: &str = "tocsin.db";
 const SENDERS: usize = 8;
-/// Whoever it is: not root, and no owner of anything.
+/// A user who is not root and owns nothing.
 const NOBODY: u32 = 65534;
 
 fn site() -> Site {
@@ -41,7 +41,8 @@ fn assert_turned_away(answer: &Answer) {
     assert_eq!(answer.retry_after(), 1);
 }
 
-/// Whatever a load was not answered 200, it was told to send again.
+/// Checks that every message of a load that was not answered 200 was answered with a request to
+/// retry.
 #[track_caller]
 fn assert_others_turned_away(sent: &Sent) {
     let is_told =
@@ -50,7 +51,7 @@ fn assert_others_turned_away(sent: &Sent) {
     assert!(otherwise.is_empty(), "{otherwise:?}");
 }
 
-/// The one reason for which the host takes nothing.
+/// Returns the only reason for which the host is not ready.
 #[track_caller]
 fn why_unready(host: &TestHost) -> String {
     let (status, ready) = host.ready();
@@ -58,7 +59,7 @@ fn why_unready(host: &TestHost) -> String {
     ready["reasons"][0].as_str().expect("a sentence").to_owned()
 }
 
-/// The host did not start, and said why in a sentence, and what to do.
+/// Checks that the host did not start, and gave a reason and a hint.
 #[track_caller]
 fn assert_refuses_to_start(finished: &Finished, sentence: &str, hint: &str) {
     assert_eq!(finished.code, Some(1), "{finished:?}");
@@ -76,8 +77,8 @@ fn assert_never_panicked(host: &TestHost) {
     assert!(panics.is_empty(), "{panics:?}");
 }
 
-/// A disk that failed may have forgotten what it was given, and may say of the rest that all is well:
-/// nothing is believed any more until the log was read again.
+/// After a failed sync the disk may have lost earlier writes and report success for later ones, so
+/// the host trusts nothing until it has read the log again.
 fn nothing_is_taken_after_a_failed_sync(end: impl Fn(TestHost) -> Site) {
     const FAULT: &str = "TOCSIN_TEST_FAIL_AT";
     let host = site().env(FAULT, "sync:100").serve();
@@ -102,7 +103,7 @@ fn nothing_is_taken_after_a_failed_sync(end: impl Fn(TestHost) -> Site) {
     assert_eq!(host.ready().0, 200);
     let alerts = host.alerts();
     assert_kept(&alerts, &sent.accepted);
-    // What waited for that one sync may be there. What came later was not even written.
+    // Messages that waited for the failed sync may be stored. Later ones were not even written.
     assert!(alerts.len() <= sent.accepted.len() + 2 * SENDERS, "{}", alerts.len());
     assert!(alerts.iter().all(|alert| alert["title"] != "afterwards"));
     println!(
@@ -116,16 +117,16 @@ fn nothing_is_taken_after_a_failed_sync(end: impl Fn(TestHost) -> Site) {
 }
 
 #[test]
-fn after_a_failed_sync_nothing_is_taken_until_the_host_was_killed_and_started() {
+fn refuses_everything_after_a_failed_sync_until_a_kill_and_restart() {
     nothing_is_taken_after_a_failed_sync(TestHost::kill);
 }
 
 #[test]
-fn after_a_failed_sync_nothing_is_taken_until_the_host_was_stopped_and_started() {
+fn refuses_everything_after_a_failed_sync_until_a_stop_and_restart() {
     nothing_is_taken_after_a_failed_sync(TestHost::stop);
 }
 
-/// A file that nobody can write, not even who has it open.
+/// A file that is immutable, so that not even a process that has it open can write it.
 struct Immutable(File);
 
 impl Immutable {
@@ -144,7 +145,7 @@ impl Drop for Immutable {
 }
 
 #[test]
-fn a_log_that_can_not_be_written_for_a_while_is_a_pause() {
+fn recovers_once_the_write_ahead_log_can_be_written_again() {
     let host = site().serve();
     let mut accepted = Vec::new();
     let mut post = |host: &TestHost, message: &str| {
@@ -183,7 +184,7 @@ fn a_log_that_can_not_be_written_for_a_while_is_a_pause() {
 }
 
 #[test]
-fn a_store_that_can_not_be_written_is_said_at_the_start() {
+fn reports_an_unwritable_store_at_the_start() {
     const HINT: &str = "the user that the host runs as has to be able to write";
     let Some(site) = site().owned_by(NOBODY) else { return };
     let host = site.serve();
@@ -209,15 +210,15 @@ fn a_store_that_can_not_be_written_is_said_at_the_start() {
     assert_eq!(host.alerts().len(), 2);
 }
 
-/// Another program, with the database open.
+/// Another program that has the database open.
 fn intruder(site: &Site) -> Database {
     let database = Database::open(site.path(DATABASE)).expect("anybody can open it");
-    database.busy_timeout(wait::PATIENCE).expect("a number");
+    database.busy_timeout(wait::TIMEOUT).expect("a number");
     database
 }
 
 #[test]
-fn while_another_program_holds_the_lock_senders_are_turned_away_and_nothing_is_lost() {
+fn refuses_senders_while_another_program_holds_the_lock_and_loses_nothing() {
     let host = site().serve();
     let load = Load::start(host.webhooks(), "locked", SENDERS);
     wait::until("the first answers", || (load.answered() >= 20).then_some(()));
@@ -245,7 +246,7 @@ fn while_another_program_holds_the_lock_senders_are_turned_away_and_nothing_is_l
 }
 
 #[test]
-fn while_the_lock_is_held_for_a_moment_senders_wait() {
+fn senders_wait_while_the_lock_is_held_briefly() {
     let host = site().serve();
     let intruder = intruder(host.site());
     intruder.execute_batch("BEGIN IMMEDIATE").expect("nobody else writes");
@@ -259,14 +260,14 @@ fn while_the_lock_is_held_for_a_moment_senders_wait() {
 
     let answers = waiting.into_iter().map(|mut one| one.answer().expect("an answer"));
     let (kept, others): (Vec<_>, Vec<_>) = answers.partition(|answer| answer.status == 200);
-    // On a machine that is busy enough, the moment is long.
+    // On a busy machine the lock is held longer.
     others.iter().for_each(assert_turned_away);
     println!("{} waited and were answered 200, {} were turned away", kept.len(), others.len());
     assert_eq!(host.alerts().len(), kept.len());
 }
 
 #[test]
-fn a_host_that_can_not_have_the_database_says_who_may_know() {
+fn a_host_that_cannot_lock_the_database_says_how_to_find_the_holder() {
     let site = site().serve().stop();
     let intruder = intruder(&site);
     intruder
@@ -281,11 +282,11 @@ fn a_host_that_can_not_have_the_database_says_who_may_know() {
     site.serve().stop();
 }
 
-/// How many alerts there are before their database is broken: enough for a tree of many pages.
+/// Alerts in the database before it is damaged: enough for a tree of many pages.
 const ALERTS: usize = 400;
 const PAGE: usize = 4096;
 
-/// A site whose host was stopped, with a whole database.
+/// Returns a site with a stopped host and an intact database.
 fn filled() -> Site {
     let host = site().serve();
     let mut connection = host.connect();
@@ -301,7 +302,7 @@ fn filled() -> Site {
     site
 }
 
-/// Numbers of pages, by what a query of SQLite's own tables calls them.
+/// Returns page numbers from a query of SQLite's own tables.
 fn pages(site: &Site, query: &str) -> Vec<(String, u64)> {
     let database = Database::open(site.path(DATABASE)).expect("a database");
     let mut statement = database.prepare(query).expect("SQL");
@@ -310,21 +311,21 @@ fn pages(site: &Site, query: &str) -> Vec<(String, u64)> {
     pages.collect::<Result<_, _>>().expect("names and numbers")
 }
 
-/// The leaves of the tree of alerts, by their numbers.
+/// Returns the page numbers of the leaves of the alerts' tree.
 fn leaves_of_alerts(site: &Site) -> Vec<u64> {
     let sql = "SELECT name, pageno FROM dbstat WHERE name = 'alerts' AND pagetype = 'leaf' \
                ORDER BY path";
     pages(site, sql).into_iter().map(|(_, page)| page).collect()
 }
 
-/// Nothing that a program would write.
+/// Bytes that are no valid page.
 fn overwrite(site: &Site, page: u64) {
     let garbage: Vec<u8> = (0..PAGE).map(|place| (place * place / 7 + place * 131) as u8).collect();
     let file = OpenOptions::new().write(true).open(site.path(DATABASE)).expect("a database");
     file.write_all_at(&garbage, (page - 1) * PAGE as u64).expect("it is ours");
 }
 
-/// The same with one page broken that holds some of the alerts.
+/// Returns a site with one damaged page that holds some of the alerts.
 fn with_a_broken_page_of_alerts() -> Site {
     let site = filled();
     let leaves = leaves_of_alerts(&site);
@@ -333,7 +334,7 @@ fn with_a_broken_page_of_alerts() -> Site {
 }
 
 #[test]
-fn a_broken_page_of_alerts_costs_what_is_on_it_and_no_more() {
+fn a_damaged_page_affects_only_its_own_alerts() {
     let host = with_a_broken_page_of_alerts().serve();
 
     let mut admin = Connection::open(host.admin()).expect("the API listens");
@@ -349,7 +350,7 @@ fn a_broken_page_of_alerts_costs_what_is_on_it_and_no_more() {
     assert_eq!(host.api("/api/v1/alerts?limit=50")["alerts"].as_array().map(Vec::len), Some(50));
     assert_turned_away(&host.ask_admin(&Request::new("GET", "/api/v1/alerts?limit=500")));
 
-    // A report of what is on it can't be counted; others can, and new alerts are opened.
+    // Events for alerts on the page fail; others are counted, and new alerts open.
     let again = |number: usize| {
         let key = (number - 1).to_string();
         host.post_with("good", &[("x-dedup-key", &*key)], "again")
@@ -373,7 +374,7 @@ fn a_broken_page_of_alerts_costs_what_is_on_it_and_no_more() {
 }
 
 #[test]
-fn who_asks_for_what_is_broken_spoils_it_for_nobody_else() {
+fn reads_of_damaged_alerts_do_not_affect_other_clients() {
     let host = with_a_broken_page_of_alerts().serve();
     let is_broken = |number: &usize| {
         let path = format!("/api/v1/alerts/{number}");
@@ -392,7 +393,7 @@ fn who_asks_for_what_is_broken_spoils_it_for_nobody_else() {
 }
 
 #[test]
-fn whatever_is_broken_the_host_says_so_or_serves_what_it_can() {
+fn any_damage_is_reported_and_the_rest_is_served() {
     let site = filled();
     let whole = fs::read(site.path(DATABASE)).expect("a database");
     let trees = "SELECT name, rootpage FROM sqlite_schema WHERE rootpage > 0 ORDER BY rootpage";
@@ -416,14 +417,14 @@ fn whatever_is_broken_the_host_says_so_or_serves_what_it_can() {
     assert!(said.starts_with("refuses"), "{said}");
     assert!(counts.keys().any(|said| said.starts_with("refuses")), "{counts:?}");
 
-    // A backup is all that is needed.
+    // Restoring a backup repairs the store.
     site.write(DATABASE, &whole);
     let host = site.serve();
     assert_eq!(host.alerts().len(), ALERTS);
     assert_eq!(host.ready().0, 200);
 }
 
-/// What the host does on a database of which something is broken.
+/// Starts a host on a damaged database, and returns what the host does.
 fn behaviour_of(site: Site, what: &str) -> (String, Site) {
     const HINT: &str = "the file is damaged or no database: put a backup in its place";
     let host = match site.try_serve() {

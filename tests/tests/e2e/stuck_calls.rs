@@ -1,4 +1,4 @@
-//! A call that does not return is given up, and holds up nobody else.
+//! A call that does not return times out and delays no other integration.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -17,7 +17,7 @@ fn host() -> TestHost {
     .serve()
 }
 
-/// Many requests that never come back, all at once; the other integration answers each of its own.
+/// Sends many requests at once that never return; the other integration answers all of its own.
 #[track_caller]
 fn assert_held_up_by_nobody(host: &TestHost, body: &str, senders: usize) {
     let all_answered = AtomicBool::new(false);
@@ -72,7 +72,7 @@ fn assert_shown(host: &TestHost) {
     assert_eq!(host.ready().0, 200, "webhooks are served");
 }
 
-/// New threads serve the rest, once the back-off has ended.
+/// Checks that new threads serve the integration after the back-off.
 #[track_caller]
 fn assert_serves_again(host: &TestHost) {
     wait::until("it serves again", || {
@@ -82,7 +82,7 @@ fn assert_serves_again(host: &TestHost) {
 }
 
 #[test]
-fn calls_that_sleep_for_ever_are_given_up_while_others_are_served() {
+fn times_out_calls_that_sleep_forever_while_others_are_served() {
     let host = host();
     assert_held_up_by_nobody(&host, "hang", 64);
     assert_shown(&host);
@@ -91,7 +91,7 @@ fn calls_that_sleep_for_ever_are_given_up_while_others_are_served() {
 }
 
 #[test]
-fn calls_that_spin_for_ever_are_given_up_while_others_are_served() {
+fn times_out_calls_that_spin_forever_while_others_are_served() {
     let host = host();
     assert_held_up_by_nobody(&host, "spin", 16);
     assert_shown(&host);
@@ -100,19 +100,19 @@ fn calls_that_spin_for_ever_are_given_up_while_others_are_served() {
 }
 
 #[test]
-fn a_request_that_was_given_up_is_recorded() {
+fn records_a_request_that_timed_out() {
     let host = host();
     let answer = host.post("stuck", "hang");
     assert_eq!(answer.status, 503);
     let record = host.api(&format!("/api/v1/requests/{}", answer.request_id()));
     assert_eq!(record["outcome"], "failed");
     assert_eq!(record["reason"], "the plugin did not answer within 3s");
-    // One failure is none too many.
+    // A single failure does not open the breaker.
     assert_eq!(host.post("stuck", "disk full").status, 200);
 }
 
 #[test]
-fn a_reload_frees_an_integration_of_its_stuck_calls() {
+fn a_reload_discards_the_stuck_calls_of_an_integration() {
     let host = host();
     assert_held_up_by_nobody(&host, "hang", 8);
     host.reload();

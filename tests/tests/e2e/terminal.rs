@@ -1,5 +1,5 @@
-//! Text of plugins and senders steers no terminal and no log, looks like nothing that the host says, and
-//! has bounds.
+//! Text of plugins and senders cannot control a terminal, forge a log line or a field, or exceed
+//! its length limit.
 
 use std::fs;
 
@@ -13,7 +13,8 @@ use tocsin_tests::{
     wait,
 };
 
-/// Turns the direction of writing, moves the cursor, clears the screen, hides text, and ends the line.
+/// Text that reverses the writing direction, moves the cursor, clears the screen, hides text, and
+/// ends the line.
 const NASTY: &str = "disk\u{202e}lluf\u{2066}\u{1b}[2J\u{9b}31m\u{feff}\u{e0041}\u{2028}x\n  Status       resolved\n#9 forged";
 const LIMIT: usize = 64 * 1024;
 
@@ -24,7 +25,7 @@ fn host() -> TestHost {
         .serve()
 }
 
-/// Without any character that steers, though with line ends.
+/// Checks that a text has no control characters except line ends.
 #[track_caller]
 fn assert_harmless(said: &str) {
     let steers = |c: char| {
@@ -56,7 +57,7 @@ fn normalized(text: &str) -> String {
 }
 
 #[test]
-fn nothing_of_an_alert_looks_like_a_field_of_it() {
+fn text_of_an_alert_cannot_look_like_one_of_its_fields() {
     let host = host();
     assert_eq!(host.post("ops", NASTY).status, 200);
     let note =
@@ -87,14 +88,14 @@ fn nothing_of_an_alert_looks_like_a_field_of_it() {
     ");
     let list = good(host.run(&["alerts"]));
     assert_eq!(list.lines().count(), 2, "{list}");
-    // Programs are given what it really was.
+    // JSON holds the original text.
     let json = good(host.run(&["alerts", "show", "1", "--json"]));
     let alert: Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(alert["title"], NASTY);
 }
 
 #[test]
-fn nothing_of_a_request_looks_like_a_field_of_it() {
+fn text_of_a_request_cannot_look_like_one_of_its_fields() {
     let host = host();
     let answer = host.post_with("ops", &[("x-kind", "ignored")], NASTY);
     assert_eq!(answer.status, 200);
@@ -133,12 +134,12 @@ fn nothing_of_a_request_looks_like_a_field_of_it() {
 }
 
 #[test]
-fn no_line_of_the_log_is_steered_or_forged() {
+fn log_lines_hold_no_control_characters_and_no_forged_lines() {
     let host = host();
     for kind in ["unauthorized", "malformed", "failed", "panics"] {
         host.post_with("ops", &[("x-kind", kind)], NASTY);
     }
-    // Both failures are of one kind, of which a line a second is logged.
+    // Both failures have one code, of which one line a second is logged.
     wait::until("all is logged", || (host.times_logged("webhook_refused") >= 3).then_some(()));
     let log = host.log();
     log.iter().for_each(|line| assert_harmless(line));
@@ -148,7 +149,7 @@ fn no_line_of_the_log_is_steered_or_forged() {
 }
 
 #[test]
-fn what_a_plugin_says_of_its_options_steers_no_terminal() {
+fn option_errors_hold_no_control_characters() {
     let words = json!(NASTY).to_string();
     let site = Site::new().plugin(&library("bad-words"));
     let config = format!("[integrations.ops]\nplugin = 'bad-words'\noptions.refused = {words}\n");
@@ -163,7 +164,7 @@ fn what_a_plugin_says_of_its_options_steers_no_terminal() {
 }
 
 #[test]
-fn what_a_file_says_of_itself_steers_no_terminal() {
+fn manifests_are_shown_without_control_characters() {
     let folder = tempfile::tempdir().expect("a folder");
     let file =
         with_description(&library("well-behaved"), "a\u{202e}b\u{2066}c\u{feff}", folder.path());
@@ -183,7 +184,7 @@ fn what_a_file_says_of_itself_steers_no_terminal() {
 }
 
 #[test]
-fn what_a_plugin_says_has_a_bound() {
+fn text_of_plugins_has_a_length_limit() {
     let host = host();
     let times = (2 * LIMIT).to_string();
     for (kind, status) in [
@@ -217,7 +218,7 @@ fn what_a_plugin_says_has_a_bound() {
 }
 
 #[test]
-fn who_says_who_they_are_cannot_be_somebody_else() {
+fn a_person_cannot_act_under_the_name_of_another() {
     let host = host();
     assert_eq!(host.post("ops", "disk full").status, 200);
     let acknowledge = Request::post("/api/v1/alerts/1/acknowledge", "")

@@ -1,5 +1,5 @@
-//! Plugins are swapped while the host runs: what is dropped in takes over by itself, what is wrong
-//! with it leaves everything as it was, and nobody who sends notices.
+//! Plugins are upgraded while the host runs: a version that is dropped in takes over, a defective
+//! one changes nothing, and no sender notices.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ use crate::load::{Load, assert_kept};
 const CONFIG: &str = "[watch]\nsettle = '50ms'\n[integrations.good]\nplugin = 'well-behaved'\n";
 const FILE: &str = "libwell_behaved.so";
 
-/// Versions of one plugin, each in a file of its own.
+/// Builder of versions of one plugin, each in its own file.
 pub(super) struct Versions {
     folder: TempDir,
 }
@@ -38,19 +38,19 @@ impl Versions {
         libraries::with_version(&library("well-behaved"), version, self.folder.path())
     }
 
-    /// Another plugin that claims to be a version of this one.
+    /// Returns another plugin under the name of this one.
     pub(super) fn pretended(&self, package: &str, version: &str) -> PathBuf {
         let renamed = libraries::with_name(&library(package), "well-behaved", self.folder.path());
         libraries::with_version(&renamed, version, self.folder.path())
     }
 }
 
-/// A host that serves `well-behaved` 1.0.0, watching.
+/// Starts a watching host that serves `well-behaved` 1.0.0.
 pub(super) fn host() -> TestHost {
     Site::new().plugin(&library("well-behaved")).config(CONFIG).serve()
 }
 
-/// The version that made the alert of a message sent now.
+/// Posts a message, and returns the plugin version that made its alert.
 #[track_caller]
 pub(super) fn served_by(host: &TestHost, integration: &str) -> String {
     let answer = host.post(integration, "disk full");
@@ -59,7 +59,7 @@ pub(super) fn served_by(host: &TestHost, integration: &str) -> String {
     alert.expect("it is kept")["plugin"]["version"].as_str().expect("a version").to_owned()
 }
 
-/// What is wrong with a file, once the host has seen it.
+/// Waits until the host reports a problem with a file, and returns the problem.
 pub(super) fn problem(host: &TestHost, file: &str) -> String {
     wait::until(&format!("something is wrong with {file}"), || {
         let list = host.api("/api/v1/plugins");
@@ -88,7 +88,7 @@ pub(super) fn waiting(host: &TestHost) -> Vec<(String, String)> {
 #[test]
 fn dropping_the_older_file_again_rolls_back() {
     let (host, versions) = (host(), Versions::new());
-    // Over the loaded path, by a rename.
+    // A rename replaces the loaded file.
     host.site().replace(&versions.well_behaved("1.0.1"), FILE);
     host.wait_for_version("good", "1.0.1");
     host.site().replace(&library("well-behaved"), FILE);
@@ -121,7 +121,7 @@ fn other_bytes_of_the_same_version_take_over() {
 }
 
 #[test]
-fn a_file_that_is_removed_leaves_its_version_serving_until_the_integration_is_changed() {
+fn the_version_of_a_removed_file_serves_until_its_integration_changes() {
     let versions = Versions::new();
     let site = Site::new().plugin(&library("well-behaved")).config(CONFIG);
     site.drop_in(&versions.well_behaved("1.0.1"), "newer.so");
@@ -142,14 +142,14 @@ fn a_file_that_is_removed_leaves_its_version_serving_until_the_integration_is_ch
 }
 
 #[test]
-fn a_half_written_file_changes_nothing_until_it_is_whole() {
+fn a_partly_written_file_changes_nothing_until_it_is_complete() {
     let (host, versions) = (host(), Versions::new());
     let whole = fs::read(versions.well_behaved("1.0.1")).expect("it can be read");
     let (first, second) = whole.split_at(whole.len() / 2);
-    // In place, as `cp` does it, over the file that serves.
+    // `cp` overwrites the serving file in place.
     let mut file = fs::File::create(host.site().plugins().join(FILE)).expect("it can be written");
     file.write_all(first).expect("it can be written");
-    // It may be seen empty before.
+    // The host may see the file while it is empty.
     let said = wait::until("half of it is seen", || {
         Some(problem(&host, FILE)).filter(|said| said.contains("truncated"))
     });
@@ -184,7 +184,7 @@ fn two_files_replaced_in_the_same_second_both_take_over() {
 }
 
 #[test]
-fn a_version_that_panics_as_it_is_made_is_held_back() {
+fn holds_back_a_version_that_panics_in_new() {
     let (host, versions) = (host(), Versions::new());
     host.site().replace(&versions.pretended("bad-panics-in-new", "1.0.1"), "newer.so");
     assert_snapshot!(problem(&host, "newer.so"), @"does not serve integration `good`, which goes on with well-behaved 1.0.0: plugin `well-behaved 1.0.1` panicked: asked to panic (tests/bad/bad-panics-in-new/src/lib.rs:[PLACE]), as it was started; hint: report it to the plugin's author, or drop in another version");
@@ -194,7 +194,7 @@ fn a_version_that_panics_as_it_is_made_is_held_back() {
     let (status, ready) = host.ready();
     assert_eq!((status, &ready["status"]), (200, &"degraded".into()));
 
-    // It is tried again when somebody asks for it, and not whenever something else changes.
+    // The host tries the version again on request, but not when another file changes.
     let times_tried = |host: &TestHost| host.times_logged("plugin_version_held_back");
     wait::until("it is logged", || (times_tried(&host) == 1).then_some(()));
     host.site().drop_in(&library("bad-never-returns"), "another.so");
@@ -203,13 +203,13 @@ fn a_version_that_panics_as_it_is_made_is_held_back() {
     host.reload();
     wait::until("it is tried again", || (times_tried(&host) == 2).then_some(()));
 
-    // A restart does not make it worse.
+    // A restart keeps the older version in service.
     let host = host.restart();
     assert_eq!(served_by(&host, "good"), "1.0.0");
     problem(&host, "newer.so");
     assert_eq!(host.site().run(&["check"]).code, Some(0));
 
-    // What is mended takes over.
+    // A repaired file takes over.
     host.site().replace(&versions.well_behaved("1.0.1"), "newer.so");
     host.wait_for_version("good", "1.0.1");
     wait::until("nothing is wrong with it", || {
@@ -219,7 +219,7 @@ fn a_version_that_panics_as_it_is_made_is_held_back() {
 }
 
 #[test]
-fn a_version_that_refuses_the_present_options_is_held_back() {
+fn holds_back_a_version_that_refuses_the_current_options() {
     let (host, versions) = (host(), Versions::new());
     host.site().configure(&format!("{CONFIG}options.prefix = 'x'\n"));
     wait::until("it is read", || (host.integration("good")["generation"] == 2).then_some(()));
@@ -227,14 +227,14 @@ fn a_version_that_refuses_the_present_options_is_held_back() {
     assert_snapshot!(problem(&host, "newer.so"), @"does not serve integration `good`, which goes on with well-behaved 1.0.0: tocsin.toml:8:10: `integrations.good.options.prefix`: unknown field `prefix`, expected one of `token`, `unauthenticated`, `urgency_pattern`, `urgencies`, `bots`, `channels`, `trigger_words`, `reply`; hint: see the options of plugin `well-behaved`");
     assert_eq!(served_by(&host, "good"), "1.0.0");
 
-    // Options that it takes let it take over, in the same step.
+    // A configuration with valid options lets the version take over at the same time.
     host.site().configure(&format!("{CONFIG}options.unauthenticated = true\n"));
     host.wait_for_version("good", "1.0.1");
     assert_eq!(host.post("good", "text=disk+full").status, 200);
 }
 
 #[test]
-fn whatever_happens_to_the_files_in_the_folder_the_host_serves() {
+fn serves_whatever_happens_to_the_files_in_the_plugins_dir() {
     let host = host();
     let path = host.site().plugins().join(FILE);
     let original = fs::read(&path).expect("it can be read");
@@ -254,7 +254,7 @@ fn whatever_happens_to_the_files_in_the_folder_the_host_serves() {
 }
 
 #[test]
-fn of_five_hundred_libraries_only_those_in_use_are_loaded() {
+fn loads_only_the_libraries_in_use_out_of_five_hundred() {
     let versions = Versions::new();
     let small = libraries::stripped(&library("well-behaved"), versions.folder.path());
     let site = Site::new().config(CONFIG);
@@ -265,7 +265,7 @@ fn of_five_hundred_libraries_only_those_in_use_are_loaded() {
     }
     let started = Instant::now();
     let host = site.serve();
-    // For the reader of the log: no limit on speed belongs into a test.
+    // Printed for the reader: a test has no limit on speed.
     println!("500 libraries admitted and the host ready within {:?}", started.elapsed());
     assert_eq!(host.post("good", "disk full").status, 200);
     let list = host.api("/api/v1/plugins");
@@ -277,7 +277,7 @@ fn of_five_hundred_libraries_only_those_in_use_are_loaded() {
     assert_eq!(mapped_plugins(&host), 1);
 }
 
-/// How many plugins are mapped, by what the kernel says.
+/// Counts the mapped plugins, as the kernel lists them.
 fn mapped_plugins(host: &TestHost) -> usize {
     let maps = fs::read_to_string(format!("/proc/{}/maps", host.pid().as_raw_nonzero()));
     let maps = maps.expect("the host runs");
@@ -288,7 +288,7 @@ fn mapped_plugins(host: &TestHost) -> usize {
     inodes.len()
 }
 
-/// Has the other version take over, by dropping it in over the one that serves.
+/// Replaces the serving file by the other version, and waits until that version serves.
 fn swap(host: &TestHost, to: &Path, version: &str) {
     host.site().replace(to, FILE);
     host.wait_for_version("good", version);
@@ -306,7 +306,7 @@ fn fifty_upgrades_under_load_lose_nothing_and_leave_nothing_behind() {
             assert_eq!(served_by_now(&host), version);
         }
     };
-    // Both are loaded, and no sender is connected.
+    // Both versions are loaded, and no sender is connected.
     round();
     let (files, mapped) = (host.open_files(), mapped_plugins(&host));
     assert_eq!(mapped, 2);
@@ -335,7 +335,7 @@ fn fifty_upgrades_under_load_lose_nothing_and_leave_nothing_behind() {
     host.stop();
 }
 
-/// The version that made the alert of a message sent now, found by the message's own record.
+/// Posts a message, and returns the plugin version that its request record names.
 fn served_by_now(host: &TestHost) -> String {
     let answer = host.post("good", &format!("probe {}", ulid()));
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -343,7 +343,7 @@ fn served_by_now(host: &TestHost) -> String {
     record["plugin"]["version"].as_str().expect("a version").to_owned()
 }
 
-/// Something that was not sent before.
+/// Returns a text that was not sent before.
 fn ulid() -> u128 {
     use std::time::SystemTime;
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_nanos()
@@ -352,7 +352,7 @@ fn ulid() -> u128 {
 #[test]
 fn memory_stays_level_over_upgrades() {
     let versions = Versions::new();
-    // Otherwise the allocator keeps the bytes of a file for a while, or not, which are megabytes.
+    // Otherwise the allocator may keep the bytes of a file for a while, which are megabytes.
     let site = Site::new().plugin(&library("well-behaved")).env("MIMALLOC_PURGE_DELAY", "0");
     let host = site.config(CONFIG).serve();
     let (old, new) = (library("well-behaved"), versions.well_behaved("1.0.1"));
@@ -361,7 +361,7 @@ fn memory_stays_level_over_upgrades() {
         assert_eq!(host.reload().status, 200);
     };
     let round = || [&new, &old].into_iter().for_each(|to| swap(to));
-    // The least of some rounds tells: in between, there is what is being loaded.
+    // The lowest of several readings counts, since a plugin may be loading at some of them.
     let least_of_ten_rounds = || {
         let after_each = (0..10).map(|_| {
             round();
@@ -375,12 +375,13 @@ fn memory_stays_level_over_upgrades() {
     }
     let after_kb = least_of_ten_rounds();
     println!("{before_kb} kB after 20 upgrades, {after_kb} kB after 520");
-    // It moves up and down by some megabytes over thousands of upgrades: 34 kB for each is more.
+    // Memory varies by some megabytes over thousands of upgrades, so more than 34 kB for each is a
+    // leak.
     assert!(after_kb < before_kb + 16 * 1024, "{before_kb} kB grew to {after_kb} kB");
 }
 
 #[test]
-fn reloads_that_are_asked_for_at_once_all_succeed() {
+fn concurrent_reloads_all_succeed() {
     let (host, versions) = (host(), Versions::new());
     host.site().replace(&versions.well_behaved("1.0.1"), FILE);
     thread::scope(|scope| {

@@ -1,5 +1,5 @@
-//! Every case of the Slack vectors and of those from the field passes through HTTP into the store,
-//! not only inside the plugin's crate.
+//! Every case of the Slack vectors and every case from the field, sent over HTTP and read from the
+//! store, not only inside the plugin's crate.
 
 use std::{fs, path::PathBuf};
 
@@ -21,12 +21,12 @@ fn cases() -> Vec<Fixture> {
     Fixture::read(package().join("fixtures").join(format!("{PLUGIN}.jsonl")))
 }
 
-/// An integration of its own for each case: many carry the same keys.
+/// Separate integrations for the cases, since many cases share their keys.
 fn host(cases: &[Fixture]) -> TestHost {
     serve(cases.iter().map(|case| (case.name.as_str(), own_urgency(case), &case.options)))
 }
 
-/// Serves integrations with these names, urgencies and options.
+/// Starts a host with integrations of these names, urgencies and options.
 fn serve<'c>(integrations: impl Iterator<Item = (&'c str, &'static str, &'c Value)>) -> TestHost {
     let integrations = integrations.map(|(name, urgency, options)| {
         let mut integration = toml::Table::new();
@@ -41,7 +41,7 @@ fn serve<'c>(integrations: impl Iterator<Item = (&'c str, &'static str, &'c Valu
     Site::new().plugin(&library(PLUGIN)).config(&config.to_string()).serve()
 }
 
-/// One that differs from what the plugin is to find.
+/// Returns an urgency that differs from the one that the plugin finds.
 fn own_urgency(case: &Fixture) -> &'static str {
     if case.expect.get("urgency").and_then(Value::as_str) == Some("low") { "medium" } else { "low" }
 }
@@ -55,7 +55,7 @@ fn send(host: &TestHost, case: &Fixture) -> Answer {
 }
 
 #[test]
-fn every_vector_passes_through_http_into_the_store() {
+fn every_vector_is_stored_as_expected() {
     let cases = cases();
     assert!(cases.len() >= 97, "only {} cases", cases.len());
     let host = host(&cases);
@@ -65,7 +65,7 @@ fn every_vector_passes_through_http_into_the_store() {
     let outcome = |name: &str| cases.iter().filter(|case| case.expect["outcome"] == name).count();
     assert_eq!(host.alerts().len(), outcome("alert") + outcome("events"));
 
-    // The sender's second try changes nothing.
+    // A retry of the sender changes nothing.
     let before = host.alerts();
     for case in
         cases.iter().filter(|case| case.expect.get("dedup_key").is_some_and(Value::is_string))
@@ -133,8 +133,8 @@ fn detail<'a>(alert: &'a Value, label: &str) -> &'a Value {
 }
 
 #[test]
-fn every_case_from_the_field_comes_out_right_of_the_store() {
-    // No case expects it.
+fn every_case_from_the_field_is_stored_as_expected() {
+    // No case expects this urgency.
     const OWN: &str = "medium";
     let text = fs::read_to_string(package().join("tests/field.jsonl")).expect("the cases");
     let cases = text.lines().map(|line| serde_json::from_str(line).expect("a case"));

@@ -1,5 +1,5 @@
-//! What changes is noticed: at once where the file system says so, by looking where it does not, and
-//! wherever it lies. What is wrong stays out, and is taken up once it is mended.
+//! Changes of files are noticed: at once through notifications of the file system, otherwise by
+//! polling. A defective file changes nothing until it is repaired.
 
 use std::{
     fs::{self, Permissions},
@@ -12,14 +12,15 @@ use insta::assert_snapshot;
 use tocsin_tests::{Site, TestHost, http::Request, libraries::library, wait};
 
 use crate::{
-    load_crashes::{dies, dies_in_new},
+    plugin_load_crashes::{dies, dies_in_new},
+    plugin_verification::{BAD, BAD_COMMENT, both_serve, change_bytes, locked, signed},
     upgrades::{Versions, problem, served_by, waiting},
-    verify::{BAD, BAD_COMMENT, both_serve, change_bytes, locked, signed},
 };
 
-/// Nobody waits for the next look: what is noticed is noticed by the file system's notices.
+/// A polling interval so long that only notifications can report a change.
 const NOTICED: &str = "[watch]\nsettle = '10ms'\nlook_every = '1h'\n";
-/// For what no notice is given of, such as a folder that is yet to be made.
+/// Short polling interval, for changes without notification, such as a folder that does not exist
+/// yet.
 const LOOKED_FOR: &str = "[watch]\nsettle = '10ms'\nlook_every = '100ms'\n";
 const GOOD: &str = "[integrations.good]\nplugin = 'well-behaved'\n";
 const FILE: &str = "libwell_behaved.so";
@@ -28,8 +29,8 @@ fn host(config: &str) -> TestHost {
     Site::new().plugin(&library("well-behaved")).config(config).serve()
 }
 
-/// Waits until the host says that something is wrong, in these words. A file that is being written
-/// may be seen cut off before.
+/// Waits until the host reports a problem with these words. The host may see a partly written file
+/// before.
 fn wait_for_reason(host: &TestHost, words: &str) {
     wait::until(words, || host.reasons().iter().any(|reason| reason.contains(words)).then_some(()));
 }
@@ -49,7 +50,7 @@ fn urgency_is(host: &TestHost, urgency: &str) {
 }
 
 #[test]
-fn whatever_changes_is_noticed_without_looking() {
+fn notices_every_change_without_polling() {
     let site = Site::new().plugin(&library("well-behaved"));
     site.write("token", "first");
     let config = |urgency: &str| {
@@ -57,7 +58,7 @@ fn whatever_changes_is_noticed_without_looking() {
     };
     let (host, versions) = (site.config(&config("low")).serve(), Versions::new());
     let status = |token| host.post_with("good", &[("x-token", token)], "disk full").status;
-    // More than once: what was replaced is another file.
+    // Repeated, since a replaced file is another inode.
     for (urgency, token) in [("high", "second"), ("low", "third"), ("medium", "fourth")] {
         host.site().configure(&config(urgency));
         urgency_is(&host, urgency);
@@ -72,11 +73,10 @@ fn whatever_changes_is_noticed_without_looking() {
 }
 
 #[test]
-fn a_configuration_in_a_projected_volume_is_noticed_as_it_is_swapped() {
+fn notices_a_swapped_configuration_in_a_projected_volume() {
     let site = Site::new().plugin(&library("well-behaved")).config(&format!("{NOTICED}{GOOD}"));
     let text = fs::read_to_string(site.path("tocsin.toml")).expect("it can be read");
-    // As Kubernetes does it: the file leads through a symlink that is replaced, then what it led to
-    // is removed.
+    // Kubernetes replaces a symlink on the way to the file, and then removes the old target.
     let project = |site: &Site, folder: &str, urgency: &str| {
         fs::create_dir(site.path(folder)).expect("made");
         let text = text.replace("plugin =", &format!("urgency = '{urgency}'\nplugin ="));
@@ -96,7 +96,7 @@ fn a_configuration_in_a_projected_volume_is_noticed_as_it_is_swapped() {
 }
 
 #[test]
-fn a_plugin_that_is_locked_takes_over_as_the_lock_file_is_written() {
+fn a_plugin_takes_over_once_the_lock_file_names_it() {
     let site = locked();
     let config = fs::read_to_string(site.path("tocsin.toml")).expect("it can be read");
     let host = site.config(&format!("{config}{NOTICED}")).serve();
@@ -110,7 +110,7 @@ fn a_plugin_that_is_locked_takes_over_as_the_lock_file_is_written() {
 }
 
 #[test]
-fn a_plugin_that_is_signed_later_serves_as_its_signature_comes() {
+fn a_plugin_serves_once_its_signature_arrives() {
     let (site, signer) = signed();
     let config = fs::read_to_string(site.path("tocsin.toml")).expect("it can be read");
     fs::remove_file(site.plugins().join(format!("{BAD}.minisig"))).expect("it is there");
@@ -122,7 +122,7 @@ fn a_plugin_that_is_signed_later_serves_as_its_signature_comes() {
 }
 
 #[test]
-fn a_folder_that_is_removed_and_made_again_is_watched_anew() {
+fn watches_a_folder_that_is_removed_and_created_again() {
     let (host, versions) = (host(&format!("{LOOKED_FOR}{GOOD}")), Versions::new());
     for version in ["1.0.1", "1.0.2"] {
         fs::remove_dir_all(host.site().plugins()).expect("it is there");
@@ -139,7 +139,7 @@ fn a_folder_that_is_removed_and_made_again_is_watched_anew() {
 }
 
 #[test]
-fn a_folder_that_others_may_change_is_mended_by_its_mode_alone() {
+fn a_change_of_mode_alone_makes_a_folder_valid() {
     let host = host(&format!("{NOTICED}{GOOD}"));
     let set_mode = |mode| {
         fs::set_permissions(host.site().plugins(), Permissions::from_mode(mode)).expect("ours");
@@ -153,13 +153,13 @@ fn a_folder_that_others_may_change_is_mended_by_its_mode_alone() {
 }
 
 #[test]
-fn another_folder_is_gone_over_to_once_it_is_as_it_has_to_be() {
+fn switches_to_a_new_plugins_dir_once_it_is_valid() {
     let (host, versions) = (host(&format!("{LOOKED_FOR}{GOOD}")), Versions::new());
     host.site().configure(&format!("{LOOKED_FOR}{GOOD}[plugins]\ndir = 'others'\n"));
     wait_for_reason(&host, "`plugins.dir`");
     assert_eq!(served_by(&host, "good"), "1.0.0");
 
-    // Nothing else changes than the folder that only the new file names.
+    // Only the folder that the new configuration names changes.
     fs::create_dir(host.site().path("others.new")).expect("made");
     let (from, to) = (versions.well_behaved("1.0.1"), host.site().path("others.new").join(FILE));
     fs::copy(from, to).expect("copied");
@@ -167,14 +167,14 @@ fn another_folder_is_gone_over_to_once_it_is_as_it_has_to_be() {
     host.wait_for_version("good", "1.0.1");
     wait_until_nothing_is_wrong(&host);
 
-    // What happens in the folder of before is nothing to it.
+    // Changes in the previous folder have no effect.
     host.site().replace(&versions.well_behaved("2.0.0"), FILE);
     assert_eq!(host.reload().status, 200);
     assert_eq!(served_by(&host, "good"), "1.0.1");
 }
 
 #[test]
-fn what_has_to_be_verified_from_now_on_is_refused_until_it_is() {
+fn newly_required_verification_refuses_plugins_until_they_pass() {
     let host = host(&format!("{LOOKED_FOR}{GOOD}"));
     let verified = format!("{LOOKED_FOR}{GOOD}[plugins]\nverify = 'checksum'\n");
     host.site().configure(&verified);
@@ -184,7 +184,7 @@ fn what_has_to_be_verified_from_now_on_is_refused_until_it_is() {
     wait_until_nothing_is_wrong(&host);
     assert_eq!(host.api("/api/v1/plugins")["plugins"][0]["verified"], "checksum");
 
-    // A lock file that is broken before it is asked for is mended, too.
+    // A lock file that was broken before the configuration named it can be repaired, too.
     host.site().configure(&format!("{LOOKED_FOR}{GOOD}"));
     wait::until("nothing is asked for", || {
         host.api("/api/v1/plugins")["plugins"][0]["verified"].is_null().then_some(())
@@ -197,7 +197,7 @@ fn what_has_to_be_verified_from_now_on_is_refused_until_it_is() {
 }
 
 #[test]
-fn an_integration_is_switched_off_and_on_again() {
+fn disables_and_enables_an_integration() {
     let host = host(&format!("{NOTICED}{GOOD}"));
     for _ in 0..2 {
         for (enabled, status, state) in [(false, 405, "disabled"), (true, 200, "serving")] {
@@ -210,13 +210,13 @@ fn an_integration_is_switched_off_and_on_again() {
 }
 
 #[test]
-fn of_two_integrations_one_goes_over_and_the_other_is_held_back() {
+fn upgrades_one_integration_and_holds_back_another() {
     let versions = Versions::new();
     let host = host(&format!(
         "{NOTICED}{GOOD}options.prefix = 'x'\n\
          [integrations.other]\nplugin = 'well-behaved'\noptions.token = 's3cret'\n"
     ));
-    // It knows a token, but no prefix.
+    // The new version has the option `token`, but not `prefix`.
     host.site().replace(&versions.pretended("slack-outgoing-webhook", "1.0.1"), "newer.so");
     host.wait_for_version("other", "1.0.1");
     assert_eq!(served_by(&host, "good"), "1.0.0");
@@ -228,11 +228,11 @@ fn of_two_integrations_one_goes_over_and_the_other_is_held_back() {
 }
 
 #[test]
-fn a_configuration_that_is_cut_off_anywhere_takes_nothing_down() {
+fn a_truncated_configuration_stops_nothing() {
     let host = host(&format!("{NOTICED}{GOOD}"));
     let path = host.site().path("tocsin.toml");
     let whole = fs::read_to_string(&path).expect("it can be read");
-    // What gives calls their time comes first: each part of the rest is a configuration with it.
+    // The call deadline comes first, so that every truncated configuration has it.
     let deadline = "[plugins]\ncall_deadline = \"30s\"\n";
     assert!(whole.contains(deadline), "{whole}");
     let whole = format!("{deadline}{}", whole.replace(deadline, ""));
@@ -248,7 +248,7 @@ fn a_configuration_that_is_cut_off_anywhere_takes_nothing_down() {
     assert_eq!(host.post("good", "disk full").status, 200);
 }
 
-/// What `tocsin reload --dry-run` prints.
+/// Returns the output of `tocsin reload --dry-run`.
 fn dry_run(host: &TestHost) -> String {
     let dry_run = host.run(&["reload", "--dry-run"]);
     assert_eq!((dry_run.code, dry_run.stderr.as_str()), (Some(0), ""), "{dry_run:?}");
@@ -256,7 +256,7 @@ fn dry_run(host: &TestHost) -> String {
 }
 
 #[test]
-fn a_dry_run_runs_nothing_that_was_left_aside_or_held_back() {
+fn a_dry_run_runs_no_plugin_that_is_set_aside_or_held_back() {
     let versions = Versions::new();
     let site = dies_in_new("abort");
     dies(&site);
@@ -264,19 +264,20 @@ fn a_dry_run_runs_nothing_that_was_left_aside_or_held_back() {
     site.replace(&newer, "newer.so");
     let host = site.serve();
     problem(&host, "newer.so");
-    // Logged as it was tried, which was before webhooks were served.
+    // The attempt was logged before webhooks were served.
     let times_tried = || host.times_logged("plugin_failed");
     let before = times_tried();
     assert!(before > 0);
     assert_snapshot!(dry_run(&host), @"a reload would change nothing");
-    // Nor does it go over to a version that would have to be run to be known to fail.
+    // A dry run cannot know that a version fails without running it, so it does not predict that
+    // either.
     assert_eq!(times_tried(), before, "it was not tried again");
     assert_eq!(host.post("good", "disk full").status, 200);
     assert_eq!(host.integration("bad")["state"], "broken");
 }
 
 #[test]
-fn admin_tokens_are_rotated_and_who_has_one_that_stays_is_never_refused() {
+fn rotates_admin_tokens_without_refusing_a_valid_one() {
     let config = |tokens: &str| format!("{NOTICED}[admin]\ntokens = {tokens}\n{GOOD}");
     let host = host(&config("['the-old-token-here', 'the-token-that-stays']"));
     let status = |token: &str| {

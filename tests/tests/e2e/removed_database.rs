@@ -1,5 +1,5 @@
-//! Files of the database that are removed or replaced under a host that runs, or between two runs: no
-//! alert is acknowledged that a restart would not find, and what happened is said.
+//! Database files that are removed or replaced while a host runs or between two runs: every
+//! acknowledged alert survives a restart, and the host says what happened.
 
 use std::{fs, os::unix::fs::symlink, path::PathBuf};
 
@@ -18,7 +18,7 @@ fn site() -> Site {
     site.config("[integrations.good]\nplugin = 'well-behaved'")
 }
 
-/// Files beside the database whose name goes on like this.
+/// Returns the files beside the database whose names go on with a suffix.
 fn beside(site: &Site, more: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(site.path("")).expect("a folder");
     let paths = entries.map(|entry| entry.expect("an entry").path());
@@ -29,7 +29,7 @@ fn beside(site: &Site, more: &str) -> Vec<PathBuf> {
     paths.filter(begins).collect()
 }
 
-/// Waits until the host says that it can keep nothing more, and gives its reason.
+/// Waits until the host reports that it can store nothing more, and returns the reason.
 fn refusing(host: &TestHost) -> String {
     let ready = wait::until("the host is not ready", || {
         let (status, ready) = host.ready();
@@ -39,7 +39,7 @@ fn refusing(host: &TestHost) -> String {
 }
 
 #[test]
-fn what_is_removed_or_replaced_under_a_load_costs_nothing_that_was_answered_200() {
+fn removing_or_replacing_files_under_load_loses_nothing_answered_200() {
     type Deed = fn(&Site);
     let deeds: [(&str, &str, Deed); 3] = [
         ("the database", "was removed while", |site| {
@@ -76,7 +76,7 @@ fn what_is_removed_or_replaced_under_a_load_costs_nothing_that_was_answered_200(
         let site = host.stop();
         let saved = beside(&site, ".saved-");
         assert_eq!(saved.len(), 1, "{saved:?}");
-        // As the log says: the saved file in place of what is there.
+        // The log says to move the saved file into place.
         for left in ["", "-wal", "-shm"] {
             let _ = fs::remove_file(site.path(&format!("{DATABASE}{left}")));
         }
@@ -88,13 +88,13 @@ fn what_is_removed_or_replaced_under_a_load_costs_nothing_that_was_answered_200(
 }
 
 #[test]
-fn a_backup_that_is_put_in_place_is_not_mixed_with_what_was_there() {
+fn a_restored_backup_is_not_mixed_with_the_previous_database() {
     type Deed = fn(&Site);
     let deeds: [(&str, Deed); 3] = [
         ("renamed", |site| {
             fs::rename(site.path("restored.db"), site.path(DATABASE)).expect("renamed");
         }),
-        // The file system may give the new file the number of the old one.
+        // The file system may reuse the inode number of the old file.
         ("removed and copied", |site| {
             fs::remove_file(site.path(DATABASE)).expect("removed");
             fs::copy(site.path("restored.db"), site.path(DATABASE)).expect("copied");
@@ -127,7 +127,7 @@ fn a_backup_that_is_put_in_place_is_not_mixed_with_what_was_there() {
 }
 
 #[test]
-fn a_folder_that_was_copied_after_a_crash_keeps_its_log() {
+fn a_folder_copied_after_a_crash_keeps_its_log() {
     let host = site().serve();
     assert_eq!(host.post("good", "in the log alone").status, 200);
     let killed = host.kill();
@@ -140,7 +140,7 @@ fn a_folder_that_was_copied_after_a_crash_keeps_its_log() {
 }
 
 #[test]
-fn a_database_that_is_removed_just_before_the_stop_is_saved_too() {
+fn saves_a_database_that_is_removed_just_before_the_stop() {
     for removes_all in [false, true] {
         let host = site().serve();
         assert_eq!(host.post("good", "kept").status, 200);
@@ -182,7 +182,7 @@ fn removing_the_lock_file_lets_no_second_host_in() {
 }
 
 #[test]
-fn a_symlink_in_place_of_the_lock_file_is_refused_and_its_target_left_alone() {
+fn refuses_a_symlink_as_lock_file_and_leaves_its_target_alone() {
     let site = site();
     site.write("precious", "do not overwrite");
     symlink(site.path("precious"), site.path("tocsin.db.lock")).expect("a link");
@@ -208,7 +208,7 @@ fn a_second_writer_is_an_error_and_never_a_duplicate() {
 }
 
 #[test]
-fn a_database_that_is_gone_at_the_next_start_is_said_loudly() {
+fn reports_a_database_that_is_missing_at_the_next_start() {
     let host = site().serve();
     assert_eq!(host.post("good", "one").status, 200);
     let site = host.stop();
@@ -235,7 +235,7 @@ fn a_database_that_is_gone_at_the_next_start_is_said_loudly() {
 }
 
 #[test]
-fn nothing_that_the_host_makes_can_be_read_by_others() {
+fn files_of_the_host_cannot_be_read_by_others() {
     use std::{
         os::unix::fs::PermissionsExt,
         process::{Command, Stdio},
@@ -245,7 +245,7 @@ fn nothing_that_the_host_makes_can_be_read_by_others() {
     let mut text = fs::read_to_string(site.path("tocsin.toml")).expect("a configuration");
     text.push_str("[store]\nurl = 'sqlite:data/tocsin.db'\n");
     site.write("tocsin.toml", text);
-    // Whatever the umask: this one takes nothing away.
+    // A umask that removes no permission.
     let mut shell = Command::new("sh");
     shell.args(["-c", "umask 000; exec \"$0\" serve --config tocsin.toml"]).arg(tocsin());
     shell.current_dir(site.path("")).stderr(Stdio::null());

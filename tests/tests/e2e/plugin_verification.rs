@@ -1,5 +1,5 @@
-//! Nothing is loaded that the operator does not trust: others who could change it, checksums and
-//! signatures. Whatever is refused is refused by itself, with a sentence, and the others serve.
+//! The host loads only plugins that the operator trusts, by file modes, checksums and signatures. A
+//! refused plugin gets a sentence, and the others serve.
 
 use std::{
     fs::{self, Permissions},
@@ -25,7 +25,7 @@ use super::{
     config::refused_at,
 };
 
-/// The file of the plugin that something is wrong with, and what its signature has to name.
+/// File of the plugin with the defect, and the trusted comment that its signature needs.
 pub(super) const BAD: &str = "libbad_never_returns.so";
 pub(super) const BAD_COMMENT: &str = "tocsin plugin bad-never-returns 0.1.0";
 pub(super) const GOOD: &str = "libwell_behaved.so";
@@ -34,7 +34,8 @@ const GOOD_COMMENT: &str = "tocsin plugin well-behaved 1.0.0";
 const INTEGRATIONS: &str = "[integrations.good]\nplugin = 'well-behaved'\n\
                             [integrations.bad]\nplugin = 'bad-never-returns'\n";
 
-/// Two plugins that work, with an integration each, under these keys of `[plugins]`.
+/// Returns a site with two working plugins and an integration each, under these keys of
+/// `[plugins]`.
 fn site(plugins: &str) -> Site {
     Site::new()
         .plugin(&library("well-behaved"))
@@ -42,7 +43,7 @@ fn site(plugins: &str) -> Site {
         .config(&format!("[plugins]\n{plugins}\n{INTEGRATIONS}"))
 }
 
-/// The sentence on a file that is refused while the other plugin serves.
+/// Returns the sentence about a refused file, after checking that the other plugin serves.
 #[track_caller]
 fn refused(site: Site, file: &str) -> String {
     let host = site.serve();
@@ -64,7 +65,7 @@ pub(super) fn both_serve(host: &TestHost) {
     }
 }
 
-/// What each plugin was verified by, as the API says it.
+/// Returns the verification of each plugin, as the API names it.
 fn verified(host: &TestHost) -> Vec<Value> {
     let list = host.api("/api/v1/plugins");
     let plugins = list["plugins"].as_array().expect("a list");
@@ -81,8 +82,8 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("it is ours");
 }
 
-/// Replaces a file of the plugins folder by the library with another end: the same plugin in the
-/// same version, with other bytes.
+/// Replaces a plugin by the same library with bytes appended: the same plugin and version with
+/// another checksum.
 pub(super) fn change_bytes(site: &Site, file: &str) {
     let (path, new) = (site.plugins().join(file), site.plugins().join(".new"));
     let mut bytes = fs::read(&path).expect("it is there");
@@ -91,7 +92,7 @@ pub(super) fn change_bytes(site: &Site, file: &str) {
     fs::rename(new, path).expect("it can be moved");
 }
 
-/// A key pair, as `minisign -G` makes one.
+/// Key pair, as `minisign -G` makes it.
 pub(super) struct Signer(KeyPair);
 
 impl Signer {
@@ -99,12 +100,12 @@ impl Signer {
         Self(KeyPair::generate_unencrypted_keypair().expect("a key pair"))
     }
 
-    /// What the configuration needs.
+    /// Returns the keys for the configuration.
     fn config(&self) -> String {
         format!("verify = 'signature'\npublic_keys = ['{}']\n", self.0.pk.to_base64())
     }
 
-    /// The signature of a file in the plugins folder.
+    /// Signs a file in the plugins folder.
     fn signature(&self, site: &Site, file: &str, comment: &str) -> String {
         let bytes = fs::File::open(site.plugins().join(file)).expect("it is there");
         let signature = minisign::sign(None, &self.0.sk, bytes, Some(comment), None);
@@ -117,7 +118,7 @@ impl Signer {
     }
 }
 
-/// A site that asks for signatures, and its signer, who has signed both plugins.
+/// Returns a site that requires signatures, and the signer of both plugins.
 pub(super) fn signed() -> (Site, Signer) {
     let signer = Signer::new();
     let site = site(&signer.config());
@@ -126,7 +127,7 @@ pub(super) fn signed() -> (Site, Signer) {
     (site, signer)
 }
 
-/// A site that asks for checksums, with a lock file of both plugins.
+/// Returns a site that requires checksums, with a lock file of both plugins.
 pub(super) fn locked() -> Site {
     let site = site("verify = 'checksum'");
     good(&site.run(&["plugins", "lock"]));
@@ -151,7 +152,7 @@ fn signed_plugins_serve_and_their_signatures_are_shown() {
 }
 
 #[test]
-fn inspecting_a_file_with_a_configuration_says_whether_its_signature_is_trusted() {
+fn inspect_with_a_configuration_shows_if_a_signature_is_trusted() {
     let (site, _) = signed();
     let file = site.plugins().join(GOOD);
     let file = file.to_str().expect("a path in UTF-8");
@@ -186,7 +187,7 @@ fn inspecting_a_file_with_a_configuration_says_whether_its_signature_is_trusted(
 }
 
 #[test]
-fn what_the_minisign_program_signs_serves() {
+fn accepts_signatures_of_the_minisign_program() {
     let site = site("verify = 'signature'\npublic_keys = [{ file = 'minisign.pub' }]\n");
     let minisign = |args: &[&str]| {
         let mut command = Command::new("minisign");
@@ -264,7 +265,7 @@ fn a_broken_signature_is_refused() {
 }
 
 #[test]
-fn a_signature_that_is_no_file_is_refused_without_waiting_for_it() {
+fn refuses_a_signature_that_is_no_regular_file_without_blocking() {
     let (site, _) = signed();
     let path = site.path("plugins").join(format!("{BAD}.minisig"));
     fs::remove_file(&path).expect("it is there");
@@ -279,14 +280,14 @@ fn a_plugin_that_is_signed_later_serves_after_a_reload() {
     fs::remove_file(&signature).expect("it is there");
     let host = site.serve();
     assert_eq!(host.post("bad", "disk full").status, 503);
-    // The plugin's own file stays as it is.
+    // The plugin's own file does not change.
     signer.sign(host.site(), BAD, BAD_COMMENT);
     host.reload();
     both_serve(&host);
 }
 
 #[test]
-fn a_key_that_is_trusted_no_longer_takes_its_plugins_with_it_at_the_next_start() {
+fn plugins_of_a_removed_key_are_refused_at_the_next_start() {
     let (site, _) = signed();
     let host = site.serve();
     both_serve(&host);
@@ -310,7 +311,7 @@ fn locked_plugins_serve_and_their_checksums_are_shown() {
 }
 
 #[test]
-fn a_checksum_can_stand_in_the_configuration() {
+fn accepts_a_checksum_in_the_configuration() {
     let site = locked();
     let lock: toml::Table =
         fs::read_to_string(site.path("plugins.lock")).expect("a lock file").parse().expect("TOML");
@@ -370,7 +371,7 @@ fn a_plugin_with_another_hash_than_in_the_lock_file_is_refused() {
 }
 
 #[test]
-fn a_plugin_that_is_replaced_after_it_was_locked_is_refused_and_what_ran_goes_on() {
+fn refuses_a_file_replaced_after_locking_and_keeps_the_running_plugin() {
     let host = locked().serve();
     both_serve(&host);
     change_bytes(host.site(), BAD);
@@ -381,7 +382,7 @@ fn a_plugin_that_is_replaced_after_it_was_locked_is_refused_and_what_ran_goes_on
 }
 
 #[test]
-fn locking_says_what_has_changed_and_checking_writes_nothing() {
+fn lock_reports_changes_and_a_check_writes_nothing() {
     let site = site("verify = 'checksum'");
     let lock = || fs::read_to_string(site.path("plugins.lock")).unwrap_or_default();
     let check = || site.run(&["plugins", "lock", "--check"]);
@@ -424,7 +425,7 @@ fn locking_says_what_has_changed_and_checking_writes_nothing() {
 }
 
 #[test]
-fn a_broken_lock_file_is_refused_and_mended_by_locking_again() {
+fn refuses_a_broken_lock_file_until_it_is_written_again() {
     let site = locked();
     site.write("plugins.lock", "[[plugin]]\nname = 17\n");
     let config = format!("[plugins]\nverify = 'checksum'\n{INTEGRATIONS}");
@@ -442,7 +443,7 @@ fn a_broken_lock_file_is_refused_and_mended_by_locking_again() {
 }
 
 #[test]
-fn a_lock_file_that_others_could_change_is_refused() {
+fn refuses_a_lock_file_that_others_can_write() {
     let site = locked();
     set_mode(&site.path("plugins.lock"), 0o666);
     let config = format!("[plugins]\nverify = 'checksum'\n{INTEGRATIONS}");
@@ -456,7 +457,7 @@ fn a_lock_file_that_others_could_change_is_refused() {
 }
 
 #[test]
-fn a_plugin_that_others_could_change_is_refused_unless_it_is_allowed_by_name() {
+fn refuses_a_plugin_that_others_can_write_unless_it_is_allowed_by_name() {
     let bad = |site: &Site| set_mode(&site.plugins().join(BAD), 0o757);
     let strict = site("");
     bad(&strict);
@@ -483,7 +484,7 @@ fn a_plugin_of_another_owner_is_refused_unless_it_is_allowed_by_name() {
 }
 
 #[test]
-fn a_plugin_of_a_group_that_could_change_it_is_refused() {
+fn refuses_a_plugin_that_its_group_can_write() {
     if !geteuid().is_root() {
         eprintln!("skipped: only root can give files away");
         return;
@@ -496,7 +497,7 @@ fn a_plugin_of_a_group_that_could_change_it_is_refused() {
 }
 
 #[test]
-fn a_folder_that_others_could_change_is_refused_unless_it_is_allowed() {
+fn refuses_a_folder_that_others_can_write_unless_it_is_allowed() {
     let site = site("");
     set_mode(&site.plugins(), 0o777);
     assert_snapshot!(refused_at(&site, &format!("[plugins]\ndir = 'plugins'\n{INTEGRATIONS}")), @"
@@ -511,7 +512,7 @@ fn a_folder_that_others_could_change_is_refused_unless_it_is_allowed() {
 }
 
 #[test]
-fn a_folder_that_is_opened_to_others_stops_reloads_and_not_the_host() {
+fn a_folder_made_writable_to_others_stops_reloads_but_not_the_host() {
     let host = site("").serve();
     set_mode(&host.site().plugins(), 0o777);
     host.reload();
@@ -543,7 +544,7 @@ fn a_symlink_within_the_folder_is_followed() {
 }
 
 #[test]
-fn a_symlink_into_a_folder_that_others_could_change_is_refused() {
+fn refuses_a_symlink_into_a_folder_that_others_can_write() {
     let site = site("");
     let versions = site.plugins().join("versions");
     fs::create_dir(&versions).expect("made");
@@ -555,7 +556,7 @@ fn a_symlink_into_a_folder_that_others_could_change_is_refused() {
 }
 
 #[test]
-fn a_pipe_that_is_called_like_a_plugin_is_refused_without_waiting_for_it() {
+fn refuses_a_pipe_named_like_a_plugin_without_blocking() {
     let site = site("");
     let bad: PathBuf = site.plugins().join(BAD);
     fs::remove_file(&bad).expect("it is there");

@@ -1,5 +1,5 @@
-//! A plugin that does not come back as it is loaded or made is given up: the others are served
-//! meanwhile, the host ends when it is told to, and what it was at then is left aside by the next one.
+//! A plugin that hangs while it is loaded or made is abandoned: the host serves the others, stops
+//! when told to, and the next start sets the plugin aside.
 
 use std::{fs, path::Path, thread};
 
@@ -17,7 +17,7 @@ const GOOD: &str =
     "[plugins]\ncall_deadline = '5s'\n[integrations.good]\nplugin = 'well-behaved'\n";
 const SLEEPS: &str = "[integrations.bad]\nplugin = 'bad-sleeps-in-load'\n";
 
-/// A host that serves `good`, watches nothing, and has the other plugin in its folder.
+/// Serves integration `good` without watching, with another plugin in the folder.
 fn host(bad: &Path) -> TestHost {
     let site = Site::new().plugin(&library("well-behaved")).plugin(bad);
     let host = site.config(&format!("[watch]\nenabled = false\n{GOOD}")).serve();
@@ -37,7 +37,7 @@ fn journal(site: &Site) -> String {
     fs::read_to_string(site.path("tocsin.db.loading")).unwrap_or_default()
 }
 
-/// Whatever the operator or a sender asks, over and over until it is over.
+/// Sends requests of senders and operators until the end.
 fn ask_everything(host: &TestHost, is_over: impl Fn() -> bool) -> usize {
     let mut rounds = 0;
     while !is_over() {
@@ -51,7 +51,7 @@ fn ask_everything(host: &TestHost, is_over: impl Fn() -> bool) -> usize {
 }
 
 #[test]
-fn one_that_sleeps_in_an_initializer_holds_up_nobody() {
+fn a_plugin_that_hangs_in_an_initializer_delays_nobody() {
     let bad = library("bad-sleeps-in-load");
     let host = host(&bad);
     configure(host.site(), SLEEPS);
@@ -69,7 +69,7 @@ fn one_that_sleeps_in_an_initializer_holds_up_nobody() {
 }
 
 #[test]
-fn what_is_dropped_in_behind_it_is_served() {
+fn serves_a_plugin_that_is_dropped_in_after_a_hanging_one() {
     let (bad, folder) = (library("bad-sleeps-in-load"), tempfile::tempdir().expect("a folder"));
     let host = host(&bad);
     let other = with_name(&library("well-behaved"), "other", folder.path());
@@ -78,7 +78,7 @@ fn what_is_dropped_in_behind_it_is_served() {
     assert_eq!(host.reload().status, 200);
     assert_eq!(host.post("other", "disk full").status, 200);
 
-    // Nor is anything in the way of what comes later, and of going over to another version.
+    // Later plugins and upgrades are not held up either.
     let newer = with_version(&library("well-behaved"), "2.0.0", folder.path());
     host.site().drop_in(&newer, "newer.so");
     assert_eq!(host.reload().status, 200);
@@ -88,7 +88,7 @@ fn what_is_dropped_in_behind_it_is_served() {
 }
 
 #[test]
-fn one_that_dies_on_trial_never_harms_the_host() {
+fn a_plugin_that_dies_in_the_sandbox_does_not_harm_the_host() {
     let bad = library("bad-dies-in-trial");
     let host = host(&bad);
     configure(host.site(), "[integrations.bad]\nplugin = 'bad-dies-in-trial'\n");
@@ -105,14 +105,14 @@ fn one_that_dies_on_trial_never_harms_the_host() {
 }
 
 #[test]
-fn one_that_dies_when_asked_for_its_schema_never_harms_the_host() {
+fn a_plugin_that_dies_in_schema_does_not_harm_the_host() {
     let bad = library("bad-dies-in-schema");
     let host = host(&bad);
     configure(host.site(), "[integrations.bad]\nplugin = 'bad-dies-in-schema'\n");
     assert_eq!(host.reload().status, 200);
     let answer = host.post("bad", "disk full");
     assert_eq!(answer.status, 503);
-    // To blank secrets, the host asks a plugin that it has loaded for its schema.
+    // To redact secrets, the host asks a loaded plugin for its schema.
     host.run(&["requests", "show", answer.request_id()]);
     assert_eq!(host.post("good", "disk full").status, 200);
     assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-dies-in-schema` 0.1.0 killed the process that asked for its schema: SIGABRT (its stack has overflowed); that was a trial, and the host does not load it; hint: drop in another version, or try again with `tocsin plugins retry bad-dies-in-schema`");
@@ -122,7 +122,7 @@ fn one_that_dies_when_asked_for_its_schema_never_harms_the_host() {
 }
 
 #[test]
-fn one_that_never_gives_its_schema_never_holds_up_the_host() {
+fn a_plugin_that_hangs_in_schema_does_not_delay_the_host() {
     let bad = library("bad-schema-never-comes");
     let host = host(&bad);
     configure(host.site(), "[integrations.bad]\nplugin = 'bad-schema-never-comes'\n");
@@ -134,7 +134,7 @@ fn one_that_never_gives_its_schema_never_holds_up_the_host() {
 }
 
 #[test]
-fn one_that_hangs_as_it_is_made_is_tried_once_for_all_that_want_it_so() {
+fn a_plugin_that_hangs_in_new_is_tried_once_for_the_same_options() {
     let host = host(&library("bad-dies-in-new"));
     let names = ["a", "b", "c"];
     let hang: String = names.iter().map(|name| hangs_in_new(name, "hang")).collect();
@@ -155,7 +155,7 @@ fn one_that_hangs_as_it_is_made_is_tried_once_for_all_that_want_it_so() {
 }
 
 #[test]
-fn a_host_that_is_stopped_while_a_plugin_hangs_ends_and_leaves_it_aside() {
+fn a_stop_while_a_plugin_hangs_ends_the_host_and_sets_the_plugin_aside() {
     let host = host(&library("bad-dies-in-new"));
     configure(host.site(), &format!("{}{}", hangs_in_new("a", "hang"), hangs_in_new("b", "wait")));
     host.signal(Signal::HUP);
@@ -176,7 +176,7 @@ fn a_host_that_is_stopped_while_a_plugin_hangs_ends_and_leaves_it_aside() {
 }
 
 #[test]
-fn a_check_of_one_that_sleeps_in_an_initializer_comes_to_its_end() {
+fn check_ends_despite_a_plugin_that_hangs_in_an_initializer() {
     let site = Site::new().plugin(&library("well-behaved")).plugin(&library("bad-sleeps-in-load"));
     let check = site.config(&format!("{GOOD}{SLEEPS}")).run(&["check"]);
     assert_eq!(check.code, Some(2), "{check:?}");

@@ -1,4 +1,5 @@
-//! A system that gives no more threads: what can go on goes on, and the reason is said.
+//! A system that gives no more threads: everything that needs none goes on, and the host gives the
+//! reason for the rest.
 
 use std::{
     os::unix::process::CommandExt,
@@ -12,23 +13,23 @@ use tocsin_tests::{
     wait,
 };
 
-/// No file of the machine is this user's, and no process either.
+/// A user without files and processes on this machine.
 const SOMEBODY: u32 = 64_321;
 
-/// As many threads as the user of the host may have in all.
+/// Most threads of the host's user.
 const MOST_THREADS: u32 = 60;
 
-/// A site whose host may have so many threads. None if that cannot be had.
+/// Returns a site with a limit on the host's threads, or `None` if this machine cannot set one.
 fn site(most_threads: u32) -> Option<Site> {
     let site = Site::new().plugin(&library("well-behaved")).plugin(&library("bad-never-returns"));
     Some(site.owned_by(SOMEBODY)?.limit(&format!("--nproc={most_threads}")))
 }
 
-/// Processes of the host's user, which count as its threads do.
+/// Processes of the host's user, which count towards its limit on threads.
 struct Crowd(Vec<Child>);
 
 impl Crowd {
-    /// As many as leave the host no thread more.
+    /// Starts processes until no thread is left for the host.
     fn fill(host: &TestHost) -> Self {
         let others = MOST_THREADS as usize - host.kernel_says("Threads");
         let start = |_| Command::new("sleep").arg("1000").uid(SOMEBODY).spawn().expect("it starts");
@@ -46,7 +47,7 @@ impl Drop for Crowd {
 }
 
 #[test]
-fn without_more_threads_the_host_goes_on_and_says_why_a_call_had_no_turn() {
+fn the_host_goes_on_without_more_threads_and_says_why_a_call_failed() {
     let config = "[plugins]\ncall_deadline = '1s'\n[integrations.good]\nplugin = 'well-behaved'\n\
                   [integrations.stuck]\nplugin = 'bad-never-returns'\n\
                   [watch]\nsettle = '50ms'\nlook_every = '100ms'\n";
@@ -57,7 +58,7 @@ fn without_more_threads_the_host_goes_on_and_says_why_a_call_had_no_turn() {
     for count in 0..20 {
         assert_eq!(host.post("good", &format!("beside {count}")).status, 200);
     }
-    // The one thread for calls is left behind in this one.
+    // The only thread for calls gets stuck in this call.
     let mut stuck = host.connect();
     stuck.send(&Request::post("/in/stuck", "hang").bytes()).expect("the host reads");
     assert_eq!(stuck.answer().expect("an answer").status, 503);
@@ -71,7 +72,7 @@ fn without_more_threads_the_host_goes_on_and_says_why_a_call_had_no_turn() {
         reasons.iter().any(|it| it.contains("the system gives no more threads")),
         "{reasons:?}"
     );
-    // Reloads by hand and by themselves need none.
+    // Neither kind of reload needs a new thread.
     let reload = Request::post("/api/v1/reload", "");
     let mut admin = Connection::open(host.admin()).expect("it listens");
     assert_eq!(admin.ask(&reload).expect("an answer").status, 200);
@@ -87,7 +88,7 @@ fn without_more_threads_the_host_goes_on_and_says_why_a_call_had_no_turn() {
 }
 
 #[test]
-fn a_host_that_is_given_too_few_threads_at_the_start_says_so_and_does_not_abort() {
+fn too_few_threads_at_the_start_are_reported_without_an_abort() {
     for most in 2..16 {
         let Some(site) = site(most) else { return };
         let site = site.config("[integrations.good]\nplugin = 'well-behaved'\n");

@@ -1,5 +1,4 @@
-//! What an operator sets for an integration: its own words, maintenance, rates, and how long anything
-//! is kept.
+//! Settings of an integration: templates, maintenance, rates and retention.
 
 use serde_json::{Value, json};
 use tocsin_tests::{
@@ -19,7 +18,7 @@ fn record(host: &TestHost, answer: &Answer) -> Value {
 }
 
 #[test]
-fn titles_and_descriptions_are_worded_by_templates() {
+fn templates_word_titles_and_descriptions() {
     let host = host(
         "title = '[{{ urgency|upper }}] {{ title }} of {{ integration }}'\n\
          description = \"\"\"{{ title }}\nkey {{ dedup_key }} by {{ plugin }} {{ plugin_version }}\"\"\"\n",
@@ -31,7 +30,7 @@ fn titles_and_descriptions_are_worded_by_templates() {
 }
 
 #[test]
-fn a_template_that_fails_costs_nobody_an_alert() {
+fn a_failing_template_loses_no_alert() {
     for (template, why) in [
         ("{{ details['Channel'] }}", "Channel"),
         (
@@ -58,7 +57,7 @@ fn a_template_that_fails_costs_nobody_an_alert() {
 }
 
 #[test]
-fn a_template_that_is_none_is_refused_with_its_place() {
+fn refuses_an_invalid_template_with_its_position() {
     let site = Site::new().plugin(&library("well-behaved"));
     site.write("tocsin.toml", "[integrations.good]\nplugin = 'well-behaved'\ntitle = '{{ title'\n");
     let refused = site.run(&["check"]);
@@ -68,7 +67,7 @@ fn a_template_that_is_none_is_refused_with_its_place() {
 }
 
 #[test]
-fn in_maintenance_requests_are_recorded_and_no_alert_opens() {
+fn maintenance_records_requests_and_opens_no_alert() {
     let host = host("");
     let keyed = |action: &'static str| [("x-dedup-key", "k"), ("x-action", action)];
     host.post_with("good", &keyed("create"), "before");
@@ -100,7 +99,7 @@ fn in_maintenance_requests_are_recorded_and_no_alert_opens() {
 }
 
 #[test]
-fn an_integration_over_its_rate_refuses_and_says_whose_it_is() {
+fn refuses_requests_over_the_rate_and_names_the_limit() {
     let host = host("rate_limit = '3/h'\n");
     for _ in 0..3 {
         assert_eq!(host.post("good", "disk full").status, 200);
@@ -110,14 +109,14 @@ fn an_integration_over_its_rate_refuses_and_says_whose_it_is() {
     assert_eq!(over.json()["error"]["scope"], "integration");
     assert!((1..=1200).contains(&over.retry_after()), "{over:?}");
     assert_eq!(record(&host, &over)["outcome"], "refused");
-    // A reload of the same rate does not give it anew.
+    // A reload with the same rate does not refill the budget.
     assert_eq!(host.reload().status, 200);
     assert_eq!(host.post("good", "disk full").status, 429);
     assert_eq!(host.alerts().len(), 3);
 }
 
 #[test]
-fn a_sender_over_its_rate_does_not_use_up_that_of_the_others() {
+fn a_sender_over_its_rate_does_not_affect_others() {
     let site = Site::new().plugin(&library("well-behaved"));
     let host = site
         .config(
@@ -139,7 +138,7 @@ fn a_sender_over_its_rate_does_not_use_up_that_of_the_others() {
 }
 
 #[test]
-fn a_rate_that_is_none_is_refused() {
+fn refuses_an_invalid_rate() {
     let site = Site::new().plugin(&library("well-behaved"));
     site.write(
         "tocsin.toml",
@@ -154,7 +153,7 @@ fn a_rate_that_is_none_is_refused() {
 }
 
 #[test]
-fn what_is_old_is_forgotten_while_webhooks_are_served() {
+fn retention_deletes_old_rows_while_webhooks_are_served() {
     let site = Site::new().plugin(&library("well-behaved"));
     let host = site
         .config(
@@ -183,7 +182,7 @@ fn what_is_old_is_forgotten_while_webhooks_are_served() {
     }
     host.post("good", "next");
     assert_eq!(host.alerts()[0]["number"], 251);
-    // From now on the one before may go as well.
+    // Alert 250 may be deleted now as well.
     let numbers = host.restart().alerts().into_iter().map(|alert| alert["number"].clone());
     let numbers: Vec<_> = numbers.filter(|number| *number != 250).collect();
     let expected: Vec<_> = [251].into_iter().chain((1..=20).rev()).map(Value::from).collect();
@@ -191,7 +190,7 @@ fn what_is_old_is_forgotten_while_webhooks_are_served() {
 }
 
 #[test]
-fn what_is_too_much_is_forgotten_the_oldest_first() {
+fn retention_by_size_deletes_the_oldest_rows_first() {
     let site = Site::new().plugin(&library("well-behaved"));
     let host = site
         .config(

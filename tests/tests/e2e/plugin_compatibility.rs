@@ -1,4 +1,4 @@
-//! Old plugins keep working, newer ones work as far as they ask for nothing newer, and versions of
+//! Old plugins keep working, newer plugins work unless they need something newer, and versions of
 //! one plugin work side by side.
 
 use insta::assert_snapshot;
@@ -66,7 +66,7 @@ fn a_plugin_of_1_1_serves_and_what_is_newer_in_it_is_left_alone() {
     assert_eq!(host.post("new", "in later words").status, 200);
     let alerts = host.alerts();
     assert_eq!((&alerts[1]["title"], &alerts[1]["urgency"]), (&"disk full".into(), &"high".into()));
-    // This host does not know the urgency, and does not lose the alert for that.
+    // The host keeps the alert, although it does not know the urgency.
     assert_eq!(alerts[0]["title"], "in later words");
     assert_eq!(alerts[0]["urgency"], "low");
     assert_eq!(host.site().run(&["check"]).code, Some(0));
@@ -83,7 +83,7 @@ fn a_plugin_of_2_0_is_refused_and_the_one_of_1_1_beside_it_serves() {
     assert_snapshot!(reasons.replace(&ours, "this host has [VERSION]"), @"`libpretended_later_2_0_0.so` is plugin `pretended-later` 1.0.0, built for plugin-api 2.0.0; this host has [VERSION]; hint: upgrade the host, or drop in a version of the plugin for this one");
 }
 
-/// A site with a plugin in these versions, the code of all of them being the same.
+/// Returns a site with several versions of one plugin, all with the same code.
 fn versions(versions: &[&str]) -> Site {
     let site = Site::new().plugin(&library("well-behaved"));
     for version in versions {
@@ -92,7 +92,7 @@ fn versions(versions: &[&str]) -> Site {
     site
 }
 
-/// The version that judges the webhooks of an integration.
+/// Returns the version of the plugin that serves an integration.
 fn judged_by(host: &TestHost, integration: &str) -> String {
     let answer = host.post(integration, "disk full");
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -102,7 +102,7 @@ fn judged_by(host: &TestHost, integration: &str) -> String {
 }
 
 #[test]
-fn versions_of_a_plugin_serve_side_by_side_each_where_it_is_asked_for() {
+fn several_versions_of_a_plugin_serve_side_by_side() {
     let site = versions(&["1.2.0", "1.9.9", "2.0.0", "0.9.0"]);
     let mut host = site
         .config(
@@ -120,7 +120,7 @@ fn versions_of_a_plugin_serve_side_by_side_each_where_it_is_asked_for() {
         }
         host = host.restart();
     }
-    // The metrics keep them apart.
+    // The metrics have a series for each version.
     assert_eq!(judged_by(&host, "exact"), "1.0.0");
     let labels = r#"{integration="exact",plugin="well-behaved",version="1.0.0",outcome="events"}"#;
     assert_eq!(host.metric(&format!("tocsin_requests_total{labels}")), Some(1.0));

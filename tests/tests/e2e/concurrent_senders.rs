@@ -1,5 +1,6 @@
-//! 64 senders race create, acknowledge and resolve over shared keys: what comes of it is what a model
-//! gives that takes the same events one after the other, in the order in which they were committed.
+//! 64 concurrent senders create, acknowledge and resolve alerts over shared keys. The outcome
+//! equals that of a model that applies the same events one after the other, in their order of
+//! commit.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,11 +17,11 @@ use tocsin_tests::{
 };
 
 const SENDERS: u64 = 64;
-/// Of each of them: 100,032 in all.
+/// Events of each sender: 100,032 in all.
 const EVENTS: u64 = 1563;
 const KEYS: u64 = 1000;
 
-/// What one message asks for.
+/// Action and keys of one message.
 #[derive(Clone)]
 struct Sent {
     action: &'static str,
@@ -28,7 +29,7 @@ struct Sent {
     id: Option<String>,
 }
 
-/// Sends its share, and gives what it sent by the ids of the answers.
+/// Sends the events of one sender, and returns them by request id.
 fn send(webhooks: SocketAddr, mut numbers: fastrand::Rng) -> Vec<(String, Sent)> {
     let mut connection = Connection::open(webhooks).expect("the host listens");
     let mut all = Vec::new();
@@ -52,7 +53,7 @@ fn send(webhooks: SocketAddr, mut numbers: fastrand::Rng) -> Vec<(String, Sent)>
     all
 }
 
-/// What the host has to do, for one event after the other.
+/// A sequential model of the host.
 #[derive(Default)]
 struct Model {
     alerts: Vec<Entry>,
@@ -69,7 +70,7 @@ struct Entry {
 }
 
 impl Model {
-    /// The effect, as a record has it.
+    /// Applies an event, and returns its effect in the form of a request record.
     fn apply(&mut self, sent: &Sent) -> Value {
         if let Some(alert) = sent.id.as_ref().and_then(|id| self.seen.get(id)) {
             return json!({ "effect": "duplicate", "alert": alert });
@@ -113,8 +114,8 @@ impl Model {
     }
 }
 
-/// The effect of each request, by the order in which they were committed: by transaction, and within
-/// one by id.
+/// Returns the effects of all requests in their order of commit: by transaction, and within a
+/// transaction by id.
 fn committed(host: &TestHost) -> BTreeMap<(u64, String), Value> {
     let mut admin = Connection::open(host.admin()).expect("the API listens");
     let (mut all, mut cursor) = (BTreeMap::new(), String::new());
@@ -134,7 +135,7 @@ fn committed(host: &TestHost) -> BTreeMap<(u64, String), Value> {
 }
 
 #[test]
-fn a_hundred_thousand_racing_events_come_to_what_a_sequence_of_them_does() {
+fn a_hundred_thousand_concurrent_events_have_the_effect_of_a_sequence() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     let seed = now.as_nanos() as u64;
     println!("the seed of the events is {seed}");

@@ -1,5 +1,5 @@
-//! A plugin that kills the host as it is loaded does so once: the next start leaves its file aside,
-//! says so, and goes on.
+//! A plugin that kills the host during a load does so once: the next start sets its file aside,
+//! says so, and serves the others.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ use tocsin_tests::{
 
 use crate::bad_plugins::{file_name, normalized, sentence, site};
 
-/// Starts a host that does not live to serve.
+/// Starts a host that dies before it serves.
 #[track_caller]
 pub(super) fn dies(site: &Site) {
     let dead = site.run(&["serve"]);
@@ -58,7 +58,7 @@ fn failed(finished: &Finished) -> &str {
 }
 
 #[test]
-fn a_plugin_that_kills_the_host_as_it_is_mapped_is_left_aside_by_the_next_start() {
+fn sets_aside_a_plugin_that_killed_the_host_while_it_was_loaded() {
     let bad = library("bad-dies-in-load");
     let site = site("bad-dies-in-load").plugin(&bad);
     dies(&site);
@@ -82,7 +82,7 @@ fn a_plugin_that_kills_the_host_as_it_is_mapped_is_left_aside_by_the_next_start(
     let reasons = host.reasons();
     assert!(reasons.iter().any(|reason| reason.starts_with("integration `bad`: ")), "{reasons:?}");
 
-    // It stays aside, whatever is done with the host.
+    // The plugin stays set aside across reloads, restarts and kills.
     host.reload();
     let host = host.restart().kill().serve();
     assert_only_good_serves(&host);
@@ -90,7 +90,7 @@ fn a_plugin_that_kills_the_host_as_it_is_mapped_is_left_aside_by_the_next_start(
 }
 
 #[test]
-fn another_try_through_the_host_may_kill_it_again_which_is_remembered_again() {
+fn a_retry_that_kills_the_host_again_sets_the_plugin_aside_again() {
     let bad = library("bad-dies-in-load");
     let site = site("bad-dies-in-load").plugin(&bad);
     dies(&site);
@@ -105,7 +105,7 @@ fn another_try_through_the_host_may_kill_it_again_which_is_remembered_again() {
 }
 
 #[test]
-fn another_try_without_a_host_is_for_the_next_one() {
+fn a_retry_without_a_host_is_for_the_next_start() {
     let site = site("bad-dies-in-load").plugin(&library("bad-dies-in-load"));
     dies(&site);
     let retry = site.run(&["plugins", "retry", "bad-dies-in-load"]);
@@ -117,11 +117,11 @@ fn another_try_without_a_host_is_for_the_next_one() {
 }
 
 #[test]
-fn a_host_that_cannot_be_asked_keeps_its_journal_to_itself() {
+fn a_retry_leaves_the_journal_of_an_unreachable_host_alone() {
     let site = site("bad-dies-in-load").plugin(&library("bad-dies-in-load"));
     dies(&site);
     let host = site.serve();
-    // The configuration says port 0, which leads nowhere.
+    // The configuration has port 0, which reaches no host.
     let retry = host.site().run(&["plugins", "retry", "bad-dies-in-load"]);
     assert_snapshot!(failed(&retry), @"
     error: the load journal `tocsin.db.loading` is held by a host that runs
@@ -131,7 +131,7 @@ fn a_host_that_cannot_be_asked_keeps_its_journal_to_itself() {
 }
 
 #[test]
-fn one_that_aborts_as_it_is_made_is_left_aside_and_served_when_another_try_goes_well() {
+fn sets_aside_a_plugin_that_aborts_in_new_until_a_retry_succeeds() {
     let site = dies_in_new("abort");
     dies(&site);
     let host = site.serve();
@@ -153,14 +153,14 @@ fn one_that_aborts_as_it_is_made_is_left_aside_and_served_when_another_try_goes_
 }
 
 #[test]
-fn one_that_overflows_its_stack_as_it_is_made_is_left_aside() {
+fn sets_aside_a_plugin_that_overflows_its_stack_in_new() {
     let site = dies_in_new("overflow");
     dies(&site);
     assert_only_good_serves(&site.serve());
 }
 
 #[test]
-fn several_may_be_left_aside() {
+fn sets_aside_several_plugins() {
     let site = Site::new().plugin(&library("well-behaved"));
     let site = site.plugin(&library("bad-dies-in-load")).plugin(&library("bad-dies-in-new"));
     let site = site.config(
@@ -179,7 +179,7 @@ fn several_may_be_left_aside() {
 }
 
 #[test]
-fn other_bytes_are_loaded_at_once() {
+fn loads_other_bytes_of_the_same_plugin_at_once() {
     let site = dies_in_new("abort");
     dies(&site);
     configure(&site, "live");
@@ -195,7 +195,7 @@ fn other_bytes_are_loaded_at_once() {
 }
 
 #[test]
-fn an_older_version_beside_it_serves() {
+fn an_older_version_serves_instead_of_the_one_set_aside() {
     let folder = tempfile::tempdir().expect("a folder");
     let named = with_name(&library("bad-dies-in-load"), "well-behaved", folder.path());
     let newer = with_version(&named, "2.0.0", folder.path());
@@ -211,7 +211,7 @@ fn an_older_version_beside_it_serves() {
 }
 
 #[test]
-fn a_host_that_is_stopped_as_it_loads_leaves_nothing_aside() {
+fn a_stop_during_a_load_sets_nothing_aside() {
     let site = dies_in_new("wait");
     let stopped =
         site.stop_when("a plugin is being made", || journal(&site).contains("dies-in-new"));
@@ -223,7 +223,7 @@ fn a_host_that_is_stopped_as_it_loads_leaves_nothing_aside() {
 }
 
 #[test]
-fn a_journal_that_makes_no_sense_stops_no_host() {
+fn starts_despite_a_damaged_journal() {
     let site = site("well-behaved");
     site.write("tocsin.db.loading", "{\"sha256\":\"aa\"}\nhello\n{\"sha2");
     let check = site.run(&["check"]);
@@ -233,7 +233,7 @@ fn a_journal_that_makes_no_sense_stops_no_host() {
     assert_eq!(host.problems(), [""; 0]);
     assert_eq!(journal(host.site()), "");
 
-    // Nor does one that can't be kept.
+    // A journal that cannot be written does not prevent a start either.
     let site = host.stop();
     fs::remove_file(site.path("tocsin.db.loading")).expect("it is there");
     fs::create_dir(site.path("tocsin.db.loading")).expect("it is not there");
@@ -243,7 +243,7 @@ fn a_journal_that_makes_no_sense_stops_no_host() {
 }
 
 #[test]
-fn where_nothing_waits_for_another_try_it_is_said() {
+fn reports_that_nothing_is_set_aside() {
     let host = site("well-behaved").serve();
     let answer = host.ask_admin(&Request::new("POST", "/api/v1/plugins/well-behaved/retry"));
     assert_eq!((answer.status, answer.error_code().as_str()), (404, "not_found"));
@@ -258,7 +258,7 @@ fn where_nothing_waits_for_another_try_it_is_said() {
 }
 
 #[test]
-fn another_try_that_the_configuration_forbids_is_refused() {
+fn refuses_a_retry_that_the_configuration_forbids() {
     let site = dies_in_new("abort");
     dies(&site);
     let host = site.serve();
@@ -269,7 +269,7 @@ fn another_try_that_the_configuration_forbids_is_refused() {
 }
 
 #[test]
-fn a_file_that_could_not_be_loaded_is_tried_again() {
+fn retries_a_file_that_could_not_be_loaded() {
     let bad = library("bad-layout-unchecked");
     let host = site("bad-layout-unchecked").plugin(&bad).serve();
     let retry = host.run(&["plugins", "retry", "bad-layout-unchecked"]);

@@ -1,5 +1,5 @@
-//! `tocsin plugins inspect` tells what a file is and whether this host would load it, of any file,
-//! and runs nothing of it.
+//! `tocsin plugins inspect` describes any file, says if this host would load it, and runs none of
+//! its code.
 
 use std::path::Path;
 
@@ -13,12 +13,12 @@ use tocsin_tests::{
 };
 
 fn inspect(file: &Path) -> Finished {
-    // Nowhere is a configuration.
+    // The folder has no configuration.
     let site = Site::new().env("TOCSIN_CONFIG", "/nowhere/tocsin.toml");
     site.run(&["plugins", "inspect", file.to_str().expect("a path in UTF-8")])
 }
 
-/// What is told of a file that this host would load.
+/// Returns the description of a file that this host would load.
 #[track_caller]
 fn loadable(file: &Path) -> String {
     let Finished { code, stdout, stderr } = inspect(file);
@@ -26,7 +26,7 @@ fn loadable(file: &Path) -> String {
     normalized(&stdout, file)
 }
 
-/// What is told of a file that it would not.
+/// Returns the description of a file that this host would refuse.
 #[track_caller]
 fn refused(file: &Path) -> String {
     let Finished { code, stdout, stderr } = inspect(file);
@@ -34,7 +34,7 @@ fn refused(file: &Path) -> String {
     normalized(&format!("{stdout}{stderr}"), file)
 }
 
-/// Without what differs from machine to machine.
+/// Replaces values that differ between machines.
 fn normalized(text: &str, file: &Path) -> String {
     let mut text = text.replace(&*file.parent().expect("a folder").to_string_lossy(), "[FOLDER]");
     for (pattern, replacement) in [
@@ -52,7 +52,7 @@ fn normalized(text: &str, file: &Path) -> String {
 }
 
 #[test]
-fn a_plugin_tells_all_of_itself() {
+fn describes_a_plugin() {
     assert_snapshot!(loadable(&library("well-behaved")), @"
     file          [FOLDER]/libwell_behaved.so
     size          [SIZE] bytes
@@ -75,7 +75,7 @@ fn a_plugin_tells_all_of_itself() {
 }
 
 #[test]
-fn what_is_told_is_there_for_programs_too() {
+fn describes_a_plugin_as_json() {
     let file = library("well-behaved");
     let site = Site::new();
     let told = site.run(&["plugins", "inspect", "--json", file.to_str().expect("UTF-8")]);
@@ -92,17 +92,17 @@ fn what_is_told_is_there_for_programs_too() {
 }
 
 #[test]
-fn nothing_of_a_file_is_run() {
+fn runs_no_code_of_the_file() {
     let folder = TempDir::new().expect("a folder");
     let deadly = libraries::without_code(&library("well-behaved"), folder.path());
     assert!(loadable(&deadly).contains("\nloads here    yes"));
-    // It would have been seen.
+    // The plugin would have left this trace.
     let mapped = std::process::Command::new(libraries::pretended_host()).arg(&deadly).output();
     assert_eq!(mapped.expect("it starts").status.code(), None, "ended by a signal");
 }
 
 #[test]
-fn a_signature_is_shown_and_not_taken_for_verified() {
+fn shows_a_signature_as_unverified() {
     let folder = TempDir::new().expect("a folder");
     let file = libraries::with_version(&library("well-behaved"), "1.0.1", folder.path());
     let signature = file.with_extension("so.minisig");
@@ -119,7 +119,7 @@ fn a_signature_is_shown_and_not_taken_for_verified() {
 }
 
 #[test]
-fn a_plugin_that_is_refused_tells_what_it_can() {
+fn describes_a_refused_plugin() {
     assert_snapshot!(refused(&libraries::panic_abort()), @r#"
     file          [FOLDER]/libbad_panic_abort.so
     size          [SIZE] bytes
@@ -165,7 +165,7 @@ fn a_plugin_that_is_refused_tells_what_it_can() {
 }
 
 #[test]
-fn a_library_that_is_no_plugin_tells_what_it_can() {
+fn describes_a_library_that_is_no_plugin() {
     assert_snapshot!(refused(&library("bad-no-manifest")), @"
     file          [FOLDER]/libbad_no_manifest.so
     size          [SIZE] bytes
@@ -183,7 +183,7 @@ fn a_library_that_is_no_plugin_tells_what_it_can() {
 }
 
 #[test]
-fn what_was_built_for_another_machine_tells_for_which() {
+fn names_the_architecture_of_a_foreign_library() {
     let folder = TempDir::new().expect("a folder");
     let foreign = libraries::other_machine(&library("well-behaved"), folder.path());
     let told = refused(&foreign);
@@ -195,7 +195,7 @@ fn what_was_built_for_another_machine_tells_for_which() {
 }
 
 #[test]
-fn what_is_no_whole_library_tells_what_it_can() {
+fn describes_a_truncated_library() {
     let folder = TempDir::new().expect("a folder");
     assert_snapshot!(refused(&libraries::truncated(&library("well-behaved"), folder.path())), @"
     file          [FOLDER]/libwell_behaved-truncated.so
@@ -224,7 +224,7 @@ fn what_is_no_whole_library_tells_what_it_can() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_said() {
+fn reports_a_missing_file() {
     let nowhere = inspect(Path::new("/nowhere/x.so"));
     assert_eq!((nowhere.code, nowhere.stdout.as_str()), (Some(1), ""));
     assert_snapshot!(nowhere.stderr, @"error: `/nowhere/x.so` cannot be read: No such file or directory (os error 2)");

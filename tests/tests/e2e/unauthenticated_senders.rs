@@ -1,5 +1,5 @@
-//! Strangers at the listener for webhooks, without a token: they take little of the log, the disk and
-//! the quarantine, and learn nothing of which integrations there are.
+//! Senders without a valid token take little of the log, the disk and the quarantine, and cannot
+//! learn which integrations exist.
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +30,7 @@ fn host(server: &str, more: &str) -> TestHost {
     .serve()
 }
 
-/// Sends a request over and over from some connections, and gives how each was answered.
+/// Sends a request repeatedly over several connections, and returns the status of each answer.
 fn many(host: &TestHost, count: usize, request: &Request<'_>) -> Vec<u16> {
     const SENDERS: usize = 16;
     let bytes = request.bytes();
@@ -48,7 +48,8 @@ fn many(host: &TestHost, count: usize, request: &Request<'_>) -> Vec<u16> {
     })
 }
 
-/// The lines about refusals of one kind, and how many they say were left out.
+/// Returns the number of log lines about refusals with a code, and the number of refusals that
+/// these lines count as left out.
 fn refusal_lines(host: &TestHost, code: &str) -> (usize, u64) {
     let lines = host.logged("webhook_refused");
     let of_kind = lines.iter().filter(|line| line["code"] == code);
@@ -57,7 +58,7 @@ fn refusal_lines(host: &TestHost, code: &str) -> (usize, u64) {
 }
 
 #[test]
-fn a_flood_of_refusals_is_a_line_a_second_of_each_kind_with_a_count() {
+fn logs_one_refusal_a_second_per_code_with_a_count() {
     let host = host("max_wrong_tokens_per_minute = 0", "");
     let started = Instant::now();
     let wrong = many(&host, 3200, &Request::post("/in/good", "disk full"));
@@ -87,7 +88,7 @@ fn a_flood_of_refusals_is_a_line_a_second_of_each_kind_with_a_count() {
     assert_eq!(host.metric(counted), Some(sent), "what is not logged is counted");
 }
 
-/// From another address of this machine.
+/// Sends a request from another address of this machine.
 fn from(host: &TestHost, last: u8, request: &Request<'_>) -> Answer {
     let address = SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0));
     let mut connection = Connection::open_from(address, host.webhooks()).expect("it listens");
@@ -95,12 +96,12 @@ fn from(host: &TestHost, last: u8, request: &Request<'_>) -> Answer {
 }
 
 #[test]
-fn an_address_that_guesses_is_answered_429_and_the_right_token_never() {
+fn limits_wrong_tokens_of_an_address_but_not_the_right_token() {
     let host = host("max_wrong_tokens_per_minute = 20", "");
     let wrong = Request::post("/in/good", "disk full").header("x-token", "guess");
     let statuses: Vec<_> = (0..20).map(|_| host.ask(&wrong).status).collect();
     assert_eq!(statuses, [403; 20]);
-    // One more is allowed every three seconds.
+    // The limit admits one more every three seconds.
     let over = wait::until("that was enough", || {
         let answer = host.ask(&wrong);
         (answer.status != 403).then_some(answer)
@@ -119,7 +120,7 @@ fn an_address_that_guesses_is_answered_429_and_the_right_token_never() {
 }
 
 #[test]
-fn guesses_at_the_token_of_the_api_are_limited_too() {
+fn limits_wrong_tokens_of_the_api() {
     let site = Site::new().env("TOCSIN_ADMIN_TOKEN", "an admin token of some length");
     let host = site
         .config(
@@ -138,7 +139,7 @@ fn guesses_at_the_token_of_the_api_are_limited_too() {
 }
 
 #[test]
-fn hidden_integrations_are_answered_as_unknown_ones() {
+fn hidden_integrations_answer_like_unknown_ones() {
     let host = host("hide_integrations = true", "");
     let parts = |answer: Answer| {
         let mut headers = answer.headers;
@@ -168,7 +169,7 @@ fn hidden_integrations_are_answered_as_unknown_ones() {
 }
 
 #[test]
-fn neither_unknown_integrations_nor_wrong_tokens_are_answered_before_the_beat() {
+fn delays_answers_to_unknown_integrations_and_wrong_tokens_alike() {
     let host = host("", "");
     let mut connection = host.connect();
     for _ in 0..20 {
@@ -182,9 +183,9 @@ fn neither_unknown_integrations_nor_wrong_tokens_are_answered_before_the_beat() 
 }
 
 #[test]
-fn garbage_takes_little_of_the_disk() {
+fn malformed_requests_take_little_disk_space() {
     let host = host("body_limit_bytes = 2000000\nbody_memory_bytes = 200000000", "");
-    // The plugin cannot look for a token in it.
+    // The plugin cannot find a token in this body.
     let garbage = format!("{{{}", "x".repeat(1_000_000));
     let request = Request::post("/in/slack", &garbage).header("content-type", "application/json");
     let before = host.metric("tocsin_store_size_bytes").expect("it is counted");
@@ -210,7 +211,7 @@ fn garbage_takes_little_of_the_disk() {
 }
 
 #[test]
-fn where_nothing_is_kept_no_limit_on_what_is_kept_is_reached() {
+fn keeping_no_requests_reaches_no_limit_on_kept_requests() {
     let host = host("", "[requests]\nkeep = 'none'");
     let request = Request::post("/in/slack", "{").header("content-type", "application/json");
     let answers = many(&host, 160, &request);
@@ -220,7 +221,7 @@ fn where_nothing_is_kept_no_limit_on_what_is_kept_is_reached() {
 }
 
 #[test]
-fn large_requests_of_strangers_push_no_genuine_one_out_of_the_quarantine() {
+fn large_unauthenticated_requests_displace_no_genuine_one_from_the_quarantine() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let buggy = with_name(&library("bad-panics-in-receive"), "well-behaved", folder.path());
     let site = Site::new();
@@ -253,14 +254,14 @@ fn large_requests_of_strangers_push_no_genuine_one_out_of_the_quarantine() {
 }
 
 #[test]
-fn a_store_that_is_over_its_size_is_said_while_it_is() {
+fn reports_a_store_over_its_size_limit() {
     let site = Site::new().plugin(&library("well-behaved"));
     let section = "[integrations.good]\nplugin = 'well-behaved'\n";
     let host = site.config(&format!("[retention]\nmax_store_bytes = 100000\n{section}")).serve();
     for count in 0..100 {
         assert_eq!(host.post("good", &format!("{count} {}", "x".repeat(4000))).status, 200);
     }
-    // Open alerts are never forgotten.
+    // Retention never deletes open alerts.
     wait::until("it is said", || {
         let reasons = host.reasons();
         let said = reasons.iter().any(|it| it.contains("more than `retention.max_store_bytes`"));
@@ -272,7 +273,7 @@ fn a_store_that_is_over_its_size_is_said_while_it_is() {
 }
 
 #[test]
-fn a_slash_at_the_end_changes_nothing_and_an_encoded_body_is_refused_with_its_reason() {
+fn accepts_a_trailing_slash_and_refuses_an_encoded_body() {
     let host = host("", "");
     let right = |target| Request::post(target, "disk full").header("x-token", TOKEN);
     assert_eq!(host.ask(&right("/in/good/")).status, 200);

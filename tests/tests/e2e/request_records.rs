@@ -1,4 +1,4 @@
-//! Every request leaves a record, and those that are kept show no secret.
+//! Every request leaves a record, and kept requests show no secret.
 
 use std::{thread, time::Instant};
 
@@ -24,7 +24,7 @@ fn record(host: &TestHost, id: &str) -> Value {
     host.api(&format!("/api/v1/requests/{id}"))
 }
 
-/// The outcomes of a list, newest first.
+/// Returns the outcomes of a list, newest first.
 fn outcomes(host: &TestHost, query: &str) -> Vec<String> {
     let list = host.api(&format!("/api/v1/requests?{query}"));
     let requests = list["requests"].as_array().expect("a list").iter();
@@ -32,7 +32,7 @@ fn outcomes(host: &TestHost, query: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_request_leaves_a_record_whatever_became_of_it() {
+fn records_every_request_with_its_outcome() {
     let host = host("[server]\nbody_limit_bytes = 1000\n");
     let good = |headers: &[(&str, &str)], body: &str| {
         let headers = [&[("x-token", TOKEN)], headers].concat();
@@ -83,7 +83,7 @@ fn every_request_leaves_a_record_whatever_became_of_it() {
 }
 
 #[test]
-fn only_so_many_refusals_are_recorded() {
+fn limits_the_recorded_refusals() {
     let (host, started) = (host(""), Instant::now());
     thread::scope(|scope| {
         for _ in 0..7 {
@@ -103,7 +103,7 @@ fn only_so_many_refusals_are_recorded() {
         if page == 0 { 500 } else { outcomes(&host, &format!("limit=500&cursor={cursor}")).len() }
     });
     let refused: usize = refused.sum();
-    // Ten more are allowed each second.
+    // The limit admits ten more each second.
     let most = 601 + (10.0 * seconds).ceil() as usize;
     assert!((600..=most).contains(&refused), "{refused} in {seconds} s");
     let counted = r#"tocsin_requests_total{integration="good",plugin="well-behaved",version="1.0.0",outcome="unauthorized"}"#;
@@ -111,7 +111,7 @@ fn only_so_many_refusals_are_recorded() {
 }
 
 #[test]
-fn what_is_kept_shows_no_secret() {
+fn redacts_secrets_in_kept_requests() {
     let host = host("[requests]\nkeep = 'all'\n");
     let headers = [("x-token", TOKEN), ("authorization", "Bearer abc"), ("x-dedup-key", "k")];
     let body =
@@ -137,13 +137,13 @@ fn what_is_kept_shows_no_secret() {
     );
     let shown = host.run(&["requests", "show", &id]).stdout;
     assert!(shown.contains("x-token: [blanked]") && !shown.contains("s3cret"), "{shown}");
-    // What a token check refused is not even kept.
+    // A request with a wrong token is not kept at all.
     let refused = host.post_with("good", &[("x-token", "guess")], "disk full");
     assert_eq!(record(&host, refused.request_id())["raw"], "absent");
 }
 
 #[test]
-fn the_configuration_says_which_requests_are_kept() {
+fn keeps_the_requests_that_the_configuration_selects() {
     for (keep, states) in [
         ("all", ["kept", "kept", "quarantined"]),
         ("failed", ["absent", "kept", "quarantined"]),
@@ -164,7 +164,7 @@ fn the_configuration_says_which_requests_are_kept() {
 }
 
 #[test]
-fn the_command_line_lists_and_shows_them() {
+fn lists_and_shows_requests_on_the_command_line() {
     let host = host("");
     let id = host.post_with("good", &[("x-token", TOKEN)], "disk full").request_id().to_owned();
     let failed = host.post("bad", "panic").request_id().to_owned();

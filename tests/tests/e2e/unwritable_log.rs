@@ -1,4 +1,4 @@
-//! A log that is closed, full or slow: webhooks, health, reloads and the exit status go on as before.
+//! A log that is closed, full or slow does not affect webhooks, health, reloads or exit codes.
 
 use std::{
     fs::File,
@@ -18,7 +18,7 @@ use tocsin_tests::{
 
 use crate::load::Load;
 
-/// A host whose standard error is the test's own.
+/// A host with a standard error that the test provides.
 struct Host {
     site: Site,
     child: Child,
@@ -28,13 +28,13 @@ struct Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // It may have ended in good order.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A port that is free now. Somebody else may take it in the next moment, in vain for a test.
+/// Returns a free port. Another program may take the port at once, which would fail the test.
 fn free() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("it is bound")
@@ -86,7 +86,7 @@ impl Host {
         self.admin(&Request::new("GET", "/health/ready")).expect("an answer").body
     }
 
-    /// Refusals are answered, and what changes is read again, more than once.
+    /// Checks that the host answers refusals and applies several changes of its configuration.
     fn assert_goes_on(&self) {
         for _ in 0..20 {
             assert_eq!(self.post("wrong").status, 403);
@@ -122,7 +122,7 @@ impl Host {
 }
 
 #[test]
-fn a_log_that_nobody_reads_any_more_stops_nothing() {
+fn a_closed_log_stops_nothing() {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let host = Host::start(OwnedFd::from(writer).into());
     drop(reader);
@@ -144,10 +144,10 @@ fn a_log_on_a_full_disk_stops_nothing() {
 }
 
 #[test]
-fn a_log_that_is_read_too_slowly_stops_nothing_and_says_how_much_is_missing() {
+fn a_slow_log_stops_nothing_and_counts_the_lost_lines() {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let host = Host::start_with("debug", OwnedFd::from(writer).into());
-    // At this level, every webhook is a line.
+    // At this level, every webhook logs a line.
     let load = Load::start_with(host.webhooks, "many", 8, &[("x-token", "right")]);
     let lost = || host.metric("tocsin_log_lines_lost_total") >= 1.0;
     wait::until("lines are dropped", || lost().then_some(()));
@@ -174,7 +174,7 @@ fn a_log_that_is_read_too_slowly_stops_nothing_and_says_how_much_is_missing() {
 }
 
 #[test]
-fn a_command_has_its_exit_status_though_nobody_can_read_why() {
+fn commands_keep_their_exit_code_without_a_standard_error() {
     let site = Site::new();
     site.write("tocsin.toml", "nonsense");
     for command in [&["check"][..], &["serve"], &["alerts", "list"], &["plugins", "list"]] {

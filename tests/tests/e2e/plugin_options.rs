@@ -1,10 +1,10 @@
-//! `tocsin check` compares options with the schemas of the plugins: everything is said at once, each
-//! key once, and no value with it. What the plugins themselves refuse is in `config.rs`.
+//! `tocsin check` compares options with the schemas of the plugins: it reports everything at once,
+//! each key once, and no value. Refusals by the plugins themselves are tested in `config.rs`.
 
 use insta::assert_snapshot;
 use tocsin_tests::{Finished, Site, libraries::library};
 
-/// What `check` says, exit code 2.
+/// Returns the errors of `check`, which ends with exit code 2.
 #[track_caller]
 fn refused(site: &Site, config: &str) -> String {
     site.write("tocsin.toml", config);
@@ -14,7 +14,7 @@ fn refused(site: &Site, config: &str) -> String {
 }
 
 #[test]
-fn everything_that_is_wrong_with_options_is_said_at_once_and_each_key_once() {
+fn reports_all_mistakes_in_options_at_once_and_each_key_once() {
     let site = Site::new().plugin(&library("slack-outgoing-webhook"));
     let said = refused(
         &site,
@@ -56,7 +56,7 @@ fn everything_that_is_wrong_with_options_is_said_at_once_and_each_key_once() {
 }
 
 #[test]
-fn all_that_is_missing_is_said_and_each_key_once() {
+fn reports_all_missing_options_and_each_key_once() {
     let site = Site::new().plugin(&library("bad-schema-stricter"));
     let config = "[integrations.ops]\nplugin = 'bad-schema-stricter'\n[integrations.ops.options]\n";
     assert_snapshot!(refused(&site, config), @r#"
@@ -77,7 +77,7 @@ fn all_that_is_missing_is_said_and_each_key_once() {
 }
 
 #[test]
-fn what_only_the_schema_asks_for_is_said_without_the_value() {
+fn reports_schema_violations_without_the_value() {
     let site = Site::new().plugin(&library("bad-schema-stricter"));
     let said = refused(
         &site,

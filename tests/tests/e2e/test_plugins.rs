@@ -1,5 +1,5 @@
-//! The libraries that the other tests load are what they claim to be: each builds, is wrong in the
-//! one way it should be, and right in all others. What a host makes of them is tested elsewhere.
+//! The libraries that the other tests load have the defect that they are named after, and no other.
+//! Other modules test the host's reaction.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ use tocsin_plugin_api::{
 use tocsin_tests::{libraries, wait};
 
 #[test]
-fn manifests_say_what_the_packages_are() {
+fn manifests_name_their_packages() {
     for package in [
         "bad-dies-in-schema",
         "bad-habits",
@@ -47,7 +47,7 @@ fn manifests_say_what_the_packages_are() {
 }
 
 #[test]
-fn a_library_is_built_once() {
+fn builds_each_library_once() {
     let first = libraries::library("well-behaved");
     let built = fs::metadata(&first).and_then(|file| file.modified()).expect("it is there");
     let second = libraries::library("well-behaved");
@@ -56,36 +56,36 @@ fn a_library_is_built_once() {
 }
 
 #[test]
-fn panic_abort_says_so_and_is_not_the_usual_build() {
+fn the_panic_abort_build_differs_and_says_so() {
     let (aborts, unwinds) = (libraries::panic_abort(), libraries::library("bad-panic-abort"));
     assert_eq!(manifest(&aborts).expect("a manifest").panic, "abort");
     assert_eq!(manifest(&unwinds).expect("a manifest").panic, "unwind");
-    // It links, and nothing but its panics is wrong with it.
+    // The library links, and only its panics are wrong.
     assert_eq!(title(&made(&aborts, "{}"), "disk full"), "disk full");
 }
 
 #[test]
-fn panic_abort_takes_the_process_with_it() {
+fn a_panic_in_the_panic_abort_build_ends_the_process() {
     let output = pretended_host(&["--body", "panic"], &[&libraries::panic_abort()]);
     assert_eq!(output.status.code(), None, "ended by a signal");
 }
 
 #[test]
-fn no_manifest_has_none_and_works() {
+fn bad_no_manifest_works_without_a_manifest() {
     let library = libraries::library("bad-no-manifest");
     assert_eq!(manifest(&library), None);
     assert_eq!(title(&made(&library, "{}"), "disk full"), "disk full");
 }
 
 #[test]
-fn layout_unchecked_is_refused_for_that() {
+fn bad_layout_unchecked_is_refused_for_its_layout() {
     let refused = open(&libraries::library("bad-layout-unchecked")).err().expect("refused");
     assert!(refused.message.starts_with("has its layout check switched off"), "{refused}");
     assert!(refused.message.contains("\nhint: "), "{refused}");
 }
 
 #[test]
-fn panics_in_receive_come_back_with_message_and_place() {
+fn a_panic_in_receive_returns_message_and_place() {
     let instance = made(&libraries::library("bad-panics-in-receive"), "{}");
     let message = panicked(instance.receive(&Request::post(b"do panic")).map(drop));
     assert!(message.starts_with("asked to panic ("), "{message}");
@@ -96,7 +96,7 @@ fn panics_in_receive_come_back_with_message_and_place() {
 }
 
 #[test]
-fn a_panic_whose_payload_panics_comes_back_too() {
+fn a_panic_whose_payload_panics_is_returned_too() {
     let instance = made(&libraries::library("bad-panics-in-receive"), "{}");
     let message = panicked(instance.receive(&Request::post(b"panic payload")).map(drop));
     assert!(message.starts_with("a panic without a message ("), "{message}");
@@ -105,7 +105,7 @@ fn a_panic_whose_payload_panics_comes_back_too() {
 }
 
 #[test]
-fn panics_in_new_come_back_and_can_be_turned_off() {
+fn a_panic_in_new_is_returned_and_optional() {
     let library = libraries::library("bad-panics-in-new");
     let module = open(&library).expect("it opens");
     match module.instance(b"{}") {
@@ -119,7 +119,7 @@ fn panics_in_new_come_back_and_can_be_turned_off() {
 }
 
 #[test]
-fn panics_in_drop_come_back_when_the_instance_is_closed() {
+fn a_panic_in_drop_is_returned_when_the_instance_is_closed() {
     let library = libraries::library("bad-panics-in-drop");
     let instance = made(&library, "{}");
     assert_eq!(title(&instance, "disk full"), "disk full");
@@ -131,7 +131,7 @@ fn panics_in_drop_come_back_when_the_instance_is_closed() {
 }
 
 #[test]
-fn never_returns_hangs_only_when_asked_to() {
+fn bad_never_returns_hangs_on_request() {
     let library = libraries::library("bad-never-returns");
     assert_eq!(title(&made(&library, "{}"), "disk full"), "disk full");
 
@@ -166,7 +166,7 @@ fn cpu_ticks(process: u32) -> u64 {
 }
 
 #[test]
-fn never_returns_spins_when_asked_to() {
+fn bad_never_returns_spins_on_request() {
     let mut host = Command::new(libraries::pretended_host())
         .args(["--body", "spin"])
         .arg(libraries::library("bad-never-returns"))
@@ -176,7 +176,7 @@ fn never_returns_spins_when_asked_to() {
     let mut lines = BufReader::new(host.stdout.take().expect("piped")).lines();
     assert_eq!(lines.next().expect("a line").expect("text"), "not described");
 
-    // What a call takes that comes back is far less.
+    // A call that returns takes far less.
     wait::until("it computes", || (cpu_ticks(host.id()) >= 20).then_some(()));
     assert_eq!(host.try_wait().expect("it can be asked"), None, "it came back");
     host.kill().and_then(|()| host.wait()).expect("it ends");
@@ -184,7 +184,7 @@ fn never_returns_spins_when_asked_to() {
 }
 
 #[test]
-fn well_behaved_does_what_the_request_says() {
+fn well_behaved_obeys_the_request() {
     let library = libraries::library("well-behaved");
     let instance = made(&library, r#"{"prefix":"ops: ","token":"s3cret"}"#);
     let request = Request::post(b"disk full").with_header("x-token", b"s3cret");
@@ -208,7 +208,7 @@ fn well_behaved_does_what_the_request_says() {
 }
 
 #[test]
-fn the_test_kit_opens_them_too() {
+fn the_test_kit_opens_the_libraries() {
     let kit = Library::open(&libraries::library("well-behaved"));
     assert_eq!(kit.options_schema()["properties"]["prefix"]["type"], "string");
     let options = serde_json::json!({"prefix": "ops: "});
@@ -217,7 +217,7 @@ fn the_test_kit_opens_them_too() {
 }
 
 #[test]
-fn other_versions_and_names_differ_in_the_manifest_alone() {
+fn other_versions_and_names_change_only_the_manifest() {
     let folder = TempDir::new().expect("a folder");
     let original = libraries::library("well-behaved");
     let later = libraries::with_version(&original, "1.2.0", folder.path());
@@ -246,7 +246,7 @@ fn a_version_of_another_length_does_not_fit() {
 }
 
 #[test]
-fn broken_files_are_broken_in_their_own_way() {
+fn each_broken_file_has_its_own_defect() {
     let folder = TempDir::new().expect("a folder");
     let original = libraries::library("well-behaved");
     let read = |path: &Path| fs::read(path).expect("it is there");
@@ -351,7 +351,7 @@ fn a_plugin_of_a_later_minor_version_answers_the_host_of_today() {
     let instance = made(&library, "{}");
     let today = event(&instance, &Request::post(b"disk full"));
     assert_eq!(today, Event::create("disk full").urgency(Urgency::High));
-    // It says `catastrophic` and a colour, neither of which this version knows.
+    // The event has the urgency `catastrophic` and a colour, which this version does not know.
     let later = event(&instance, &Request::post(b"later"));
     assert_eq!(later, Event::create("later"));
     instance.close().expect("it is dropped");
@@ -397,7 +397,7 @@ fn a_host_of_a_later_minor_version_refuses_the_next_major_one() {
     assert!(said.contains("2.0.0") && said.contains("1.1.0"), "{said}");
 }
 
-/// What the library says of itself, read from the file.
+/// Returns the manifest of a library, read from its file.
 fn manifest(library: &Path) -> Option<Manifest> {
     let bytes = fs::read(library).expect("it is there");
     let file = object::File::parse(&*bytes).expect("an ELF file");

@@ -1,4 +1,4 @@
-//! A message makes one alert, however often and from wherever it comes.
+//! A message makes one alert, regardless of how often and over how many connections it comes.
 
 use std::thread;
 
@@ -13,7 +13,7 @@ fn host() -> TestHost {
     site.config("[integrations.good]\nplugin = 'well-behaved'").serve()
 }
 
-/// Sends numbered messages over many connections at once. Every one has to be answered with 200.
+/// Sends numbered messages over many connections at once, and checks that each is answered 200.
 fn flood(host: &TestHost, messages: usize, request: impl Fn(usize) -> Vec<u8> + Sync) {
     thread::scope(|scope| {
         for sender in 0..CONNECTIONS {
@@ -44,7 +44,7 @@ fn the_same_delivery_a_thousand_times_at_once_makes_one_alert() {
 }
 
 #[test]
-fn a_delivery_stays_a_duplicate_whatever_became_of_its_alert() {
+fn a_delivery_stays_a_duplicate_after_its_alert_is_resolved() {
     let mut host = host();
     let headers = [("x-event-id", "1"), ("x-dedup-key", "disk")];
     assert_eq!(host.post_with("good", &headers, "disk full").status, 200);
@@ -58,7 +58,7 @@ fn a_delivery_stays_a_duplicate_whatever_became_of_its_alert() {
 }
 
 #[test]
-fn the_same_problem_a_thousand_times_at_once_is_one_alert_that_occurred_so_often() {
+fn the_same_problem_a_thousand_times_at_once_is_one_alert_with_as_many_occurrences() {
     let host = host();
     flood(&host, 1000, |message| {
         Request::post("/in/good", "disk full")

@@ -1,4 +1,4 @@
-//! A host on a system that lacks what it needs says what is missing, and what to do about it.
+//! A host on a system without something it needs names what is missing, and a remedy.
 
 use std::process::Command;
 
@@ -9,7 +9,8 @@ use tocsin_tests::{
     libraries::{self, library},
 };
 
-/// Returns the exit code of a command without `/proc`, and what it says. None if that cannot be had.
+/// Returns exit code and output of a command without `/proc`, or `None` if this machine cannot hide
+/// `/proc`.
 fn without_proc(site: &Site, args: &[&str]) -> Option<(Option<i32>, String)> {
     if !geteuid().is_root() {
         eprintln!("SKIPPED: only root can take `/proc` away");
@@ -28,7 +29,7 @@ fn without_proc(site: &Site, args: &[&str]) -> Option<(Option<i32>, String)> {
 }
 
 #[test]
-fn without_proc_that_is_what_is_said() {
+fn reports_a_missing_proc_file_system() {
     let file = library("well-behaved");
     let site = Site::new().plugin(&file).config("[integrations.good]\nplugin = 'well-behaved'\n");
     for verb in ["check", "serve"] {
