@@ -1,4 +1,4 @@
-//! What a call of a plugin costs: through its library, and how much of that is the boundary.
+//! Cost of a call to a plugin through its library, and the boundary's share of it.
 
 use std::{
     hint::black_box,
@@ -13,16 +13,16 @@ use tocsin_plugin_api::{Integration, Request, outcome::Outcome, request::Header,
 use crate::subject::TOKEN;
 
 pub(crate) struct Calls {
-    /// A call through the library until the host has the outcome.
+    /// Time of a call through the library until the host has the outcome.
     pub(crate) through_library_us: f64,
-    /// What of it is not the plugin's own work.
+    /// Part of that time that is not the plugin's own work.
     pub(crate) boundary_us: f64,
 }
 
 const BATCHES: usize = 400;
 const CALLS: usize = 500;
 
-/// Measures the Slack plugin with a usual message. The median of many batches counts.
+/// Measures the Slack plugin with a usual message, and returns the median of many batches.
 pub(crate) fn measure(plugins: &Path) -> anyhow::Result<Calls> {
     let options = json!({ "token": TOKEN });
     let body = format!(
@@ -46,7 +46,7 @@ pub(crate) fn measure(plugins: &Path) -> anyhow::Result<Calls> {
     let through = instance.receive(&request).map_err(|error| anyhow::anyhow!("{error}"))?;
     ensure!(through == Outcome::from(value.receive(&request)), "both ways give the same");
 
-    // Taken in turns, so that what else the machine does strikes both.
+    // Batches alternate, so that other work of the machine affects both alike.
     let (mut through_library, mut as_value) = (Vec::new(), Vec::new());
     for _ in 0..BATCHES {
         through_library.push(batch(|| {
@@ -66,7 +66,7 @@ fn slack(plugins: &Path) -> anyhow::Result<PathBuf> {
     Ok(library)
 }
 
-/// Microseconds of one call.
+/// Returns the microseconds of one call.
 fn batch(mut call: impl FnMut()) -> f64 {
     let started = Instant::now();
     for _ in 0..CALLS {

@@ -1,4 +1,4 @@
-//! As many requests as a server takes: wrk over 64 connections, every request a new message.
+//! As many requests as a server answers: wrk over 64 connections, each request a new message.
 
 use std::{
     process::Command,
@@ -13,7 +13,7 @@ pub(crate) struct Load;
 
 pub(crate) struct Throughput {
     pub(crate) requests_per_second: f64,
-    /// Processor time of the server for a request.
+    /// Processor time of the server for one request.
     pub(crate) cpu_us: f64,
     pub(crate) peak_mb: u64,
 }

@@ -1,6 +1,7 @@
-//! `make bench`: what Tocsin costs, next to what the same machine gives without it, in one run.
+//! `make bench`: the cost of Tocsin next to a minimal server on the same machine, in one run.
 //!
-//! It prints figures and judges none: machines are shared, and only ratios of one run can be compared.
+//! The run prints figures and judges none: machines are shared, so only ratios of one run can be
+//! compared.
 
 #![expect(clippy::print_stdout, reason = "a table is what it is for")]
 
@@ -20,17 +21,17 @@ use crate::{
     subject::Subject,
 };
 
-/// As the host has it, so that the floor differs from it in nothing but what it does.
+/// Same as in the host, so that the minimal server differs only in its work.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// What the run is told by its environment.
+/// Settings of the run, from the environment.
 struct Plan {
-    /// How long each load lasts.
+    /// Duration of each load.
     load: Duration,
-    /// How many alerts the full database holds.
+    /// Alerts in the filled database.
     stored: u64,
-    /// Rounds of each subject; the median counts.
+    /// Rounds of each subject, of which the median counts.
     rounds: usize,
 }
 
@@ -59,7 +60,7 @@ fn run(plan: &Plan) -> anyhow::Result<()> {
         rows.push([what.to_owned(), figure, reach.to_owned(), verdict]);
     };
 
-    // Another build of the host, such as that of the commit before, to compare with.
+    // Another build of the host, such as the previous commit's, for comparison.
     let other = std::env::var_os("BENCH_OTHER").map(PathBuf::from);
     let (mut floors, mut tocsins, mut peers) = (Vec::new(), Vec::new(), Vec::new());
     let (mut others, mut keepers) = (Vec::new(), Vec::new());
@@ -67,7 +68,7 @@ fn run(plan: &Plan) -> anyhow::Result<()> {
     let mut cpu_us = Vec::new();
     for round in 1..=plan.rounds {
         eprintln!("round {round} of {}", plan.rounds);
-        // Side by side in time, so that what else the machine does strikes all of them.
+        // Subjects alternate, so that other work of the machine affects all alike.
         floors.push(Load::slack(&Subject::floor()?, plan.load)?);
         let subject = Subject::tocsin(&tocsin, &plugins, None)?;
         std::thread::sleep(Duration::from_secs(1));
@@ -173,7 +174,7 @@ fn run(plan: &Plan) -> anyhow::Result<()> {
             ("the same while records are forgotten", "[retention]\nrecords = \"1s\""),
         ] {
             let subject = Subject::tocsin_with(&tocsin, &plugins, Some(&filled), retention)?;
-            // The copy of the database is on its way to disk until then, and forgetting begins.
+            // Within this pause the copied database is written to disk, and retention begins.
             Command::new("sync").status()?;
             std::thread::sleep(Duration::from_secs(7));
             let steady = steady::run(&subject, 2000, plan.load)?;

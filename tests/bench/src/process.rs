@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 
-/// Ends with the value.
+/// Child process that is killed when the value is dropped.
 pub(crate) struct Process(Child);
 
 impl Process {
@@ -17,10 +17,10 @@ impl Process {
         Ok(Self(command.spawn().with_context(|| format!("cannot run {command:?}"))?))
     }
 
-    /// Processor time, user and system.
+    /// Returns the processor time, user and system.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
-        // The name in parentheses may hold spaces; behind it, 12 and 13 are utime and stime in
+        // The name in parentheses may hold spaces. Fields 12 and 13 after it are utime and stime in
         // hundredths of a second (proc_pid_stat(5)).
         let fields: Vec<_> =
             stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
@@ -29,7 +29,7 @@ impl Process {
         Ok(Duration::from_millis(10 * (ticks.0 + ticks.1)))
     }
 
-    /// A line of `/proc/PID/status`, in MB: `VmRSS`, or `VmHWM` for the peak.
+    /// Returns a value of `/proc/PID/status` in MB: `VmRSS`, or `VmHWM` for the peak.
     pub(crate) fn memory_mb(&self, line: &str) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
         let line = status.lines().find_map(|known| known.strip_prefix(line)?.strip_prefix(':'));

@@ -1,6 +1,6 @@
-//! Latency at a steady rate: requests leave at their times, whatever became of those before.
+//! Latency at a steady rate: requests leave on schedule, whether or not earlier ones are answered.
 //!
-//! A request that has to wait for its turn counts from when it should have left.
+//! A request that has to wait for its turn counts from its scheduled time.
 
 use std::time::Duration;
 

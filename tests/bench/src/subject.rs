@@ -1,4 +1,4 @@
-//! What is measured: a server that runs in a process of its own.
+//! Subject of a measurement: a server in its own process.
 
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},
@@ -35,14 +35,14 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// The same HTTP stack with a handler that reads the body and answers.
+    /// Starts the same HTTP stack with a handler that reads the body and answers.
     pub(crate) fn floor() -> anyhow::Result<Self> {
         let address = free_address()?;
         let mut command = Command::new(std::env::current_exe()?);
         Self::start(command.arg("floor").arg(address.to_string()), address, folder()?)
     }
 
-    /// The host, with an empty database or a copy of a filled one.
+    /// Starts the host with an empty database or a copy of a filled one.
     pub(crate) fn tocsin(
         program: &Path,
         plugins: &Path,
@@ -51,7 +51,7 @@ impl Subject {
         Self::tocsin_with(program, plugins, database, "")
     }
 
-    /// The same with more in its configuration.
+    /// Starts the host with additions to its configuration.
     pub(crate) fn tocsin_with(
         program: &Path,
         plugins: &Path,
@@ -75,7 +75,8 @@ impl Subject {
         Self::start(command.args(["serve", "--config"]).arg(path), address, folder)
     }
 
-    /// Prometheus' Alertmanager, which keeps alerts in memory; none if it is not installed.
+    /// Starts Prometheus' Alertmanager, which keeps alerts in memory. Returns `None` if it is not
+    /// installed.
     pub(crate) fn alertmanager() -> anyhow::Result<Option<Self>> {
         if Command::new("prometheus-alertmanager").arg("--version").output().is_err() {
             return Ok(None);
@@ -95,9 +96,9 @@ impl Subject {
 
     fn start(command: &mut Command, address: SocketAddr, folder: TempDir) -> anyhow::Result<Self> {
         let process = Process::start(command)?;
-        let patience = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(address).is_err() {
-            if Instant::now() > patience {
+            if Instant::now() > deadline {
                 bail!("{command:?} does not listen");
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -110,7 +111,7 @@ impl Subject {
     }
 }
 
-/// Beside the build, and not in a temporary folder that may be memory: syncs have to cost.
+/// Makes a folder beside the build. A temporary folder may be in memory, where syncs cost nothing.
 fn folder() -> anyhow::Result<TempDir> {
     let program = std::env::current_exe()?;
     let beside = program.parent().context("a program lies in a folder")?;
@@ -141,7 +142,7 @@ pub(crate) fn serve_floor() -> anyhow::Result<()> {
     })
 }
 
-/// A database with many alerts.
+/// Database with many alerts.
 pub(crate) struct Filled(TempDir);
 
 /// Stores alerts such as the load makes, as the host does.
