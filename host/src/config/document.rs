@@ -10,7 +10,11 @@ use std::{
 
 use toml::de::{DeTable, DeValue};
 
-use super::excerpt::{Excerpt, excerpt, is_harmless};
+use super::{
+    ConfigError,
+    masking::{is_harmless, without_values, without_variant},
+    snippet::excerpt,
+};
 use crate::printable::one_line;
 
 /// A configuration file as it was read.
@@ -154,168 +158,9 @@ fn find_key(table: &DeTable<'_>, span: &Range<usize>, path: &mut Vec<String>) ->
     false
 }
 
-/// One thing that is wrong with a configuration: where, what, and what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError {
-    file: PathBuf,
-    line: usize,
-    column: usize,
-    excerpt: Excerpt,
-    key: String,
-    message: String,
-    hint: Option<String>,
-}
-
-impl ConfigError {
-    /// Adds what the operator can do.
-    #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(one_line(&hint.into()).into_owned());
-        self
-    }
-
-    /// The key that it is about, with dots between its parts.
-    pub fn key(&self) -> &str {
-        &self.key
-    }
-
-    /// What is wrong, without the place.
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-
-    /// The error on one line, without the line of the file.
-    pub fn sentence(&self) -> String {
-        let Self { file, line, column, key, message, hint, .. } = self;
-        let mut sentence = format!("{}:{line}:{column}: ", file.display());
-        if !key.is_empty() {
-            sentence.push_str(&format!("`{key}`: "));
-        }
-        sentence.push_str(message);
-        if let Some(hint) = hint {
-            sentence.push_str(&format!("; hint: {hint}"));
-        }
-        // A key may hold anything, and so may what was looked up.
-        one_line(&sentence).into_owned()
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, line, column, excerpt, key, message, hint } = self;
-        write!(f, "{}:{line}:{column}: ", file.display())?;
-        if !key.is_empty() {
-            write!(f, "`{key}`: ")?;
-        }
-        writeln!(f, "{message}")?;
-        let gutter = line.to_string().len();
-        let (shown, indent) = window(&excerpt.line, excerpt.start);
-        let width = excerpt.width.min(shown.chars().count().saturating_sub(indent)).max(1);
-        writeln!(f, "{:gutter$} |", "")?;
-        writeln!(f, "{line} | {shown}")?;
-        write!(f, "{:gutter$} | {}{}", "", " ".repeat(indent), "^".repeat(width))?;
-        match hint {
-            Some(hint) => write!(f, "\nhint: {hint}"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// The part of a line that is shown around a place, and where the place is in it: nobody reads a line
-/// of a million characters.
-fn window(source: &str, place: usize) -> (String, usize) {
-    const BEFORE: usize = 80;
-    const LONGEST: usize = 160;
-    let start = if source.chars().count() <= LONGEST { 0 } else { place.saturating_sub(BEFORE) };
-    (source.chars().skip(start).take(LONGEST).collect(), place - start)
-}
-
-/// A message of serde without the value that was of the wrong type or impossible: it may be a secret.
-fn without_values(message: &str) -> String {
-    for what in ["invalid type: ", "invalid value: "] {
-        let Some((before, rest)) = message.split_once(what) else { continue };
-        let (value, wanted) = match rest.rsplit_once(", expected ") {
-            Some((value, wanted)) => (value, format!(", expected {wanted}")),
-            None => (rest, String::new()),
-        };
-        for (kind, name) in [
-            ("string \"", "a string"),
-            ("character `", "a character"),
-            ("integer `", "an integer"),
-            ("floating point `", "a floating point number"),
-            ("datetime", "a date or time"),
-        ] {
-            if value.starts_with(kind) {
-                return format!("{before}{what}{name}{wanted}");
-            }
-        }
-    }
-    message.to_owned()
-}
-
-/// A message of serde without the word that is none of those that are known.
-fn without_variant(message: &str) -> String {
-    let Some((before, rest)) = message.split_once("unknown variant `") else {
-        return message.to_owned();
-    };
-    let end = rest.rfind("`, expected ").or_else(|| rest.rfind("`, there are no variants"));
-    // In a sentence of another form, the value may end anywhere.
-    let known = end.map_or("", |end| &rest[end + 1..]);
-    format!("{before}unknown variant{known}")
-}
-
-/// Everything that is wrong with a configuration, never nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigErrors(pub Vec<ConfigError>);
-
-impl ConfigErrors {
-    /// All of them on one line, see [`ConfigError::sentence`].
-    pub fn sentence(&self) -> String {
-        let sentences: Vec<_> = self.0.iter().map(ConfigError::sentence).collect();
-        sentences.join("; ")
-    }
-}
-
-impl From<ConfigError> for ConfigErrors {
-    fn from(error: ConfigError) -> Self {
-        Self(vec![error])
-    }
-}
-
-impl fmt::Display for ConfigErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, error) in self.0.iter().enumerate() {
-            let separator = if at == 0 { "" } else { "\n\n" };
-            write!(f, "{separator}{error}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for ConfigErrors {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_sentence_is_one_line_whatever_a_key_holds() {
-        let document = Document::new(Path::new("tocsin.toml"), "'a\u{b}b' = 1".into());
-        let error = document.error_at(&["a\nb"], "is\nwrong").hint("look\rup");
-        assert_eq!(error.sentence(), "tocsin.toml:1:1: `a b`: is wrong; hint: look up");
-    }
-
-    #[test]
-    fn of_an_endless_line_the_place_is_shown() {
-        let key = "k".repeat(100_000);
-        let text = format!("server.{key}.listen = {{ {key} = 1 }}\n");
-        let document = Document::new(Path::new("tocsin.toml"), text);
-        let error = document.error_in(100_008..100_014, "is wrong").to_string();
-        let lines: Vec<_> = error.lines().collect();
-        assert!(lines[0].starts_with("tocsin.toml:1:100009: `server.kkk"));
-        assert_eq!(lines[2], format!("1 | {}.listen = {{ {}", "k".repeat(79), "k".repeat(69)));
-        assert_eq!(lines[3], format!("  | {}^^^^^^", " ".repeat(80)));
-    }
 
     #[test]
     fn no_message_repeats_a_value() {

@@ -1,8 +1,7 @@
-//! `[requests]` and `[retention]`: what is kept of requests, and how long anything is kept.
+//! `[requests]`: which requests are kept as they came.
 
 use serde::Deserialize;
 
-use super::age::Age;
 use crate::request::ShareBounds;
 
 /// `[requests]`: which requests are kept as they came.
@@ -58,30 +57,4 @@ pub enum Keep {
     All,
     /// None.
     None,
-}
-
-/// `[retention]`: how long anything is kept. What is open is kept always.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields, default)]
-pub struct Retention {
-    /// Resolved alerts with their history, since their last change. Default: for good.
-    pub resolved_alerts: Option<Age>,
-    /// The records of requests. Default `90d`.
-    pub records: Age,
-    /// Requests as they came. Default `30d`.
-    pub raw_requests: Age,
-    /// What all of it may take, in bytes: above it, the oldest leave, first requests as they came,
-    /// then those that wait for a replay, then records, then resolved alerts. Default: no limit.
-    pub max_store_bytes: Option<u64>,
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        Self {
-            resolved_alerts: None,
-            records: Age::days(90),
-            raw_requests: Age::days(30),
-            max_store_bytes: None,
-        }
-    }
 }

@@ -11,8 +11,9 @@ use std::{
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    document::{ConfigError, Document},
-    excerpt::is_usual_variable,
+    ConfigError, Document,
+    literals::{is_place_of_secrets, untidiness},
+    masking::is_usual_variable,
 };
 use crate::{file_permissions::HostUser, plugins::folder::regular_file};
 
@@ -152,89 +153,6 @@ impl<'d, E: Fn(&str) -> Option<String>> Lookup<'d, E> {
 pub(crate) fn without_line_end(text: &str) -> &str {
     let Some(line) = text.strip_suffix('\n') else { return text };
     line.strip_suffix('\r').unwrap_or(line)
-}
-
-/// Returns whether a string at a key is likely to be a secret.
-pub(super) fn is_place_of_secrets(key: &str) -> bool {
-    let path: Vec<_> = key.split('.').collect();
-    match path.as_slice() {
-        ["admin", tokens, rest @ ..] => tokens.starts_with("tokens") && rest != ["name"],
-        ["integrations", _, "options", ..] => true,
-        _ => false,
-    }
-}
-
-/// A warning of what nobody sees around a secret, though it is a part of it. It does not repeat the
-/// secret.
-pub(super) fn untidiness(
-    document: &Document,
-    span: std::ops::Range<usize>,
-    secret: &str,
-) -> Option<ConfigError> {
-    let is_blank = |c: char| c.is_whitespace() || matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}');
-    let what = if secret.starts_with('\u{feff}') {
-        "begins with a byte order mark"
-    } else if secret.starts_with(is_blank) {
-        "begins with a blank"
-    } else if secret.ends_with(['\n', '\r']) {
-        "ends with another line end"
-    } else if secret.ends_with(is_blank) {
-        "ends with a blank"
-    } else {
-        return None;
-    };
-    let message = format!("the value {what}, which counts as a part of it");
-    let hint = "take it out, unless whoever sends the secret sends that as well";
-    Some(document.error_in(span, message).hint(hint))
-}
-
-/// A string that stands in the configuration itself.
-pub(super) struct Literal {
-    /// Its key, such as `["admin", "tokens[1]", "token"]`.
-    pub(super) key: Vec<String>,
-    pub(super) text: String,
-    pub(super) span: std::ops::Range<usize>,
-}
-
-/// The strings that stand in a configuration itself; none where it is no TOML.
-pub(super) fn literals(document: &Document) -> Vec<Literal> {
-    let mut found = Vec::new();
-    if let Ok(root) = DeTable::parse(&document.text) {
-        collect_literals(root.get_ref(), &mut Vec::new(), &mut found);
-    }
-    found
-}
-
-fn collect_literals(table: &DeTable<'_>, key: &mut Vec<String>, found: &mut Vec<Literal>) {
-    for (name, value) in table {
-        key.push(name.get_ref().to_string());
-        collect_literals_in(value, key, found);
-        key.pop();
-    }
-}
-
-fn collect_literals_in(
-    value: &toml::Spanned<DeValue<'_>>,
-    key: &mut Vec<String>,
-    found: &mut Vec<Literal>,
-) {
-    match value.get_ref() {
-        DeValue::String(text) => {
-            found.push(Literal { key: key.clone(), text: text.to_string(), span: value.span() });
-        }
-        DeValue::Table(table) if reference(table).is_none() => collect_literals(table, key, found),
-        DeValue::Array(items) => {
-            for (place, item) in items.iter().enumerate() {
-                let Some(last) = key.last_mut() else { continue };
-                let name = last.clone();
-                last.push_str(&format!("[{place}]"));
-                collect_literals_in(item, key, found);
-                key.pop();
-                key.push(name);
-            }
-        }
-        _ => {}
-    }
 }
 
 /// The place that holds a string, if a table names one: `env` or `file`, and its name.

@@ -1,0 +1,53 @@
+//! The configuration file itself: reading it, and who could change it.
+
+use std::{
+    fs::Metadata,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use super::Document;
+use crate::{file_permissions::Exposed, plugins::folder::regular_file};
+
+/// Reads a configuration file, whatever it says.
+///
+/// # Errors
+///
+/// Where it can't be read, or is a pipe or the like: it is read again and again, and nobody waits for
+/// it.
+pub fn read(path: &Path) -> Result<Document, UnreadableConfig> {
+    Ok(read_file(path)?.0)
+}
+
+pub(super) fn read_file(path: &Path) -> Result<(Document, Metadata), UnreadableConfig> {
+    let mut text = String::new();
+    let read = regular_file(path).and_then(|mut file| {
+        file.read_to_string(&mut text)?;
+        file.metadata()
+    });
+    match read {
+        Ok(metadata) => Ok((Document::new(path, text), metadata)),
+        Err(error) => Err(UnreadableConfig { path: path.to_owned(), error }),
+    }
+}
+
+/// There is no configuration to read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the configuration `{}`: {}", path.display(), advised(error))]
+pub struct UnreadableConfig {
+    path: PathBuf,
+    error: std::io::Error,
+}
+
+fn advised(error: &std::io::Error) -> String {
+    let said = error.to_string();
+    if said.contains("\nhint: ") {
+        return said;
+    }
+    format!("{said}\nhint: name it with `--config FILE`, or in the environment as TOCSIN_CONFIG")
+}
+
+/// The configuration could be changed by others than root and the host's user.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration {}\nhint: {}", .0.message, .0.hint)]
+pub struct ExposedConfig(pub(super) Exposed);

@@ -1,0 +1,114 @@
+//! A whole configuration, read and checked.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::de::DeTable;
+
+use super::{
+    Config, ConfigError, ConfigErrors, Document,
+    file::{ExposedConfig, read_file},
+    references::Lookup,
+    toml_error::syntax,
+};
+use crate::file_permissions::{HostUser, Reader};
+
+/// A configuration together with the text it came from, so that later errors can point into it.
+#[derive(Clone, Debug)]
+pub struct LoadedConfig {
+    /// What it says.
+    pub config: Config,
+    /// Where it says so.
+    pub document: Document,
+    /// Warnings: an operator should look at these places, though nothing is wrong for certain. They
+    /// repeat no values.
+    pub warnings: Vec<ConfigError>,
+    /// The others who can read the file, if that is known.
+    pub(super) reader: Option<Reader>,
+}
+
+impl LoadedConfig {
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, each with file, line, key and a hint.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let host = HostUser::of_this_process();
+        let (Document { path, text, .. }, metadata) = read_file(path)?;
+        host.check_writers(&path, &metadata).map_err(ExposedConfig)?;
+        let env = |name: &str| std::env::var(name).ok();
+        Ok(Self::parse_for(&path, text, env, Some((&host, host.reader(&metadata))))?)
+    }
+
+    /// Checks the text of a configuration, and asks nobody who could read or change it. `env` looks up
+    /// environment variables.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read).
+    pub fn parse(
+        path: &Path,
+        text: String,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigErrors> {
+        Self::parse_for(path, text, env, None)
+    }
+
+    fn parse_for(
+        path: &Path,
+        text: String,
+        env: impl Fn(&str) -> Option<String>,
+        host: Option<(&HostUser, Option<Reader>)>,
+    ) -> Result<Self, ConfigErrors> {
+        let mut document = Document::new(path, text);
+        let text = document.text.clone();
+        let mut root = DeTable::parse(&text).map_err(|error| syntax(&document, &error))?;
+        let mut lookup = Lookup::new(&document, &env, host.map(|(host, _)| host));
+        lookup.fill_in(root.get_mut());
+        if !lookup.errors.is_empty() {
+            return Err(ConfigErrors(lookup.errors));
+        }
+        let warnings = lookup.warnings;
+        document.hide(lookup.values);
+        let config = Config::deserialize(toml::de::Deserializer::from(root))
+            .map_err(|error| syntax(&document, &error))?;
+        let reader = host.and_then(|(_, reader)| reader);
+        let mut loaded = Self { config, document, warnings, reader };
+        let own = loaded.own_warnings();
+        loaded.warnings.extend(own);
+        let errors = loaded.errors();
+        if errors.is_empty() { Ok(loaded) } else { Err(ConfigErrors(errors)) }
+    }
+
+    /// A path of the configuration, relative to its file.
+    pub fn resolve(&self, path: &Path) -> PathBuf {
+        self.document.beside(path)
+    }
+
+    /// The folder of plugins.
+    pub fn plugins_dir(&self) -> PathBuf {
+        self.resolve(&self.config.plugins.dir)
+    }
+
+    /// An error at a key of `[plugins]`.
+    pub fn plugins_error(&self, key: &str, message: impl Into<String>) -> ConfigError {
+        self.document.error_at(&["plugins", key], message)
+    }
+
+    /// An error at a key of an integration.
+    pub fn integration_error(
+        &self,
+        name: &str,
+        key: &[&str],
+        message: impl Into<String>,
+    ) -> ConfigError {
+        self.document.error_at(&[&["integrations", name], key].concat(), message)
+    }
+
+    /// The file of the SQLite store; none if the URL names another kind.
+    pub fn store_path(&self) -> Option<PathBuf> {
+        let path = self.config.store.url.strip_prefix("sqlite:")?;
+        (!path.is_empty()).then(|| self.resolve(Path::new(path)))
+    }
+}

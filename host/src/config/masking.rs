@@ -1,0 +1,105 @@
+//! Which values of a configuration may be shown, and messages without the others.
+//!
+//! A value is shown only if its key is known to be harmless.
+
+/// Returns whether the value of a key may be shown, whatever it is. No key of the host with a secret is
+/// among these, and no URL, which may hold a password.
+pub(super) fn is_harmless(key: &[&str]) -> bool {
+    match key {
+        ["server", "public_url"] => false,
+        ["server" | "watch" | "requests" | "retention" | "log", name] => {
+            HARMLESS.contains(name) || name.ends_with("_timeout")
+        }
+        ["admin", name] => *name == "listen" || name.starts_with("max_"),
+        ["plugins", "checksums", _] => true,
+        ["plugins", name] => *name != "public_keys" && HARMLESS.contains(name),
+        ["integrations", _, "maintenance", "from" | "to"] => true,
+        ["integrations", _, name] => *name != "options" && HARMLESS.contains(name),
+        _ => false,
+    }
+}
+
+/// Names of keys whose values are shown, of all sections.
+const HARMLESS: &[&str] = &[
+    "allow_writable_by_others",
+    "body_limit_bytes",
+    "body_memory_bytes",
+    "call_deadline",
+    "description",
+    "dir",
+    "enabled",
+    "format",
+    "header_limit_bytes",
+    "hide_integrations",
+    "keep",
+    "level",
+    "listen",
+    "lock",
+    "look_every",
+    "maintenance",
+    "max_connections",
+    "max_connections_per_address",
+    "max_store_bytes",
+    "max_wrong_tokens_per_minute",
+    "plugin",
+    "quarantine_bytes",
+    "quarantine_count",
+    "rate_limit",
+    "raw_limit_bytes",
+    "raw_requests",
+    "records",
+    "required",
+    "resolve_after",
+    "resolved_alerts",
+    "sender_rate_limit",
+    "settle",
+    "slow_call",
+    "title",
+    "trusted_proxies",
+    "urgency",
+    "verify",
+    "version",
+];
+
+/// Returns whether a name is written as names of variables usually are. Anything else may be a secret that
+/// somebody wrote where its variable should be named.
+pub(super) fn is_usual_variable(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 64
+        && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+}
+
+/// A message of serde without the value that was of the wrong type or impossible: it may be a secret.
+pub(super) fn without_values(message: &str) -> String {
+    for what in ["invalid type: ", "invalid value: "] {
+        let Some((before, rest)) = message.split_once(what) else { continue };
+        let (value, wanted) = match rest.rsplit_once(", expected ") {
+            Some((value, wanted)) => (value, format!(", expected {wanted}")),
+            None => (rest, String::new()),
+        };
+        for (kind, name) in [
+            ("string \"", "a string"),
+            ("character `", "a character"),
+            ("integer `", "an integer"),
+            ("floating point `", "a floating point number"),
+            ("datetime", "a date or time"),
+        ] {
+            if value.starts_with(kind) {
+                return format!("{before}{what}{name}{wanted}");
+            }
+        }
+    }
+    message.to_owned()
+}
+
+/// A message of serde without the word that is none of those that are known.
+pub(super) fn without_variant(message: &str) -> String {
+    let Some((before, rest)) = message.split_once("unknown variant `") else {
+        return message.to_owned();
+    };
+    let end = rest.rfind("`, expected ").or_else(|| rest.rfind("`, there are no variants"));
+    // In a sentence of another form, the value may end anywhere.
+    let known = end.map_or("", |end| &rest[end + 1..]);
+    format!("{before}unknown variant{known}")
+}

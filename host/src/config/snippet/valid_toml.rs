@@ -1,0 +1,74 @@
+//! The pieces of a line of a text that is TOML.
+
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue};
+
+use super::Piece;
+use crate::config::{
+    masking::{is_harmless, is_usual_variable},
+    references::reference,
+};
+
+/// The pieces of a line where the whole text is TOML, so that every value has its place.
+pub(super) fn pieces_of_toml(text: &str, root: &DeTable<'_>, line: &Range<usize>) -> Vec<Piece> {
+    let mut marks = Vec::new();
+    mark_table(text, root, &mut Vec::new(), &mut marks);
+    marks.retain(|mark| mark.range.start < line.end && mark.range.end > line.start);
+    marks.sort_by_key(|mark| mark.range.start);
+    let (mut pieces, mut at) = (Vec::new(), line.start);
+    for Piece { range, is_shown } in marks {
+        let range = range.start.max(at)..range.end.min(line.end);
+        if range.is_empty() {
+            continue;
+        }
+        // Between keys and values stand blanks and signs, and before the next line a comment.
+        pieces.push(Piece::shown(at..range.start));
+        at = range.end;
+        pieces.push(Piece { range, is_shown });
+    }
+    let rest = text[at..line.end].find('#').map_or(line.end, |comment| at + comment);
+    pieces.push(Piece::shown(at..rest));
+    pieces
+}
+
+/// Marks every key and every value, and whether it is shown.
+fn mark_table<'t>(
+    text: &str,
+    table: &'t DeTable<'_>,
+    path: &mut Vec<&'t str>,
+    marks: &mut Vec<Piece>,
+) {
+    for (name, value) in table {
+        marks.push(Piece::shown(name.span()));
+        path.push(name.get_ref());
+        mark_value(text, value, path, marks);
+        path.pop();
+    }
+}
+
+fn mark_value<'t>(
+    text: &str,
+    value: &'t toml::Spanned<DeValue<'_>>,
+    path: &mut Vec<&'t str>,
+    marks: &mut Vec<Piece>,
+) {
+    match value.get_ref() {
+        DeValue::Table(table) => {
+            let is_shown = match reference(table) {
+                Some(("env", name)) => is_usual_variable(&name),
+                Some(_) => true,
+                None => return mark_table(text, table, path, marks),
+            };
+            for (name, value) in table {
+                marks.push(Piece::shown(name.span()));
+                marks.push(Piece { range: value.span(), is_shown });
+            }
+        }
+        DeValue::Array(items) => {
+            items.iter().for_each(|item| mark_value(text, item, path, marks));
+        }
+        DeValue::Boolean(_) => marks.push(Piece::shown(value.span())),
+        _ => marks.push(Piece { range: value.span(), is_shown: is_harmless(path) }),
+    }
+}

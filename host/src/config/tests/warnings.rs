@@ -1,0 +1,60 @@
+//! Warnings: text in, exact message out.
+
+use std::path::Path;
+
+use super::super::*;
+
+fn warnings(text: &str, value: &str) -> Vec<String> {
+    let env = |name: &str| (name == "TOKEN").then(|| value.to_owned());
+    let loaded = LoadedConfig::parse(Path::new("tocsin.toml"), text.into(), env);
+    loaded.expect("it is good").warnings.iter().map(ConfigError::sentence).collect()
+}
+
+#[test]
+fn what_nobody_sees_around_a_secret_is_said_without_the_secret() {
+    let token = "[admin]\ntokens = [{ env = 'TOKEN' }]\n";
+    assert_eq!(warnings(token, "a-long-enough-token\n"), [""; 0]);
+    let bom = warnings(token, "\u{feff}a-long-enough-token");
+    insta::assert_snapshot!(bom.join("\n"), @"tocsin.toml:2:11: `admin.tokens`: the value begins with a byte order mark, which counts as a part of it; hint: take it out, unless whoever sends the secret sends that as well");
+    for (value, what) in [
+        (" a-long-enough-token", "begins with a blank"),
+        ("a-long-enough-token\n\n", "ends with another line end"),
+        ("a-long-enough-token\r", "ends with another line end"),
+        ("a-long-enough-token\t", "ends with a blank"),
+        ("a-long-enough-token\u{a0}", "ends with a blank"),
+        ("a-long-enough-token\u{feff}", "ends with a blank"),
+    ] {
+        let option = "[integrations.a]\nplugin = 'x'\noptions.deep = [{ x = { env = 'TOKEN' } }]\n";
+        for config in [token, option] {
+            let said = warnings(config, value);
+            assert_eq!(said.len(), 1, "{value:?}: {said:?}");
+            assert!(said[0].contains(what) && !said[0].contains("enough"), "{said:?}");
+        }
+    }
+    let literal =
+        warnings("[admin]\ntokens = [{ name = 'a', token = 'a-long-enough-token ' }]\n", "");
+    assert!(
+        literal[0].contains(":2:33: ") && literal[0].contains("ends with a blank"),
+        "{literal:?}"
+    );
+    assert_eq!(warnings("[integrations.a]\nplugin = { env = 'TOKEN' }\n", " x"), [""; 0]);
+}
+
+#[test]
+fn of_options_the_plugin_says_which_are_secrets() {
+    let text =
+        "[integrations.a]\nplugin = 'x'\noptions = { prefix = 'all: ', tokens = ['s3cret '] }\n";
+    let loaded = LoadedConfig::parse(Path::new("tocsin.toml"), text.into(), |_| None);
+    let loaded = loaded.expect("it is good");
+    let said = loaded.warnings_of_options("a", &["s3cret ".into()]);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].sentence().contains("ends with a blank"), "{said:?}");
+    assert_eq!(loaded.warnings_of_options("b", &["s3cret ".into()]), []);
+}
+
+#[test]
+fn a_required_plugin_that_nothing_uses_is_said() {
+    let text = "plugins.required = ['one', 'two']\n[integrations.a]\nplugin = 'one'\n";
+    let said = warnings(text, "");
+    insta::assert_snapshot!(said.join("\n"), @"tocsin.toml:1:20: `plugins.required`: `two` is the plugin of no integration; hint: look at how it is written");
+}

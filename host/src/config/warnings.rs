@@ -1,0 +1,51 @@
+//! Warnings about a configuration that is in order but should be looked at.
+
+use super::{
+    ConfigError, LoadedConfig, Required,
+    literals::{Literal, is_place_of_secrets, literals, untidiness},
+};
+
+impl LoadedConfig {
+    /// Returns warnings about the literal secrets among an integration's options. Its plugin says which
+    /// strings are `secrets`; no value is repeated.
+    pub fn warnings_of_options(&self, integration: &str, secrets: &[String]) -> Vec<ConfigError> {
+        let place = ["integrations", integration, "options"];
+        let is_secret = |literal: &Literal| {
+            literal.key.iter().zip(place).filter(|(one, other)| one == other).count() == place.len()
+                && secrets.contains(&literal.text)
+        };
+        let secrets = literals(&self.document).into_iter().filter(is_secret);
+        secrets.flat_map(|literal| self.warnings_of_secret(&literal)).collect()
+    }
+
+    /// Returns the warnings that need no plugin.
+    pub(super) fn own_warnings(&self) -> Vec<ConfigError> {
+        let is_token = |literal: &Literal| {
+            literal.key[0] == "admin" && is_place_of_secrets(&literal.key.join("."))
+        };
+        let tokens = literals(&self.document).into_iter().filter(is_token);
+        let mut warnings: Vec<_> =
+            tokens.flat_map(|literal| self.warnings_of_secret(&literal)).collect();
+        if let Required::Names(names) = &self.config.plugins.required {
+            let is_used = |name: &&String| {
+                self.config.integrations.values().any(|section| section.plugin == **name)
+            };
+            warnings.extend(names.iter().filter(|name| !is_used(name)).map(|name| {
+                let message = format!("`{name}` is the plugin of no integration");
+                self.plugins_error("required", message).hint("look at how it is written")
+            }));
+        }
+        warnings
+    }
+
+    fn warnings_of_secret(&self, literal: &Literal) -> Vec<ConfigError> {
+        let untidy = untidiness(&self.document, literal.span.clone(), &literal.text);
+        let exposed = self.reader.map(|reader| {
+            let path = &self.document.path;
+            let message = format!("a secret stands here, and `{}` {reader}", path.display());
+            let hint = format!("{}, or write {{ file = \"PATH\" }} here", reader.remedy(path));
+            self.document.error_in(literal.span.clone(), message).hint(hint)
+        });
+        untidy.into_iter().chain(exposed).collect()
+    }
+}
