@@ -16,6 +16,7 @@ mod loaded;
 mod log;
 mod maintenance;
 mod masking;
+mod parse_error;
 mod partial;
 mod plugins;
 mod references;
@@ -27,7 +28,6 @@ mod snippet;
 mod store;
 #[cfg(test)]
 mod tests;
-mod toml_error;
 mod warnings;
 mod watch;
 

@@ -75,7 +75,7 @@ impl Document {
 
     /// An error at a place in the text, in the key that stands there.
     pub fn error_in(&self, span: Range<usize>, message: impl Into<String>) -> ConfigError {
-        let key = self.key_at(&span);
+        let key = self.path_at(&span).join(".");
         self.error(span, key, message)
     }
 
@@ -123,12 +123,12 @@ impl Document {
         span
     }
 
-    /// The key in which a span of the text lies.
-    pub(super) fn key_at(&self, span: &Range<usize>) -> String {
-        let Ok(root) = DeTable::parse(&self.text) else { return String::new() };
+    /// Returns the parts of the key in which a span of the text lies; none if the text is no TOML.
+    pub(super) fn path_at(&self, span: &Range<usize>) -> Vec<String> {
+        let Ok(root) = DeTable::parse(&self.text) else { return Vec::new() };
         let mut path = Vec::new();
         find_key(root.get_ref(), span, &mut path);
-        path.join(".")
+        path
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::Document;
-use crate::{file_permissions::Exposed, plugins::folder::regular_file};
+use crate::{file_permissions::Exposed, plugins::folder::regular_file, problem::Problem};
 
 /// Reads a configuration file, whatever it says.
 ///
@@ -40,11 +40,10 @@ pub struct UnreadableConfig {
 }
 
 fn advised(error: &std::io::Error) -> String {
-    let said = error.to_string();
-    if said.contains("\nhint: ") {
-        return said;
+    if Problem::in_io_error(error).is_some_and(|problem| problem.hint.is_some()) {
+        return error.to_string();
     }
-    format!("{said}\nhint: name it with `--config FILE`, or in the environment as TOCSIN_CONFIG")
+    format!("{error}\nhint: name it with `--config FILE`, or in the environment as TOCSIN_CONFIG")
 }
 
 /// The configuration could be changed by others than root and the host's user.

@@ -54,9 +54,9 @@ fn collect_literals_in(
 }
 
 /// Returns whether a string at a key is likely to be a secret.
-pub(super) fn is_place_of_secrets(key: &str) -> bool {
-    let path: Vec<_> = key.split('.').collect();
-    match path.as_slice() {
+pub(super) fn is_place_of_secrets(key: &[String]) -> bool {
+    let key: Vec<_> = key.iter().map(String::as_str).collect();
+    match key.as_slice() {
         ["admin", tokens, rest @ ..] => tokens.starts_with("tokens") && rest != ["name"],
         ["integrations", _, "options", ..] => true,
         _ => false,

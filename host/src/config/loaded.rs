@@ -8,8 +8,8 @@ use toml::de::DeTable;
 use super::{
     Config, ConfigError, ConfigErrors, Document,
     file::{ExposedConfig, read_file},
+    parse_error::parse_error,
     references::Lookup,
-    toml_error::syntax,
 };
 use crate::file_permissions::{HostUser, Reader};
 
@@ -63,7 +63,7 @@ impl LoadedConfig {
     ) -> Result<Self, ConfigErrors> {
         let mut document = Document::new(path, text);
         let text = document.text.clone();
-        let mut root = DeTable::parse(&text).map_err(|error| syntax(&document, &error))?;
+        let mut root = DeTable::parse(&text).map_err(|error| parse_error(&document, &error))?;
         let mut lookup = Lookup::new(&document, &env, host.map(|(host, _)| host));
         lookup.fill_in(root.get_mut());
         if !lookup.errors.is_empty() {
@@ -72,7 +72,7 @@ impl LoadedConfig {
         let warnings = lookup.warnings;
         document.hide(lookup.values);
         let config = Config::deserialize(toml::de::Deserializer::from(root))
-            .map_err(|error| syntax(&document, &error))?;
+            .map_err(|error| parse_error(&document, &error))?;
         let reader = host.and_then(|(_, reader)| reader);
         let mut loaded = Self { config, document, warnings, reader };
         let own = loaded.own_warnings();

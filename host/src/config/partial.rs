@@ -9,7 +9,8 @@ use toml::{
 };
 
 use super::{
-    Admin, ConfigErrors, Document, Plugins, file::read, references::Lookup, toml_error::syntax,
+    Admin, ConfigErrors, Document, Plugins, file::read, parse_error::parse_error,
+    references::Lookup,
 };
 
 /// Where the admin API of a host is and what opens it: all that a client needs of a configuration.
@@ -55,7 +56,7 @@ fn read_part<T: DeserializeOwned>(
 ) -> Result<T, ConfigErrors> {
     let mut document = document.clone();
     let text = document.text.clone();
-    let mut root = DeTable::parse(&text).map_err(|error| syntax(&document, &error))?;
+    let mut root = DeTable::parse(&text).map_err(|error| parse_error(&document, &error))?;
     keep(root.get_mut(), |name| name == section);
     if let Some(DeValue::Table(keys)) = root.get_mut().get_mut(section).map(Spanned::get_mut) {
         keep(keys, is_read);
@@ -68,7 +69,7 @@ fn read_part<T: DeserializeOwned>(
     }
     document.hide(lookup.values);
     let part = T::deserialize(toml::de::Deserializer::from(root));
-    Ok(part.map_err(|error| syntax(&document, &error))?)
+    Ok(part.map_err(|error| parse_error(&document, &error))?)
 }
 
 fn keep(table: &mut DeTable<'_>, is_kept: impl Fn(&str) -> bool) {

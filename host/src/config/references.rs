@@ -85,7 +85,7 @@ impl<'d, E: Fn(&str) -> Option<String>> Lookup<'d, E> {
         match found {
             Ok(text) => {
                 let text = without_line_end(&text).to_owned();
-                if is_place_of_secrets(&self.document.key_at(&span)) {
+                if is_place_of_secrets(&self.document.path_at(&span)) {
                     self.warnings.extend(untidiness(self.document, span, &text));
                 }
                 self.values.push(text.clone());
@@ -141,7 +141,8 @@ impl<'d, E: Fn(&str) -> Option<String>> Lookup<'d, E> {
             self.document.error_in(span.clone(), exposed.message).hint(exposed.hint)
         })?;
         let reader = host.reader(metadata);
-        if let Some(reader) = reader.filter(|_| is_place_of_secrets(&self.document.key_at(&span))) {
+        if let Some(reader) = reader.filter(|_| is_place_of_secrets(&self.document.path_at(&span)))
+        {
             let message = format!("the secret in `{}` {reader}", path.display());
             self.warnings.push(self.document.error_in(span, message).hint(reader.remedy(path)));
         }

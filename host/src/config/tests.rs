@@ -7,6 +7,7 @@ use tocsin_plugin_api::Urgency;
 use super::*;
 
 mod errors;
+mod hints;
 mod secrecy;
 mod warnings;
 

@@ -20,9 +20,8 @@ impl LoadedConfig {
 
     /// Returns the warnings that need no plugin.
     pub(super) fn own_warnings(&self) -> Vec<ConfigError> {
-        let is_token = |literal: &Literal| {
-            literal.key[0] == "admin" && is_place_of_secrets(&literal.key.join("."))
-        };
+        let is_token =
+            |literal: &Literal| literal.key[0] == "admin" && is_place_of_secrets(&literal.key);
         let tokens = literals(&self.document).into_iter().filter(is_token);
         let mut warnings: Vec<_> =
             tokens.flat_map(|literal| self.warnings_of_secret(&literal)).collect();

@@ -370,7 +370,7 @@ fn a_reload_of_a_broken_configuration_changes_nothing_and_says_why() {
     assert_snapshot!(reason("[server]\nno toml"), @"the last reload changed nothing: tocsin.toml:2:4: key with no value; hint: write `=` here");
     // Health needs no token and logs are widely read, so neither may quote a line that holds a
     // secret.
-    assert_snapshot!(reason("[admin]\ntokens = ['s3cret-s3cret-s3cret', 17]\n"), @"the last reload changed nothing: tocsin.toml:2:35: `admin.tokens`: expected a token, or a table with `name` and `token`; hint: a line is `[section]` or `key = value`, with strings in quotes");
+    assert_snapshot!(reason("[admin]\ntokens = ['s3cret-s3cret-s3cret', 17]\n"), @r#"the last reload changed nothing: tocsin.toml:2:35: `admin.tokens`: expected a token, or a table with `name` and `token`; hint: write [{ name = "alice", token = { env = "TOCSIN_ADMIN_TOKEN" } }]"#);
 
     assert!(!host.log().iter().any(|line| line.contains("s3cret")));
 

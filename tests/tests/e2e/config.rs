@@ -315,20 +315,20 @@ fn refuses_a_missing_plugins_dir() {
 
 #[test]
 fn refuses_an_invalid_checksum() {
-    assert_snapshot!(refused("[plugins.checksums]\n'well-behaved 1.0.0' = 'abc'\n"), @"
+    assert_snapshot!(refused("[plugins.checksums]\n'well-behaved 1.0.0' = 'abc'\n"), @r#"
     error: tocsin.toml:2:24: `plugins.checksums.well-behaved 1.0.0`: `abc` is no SHA-256
       |
     2 | 'well-behaved 1.0.0' = 'abc'
       |                        ^^^^^
-    hint: write its 64 digits in hex, as `sha256sum` prints them
-    ");
+    hint: write `"demo 1.0.0" = "SHA-256"`, with the 64 hex digits that `sha256sum` prints
+    "#);
     let checksum = "0".repeat(64);
     assert_snapshot!(refused(&format!("[plugins.checksums]\nwell-behaved = '{checksum}'\n")), @r#"
     error: tocsin.toml:2:1: `plugins.checksums.well-behaved`: `well-behaved` is no plugin with its version
       |
     2 | well-behaved = '0000000000000000000000000000000000000000000000000000000000000000'
       | ^^^^^^^^^^^^
-    hint: write its name and its version, such as `"demo 1.0.0"`
+    hint: write `"demo 1.0.0" = "SHA-256"`, with the 64 hex digits that `sha256sum` prints
     "#);
 }
 

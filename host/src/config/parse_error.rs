@@ -1,0 +1,96 @@
+//! Errors of the TOML parser and of serde, each with its place in the file and a hint.
+//!
+//! The key chooses the hint. Text is taken apart only if it is serde's or the parser's own, which carry
+//! what they expected in no other form.
+
+use super::{ConfigError, Document};
+
+/// Converts an error of the parser or of serde, without the values that it repeats.
+pub(super) fn parse_error(document: &Document, error: &toml::de::Error) -> ConfigError {
+    let span = error.span().unwrap_or(0..0);
+    let key = document.path_at(&span);
+    let masked = document.error_in(span.clone(), error.message().trim());
+    let is_about_names = masked.message().starts_with("unknown ");
+    let message = masked.message().replace("unknown field", "unknown key");
+    let error = |message: &str| document.error_in(span.clone(), message);
+    let (message, expected) = match message.split_once(", expected ") {
+        Some((message, expected)) if is_serde_or_syntax(message, &key) => (message, Some(expected)),
+        _ => (&*message, None),
+    };
+    if let (false, Some(hint)) = (is_about_names, hint_for(&key)) {
+        return error(message).hint(hint);
+    }
+    let hint = match expected {
+        Some(expected) => match expected.strip_prefix("one of ") {
+            Some(names) => format!("known here are {names}"),
+            None => format!("write {} here", in_words(expected)),
+        },
+        None => "a line is `[section]` or `key = value`, with strings in quotes".into(),
+    };
+    error(message).hint(hint)
+}
+
+/// Returns whether the words after `, expected ` in a message are serde's or the TOML parser's. The
+/// types of other keys word their own errors.
+fn is_serde_or_syntax(message: &str, key: &[String]) -> bool {
+    let is_serde = ["invalid type", "invalid value", "invalid length", "unknown "]
+        .iter()
+        .any(|start| message.starts_with(start));
+    // A text that is no TOML has no keys.
+    is_serde || key.is_empty()
+}
+
+/// Returns an everyday word for an expectation of serde or of the TOML parser.
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "usize" | "u32" | "u64" => "a whole number",
+        "a boolean" => "true or false",
+        // For a bare word or address, the parser tries every other type.
+        "nothing" => "a string in quotes",
+        "path string" => "a path in quotes",
+        expected if expected.starts_with("struct ") => "a table",
+        expected => expected,
+    }
+}
+
+/// Returns the hint for a key whose values have a form of their own.
+fn hint_for(key: &[String]) -> Option<&'static str> {
+    let key: Vec<_> = key.iter().map(String::as_str).collect();
+    Some(match key.as_slice() {
+        ["server" | "admin", "listen"] => {
+            "write an IP address and a port, such as `127.0.0.1:8080`"
+        }
+        ["server", "trusted_proxies"] => {
+            "write an address or a network, such as `10.0.0.1` or `10.0.0.0/8`"
+        }
+        ["server", name] if name.ends_with("_timeout") => DURATION,
+        ["plugins", "call_deadline" | "slow_call"] | ["watch", "settle" | "look_every"] => DURATION,
+        ["retention", "records" | "raw_requests" | "resolved_alerts"]
+        | ["integrations", _, "resolve_after"] => {
+            "write a number with its unit, such as `30d` or `12h`"
+        }
+        ["admin", "tokens", ..] => {
+            "write [{ name = \"alice\", token = { env = \"TOCSIN_ADMIN_TOKEN\" } }]"
+        }
+        ["plugins", "checksums", ..] => {
+            "write `\"demo 1.0.0\" = \"SHA-256\"`, with the 64 hex digits that `sha256sum` prints"
+        }
+        ["plugins", "public_keys"] => {
+            "write the line of `minisign.pub`, or { file = \"minisign.pub\" }"
+        }
+        ["plugins", "required"] => "write `true`, or names, such as `[\"alertmanager\"]`",
+        ["integrations", _, "version"] => "write a semver requirement, such as `^1` or `>=1.2, <2`",
+        ["integrations", _, "title" | "description"] => {
+            "write a Jinja template, such as `{{ title }} ({{ urgency }})`"
+        }
+        ["integrations", _, "maintenance", ..] => {
+            "write `true`, or `[{ from = 2026-12-01T22:00:00Z, to = ... }]`"
+        }
+        ["integrations", _, "rate_limit" | "sender_rate_limit"] => {
+            "write a rate, such as `100/s`; leave the key out for no limit"
+        }
+        _ => return None,
+    })
+}
+
+const DURATION: &str = "write a number with its unit, such as `10s` or `500ms`";
