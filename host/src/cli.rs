@@ -1,17 +1,17 @@
 //! The command line: what people type, what they see, and how a command ends.
 //!
-//! 0 is success, 2 a mistake in the command or the configuration, 1 any other failure.
+//! 0 is success, 2 a message in the command or the configuration, 1 any other failure.
 
 mod alerts;
 mod check;
 mod client;
 mod integrations;
+mod offline;
+mod output;
 mod plugins;
-mod rehearsal;
 mod reload;
 mod requests;
 mod serve;
-mod table;
 
 use std::path::PathBuf;
 
@@ -103,8 +103,8 @@ pub fn main() -> u8 {
         Ok(()) => 0,
         Err(error) if is_closed_pipe(&error) => 0,
         Err(error) => {
-            table::complain(&format!("error: {error:#}"));
-            if is_mistake(&error) { 2 } else { 1 }
+            output::print_error(&format!("error: {error:#}"));
+            if is_usage_error(&error) { 2 } else { 1 }
         }
     }
 }
@@ -117,14 +117,14 @@ struct CheckFailed(String);
 /// A usage error, exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct Mistake(String);
+struct UsageError(String);
 
-fn is_mistake(error: &anyhow::Error) -> bool {
+fn is_usage_error(error: &anyhow::Error) -> bool {
     error.is::<ConfigErrors>()
         || error.is::<UnreadableConfig>()
         || error.is::<ExposedConfig>()
         || error.is::<CheckFailed>()
-        || error.is::<Mistake>()
+        || error.is::<UsageError>()
 }
 
 /// Whoever reads the list, such as `head`, had enough.

@@ -4,7 +4,6 @@
 //! It opens no database and no plugin: what an integration's options mean is for the plugin to say.
 
 mod admin;
-pub mod age;
 pub mod change;
 mod checks;
 mod document;
@@ -14,6 +13,7 @@ mod integration;
 mod literals;
 mod loaded;
 mod log;
+mod long_duration;
 mod maintenance;
 mod masking;
 mod parse_error;
@@ -21,7 +21,7 @@ mod partial;
 mod plugins;
 mod references;
 mod requests;
-mod required;
+mod required_plugins;
 mod retention;
 mod server;
 mod snippet;
@@ -44,12 +44,13 @@ pub use self::{
     integration::IntegrationConfig,
     loaded::LoadedConfig,
     log::{Log, LogFormat},
+    long_duration::LongDuration,
     maintenance::{Maintenance, Window},
-    partial::{ClientConfig, places_of_plugins},
+    partial::{ClientConfig, read_plugin_paths},
     plugins::Plugins,
     references::referenced_files,
     requests::{Keep, Requests},
-    required::Required,
+    required_plugins::RequiredPlugins,
     retention::Retention,
     server::Server,
     store::Store,

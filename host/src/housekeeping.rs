@@ -13,7 +13,7 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
-    config::{Retention, age::Age},
+    config::{LongDuration, Retention},
     host::{Host, OverSize},
     http::server::Stop,
     store::{
@@ -72,7 +72,7 @@ impl Housekeeper {
         self.host.wrong_tokens.forget_idle();
         for integration in &integrations {
             integration.rates.forget_idle();
-            let after = integration.settings.section.resolve_after.map(|Age(after)| after);
+            let after = integration.settings.section.resolve_after.map(|LongDuration(after)| after);
             if self.adopted.get(&integration.name) != Some(&after) {
                 let name = Arc::clone(&integration.name);
                 self.whole(HousekeepingTask::ResolveAfter {

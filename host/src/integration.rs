@@ -20,7 +20,7 @@ use crate::rate_limit::{OverRate, Rate, RateLimits};
 use crate::{
     alert::PluginId,
     call::{BreakerReport, CallLimits, Caller, CallerHealth},
-    config::{self, age::Age},
+    config::{self, LongDuration},
     line_limit::LineLimits,
     metrics::IntegrationMetrics,
     plugins::{Catalog, admission::AdmittedPlugin},
@@ -138,7 +138,7 @@ impl Integration {
         Terms {
             default_urgency: self.urgency,
             opens: section.maintenance.at(now).is_none(),
-            resolve_after: section.resolve_after.map(|Age(after)| after),
+            resolve_after: section.resolve_after.map(|LongDuration(after)| after),
         }
     }
 

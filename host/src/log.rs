@@ -3,7 +3,7 @@
 //! Logging never waits, fails or panics, even if standard error is closed, full or slow: lines that
 //! cannot be written are dropped and counted.
 
-mod outlet;
+mod background_writer;
 
 use std::{
     fs::File,
@@ -15,17 +15,17 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
-use self::outlet::Outlet;
+use self::background_writer::BackgroundWriter;
 use crate::{
     config::{Log, LogFormat},
-    printable::{LogLines, PrintableLog},
+    printable::{LogLineFormat, PrintableLog},
 };
 
 /// How long the end of the process waits for lines that are not written yet.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The outlet of this process. There is one standard error, and one subscriber for all threads.
-static OUTLET: OnceLock<Outlet> = OnceLock::new();
+/// The writer of this process. There is one standard error, and one subscriber for all threads.
+static WRITER: OnceLock<BackgroundWriter> = OnceLock::new();
 
 /// Logs to standard error from here on. `TOCSIN_LOG` overrides the configured level.
 ///
@@ -37,22 +37,22 @@ pub fn start(config: &Log) -> io::Result<()> {
     let filter = EnvFilter::new(level.as_deref().unwrap_or("info"));
     // A descriptor of its own: the lock of the standard library's would be held while a write waits.
     let stderr = File::from(rustix::io::fcntl_dupfd_cloexec(io::stderr(), 3)?);
-    let outlet = match OUTLET.get() {
-        Some(outlet) => outlet,
+    let writer = match WRITER.get() {
+        Some(writer) => writer,
         None => {
-            let started = Outlet::start(stderr, say_lost)?;
-            OUTLET.get_or_init(|| started)
+            let started = BackgroundWriter::start(stderr, report_lost)?;
+            WRITER.get_or_init(|| started)
         }
     };
     let has_colours = io::stderr().is_terminal();
     let form = match config.format {
-        LogFormat::Json => LogLines::Json,
-        LogFormat::Text if has_colours => LogLines::ColouredText,
-        LogFormat::Text => LogLines::Text,
+        LogFormat::Json => LogLineFormat::Json,
+        LogFormat::Text if has_colours => LogLineFormat::ColouredText,
+        LogFormat::Text => LogLineFormat::Text,
     };
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(PrintableLog { lines: form, to: Lines(outlet) })
+        .with_writer(PrintableLog { lines: form, to: Lines(writer) })
         .with_ansi(has_colours)
         // It would be written to standard error in a way that panics.
         .log_internal_errors(false)
@@ -79,28 +79,28 @@ pub fn start(config: &Log) -> io::Result<()> {
 
 /// Waits for lines that are not written yet, a second at most.
 pub fn flush() {
-    if let Some(outlet) = OUTLET.get() {
-        outlet.flush(FLUSH_TIMEOUT);
+    if let Some(writer) = WRITER.get() {
+        writer.flush(FLUSH_TIMEOUT);
     }
 }
 
 /// Log lines that were dropped since the start.
 pub fn lost_lines() -> u64 {
-    OUTLET.get().map_or(0, Outlet::lost)
+    WRITER.get().map_or(0, BackgroundWriter::lost)
 }
 
 /// Why log lines are dropped now, one sentence; none while they are written.
 pub fn problem() -> Option<String> {
-    let outlet = OUTLET.get()?;
-    let problem = outlet.problem()?;
+    let writer = WRITER.get()?;
+    let problem = writer.problem()?;
     Some(format!(
         "log lines are lost ({} so far), on their way to standard error: {problem}; hint: look at \
          where the log of the host goes",
-        outlet.lost()
+        writer.lost()
     ))
 }
 
-fn say_lost(lines: u64) {
+fn report_lost(lines: u64) {
     tracing::warn!(
         event = "log_lines_lost",
         lines,
@@ -108,11 +108,11 @@ fn say_lost(lines: u64) {
     );
 }
 
-/// Hands out the outlet to the subscriber.
-struct Lines(&'static Outlet);
+/// Hands out the writer to the subscriber.
+struct Lines(&'static BackgroundWriter);
 
 impl<'w> MakeWriter<'w> for Lines {
-    type Writer = &'w Outlet;
+    type Writer = &'w BackgroundWriter;
 
     fn make_writer(&'w self) -> Self::Writer {
         self.0

@@ -25,11 +25,11 @@ pub fn lines(text: &str) -> Cow<'_, str> {
 }
 
 fn replaced(text: &str, exception: impl Fn(char) -> Option<char>) -> Cow<'_, str> {
-    if !text.contains(steers) {
+    if !text.contains(is_unprintable) {
         return Cow::Borrowed(text);
     }
     let shown = |c: char| match c {
-        c if !steers(c) => c,
+        c if !is_unprintable(c) => c,
         c if exception(c).is_some() => c,
         c if c.is_control() || is_separator(c) => ' ',
         _ => REPLACEMENT,
@@ -39,7 +39,7 @@ fn replaced(text: &str, exception: impl Fn(char) -> Option<char>) -> Cow<'_, str
 
 /// Returns whether a character moves the cursor, breaks the line, turns the direction of writing, or hides
 /// text.
-pub fn steers(c: char) -> bool {
+pub fn is_unprintable(c: char) -> bool {
     c.is_control() || is_separator(c) || is_invisible(c)
 }
 
@@ -64,14 +64,14 @@ fn is_invisible(c: char) -> bool {
 /// Gives JSON with the codes of characters that steer, such as `\u202e`, which loses nothing.
 pub fn json(text: &str) -> Cow<'_, str> {
     // Between its parts, JSON has line breaks and no other control characters.
-    if !text.contains(|c| c != '\n' && steers(c)) {
+    if !text.contains(|c| c != '\n' && is_unprintable(c)) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         match c {
             '\n' => shown.push(c),
-            c if steers(c) => push_code(&mut shown, c),
+            c if is_unprintable(c) => push_code(&mut shown, c),
             c => shown.push(c),
         }
     }
@@ -87,7 +87,7 @@ fn push_code(json: &mut String, c: char) {
 
 /// The form of the lines of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogLines {
+pub enum LogLineFormat {
     /// Text.
     Text,
     /// Text with colours.
@@ -96,8 +96,8 @@ pub enum LogLines {
     Json,
 }
 
-impl LogLines {
-    /// One event of a log as it may be written. What steers is written as its code in a JSON object,
+impl LogLineFormat {
+    /// One event of a log as it may be written. An unprintable character is written as its code in a JSON object,
     /// which loses nothing, and in text as in Rust, such as `\u{202e}`; line breaks within the event are
     /// `\n`. The colours of a coloured text stay: they are the log's own, which writes none of a field.
     pub fn printable(self, event: &[u8]) -> Cow<'_, [u8]> {
@@ -108,7 +108,7 @@ impl LogLines {
         let Ok(text) = std::str::from_utf8(line) else {
             return Cow::Owned(String::from_utf8_lossy(event).into_owned().into_bytes());
         };
-        if !text.contains(steers) {
+        if !text.contains(is_unprintable) {
             return Cow::Borrowed(event);
         }
         let mut shown = String::with_capacity(event.len() + 16);
@@ -121,7 +121,7 @@ impl LogLines {
                 continue;
             }
             match self {
-                _ if !steers(c) => shown.push(c),
+                _ if !is_unprintable(c) => shown.push(c),
                 Self::Text | Self::ColouredText => shown.extend(c.escape_default()),
                 Self::Json => push_code(&mut shown, c),
             }
@@ -139,11 +139,11 @@ fn colour(text: &str) -> usize {
     if codes[length..].starts_with('m') { "\u{1b}[".len() + length + 1 } else { 0 }
 }
 
-/// Writers of a log whose events are made printable, see [`LogLines::printable`].
+/// Writers of a log whose events are made printable, see [`LogLineFormat::printable`].
 #[derive(Clone, Debug)]
 pub struct PrintableLog<M> {
     /// The form of events.
-    pub lines: LogLines,
+    pub lines: LogLineFormat,
     /// The writers of the lines.
     pub to: M,
 }
@@ -151,7 +151,7 @@ pub struct PrintableLog<M> {
 /// Writes events, each at once, as the log gives them.
 #[derive(Debug)]
 pub struct PrintableEvents<W> {
-    lines: LogLines,
+    lines: LogLineFormat,
     to: W,
 }
 
@@ -214,15 +214,15 @@ mod tests {
         }
     }
 
-    fn logged(lines: LogLines, event: &str) -> String {
+    fn logged(lines: LogLineFormat, event: &str) -> String {
         String::from_utf8(lines.printable(event.as_bytes()).into_owned()).expect("UTF-8")
     }
 
     #[test]
     fn an_event_of_a_text_log_is_one_line_without_what_steers() {
-        let text = |event| logged(LogLines::Text, event);
+        let text = |event| logged(LogLineFormat::Text, event);
         let coloured = "\u{1b}[2m12:00\u{1b}[0m all is well\n";
-        assert_eq!(logged(LogLines::ColouredText, coloured), coloured);
+        assert_eq!(logged(LogLineFormat::ColouredText, coloured), coloured);
         assert_eq!(text(coloured), "\\u{1b}[2m12:00\\u{1b}[0m all is well\n");
         assert_eq!(text("one\ntwo\u{202e}\u{1b}[2J\n"), "one\\ntwo\\u{202e}\\u{1b}[2J\n");
         assert_eq!(text("Größe 👩\u{200d}🚒\n"), "Größe 👩\u{200d}🚒\n");
@@ -232,8 +232,8 @@ mod tests {
     fn an_event_of_a_json_log_loses_nothing() {
         let reason = "a\u{202e}b\u{9b}c\u{e0041}d\u{7f}e\nf";
         let event = format!("{}\n", serde_json::json!({ "reason": reason }));
-        let line = logged(LogLines::Json, &event);
-        assert!(!line.trim_end().contains(steers), "{line:?}");
+        let line = logged(LogLineFormat::Json, &event);
+        assert!(!line.trim_end().contains(is_unprintable), "{line:?}");
         let read: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         assert_eq!(read["reason"], reason);
     }
@@ -243,7 +243,7 @@ mod tests {
         use std::sync::{Arc, Mutex};
 
         let written = Arc::new(Mutex::new(Vec::new()));
-        for lines in [LogLines::Text, LogLines::ColouredText, LogLines::Json] {
+        for lines in [LogLineFormat::Text, LogLineFormat::ColouredText, LogLineFormat::Json] {
             #[derive(Clone)]
             struct Shared(Arc<Mutex<Vec<u8>>>);
             impl Write for Shared {
@@ -257,13 +257,13 @@ mod tests {
             }
             let shared = Shared(Arc::clone(&written));
             let to = PrintableLog { lines, to: move || shared.clone() };
-            let has_colours = lines == LogLines::ColouredText;
+            let has_colours = lines == LogLineFormat::ColouredText;
             let log = tracing_subscriber::fmt().with_writer(to).with_ansi(has_colours);
             let work = || {
                 let foreign = "x\u{202e}y\nERROR forged";
                 tracing::info!(reason = foreign, shown = %foreign, "said {foreign}");
             };
-            if lines == LogLines::Json {
+            if lines == LogLineFormat::Json {
                 tracing::subscriber::with_default(log.json().finish(), work);
             } else {
                 tracing::subscriber::with_default(log.finish(), work);
@@ -272,6 +272,6 @@ mod tests {
         let written = String::from_utf8(written.lock().expect("no panic").clone()).expect("UTF-8");
         assert_eq!(written.lines().count(), 3, "{written}");
         let without_colours = written.replace('\u{1b}', "");
-        assert!(!without_colours.lines().any(|line| line.contains(steers)), "{written:?}");
+        assert!(!without_colours.lines().any(|line| line.contains(is_unprintable)), "{written:?}");
     }
 }

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::{message::Message, violation::Violation};
-use crate::{plugins::folder::explained, printable::steers};
+use crate::{plugins::folder::explained, printable::is_unprintable};
 
 /// The subcommand that makes `tocsin` such a child. Nobody types it.
 pub const SUBCOMMAND: &str = "plugin-trial";
@@ -407,7 +407,7 @@ fn words_of(stderr: ChildStderr) -> io::Result<mpsc::Receiver<String>> {
         // std's own sentence has the number of a thread in it.
         let is_overflow = line.ends_with("has overflowed its stack");
         let line = if is_overflow { "its stack has overflowed" } else { line };
-        let _ = sender.send(line.chars().filter(|c| !steers(*c)).take(200).collect());
+        let _ = sender.send(line.chars().filter(|c| !is_unprintable(*c)).take(200).collect());
         // Read on, so that nobody waits for room in the pipe.
         let _ = io::copy(&mut stderr, &mut io::sink());
     };

@@ -1,10 +1,10 @@
 //! Watches the plugins folder, the configuration and the files it refers to, and has the host reload
 //! once they have come to rest.
 //!
-//! The file system's notices only wake it: what decides is whether a file is another one than at the
+//! The file system's notifications only wake it: what decides is whether a file is another one than at the
 //! last look, so that a lost or superfluous notice does no harm. It judges no file.
 
-mod notices;
+mod notifications;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use self::notices::Notices;
+use self::notifications::Notifications;
 use crate::{
     config::{self, Document, LoadedConfig, Plugins},
     file_stamp::{FolderStamp, Stamp},
@@ -37,19 +37,19 @@ const OFF: Duration = Duration::from_secs(2);
 /// # Errors
 ///
 /// Where the system gives no thread.
-pub fn start(host: &Arc<Host>, seen: Seen) -> std::io::Result<()> {
+pub fn start(host: &Arc<Host>, seen: Snapshot) -> std::io::Result<()> {
     let host = Arc::downgrade(host);
     thread::Builder::new().name("watch".into()).spawn(move || watch(&host, seen)).map(drop)
 }
 
 /// The files and folders that matter, each as it was at a look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct Snapshot {
     files: BTreeMap<PathBuf, Option<Stamp>>,
     folders: BTreeMap<PathBuf, Option<FolderStamp>>,
 }
 
-impl Seen {
+impl Snapshot {
     fn add(&mut self, file: PathBuf) {
         let stamp = Stamp::of(&file);
         self.files.insert(file, stamp);
@@ -86,8 +86,8 @@ impl Seen {
     }
 }
 
-fn watch(host: &Weak<Host>, mut seen: Seen) {
-    let mut notices = Notices::new();
+fn watch(host: &Weak<Host>, mut seen: Snapshot) {
+    let mut notifications = Notifications::new();
     loop {
         let Some(config) = config_of(host) else { return };
         let watch = &config.config.watch;
@@ -95,10 +95,10 @@ fn watch(host: &Weak<Host>, mut seen: Seen) {
             thread::sleep(OFF);
             continue;
         }
-        notices.listen(&seen);
+        notifications.listen(&seen);
         let now = look(&config);
         if now == seen {
-            notices.wait(watch.look_every);
+            notifications.wait(watch.look_every);
             continue;
         }
         let Some(settled) = settled(host, now, watch.settle) else { return };
@@ -117,7 +117,7 @@ fn config_of(host: &Weak<Host>) -> Option<LoadedConfig> {
 }
 
 /// Waits until nothing has changed for the settle time; none if the host is gone meanwhile.
-fn settled(host: &Weak<Host>, mut now: Seen, settle: Duration) -> Option<Seen> {
+fn settled(host: &Weak<Host>, mut now: Snapshot, settle: Duration) -> Option<Snapshot> {
     for _ in 0..PATIENCE {
         thread::sleep(settle);
         let later = look(&config_of(host)?);
@@ -148,13 +148,13 @@ fn reload(host: &Host) {
 
 /// The files that matter: to the configuration in force, and to its file as it is now, even where
 /// that is not one that could be in force. What is wrong with it may be mended elsewhere.
-pub fn look(config: &LoadedConfig) -> Seen {
-    let mut seen = Seen::default();
+pub fn look(config: &LoadedConfig) -> Snapshot {
+    let mut seen = Snapshot::default();
     seen.add(config.document.path.clone());
     seen.add_plugins(&config.document, &config.config.plugins);
     if let Ok(document) = config::read(&config.document.path) {
         config::referenced_files(&document).into_iter().for_each(|file| seen.add(file));
-        if let Ok(plugins) = config::places_of_plugins(&document) {
+        if let Ok(plugins) = config::read_plugin_paths(&document) {
             seen.add_plugins(&document, &plugins);
         }
     }

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use tocsin_plugin_api::Urgency;
 
-use super::{Connection, client::Client, table};
+use super::{Connection, client::Client, output};
 use crate::{
     alert::{Alert, AlertRef, AlertWithHistory, Difference, HistoryEntry, Status},
     api::alerts::{self, AlertList},
@@ -114,10 +114,10 @@ pub(super) fn run(options: Alerts) -> anyhow::Result<()> {
 fn list(options: &List) -> anyhow::Result<()> {
     let list = fetch(options)?;
     if options.json {
-        return table::print_json(&list);
+        return output::print_json(&list);
     }
     if list.alerts.is_empty() {
-        return table::print_line("no alerts");
+        return output::print_line("no alerts");
     }
     let row = |alert: &crate::alert::Alert| {
         let detail = |label: &str| {
@@ -152,9 +152,9 @@ fn list(options: &List) -> anyhow::Result<()> {
         "CREATED",
         "LINK",
     ];
-    table::print(&header, &list.alerts.iter().map(row).collect::<Vec<_>>())?;
+    output::print_table(&header, &list.alerts.iter().map(row).collect::<Vec<_>>())?;
     if list.next_cursor.is_some() {
-        table::complain("there are more; --limit shows them");
+        output::print_error("there are more; --limit shows them");
     }
     Ok(())
 }
@@ -189,7 +189,7 @@ fn fetch(options: &List) -> anyhow::Result<AlertList> {
 fn show(options: &One) -> anyhow::Result<()> {
     let client = Client::new(&options.connection)?;
     let alert: AlertWithHistory = client.get(&format!("/api/v1/alerts/{}", options.alert))?;
-    if options.json { table::print_json(&alert) } else { print_alert(&alert) }
+    if options.json { output::print_json(&alert) } else { print_alert(&alert) }
 }
 
 fn change(options: &Several, verb: &str) -> anyhow::Result<()> {
@@ -197,10 +197,10 @@ fn change(options: &Several, verb: &str) -> anyhow::Result<()> {
     for alert in &options.alerts {
         let alert: AlertWithHistory = client.post(&format!("/api/v1/alerts/{alert}/{verb}"))?;
         if options.json {
-            table::print_json(&alert)?;
+            output::print_json(&alert)?;
         } else {
             let alert = &alert.alert;
-            table::print_line(&format!("{} {} {}", alert.number, alert.status, alert.title))?;
+            output::print_line(&format!("{} {} {}", alert.number, alert.status, alert.title))?;
         }
     }
     Ok(())
@@ -212,16 +212,16 @@ fn note(options: &Note) -> anyhow::Result<()> {
     let path = format!("/api/v1/alerts/{}/notes", options.alert);
     let alert: AlertWithHistory = client.post_json(&path, &note)?;
     if options.json {
-        return table::print_json(&alert);
+        return output::print_json(&alert);
     }
-    table::print_line(&format!(
+    output::print_line(&format!(
         "noted in the history of {} {}",
         alert.alert.number, alert.alert.title
     ))
 }
 
 fn print_alert(AlertWithHistory { alert, history }: &AlertWithHistory) -> anyhow::Result<()> {
-    table::print_line(&format!("#{} {}", alert.number, alert.title))?;
+    output::print_line(&format!("#{} {}", alert.number, alert.title))?;
     let lines = [
         ("Id", alert.id.to_string()),
         ("Status", alert.status.to_string()),
@@ -235,20 +235,20 @@ fn print_alert(AlertWithHistory { alert, history }: &AlertWithHistory) -> anyhow
         ("Link", alert.link.clone().unwrap_or_default()),
     ];
     for (label, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
-        table::print_field(2, label, value)?;
+        output::print_field(2, label, value)?;
     }
     // Labels are the sender's: none of them looks like a field above.
     if alert.details.iter().any(|detail| !detail.value.is_empty()) {
-        table::print_line("  Details")?;
+        output::print_line("  Details")?;
     }
     for detail in alert.details.iter().filter(|detail| !detail.value.is_empty()) {
-        table::print_field(4, &detail.label, &detail.value)?;
+        output::print_field(4, &detail.label, &detail.value)?;
     }
     if let Some(description) = alert.description.as_ref().filter(|text| **text != alert.title) {
-        table::print_line("")?;
-        table::print_quoted(2, description)?;
+        output::print_line("")?;
+        output::print_quoted(2, description)?;
     }
-    table::print_line("")?;
+    output::print_line("")?;
     history.iter().try_for_each(print_entry)
 }
 
@@ -267,9 +267,9 @@ fn print_entry(entry: &HistoryEntry) -> anyhow::Result<()> {
     };
     let next = entry.next.map_or_else(String::new, |number| format!(", as #{number}"));
     let line = format!("  {:.3}  {change:<12} by {}{times}{next}", entry.at, entry.by);
-    table::print_line(&line)?;
+    output::print_line(&line)?;
     for Difference { field, kept, reported } in &entry.differences {
-        table::print_line(&format!("      {field} stays `{kept}`, reported was `{reported}`"))?;
+        output::print_line(&format!("      {field} stays `{kept}`, reported was `{reported}`"))?;
     }
-    entry.note.as_ref().map_or(Ok(()), |note| table::print_quoted(6, note))
+    entry.note.as_ref().map_or(Ok(()), |note| output::print_quoted(6, note))
 }

@@ -6,11 +6,11 @@ mod options;
 
 use super::{
     CheckFailed, Connection,
-    client::{Client, Refused, Unreachable},
+    client::{ApiError, Client, Unreachable},
     integrations::print_integrations,
-    rehearsal::Rehearsal,
+    offline::OfflineState,
+    output,
     reload::{DRY_RUN, print_changes},
-    table,
 };
 use crate::{
     api::reload::ReloadReport,
@@ -20,34 +20,34 @@ use crate::{
 
 pub(super) fn check(connection: &Connection) -> anyhow::Result<()> {
     let config = &*connection.config.config;
-    let rehearsal = Rehearsal::hold(config)?;
-    let store = rehearsal.config.store_path().map(|path| SqliteStore::check(&path));
-    let (integrations, plugins) = (rehearsal.integrations(), rehearsal.plugins());
+    let offline = OfflineState::load(config)?;
+    let store = offline.config.store_path().map(|path| SqliteStore::check(&path));
+    let (integrations, plugins) = (offline.integrations(), offline.plugins());
     print_integrations(&integrations)?;
     for plugin in &plugins {
         if let Some(problem) = &plugin.problem {
-            table::complain(&format!("warning: `{}` {problem}", plugin.file));
+            output::print_error(&format!("warning: `{}` {problem}", plugin.file));
         }
     }
     let broken = integrations.iter().filter(|integration| integration.problem.is_some());
-    let schemas = options::report(&rehearsal);
-    let own = rehearsal.config.warnings.iter().map(ConfigError::sentence);
+    let schemas = options::report(&offline);
+    let own = offline.config.warnings.iter().map(ConfigError::sentence);
     for warning in own.chain(schemas.warnings) {
-        table::complain(&format!("warning: {warning}"));
+        output::print_error(&format!("warning: {warning}"));
     }
-    let errors = ConfigErrors([rehearsal.errors.0.as_slice(), &schemas.errors].concat());
+    let errors = ConfigErrors([offline.errors.0.as_slice(), &schemas.errors].concat());
     let mut faults = errors.0.len();
     for integration in broken {
         faults += 1;
         let problem = integration.problem.as_deref().unwrap_or_default();
-        table::complain(&format!("error: integration `{}`: {problem}", integration.name));
+        output::print_error(&format!("error: integration `{}`: {problem}", integration.name));
     }
     if !errors.0.is_empty() {
-        table::complain(&format!("error: {errors}"));
+        output::print_error(&format!("error: {errors}"));
     }
     if let Some(Err(error)) = store {
         faults += 1;
-        table::complain(&format!("error: {error:#}"));
+        output::print_error(&format!("error: {error:#}"));
     }
     if faults > 0 {
         let things = if faults == 1 { "thing is" } else { "things are" };
@@ -55,8 +55,8 @@ pub(super) fn check(connection: &Connection) -> anyhow::Result<()> {
             CheckFailed(format!("{faults} {things} wrong with `{}`", config.display())).into()
         );
     }
-    print_what_a_reload_would_change(connection, &rehearsal.config)?;
-    table::print_line(&format!("`{}` is good", config.display()))
+    print_what_a_reload_would_change(connection, &offline.config)?;
+    output::print_line(&format!("`{}` is good", config.display()))
 }
 
 /// Asks the host that runs with this configuration, if there is one.
@@ -68,7 +68,7 @@ fn print_what_a_reload_would_change(
         Ok(report) => report,
         Err(error) => {
             if let Some(reason) = why_unknown(&error, config) {
-                table::complain(&format!(
+                output::print_error(&format!(
                     "warning: what a reload would change is not known: {reason}"
                 ));
             }
@@ -79,7 +79,7 @@ fn print_what_a_reload_would_change(
     if std::fs::canonicalize(path).is_ok_and(|path| path == report.config) {
         return print_changes("would change", &report.changes);
     }
-    table::complain(&format!(
+    output::print_error(&format!(
         "warning: the host that runs there has another configuration, `{}`",
         report.config.display()
     ));
@@ -96,7 +96,7 @@ fn why_unknown(error: &anyhow::Error, config: &LoadedConfig) -> Option<String> {
         ));
     }
     let is_locked_out =
-        error.downcast_ref::<Refused>().is_some_and(|refused| refused.status.as_u16() == 401);
+        error.downcast_ref::<ApiError>().is_some_and(|refused| refused.status.as_u16() == 401);
     let hint = if is_locked_out {
         "\nhint: where the host has other tokens than the file by now, name it with `--url`, and one \
          of them in TOCSIN_ADMIN_TOKEN"

@@ -99,7 +99,7 @@ impl Client {
         let status = answer.status();
         let body: serde_json::Value = answer.body_mut().read_json().unwrap_or_default();
         match body["error"]["message"].as_str() {
-            Some(message) => Err(Refused { status, message: message.into() }.into()),
+            Some(message) => Err(ApiError { status, message: message.into() }.into()),
             None => bail!("the host answered {status}"),
         }
     }
@@ -128,7 +128,7 @@ pub(super) struct Unreachable {
 /// The host refuses, and says why.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-pub(super) struct Refused {
+pub(super) struct ApiError {
     pub(super) status: StatusCode,
     message: String,
 }

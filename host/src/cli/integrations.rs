@@ -2,19 +2,19 @@
 
 use super::{
     Inventory,
-    rehearsal::{ask, print_problems, rehearse},
-    table,
+    offline::{ask_host, load_offline, print_problems},
+    output,
 };
 use crate::api::status::{BreakerStateName, IntegrationList, IntegrationStatus};
 
 pub(super) fn list(inventory: &Inventory) -> anyhow::Result<()> {
-    let live = ask::<IntegrationList>(inventory, "/api/v1/integrations")?;
+    let live = ask_host::<IntegrationList>(inventory, "/api/v1/integrations")?;
     let integrations = match live {
         Some(list) => list.integrations,
-        None => rehearse(inventory)?.integrations(),
+        None => load_offline(inventory)?.integrations(),
     };
     if inventory.json {
-        return table::print_json(&IntegrationList { integrations });
+        return output::print_json(&IntegrationList { integrations });
     }
     print_integrations(&integrations)?;
     let problems = integrations.iter().map(|one| (one.name.as_str(), &one.problem));
@@ -23,7 +23,7 @@ pub(super) fn list(inventory: &Inventory) -> anyhow::Result<()> {
 
 pub(super) fn print_integrations(integrations: &[IntegrationStatus]) -> anyhow::Result<()> {
     if integrations.is_empty() {
-        return table::print_line("no integrations");
+        return output::print_line("no integrations");
     }
     let row = |integration: &IntegrationStatus| {
         let plugin = integration.plugin.as_ref();
@@ -36,7 +36,7 @@ pub(super) fn print_integrations(integrations: &[IntegrationStatus]) -> anyhow::
         ]
     };
     let header = ["INTEGRATION", "STATE", "PLUGIN", "URGENCY", "ENDPOINT"];
-    table::print(&header, &integrations.iter().map(row).collect::<Vec<_>>())
+    output::print_table(&header, &integrations.iter().map(row).collect::<Vec<_>>())
 }
 
 /// With what is not as usual: maintenance, its breaker, and threads that were left behind.

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Connection, client::Client, table};
+use super::{Connection, client::Client, output};
 use crate::{api::reload::ReloadReport, config::change::ConfigChange};
 
 #[derive(Args, Debug)]
@@ -21,7 +21,7 @@ pub(super) fn reload(reload: &Reload) -> anyhow::Result<()> {
     let path = if reload.dry_run { DRY_RUN } else { "/api/v1/reload" };
     let report: ReloadReport = Client::new(&reload.connection)?.post(path)?;
     if reload.json {
-        return table::print_json(&report);
+        return output::print_json(&report);
     }
     let what = if reload.dry_run { "would change" } else { "changed" };
     print_changes(what, &report.changes)
@@ -33,8 +33,8 @@ pub(super) const DRY_RUN: &str = "/api/v1/reload?dry_run=true";
 /// Says what a reload changed, or would change.
 pub(super) fn print_changes(what: &str, changes: &[ConfigChange]) -> anyhow::Result<()> {
     if changes.is_empty() {
-        return table::print_line(&format!("a reload {what} nothing"));
+        return output::print_line(&format!("a reload {what} nothing"));
     }
-    table::print_line(&format!("a reload {what}:"))?;
-    changes.iter().try_for_each(|change| table::print_line(&format!("  {change}")))
+    output::print_line(&format!("a reload {what}:"))?;
+    changes.iter().try_for_each(|change| output::print_line(&format!("  {change}")))
 }

@@ -8,8 +8,8 @@ use ulid::Ulid;
 
 use super::{
     Connection,
-    client::{Client, Refused},
-    table,
+    client::{ApiError, Client},
+    output,
 };
 use crate::{
     api::requests::{RawView, RequestList},
@@ -136,10 +136,10 @@ fn list(options: &List) -> anyhow::Result<()> {
     let client = Client::new(&options.connection)?;
     let list = fetch(&client, options, options.limit as usize)?;
     if options.json {
-        return table::print_json(&list);
+        return output::print_json(&list);
     }
     if list.requests.is_empty() {
-        return table::print_line("no requests");
+        return output::print_line("no requests");
     }
     let row = |request: &RequestRecord| {
         let alerts = request.alert.map(|number| format!("#{number}"));
@@ -156,9 +156,9 @@ fn list(options: &List) -> anyhow::Result<()> {
     };
     let header =
         ["REQUEST", "RECEIVED", "INTEGRATION", "OUTCOME", "ALERT", "SENDER", "BYTES", "REASON"];
-    table::print(&header, &list.requests.iter().map(row).collect::<Vec<_>>())?;
+    output::print_table(&header, &list.requests.iter().map(row).collect::<Vec<_>>())?;
     if list.next_cursor.is_some() {
-        table::complain("there are more; --limit shows them");
+        output::print_error("there are more; --limit shows them");
     }
     Ok(())
 }
@@ -204,7 +204,7 @@ fn show(options: &One) -> anyhow::Result<()> {
     let path = format!("/api/v1/requests/{}", options.id);
     let request: RequestRecord = client.get(&path)?;
     if options.json {
-        return table::print_json(&request);
+        return output::print_json(&request);
     }
     print_request(&request)?;
     if request.raw != RawState::Absent {
@@ -214,7 +214,7 @@ fn show(options: &One) -> anyhow::Result<()> {
 }
 
 fn print_request(request: &RequestRecord) -> anyhow::Result<()> {
-    table::print_line(&request.id.to_string())?;
+    output::print_line(&request.id.to_string())?;
     let ms = |us: Option<u64>| us.map(|us| format!("{:.3} ms", us as f64 / 1000.0));
     let mut lines = vec![
         ("Received", Some(format!("{:.3}", request.received_at))),
@@ -240,7 +240,7 @@ fn print_request(request: &RequestRecord) -> anyhow::Result<()> {
     }
     for (label, value) in lines {
         if let Some(value) = value {
-            table::print_field(2, label, &value)?;
+            output::print_field(2, label, &value)?;
         }
     }
     Ok(())
@@ -262,22 +262,22 @@ fn effects(effects: &[EventEffect]) -> Option<String> {
 }
 
 fn print_raw(raw: &RawView) -> anyhow::Result<()> {
-    table::print_line("")?;
+    output::print_line("")?;
     if !raw.query.is_empty() {
-        table::print_line(&format!("  ?{}", raw.query))?;
+        output::print_line(&format!("  ?{}", raw.query))?;
     }
     for header in &raw.headers {
-        table::print_line(&format!("  {}: {}", header.name, header.value))?;
+        output::print_line(&format!("  {}: {}", header.name, header.value))?;
     }
-    table::print_line("")?;
-    table::print_quoted(2, &raw.body)
+    output::print_line("")?;
+    output::print_quoted(2, &raw.body)
 }
 
 fn replay(options: &Replay) -> anyhow::Result<()> {
     let client = Client::new(&options.connection)?;
     let ids = if options.failed { waiting(&client, options)? } else { options.ids.clone() };
     if ids.is_empty() {
-        return table::print_line("no request waits for a replay");
+        return output::print_line("no request waits for a replay");
     }
     let (mut failed, mut refused) = (0, 0);
     let shows_progress = ids.len() > 1 && stderr().is_terminal();
@@ -296,9 +296,9 @@ fn replay(options: &Replay) -> anyhow::Result<()> {
                 print_report(&report, options)?;
             }
             // Another one may be of an integration where nothing stands in its way.
-            Err(error) if error.is::<Refused>() && ids.len() > 1 => {
+            Err(error) if error.is::<ApiError>() && ids.len() > 1 => {
                 refused += 1;
-                table::complain(&format!("error: {id}: {error}"));
+                output::print_error(&format!("error: {id}: {error}"));
             }
             Err(error) => return Err(error),
         }
@@ -306,7 +306,7 @@ fn replay(options: &Replay) -> anyhow::Result<()> {
     if ids.len() > 1 && !options.json {
         let (what, count) =
             (if options.dry_run { "would be replayed" } else { "replayed" }, ids.len());
-        table::print_line(&format!("{} {what}, {failed} of them failed", count - refused))?;
+        output::print_line(&format!("{} {what}, {failed} of them failed", count - refused))?;
     }
     anyhow::ensure!(refused == 0, "{refused} of {} requests could not be replayed", ids.len());
     anyhow::ensure!(failed == 0, "the plugin failed on {failed} of {} requests", ids.len());
@@ -333,15 +333,15 @@ fn waiting(client: &Client, options: &Replay) -> anyhow::Result<Vec<Ulid>> {
 
 fn print_report(report: &ReplayReport, options: &Replay) -> anyhow::Result<()> {
     if options.json {
-        return table::print_json_line(report);
+        return output::print_json_line(report);
     }
     let said = effects(&report.effects).or_else(|| report.reason.clone());
     let said = said.map_or_else(String::new, |said| format!(": {said}"));
-    table::print_line(&format!("{} {}{said}", report.id, report.outcome))?;
+    output::print_line(&format!("{} {}{said}", report.id, report.outcome))?;
     if options.dry_run {
         for difference in &report.differences {
             let (field, then, now) = (&difference.field, &difference.kept, &difference.reported);
-            table::print_line(&format!("  {field}: `{then}` then, `{now}` now"))?;
+            output::print_line(&format!("  {field}: `{then}` then, `{now}` now"))?;
         }
     }
     Ok(())

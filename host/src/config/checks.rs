@@ -119,7 +119,7 @@ impl LoadedConfig {
                 at(&["log", "level"], message).hint("write error, warn, info, debug or trace"),
             );
         }
-        for name in integrations.keys().filter(|name| !is_integration_name(name)) {
+        for name in integrations.keys().filter(|name| !is_url_part(name)) {
             let message = format!("`{name}` can't be part of a URL as it is");
             errors.push(
                 at(&["integrations", name], message)
@@ -134,7 +134,7 @@ impl LoadedConfig {
 const SHORTEST_TOKEN_BYTES: usize = 16;
 
 /// Whether a name can be the last part of an endpoint's URL as it is.
-fn is_integration_name(name: &str) -> bool {
+fn is_url_part(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     (1..=64).contains(&name.len()) && name.bytes().all(allowed)
 }

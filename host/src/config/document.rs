@@ -12,8 +12,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     ConfigError,
-    masking::{is_harmless, without_values, without_variant},
-    snippet::excerpt,
+    masking::{may_be_shown, without_values, without_variant},
+    snippet::snippet,
 };
 use crate::printable::one_line;
 
@@ -24,14 +24,14 @@ pub struct Document {
     pub path: PathBuf,
     /// Its text.
     pub text: String,
-    looked_up: LookedUp,
+    hidden: HiddenValues,
 }
 
 /// The values that stood in the environment or in files: no error repeats them.
 #[derive(Clone, Default)]
-struct LookedUp(Vec<String>);
+struct HiddenValues(Vec<String>);
 
-impl fmt::Debug for LookedUp {
+impl fmt::Debug for HiddenValues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} values", self.0.len())
     }
@@ -40,7 +40,7 @@ impl fmt::Debug for LookedUp {
 impl Document {
     /// A file with that text.
     pub fn new(path: &Path, text: String) -> Self {
-        Self { path: path.to_owned(), text, looked_up: LookedUp::default() }
+        Self { path: path.to_owned(), text, hidden: HiddenValues::default() }
     }
 
     /// Has no error repeat these values from now on.
@@ -48,9 +48,9 @@ impl Document {
         // A very short one is no secret, and stands in many a word.
         const SHORTEST: usize = 4;
         let values = values.into_iter().flat_map(|value| [value.trim().to_owned(), value]);
-        self.looked_up.0.extend(values.filter(|value| value.len() >= SHORTEST));
-        self.looked_up.0.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        self.looked_up.0.dedup();
+        self.hidden.0.extend(values.filter(|value| value.len() >= SHORTEST));
+        self.hidden.0.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        self.hidden.0.dedup();
     }
 
     /// A text about a key without values that may be secret: without those that were looked up, and
@@ -58,8 +58,8 @@ impl Document {
     pub(crate) fn without_secrets(&self, key: &str, text: &str) -> String {
         let text = without_values(text);
         let path: Vec<_> = key.split('.').collect();
-        let text = if is_harmless(&path) { text } else { without_variant(&text) };
-        self.looked_up.0.iter().fold(text, |text, value| text.replace(&**value, "***"))
+        let text = if may_be_shown(&path) { text } else { without_variant(&text) };
+        self.hidden.0.iter().fold(text, |text, value| text.replace(&**value, "***"))
     }
 
     /// A path in it, which is relative to its file.
@@ -87,7 +87,7 @@ impl Document {
             file: self.path.clone(),
             line: before.matches('\n').count() + 1,
             column: before[line_start..].chars().count() + 1,
-            excerpt: excerpt(&self.text, &span),
+            snippet: snippet(&self.text, &span),
             message: one_line(&self.without_secrets(&key, &message.into())).into_owned(),
             key,
             hint: None,

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use super::snippet::Excerpt;
+use super::snippet::Snippet;
 use crate::printable::one_line;
 
 /// One thing that is wrong with a configuration: where, what, and what to do about it.
@@ -11,7 +11,7 @@ pub struct ConfigError {
     pub(super) file: PathBuf,
     pub(super) line: usize,
     pub(super) column: usize,
-    pub(super) excerpt: Excerpt,
+    pub(super) snippet: Snippet,
     pub(super) key: String,
     pub(super) message: String,
     pub(super) hint: Option<String>,
@@ -53,15 +53,15 @@ impl ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, line, column, excerpt, key, message, hint } = self;
+        let Self { file, line, column, snippet, key, message, hint } = self;
         write!(f, "{}:{line}:{column}: ", file.display())?;
         if !key.is_empty() {
             write!(f, "`{key}`: ")?;
         }
         writeln!(f, "{message}")?;
         let gutter = line.to_string().len();
-        let (shown, indent) = window(&excerpt.line, excerpt.start);
-        let width = excerpt.width.min(shown.chars().count().saturating_sub(indent)).max(1);
+        let (shown, indent) = visible_part(&snippet.line, snippet.start);
+        let width = snippet.width.min(shown.chars().count().saturating_sub(indent)).max(1);
         writeln!(f, "{:gutter$} |", "")?;
         writeln!(f, "{line} | {shown}")?;
         write!(f, "{:gutter$} | {}{}", "", " ".repeat(indent), "^".repeat(width))?;
@@ -104,7 +104,7 @@ impl std::error::Error for ConfigErrors {}
 
 /// The part of a line that is shown around a place, and where the place is in it: nobody reads a line
 /// of a million characters.
-fn window(source: &str, place: usize) -> (String, usize) {
+fn visible_part(source: &str, place: usize) -> (String, usize) {
     const BEFORE: usize = 80;
     const LONGEST: usize = 160;
     let start = if source.chars().count() <= LONGEST { 0 } else { place.saturating_sub(BEFORE) };

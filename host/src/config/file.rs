@@ -33,13 +33,13 @@ pub(super) fn read_file(path: &Path) -> Result<(Document, Metadata), UnreadableC
 
 /// There is no configuration to read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read the configuration `{}`: {}", path.display(), advised(error))]
+#[error("cannot read the configuration `{}`: {}", path.display(), with_hint(error))]
 pub struct UnreadableConfig {
     path: PathBuf,
     error: std::io::Error,
 }
 
-fn advised(error: &std::io::Error) -> String {
+fn with_hint(error: &std::io::Error) -> String {
     if Problem::in_io_error(error).is_some_and(|problem| problem.hint.is_some()) {
         return error.to_string();
     }

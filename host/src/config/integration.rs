@@ -4,7 +4,7 @@ use semver::VersionReq;
 use serde::Deserialize;
 use tocsin_plugin_api::Urgency;
 
-use super::{Maintenance, age::Age};
+use super::{LongDuration, Maintenance};
 use crate::{rate_limit::Rate, template::Template};
 
 /// `[integrations.NAME]`: one endpoint and what understands it.
@@ -39,7 +39,7 @@ pub struct IntegrationConfig {
     pub sender_rate_limit: Option<Rate>,
     /// After how long without another report an alert resolves by itself. Default: never.
     #[serde(default)]
-    pub resolve_after: Option<Age>,
+    pub resolve_after: Option<LongDuration>,
     /// The plugin's own table.
     #[serde(default)]
     pub options: serde_json::Map<String, serde_json::Value>,

@@ -65,7 +65,7 @@ pub(super) fn is_place_of_secrets(key: &[String]) -> bool {
 
 /// A warning of what nobody sees around a secret, though it is a part of it. It does not repeat the
 /// secret.
-pub(super) fn untidiness(
+pub(super) fn stray_characters(
     document: &Document,
     span: std::ops::Range<usize>,
     secret: &str,

@@ -9,7 +9,7 @@ use super::{
     Config, ConfigError, ConfigErrors, Document,
     file::{ExposedConfig, read_file},
     parse_error::parse_error,
-    references::Lookup,
+    references::ReferenceResolver,
 };
 use crate::file_permissions::{HostUser, Reader};
 
@@ -64,13 +64,13 @@ impl LoadedConfig {
         let mut document = Document::new(path, text);
         let text = document.text.clone();
         let mut root = DeTable::parse(&text).map_err(|error| parse_error(&document, &error))?;
-        let mut lookup = Lookup::new(&document, &env, host.map(|(host, _)| host));
-        lookup.fill_in(root.get_mut());
-        if !lookup.errors.is_empty() {
-            return Err(ConfigErrors(lookup.errors));
+        let mut resolver = ReferenceResolver::new(&document, &env, host.map(|(host, _)| host));
+        resolver.resolve_in(root.get_mut());
+        if !resolver.errors.is_empty() {
+            return Err(ConfigErrors(resolver.errors));
         }
-        let warnings = lookup.warnings;
-        document.hide(lookup.values);
+        let warnings = resolver.warnings;
+        document.hide(resolver.values);
         let config = Config::deserialize(toml::de::Deserializer::from(root))
             .map_err(|error| parse_error(&document, &error))?;
         let reader = host.and_then(|(_, reader)| reader);

@@ -4,23 +4,23 @@
 
 /// Returns whether the value of a key may be shown, whatever it is. No key of the host with a secret is
 /// among these, and no URL, which may hold a password.
-pub(super) fn is_harmless(key: &[&str]) -> bool {
+pub(super) fn may_be_shown(key: &[&str]) -> bool {
     match key {
         ["server", "public_url"] => false,
         ["server" | "watch" | "requests" | "retention" | "log", name] => {
-            HARMLESS.contains(name) || name.ends_with("_timeout")
+            SHOWN_KEYS.contains(name) || name.ends_with("_timeout")
         }
         ["admin", name] => *name == "listen" || name.starts_with("max_"),
         ["plugins", "checksums", _] => true,
-        ["plugins", name] => *name != "public_keys" && HARMLESS.contains(name),
+        ["plugins", name] => *name != "public_keys" && SHOWN_KEYS.contains(name),
         ["integrations", _, "maintenance", "from" | "to"] => true,
-        ["integrations", _, name] => *name != "options" && HARMLESS.contains(name),
+        ["integrations", _, name] => *name != "options" && SHOWN_KEYS.contains(name),
         _ => false,
     }
 }
 
 /// Names of keys whose values are shown, of all sections.
-const HARMLESS: &[&str] = &[
+const SHOWN_KEYS: &[&str] = &[
     "allow_writable_by_others",
     "body_limit_bytes",
     "body_memory_bytes",

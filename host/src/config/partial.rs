@@ -10,7 +10,7 @@ use toml::{
 
 use super::{
     Admin, ConfigErrors, Document, Plugins, file::read, parse_error::parse_error,
-    references::Lookup,
+    references::ReferenceResolver,
 };
 
 /// Where the admin API of a host is and what opens it: all that a client needs of a configuration.
@@ -29,7 +29,7 @@ impl ClientConfig {
     ///
     /// What is wrong with `[admin]`, with file, line, key and a hint.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        Ok(read_part(&read(path)?, "admin", |_| true)?)
+        Ok(read_section(&read(path)?, "admin", |_| true)?)
     }
 }
 
@@ -38,18 +38,18 @@ impl ClientConfig {
 /// # Errors
 ///
 /// What is wrong with these keys.
-pub fn places_of_plugins(document: &Document) -> Result<Plugins, ConfigErrors> {
+pub fn read_plugin_paths(document: &Document) -> Result<Plugins, ConfigErrors> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Part {
         plugins: Plugins,
     }
     let is_place = |key: &str| matches!(key, "dir" | "verify" | "lock");
-    Ok(read_part::<Part>(document, "plugins", is_place)?.plugins)
+    Ok(read_section::<Part>(document, "plugins", is_place)?.plugins)
 }
 
 /// Reads some keys of a section, and leaves everything else alone.
-fn read_part<T: DeserializeOwned>(
+fn read_section<T: DeserializeOwned>(
     document: &Document,
     section: &str,
     is_read: impl Fn(&str) -> bool,
@@ -62,12 +62,12 @@ fn read_part<T: DeserializeOwned>(
         keep(keys, is_read);
     }
     let env = |name: &str| std::env::var(name).ok();
-    let mut lookup = Lookup::new(&document, &env, None);
-    lookup.fill_in(root.get_mut());
-    if !lookup.errors.is_empty() {
-        return Err(ConfigErrors(lookup.errors));
+    let mut resolver = ReferenceResolver::new(&document, &env, None);
+    resolver.resolve_in(root.get_mut());
+    if !resolver.errors.is_empty() {
+        return Err(ConfigErrors(resolver.errors));
     }
-    document.hide(lookup.values);
+    document.hide(resolver.values);
     let part = T::deserialize(toml::de::Deserializer::from(root));
     Ok(part.map_err(|error| parse_error(&document, &error))?)
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::Deserialize;
 
-use super::Required;
+use super::RequiredPlugins;
 use crate::plugins::verification::{
     Policy,
     checksum::{Checksum, Release},
@@ -38,7 +38,7 @@ pub struct Plugins {
     pub allow_writable_by_others: Vec<String>,
     /// The plugins without which `serve` does not start: `true` for all that are used, or names.
     /// Default none: a plugin that is missing breaks its own integrations only.
-    pub required: Required,
+    pub required: RequiredPlugins,
 }
 
 impl Default for Plugins {
@@ -52,7 +52,7 @@ impl Default for Plugins {
             checksums: BTreeMap::new(),
             public_keys: Vec::new(),
             allow_writable_by_others: Vec::new(),
-            required: Required::default(),
+            required: RequiredPlugins::default(),
         }
     }
 }

@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     ConfigError, Document,
-    literals::{is_place_of_secrets, untidiness},
+    literals::{is_place_of_secrets, stray_characters},
     masking::is_usual_variable,
 };
 use crate::{file_permissions::HostUser, plugins::folder::regular_file};
@@ -45,7 +45,7 @@ fn collect_files_in(value: &DeValue<'_>, document: &Document, files: &mut Vec<Pa
 }
 
 /// Fills in `{ env = "NAME" }` and `{ file = "PATH" }`, wherever a string can stand.
-pub(super) struct Lookup<'d, E> {
+pub(super) struct ReferenceResolver<'d, E> {
     pub(super) document: &'d Document,
     pub(super) env: &'d E,
     /// The user who alone, besides root, may change the files with values; none if nobody asks.
@@ -57,28 +57,28 @@ pub(super) struct Lookup<'d, E> {
     pub(super) warnings: Vec<ConfigError>,
 }
 
-impl<'d, E: Fn(&str) -> Option<String>> Lookup<'d, E> {
+impl<'d, E: Fn(&str) -> Option<String>> ReferenceResolver<'d, E> {
     pub(super) fn new(document: &'d Document, env: &'d E, host: Option<&'d HostUser>) -> Self {
         let (errors, values, warnings) = (Vec::new(), Vec::new(), Vec::new());
         Self { document, env, host, errors, values, warnings }
     }
 
-    pub(super) fn fill_in(&mut self, table: &mut DeTable<'_>) {
+    pub(super) fn resolve_in(&mut self, table: &mut DeTable<'_>) {
         for (_, value) in table.iter_mut() {
-            self.fill_in_value(value);
+            self.resolve_in_value(value);
         }
     }
 
-    fn fill_in_value(&mut self, value: &mut toml::Spanned<DeValue<'_>>) {
+    fn resolve_in_value(&mut self, value: &mut toml::Spanned<DeValue<'_>>) {
         let span = value.span();
         let found = match value.get_mut() {
             DeValue::Table(table) => match reference(table) {
                 Some(("env", name)) => self.variable(&name, span.clone()),
                 Some((_, path)) => self.file(&path, span.clone()),
-                None => return self.fill_in(table),
+                None => return self.resolve_in(table),
             },
             DeValue::Array(items) => {
-                return items.iter_mut().for_each(|item| self.fill_in_value(item));
+                return items.iter_mut().for_each(|item| self.resolve_in_value(item));
             }
             _ => return,
         };
@@ -86,7 +86,7 @@ impl<'d, E: Fn(&str) -> Option<String>> Lookup<'d, E> {
             Ok(text) => {
                 let text = without_line_end(&text).to_owned();
                 if is_place_of_secrets(&self.document.path_at(&span)) {
-                    self.warnings.extend(untidiness(self.document, span, &text));
+                    self.warnings.extend(stray_characters(self.document, span, &text));
                 }
                 self.values.push(text.clone());
                 *value.get_mut() = DeValue::String(text.into());

@@ -2,18 +2,18 @@
 
 use serde::Deserialize;
 
-use super::age::Age;
+use super::LongDuration;
 
 /// `[retention]`: how long anything is kept. What is open is kept always.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retention {
     /// Resolved alerts with their history, since their last change. Default: for good.
-    pub resolved_alerts: Option<Age>,
+    pub resolved_alerts: Option<LongDuration>,
     /// The records of requests. Default `90d`.
-    pub records: Age,
+    pub records: LongDuration,
     /// Requests as they came. Default `30d`.
-    pub raw_requests: Age,
+    pub raw_requests: LongDuration,
     /// What all of it may take, in bytes: above it, the oldest leave, first requests as they came,
     /// then those that wait for a replay, then records, then resolved alerts. Default: no limit.
     pub max_store_bytes: Option<u64>,
@@ -23,8 +23,8 @@ impl Default for Retention {
     fn default() -> Self {
         Self {
             resolved_alerts: None,
-            records: Age::days(90),
-            raw_requests: Age::days(30),
+            records: LongDuration::days(90),
+            raw_requests: LongDuration::days(30),
             max_store_bytes: None,
         }
     }

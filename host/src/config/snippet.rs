@@ -17,7 +17,7 @@ const MASK: &str = "***";
 
 /// A part of a line, to be shown with a place in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Excerpt {
+pub(super) struct Snippet {
     /// The line.
     pub(super) line: String,
     /// The place, in characters from its start.
@@ -27,7 +27,7 @@ pub(super) struct Excerpt {
 }
 
 /// Gives the line of a text in which a span begins.
-pub(super) fn excerpt(text: &str, span: &Range<usize>) -> Excerpt {
+pub(super) fn snippet(text: &str, span: &Range<usize>) -> Snippet {
     let start = text.floor_char_boundary(span.start.min(text.len()));
     let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
     let source = text[line_start..].lines().next().unwrap_or_default();
@@ -57,7 +57,7 @@ impl Piece {
 }
 
 /// Puts pieces together, and finds the place of a span among them.
-fn place(text: &str, pieces: &[Piece], from: usize, to: usize) -> Excerpt {
+fn place(text: &str, pieces: &[Piece], from: usize, to: usize) -> Snippet {
     let (mut line, mut count, mut start, mut end) = (String::new(), 0, None, None);
     for Piece { range, is_shown } in pieces {
         let shown = if *is_shown { &text[range.clone()] } else { MASK };
@@ -77,7 +77,7 @@ fn place(text: &str, pieces: &[Piece], from: usize, to: usize) -> Excerpt {
     line.truncate(line.trim_end().len());
     let start = start.unwrap_or(count).min(kept);
     let width = end.unwrap_or(kept).min(kept).saturating_sub(start).max(1);
-    Excerpt { line, start, width }
+    Snippet { line, start, width }
 }
 
 #[cfg(test)]
@@ -87,7 +87,7 @@ mod tests {
     /// The line in which a word stands, and the place of the word.
     fn shown(text: &str, word: &str) -> String {
         let at = text.find(word).expect("the word is there");
-        let Excerpt { line, start, width } = excerpt(text, &(at..at + word.len()));
+        let Snippet { line, start, width } = snippet(text, &(at..at + word.len()));
         format!("{line}\n{}{}", " ".repeat(start), "^".repeat(width))
     }
 

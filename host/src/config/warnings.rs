@@ -1,8 +1,8 @@
 //! Warnings about a configuration that is in order but should be looked at.
 
 use super::{
-    ConfigError, LoadedConfig, Required,
-    literals::{Literal, is_place_of_secrets, literals, untidiness},
+    ConfigError, LoadedConfig, RequiredPlugins,
+    literals::{Literal, is_place_of_secrets, literals, stray_characters},
 };
 
 impl LoadedConfig {
@@ -25,7 +25,7 @@ impl LoadedConfig {
         let tokens = literals(&self.document).into_iter().filter(is_token);
         let mut warnings: Vec<_> =
             tokens.flat_map(|literal| self.warnings_of_secret(&literal)).collect();
-        if let Required::Names(names) = &self.config.plugins.required {
+        if let RequiredPlugins::Names(names) = &self.config.plugins.required {
             let is_used = |name: &&String| {
                 self.config.integrations.values().any(|section| section.plugin == **name)
             };
@@ -38,7 +38,7 @@ impl LoadedConfig {
     }
 
     fn warnings_of_secret(&self, literal: &Literal) -> Vec<ConfigError> {
-        let untidy = untidiness(&self.document, literal.span.clone(), &literal.text);
+        let untidy = stray_characters(&self.document, literal.span.clone(), &literal.text);
         let exposed = self.reader.map(|reader| {
             let path = &self.document.path;
             let message = format!("a secret stands here, and `{}` {reader}", path.display());

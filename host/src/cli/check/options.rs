@@ -1,6 +1,6 @@
 //! What the plugins' own schemas say of the options of the integrations that use them.
 //!
-//! A plugin reads its options up to the first mistake, and its schema may ask for more than it looks
+//! A plugin reads its options up to the first message, and its schema may ask for more than it looks
 //! at: here everything is said at once. Whether the options make sense is for the plugin alone.
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    cli::rehearsal::Rehearsal,
+    cli::offline::OfflineState,
     config::{self, ConfigError, ConfigErrors},
     plugins::{
         library::LoadedPlugin,
@@ -34,18 +34,18 @@ pub(super) struct OptionsReport {
 }
 
 /// Compares the options of every enabled integration with the schema of its plugin.
-pub(super) fn report(rehearsal: &Rehearsal) -> OptionsReport {
+pub(super) fn report(offline: &OfflineState) -> OptionsReport {
     let mut report = OptionsReport::default();
-    let enabled = rehearsal.config.config.integrations.iter().filter(|(_, it)| it.enabled);
+    let enabled = offline.config.config.integrations.iter().filter(|(_, it)| it.enabled);
     for (name, settings) in enabled {
-        let Some(plugin) = loaded(rehearsal, settings) else { continue };
+        let Some(plugin) = loaded(offline, settings) else { continue };
         match judged(&plugin, settings) {
             Ok((faults, secrets)) => {
-                let of_secrets = rehearsal.config.warnings_of_options(name, &secrets);
+                let of_secrets = offline.config.warnings_of_options(name, &secrets);
                 report.warnings.extend(of_secrets.iter().map(ConfigError::sentence));
                 let new =
-                    faults.into_iter().filter(|fault| !is_known(&rehearsal.errors, name, fault));
-                let errors = new.map(|fault| error(rehearsal, name, &settings.plugin, fault));
+                    faults.into_iter().filter(|fault| !is_known(&offline.errors, name, fault));
+                let errors = new.map(|fault| error(offline, name, &settings.plugin, fault));
                 report.errors.extend(errors);
             }
             Err(problem) => report.warnings.push(format!(
@@ -60,12 +60,12 @@ pub(super) fn report(rehearsal: &Rehearsal) -> OptionsReport {
 
 /// The plugin that an integration has: the highest version that could be loaded.
 fn loaded(
-    rehearsal: &Rehearsal,
+    offline: &OfflineState,
     settings: &config::IntegrationConfig,
 ) -> Option<Arc<LoadedPlugin>> {
-    let candidates = rehearsal.integrations.catalog.candidates(&settings.plugin, &settings.version);
+    let candidates = offline.integrations.catalog.candidates(&settings.plugin, &settings.version);
     let mut plugins = candidates.into_iter().map(|candidate| candidate.plugin);
-    plugins.find_map(|plugin| rehearsal.libraries.known(plugin)?.ok())
+    plugins.find_map(|plugin| offline.libraries.known(plugin)?.ok())
 }
 
 /// Gives what is wrong with the options, and those of them that are secrets. Both the plugin's code and
@@ -114,9 +114,9 @@ fn is_known(errors: &ConfigErrors, integration: &str, fault: &Fault) -> bool {
     })
 }
 
-fn error(rehearsal: &Rehearsal, integration: &str, plugin: &str, fault: Fault) -> ConfigError {
+fn error(offline: &OfflineState, integration: &str, plugin: &str, fault: Fault) -> ConfigError {
     let path = fault.path.iter().map(String::as_str);
     let key: Vec<_> = ["options"].into_iter().chain(path).collect();
     let hint = fault.hint.unwrap_or_else(|| format!("see the options of plugin `{plugin}`"));
-    rehearsal.config.integration_error(integration, &key, fault.message).hint(hint)
+    offline.config.integration_error(integration, &key, fault.message).hint(hint)
 }

@@ -16,7 +16,7 @@ use tocsin_plugin_api::testing::Fixture;
 
 use crate::{
     certify::{self, Report, Settings, Status},
-    cli::{Mistake, table},
+    cli::{UsageError, output},
 };
 
 #[derive(Args, Debug)]
@@ -66,7 +66,7 @@ pub(super) fn run(args: &Certify) -> anyhow::Result<()> {
     let report = certify::certify(&settings, &|what| line.show(what));
     line.clear();
     if args.json {
-        table::print_json(&report)?;
+        output::print_json(&report)?;
     } else {
         print(&report)?;
     }
@@ -84,8 +84,8 @@ fn print(report: &Report) -> anyhow::Result<()> {
         (Some(plugin), Some(version)) => format!("{plugin} {version}"),
         _ => report.file.display().to_string(),
     };
-    table::print_line(&format!("{plugin}, {} requests of seed {}", report.requests, report.seed))?;
-    table::print_line("")?;
+    output::print_line(&format!("{plugin}, {} requests of seed {}", report.requests, report.seed))?;
+    output::print_line("")?;
     for check in &report.checks {
         // What has to be acted on stands out.
         let status = match check.status {
@@ -93,11 +93,11 @@ fn print(report: &Report) -> anyhow::Result<()> {
             Status::Warned => "WARNED".into(),
             other => other.as_str().to_owned(),
         };
-        table::print_line(&format!("{status:<8} {:<16} {}", check.name, check.message))?;
+        output::print_line(&format!("{status:<8} {:<16} {}", check.name, check.message))?;
     }
     let summary = report.summary;
-    table::print_line("")?;
-    table::print_line(&format!(
+    output::print_line("")?;
+    output::print_line(&format!(
         "{} passed, {} warned, {} failed, {} skipped",
         summary.passed, summary.warned, summary.failed, summary.skipped,
     ))
@@ -133,7 +133,7 @@ fn deadline(text: &str) -> Result<Duration, String> {
 
 fn options(path: &Path) -> anyhow::Result<serde_json::Value> {
     let unusable = |why: &dyn std::fmt::Display| {
-        Mistake(format!("cannot read options `{}`: {why}", path.display()))
+        UsageError(format!("cannot read options `{}`: {why}", path.display()))
     };
     let text = fs::read(path).map_err(|error| unusable(&error))?;
     Ok(serde_json::from_slice(&text).map_err(|error| unusable(&error))?)
@@ -141,7 +141,7 @@ fn options(path: &Path) -> anyhow::Result<serde_json::Value> {
 
 fn fixtures(path: &Path) -> anyhow::Result<Vec<Fixture>> {
     let unusable = |why: &dyn std::fmt::Display| {
-        Mistake(format!("cannot read fixtures `{}`: {why}", path.display()))
+        UsageError(format!("cannot read fixtures `{}`: {why}", path.display()))
     };
     let mut files = vec![path.to_owned()];
     if path.is_dir() {
@@ -155,14 +155,14 @@ fn fixtures(path: &Path) -> anyhow::Result<Vec<Fixture>> {
     for file in files {
         let text = fs::read_to_string(&file).map_err(|error| unusable(&error))?;
         let parsed = Fixture::parse(&text).map_err(|(line, error)| {
-            Mistake(format!("`{}`:{line} is no fixture: {error}", file.display()))
+            UsageError(format!("`{}`:{line} is no fixture: {error}", file.display()))
         })?;
         fixtures.extend(parsed);
     }
     if fixtures.is_empty() {
         let hint =
             "a fixture is a line of a `.jsonl` file; the test kit's documentation has its form";
-        bail!(Mistake(format!("no fixtures in `{}`\nhint: {hint}", path.display())));
+        bail!(UsageError(format!("no fixtures in `{}`\nhint: {hint}", path.display())));
     }
     Ok(fixtures)
 }

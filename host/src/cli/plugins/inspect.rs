@@ -8,7 +8,7 @@ use clap::Args;
 use tocsin_plugin_api::manifest::Manifest;
 
 use crate::{
-    cli::table,
+    cli::output,
     config::{ConfigErrors, LoadedConfig},
     plugins::{
         inspection::{ElfFacts, Inspection, Signature},
@@ -37,7 +37,7 @@ pub(super) fn inspect(args: &Inspect) -> anyhow::Result<()> {
         ask_for_trust(&mut inspection, &LoadedConfig::read(config)?, &args.file)?;
     }
     if args.json {
-        table::print_json(&inspection)?;
+        output::print_json(&inspection)?;
     } else {
         print(&inspection)?;
     }
@@ -96,7 +96,7 @@ fn print(inspection: &Inspection) -> anyhow::Result<()> {
         },
     ));
     for (what, text) in lines {
-        table::print_line(&format!("{what:<13} {}", text.replace('\n', " ")))?;
+        output::print_line(&format!("{what:<13} {}", text.replace('\n', " ")))?;
     }
     Ok(())
 }

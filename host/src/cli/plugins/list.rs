@@ -5,22 +5,22 @@ use crate::{
     cli::{
         Inventory,
         integrations::state,
-        rehearsal::{ask, print_problems, rehearse},
-        table,
+        offline::{ask_host, load_offline, print_problems},
+        output,
     },
 };
 
 pub(super) fn list(inventory: &Inventory) -> anyhow::Result<()> {
-    let live = ask::<PluginList>(inventory, "/api/v1/plugins")?;
+    let live = ask_host::<PluginList>(inventory, "/api/v1/plugins")?;
     let list = match live {
         Some(list) => list,
         None => {
-            let rehearsal = rehearse(inventory)?;
-            PluginList { plugins: rehearsal.plugins(), integrations: rehearsal.integrations() }
+            let offline = load_offline(inventory)?;
+            PluginList { plugins: offline.plugins(), integrations: offline.integrations() }
         }
     };
     if inventory.json {
-        return table::print_json(&list);
+        return output::print_json(&list);
     }
     print_files(&list.plugins)?;
     print_services(&list.integrations)?;
@@ -40,7 +40,7 @@ fn print_file_problems(plugins: &[PluginStatus]) -> anyhow::Result<()> {
 
 fn print_files(plugins: &[PluginStatus]) -> anyhow::Result<()> {
     if plugins.is_empty() {
-        return table::print_line("no plugins");
+        return output::print_line("no plugins");
     }
     let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
     let row = |plugin: &PluginStatus| {
@@ -54,7 +54,7 @@ fn print_files(plugins: &[PluginStatus]) -> anyhow::Result<()> {
         ]
     };
     let header = ["PLUGIN", "VERSION", "STATE", "VERIFIED", "INTEGRATIONS", "FILE"];
-    table::print(&header, &plugins.iter().map(row).collect::<Vec<_>>())
+    output::print_table(&header, &plugins.iter().map(row).collect::<Vec<_>>())
 }
 
 /// Which version serves each integration, since when, and what waits beside it.
@@ -62,7 +62,7 @@ fn print_services(integrations: &[IntegrationStatus]) -> anyhow::Result<()> {
     if integrations.is_empty() {
         return Ok(());
     }
-    table::print_line("")?;
+    output::print_line("")?;
     let row = |integration: &IntegrationStatus| {
         let serves = integration.plugin.as_ref();
         let waiting: Vec<_> = integration.waiting.iter().map(waiting).collect();
@@ -76,7 +76,7 @@ fn print_services(integrations: &[IntegrationStatus]) -> anyhow::Result<()> {
         ]
     };
     let header = ["INTEGRATION", "STATE", "SERVED BY", "GENERATION", "SINCE", "WAITING"];
-    table::print(&header, &integrations.iter().map(row).collect::<Vec<_>>())
+    output::print_table(&header, &integrations.iter().map(row).collect::<Vec<_>>())
 }
 
 fn waiting(waiting: &WaitingVersion) -> String {

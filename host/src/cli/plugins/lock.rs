@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::{
-    cli::{ConfigFile, table},
+    cli::{ConfigFile, output},
     config::LoadedConfig,
     plugins::{
         Catalog,
@@ -29,7 +29,7 @@ pub(super) fn lock(args: &Lock) -> anyhow::Result<()> {
     let path = config.resolve(&config.config.plugins.lock);
     let shown = path.display();
     let old = LockFile::read(&path).unwrap_or_else(|problem| {
-        table::complain(&format!(
+        output::print_error(&format!(
             "warning: cannot read `{shown}`, which counts as empty: {problem}"
         ));
         None
@@ -37,7 +37,7 @@ pub(super) fn lock(args: &Lock) -> anyhow::Result<()> {
     let changes =
         new.changes_since(&old.as_ref().map_or_else(LockFile::default, |(old, _)| old.clone()));
     for change in &changes {
-        table::print_line(&change.to_string())?;
+        output::print_line(&change.to_string())?;
     }
     if args.check {
         anyhow::ensure!(
@@ -49,7 +49,7 @@ pub(super) fn lock(args: &Lock) -> anyhow::Result<()> {
         new.write(&path, &args.config.config).with_context(|| format!("cannot write `{shown}`"))?;
     }
     let plugins = if new.len() == 1 { "plugin" } else { "plugins" };
-    table::print_line(&format!("`{shown}` has {} {plugins}", new.len()))
+    output::print_line(&format!("`{shown}` has {} {plugins}", new.len()))
 }
 
 /// The plugins folder, and a warning for each file that is left out.
@@ -59,7 +59,7 @@ fn admitted(config: &LoadedConfig) -> anyhow::Result<Catalog> {
         .map_err(|error| crate::config::ConfigErrors::from(unreadable_folder(config, &error)))?;
     for file in &catalog.files {
         if let Err(refusal) = &file.admission {
-            table::complain(&format!("warning: left out: `{}` {refusal}", file.file_name));
+            output::print_error(&format!("warning: left out: `{}` {refusal}", file.file_name));
         }
     }
     Ok(catalog)

@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::Args;
 use semver::VersionReq;
 
-use crate::cli::{Mistake, table};
+use crate::cli::{UsageError, output};
 
 #[derive(Args, Debug)]
 pub(super) struct New {
@@ -44,10 +44,10 @@ pub(super) fn new(args: &New) -> anyhow::Result<()> {
     for (name, template) in FILES {
         let path = folder.join(name);
         write(&path, &filled_in(template, &args.name, &dependency))?;
-        table::print_line(&format!("wrote {}", path.display()))?;
+        output::print_line(&format!("wrote {}", path.display()))?;
     }
     let library = format!("lib{}.so", crate_name(&args.name));
-    table::print_lines(&format!(
+    output::print_lines(&format!(
         "\nnext:\n  cd {}\n  cargo test\n  cargo build --release\n\
          then drop target/release/{library} into the plugins folder of a host; README.md says how",
         folder.display(),
@@ -114,12 +114,14 @@ fn dependency(plugin_api: &str) -> anyhow::Result<String> {
     let hint =
         "\nhint: name a version such as `1.0`, or the folder `plugin-api` of Tocsin's sources";
     let path = fs::canonicalize(plugin_api).map_err(|error| {
-        Mistake(format!("`--plugin-api {plugin_api}` is no version and no folder: {error}{hint}"))
+        UsageError(format!(
+            "`--plugin-api {plugin_api}` is no version and no folder: {error}{hint}"
+        ))
     })?;
     if package_name(&path).as_deref() != Some("tocsin-plugin-api") {
-        let mistake =
+        let message =
             format!("`--plugin-api {plugin_api}` is not the folder of tocsin-plugin-api{hint}");
-        return Err(Mistake(mistake).into());
+        return Err(UsageError(message).into());
     }
     let path = path.to_str().with_context(|| format!("`{}` is not UTF-8", path.display()))?;
     Ok(format!("path = {}", toml_string(path)))
@@ -146,8 +148,8 @@ fn refuse_taken(folder: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     let hint = "hint: choose another folder with `--path DIR`, or remove what is there";
-    let mistake = format!("`{}` is there and is no empty folder\n{hint}", folder.display());
-    Err(Mistake(mistake).into())
+    let message = format!("`{}` is there and is no empty folder\n{hint}", folder.display());
+    Err(UsageError(message).into())
 }
 
 fn filled_in(template: &str, name: &str, dependency: &str) -> String {

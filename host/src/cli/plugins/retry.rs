@@ -10,7 +10,7 @@ use crate::{
     cli::{
         Connection,
         client::{Client, Unreachable},
-        table,
+        output,
     },
     config::LoadedConfig,
     plugins::journal::LoadJournal,
@@ -52,7 +52,7 @@ fn ask(client: &Client, name: &str) -> anyhow::Result<()> {
         false => error,
     })?;
     if plugins.is_empty() {
-        return table::print_line(&format!(
+        return output::print_line(&format!(
             "what happened to plugin `{name}` is forgotten; none of its files are there any more"
         ));
     }
@@ -75,7 +75,7 @@ fn forget(Retry { name, connection }: &Retry) -> anyhow::Result<()> {
     for attempt in attempts {
         let (version, file) = (attempt.version, attempt.file);
         let line = format!("`{file}` ({name} {version}) will be tried when the host starts");
-        table::print_line(&line)?;
+        output::print_line(&line)?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use clap::Args;
 use semver::VersionReq;
 
 use crate::{
-    cli::{ConfigFile, Mistake, table},
+    cli::{ConfigFile, UsageError, output},
     config::LoadedConfig,
     host::read_catalog,
     plugins::{Catalog, reference},
@@ -35,8 +35,8 @@ pub(in crate::cli) struct PrintSchema {
 pub(super) fn print(args: &PrintSchema) -> anyhow::Result<()> {
     let trial = trial(&args.plugin, &args.config.config)?;
     match trial.schema() {
-        Ok(schema) if args.markdown => table::print_lines(reference::markdown(&schema).trim_end()),
-        Ok(schema) => table::print_json(&schema),
+        Ok(schema) if args.markdown => output::print_lines(reference::markdown(&schema).trim_end()),
+        Ok(schema) => output::print_json(&schema),
         Err(why) => bail!("`{}` {why}", trial.library.display()),
     }
 }
@@ -61,7 +61,7 @@ fn trial(plugin: &str, config: &Path) -> anyhow::Result<Sandbox> {
         }
         None => {
             let missing = catalog.why_missing(name, &version);
-            bail!(Mistake(format!("{}\nhint: {}", missing.message, missing.hint)))
+            bail!(UsageError(format!("{}\nhint: {}", missing.message, missing.hint)))
         }
     }
 }
@@ -69,6 +69,6 @@ fn trial(plugin: &str, config: &Path) -> anyhow::Result<Sandbox> {
 fn exactly(version: &str) -> anyhow::Result<VersionReq> {
     VersionReq::parse(&format!("={version}")).map_err(|error| {
         let hint = "write it as in `slack-outgoing-webhook@1.0.0`";
-        Mistake(format!("`{version}` is no version: {error}\nhint: {hint}")).into()
+        UsageError(format!("`{version}` is no version: {error}\nhint: {hint}")).into()
     })
 }

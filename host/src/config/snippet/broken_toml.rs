@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Piece;
-use crate::config::masking::is_harmless;
+use crate::config::masking::may_be_shown;
 
 /// The pieces of a line of a text that is no TOML: the key where there is one, and a value that is
 /// simple and harmless.
@@ -19,7 +19,7 @@ pub(super) fn pieces_of_broken_toml(text: &str, line: &Range<usize>) -> Vec<Piec
                 let value = indent + length;
                 let path: Vec<_> = lines.section.iter().map(String::as_str).collect();
                 let path = [path, name.split('.').map(str::trim).collect()].concat();
-                let value_is_shown = is_harmless(&path) && is_simple(&text[value..line.end]);
+                let value_is_shown = may_be_shown(&path) && is_simple(&text[value..line.end]);
                 if value_is_shown { line.end } else { value }
             }
             None => indent,

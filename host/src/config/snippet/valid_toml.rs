@@ -6,7 +6,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::Piece;
 use crate::config::{
-    masking::{is_harmless, is_usual_variable},
+    masking::{is_usual_variable, may_be_shown},
     references::reference,
 };
 
@@ -69,6 +69,6 @@ fn mark_value<'t>(
             items.iter().for_each(|item| mark_value(text, item, path, marks));
         }
         DeValue::Boolean(_) => marks.push(Piece::shown(value.span())),
-        _ => marks.push(Piece { range: value.span(), is_shown: is_harmless(path) }),
+        _ => marks.push(Piece { range: value.span(), is_shown: may_be_shown(path) }),
     }
 }

@@ -1,4 +1,4 @@
-//! The file system's notices of changed files: they wake who waits.
+//! The file system's notifications of changed files: they wake who waits.
 //!
 //! It does not know what became of a file: a notice may be lost or superfluous.
 
@@ -17,14 +17,14 @@ use std::{
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher, event::ModifyKind};
 
-use super::Seen;
+use super::Snapshot;
 
 /// Between a notice and the next look: a moment for those that come with it, and so much of the
 /// processor for everybody else where they never end.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Notices of the files that were asked for.
-pub(super) struct Notices {
+/// Notifications of the files that were asked for.
+pub(super) struct Notifications {
     /// None where the system gives none.
     watcher: Option<RecommendedWatcher>,
     noticed: Receiver<()>,
@@ -35,25 +35,25 @@ pub(super) struct Notices {
 /// The names of the files that matter.
 type Names = Arc<Mutex<BTreeSet<OsString>>>;
 
-impl Notices {
+impl Notifications {
     pub(super) fn new() -> Self {
-        let (notices, noticed) = mpsc::sync_channel(1);
+        let (notifications, noticed) = mpsc::sync_channel(1);
         let names = Names::default();
         let watcher = a_thread().map_err(notify::Error::io);
-        let watcher = watcher.and_then(|()| notices_to(notices, Arc::clone(&names)));
+        let watcher = watcher.and_then(|()| watcher_that_wakes(notifications, Arc::clone(&names)));
         let watcher = watcher.inspect_err(|error| {
             tracing::warn!(
                 event = "file_watching_unavailable",
                 %error,
-                "no notices of changed files: looking now and then",
+                "no notifications of changed files: polling instead",
             );
         });
         Self { watcher: watcher.ok(), noticed, names, listened: Vec::new() }
     }
 
-    /// Asks for notices of what was seen, each time anew: under the same name, even with the same
+    /// Asks for notifications of what was seen, each time anew: under the same name, even with the same
     /// inode, may be another file by now. Whoever looks after it sees what it came too late for.
-    pub(super) fn listen(&mut self, seen: &Seen) {
+    pub(super) fn listen(&mut self, seen: &Snapshot) {
         *self.names.lock().unwrap_or_else(PoisonError::into_inner) = seen.names();
         let Some(mut watcher) = self.watcher.take() else { return };
         let listened = &mut self.listened;
@@ -66,7 +66,7 @@ impl Notices {
                 match watcher.watch(path, RecursiveMode::NonRecursive) {
                     Ok(()) => listened.push(path.to_owned()),
                     Err(error) => {
-                        tracing::debug!(%error, path = %path.display(), "no notices of this");
+                        tracing::debug!(%error, path = %path.display(), "no notifications of this");
                     }
                 }
             }
@@ -79,7 +79,7 @@ impl Notices {
                 std::mem::forget(watcher);
                 tracing::warn!(
                     event = "file_watching_lost",
-                    "no notices of changed files any more: looking now and then",
+                    "no notifications of changed files any more: polling instead",
                 );
             }
         }
@@ -109,14 +109,17 @@ fn a_thread() -> std::io::Result<()> {
     Ok(())
 }
 
-fn notices_to(notices: SyncSender<()>, names: Names) -> notify::Result<RecommendedWatcher> {
+fn watcher_that_wakes(
+    notifications: SyncSender<()>,
+    names: Names,
+) -> notify::Result<RecommendedWatcher> {
     notify::recommended_watcher(move |event: notify::Result<Event>| {
         let names = names.lock().unwrap_or_else(PoisonError::into_inner);
         if event.is_ok_and(|event| !matters(&event, &names)) {
             return;
         }
         // Where one waits to be heard, there is no need for another.
-        let _ = notices.try_send(());
+        let _ = notifications.try_send(());
     })
 }
 
@@ -165,17 +168,17 @@ mod tests {
     fn what_is_replaced_or_made_again_is_listened_to_anew() {
         let (place, config) = place();
         let plugins = place.path().join("plugins");
-        let mut notices = Notices::new();
+        let mut notifications = Notifications::new();
         for _ in 0..3 {
-            notices.listen(&super::super::look(&config));
+            notifications.listen(&super::super::look(&config));
             fs::write(place.path().join("new"), "").expect("written");
             fs::rename(place.path().join("new"), &config.document.path).expect("renamed");
-            assert!(notices.wait(PATIENCE), "it is noticed");
-            notices.listen(&super::super::look(&config));
+            assert!(notifications.wait(PATIENCE), "it is noticed");
+            notifications.listen(&super::super::look(&config));
             fs::write(plugins.join("x.so"), "").expect("written");
-            assert!(notices.wait(PATIENCE), "it is noticed");
+            assert!(notifications.wait(PATIENCE), "it is noticed");
             fs::remove_dir_all(&plugins).expect("it is there");
-            assert!(notices.wait(PATIENCE), "it is noticed");
+            assert!(notifications.wait(PATIENCE), "it is noticed");
             fs::create_dir(&plugins).expect("made");
         }
     }
@@ -184,25 +187,25 @@ mod tests {
     fn other_files_beside_those_that_matter_wake_nobody() {
         let (place, config) = place();
         let plugins = place.path().join("plugins");
-        let mut notices = Notices::new();
-        notices.listen(&super::super::look(&config));
+        let mut notifications = Notifications::new();
+        notifications.listen(&super::super::look(&config));
         for round in 0..100 {
             fs::write(plugins.join(format!("noise-{}", round % 7)), "noise").expect("written");
             fs::write(place.path().join("tocsin.db-wal"), "noise").expect("written");
         }
-        assert_eq!(notices.noticed.try_recv(), Err(TryRecvError::Empty));
-        // Notices come in the order of events: this one is the first.
+        assert_eq!(notifications.noticed.try_recv(), Err(TryRecvError::Empty));
+        // Notifications come in the order of events: this one is the first.
         fs::write(plugins.join("x.so"), "").expect("written");
-        assert!(notices.wait(PATIENCE), "it is noticed");
+        assert!(notifications.wait(PATIENCE), "it is noticed");
     }
 
     #[test]
     fn however_many_notices_there_are_there_is_a_pause_between_two_looks() {
-        let (notices, noticed) = mpsc::sync_channel(1);
+        let (notifications, noticed) = mpsc::sync_channel(1);
         let names = Names::default();
-        let watcher = notices_to(mpsc::sync_channel(1).0, Arc::clone(&names)).ok();
-        let waiting = Notices { watcher, noticed, names, listened: Vec::new() };
-        let noise = thread::spawn(move || while notices.send(()).is_ok() {});
+        let watcher = watcher_that_wakes(mpsc::sync_channel(1).0, Arc::clone(&names)).ok();
+        let waiting = Notifications { watcher, noticed, names, listened: Vec::new() };
+        let noise = thread::spawn(move || while notifications.send(()).is_ok() {});
         let began = Instant::now();
         for _ in 0..5 {
             assert!(waiting.wait(PATIENCE));

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, de};
 /// The plugins that have to serve when the host starts. What is wrong with any other plugin breaks its
 /// own integrations only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Required {
+pub enum RequiredPlugins {
     /// None of them: `false`.
     #[default]
     None,
@@ -15,7 +15,7 @@ pub enum Required {
     Names(Vec<String>),
 }
 
-impl Required {
+impl RequiredPlugins {
     /// Returns whether the plugin of that name is required.
     pub fn contains(&self, plugin: &str) -> bool {
         match self {
@@ -26,7 +26,7 @@ impl Required {
     }
 }
 
-impl<'de> Deserialize<'de> for Required {
+impl<'de> Deserialize<'de> for RequiredPlugins {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::printable::{json, lines, one_line};
 
 /// Prints rows below a header; on a terminal, long cells are wrapped to its width.
-pub(super) fn print(header: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()> {
+pub(super) fn print_table(header: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header);
     if io::stdout().is_terminal() {
@@ -65,7 +65,7 @@ pub(super) fn print_quoted(indent: usize, text: &str) -> anyhow::Result<()> {
 }
 
 /// Tells people what is wrong, on standard error.
-pub(super) fn complain(text: &str) {
+pub(super) fn print_error(text: &str) {
     // Whoever closed it does not want to know.
     let _ = writeln!(io::stderr(), "{}", lines(text));
 }

@@ -25,7 +25,7 @@ const NOT_READY: Duration = Duration::from_millis(10);
 
 /// The way of log lines to a file. A clone is the same way.
 #[derive(Clone, Debug)]
-pub(super) struct Outlet {
+pub(super) struct BackgroundWriter {
     lines: SyncSender<Vec<u8>>,
     shared: Arc<Shared>,
 }
@@ -37,22 +37,22 @@ struct Shared {
     /// Lines that were dropped since the start.
     lost: AtomicU64,
     /// Lines that were dropped and are not counted in the log yet.
-    unsaid: AtomicU64,
+    unreported: AtomicU64,
     problem: Mutex<Option<String>>,
 }
 
-impl Outlet {
-    /// Starts the thread that writes to a file. `say_lost` logs how many lines were dropped.
+impl BackgroundWriter {
+    /// Starts the thread that writes to a file. `report_lost` logs how many lines were dropped.
     ///
     /// # Errors
     ///
     /// If the system gives no thread.
-    pub(super) fn start(file: File, say_lost: fn(u64)) -> io::Result<Self> {
+    pub(super) fn start(file: File, report_lost: fn(u64)) -> io::Result<Self> {
         let (lines, waiting) = mpsc::sync_channel(MOST_LINES);
         let shared = Arc::<Shared>::default();
         let of_thread = Arc::clone(&shared);
         let thread = thread::Builder::new().name("log".into());
-        thread.spawn(move || serve(&waiting, file, &of_thread, say_lost))?;
+        thread.spawn(move || serve(&waiting, file, &of_thread, report_lost))?;
         Ok(Self { lines, shared })
     }
 
@@ -93,7 +93,7 @@ thread_local! {
 }
 
 /// A line is one write.
-impl Write for &Outlet {
+impl Write for &BackgroundWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.send(line);
         Ok(line.len())
@@ -111,13 +111,13 @@ impl Shared {
     }
 
     fn lose(&self, why: &str) {
-        // The problem first: it is over once `unsaid` was told.
+        // The problem first: it is over once `unreported` was told.
         let mut problem = self.problem();
         if problem.as_deref() != Some(why) {
             *problem = Some(why.to_owned());
         }
         self.lost.fetch_add(1, Ordering::Relaxed);
-        self.unsaid.fetch_add(1, Ordering::Relaxed);
+        self.unreported.fetch_add(1, Ordering::Relaxed);
     }
 
     fn problem(&self) -> MutexGuard<'_, Option<String>> {
@@ -125,21 +125,21 @@ impl Shared {
     }
 }
 
-fn serve(waiting: &Receiver<Vec<u8>>, mut file: File, shared: &Shared, say_lost: fn(u64)) {
+fn serve(waiting: &Receiver<Vec<u8>>, mut file: File, shared: &Shared, report_lost: fn(u64)) {
     while let Ok(line) = waiting.recv() {
         match write(&mut file, &line) {
             Ok(()) => {
                 let lost = {
                     let mut problem = shared.problem();
-                    let lost = shared.unsaid.swap(0, Ordering::Relaxed);
+                    let lost = shared.unreported.swap(0, Ordering::Relaxed);
                     *problem = problem.take().filter(|_| lost == 0);
                     lost
                 };
                 if lost > 0 {
                     OWN_LINE_LOST.set(false);
-                    say_lost(lost);
+                    report_lost(lost);
                     if OWN_LINE_LOST.get() {
-                        shared.unsaid.fetch_add(lost, Ordering::Relaxed);
+                        shared.unreported.fetch_add(lost, Ordering::Relaxed);
                     }
                 }
             }
@@ -169,46 +169,46 @@ mod tests {
 
     use super::*;
 
-    static SAID: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+    static REPORTED: Mutex<Vec<u64>> = Mutex::new(Vec::new());
 
     fn pipe() -> (File, File) {
         let (reader, writer) = io::pipe().expect("a pipe");
         (OwnedFd::from(reader).into(), OwnedFd::from(writer).into())
     }
 
-    fn line(mut outlet: &Outlet, text: &str) {
-        outlet.write_all(text.as_bytes()).expect("logging never fails");
+    fn line(mut writer: &BackgroundWriter, text: &str) {
+        writer.write_all(text.as_bytes()).expect("logging never fails");
     }
 
     #[test]
     fn lines_that_nobody_reads_are_dropped_counted_and_told_when_somebody_does() {
         let (mut reader, writer) = pipe();
-        let outlet =
-            Outlet::start(writer, |lost| SAID.lock().unwrap().push(lost)).expect("a thread");
+        let writer = BackgroundWriter::start(writer, |lost| REPORTED.lock().unwrap().push(lost))
+            .expect("a thread");
         let long = "x".repeat(1000);
         for _ in 0..20_000 {
-            line(&outlet, &long);
+            line(&writer, &long);
         }
-        assert!(outlet.lost() > 5000, "{}", outlet.lost());
-        assert!(outlet.shared.waiting_bytes.load(Ordering::Relaxed) <= MOST_BYTES);
+        assert!(writer.lost() > 5000, "{}", writer.lost());
+        assert!(writer.shared.waiting_bytes.load(Ordering::Relaxed) <= MOST_BYTES);
         assert!(
-            outlet.problem().is_some_and(|problem| problem.contains("faster than they are read"))
+            writer.problem().is_some_and(|problem| problem.contains("faster than they are read"))
         );
         let drain = thread::spawn(move || {
             let mut bytes = vec![0; 1 << 16];
             while !matches!(reader.read(&mut bytes), Ok(0) | Err(_)) {}
         });
-        let lost = outlet.lost();
-        outlet.flush(Duration::from_secs(60));
-        line(&outlet, "written");
-        outlet.flush(Duration::from_secs(60));
-        assert_eq!(outlet.problem(), None);
+        let lost = writer.lost();
+        writer.flush(Duration::from_secs(60));
+        line(&writer, "written");
+        writer.flush(Duration::from_secs(60));
+        assert_eq!(writer.problem(), None);
         assert_eq!(
-            SAID.lock().unwrap().iter().sum::<u64>(),
+            REPORTED.lock().unwrap().iter().sum::<u64>(),
             lost,
             "every dropped line is told once"
         );
-        drop(outlet);
+        drop(writer);
         drain.join().expect("it ends with the writer");
     }
 
@@ -216,11 +216,11 @@ mod tests {
     fn a_file_that_takes_nothing_holds_up_nobody() {
         let closed = pipe().1;
         for file in [closed, File::options().write(true).open("/dev/full").expect("Linux")] {
-            let outlet = Outlet::start(file, |_| {}).expect("a thread");
-            (0..100).for_each(|_| line(&outlet, "a line\n"));
-            outlet.flush(Duration::from_secs(60));
-            assert_eq!(outlet.lost(), 100);
-            assert!(outlet.problem().is_some());
+            let writer = BackgroundWriter::start(file, |_| {}).expect("a thread");
+            (0..100).for_each(|_| line(&writer, "a line\n"));
+            writer.flush(Duration::from_secs(60));
+            assert_eq!(writer.lost(), 100);
+            assert!(writer.problem().is_some());
         }
     }
 }

@@ -7,9 +7,9 @@ use serde::{Deserialize, Deserializer, de};
 
 /// A time of hours, days or weeks; never nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Age(pub Duration);
+pub struct LongDuration(pub Duration);
 
-impl Age {
+impl LongDuration {
     /// So many days.
     pub const fn days(days: u64) -> Self {
         Self(Duration::from_secs(days * 24 * 60 * 60))
@@ -23,7 +23,7 @@ impl Age {
     }
 }
 
-impl<'de> Deserialize<'de> for Age {
+impl<'de> Deserialize<'de> for LongDuration {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
         Self::parse(&text).ok_or_else(|| {
@@ -32,7 +32,7 @@ impl<'de> Deserialize<'de> for Age {
     }
 }
 
-impl fmt::Display for Age {
+impl fmt::Display for LongDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
         match (seconds % (24 * 60 * 60), seconds % (60 * 60), seconds % 60) {
@@ -57,16 +57,20 @@ mod tests {
             ("1d 12h", 36 * 3600),
             ("90s", 90),
         ] {
-            assert_eq!(Age::parse(text), Some(Age(Duration::from_secs(seconds))), "{text}");
+            assert_eq!(
+                LongDuration::parse(text),
+                Some(LongDuration(Duration::from_secs(seconds))),
+                "{text}"
+            );
         }
         for text in ["", "0d", "-1d", "30", "soon", "1 month"] {
-            assert_eq!(Age::parse(text), None, "{text}");
+            assert_eq!(LongDuration::parse(text), None, "{text}");
         }
     }
 
     #[test]
     fn it_is_shown_in_its_largest_unit() {
-        let shown = |seconds| Age(Duration::from_secs(seconds)).to_string();
+        let shown = |seconds| LongDuration(Duration::from_secs(seconds)).to_string();
         assert_eq!([86_400, 7200, 120, 90].map(shown), ["1d", "2h", "2m", "90s"]);
     }
 }

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::{
     Inventory,
     client::{Client, Unreachable},
-    table,
+    output,
 };
 use crate::{
     api::status::{IntegrationStatus, PluginStatus, describe_integrations, describe_plugins},
@@ -25,15 +25,15 @@ use crate::{
 };
 
 /// Everything loaded as a host would, and nothing changed.
-pub(super) struct Rehearsal {
+pub(super) struct OfflineState {
     pub(super) config: LoadedConfig,
     pub(super) integrations: Integrations,
     pub(super) libraries: Libraries,
     pub(super) errors: ConfigErrors,
 }
 
-impl Rehearsal {
-    pub(super) fn hold(config: &Path) -> anyhow::Result<Self> {
+impl OfflineState {
+    pub(super) fn load(config: &Path) -> anyhow::Result<Self> {
         let config = LoadedConfig::read(config)?;
         let store = config.store_path();
         let journal = store.map(|store| LoadJournal::peek(&LoadJournal::path(&store)));
@@ -68,7 +68,7 @@ impl Rehearsal {
 }
 
 /// What the running host says; none where none answers.
-pub(super) fn ask<T: DeserializeOwned>(
+pub(super) fn ask_host<T: DeserializeOwned>(
     inventory: &Inventory,
     path: &str,
 ) -> anyhow::Result<Option<T>> {
@@ -80,13 +80,13 @@ pub(super) fn ask<T: DeserializeOwned>(
     }
 }
 
-pub(super) fn rehearse(inventory: &Inventory) -> anyhow::Result<Rehearsal> {
-    let rehearsal = Rehearsal::hold(&inventory.connection.config.config)?;
-    table::complain("no host is running: this is what `tocsin serve` would find");
-    if !rehearsal.errors.0.is_empty() {
-        table::complain(&format!("error: {}", rehearsal.errors));
+pub(super) fn load_offline(inventory: &Inventory) -> anyhow::Result<OfflineState> {
+    let offline = OfflineState::load(&inventory.connection.config.config)?;
+    output::print_error("no host is running: this is what `tocsin serve` would find");
+    if !offline.errors.0.is_empty() {
+        output::print_error(&format!("error: {}", offline.errors));
     }
-    Ok(rehearsal)
+    Ok(offline)
 }
 
 /// Each problem under the name of what has it.
@@ -95,8 +95,8 @@ pub(super) fn print_problems<'p>(
 ) -> anyhow::Result<()> {
     for (what, problem) in problems {
         if let Some(problem) = problem {
-            table::print_line("")?;
-            table::print_line(&format!("`{what}` {problem}"))?;
+            output::print_line("")?;
+            output::print_line(&format!("`{what}` {problem}"))?;
         }
     }
     Ok(())
