@@ -1,7 +1,8 @@
-//! The way of a webhook: `POST /in/{integration}`.
+//! Receives webhooks: `POST /in/{integration}`.
 //!
-//! It decides who is heard. What a request means is for the plugin to say, which answer it gets for
-//! `verdict.rs`, which alert it opens for the store; 200 is answered only after the commit.
+//! This module decides which requests reach a plugin. The plugin decides their meaning, [`verdict`] their
+//! answer, and the [`store`](crate::store) the alerts that they open. The sender gets 200 only after the
+//! commit.
 
 mod body;
 mod guesses;
@@ -46,7 +47,7 @@ use crate::{
     request::{Content, RequestOutcome, Submission},
 };
 
-/// The routes of the webhook listener.
+/// Returns the routes of the webhook listener.
 pub fn router(host: Arc<Host>) -> Router {
     Router::new()
         .route("/in/{integration}", any(receive))
@@ -60,7 +61,7 @@ async fn receive(
     name: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response<Body> {
-    // What can't be read is no integration's name.
+    // A path that is not UTF-8 names no integration.
     let Ok(Path(name)) = name else { return nowhere().await };
     let id = request_id::next();
     let (integration, terms) = {
@@ -84,10 +85,10 @@ async fn receive(
     }
 }
 
-/// Logs a refusal, unless one of its kind was logged within a second.
+/// Logs a refusal, unless another one of its kind was logged within the last second.
 fn log_refusal(lines: &LineLimits, id: Ulid, name: &str, refusal: &RequestRefusal) {
     let Some(left_out) = lines.admit(refusal.code, Instant::now().into_std()) else { return };
-    // Anybody may have written it.
+    // The name comes from the sender and may be of any length.
     let integration: String = name.chars().take(LONGEST_LOGGED_NAME).collect();
     let detail = refusal.detail.as_deref().unwrap_or(&refusal.message);
     let (status, code) = (refusal.status.as_u16(), refusal.code);
@@ -103,7 +104,7 @@ fn log_refusal(lines: &LineLimits, id: Ulid, name: &str, refusal: &RequestRefusa
     );
 }
 
-/// Characters of a name in a log line; integrations have shorter ones.
+/// Most characters of an integration's name in a log line. Names in a configuration are not longer.
 const LONGEST_LOGGED_NAME: usize = 64;
 
 async fn nowhere() -> Response<Body> {
@@ -111,7 +112,7 @@ async fn nowhere() -> Response<Body> {
     RequestRefusal::new(StatusCode::NOT_FOUND, "not_found", message).answer(request_id::next())
 }
 
-/// The terms on which a request is read, from the configuration that is in force when it arrives.
+/// Limits and settings for one request, from the configuration in force when the request arrives.
 struct Terms {
     sender: Option<IpAddr>,
     body: BodyLimits,
@@ -123,7 +124,7 @@ impl Terms {
         let peer = request.extensions().get().map(|Peer(address)| address.ip());
         let plugin = integration.and_then(Integration::admitted);
         let largest = plugin.and_then(|plugin| plugin.manifest.largest_body_bytes);
-        // A smaller limit would tell which integrations there are.
+        // With hidden integrations, a plugin's own limit would reveal that the integration exists.
         let largest = largest.filter(|_| !server.hide_integrations).unwrap_or(usize::MAX);
         Self {
             sender: peer.map(|peer| sender(peer, request.headers(), &server.trusted_proxies)),
@@ -145,8 +146,8 @@ impl Terms {
     }
 }
 
-/// Refuses a request to an integration that does not exist. Its body is read as that of another one, so
-/// that the time of the answer says nothing.
+/// Refuses a request to an unknown integration. Its body is read like that of a known one, so that the time
+/// of the answer does not reveal if the integration exists.
 async fn refuse_unknown(host: &Host, terms: &Terms, request: Request) -> RequestRefusal {
     if terms.hides_integrations
         && let Err(refusal) = Admitted::check_form(&request)
@@ -157,7 +158,7 @@ async fn refuse_unknown(host: &Host, terms: &Terms, request: Request) -> Request
         return refusal;
     }
     let read_at = Instant::now();
-    // A wrong token is answered once its record is on disk, as long as it has one.
+    // The answer to a wrong token waits for a commit, so this one does as well.
     if host.refused_records.check(Ipv4Addr::UNSPECIFIED.into()).is_ok() {
         let _ = host.store.probe().await;
     }
@@ -172,15 +173,15 @@ async fn refuse_unknown(host: &Host, terms: &Terms, request: Request) -> Request
     )
 }
 
-/// A request to an integration that exists.
+/// Handler of a request to a known integration.
 struct Admitted<'r> {
     integration: &'r Arc<Integration>,
     terms: &'r Terms,
 }
 
 impl Admitted<'_> {
-    /// Reads the request, has the plugin judge it, and commits what came of it. What is refused before
-    /// any plugin sees it leaves a record, too.
+    /// Reads the request, lets the plugin judge it, and commits the outcome. A request that is refused before
+    /// it reaches the plugin leaves a record as well.
     async fn hear(self, host: &Arc<Host>, id: Ulid, request: Request) -> Answer {
         let received_at = Timestamp::now();
         if self.is_hidden() && request.method() == Method::POST {
@@ -217,12 +218,12 @@ impl Admitted<'_> {
             answer,
         };
         desk.take();
-        // Nobody answers when the host is stopping and the time for it is over.
+        // The sender of the answer is dropped if the host stops and its shutdown timeout is over.
         match answered.await.unwrap_or_else(|_| Err(RequestRefusal::stopping())) {
             Err(refusal) if refusal.is_unauthorized() => {
                 Err(guesses::answer(host, sender, read_at, refusal).await)
             }
-            // Most plugins call a body malformed before they look for a token in it.
+            // Most plugins find a body malformed before they look for a token in it.
             Err(refusal) if hides_integrations && refusal.is_malformed => {
                 Err(guesses::answer(host, sender, read_at, RequestRefusal::unauthorized()).await)
             }
@@ -230,13 +231,13 @@ impl Admitted<'_> {
         }
     }
 
-    /// Returns whether nobody may learn that the integration exists, since it takes nothing.
+    /// Returns true if the integration is disabled and must look like an unknown one.
     fn is_hidden(&self) -> bool {
         self.terms.hides_integrations
             && matches!(self.integration.state, IntegrationState::Disabled)
     }
 
-    /// Checks that the integration takes something now, and from this sender.
+    /// Checks that the integration is enabled, and that the request is within its rates.
     fn admit(&self, request: &Request) -> Result<(), RequestRefusal> {
         if matches!(self.integration.state, IntegrationState::Disabled)
             && request.method() == Method::POST
@@ -247,7 +248,7 @@ impl Admitted<'_> {
         self.integration.rates.check(self.terms.sender).map_err(RequestRefusal::over_rate)
     }
 
-    /// Checks that any integration could take the request.
+    /// Checks method and encoding, which are the same for all integrations.
     fn check_form(request: &Request) -> Result<(), RequestRefusal> {
         if request.method() != Method::POST {
             let message = "webhooks are POST requests";
@@ -298,7 +299,7 @@ impl Admitted<'_> {
             kept: None,
             replayed_by: None,
         };
-        // Whether it could be recorded or not, the answer is the same.
+        // The answer is the same if the record could not be stored.
         let _ = host.store.submit(submission).await;
     }
 }

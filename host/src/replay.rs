@@ -1,7 +1,7 @@
-//! Another try for a request that was kept: through the plugin that serves its integration now, and
-//! into the store as if it had just come, but once.
+//! Replays a kept request: the plugin that serves its integration now judges it, and the store commits its
+//! events once, however often it is replayed.
 //!
-//! Whether its sender was genuine is judged again, by the plugin, from the bytes that came then.
+//! The plugin also checks the sender's token again, from the original bytes.
 
 use std::sync::Arc;
 
@@ -26,57 +26,57 @@ use crate::{
     },
 };
 
-/// What comes of a request when it is run again.
+/// Result of a replay, or of a dry run of one.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct ReplayReport {
-    /// The request's id.
+    /// Id of the request.
     #[schema(value_type = String)]
     pub id: Ulid,
-    /// Its integration.
+    /// Integration of the request.
     pub integration: String,
-    /// Whether nothing was changed.
+    /// True if nothing was changed.
     pub dry_run: bool,
-    /// The plugin that judged it now.
+    /// Plugin that judged the request in this replay.
     pub plugin: Option<PluginId>,
-    /// What becomes of it now.
+    /// Outcome of this replay.
     pub outcome: RequestOutcome,
-    /// Why, unless it makes events.
+    /// Reason for an outcome other than events.
     pub reason: Option<String>,
-    /// What each of its events does, in their order.
+    /// Effect of each event on alerts, in the order of the events.
     pub effects: Vec<EventEffect>,
-    /// The events themselves.
+    /// Events of the request.
     #[schema(value_type = Vec<Object>)]
     pub events: Vec<Event>,
-    /// How that differs from what came of it then: `kept` is then, `reported` is now. `field` is
-    /// `outcome`, `reason`, or the place of an event with a field of it, such as `events[0].title`.
+    /// Differences from the first outcome: `kept` is the value of that time, `reported` the present one.
+    /// `field` is `outcome`, `reason`, or a field of an event, such as `events[0].title`.
     pub differences: Vec<Difference>,
 }
 
-/// Why a request can't be run again.
+/// Reason why a request cannot be replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// There is no record of it.
+    /// The store has no record of the request.
     #[error("there is no record of a request `{0}`")]
     NotFound(Ulid),
-    /// As things are, it can't.
+    /// The request was not kept, or its integration cannot serve now.
     #[error("{0}")]
     Conflict(String),
-    /// The plugin is left alone for a while.
+    /// The breaker of the plugin is open for this time.
     #[error("the plugin failed again and again and is left alone for {0:.0?}")]
     BackingOff(std::time::Duration),
     /// The host is stopping.
     #[error("the host is stopping")]
     Stopping,
-    /// The store can't be used.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Runs a request again, or finds out what would come of that. `by` is who asks.
+/// Replays a request, or reports the result that a replay would have. `by` is the user who asks.
 ///
 /// # Errors
 ///
-/// Where it is not there, or can't be judged now: then nothing has changed.
+/// If the request does not exist, or cannot be judged now. Nothing has changed then.
 pub async fn replay(
     host: &Arc<Host>,
     id: Ulid,
@@ -176,16 +176,16 @@ async fn judge(
     };
     let (judged, verdict) = oneshot::channel();
     let of = Arc::clone(integration);
-    // On the plugin's thread, as for a webhook: templates may take their time, too.
+    // On the plugin's thread, as for a webhook, since templates may be slow as well.
     let then = move |result| {
-        // Whoever asked may have gone.
+        // The receiver is gone if the client hung up.
         let _ = judged.send(Verdict::of(result, &of, now));
     };
     caller.call(Arc::new(request), Box::new(then));
     verdict.await.map_err(|_| ReplayError::Stopping)
 }
 
-/// The request as it came.
+/// Restores the request from its kept bytes.
 fn incoming(id: Ulid, integration: &str, raw: RawRequest) -> IncomingRequest {
     let query = if raw.query.is_empty() { String::new() } else { format!("?{}", raw.query) };
     let mut request = Request::new(());
@@ -195,7 +195,7 @@ fn incoming(id: Ulid, integration: &str, raw: RawRequest) -> IncomingRequest {
     }
     for (name, value) in header_lines(&raw.headers) {
         let name = HeaderName::from_bytes(name.as_bytes());
-        // They were headers when they came.
+        // Both parses succeed: the lines were headers of the original request.
         if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
             request.headers_mut().append(name, value);
         }
@@ -203,7 +203,7 @@ fn incoming(id: Ulid, integration: &str, raw: RawRequest) -> IncomingRequest {
     IncomingRequest { id, head: request.into_parts().0, body: raw.body }
 }
 
-/// The header lines of a request that was kept, each as its name and its value.
+/// Returns name and value of each header line of a kept request.
 pub(crate) fn header_lines(headers: &[u8]) -> impl Iterator<Item = (String, &[u8])> {
     headers.split(|byte| *byte == b'\n').filter_map(|line| {
         let colon = line.iter().position(|byte| *byte == b':')?;
@@ -213,7 +213,7 @@ pub(crate) fn header_lines(headers: &[u8]) -> impl Iterator<Item = (String, &[u8
     })
 }
 
-/// How what comes of it now differs from what came of it then.
+/// Returns the differences between the first outcome and that of a replay.
 async fn differences(
     host: &Host,
     record: &RequestRecord,

@@ -1,4 +1,4 @@
-//! The body of a webhook, read whole, up to a limit of bytes, of time, and of memory for all of them.
+//! Reads the body of a webhook within limits of size, time and [memory for all bodies](BodyShare).
 
 use std::time::Duration;
 
@@ -12,25 +12,25 @@ use http_body_util::BodyExt;
 use super::refusal::{RequestRefusal, SOON};
 use crate::body_memory::{BodyShare, NoMemory};
 
-/// Limits on a body.
+/// Limits on one body.
 #[derive(Clone, Copy)]
 pub(super) struct BodyLimits {
     pub(super) bytes: usize,
     pub(super) timeout: Duration,
 }
 
-/// Reads a body, and returns it with its share of the memory, which is empty before.
+/// Reads a whole body. `share` is empty, and returned with the memory that the body takes.
 ///
 /// # Errors
 ///
-/// If it is too large, too slow, or ends early, or there is no memory for it.
+/// If the body is too large, too slow, or ends early, or if there is no memory for it.
 pub(super) async fn read_body(
     body: Body,
     limits: BodyLimits,
     share: BodyShare,
 ) -> Result<(Bytes, BodyShare), RequestRefusal> {
     let BodyLimits { bytes: limit_bytes, timeout } = limits;
-    // Said beforehand, it need not be read at all.
+    // A body whose announced length is too large need not be read.
     let announced = body.size_hint().lower();
     let announced = usize::try_from(announced).unwrap_or(usize::MAX);
     if announced > limit_bytes {
@@ -53,7 +53,7 @@ async fn collect(
     limit: usize,
     mut share: BodyShare,
 ) -> Result<(Bytes, BodyShare), RequestRefusal> {
-    // Nearly always the whole body is one frame, which is passed on as it is.
+    // Nearly every body is one frame, which is passed on without a copy.
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -73,7 +73,7 @@ async fn collect(
             continue;
         }
         if length > whole.capacity() {
-            // Room for as much again, so that little is copied; all of it counts.
+            // Doubles the capacity, so that little is copied. All of it counts.
             let most = if announced == 0 { limit } else { announced.max(length) };
             let capacity = (2 * length).min(most);
             share.grow_to(capacity).await.map_err(|NoMemory| no_memory())?;
@@ -99,5 +99,5 @@ fn no_memory() -> RequestRefusal {
         .close()
 }
 
-/// The code of a refusal for want of memory.
+/// Code of a refusal because there is no memory for the body.
 pub(super) const NO_MEMORY: &str = "body_memory";

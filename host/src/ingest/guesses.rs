@@ -1,7 +1,7 @@
-//! Wrong tokens and unknown integrations: answers whose time says nothing, and a limit for each address
-//! that sends many.
+//! Answers to wrong tokens and unknown integrations: at times that reveal nothing, and with a limit for each
+//! address.
 //!
-//! A right token is never held up: only what was found to be wrong comes here.
+//! Requests with a correct token never come here, so they never wait.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -10,11 +10,12 @@ use tokio::time::{Instant, sleep_until};
 use super::refusal::RequestRefusal;
 use crate::{host::Host, limits_reached::Limit};
 
-/// Refusals are answered at multiples of this time after their body was read. A call of a plugin takes
-/// less; the commit of a record, which may take more, comes before either answer.
+/// Refusals are answered at multiples of this time after their body was read. A call of a plugin takes less
+/// time. A commit may take more, but precedes both kinds of answer.
 const BEAT: Duration = Duration::from_millis(10);
 
-/// Refuses a wrong token, with 429 if its address has sent too many. Its body was read at that time.
+/// Refuses a wrong token, with 429 if its address has sent too many. `read_at` is the time at which the body
+/// was read.
 pub(super) async fn answer(
     host: &Host,
     sender: Option<IpAddr>,
@@ -28,7 +29,8 @@ pub(super) async fn answer(
     RequestRefusal::too_many_wrong_tokens(over.retry_after)
 }
 
-/// Waits for the next beat, so that the time of an answer does not say what was looked at.
+/// Waits for the next multiple of [`BEAT`], so that the time of an answer does not reveal the checks before
+/// it.
 pub(super) async fn even_out(read_at: Instant) {
     let waited = read_at.elapsed().as_millis() / BEAT.as_millis();
     let beats = u32::try_from(waited).unwrap_or(u32::MAX).saturating_add(1);

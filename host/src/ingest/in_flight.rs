@@ -1,5 +1,5 @@
-//! One request on its way: from the plugin's thread over the store's to the answer, without being held
-//! up by the runtime in between.
+//! A request in flight: passes from the plugin's thread to the store's, which answers it, without waiting for
+//! the async runtime in between.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -22,10 +22,10 @@ use crate::{
     request::{Kept, RawRequest, RequestOutcome, Share, Submission},
 };
 
-/// How many effects of a request are in its log line.
+/// Most effects of a request in its log line.
 const LOGGED_EFFECTS: usize = 10;
 
-/// One request on its way.
+/// A request in flight, with all that is needed to record and to answer it.
 pub(super) struct InFlight {
     pub(super) host: Arc<Host>,
     pub(super) integration: Arc<Integration>,
@@ -34,14 +34,14 @@ pub(super) struct InFlight {
     pub(super) received_at: Timestamp,
     pub(super) sender: Option<IpAddr>,
     pub(super) request: Arc<IncomingRequest>,
-    /// The memory of the body, given back when the request is answered: a thread that is left behind in
-    /// a plugin does not hold it.
+    /// Memory of the body, which is given back with the answer: a thread that is stuck in a plugin does not
+    /// keep it.
     pub(super) _memory: BodyShare,
     pub(super) answer: oneshot::Sender<Answer>,
 }
 
 impl InFlight {
-    /// Has the plugin judge the request.
+    /// Lets the plugin judge the request.
     pub(super) fn take(self) {
         let integration = Arc::clone(&self.integration);
         match &integration.state {
@@ -56,13 +56,13 @@ impl InFlight {
         }
     }
 
-    /// Has the store commit what the plugin made of it.
+    /// Lets the store commit the outcome.
     fn judged(self, result: CallResult) {
         let verdict = Verdict::of(result, &self.integration, self.received_at);
         let outcome = verdict.outcome();
         let is_anybodys =
             matches!(outcome, RequestOutcome::Unauthorized | RequestOutcome::Malformed);
-        // There are only so many records of what anybody can send.
+        // Records of requests that anybody can send are limited.
         if is_anybodys && !self.integration.records_refusal() {
             self.integration.metrics.count(outcome);
             return self.say(verdict.answer);
@@ -102,7 +102,7 @@ impl InFlight {
         self.integration.metrics.count(RequestOutcome::Unauthorized);
         let (submission, answer) = self.submission(verdict, None);
         let store = Arc::clone(&self.host.store);
-        // Whether it could be recorded or not, the answer is the same.
+        // The answer is the same if the record could not be stored.
         store.commit(submission, Box::new(move |_| self.say(answer)));
     }
 
@@ -123,12 +123,12 @@ impl InFlight {
         (submission, answer)
     }
 
-    /// The request as it came, where the configuration says that it is kept.
+    /// Returns the request for the store to keep, if [`Keep`] asks for it.
     fn kept(&self, outcome: RequestOutcome) -> Option<Kept> {
         let in_force = self.host.in_force();
         let requests = &in_force.config.config.requests;
-        // What is refused after a plugin has seen it has too many events, and waits for a plugin or a
-        // host that makes do with it.
+        // A request that is refused after the plugin has judged it has too many events. It waits for a
+        // plugin or a host that accepts it.
         let waits = matches!(outcome, RequestOutcome::Failed | RequestOutcome::Refused);
         let is_kept = match requests.keep {
             Keep::All => true,

@@ -1,6 +1,6 @@
-//! How a webhook is refused: a public sentence, and for the log what it really was.
+//! Answers to webhooks that are refused, each with a public sentence for the sender and a detail for the log.
 //!
-//! It decides nothing: why a request is refused is for the rest of [`super`] to say.
+//! The decision to refuse is made elsewhere in [`ingest`](super).
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::{
     store::StoreError,
 };
 
-/// When a sender should try again where nothing better is known.
+/// `Retry-After` if no better time is known.
 pub(super) const SOON: Duration = Duration::from_secs(1);
 
-/// An answer that is not 200: a public sentence, and for the log what it really was.
+/// An answer other than 200: a public sentence for the sender, and a detail for the log.
 #[derive(Debug)]
 pub(crate) struct RequestRefusal {
     pub(super) status: StatusCode,
@@ -40,7 +40,7 @@ impl RequestRefusal {
         Self { status, code, message, detail, is_malformed, scope: None, headers }
     }
 
-    /// 403: the token is wrong, or the integration is hidden and unknown.
+    /// Creates a 403: the token is wrong, or the integration is unknown and integrations are hidden.
     pub(super) fn unauthorized() -> Self {
         let message = "the token is not that of this integration";
         Self::new(StatusCode::FORBIDDEN, "unauthorized", message)
@@ -50,14 +50,14 @@ impl RequestRefusal {
         self.code == "unauthorized"
     }
 
-    /// 429: an address sent too many wrong tokens, for how long.
+    /// Creates a 429: an address has sent too many wrong tokens.
     pub(super) fn too_many_wrong_tokens(retry_after: Duration) -> Self {
         let message = "too many wrong tokens come from this address, try again with the right one";
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens", message)
             .retry_after(retry_after)
     }
 
-    /// A request that its plugin called malformed.
+    /// Creates the answer to a request that its plugin found malformed.
     pub(super) fn malformed(status: StatusCode, code: &'static str, reason: String) -> Self {
         Self { is_malformed: true, ..Self::new(status, code, reason) }
     }
@@ -74,7 +74,7 @@ impl RequestRefusal {
             .retry_after(SOON)
     }
 
-    /// 429: more requests than the integration takes, and for how long.
+    /// Creates a 429: the integration or the sender has exceeded its rate.
     pub(super) fn over_rate(over: OverRate) -> Self {
         let scope = over.scope.as_str();
         let message = match over.scope {
@@ -106,7 +106,7 @@ impl RequestRefusal {
         self
     }
 
-    /// The rest of the request is not read, so the connection can't go on.
+    /// Closes the connection after the answer, since the rest of the request is not read.
     pub(super) fn close(self) -> Self {
         self.header(header::CONNECTION, "close")
     }

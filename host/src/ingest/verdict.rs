@@ -1,6 +1,6 @@
-//! Which outcome becomes which answer, and what of it is recorded.
+//! Turns a plugin's outcome into an answer to the sender and the content of a record.
 //!
-//! It answers nobody and commits nothing: a webhook and a replay go on from here in their own ways.
+//! Nothing is answered or committed here; [`ingest`](super) and [`replay`](crate::replay) do that.
 
 use std::time::Duration;
 
@@ -16,26 +16,26 @@ use crate::{
     request::{Content, RequestOutcome},
 };
 
-/// What the sender is told once the outcome is on disk.
+/// Answer to the sender, given once the outcome is on disk.
 pub(crate) type Answer = Result<Option<Reply>, RequestRefusal>;
 
-/// The code of the answer to a request of too many events, and the beginning of the reason in its record.
+/// Code of the answer to a request of too many events, and the start of the reason in its record.
 const TOO_MANY_EVENTS: &str = "too_many_events";
 
-/// What a call of a plugin comes to.
+/// Result of a call of a plugin, for the record and for the sender.
 pub(crate) struct Verdict {
-    /// What is recorded.
+    /// Content of the record.
     pub(crate) content: Content,
-    /// What the sender is told.
+    /// Answer to the sender.
     pub(crate) answer: Answer,
-    /// How long the plugin had it, if it gave an outcome.
+    /// Time in the plugin, if it gave an outcome.
     pub(crate) plugin_time: Option<Duration>,
-    /// For how long the plugin is left alone, where it was not even called.
+    /// Time until the plugin's breaker lets a call through, if it refused this one.
     pub(crate) backing_off: Option<Duration>,
 }
 
 impl Verdict {
-    /// What comes of a call at that time.
+    /// Makes a verdict of the result of a call. `now` decides if the integration is in maintenance.
     pub(crate) fn of(result: CallResult, integration: &Integration, now: Timestamp) -> Self {
         let Judged { outcome, took } = match result {
             Ok(judged) => judged,
@@ -85,7 +85,7 @@ impl Verdict {
         Self { content, answer, plugin_time: None, backing_off: None }
     }
 
-    /// The sender is asked to try again.
+    /// Creates the verdict of a plugin that failed. The sender is asked to try again.
     fn failed(reason: String, retry_after: Duration) -> Self {
         let reason = events::bounded_reason(reason);
         let message = "the integration cannot judge webhooks just now, try again";
@@ -96,8 +96,8 @@ impl Verdict {
         Self::new(nothing(RequestOutcome::Failed, reason), Err(refusal))
     }
 
-    /// Refuses a request as a whole whose plugin made more events of it than are taken of one. The
-    /// sender is asked to try again: in time an operator hears of it, and nothing is lost meanwhile.
+    /// Refuses a whole request of which its plugin made too many events. The sender is asked to try again, so
+    /// that nothing is lost until an operator acts.
     fn too_many_events(error: &EventsError) -> Self {
         let message = "the webhook has more events than are taken of one, send fewer or try again";
         let refusal =
@@ -108,7 +108,7 @@ impl Verdict {
         Self::new(nothing(RequestOutcome::Refused, reason), Err(refusal))
     }
 
-    /// What becomes of the request, as far as it is known before it is committed.
+    /// Returns the outcome of the request as far as it is known before the commit.
     pub(crate) fn outcome(&self) -> RequestOutcome {
         match &self.content {
             Content::Events { .. } => RequestOutcome::Events,
