@@ -1,7 +1,7 @@
-//! A budget of memory for the bodies of all requests that are read and judged at once.
+//! Memory budget for the bodies of all requests in progress.
 //!
-//! Bodies are counted as they arrive, with the room that they are given to grow: an announced length that
-//! never comes takes nothing. One sender may take half of the budget.
+//! Bodies count as they arrive, in steps, whatever length they announce. One sender may take half of the
+//! budget.
 
 use std::{
     collections::HashMap,
@@ -14,14 +14,14 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::http::sender::subscriber;
 
-/// Bodies up to this size are not counted.
+/// Largest body that does not count.
 pub(crate) const SMALL_BYTES: usize = 16 * 1024;
-/// Memory is taken in steps of this size.
+/// Step in which a body takes memory.
 const STEP_BYTES: usize = 64 * 1024;
-/// How long a body waits for memory. Its sender waits for the rest of the body meanwhile.
+/// Longest time that a body waits for memory. Meanwhile its sender cannot send the rest.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// The budget.
+/// Memory budget for the bodies of all requests, see `server.body_memory_bytes`.
 #[derive(Debug)]
 pub(crate) struct BodyMemory {
     budget_bytes: usize,
@@ -35,17 +35,17 @@ struct Taken {
     by_sender: HashMap<IpAddr, usize>,
 }
 
-/// No memory came free in time.
+/// Error of [`BodyShare::grow_to`] if no memory became free in time.
 #[derive(Debug)]
 pub(crate) struct NoMemory;
 
 impl BodyMemory {
-    /// A budget of that many bytes.
+    /// Creates a budget of that many bytes.
     pub(crate) fn new(budget_bytes: usize) -> Arc<Self> {
         Arc::new(Self { budget_bytes, taken: Mutex::default(), given_back: Notify::new() })
     }
 
-    /// Returns an empty share of the budget for a body of a sender.
+    /// Returns an empty [`BodyShare`] for a body of a sender.
     pub(crate) fn share(self: &Arc<Self>, sender: Option<IpAddr>) -> BodyShare {
         let sender = subscriber(sender.unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
         BodyShare { memory: Arc::clone(self), sender, bytes: 0 }
@@ -56,7 +56,7 @@ impl BodyMemory {
     }
 }
 
-/// The share of one body in the budget. Dropping it gives the memory back.
+/// Share of one body in a [`BodyMemory`]. Dropping the share gives its memory back.
 #[derive(Debug)]
 pub(crate) struct BodyShare {
     memory: Arc<BodyMemory>,
@@ -65,11 +65,11 @@ pub(crate) struct BodyShare {
 }
 
 impl BodyShare {
-    /// Takes memory for a body that has grown to a length, and waits a moment if there is none.
+    /// Takes memory for a body that has grown to a length, and waits up to a second if there is none.
     ///
     /// # Errors
     ///
-    /// If none came free.
+    /// If no memory became free in time.
     pub(crate) async fn grow_to(&mut self, length: usize) -> Result<(), NoMemory> {
         if length <= SMALL_BYTES.max(self.bytes) {
             return Ok(());
@@ -93,7 +93,7 @@ impl BodyShare {
         let budget = self.memory.budget_bytes;
         let mut taken = self.memory.taken();
         let of_sender = taken.by_sender.get(&self.sender).copied().unwrap_or(0);
-        // The only body of a sender may take all that is free.
+        // If a sender has only one body, it may take all free memory.
         let is_only_one = of_sender == self.bytes;
         if taken.bytes + more > budget.max(wanted)
             || !(is_only_one || of_sender + more <= budget / 2)
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn large_bodies_find_no_memory_and_small_ones_need_none() {
+    async fn refuses_large_bodies_without_memory_and_accepts_small_ones() {
         let memory = BodyMemory::new(4 * MIB);
         let mut shares = Vec::new();
         for number in 0..4 {
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_sender_takes_half_at_most_unless_it_has_one_body() {
+    async fn a_sender_of_several_bodies_gets_at_most_half() {
         let memory = BodyMemory::new(4 * MIB);
         let mut one = memory.share(sender(1));
         one.grow_to(3 * MIB).await.expect("it is alone");
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_subscriber_of_ipv6_is_one_sender_whatever_its_address() {
+    async fn addresses_of_one_ipv6_network_count_as_one_sender() {
         let memory = BodyMemory::new(4 * MIB);
         let of = |address: &str| memory.share(Some(address.parse().expect("an address")));
         let (mut one, mut two) = (of("2001:db8::1"), of("2001:db8::2"));

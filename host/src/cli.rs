@@ -1,6 +1,6 @@
-//! The command line: what people type, what they see, and how a command ends.
+//! The command line: commands and their options, output for people, and exit codes.
 //!
-//! 0 is success, 2 a message in the command or the configuration, 1 any other failure.
+//! 0 is success, 2 an error in the command or the configuration, 1 any other failure.
 
 mod alerts;
 mod check;
@@ -22,7 +22,7 @@ use crate::{
     log, sandbox,
 };
 
-/// Alerts from webhooks, understood by plugins, on disk before the sender is answered.
+/// Alerting host: receives webhooks, turns them into alerts with plugins, and stores them before it answers
 #[derive(Debug, Parser)]
 #[command(name = "tocsin", version, propagate_version = true, disable_help_subcommand = true)]
 struct Cli {
@@ -32,37 +32,37 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the host: take webhooks, keep alerts, serve the admin API
+    /// Run the host: receive webhooks, store alerts, serve the admin API
     ///
-    /// SIGTERM and SIGINT stop it once everything in flight is committed. It reads its configuration
-    /// and its plugins again when they change, and on SIGHUP. Logs go to standard error.
+    /// The host reloads its configuration and its plugins when they change, and on SIGHUP. On SIGTERM and
+    /// SIGINT it finishes requests in flight, commits them, and stops. Logs go to standard error.
     Serve(ConfigFile),
-    /// Load everything as `serve` would, change nothing, and say what is wrong
+    /// Check the configuration and load the plugins as `serve` would, without changing anything
     ///
-    /// Where a host runs with this configuration, it is asked what a reload would change.
+    /// If a host runs with this configuration, also shows what a reload would change.
     Check(Connection),
-    /// Have the running host read its configuration and its plugins again, as SIGHUP does
+    /// Make the running host reload its configuration and its plugins, as SIGHUP does
     Reload(reload::Reload),
-    /// List the files of the plugins folder, and what is wrong with them
+    /// List the plugins and their problems; inspect, lock, certify or create a plugin
     ///
-    /// Asks the running host. Where none answers, looks at the folder itself.
+    /// Asks the running host. If no host answers, reads the folder itself.
     Plugins(plugins::Plugins),
-    /// List the integrations, their endpoints, and what is wrong with them
+    /// List the integrations, their endpoints and their problems
     ///
-    /// Asks the running host. Where none answers, looks at the configuration itself.
+    /// Asks the running host. If no host answers, reads the configuration itself.
     Integrations(Inventory),
-    /// List, show, acknowledge, resolve and annotate alerts, through the running host
+    /// List, show, acknowledge, resolve and annotate alerts; needs a running host
     Alerts(alerts::Alerts),
-    /// List and show what became of requests, and run them again, through the running host
+    /// List, show and replay webhook requests; needs a running host
     Requests(requests::Requests),
-    /// What `certify` and `schema` run a plugin in, and a host tries it in before it loads it
+    /// Child process in which a plugin runs before the host trusts it
     #[command(name = sandbox::SUBCOMMAND, hide = true)]
     PluginTrial,
 }
 
 #[derive(Args, Clone, Debug)]
 struct ConfigFile {
-    /// The host's configuration
+    /// Configuration file of the host
     #[arg(long, value_name = "FILE", env = "TOCSIN_CONFIG", default_value = "tocsin.toml")]
     config: PathBuf,
 }
@@ -71,7 +71,9 @@ struct ConfigFile {
 struct Connection {
     #[command(flatten)]
     config: ConfigFile,
-    /// The admin API, instead of the configuration's; its token is then TOCSIN_ADMIN_TOKEN
+    /// URL of the admin API, such as `http://127.0.0.1:8081`, instead of the one in the configuration
+    ///
+    /// The token is then read from the environment variable TOCSIN_ADMIN_TOKEN.
     #[arg(long, value_name = "URL", env = "TOCSIN_ADMIN_URL")]
     url: Option<String>,
 }
@@ -80,12 +82,12 @@ struct Connection {
 struct Inventory {
     #[command(flatten)]
     connection: Connection,
-    /// Print JSON, as the API gives it
+    /// Print JSON, as the API returns it
     #[arg(long)]
     json: bool,
 }
 
-/// Runs the command that was typed, and gives the exit code.
+/// Runs the command of this process's arguments, and returns the exit code.
 pub fn main() -> u8 {
     let result = match Cli::parse().command {
         Command::Serve(file) => serve::serve(&file.config),
@@ -97,7 +99,7 @@ pub fn main() -> u8 {
         Command::Requests(requests) => requests::run(requests),
         Command::PluginTrial => return sandbox::child::main(),
     };
-    // What was logged comes before the error that ended it.
+    // Log lines come before the error that ended the command.
     log::flush();
     match result {
         Ok(()) => 0,
@@ -109,12 +111,12 @@ pub fn main() -> u8 {
     }
 }
 
-/// A check that found something; it was said already, save for the summary.
+/// Summary of a check that found errors, each of which was printed before.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct CheckFailed(String);
 
-/// A usage error, exit code 2.
+/// Error in the arguments of a command, exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct UsageError(String);
@@ -127,7 +129,7 @@ fn is_usage_error(error: &anyhow::Error) -> bool {
         || error.is::<UsageError>()
 }
 
-/// Whoever reads the list, such as `head`, had enough.
+/// Returns true if the reader of the output, such as `head`, closed it.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let io = error.downcast_ref::<std::io::Error>();
     io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
@@ -140,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn clap_accepts_the_definition_of_the_command_line() {
         Cli::command().debug_assert();
     }
 }

@@ -1,7 +1,6 @@
-//! The host's configuration: its keys, their defaults, and what can be said of them without looking
-//! at a plugin.
+//! The host's configuration: its keys, their defaults, and the checks that need no plugin.
 //!
-//! It opens no database and no plugin: what an integration's options mean is for the plugin to say.
+//! [`LoadedConfig::read`] is the way in. Plugins alone check the options of their integrations.
 
 mod admin;
 pub mod change;
@@ -61,22 +60,23 @@ pub use self::{
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where webhooks come in.
+    /// The listener for webhooks.
     pub server: Server,
-    /// API, metrics and health.
+    /// The listener for the API, metrics and health.
     pub admin: Admin,
-    /// Where alerts are kept.
+    /// The database of alerts and requests.
     pub store: Store,
-    /// Where plugins are found, which are trusted, and what their calls may take.
+    /// The folder of plugins, trust in them, and limits of their calls.
     pub plugins: Plugins,
-    /// Which requests are kept as they came.
+    /// Requests that are kept in full, for a replay.
     pub requests: Requests,
-    /// How long anything is kept.
+    /// Ages and sizes above which stored data is deleted.
     pub retention: Retention,
-    /// Whether changed files are noticed.
+    /// Automatic reloads of changed files.
     pub watch: Watch,
-    /// What is logged.
+    /// Form and level of the log.
     pub log: Log,
-    /// The integrations by name. The name is the last part of the endpoint's URL.
+    /// The integrations by name. The name is the last part of the endpoint's URL, see
+    /// [`Server::endpoint`].
     pub integrations: BTreeMap<String, IntegrationConfig>,
 }

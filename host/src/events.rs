@@ -1,26 +1,26 @@
-//! What the host makes of a plugin's events before they are stored: they have what their action
-//! needs, and nothing in them is without bounds.
+//! Checks and bounds a plugin's [`Event`]s before they are [stored](crate::store).
 //!
-//! Which alert they open or change is for the store to decide.
+//! An event has the fields that its action needs, and no field of unlimited length. The store decides which
+//! alert an event opens or changes.
 
 use sha2::{Digest, Sha256};
 use tocsin_plugin_api::{Action, Event, outcome::Reply};
 
-/// A request of more events than this is refused as a whole.
+/// Most events of one request. A request of more events is refused as a whole.
 pub const MOST_EVENTS: usize = 100_000;
-/// Characters of a title; more are cut off.
+/// Most characters of a title. Further ones are cut off.
 pub const LONGEST_TITLE: usize = 1024;
-/// Characters of a description, a detail or a link; more are cut off.
+/// Most characters of a description, a detail or a link. Further ones are cut off.
 pub const LONGEST_TEXT: usize = 64 * 1024;
-/// Bytes of a key. Cutting a longer one could make two the same: it is replaced by its hash.
+/// Most bytes of a key. A longer key is replaced by its hash, since two keys could be equal once cut.
 pub const LONGEST_KEY: usize = 512;
-/// Details of an alert; more are left out.
+/// Most details of an alert. Further ones are left out.
 pub const MOST_DETAILS: usize = 100;
 
-/// Bytes of a reason, and of a reply with its content type.
+/// Most bytes of a reason, and of a reply with its content type.
 pub const LONGEST_WORDS_BYTES: usize = 64 * 1024;
 
-/// Bounds a sentence of a plugin: a longer one is cut, and says so at its end.
+/// Cuts a reason that a plugin gave at [`LONGEST_WORDS_BYTES`], and says so at its end.
 pub fn bounded_reason(mut reason: String) -> String {
     let length = reason.len();
     if length > LONGEST_WORDS_BYTES {
@@ -30,7 +30,8 @@ pub fn bounded_reason(mut reason: String) -> String {
     reason
 }
 
-/// Bounds a plugin's reply. A longer one is not sent, which is said in words for the operator.
+/// Drops a [`Reply`] of more than [`LONGEST_WORDS_BYTES`], and returns a remark for the operator in its
+/// place.
 pub fn bounded_reply(reply: Option<Reply>) -> (Option<Reply>, Option<String>) {
     let length = reply.as_ref().map_or(0, |reply| reply.content_type.len() + reply.body.len());
     if length <= LONGEST_WORDS_BYTES {
@@ -42,22 +43,22 @@ pub fn bounded_reply(reply: Option<Reply>) -> (Option<Reply>, Option<String>) {
     (None, Some(remark))
 }
 
-/// A reason that the events of a request are not stored, in words for the operator.
+/// Reason why the events of a request are not stored, in words for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EventsError {
-    /// There are more than [`MOST_EVENTS`].
+    /// The request has more events than [`MOST_EVENTS`].
     #[error("the plugin made {0} events of one request, more than {MOST_EVENTS}")]
     TooMany(usize),
-    /// The plugin asks for what this host can't do.
+    /// An event lacks a field that its action needs, or has an unknown action.
     #[error("{0}")]
     Unusable(&'static str),
 }
 
-/// Checks and bounds the events of one request.
+/// Checks and bounds the [`Event`]s of one request.
 ///
 /// # Errors
 ///
-/// Where there are too many, or the plugin asks for what this host can't do.
+/// If there are too many events, or one of them is [unusable](EventsError::Unusable).
 pub fn bounded(mut events: Vec<Event>) -> Result<Vec<Event>, EventsError> {
     if events.len() > MOST_EVENTS {
         return Err(EventsError::TooMany(events.len()));
@@ -85,7 +86,7 @@ fn bound(event: &mut Event) -> Result<(), &'static str> {
         cut(text, LONGEST_TEXT);
     }
     for key in [&mut event.dedup_key, &mut event.event_id] {
-        // An empty key is no key: it would make one alert of everything.
+        // An empty key counts as none: it would join unrelated events in one alert.
         *key = key.take().filter(|key| !key.is_empty()).map(bound_key);
     }
     event.details.truncate(MOST_DETAILS);
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_the_plugins_failure() {
+    fn refuses_events_without_the_fields_that_their_action_needs() {
         assert!(bounded(vec![Event::create(" ")]).is_err());
         assert!(bounded(vec![Event::default()]).is_err());
         assert!(
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_thousand_events_are_taken_and_no_more() {
+    fn accepts_a_hundred_thousand_events_and_no_more() {
         let events = |count: usize| bounded(vec![Event::create("x"); count]);
         assert_eq!(events(100_000).map(|events| events.len()), Ok(100_000));
         let error = events(100_001).expect_err("too many");

@@ -1,11 +1,11 @@
-//! Named points at which a test has the host die or a write fail, as a machine or a disk would have it.
+//! Named points at which a test makes the host die or a write fail, as a broken machine or disk would.
 //!
-//! They are there in debug builds alone. Which one is meant, and at which of its turns, comes from the
-//! environment: `TOCSIN_TEST_DIE_AT` or `TOCSIN_TEST_FAIL_AT`, such as `synced:17`.
+//! Only debug builds have them. The environment variables `TOCSIN_TEST_DIE_AT` and `TOCSIN_TEST_FAIL_AT`
+//! choose a point and the number of its turn, such as `synced:17`.
 
 use std::io;
 
-/// Dies here as `kill -9` would have it, if a test says so.
+/// Kills the process with SIGKILL if a test has chosen this point.
 #[inline]
 pub fn point(name: &str) {
     #[cfg(debug_assertions)]
@@ -14,11 +14,11 @@ pub fn point(name: &str) {
     let _ = name;
 }
 
-/// Fails here as a broken disk would, if a test says so.
+/// Fails as a broken disk would if a test has chosen this point.
 ///
 /// # Errors
 ///
-/// Only then.
+/// Only if a test has chosen this point.
 #[inline]
 pub fn io(name: &str) -> io::Result<()> {
     #[cfg(debug_assertions)]
@@ -58,7 +58,7 @@ mod armed {
             Some(Self { name: name.into(), turns_left })
         }
 
-        /// Whether it is its turn, which comes once.
+        /// Counts a turn of a point, and returns true at the chosen one.
         fn is_due(&self, name: &str) -> bool {
             self.name == name && self.turns_left.fetch_sub(1, Ordering::Relaxed) == 1
         }
@@ -66,7 +66,7 @@ mod armed {
 
     pub(super) fn point(name: &str) {
         if DIE_AT.as_ref().is_some_and(|fault| fault.is_due(name)) {
-            // Nothing more is done, not even by other threads.
+            // No code runs after SIGKILL, not even on other threads.
             let _ = kill_process(getpid(), Signal::KILL);
             loop {
                 std::thread::park();

@@ -1,6 +1,6 @@
-//! Judges who could change or read a file besides root and the host's own user.
+//! Finds users besides root and the host's own who can change or read a file.
 //!
-//! Owner, group and mode are looked at. Members of groups and access control lists are not.
+//! Owner, group and mode count. Members of groups and access control lists are not looked up.
 
 use std::{
     fmt,
@@ -15,40 +15,40 @@ use rustix::{
 };
 
 const ROOT: u32 = 0;
-/// Bits of a mode.
+/// Permission bits of a mode.
 const WRITABLE_BY_GROUP: u32 = 0o020;
 const WRITABLE_BY_ALL: u32 = 0o002;
 const READABLE_BY_GROUP: u32 = 0o040;
 const READABLE_BY_ALL: u32 = 0o004;
-/// Only its owner may rename or remove an entry of such a folder.
+/// Mode bit of a folder in which only the owner of a file may rename or remove it.
 const STICKY: u32 = 0o1000;
 
-/// The user and the groups that the host runs as.
+/// User and groups of the host's process.
 #[derive(Clone, Debug)]
 pub struct HostUser {
     user: u32,
     group: u32,
-    /// Its other groups. They may read: somebody put the host there for that.
+    /// Further groups of the process. They may read files: an administrator put the host there for that.
     groups: Vec<u32>,
 }
 
-/// A file that others could change: what is wrong, and what to do about it.
+/// Error of [`HostUser::check_writers`]: a file that other users can change, with a remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exposed {
-    /// A whole sentence.
+    /// The file, and the user or group that can change it.
     pub message: String,
-    /// The remedy.
+    /// Command that takes the right away.
     pub hint: String,
 }
 
-/// A user or a group, besides root and the host's, that could change a file.
+/// A user or a group, besides root's and the host's, that can change a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writer {
-    /// Its owner.
+    /// The owner of the file.
     Owner(u32),
     /// Every user of the machine.
     Everybody,
-    /// The members of its group.
+    /// The members of the file's group.
     Group(u32),
 }
 
@@ -57,35 +57,35 @@ pub enum Writer {
 pub enum Reader {
     /// Every user of the machine.
     Everybody,
-    /// The members of its group.
+    /// The members of the file's group.
     Group(u32),
 }
 
 impl HostUser {
-    /// The user of this process.
+    /// Returns user and groups of this process.
     pub fn of_this_process() -> Self {
         let groups = getgroups().unwrap_or_default();
         let groups = groups.into_iter().map(Gid::as_raw).collect();
         Self { user: geteuid().as_raw(), group: getegid().as_raw(), groups }
     }
 
-    /// Returns who else could change a file or folder.
+    /// Returns a [`Writer`] of a file or folder, if there is one besides root and the host's user.
     pub fn writer(&self, metadata: &Metadata) -> Option<Writer> {
         self.writer_of(metadata.uid(), metadata.gid(), metadata.mode())
     }
 
-    /// Returns who else can read a file.
+    /// Returns a [`Reader`] of a file, if there is one besides root and the host's user.
     pub fn reader(&self, metadata: &Metadata) -> Option<Reader> {
         self.reader_of(metadata.gid(), metadata.mode())
     }
 
-    /// Checks that nobody else could change or replace what a path leads to: the file, whose `metadata`
-    /// are those of the open one, and the folders that it is found in. In a folder with the sticky bit,
-    /// such as `/tmp` or a mounted secret of Kubernetes, others cannot replace a file.
+    /// Checks that no other user can change or replace the file at a path. `metadata` are those of the open
+    /// file; the folders of the path are checked too. In a folder with the sticky bit, such as `/tmp` or a
+    /// mounted secret of Kubernetes, others cannot replace a file.
     ///
     /// # Errors
     ///
-    /// If somebody could.
+    /// If another user can.
     pub fn check_writers(&self, path: &Path, metadata: &Metadata) -> Result<(), Exposed> {
         if is_read_only(path) {
             return Ok(());
@@ -144,7 +144,7 @@ impl HostUser {
         }
     }
 
-    /// A user without other groups.
+    /// Creates a user without further groups.
     #[cfg(test)]
     pub(crate) fn pretended(user: u32, group: u32) -> Self {
         Self { user, group, groups: Vec::new() }
@@ -155,7 +155,7 @@ fn is_symlink(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|file| file.is_symlink())
 }
 
-/// The folder that a path names, and the one in which the file really lies.
+/// Returns the folder that a path names, and the folder of the file behind symlinks if that is another.
 fn folders_of(path: &Path) -> Vec<PathBuf> {
     let named = path.parent().map(|folder| {
         if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() }
@@ -169,7 +169,7 @@ fn folders_of(path: &Path) -> Vec<PathBuf> {
 }
 
 impl Writer {
-    /// The command that takes the right away.
+    /// Returns the command that takes the right away.
     pub fn remedy(self, path: &Path) -> String {
         let command = match self {
             Self::Owner(_) => "chown root",
@@ -199,7 +199,7 @@ impl fmt::Display for Writer {
 }
 
 impl Reader {
-    /// The command that takes the right away.
+    /// Returns the command that takes the right away.
     pub fn remedy(self, path: &Path) -> String {
         let command = match self {
             Self::Everybody => "chmod o-r",
@@ -220,8 +220,8 @@ impl fmt::Display for Reader {
     }
 }
 
-/// Returns whether a path lies on a mount that nobody can write to here, such as a `ConfigMap` of
-/// Kubernetes, whatever its modes say.
+/// Returns true if a path is on a read-only mount, such as a `ConfigMap` of Kubernetes, where modes do not
+/// matter.
 fn is_read_only(path: &Path) -> bool {
     statvfs(path).is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn root_and_the_host_may_own_a_file_and_nobody_else() {
+    fn only_root_and_the_host_may_own_a_file() {
         assert_eq!(writer(0, 0, 0o755), None);
         assert_eq!(writer(900, 901, 0o755), None);
         assert_eq!(writer(1000, 901, 0o444), Some(Writer::Owner(1000)), "its owner may chmod");
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_may_write_to_it() {
+    fn only_root_and_the_host_may_write_to_a_file() {
         assert_eq!(writer(0, 0, 0o757), Some(Writer::Everybody));
         assert_eq!(writer(0, 0, 0o1777), Some(Writer::Everybody), "sticky or not");
         assert_eq!(writer(0, 1000, 0o775), Some(Writer::Group(1000)));
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_others_could_change_or_replace_is_refused() {
+    fn refuses_a_file_that_other_users_can_change_or_replace() {
         assert_eq!(checked(0o755, 0o644), Ok(()));
         assert_eq!(checked(0o1777, 0o600), Ok(()), "in a sticky folder nobody can replace it");
         insta::assert_snapshot!(checked(0o755, 0o646).expect_err("others may write"), @"`[PLACE]/etc/tocsin.toml` can be changed by everybody on this machine; hint: `chmod o-w [PLACE]/etc/tocsin.toml`");
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_behind_a_symlink_is_judged_where_it_lies() {
+    fn checks_the_folder_of_the_file_behind_a_symlink() {
         let place = tempfile::tempdir().expect("a folder");
         let (open, link) = (place.path().join("open"), place.path().join("tocsin.toml"));
         fs::create_dir(&open).expect("made");

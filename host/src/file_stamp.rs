@@ -1,6 +1,6 @@
-//! What tells a file as it was from the same file changed, without reading it.
+//! Identity, size and times of a file, see [`Stamp`]: equal means unchanged.
 //!
-//! It reads no contents.
+//! No contents are read.
 
 use std::{
     fs::{self, Metadata},
@@ -9,39 +9,39 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// Kernels note the times of files in ticks of 10 ms at most.
+/// Age from which a change is certain to have another time than a later one. Kernels note the times of files
+/// in steps of at most 10 ms.
 const SETTLED: Duration = Duration::from_millis(100);
 
-/// A file at one moment. It changes whenever the file is written, replaced, or given another owner
-/// or mode.
+/// Identity, size and times of a file. Equal stamps mean that the file was not written, replaced, or given
+/// another owner or mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stamp {
     identity: Identity,
     size_bytes: u64,
     modified: Moment,
-    /// Unlike the time of modification, nobody can set it.
+    /// Time of the last change of contents, owner or mode. Unlike `modified`, no program can set it.
     changed: Moment,
 }
 
-/// Which file it is, whatever its name: device and inode.
+/// Device and inode, which identify a file whatever its name.
 type Identity = (u64, u64);
 
 /// Seconds and nanoseconds since 1970.
 type Moment = (i64, i64);
 
 impl Stamp {
-    /// The stamp of what a path leads to; none where there is nothing to see.
+    /// Returns the stamp of the file at a path, or `None` if there is no file, or no right to look at it.
     pub fn of(path: &Path) -> Option<Self> {
         fs::metadata(path).ok().as_ref().map(Self::from)
     }
 
-    /// Whether it is the same file with the same contents, whatever became of its name, owner and
-    /// mode.
+    /// Returns true if file and contents are the same, even under another name, owner or mode.
     pub fn is_same_file(&self, other: &Self) -> bool {
         Self { changed: other.changed, ..*self } == *other
     }
 
-    /// Whether the last change is so long ago that another one could not leave the same times.
+    /// Returns true if the last change is so old that a further change would leave other times.
     pub fn is_settled(&self) -> bool {
         let (Ok(seconds), Ok(nanoseconds)) = (self.changed.0.try_into(), self.changed.1.try_into())
         else {
@@ -63,8 +63,8 @@ impl From<&Metadata> for Stamp {
     }
 }
 
-/// A folder at one moment, without what lies in it. It changes whenever the folder is replaced, or
-/// given another owner or mode.
+/// Identity, owner and mode of a folder, without its files. Equal stamps mean that the folder was not
+/// replaced, or given another owner or mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FolderStamp {
     identity: Identity,
@@ -73,7 +73,7 @@ pub struct FolderStamp {
 }
 
 impl FolderStamp {
-    /// The stamp of what a path leads to; none where there is nothing to see.
+    /// Returns the stamp of the folder at a path, or `None` if there is no folder, or no right to look at it.
     pub fn of(path: &Path) -> Option<Self> {
         let folder = fs::metadata(path).ok()?;
         let owner = (folder.uid(), folder.gid());

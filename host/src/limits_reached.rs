@@ -1,6 +1,6 @@
-//! The limits that keep one client, line or file from holding up the rest, and how often each was
-//! reached: counted for metrics, logged at most once a second, and told in readiness for a minute.
+//! Counts how often each limit was reached that protects the host from one client or file.
 //!
+//! Each [`Limit`] is counted for metrics, logged at most once a second, and shown in readiness for a minute.
 //! No limit is enforced here.
 
 use std::{
@@ -17,10 +17,10 @@ use prometheus_client::{
 
 use crate::line_limit::LineLimit;
 
-/// How long readiness tells of a limit after it was reached.
+/// Time for which readiness shows a limit after it was reached.
 const RECENT: Duration = Duration::from_secs(60);
 
-/// A limit that a client or the system can make the host reach.
+/// A limit that clients or the system can make the host reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// `server.max_connections`.
@@ -29,17 +29,18 @@ pub enum Limit {
     ConnectionsPerAddress,
     /// `admin.max_connections`.
     AdminConnections,
-    /// `server.write_timeout`.
+    /// `server.write_timeout`, see [`Server`](crate::config::Server).
     UnreadAnswers,
-    /// `server.body_memory_bytes`.
+    /// `server.body_memory_bytes`, see [`Server`](crate::config::Server).
     BodyMemory,
     /// `server.max_wrong_tokens_per_minute`.
     WrongTokens,
-    /// `requests.quarantine_count` and `requests.quarantine_bytes`.
+    /// `requests.quarantine_count` and `requests.quarantine_bytes`, see
+    /// [`Requests`](crate::config::Requests).
     Quarantine,
-    /// The malformed requests of an integration that are kept.
+    /// Malformed requests of an integration that are kept.
     Malformed,
-    /// Searches of the API that run or wait at once.
+    /// Searches through the API that run or wait at once.
     Searches,
     /// Open files of the process.
     Descriptors,
@@ -65,7 +66,7 @@ impl Limit {
         Self::Events,
     ];
 
-    /// The label in metrics.
+    /// Returns the label in metrics.
     fn name(self) -> &'static str {
         match self {
             Self::Connections => "connections",
@@ -83,68 +84,72 @@ impl Limit {
         }
     }
 
-    /// The log message, and the beginning of the reason in readiness.
+    /// Returns the log message, which is also the start of the reason in readiness.
     fn message(self) -> &'static str {
         match self {
-            Self::Connections => "connections wait because as many are open as may be",
-            Self::ConnectionsPerAddress => "an address has as many connections as it may have",
-            Self::AdminConnections => {
-                "the admin listener, or an address there, has as many connections as it may have, and \
-                 is answered about health alone"
+            Self::Connections => {
+                "new connections wait because the limit of open connections is reached"
             }
-            Self::UnreadAnswers => "a client did not read its answers and was cut off",
-            Self::BodyMemory => "large bodies were turned away because others take the memory",
-            Self::WrongTokens => "an address sends many wrong tokens",
-            Self::Quarantine => "requests that waited for a replay left because others came",
-            Self::Malformed => "malformed requests are not kept as they came because others are",
-            Self::Searches => "searches were turned away because others run",
+            Self::ConnectionsPerAddress => "an address has reached its limit of connections",
+            Self::AdminConnections => {
+                "the admin listener, or an address there, has reached its limit of connections; on further \
+                 ones only health is answered"
+            }
+            Self::UnreadAnswers => {
+                "a client did not read its answers, and its connection was closed"
+            }
+            Self::BodyMemory => "large bodies were refused because the memory for bodies is in use",
+            Self::WrongTokens => "an address has sent too many wrong tokens",
+            Self::Quarantine => "requests that waited for a replay were dropped for newer ones",
+            Self::Malformed => {
+                "malformed requests are not kept because the limit of kept ones is reached"
+            }
+            Self::Searches => "searches were refused because too many others run",
             Self::Descriptors => "the system gives no more open files",
             Self::Threads => "the system gives no more threads",
-            Self::Events => {
-                "a request was refused because it has more events than are taken of one"
-            }
+            Self::Events => "a request was refused because it has too many events",
         }
     }
 
     fn hint(self) -> &'static str {
         match self {
             Self::Connections => {
-                "look for a client that keeps connections, or raise `server.max_connections`"
+                "find the client that holds connections open, or raise `server.max_connections`"
             }
             Self::ConnectionsPerAddress => {
-                "if it is a proxy, name it in `server.trusted_proxies`; else look at that client, or \
-                 raise `server.max_connections_per_address`"
+                "if the address is a proxy of yours, add it to `server.trusted_proxies`; if not, check that \
+                 client, or raise `server.max_connections_per_address`"
             }
             Self::AdminConnections => {
-                "look for a client that keeps connections, or raise `admin.max_connections`"
+                "find the client that holds connections open, or raise `admin.max_connections`"
             }
             Self::UnreadAnswers => {
-                "look at that client; `server.write_timeout` says how long one may take"
+                "check that client; `server.write_timeout` is the time that a client may take"
             }
             Self::BodyMemory => {
-                "look for who sends so many large bodies, or raise `server.body_memory_bytes`"
+                "find the sender of so many large bodies, or raise `server.body_memory_bytes`"
             }
             Self::WrongTokens => {
-                "if it is a sender of yours, correct its token; else block the address"
+                "if the address is a sender of yours, correct its token; if not, block the address"
             }
             Self::Quarantine => {
-                "mend the plugin and replay them, or raise `requests.quarantine_count` or \
+                "repair the plugin and replay the requests, or raise `requests.quarantine_count` or \
                  `requests.quarantine_bytes`"
             }
             Self::Malformed => "`tocsin requests --outcome malformed` shows who sends them",
-            Self::Searches => "ask again, or for less at once",
+            Self::Searches => "search again later, or for less at once",
             Self::Descriptors => {
                 "raise the limit on open files (`ulimit -n`, or `LimitNOFILE=` of systemd)"
             }
             Self::Threads => "raise the limit on threads (`ulimit -u`, or `TasksMax=` of systemd)",
             Self::Events => {
-                "have its sender send less at once (Alertmanager: more labels in `group_by`)"
+                "make its sender send less at once (Alertmanager: more labels in `group_by`)"
             }
         }
     }
 }
 
-/// How often each limit was reached.
+/// Counters of every [`Limit`], with the last time that each was reached.
 #[derive(Debug, Default)]
 pub struct LimitsReached {
     counters: Family<Labels, Counter>,
@@ -163,13 +168,13 @@ struct State {
 }
 
 impl LimitsReached {
-    /// Counts that a limit was reached, and logs it unless it was logged within a second. `detail` says
-    /// by whom or by how much.
+    /// Counts that a [`Limit`] was reached, and logs it unless it was logged within the last second. `detail`
+    /// names the client or the amount.
     pub fn reached(&self, limit: Limit, detail: impl Display) {
         self.reached_at(Instant::now(), limit, 1, &detail);
     }
 
-    /// The same for several times at once.
+    /// Counts that a [`Limit`] was reached several times at once.
     pub fn reached_times(&self, limit: Limit, times: u64, detail: impl Display) {
         self.reached_at(Instant::now(), limit, times, &detail);
     }
@@ -178,7 +183,7 @@ impl LimitsReached {
         self.counters.get_or_create(&Labels { limit: limit.name() }).inc_by(times);
         let mut state = self.state(limit);
         let Some(left_out) = state.lines.admit(now) else {
-            // The text of a moment ago is recent enough.
+            // The detail of less than a second ago is recent enough.
             if let Some((last, _)) = &mut state.last {
                 *last = now;
             }
@@ -212,17 +217,17 @@ impl LimitsReached {
         Limit::ALL.iter().filter_map(sentence).collect()
     }
 
-    /// Has the counters shown, from zero.
+    /// Adds the counters to a registry, each at zero.
     pub fn register(&self, registry: &mut Registry) {
         for limit in Limit::ALL {
             drop(self.counters.get_or_create(&Labels { limit: limit.name() }));
         }
-        let help = "How often a limit was reached that keeps one client from holding up the others";
+        let help = "Times that a limit was reached that protects the host from one client";
         registry.register("limit_reached", help, self.counters.clone());
     }
 
     fn state(&self, limit: Limit) -> MutexGuard<'_, State> {
-        // Listed in the order of the variants.
+        // States are in the order of the variants.
         self.states[limit as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -232,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_that_was_reached_is_counted_and_told_for_a_minute() {
+    fn counts_a_reached_limit_and_shows_it_for_a_minute() {
         let (limits, start) = (LimitsReached::default(), Instant::now());
         assert_eq!(limits.recent_at(start), [""; 0]);
         let at = |seconds: u64| start + Duration::from_secs(seconds);
@@ -247,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn every_limit_has_its_own_place() {
+    fn every_limit_has_its_own_state() {
         for (place, limit) in Limit::ALL.into_iter().enumerate() {
             assert_eq!(limit as usize, place);
         }

@@ -1,6 +1,6 @@
-//! One log line a second at the most, for each kind of line, and how many were left out.
+//! Limits a kind of log line to one a second, and counts the lines that are left out.
 //!
-//! It reads no clock: the time is given. It logs nothing itself.
+//! Callers give the time and log the line; no clock is read here, and nothing is logged.
 
 use std::{
     collections::HashMap,
@@ -8,9 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Least time between two lines of a kind.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Decides which lines of a kind are logged.
+/// Limit for one kind of log line.
 #[derive(Debug, Default)]
 pub(crate) struct LineLimit {
     last: Option<Instant>,
@@ -18,12 +19,12 @@ pub(crate) struct LineLimit {
 }
 
 impl LineLimit {
-    /// A limit that has seen no line yet.
+    /// Creates a limit that has seen no line yet.
     pub(crate) const fn new() -> Self {
         Self { last: None, left_out: 0 }
     }
 
-    /// Whether a line may be logged now; then, how many were left out since the last one.
+    /// Returns the number of lines that were left out since the last one, if a line may be logged now.
     pub(crate) fn admit(&mut self, now: Instant) -> Option<u64> {
         if self.last.is_some_and(|last| now.saturating_duration_since(last) < PAUSE) {
             self.left_out += 1;
@@ -34,12 +35,13 @@ impl LineLimit {
     }
 }
 
-/// Decides the same for lines of several kinds, which are names in the code.
+/// A [`LineLimit`] for each of several kinds of log line, by a name in the code.
 #[derive(Debug, Default)]
 pub(crate) struct LineLimits(Mutex<HashMap<&'static str, LineLimit>>);
 
 impl LineLimits {
-    /// Returns how many lines of a kind were left out, if one may be logged now.
+    /// Returns the number of lines of a kind that were left out since the last one, if a line may be logged
+    /// now.
     pub(crate) fn admit(&self, kind: &'static str, now: Instant) -> Option<u64> {
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kinds.entry(kind).or_default().admit(now)
@@ -51,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_a_second_says_how_many_were_left_out() {
+    fn admits_one_line_a_second_and_counts_those_left_out() {
         let (mut lines, start) = (LineLimit::default(), Instant::now());
         let seen: Vec<_> = [0, 100, 999, 1000, 1001, 5000, 6000]
             .map(|ms| lines.admit(start + Duration::from_millis(ms)))

@@ -1,4 +1,4 @@
-//! Log lines: their form, and the way they take to standard error.
+//! Starts the log, and chooses the form of its lines.
 //!
 //! Logging never waits, fails or panics, even if standard error is closed, full or slow: lines that
 //! cannot be written are dropped and counted.
@@ -21,21 +21,21 @@ use crate::{
     printable::{LogLineFormat, PrintableLog},
 };
 
-/// How long the end of the process waits for lines that are not written yet.
+/// Timeout at the end of the process for lines that are not written yet.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The writer of this process. There is one standard error, and one subscriber for all threads.
+/// The [`BackgroundWriter`] of this process, which has one standard error and one subscriber for all threads.
 static WRITER: OnceLock<BackgroundWriter> = OnceLock::new();
 
-/// Logs to standard error from here on. `TOCSIN_LOG` overrides the configured level.
+/// Starts to log to standard error. The environment variable `TOCSIN_LOG` overrides the configured level.
 ///
 /// # Errors
 ///
-/// If the system gives no thread, or no descriptor.
+/// If the system has no thread or no file descriptor left.
 pub fn start(config: &Log) -> io::Result<()> {
     let level = std::env::var("TOCSIN_LOG").ok().or_else(|| config.level.clone());
     let filter = EnvFilter::new(level.as_deref().unwrap_or("info"));
-    // A descriptor of its own: the lock of the standard library's would be held while a write waits.
+    // A descriptor of its own, since the standard library's lock would be held while a write waits.
     let stderr = File::from(rustix::io::fcntl_dupfd_cloexec(io::stderr(), 3)?);
     let writer = match WRITER.get() {
         Some(writer) => writer,
@@ -54,10 +54,10 @@ pub fn start(config: &Log) -> io::Result<()> {
         .with_env_filter(filter)
         .with_writer(PrintableLog { lines: form, to: Lines(writer) })
         .with_ansi(has_colours)
-        // It would be written to standard error in a way that panics.
+        // The subscriber would write its own errors in a way that panics if standard error is closed.
         .log_internal_errors(false)
         .with_target(false);
-    // A test may have set one up already.
+    // In tests, a subscriber may be in place already.
     let _ = match config.format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
@@ -77,19 +77,20 @@ pub fn start(config: &Log) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for lines that are not written yet, a second at most.
+/// Waits for lines that are not written yet, for a second at most.
 pub fn flush() {
     if let Some(writer) = WRITER.get() {
         writer.flush(FLUSH_TIMEOUT);
     }
 }
 
-/// Log lines that were dropped since the start.
+/// Returns the number of log lines that were dropped since the start.
 pub fn lost_lines() -> u64 {
     WRITER.get().map_or(0, BackgroundWriter::lost)
 }
 
-/// Why log lines are dropped now, one sentence; none while they are written.
+/// Returns the reason why log lines are dropped now, in one sentence with a hint, or `None` if they are
+/// written.
 pub fn problem() -> Option<String> {
     let writer = WRITER.get()?;
     let problem = writer.problem()?;
@@ -108,7 +109,7 @@ fn report_lost(lines: u64) {
     );
 }
 
-/// Hands out the writer to the subscriber.
+/// Gives the subscriber the [`BackgroundWriter`].
 struct Lines(&'static BackgroundWriter);
 
 impl<'w> MakeWriter<'w> for Lines {

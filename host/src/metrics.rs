@@ -1,6 +1,6 @@
-//! What the host counts, in Prometheus' terms.
+//! Counters, gauges and histograms of the host, for Prometheus.
 //!
-//! Whoever counts holds its counters: nothing is looked up by label on the way of a request.
+//! Code that counts holds its own counters, so that no request pays for a look-up by label.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,31 +25,31 @@ use crate::{
     request::{Quarantined, RequestOutcome},
 };
 
-/// Everything that the host counts.
+/// All metrics of the host. [`encode`](Self::encode) gives their text.
 pub struct Metrics {
     exposed: Mutex<Exposed>,
-    /// How often each limit was reached.
+    /// Counters of limits that were reached.
     pub limits: Arc<LimitsReached>,
-    /// Of the store.
+    /// Metrics of the [`store`](crate::store).
     pub store: Arc<StoreMetrics>,
-    /// Of the calls into plugins.
+    /// Metrics of the [threads that call plugins](crate::call).
     pub calls: Arc<CallMetrics>,
     /// Open connections to the webhook listener.
     pub connections: Gauge,
     /// Open connections to the admin listener.
     pub admin_connections: Gauge,
-    /// Log lines that were dropped; set when the metrics are asked for.
+    /// Log lines that were dropped. Updated when the metrics are requested.
     pub lost_log_lines: Counter,
     families: Families,
 }
 
 struct Exposed {
     registry: Registry,
-    /// The label sets that there are, each with the time since when nothing in force has it.
+    /// Label sets in the registry. A set of no integration in force has the time since when.
     label_sets: HashMap<PluginLabels, Option<Instant>>,
 }
 
-/// What is counted of each integration with each version of its plugin.
+/// Metrics by [`PluginLabels`]: integration, plugin and version.
 struct Families {
     requests: Family<RequestLabels, Counter>,
     template_errors: Family<PluginLabels, Counter>,
@@ -77,8 +77,8 @@ struct PluginLabels {
     version: String,
 }
 
-/// An integration or a version that has not been in force for so long is no longer shown: many upgrades
-/// would otherwise leave more and more behind. Whoever scrapes has seen the last of it by then.
+/// Time after which metrics of an integration or a version that is no longer in force are removed, so that
+/// upgrades do not leave more and more of them. Prometheus has scraped their last values by then.
 const KEPT: Duration = Duration::from_secs(60 * 60);
 
 impl Default for Metrics {
@@ -88,7 +88,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// All counters at zero.
+    /// Creates all metrics at zero.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("tocsin");
         let families = Families::register(&mut registry);
@@ -121,7 +121,7 @@ impl Metrics {
         }
     }
 
-    /// The counters of one integration with one plugin.
+    /// Returns the [`IntegrationMetrics`] of one integration with one version of its plugin.
     pub fn integration(&self, name: &str, plugin: &PluginId) -> IntegrationMetrics {
         let labels = PluginLabels {
             integration: name.into(),
@@ -133,8 +133,8 @@ impl Metrics {
         self.families.of(labels)
     }
 
-    /// All counters in Prometheus' text format, `OpenMetrics` flavour. `in_force` has the counters of
-    /// every integration that is, and whether its breaker is open where it has one.
+    /// Returns all metrics in the `OpenMetrics` text format. `in_force` has the [`IntegrationMetrics`] of
+    /// every integration in force, with true if its breaker is open, or `None` if it has no breaker.
     pub fn encode<'m>(
         &self,
         in_force: impl IntoIterator<Item = (&'m IntegrationMetrics, Option<bool>)>,
@@ -149,7 +149,7 @@ impl Metrics {
     ) -> String {
         let mut exposed = self.exposed.lock().unwrap_or_else(PoisonError::into_inner);
         let mut in_use = HashSet::new();
-        // A breaker closes by itself as time goes by, and that of another version says nothing now.
+        // A breaker closes by itself in time, and that of a replaced version no longer matters.
         self.families.breaker_open.clear();
         for (metrics, is_open) in in_force {
             in_use.insert(&metrics.labels);
@@ -176,16 +176,15 @@ impl Metrics {
     }
 }
 
-/// What can become of a request.
+/// Every [`RequestOutcome`], in the order of the counters.
 const OUTCOMES: [RequestOutcome; 7] = RequestOutcome::ALL;
 
 impl Families {
     fn register(registry: &mut Registry) -> Self {
         let requests = Family::default();
-        registry.register("requests", "Webhook requests by what came of them", requests.clone());
+        registry.register("requests", "Webhook requests by outcome", requests.clone());
         let template_errors = Family::default();
-        let help =
-            "Titles and descriptions whose template gave none, so that the plugin's were used";
+        let help = "Titles and descriptions whose template failed, so that the plugin's were used";
         registry.register("template_errors", help, template_errors.clone());
         let call_seconds: Family<_, _, fn() -> Histogram> =
             Family::new_with_constructor(|| Histogram::new(exponential_buckets(1e-6, 4.0, 12)));
@@ -196,16 +195,16 @@ impl Families {
         let panics = Family::default();
         registry.register("plugin_panics", "Calls in which a plugin panicked", panics.clone());
         let deadlines = Family::default();
-        let help = "Calls of a plugin that were given up at the deadline";
+        let help = "Calls of a plugin that reached their deadline";
         registry.register("plugin_deadlines", help, deadlines.clone());
         let stuck_threads = Family::default();
         let help = "Threads left behind in calls of a plugin that did not return";
         registry.register("plugin_stuck_threads", help, stuck_threads.clone());
         let breaker_open = Family::default();
-        let help = "1 while a plugin is left alone because it failed again and again";
+        let help = "1 while calls of a plugin are refused because it failed repeatedly";
         registry.register("plugin_breaker_open", help, breaker_open.clone());
         let breaker_trips = Family::default();
-        let help = "How often a plugin was left alone because it failed again and again";
+        let help = "Times that a breaker opened because a plugin failed repeatedly";
         registry.register("plugin_breaker_trips", help, breaker_trips.clone());
         Self {
             requests,
@@ -265,35 +264,35 @@ impl PluginLabels {
     }
 }
 
-/// The counters of one integration with one plugin.
+/// Metrics of one integration with one version of its plugin.
 #[derive(Debug)]
 pub struct IntegrationMetrics {
-    /// Requests by what became of them, in the order of [`RequestOutcome::ALL`].
+    /// Requests by outcome, in the order of [`RequestOutcome::ALL`].
     requests: [Counter; 7],
-    /// Titles and descriptions whose template gave none.
+    /// Titles and descriptions whose template failed.
     pub template_errors: Counter,
     /// Time in the plugin.
     pub call_seconds: Histogram,
-    /// Calls that returned, but took long.
+    /// Calls that returned, but took as long as `plugins.slow_call` or longer.
     pub slow_calls: Counter,
     /// Calls that panicked.
     pub panics: Counter,
-    /// Calls that were given up.
+    /// Calls that reached their deadline.
     pub deadlines: Counter,
-    /// Threads left behind in calls that did not return, those before the last reload included.
+    /// Threads left behind in calls that did not return, including those before the last reload.
     pub stuck_threads: Gauge,
-    /// How often the plugin was left alone.
+    /// Times that the breaker opened.
     pub breaker_trips: Counter,
     labels: PluginLabels,
 }
 
 impl IntegrationMetrics {
-    /// The integration's name.
+    /// Returns the name of the integration.
     pub fn integration(&self) -> &str {
         &self.labels.integration
     }
 
-    /// That became of a request.
+    /// Counts a request with this [`RequestOutcome`].
     pub fn count(&self, outcome: RequestOutcome) {
         for (known, counter) in OUTCOMES.iter().zip(&self.requests) {
             if *known == outcome {
@@ -303,14 +302,14 @@ impl IntegrationMetrics {
     }
 }
 
-/// The counters of the threads that call plugins.
+/// Metrics of the threads that [call](crate::call) plugins.
 #[derive(Debug, Default)]
 pub struct CallMetrics {
-    /// Threads that serve calls.
+    /// Threads that call plugins.
     pub threads: Gauge,
     /// Threads left behind in calls that did not return.
     pub stuck_threads: Gauge,
-    /// How often the system gave no thread.
+    /// Counters of limits, for the system's limit on threads.
     pub limits: Arc<LimitsReached>,
 }
 
@@ -322,19 +321,19 @@ impl CallMetrics {
     }
 }
 
-/// The counters of the store.
+/// Metrics of the [`store`](crate::store).
 #[derive(Debug)]
 pub struct StoreMetrics {
-    /// How often each limit was reached.
+    /// Counters of limits that were reached.
     pub limits: Arc<LimitsReached>,
     commit_seconds: Histogram,
     batch_size: Histogram,
     failures: Counter,
-    /// What it takes on disk; set when the metrics are asked for.
+    /// Size on disk, in bytes. Updated when the metrics are requested.
     pub size_bytes: Gauge,
-    /// The part of the store that holds something, as of the last look of housekeeping.
+    /// Size of the stored data, in bytes. Updated by [`housekeeping`](crate::housekeeping).
     pub used_bytes: Gauge,
-    /// 1 once nothing can be kept until a restart.
+    /// 1 if the store accepts no data until a restart.
     pub is_lost: Gauge,
     quarantined: Family<QuarantineLabels, Gauge>,
     pushed_out: Family<QuarantineLabels, Counter>,
@@ -369,18 +368,19 @@ impl Default for StoreMetrics {
 }
 
 impl StoreMetrics {
-    /// A commit of that many submissions took that long.
+    /// Counts a commit of that many submissions, and the time that it took.
     pub fn committed(&self, submissions: usize, took: Duration) {
         self.commit_seconds.observe(took.as_secs_f64());
         self.batch_size.observe(submissions as f64);
     }
 
-    /// A commit failed.
+    /// Counts a commit that failed.
     pub fn failed(&self) {
         self.failures.inc();
     }
 
-    /// That many requests wait for a replay; asked when the metrics are.
+    /// Sets the numbers of [`Quarantined`] requests, which wait for a replay. Updated when the metrics are
+    /// requested.
     pub fn waiting(&self, quarantined: &[Quarantined]) {
         for Quarantined { integration, count, pushed_out, .. } in quarantined {
             let labels = QuarantineLabels { integration: integration.clone() };
@@ -391,7 +391,7 @@ impl StoreMetrics {
         }
     }
 
-    /// That many alerts, records or requests were forgotten.
+    /// Counts alerts, records or requests that were deleted because of their age or size.
     pub fn forgot(&self, what: &'static str, count: usize) {
         self.forgotten.get_or_create(&ForgottenLabels { what }).inc_by(count as u64);
     }
@@ -399,21 +399,21 @@ impl StoreMetrics {
     fn register(&self, registry: &mut Registry) {
         let help = "Requests that wait for a replay because a plugin failed on them";
         registry.register("quarantined_requests", help, self.quarantined.clone());
-        let help = "Requests that waited for a replay and left because others came";
+        let help = "Requests that waited for a replay and were dropped for newer ones";
         registry.register("quarantine_pushed_out", help, self.pushed_out.clone());
-        let help = "Alerts, records and requests that were forgotten because of their age or size";
+        let help = "Alerts, records and requests that were deleted because of their age or size";
         registry.register("forgotten", help, self.forgotten.clone());
-        let help = "Time of a commit with its sync";
+        let help = "Time of a commit including its sync";
         registry.register("commit_seconds", help, self.commit_seconds.clone());
-        let help = "Submissions that shared a commit";
+        let help = "Submissions in one commit";
         registry.register("commit_batch_size", help, self.batch_size.clone());
         registry.register("commit_failures", "Commits that failed", self.failures.clone());
-        let help = "What the store takes on disk";
+        let help = "Size of the store on disk";
         registry.register("store_size_bytes", help, self.size_bytes.clone());
-        let help = "What of the store holds something; `retention.max_store_bytes` bounds it";
+        let help = "Size of the stored data, which `retention.max_store_bytes` bounds";
         registry.register("store_used_bytes", help, self.used_bytes.clone());
-        let help = "1 once the disk failed or a file of the store was removed or replaced, so that \
-                    nothing is kept until a restart";
+        let help = "1 if the disk failed or a file of the store was removed or replaced, so that \
+                    nothing is stored until a restart";
         registry.register("store_lost", help, self.is_lost.clone());
     }
 }
@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_of_force_for_an_hour_is_no_longer_shown() {
+    fn removes_metrics_an_hour_after_their_integration_is_no_longer_in_force() {
         let (metrics, start) = (Metrics::new(), Instant::now());
         let (old, new) =
             (metrics.integration("ops", &id("1")), metrics.integration("ops", &id("2")));
@@ -444,14 +444,14 @@ mod tests {
         assert_eq!(shown(80), [true, true]);
         assert_eq!(shown(139), [true, true]);
         assert_eq!(shown(140), [false, true]);
-        // Nothing is left of it but what it is given anew.
+        // The old values are gone: a new integration of that name starts at zero.
         metrics.integration("ops", &id("1"));
         let text = metrics.encode_at(start, [(&new, None)]);
         assert!(text.contains("version=\"1\",outcome=\"events\"} 0"), "{text}");
     }
 
     #[test]
-    fn a_breaker_is_shown_as_it_is_now() {
+    fn shows_the_present_state_of_a_breaker() {
         let metrics = Metrics::new();
         let ops = metrics.integration("ops", &id("1"));
         let line = |is_open| {

@@ -1,7 +1,7 @@
-//! Text of plugins, senders and files as it may be shown on a terminal and written to a log: without
-//! characters that steer what is shown around them.
+//! Makes text of plugins, senders and files safe for terminals and logs.
 //!
-//! Stored text, and the JSON of the API, stay as they are.
+//! Characters that move the cursor, break lines, reverse the direction of writing or hide text are replaced
+//! or escaped. Stored text, and the JSON of the API, stay as they are.
 
 use std::{
     borrow::Cow,
@@ -10,16 +10,16 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The sign in place of a character that cannot be seen and changes how others are seen.
+/// Replacement for a character that is invisible and changes the look of others.
 const REPLACEMENT: char = '\u{fffd}';
 
-/// Gives a text on one line: control characters are blanks, other characters that steer are `U+FFFD`.
-/// Characters that join and vary emoji stay.
+/// Returns a text on one line: control characters become blanks, other characters that are
+/// [unprintable](is_unprintable) become `U+FFFD`. Joiners and variation selectors of emoji stay.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     replaced(text, |_| None)
 }
 
-/// The same with its lines as they are.
+/// Does the same as [`one_line`], but keeps line breaks.
 pub fn lines(text: &str) -> Cow<'_, str> {
     replaced(text, |c| (c == '\n').then_some('\n'))
 }
@@ -37,8 +37,8 @@ fn replaced(text: &str, exception: impl Fn(char) -> Option<char>) -> Cow<'_, str
     Cow::Owned(text.chars().map(shown).collect())
 }
 
-/// Returns whether a character moves the cursor, breaks the line, turns the direction of writing, or hides
-/// text.
+/// Returns true if a character moves the cursor, breaks the line, changes the direction of writing, or
+/// hides text.
 pub fn is_unprintable(c: char) -> bool {
     c.is_control() || is_separator(c) || is_invisible(c)
 }
@@ -53,17 +53,18 @@ fn is_invisible(c: char) -> bool {
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
         // Deprecated characters that change shapes and digits.
         | '\u{206a}'..='\u{206f}'
-        // Blanks without width, and operators that cannot be seen.
+        // Blanks without width, and invisible operators.
         | '\u{180e}' | '\u{200b}' | '\u{2060}'..='\u{2065}' | '\u{feff}'
         // Annotations between lines, and controls of musical notation.
         | '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}'
-        // Tags: text that only programs see.
+        // Tags: text that is invisible to people.
         | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Gives JSON with the codes of characters that steer, such as `\u202e`, which loses nothing.
+/// Returns JSON with [unprintable](is_unprintable) characters escaped, such as `\u202e`. A parser reads the
+/// same values.
 pub fn json(text: &str) -> Cow<'_, str> {
-    // Between its parts, JSON has line breaks and no other control characters.
+    // Between values, JSON has line breaks and no other control characters.
     if !text.contains(|c| c != '\n' && is_unprintable(c)) {
         return Cow::Borrowed(text);
     }
@@ -85,21 +86,22 @@ fn push_code(json: &mut String, c: char) {
     }
 }
 
-/// The form of the lines of a log.
+/// Form of the lines of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLineFormat {
-    /// Text.
+    /// Text without colours.
     Text,
     /// Text with colours.
     ColouredText,
-    /// One JSON object each.
+    /// JSON, with one object a line.
     Json,
 }
 
 impl LogLineFormat {
-    /// One event of a log as it may be written. An unprintable character is written as its code in a JSON object,
-    /// which loses nothing, and in text as in Rust, such as `\u{202e}`; line breaks within the event are
-    /// `\n`. The colours of a coloured text stay: they are the log's own, which writes none of a field.
+    /// Returns an event of the log with [unprintable](is_unprintable) characters escaped: in a JSON object
+    /// as in JSON, which loses nothing, and in text as in Rust, such as `\u{202e}`, with `\n` for a line
+    /// break within the event. Colours of coloured text stay: only the log itself writes them, as it escapes
+    /// fields.
     pub fn printable(self, event: &[u8]) -> Cow<'_, [u8]> {
         let (line, end) = match event.strip_suffix(b"\n") {
             Some(line) => (line, "\n"),
@@ -132,23 +134,23 @@ impl LogLineFormat {
     }
 }
 
-/// How long the colour is with which a text begins: `ESC [ 1 m` and the like.
+/// Returns the length of the colour code, such as `ESC [ 1 m`, at the start of a text.
 fn colour(text: &str) -> usize {
     let Some(codes) = text.strip_prefix("\u{1b}[") else { return 0 };
     let length = codes.find(|c: char| !c.is_ascii_digit() && c != ';').unwrap_or(codes.len());
     if codes[length..].starts_with('m') { "\u{1b}[".len() + length + 1 } else { 0 }
 }
 
-/// Writers of a log whose events are made printable, see [`LogLineFormat::printable`].
+/// Makes writers that write events printable, see [`LogLineFormat::printable`].
 #[derive(Clone, Debug)]
 pub struct PrintableLog<M> {
-    /// The form of events.
+    /// Form of the events.
     pub lines: LogLineFormat,
-    /// The writers of the lines.
+    /// Destination of the events.
     pub to: M,
 }
 
-/// Writes events, each at once, as the log gives them.
+/// Writes each event of the log with one write, made printable.
 #[derive(Debug)]
 pub struct PrintableEvents<W> {
     lines: LogLineFormat,
@@ -183,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_steers_is_not_shown() {
+    fn replaces_unprintable_characters() {
         for (text, shown) in [
             ("a\u{1b}[31mb\u{7}", "a [31mb "),
             ("a\u{9b}31mb", "a 31mb"),
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn languages_and_emoji_stay_as_they_are() {
+    fn keeps_text_in_any_language_and_emoji() {
         for text in [
             "Größe übersteigt 90 % – “full”",
             "ディスクがいっぱい",
@@ -219,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_a_text_log_is_one_line_without_what_steers() {
+    fn an_event_of_a_text_log_is_one_line_without_unprintable_characters() {
         let text = |event| logged(LogLineFormat::Text, event);
         let coloured = "\u{1b}[2m12:00\u{1b}[0m all is well\n";
         assert_eq!(logged(LogLineFormat::ColouredText, coloured), coloured);
@@ -239,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_writes_each_event_printable() {
+    fn a_log_writes_every_event_printable() {
         use std::sync::{Arc, Mutex};
 
         let written = Arc::new(Mutex::new(Vec::new()));

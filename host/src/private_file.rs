@@ -1,6 +1,6 @@
 //! Files that only the host's user may read, whatever the umask.
 //!
-//! No symlink is followed: the file that is opened lies where its name says.
+//! Symlinks are not followed.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Permission bits of the group and of everybody else.
+/// Permission bits of the file's group and of all other users.
 const OTHERS: u32 = 0o077;
 
 /// Opens a file for reading and writing, and creates it with mode 0600 if it is missing. An existing
@@ -39,7 +39,7 @@ pub fn open_for_reading(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 ///
-/// If there is such a file, or the system refuses.
+/// If the file exists, or the system refuses.
 pub fn create_new(path: &Path) -> io::Result<File> {
     opened(path, OpenOptions::new().write(true).create_new(true))
 }
@@ -47,7 +47,7 @@ pub fn create_new(path: &Path) -> io::Result<File> {
 fn opened(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let flags = libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK;
     let file = options.mode(0o600).custom_flags(flags).open(path).map_err(|error| {
-        // The system's own words, "too many levels of symbolic links", lead nowhere.
+        // The system's own words, "too many levels of symbolic links", would mislead.
         let is_link = error.raw_os_error() == Some(libc::ELOOP);
         if is_link {
             io::Error::other("it is a symlink, which is not followed here")
@@ -57,7 +57,7 @@ fn opened(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     })?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     if metadata.mode() & OTHERS != 0 {
         let tightened = Permissions::from_mode(metadata.mode() & !OTHERS & 0o7777);
@@ -74,7 +74,7 @@ fn opened(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     Ok(file)
 }
 
-/// Tightens a file that others may open to its owner. A missing file is left alone.
+/// Takes all rights to a file from other users than its owner. A missing file is no error.
 ///
 /// # Errors
 ///
@@ -104,7 +104,7 @@ pub fn create_folder(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(0o700))
 }
 
-/// The path of a file beside another one: `tocsin.db` and `-wal` make `tocsin.db-wal`.
+/// Returns a path with a suffix: `tocsin.db` and `-wal` make `tocsin.db-wal`.
 pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_file_belongs_to_its_owner_alone_and_an_open_one_is_tightened() {
+    fn creates_private_files_and_tightens_existing_ones() {
         let folder = tempfile::tempdir().expect("a folder");
         let (new, old) = (folder.path().join("new"), folder.path().join("old"));
         open(&new).expect("created");
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_symlink_is_not_followed() {
+    fn refuses_symlinks_and_folders() {
         let folder = tempfile::tempdir().expect("a folder");
         let (target, link) = (folder.path().join("target"), folder.path().join("link"));
         fs::write(&target, "precious").expect("written");
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_folder_belongs_to_its_owner_alone() {
+    fn creates_private_folders() {
         let folder = tempfile::tempdir().expect("a folder");
         let deep = folder.path().join("a/b");
         create_folder(&deep).expect("created");

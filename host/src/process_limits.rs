@@ -1,19 +1,19 @@
-//! Limits of this process: open files as many as the system allows, no core dumps that would hold
-//! secrets, no privileges that a program could gain, and one arena of C's memory.
+//! Limits of the host's process: most open files, no core dumps, no new privileges, and one memory arena
+//! of the C library.
 //!
-//! All of these hold until the process ends.
+//! All limits hold until the process ends.
 
 use rustix::{
     process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit},
     thread::set_no_new_privs,
 };
 
-/// Open files that the store, plugins, reloads, trials and the health reserve may need beside
-/// connections.
+/// Open files that the store, plugins, reloads, sandboxes and the connections reserved for health may need
+/// besides other connections.
 const OTHER_FILES: u64 = 320;
 
-/// Keeps secrets out of core dumps and out of the reach of other processes of the same user, and has no
-/// child gain privileges that this process has not.
+/// Switches core dumps off, since they would hold secrets, hides the memory from other processes of the same
+/// user, and keeps child processes from gaining privileges.
 pub(crate) fn harden() {
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         tracing::warn!(
@@ -31,16 +31,16 @@ pub(crate) fn harden() {
     }
 }
 
-/// Lets all threads share one arena of the C library's memory, which SQLite and plugins use.
+/// Makes all threads share one memory arena of the C library, which SQLite and plugins use.
 ///
-/// glibc lets the arenas of other threads grow by a system call for each page, and SQLite's cache of pages
-/// grows in one of these. To be called while there are no other threads.
+/// By default, glibc gives threads arenas that grow by a system call for each page, among them the one that
+/// holds SQLite's page cache. Must be called before other threads start.
 pub(crate) fn share_arena() {
     #[cfg(target_env = "gnu")]
     #[expect(unsafe_code, reason = "mallopt has no safe form")]
     // SAFETY: the option takes any number, and no other thread allocates meanwhile.
     unsafe {
-        // Where it has no effect, all works as before.
+        // A failure only leaves the default.
         let _ = libc::mallopt(libc::M_ARENA_MAX, 1);
     }
 }
@@ -49,17 +49,17 @@ pub(crate) fn share_arena() {
 pub(crate) fn raise_open_files() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
-        // Without it, the limit is as it was.
+        // A failure only leaves the limit as it is.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     }
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// Returns how many connections to the webhook listener fit under a limit on open files, beside those
-/// to the admin listener and everything else: as many as are wanted, or fewer.
+/// Returns the number of connections to the webhook listener, at most `wanted`, that fit under a limit on
+/// open files beside `admin` connections and all other files.
 pub(crate) fn connections_that_fit(wanted: usize, admin: usize, open_files: u64) -> usize {
     let left = open_files.saturating_sub(OTHER_FILES + admin as u64);
-    // Very little is shared out all the same.
+    // Even under a very low limit, a quarter goes to webhooks.
     let left = left.max(open_files / 4).max(1);
     wanted.min(usize::try_from(left).unwrap_or(usize::MAX))
 }

@@ -1,8 +1,8 @@
-//! Watches the plugins folder, the configuration and the files it refers to, and has the host reload
-//! once they have come to rest.
+//! Watches the plugins folder, the configuration and the files that it refers to, and reloads the host when
+//! they have changed.
 //!
-//! The file system's notifications only wake it: what decides is whether a file is another one than at the
-//! last look, so that a lost or superfluous notice does no harm. It judges no file.
+//! Notifications of the file system only wake the watcher. It then compares [`Snapshot`]s, so that a lost or
+//! superfluous notification does no harm. No file is judged here.
 
 mod notifications;
 
@@ -27,22 +27,23 @@ use crate::{
     },
 };
 
-/// A file that is written to for so many settle times on end is not waited for any longer.
-const PATIENCE: u32 = 20;
-/// While it is switched off, it looks so often whether it still is.
-const OFF: Duration = Duration::from_secs(2);
+/// Most settle times to wait for files that keep changing.
+const MOST_SETTLE_TIMES: u32 = 20;
+/// Interval at which a watcher that is switched off looks for being switched on.
+const OFF_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Watches until the host is gone, for what is not as it was `seen` before it was read.
+/// Starts the thread that watches until the host stops. `seen` is the [`Snapshot`] from before the host read
+/// its files, so that no change since then is missed.
 ///
 /// # Errors
 ///
-/// Where the system gives no thread.
+/// If the system has no thread left.
 pub fn start(host: &Arc<Host>, seen: Snapshot) -> std::io::Result<()> {
     let host = Arc::downgrade(host);
     thread::Builder::new().name("watch".into()).spawn(move || watch(&host, seen)).map(drop)
 }
 
-/// The files and folders that matter, each as it was at a look.
+/// A [`Stamp`] of every file and a [`FolderStamp`] of every folder that matters, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     files: BTreeMap<PathBuf, Option<Stamp>>,
@@ -55,7 +56,7 @@ impl Snapshot {
         self.files.insert(file, stamp);
     }
 
-    /// The folder, what it has to hold, and what says whether that is trusted.
+    /// Adds the plugins folder, its libraries, and the files that vouch for them.
     fn add_plugins(&mut self, document: &Document, plugins: &Plugins) {
         let folder = document.beside(&plugins.dir);
         let libraries = libraries_in(&folder).unwrap_or_default();
@@ -71,8 +72,8 @@ impl Snapshot {
         self.folders.insert(folder, stamp);
     }
 
-    /// The folders, and the files that lie elsewhere. The folder of the configuration itself is left
-    /// alone, as the store may write there all the time.
+    /// Returns the folders, and the files outside them, for [`Notifications::listen`]. The folder of the
+    /// configuration is not among them, since the store may write there all the time.
     fn to_listen_to(&self) -> impl Iterator<Item = &PathBuf> {
         let is_within =
             |path: &Path| path.parent().is_some_and(|folder| self.folders.contains_key(folder));
@@ -92,7 +93,7 @@ fn watch(host: &Weak<Host>, mut seen: Snapshot) {
         let Some(config) = config_of(host) else { return };
         let watch = &config.config.watch;
         if !watch.enabled {
-            thread::sleep(OFF);
+            thread::sleep(OFF_INTERVAL);
             continue;
         }
         notifications.listen(&seen);
@@ -110,15 +111,16 @@ fn watch(host: &Weak<Host>, mut seen: Snapshot) {
     }
 }
 
-/// The configuration that is in force; none if the host is gone.
+/// Returns the [`LoadedConfig`] in force, or `None` if the host stops.
 fn config_of(host: &Weak<Host>) -> Option<LoadedConfig> {
     let host = host.upgrade().filter(|host| !host.is_stopping())?;
     Some(host.in_force().config.clone())
 }
 
-/// Waits until nothing has changed for the settle time; none if the host is gone meanwhile.
+/// Waits until nothing has changed for the settle time, and returns the last snapshot, or `None` if the host
+/// stops.
 fn settled(host: &Weak<Host>, mut now: Snapshot, settle: Duration) -> Option<Snapshot> {
-    for _ in 0..PATIENCE {
+    for _ in 0..MOST_SETTLE_TIMES {
         thread::sleep(settle);
         let later = look(&config_of(host)?);
         if later == now {
@@ -146,8 +148,8 @@ fn reload(host: &Host) {
     }
 }
 
-/// The files that matter: to the configuration in force, and to its file as it is now, even where
-/// that is not one that could be in force. What is wrong with it may be mended elsewhere.
+/// Takes a [`Snapshot`] of the files of the configuration in force, and of those that its file refers to now.
+/// The file may have errors: the change that corrects them may be in one of those files.
 pub fn look(config: &LoadedConfig) -> Snapshot {
     let mut seen = Snapshot::default();
     seen.add(config.document.path.clone());

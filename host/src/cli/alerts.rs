@@ -1,4 +1,4 @@
-//! `tocsin alerts`: what was received, and its life.
+//! `tocsin alerts`: lists, shows and changes alerts through the admin API.
 
 use clap::{Args, Subcommand};
 use tocsin_plugin_api::Urgency;
@@ -19,15 +19,15 @@ pub(super) struct Alerts {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// List alerts, newest first (what `tocsin alerts` does alone)
+    /// List alerts, newest first (the default)
     List(List),
-    /// Show an alert with everything that happened to it
+    /// Show an alert with its history
     Show(One),
-    /// Say that somebody has taken alerts on
+    /// Acknowledge alerts: somebody works on them
     Ack(Several),
-    /// Say that alerts are over
+    /// Resolve alerts: their causes are gone
     Resolve(Several),
-    /// Write something down about an alert
+    /// Add a note to the history of an alert
     Note(Note),
 }
 
@@ -35,19 +35,19 @@ enum Verb {
 struct List {
     #[command(flatten)]
     connection: Connection,
-    /// Only with this status: open, acknowledged or resolved
+    /// Show only alerts with this status: open, acknowledged or resolved
     #[arg(long, value_parser = parse_status)]
     status: Option<Status>,
-    /// Only with this urgency: low, medium, high or critical
+    /// Show only alerts with this urgency: low, medium, high or critical
     #[arg(long, value_parser = parse_urgency)]
     urgency: Option<Urgency>,
-    /// Only of this integration
+    /// Show only alerts of this integration
     #[arg(long, value_name = "NAME")]
     integration: Option<String>,
-    /// How many
+    /// Show at most this many alerts
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
-    /// Print JSON, as the API gives it
+    /// Print JSON, as the API returns it
     #[arg(long)]
     json: bool,
 }
@@ -56,10 +56,10 @@ struct List {
 struct One {
     #[command(flatten)]
     connection: Connection,
-    /// The alert's number or id
+    /// Number or id of the alert
     #[arg(value_name = "ALERT")]
     alert: AlertRef,
-    /// Print JSON, as the API gives it
+    /// Print JSON, as the API returns it
     #[arg(long)]
     json: bool,
 }
@@ -68,10 +68,10 @@ struct One {
 struct Several {
     #[command(flatten)]
     connection: Connection,
-    /// The alerts' numbers or ids
+    /// Numbers or ids of the alerts
     #[arg(value_name = "ALERT", required = true)]
     alerts: Vec<AlertRef>,
-    /// Print JSON, as the API gives it
+    /// Print JSON, as the API returns it
     #[arg(long)]
     json: bool,
 }
@@ -80,13 +80,13 @@ struct Several {
 struct Note {
     #[command(flatten)]
     connection: Connection,
-    /// The alert's number or id
+    /// Number or id of the alert
     #[arg(value_name = "ALERT")]
     alert: AlertRef,
-    /// What is to stand in its history
+    /// Text of the note, 1 to 10000 characters
     #[arg(value_name = "TEXT")]
     text: String,
-    /// Print JSON, as the API gives it
+    /// Print JSON, as the API returns it
     #[arg(long)]
     json: bool,
 }
@@ -154,12 +154,12 @@ fn list(options: &List) -> anyhow::Result<()> {
     ];
     output::print_table(&header, &list.alerts.iter().map(row).collect::<Vec<_>>())?;
     if list.next_cursor.is_some() {
-        output::print_error("there are more; --limit shows them");
+        output::print_error("there are more alerts; raise --limit to see them");
     }
     Ok(())
 }
 
-/// As many pages as the limit takes.
+/// Fetches pages of alerts up to the limit.
 fn fetch(options: &List) -> anyhow::Result<AlertList> {
     const PAGE: u32 = 500;
     let client = Client::new(&options.connection)?;
@@ -237,7 +237,7 @@ fn print_alert(AlertWithHistory { alert, history }: &AlertWithHistory) -> anyhow
     for (label, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
         output::print_field(2, label, value)?;
     }
-    // Labels are the sender's: none of them looks like a field above.
+    // Labels come from the sender. Below a heading of their own they cannot pass for the fields above.
     if alert.details.iter().any(|detail| !detail.value.is_empty()) {
         output::print_line("  Details")?;
     }

@@ -1,6 +1,6 @@
-//! `tocsin check`: whether a host would serve with this configuration.
+//! `tocsin check`: loads everything as [`serve`](super::serve) would, and prints every problem.
 //!
-//! It changes nothing.
+//! The command changes nothing.
 
 mod options;
 
@@ -50,16 +50,14 @@ pub(super) fn check(connection: &Connection) -> anyhow::Result<()> {
         output::print_error(&format!("error: {error:#}"));
     }
     if faults > 0 {
-        let things = if faults == 1 { "thing is" } else { "things are" };
-        return Err(
-            CheckFailed(format!("{faults} {things} wrong with `{}`", config.display())).into()
-        );
+        let problems = if faults == 1 { "problem" } else { "problems" };
+        return Err(CheckFailed(format!("{faults} {problems} in `{}`", config.display())).into());
     }
     print_what_a_reload_would_change(connection, &offline.config)?;
     output::print_line(&format!("`{}` is good", config.display()))
 }
 
-/// Asks the host that runs with this configuration, if there is one.
+/// Asks the host that runs with this configuration, if there is one, and prints its [`ReloadReport`].
 fn print_what_a_reload_would_change(
     connection: &Connection,
     config: &LoadedConfig,
@@ -69,7 +67,7 @@ fn print_what_a_reload_would_change(
         Err(error) => {
             if let Some(reason) = why_unknown(&error, config) {
                 output::print_error(&format!(
-                    "warning: what a reload would change is not known: {reason}"
+                    "warning: cannot tell what a reload would change: {reason}"
                 ));
             }
             return Ok(());
@@ -80,26 +78,26 @@ fn print_what_a_reload_would_change(
         return print_changes("would change", &report.changes);
     }
     output::print_error(&format!(
-        "warning: the host that runs there has another configuration, `{}`",
+        "warning: the host that runs there uses another configuration, `{}`",
         report.config.display()
     ));
     Ok(())
 }
 
-/// Why a host that runs does not say it; none where none seems to run.
+/// Returns the reason why a running host gave no answer, or `None` if no host seems to run.
 fn why_unknown(error: &anyhow::Error, config: &LoadedConfig) -> Option<String> {
     if let Some(Unreachable { base, .. }) = error.downcast_ref() {
         let holder = SqliteStore::holder(&config.store_path()?)?;
         return Some(format!(
             "the store is in use by {holder}, but no host answers at {base}\n\
-             hint: where the host's API is elsewhere, name it with `--url`"
+             hint: if the host's API is elsewhere, name its URL with `--url`"
         ));
     }
     let is_locked_out =
         error.downcast_ref::<ApiError>().is_some_and(|refused| refused.status.as_u16() == 401);
     let hint = if is_locked_out {
-        "\nhint: where the host has other tokens than the file by now, name it with `--url`, and one \
-         of them in TOCSIN_ADMIN_TOKEN"
+        "\nhint: if the tokens in the file have changed since the host read it, name the host with `--url`, and \
+         one of its tokens in TOCSIN_ADMIN_TOKEN"
     } else {
         ""
     };

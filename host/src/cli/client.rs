@@ -1,4 +1,4 @@
-//! Talks to the admin API of a running host.
+//! Client of the admin API of a running host.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -16,6 +16,7 @@ use crate::{
     config::{ClientConfig, without_line_end},
 };
 
+/// Client of one [`Host`](crate::host::Host), with its address and token.
 pub(super) struct Client {
     agent: Agent,
     base: String,
@@ -23,7 +24,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// A client of the host that the options or the configuration name.
+    /// Creates a client of the host that the options or the configuration name.
     pub(super) fn new(connection: &Connection) -> anyhow::Result<Self> {
         let (base, token) = match &connection.url {
             Some(url) => {
@@ -53,7 +54,7 @@ impl Client {
         self.read(self.authorized(request).call())
     }
 
-    /// The same with a query, of those values that there are.
+    /// Sends a GET request with a query of the values that are present.
     pub(super) fn get_with<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -92,9 +93,9 @@ impl Client {
     ) -> anyhow::Result<T> {
         let mut answer = answer.map_err(|error| Unreachable { base: self.base.clone(), error })?;
         if answer.status().is_success() {
-            // A page of long alerts is larger than what the library takes by itself.
+            // A page of long alerts exceeds the default limit of the HTTP library.
             let body = answer.body_mut().with_config().limit(u64::MAX).read_json();
-            return body.context("the host's answer makes no sense");
+            return body.context("cannot read the host's answer");
         }
         let status = answer.status();
         let body: serde_json::Value = answer.body_mut().read_json().unwrap_or_default();
@@ -105,7 +106,7 @@ impl Client {
     }
 }
 
-/// A name in a query string: everything but letters, digits, `-` and `_` is escaped.
+/// Escapes a value for a query string: all bytes but ASCII letters, digits, `-` and `_`.
 fn escape(value: &str) -> String {
     let escape = |byte: u8| match byte {
         b'-' | b'_' => char::from(byte).to_string(),
@@ -115,7 +116,7 @@ fn escape(value: &str) -> String {
     value.bytes().map(escape).collect()
 }
 
-/// No host answers.
+/// Error of a host that does not answer.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "no host answers at {base}: {error}\nhint: is `tocsin serve` running, with the same configuration?"
@@ -125,7 +126,7 @@ pub(super) struct Unreachable {
     error: ureq::Error,
 }
 
-/// The host refuses, and says why.
+/// Error with which the host answered: an [`ErrorBody`](crate::http::error::ErrorBody).
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(super) struct ApiError {
@@ -133,7 +134,7 @@ pub(super) struct ApiError {
     message: String,
 }
 
-/// An address that listens to everybody is reached on loopback.
+/// Returns the address at which a listener can be reached: loopback if it listens on all addresses.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let mut address = listen;
     if address.ip().is_unspecified() {

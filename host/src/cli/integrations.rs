@@ -1,4 +1,4 @@
-//! `tocsin integrations`: the endpoints, what serves them, and what is wrong with them.
+//! `tocsin integrations`: lists endpoints, the plugins that serve them, and their problems.
 
 use super::{
     Inventory,
@@ -39,7 +39,8 @@ pub(super) fn print_integrations(integrations: &[IntegrationStatus]) -> anyhow::
     output::print_table(&header, &integrations.iter().map(row).collect::<Vec<_>>())
 }
 
-/// With what is not as usual: maintenance, its breaker, and threads that were left behind.
+/// Returns the state in an [`IntegrationStatus`], with maintenance, an open breaker and stuck threads if
+/// there are any.
 pub(super) fn state(integration: &IntegrationStatus) -> String {
     let breaker = integration.breaker.as_ref().and_then(|breaker| match breaker.state {
         BreakerStateName::Closed => None,

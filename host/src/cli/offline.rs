@@ -1,7 +1,6 @@
-//! What there is, and what is wrong with it: asked of the running host, or found out by loading
-//! everything as `serve` would.
+//! Plugins and integrations with their problems: from the running host, or loaded here as `serve` would.
 //!
-//! It changes nothing.
+//! Nothing is changed, and no host is started.
 
 use std::{cell::RefCell, path::Path, sync::Arc};
 
@@ -24,7 +23,7 @@ use crate::{
     sandbox::probe::ChildProbe,
 };
 
-/// Everything loaded as a host would, and nothing changed.
+/// Plugins and [`Integrations`] as a host would load them, without a host.
 pub(super) struct OfflineState {
     pub(super) config: LoadedConfig,
     pub(super) integrations: Integrations,
@@ -67,14 +66,14 @@ impl OfflineState {
     }
 }
 
-/// What the running host says; none where none answers.
+/// Returns the answer of the running host, or `None` if the host is [`Unreachable`].
 pub(super) fn ask_host<T: DeserializeOwned>(
     inventory: &Inventory,
     path: &str,
 ) -> anyhow::Result<Option<T>> {
     match Client::new(&inventory.connection)?.get(path) {
         Ok(answer) => Ok(Some(answer)),
-        // Somebody who names a host means that host.
+        // If the URL was named, no other source will do.
         Err(error) if error.is::<Unreachable>() && inventory.connection.url.is_none() => Ok(None),
         Err(error) => Err(error),
     }
@@ -82,14 +81,14 @@ pub(super) fn ask_host<T: DeserializeOwned>(
 
 pub(super) fn load_offline(inventory: &Inventory) -> anyhow::Result<OfflineState> {
     let offline = OfflineState::load(&inventory.connection.config.config)?;
-    output::print_error("no host is running: this is what `tocsin serve` would find");
+    output::print_error("no host is running: this is what `tocsin serve` would load");
     if !offline.errors.0.is_empty() {
         output::print_error(&format!("error: {}", offline.errors));
     }
     Ok(offline)
 }
 
-/// Each problem under the name of what has it.
+/// Prints each problem after the name of the file or integration that has it.
 pub(super) fn print_problems<'p>(
     problems: impl Iterator<Item = (&'p str, &'p Option<String>)>,
 ) -> anyhow::Result<()> {

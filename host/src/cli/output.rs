@@ -1,5 +1,5 @@
-//! Output for people: lists with aligned columns, fields, lines and complaints. No character of it steers
-//! their terminal, see [`printable`](crate::printable).
+//! Output for people: tables, fields, lines and errors. Characters that would control the terminal are
+//! replaced, see [`printable`](crate::printable).
 
 use std::io::{self, IsTerminal, Write};
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::printable::{json, lines, one_line};
 
-/// Prints rows below a header; on a terminal, long cells are wrapped to its width.
+/// Prints a table with aligned columns. On a terminal, long cells are wrapped to its width.
 pub(super) fn print_table(header: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header);
@@ -35,18 +35,18 @@ pub(super) fn print_json_line(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(writeln!(io::stdout(), "{}", json(&serde_json::to_string(value)?))?)
 }
 
-/// Prints one line, whatever stands in it.
+/// Prints a text as [one line](one_line), even if it has line breaks.
 pub(super) fn print_line(line: &str) -> anyhow::Result<()> {
     Ok(writeln!(io::stdout(), "{}", one_line(line))?)
 }
 
-/// Prints lines of this program.
+/// Prints a text of this program, with its line breaks.
 pub(super) fn print_lines(text: &str) -> anyhow::Result<()> {
     Ok(writeln!(io::stdout(), "{}", lines(text))?)
 }
 
-/// Prints a field below a heading. If its value has several lines, they stand below the first one, so
-/// that none of them looks like a field.
+/// Prints a field below a heading. Further lines of its value are indented, so that none of them looks like
+/// a field.
 pub(super) fn print_field(indent: usize, label: &str, value: &str) -> anyhow::Result<()> {
     let mut label = format!("{:indent$}{:<12} ", "", one_line(label));
     for line in value.trim_end_matches('\n').split('\n') {
@@ -56,7 +56,7 @@ pub(super) fn print_field(indent: usize, label: &str, value: &str) -> anyhow::Re
     Ok(())
 }
 
-/// Prints what somebody else wrote, each line of it behind a bar.
+/// Prints text from outside the host, each line behind a bar.
 pub(super) fn print_quoted(indent: usize, text: &str) -> anyhow::Result<()> {
     for line in text.lines() {
         print_line(format!("{:indent$}| {line}", "").trim_end())?;
@@ -64,8 +64,8 @@ pub(super) fn print_quoted(indent: usize, text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tells people what is wrong, on standard error.
+/// Prints an error or a warning to standard error.
 pub(super) fn print_error(text: &str) {
-    // Whoever closed it does not want to know.
+    // If standard error is closed, nobody wants the message.
     let _ = writeln!(io::stderr(), "{}", lines(text));
 }

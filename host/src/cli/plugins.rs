@@ -1,4 +1,4 @@
-//! `tocsin plugins`: the files of the plugins folder, and what can be done with one.
+//! `tocsin plugins`: commands for the plugins folder, for one plugin, and for plugin authors.
 
 mod certify;
 mod inspect;
@@ -23,32 +23,31 @@ pub(super) struct Plugins {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// List every file of the plugins folder, and what is wrong with it (what `tocsin plugins` does
-    /// alone)
+    /// List the files of the plugins folder and their problems (the default)
     List(Inventory),
-    /// Show what a file is and whether this host would load it, without running a byte of it
+    /// Show what a file contains and if this host would load it, without running its code
     ///
-    /// Works on any file. Exits 1 if this host would not load it.
+    /// Works on any file. Exits with 1 if this host would not load the file.
     Inspect(inspect::Inspect),
     /// Write the hashes of the plugins in the folder into the lock file
     ///
-    /// With `verify = "checksum"` under `[plugins]`, the host loads these plugins and no others. Run
-    /// it when you trust what lies in the folder.
+    /// With `verify = "checksum"` under `[plugins]`, the host loads only plugins whose hashes are in the
+    /// lock file. Run this command if you trust the present files of the folder.
     Lock(lock::Lock),
-    /// Try a plugin again that was left aside because a host died as it was loaded
+    /// Try to load a plugin again that is blocked because the host died while loading it
     ///
-    /// Asks the running host. Where none answers, the next one tries it.
+    /// Asks the running host. If no host answers, the next host that starts tries the plugin.
     Retry(retry::Retry),
-    /// Write a whole plugin crate to begin from: options, fixtures, tests and a README
+    /// Create the crate of a new plugin, with options, fixtures, tests and a README
     New(new::New),
-    /// Run a plugin in child processes, and judge it before anybody ships it
+    /// Test a plugin before it is published, in child processes
     ///
-    /// Each check is passed, warned, failed or skipped. Exits with 1 if any failed. Needs no
-    /// configuration and no host.
+    /// Each check is passed, warned, failed or skipped. Exits with 1 if a check failed. Needs no
+    /// configuration and no running host.
     Certify(certify::Certify),
     /// Print the JSON Schema of a plugin's options
     ///
-    /// This runs the plugin, in a child process with a deadline.
+    /// Runs code of the plugin in a child process with a timeout of 10 seconds.
     Schema(schema::PrintSchema),
 }
 

@@ -1,4 +1,4 @@
-//! `tocsin reload`: has the running host read its configuration and its plugins again.
+//! `tocsin reload`: makes the running host reload its configuration and its plugins.
 
 use clap::Args;
 
@@ -9,10 +9,10 @@ use crate::{api::reload::ReloadReport, config::change::ConfigChange};
 pub(super) struct Reload {
     #[command(flatten)]
     connection: Connection,
-    /// Change nothing, and say what would change
+    /// Change nothing; show what a reload would change
     #[arg(long)]
     dry_run: bool,
-    /// Print JSON, as the API gives it
+    /// Print JSON, as the API returns it
     #[arg(long)]
     json: bool,
 }
@@ -27,10 +27,10 @@ pub(super) fn reload(reload: &Reload) -> anyhow::Result<()> {
     print_changes(what, &report.changes)
 }
 
-/// The route that says what a reload would change.
+/// Route that returns what a reload would change.
 pub(super) const DRY_RUN: &str = "/api/v1/reload?dry_run=true";
 
-/// Says what a reload changed, or would change.
+/// Prints the [`ConfigChange`]s of a reload. `what` is `changed` or `would change`.
 pub(super) fn print_changes(what: &str, changes: &[ConfigChange]) -> anyhow::Result<()> {
     if changes.is_empty() {
         return output::print_line(&format!("a reload {what} nothing"));

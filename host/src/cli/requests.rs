@@ -1,4 +1,4 @@
-//! `tocsin requests`: what became of requests, and another try for those that were kept.
+//! `tocsin requests`: lists, shows and replays webhook requests through the admin API.
 
 use std::io::{IsTerminal, stderr};
 
@@ -27,14 +27,14 @@ pub(super) struct Requests {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// List what became of requests, newest first (what `tocsin requests` does alone)
+    /// List requests with their outcomes, newest first (the default)
     List(List),
-    /// Show what became of a request, and the request as it came where it is kept
+    /// Show a request with its outcome, and its headers and body if they are kept
     Show(One),
-    /// Run requests that were kept again, through the plugin that serves now
+    /// Run kept requests again through the plugin version that serves now
     ///
-    /// However often that is done, each of their events comes once. A request that its plugin still
-    /// fails on goes on waiting.
+    /// A replay never repeats an event, however often it is run. A request on which the plugin fails again
+    /// goes on waiting.
     Replay(Replay),
 }
 
@@ -42,25 +42,26 @@ enum Verb {
 struct List {
     #[command(flatten)]
     connection: Connection,
-    /// Only with this outcome: events, ignored, malformed, failed, unauthorized, refused or maintenance
+    /// Show only requests with this outcome: events, ignored, malformed, failed, unauthorized, refused or
+    /// maintenance
     #[arg(long, value_parser = parse_outcome)]
     outcome: Option<RequestOutcome>,
-    /// Only of this integration
+    /// Show only requests of this integration
     #[arg(long, value_name = "NAME")]
     integration: Option<String>,
-    /// Only those that wait for a replay because their plugin failed
+    /// Show only requests that wait for a replay because their plugin failed
     #[arg(long)]
     quarantined: bool,
-    /// Only since then: a time, or how long ago, such as `2h`
+    /// Show only requests since this time, such as `2026-11-24T10:00:00Z`, or `2h` for two hours ago
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     since: Option<Timestamp>,
-    /// Only until then: a time, or how long ago, such as `2h`
+    /// Show only requests until this time, such as `2026-11-24T10:00:00Z`, or `2h` for two hours ago
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     until: Option<Timestamp>,
-    /// How many
+    /// Show at most this many requests
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
-    /// Print JSON, as the API gives it
+    /// Print JSON, as the API returns it
     #[arg(long)]
     json: bool,
 }
@@ -69,10 +70,10 @@ struct List {
 struct One {
     #[command(flatten)]
     connection: Connection,
-    /// The request's id, from `X-Request-Id` or an alert's history
+    /// Id of the request, from the header `X-Request-Id` of its answer or from an alert's history
     #[arg(value_name = "ID", value_parser = parse_id)]
     id: Ulid,
-    /// Print JSON, as the API gives it
+    /// Print JSON, as the API returns it
     #[arg(long)]
     json: bool,
 }
@@ -81,19 +82,19 @@ struct One {
 struct Replay {
     #[command(flatten)]
     connection: Connection,
-    /// The requests' ids
+    /// Ids of the requests
     #[arg(value_name = "ID", value_parser = parse_id, required_unless_present = "failed")]
     ids: Vec<Ulid>,
-    /// All that wait because their plugin failed, the oldest first
+    /// Replay all requests that wait because their plugin failed, the oldest first
     #[arg(long, conflicts_with = "ids")]
     failed: bool,
-    /// With `--failed`: only of this integration
+    /// With `--failed`: replay only requests of this integration
     #[arg(long, value_name = "NAME", requires = "failed")]
     integration: Option<String>,
-    /// Change nothing, and say what would come out and how it differs from what came out then
+    /// Change nothing; show the outcome that each replay would have, and differences from the first one
     #[arg(long)]
     dry_run: bool,
-    /// Print JSON, as the API gives it, one object a line
+    /// Print JSON, as the API returns it, one object a line
     #[arg(long)]
     json: bool,
 }
@@ -108,7 +109,7 @@ fn parse_outcome(name: &str) -> Result<RequestOutcome, String> {
 
 fn parse_id(text: &str) -> Result<Ulid, String> {
     Ulid::from_string(text).map_err(|_| {
-        "is no id of a request; `X-Request-Id` has it, and `tocsin requests` lists them".into()
+        "is not the id of a request; the header `X-Request-Id` of an answer has it, and `tocsin requests` lists ids".into()
     })
 }
 
@@ -158,7 +159,7 @@ fn list(options: &List) -> anyhow::Result<()> {
         ["REQUEST", "RECEIVED", "INTEGRATION", "OUTCOME", "ALERT", "SENDER", "BYTES", "REASON"];
     output::print_table(&header, &list.requests.iter().map(row).collect::<Vec<_>>())?;
     if list.next_cursor.is_some() {
-        output::print_error("there are more; --limit shows them");
+        output::print_error("there are more requests; raise --limit to see them");
     }
     Ok(())
 }
@@ -172,7 +173,7 @@ fn outcome(request: &RequestRecord) -> String {
     }
 }
 
-/// As many pages as the limit takes.
+/// Fetches pages of requests up to the limit.
 fn fetch(client: &Client, options: &List, limit: usize) -> anyhow::Result<RequestList> {
     const PAGE: usize = 500;
     let mut list = RequestList { requests: Vec::new(), next_cursor: None };
@@ -246,7 +247,7 @@ fn print_request(request: &RequestRecord) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How many effects are printed. More are counted.
+/// Most effects that are printed. Further ones are counted.
 const MOST_EFFECTS: usize = 100;
 
 fn effects(effects: &[EventEffect]) -> Option<String> {
@@ -295,7 +296,7 @@ fn replay(options: &Replay) -> anyhow::Result<()> {
                 failed += usize::from(is_in_vain);
                 print_report(&report, options)?;
             }
-            // Another one may be of an integration where nothing stands in its way.
+            // Requests of another integration may still succeed.
             Err(error) if error.is::<ApiError>() && ids.len() > 1 => {
                 refused += 1;
                 output::print_error(&format!("error: {id}: {error}"));
@@ -313,7 +314,7 @@ fn replay(options: &Replay) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// All that wait, the oldest first, as they came.
+/// Fetches the ids of all requests that wait for a replay, in the order of their arrival.
 fn waiting(client: &Client, options: &Replay) -> anyhow::Result<Vec<Ulid>> {
     let which = List {
         connection: options.connection.clone(),
@@ -326,7 +327,7 @@ fn waiting(client: &Client, options: &Replay) -> anyhow::Result<Vec<Ulid>> {
         json: false,
     };
     let mut requests = fetch(client, &which, usize::MAX)?.requests;
-    // Ids of the same millisecond are in no order; what one sender sent one after the other is.
+    // Ids of the same millisecond are in no order; transactions keep the order of each sender.
     requests.sort_by_key(|request| (request.transaction, request.id));
     Ok(requests.iter().map(|request| request.id).collect())
 }

@@ -1,4 +1,4 @@
-//! `[admin]`: where the API is, and what opens it.
+//! `[admin]`: the listener for the API, and the tokens that open it.
 
 use std::{fmt, net::SocketAddr};
 
@@ -8,15 +8,15 @@ use serde::{
 };
 use tocsin_plugin_api::Secret;
 
-/// `[admin]`: API, metrics and health.
+/// `[admin]`: the listener for the API, metrics and health.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
     /// Address and port. Default `127.0.0.1:8081`.
     pub listen: SocketAddr,
-    /// How many connections are served at once; beyond, only health is answered. Default 256.
+    /// Most connections that are served at once. On further ones only health is answered. Default 256.
     pub max_connections: usize,
-    /// Bearer tokens, any of which opens the API; needed unless `listen` is loopback.
+    /// Bearer [tokens](AdminToken), each of which opens the API. Required unless `listen` is loopback.
     pub tokens: Vec<AdminToken>,
 }
 
@@ -27,17 +27,18 @@ impl Default for Admin {
     }
 }
 
-/// What opens the API: the token alone, or a table with its name.
+/// A bearer token of the API, written alone or as a table with a name.
 #[derive(Clone, Debug)]
 pub struct AdminToken {
-    /// What the histories of alerts call whoever presents it; none: its place in the list.
+    /// The user of the token in the histories of alerts. Without a name, histories show the token's place
+    /// in the list.
     pub name: Option<String>,
     /// The token.
     pub token: Secret,
 }
 
 impl AdminToken {
-    /// Whether it is the same token under the same name.
+    /// Returns true if name and token are equal. The tokens are compared in constant time.
     pub fn is_same(&self, other: &Self) -> bool {
         self.name == other.name && self.token.matches(other.token.expose().as_bytes())
     }
@@ -51,7 +52,7 @@ impl<'de> Deserialize<'de> for AdminToken {
 
 const EXPECTED: &str = "expected a token, or a table with `name` and `token`";
 
-/// It repeats no value that it did not expect.
+/// Reads an [`AdminToken`]. Its errors repeat no value, which may be a token of the wrong type.
 struct TokenVisitor;
 
 impl<'de> Visitor<'de> for TokenVisitor {

@@ -1,4 +1,4 @@
-//! Checks of a configuration that go beyond the types of its values.
+//! Checks of a [`LoadedConfig`] beyond the types of its values.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ impl LoadedConfig {
         let mut errors = Vec::new();
         if !admin.listen.ip().is_loopback() && admin.tokens.is_empty() {
             errors.push(
-                at(&["admin", "listen"], format!("`{}` is not loopback and `admin.tokens` is empty, so that anybody who reaches it could use the API", admin.listen))
+                at(&["admin", "listen"], format!("`{}` is not loopback and `admin.tokens` is empty, so anybody who can reach it could use the API", admin.listen))
                     .hint("add `tokens = [{ env = \"TOCSIN_ADMIN_TOKEN\" }]`, or listen on 127.0.0.1"),
             );
         }
@@ -35,7 +35,7 @@ impl LoadedConfig {
         if let Some(url) = &server.public_url
             && !(url.starts_with("http://") || url.starts_with("https://"))
         {
-            // A URL may hold a password.
+            // The URL is not repeated: it may hold a password.
             let message = "is not an http or https URL".into();
             errors.push(
                 at(&["server", "public_url"], message)
@@ -43,17 +43,17 @@ impl LoadedConfig {
             );
         }
         if !(8192..=1024 * 1024).contains(&server.header_limit_bytes) {
-            let message = "has to be from 8192 to 1048576 bytes".into();
+            let message = "must be from 8192 to 1048576 bytes".into();
             errors.push(
                 at(&["server", "header_limit_bytes"], message).hint("leave it out for 16384"),
             );
         }
         if !(1..=1_000_000).contains(&server.max_connections) {
-            let message = "has to be from 1 to 1000000".into();
+            let message = "must be from 1 to 1000000".into();
             errors.push(at(&["server", "max_connections"], message).hint("leave it out for 1024"));
         }
         if !(1..=100_000).contains(&admin.max_connections) {
-            let message = "has to be from 1 to 100000".into();
+            let message = "must be from 1 to 100000".into();
             errors.push(at(&["admin", "max_connections"], message).hint("leave it out for 256"));
         }
         for (key, is_zero) in [
@@ -75,37 +75,37 @@ impl LoadedConfig {
         ] {
             if is_zero {
                 let error = at(&["requests", key], "must be more than 0".into());
-                errors.push(error.hint("write `keep = \"none\"` where nothing is to be kept"));
+                errors.push(error.hint("write `keep = \"none\"` to keep no requests"));
             }
         }
         if self.store_path().is_none() {
-            let message = "names no store that this host knows".into();
+            let message = "is not a kind of store that this host supports".into();
             errors.push(
                 at(&["store", "url"], message)
                     .hint("write `sqlite:PATH`, such as `sqlite:tocsin.db`"),
             );
         }
         if plugins.call_deadline < Duration::from_millis(10) {
-            let message = "has to be 10ms or more".into();
+            let message = "must be 10ms or more".into();
             errors.push(at(&["plugins", "call_deadline"], message).hint("leave it out for 1s"));
         }
         if !(Duration::from_millis(10)..=Duration::from_secs(60)).contains(&watch.settle) {
-            let message = "has to be from 10ms to 60s".into();
+            let message = "must be from 10ms to 60s".into();
             errors.push(at(&["watch", "settle"], message).hint("leave it out for 500ms"));
         }
         if !(Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&watch.look_every) {
-            let message = "has to be from 100ms to 1h".into();
+            let message = "must be from 100ms to 1h".into();
             errors.push(at(&["watch", "look_every"], message).hint("leave it out for 2s"));
         }
         if plugins.verify == Policy::Signature && plugins.public_keys.is_empty() {
-            let message = "`public_keys` is empty, so that no signature could be good".into();
+            let message = "`public_keys` is empty, so no signature could be trusted".into();
             errors.push(
                 at(&["plugins", "verify"], message)
                     .hint("add `public_keys = [{ file = \"minisign.pub\" }]`"),
             );
         }
         for name in plugins.allow_writable_by_others.iter().filter(|name| !is_file_name(name)) {
-            let message = format!("`{name}` is no name of a file in `plugins.dir`");
+            let message = format!("`{name}` is not the name of a file");
             errors.push(
                 at(&["plugins", "allow_writable_by_others"], message)
                     .hint("write its name without a folder, or `.` for the folder itself"),
@@ -114,13 +114,13 @@ impl LoadedConfig {
         if let Some(level) = &log.level
             && !is_log_level(level)
         {
-            let message = format!("`{level}` is no log level");
+            let message = format!("`{level}` is not a log level");
             errors.push(
                 at(&["log", "level"], message).hint("write error, warn, info, debug or trace"),
             );
         }
         for name in integrations.keys().filter(|name| !is_url_part(name)) {
-            let message = format!("`{name}` can't be part of a URL as it is");
+            let message = format!("`{name}` cannot be part of a URL");
             errors.push(
                 at(&["integrations", name], message)
                     .hint("use 1 to 64 of a-z, A-Z, 0-9, `-` and `_`"),
@@ -130,21 +130,21 @@ impl LoadedConfig {
     }
 }
 
-/// The least length of a token of the admin API.
+/// Shortest token of the admin API.
 const SHORTEST_TOKEN_BYTES: usize = 16;
 
-/// Whether a name can be the last part of an endpoint's URL as it is.
+/// Returns true if a name can be the last part of an endpoint's URL without escapes.
 fn is_url_part(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     (1..=64).contains(&name.len()) && name.bytes().all(allowed)
 }
 
-/// Whether it can be the name of a file in a folder, or `.`, the folder.
+/// Returns true if a name can be that of a file in a folder, or is `.`, the folder.
 fn is_file_name(name: &str) -> bool {
     !name.is_empty() && name != ".." && !name.contains(['/', '\0'])
 }
 
-/// Whether every directive is a level, or a target with one.
+/// Returns true if every directive is a level, or a target with a level.
 fn is_log_level(directives: &str) -> bool {
     directives.split(',').all(|directive| {
         let level = directive.rsplit('=').next().unwrap_or_default();

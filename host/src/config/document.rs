@@ -1,6 +1,6 @@
-//! The text of a configuration file: where a key stands, and how an error in it reads.
+//! The text of a configuration file, with the positions of its keys.
 //!
-//! It knows TOML, not what the keys mean.
+//! A [`Document`] knows TOML, not the meaning of any key.
 
 use std::{
     fmt,
@@ -20,14 +20,14 @@ use crate::printable::one_line;
 /// A configuration file as it was read.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// Where it was read from, as the operator wrote it.
+    /// Path of the file, as the operator wrote it.
     pub path: PathBuf,
-    /// Its text.
+    /// Text of the file.
     pub text: String,
     hidden: HiddenValues,
 }
 
-/// The values that stood in the environment or in files: no error repeats them.
+/// Values from environment variables and files, which may be secrets: no error repeats them.
 #[derive(Clone, Default)]
 struct HiddenValues(Vec<String>);
 
@@ -38,14 +38,14 @@ impl fmt::Debug for HiddenValues {
 }
 
 impl Document {
-    /// A file with that text.
+    /// Creates a file with that text.
     pub fn new(path: &Path, text: String) -> Self {
         Self { path: path.to_owned(), text, hidden: HiddenValues::default() }
     }
 
-    /// Has no error repeat these values from now on.
+    /// Masks these values in every later error.
     pub(super) fn hide(&mut self, values: Vec<String>) {
-        // A very short one is no secret, and stands in many a word.
+        // A shorter value is no secret, and would be masked within words.
         const SHORTEST: usize = 4;
         let values = values.into_iter().flat_map(|value| [value.trim().to_owned(), value]);
         self.hidden.0.extend(values.filter(|value| value.len() >= SHORTEST));
@@ -53,8 +53,8 @@ impl Document {
         self.hidden.0.dedup();
     }
 
-    /// A text about a key without values that may be secret: without those that were looked up, and
-    /// without those that serde repeats.
+    /// Returns a text about a key with possible secrets masked: values of `{ env }` and `{ file }`, and
+    /// values that serde repeats.
     pub(crate) fn without_secrets(&self, key: &str, text: &str) -> String {
         let text = without_values(text);
         let path: Vec<_> = key.split('.').collect();
@@ -62,18 +62,18 @@ impl Document {
         self.hidden.0.iter().fold(text, |text, value| text.replace(&**value, "***"))
     }
 
-    /// A path in it, which is relative to its file.
+    /// Returns a path of the configuration, which is relative to the configuration file.
     pub fn beside(&self, path: &Path) -> PathBuf {
         self.path.parent().unwrap_or(Path::new("")).join(path)
     }
 
-    /// An error at a key, such as `["integrations", "ops", "options", "rules[2]", "pattern"]`. Where
-    /// the key is not there, the nearest table above it is shown.
+    /// Creates a [`ConfigError`] at a key, such as `["integrations", "ops", "options", "rules[2]",
+    /// "pattern"]`. If the file has no such key, the error points at the nearest table above it.
     pub fn error_at(&self, key: &[&str], message: impl Into<String>) -> ConfigError {
         self.error(self.span_of(key), key.join("."), message)
     }
 
-    /// An error at a place in the text, in the key that stands there.
+    /// Creates a [`ConfigError`] at a position in the text, under the key at that position.
     pub fn error_in(&self, span: Range<usize>, message: impl Into<String>) -> ConfigError {
         let key = self.path_at(&span).join(".");
         self.error(span, key, message)
@@ -103,7 +103,7 @@ impl Document {
             let Some((name, mut value)) = table.get_key_value(name) else { break };
             let is_last = depth + 1 == key.len();
             span = if is_last { value.span() } else { name.span() };
-            // A table spans from its header; its name points at it better.
+            // The span of a table is its header and more; its name is the better place to point at.
             let mut is_named = true;
             for place in places {
                 let DeValue::Array(items) = value.get_ref() else { break };
@@ -123,7 +123,8 @@ impl Document {
         span
     }
 
-    /// Returns the parts of the key in which a span of the text lies; none if the text is no TOML.
+    /// Returns the parts of the key in which a span of the text lies, or no parts if the text is not
+    /// TOML.
     pub(super) fn path_at(&self, span: &Range<usize>) -> Vec<String> {
         let Ok(root) = DeTable::parse(&self.text) else { return Vec::new() };
         let mut path = Vec::new();
@@ -132,7 +133,7 @@ impl Document {
     }
 }
 
-/// A key with places in lists: `rules[2][0]` is `rules`, 2 and 0.
+/// Splits a key with places in lists: `rules[2][0]` is `rules`, 2 and 0.
 fn split_places(part: &str) -> (&str, Vec<usize>) {
     let places = |text: &str| -> Option<Vec<usize>> {
         let inner = text.strip_prefix('[')?.strip_suffix(']')?;
@@ -163,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_message_repeats_a_value() {
+    fn masks_hidden_values_and_those_that_serde_repeats() {
         let mut document = Document::new(Path::new("tocsin.toml"), String::new());
         document.hide(vec!["s3cret\n".into(), "s3cret-and-more".into(), "a".into()]);
         for (message, shown) in [

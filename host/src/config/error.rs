@@ -1,11 +1,12 @@
-//! Errors in a configuration: where, what, and what to do about it.
+//! Errors in a configuration: the place in the file, what is wrong, and a hint.
 
 use std::{fmt, path::PathBuf};
 
 use super::snippet::Snippet;
 use crate::printable::one_line;
 
-/// One thing that is wrong with a configuration: where, what, and what to do about it.
+/// Error in a configuration: the place in the file, what is wrong, and a hint. Made by
+/// [`Document::error_at`](super::Document::error_at).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     pub(super) file: PathBuf,
@@ -18,24 +19,24 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// Adds what the operator can do.
+    /// Adds a hint: what the operator can do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(one_line(&hint.into()).into_owned());
         self
     }
 
-    /// The key that it is about, with dots between its parts.
+    /// Returns the key with dots between its parts.
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// What is wrong, without the place.
+    /// Returns what is wrong, without place and hint.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The error on one line, without the line of the file.
+    /// Returns the error on one line, without the [`Snippet`] of the file.
     pub fn sentence(&self) -> String {
         let Self { file, line, column, key, message, hint, .. } = self;
         let mut sentence = format!("{}:{line}:{column}: ", file.display());
@@ -46,7 +47,7 @@ impl ConfigError {
         if let Some(hint) = hint {
             sentence.push_str(&format!("; hint: {hint}"));
         }
-        // A key may hold anything, and so may what was looked up.
+        // Keys may hold any character.
         one_line(&sentence).into_owned()
     }
 }
@@ -72,12 +73,12 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Everything that is wrong with a configuration, never nothing.
+/// All [`ConfigError`]s of a configuration; there is at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
 impl ConfigErrors {
-    /// All of them on one line, see [`ConfigError::sentence`].
+    /// Returns all errors on one line, see [`ConfigError::sentence`].
     pub fn sentence(&self) -> String {
         let sentences: Vec<_> = self.0.iter().map(ConfigError::sentence).collect();
         sentences.join("; ")
@@ -102,8 +103,7 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// The part of a line that is shown around a place, and where the place is in it: nobody reads a line
-/// of a million characters.
+/// Returns at most 160 characters of a line around a place, and the place within them.
 fn visible_part(source: &str, place: usize) -> (String, usize) {
     const BEFORE: usize = 80;
     const LONGEST: usize = 160;
@@ -118,14 +118,14 @@ mod tests {
     use crate::config::Document;
 
     #[test]
-    fn a_sentence_is_one_line_whatever_a_key_holds() {
+    fn an_error_fits_on_one_line_even_if_its_key_has_line_breaks() {
         let document = Document::new(Path::new("tocsin.toml"), "'a\u{b}b' = 1".into());
         let error = document.error_at(&["a\nb"], "is\nwrong").hint("look\rup");
         assert_eq!(error.sentence(), "tocsin.toml:1:1: `a b`: is wrong; hint: look up");
     }
 
     #[test]
-    fn of_an_endless_line_the_place_is_shown() {
+    fn shows_only_the_surroundings_of_the_place_in_a_long_line() {
         let key = "k".repeat(100_000);
         let text = format!("server.{key}.listen = {{ {key} = 1 }}\n");
         let document = Document::new(Path::new("tocsin.toml"), text);

@@ -1,4 +1,4 @@
-//! The configuration file itself: reading it, and who could change it.
+//! Reading a [`Document`] from the configuration file, and the errors if that fails.
 
 use std::{
     fs::Metadata,
@@ -9,12 +9,12 @@ use std::{
 use super::Document;
 use crate::{file_permissions::Exposed, plugins::folder::regular_file, problem::Problem};
 
-/// Reads a configuration file, whatever it says.
+/// Reads a configuration file without checking its text.
 ///
 /// # Errors
 ///
-/// Where it can't be read, or is a pipe or the like: it is read again and again, and nobody waits for
-/// it.
+/// If the file cannot be read, or is not a regular file. A pipe is refused since a read might wait for
+/// ever, and gives its contents only once.
 pub fn read(path: &Path) -> Result<Document, UnreadableConfig> {
     Ok(read_file(path)?.0)
 }
@@ -31,7 +31,7 @@ pub(super) fn read_file(path: &Path) -> Result<(Document, Metadata), UnreadableC
     }
 }
 
-/// There is no configuration to read.
+/// Error of a configuration file that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read the configuration `{}`: {}", path.display(), with_hint(error))]
 pub struct UnreadableConfig {
@@ -46,7 +46,7 @@ fn with_hint(error: &std::io::Error) -> String {
     format!("{error}\nhint: name it with `--config FILE`, or in the environment as TOCSIN_CONFIG")
 }
 
-/// The configuration could be changed by others than root and the host's user.
+/// Error of a configuration file that users other than root and the host's own can change.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration {}\nhint: {}", .0.message, .0.hint)]
 pub struct ExposedConfig(pub(super) Exposed);

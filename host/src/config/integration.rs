@@ -1,4 +1,4 @@
-//! `[integrations.NAME]`: one endpoint, what understands it, and what the host adds.
+//! `[integrations.NAME]`: one endpoint, its plugin, and the settings that the host applies.
 
 use semver::VersionReq;
 use serde::Deserialize;
@@ -7,40 +7,43 @@ use tocsin_plugin_api::Urgency;
 use super::{LongDuration, Maintenance};
 use crate::{rate_limit::Rate, template::Template};
 
-/// `[integrations.NAME]`: one endpoint and what understands it.
+/// `[integrations.NAME]`: one endpoint, its plugin, and the settings that the host applies.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct IntegrationConfig {
-    /// The name of the plugin, from its manifest; not a file name.
+    /// Name of the plugin in its manifest, not the name of its file.
     pub plugin: String,
-    /// Which versions of it may be used, semver; the highest match is. Default: any.
+    /// Semver requirement for the plugin's version. The highest version that matches is used. Default:
+    /// any.
     #[serde(default)]
     pub version: VersionReq,
-    /// Whether webhooks are taken; a disabled integration answers 405. Default true.
+    /// Switches the endpoint on. A disabled integration answers 405. Default true.
     #[serde(default = "yes")]
     pub enabled: bool,
-    /// The urgency of alerts whose plugin found none. Default medium.
+    /// [`Urgency`] of alerts to which the plugin gives none. Default medium.
     #[serde(default = "medium")]
     pub urgency: Urgency,
-    /// A template for the titles of alerts. Default: the plugin's own.
+    /// [`Template`] for the titles of alerts. Default: the plugin's titles.
     #[serde(default)]
     pub title: Option<Template>,
-    /// A template for their descriptions. Default: the plugin's own.
+    /// [`Template`] for the descriptions of alerts. Default: the plugin's descriptions.
     #[serde(default)]
     pub description: Option<Template>,
-    /// When requests are recorded and no alert opens. Default: never.
+    /// Times of [`Maintenance`], in which requests are recorded but open no alert. Default: never.
     #[serde(default)]
     pub maintenance: Maintenance,
-    /// How many requests are taken in a time, such as `100/s`; more get 429. Default: any.
+    /// Most requests in a second, minute or hour, see [`Rate`], such as `100/s`. More get 429. Default: no
+    /// limit.
     #[serde(default)]
     pub rate_limit: Option<Rate>,
-    /// The same for each sender's address.
+    /// Most requests of each sender's address, such as `10/s`. More get 429. Default: no limit.
     #[serde(default)]
     pub sender_rate_limit: Option<Rate>,
-    /// After how long without another report an alert resolves by itself. Default: never.
+    /// [Time](LongDuration) without a further occurrence after which an alert resolves by itself. Default:
+    /// never.
     #[serde(default)]
     pub resolve_after: Option<LongDuration>,
-    /// The plugin's own table.
+    /// Options of the plugin, which alone knows their keys.
     #[serde(default)]
     pub options: serde_json::Map<String, serde_json::Value>,
 }

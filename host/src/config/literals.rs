@@ -1,18 +1,18 @@
-//! Strings that stand in a configuration itself, and which of them are likely to be secrets.
+//! Strings that are written in the configuration itself, and a guess at those that are secrets.
 
 use toml::de::{DeTable, DeValue};
 
 use super::{ConfigError, Document, references::reference};
 
-/// A string that stands in the configuration itself.
+/// A string that is written in the configuration itself, not in a file or an environment variable.
 pub(super) struct Literal {
-    /// Its key, such as `["admin", "tokens[1]", "token"]`.
+    /// Key of the string, such as `["admin", "tokens[1]", "token"]`.
     pub(super) key: Vec<String>,
     pub(super) text: String,
     pub(super) span: std::ops::Range<usize>,
 }
 
-/// The strings that stand in a configuration itself; none where it is no TOML.
+/// Returns the [`Literal`]s: strings that are written in the configuration itself, or none if it is not TOML.
 pub(super) fn literals(document: &Document) -> Vec<Literal> {
     let mut found = Vec::new();
     if let Ok(root) = DeTable::parse(&document.text) {
@@ -53,7 +53,7 @@ fn collect_literals_in(
     }
 }
 
-/// Returns whether a string at a key is likely to be a secret.
+/// Returns true if a string at this key is likely to be a secret.
 pub(super) fn is_place_of_secrets(key: &[String]) -> bool {
     let key: Vec<_> = key.iter().map(String::as_str).collect();
     match key.as_slice() {
@@ -63,8 +63,8 @@ pub(super) fn is_place_of_secrets(key: &[String]) -> bool {
     }
 }
 
-/// A warning of what nobody sees around a secret, though it is a part of it. It does not repeat the
-/// secret.
+/// Warns of characters at either end of a secret that are easily overlooked, such as a blank. The warning
+/// does not repeat the secret.
 pub(super) fn stray_characters(
     document: &Document,
     span: std::ops::Range<usize>,
@@ -72,17 +72,17 @@ pub(super) fn stray_characters(
 ) -> Option<ConfigError> {
     let is_blank = |c: char| c.is_whitespace() || matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}');
     let what = if secret.starts_with('\u{feff}') {
-        "begins with a byte order mark"
+        "starts with a byte order mark"
     } else if secret.starts_with(is_blank) {
-        "begins with a blank"
+        "starts with a blank"
     } else if secret.ends_with(['\n', '\r']) {
-        "ends with another line end"
+        "ends with an extra line break"
     } else if secret.ends_with(is_blank) {
         "ends with a blank"
     } else {
         return None;
     };
-    let message = format!("the value {what}, which counts as a part of it");
-    let hint = "take it out, unless whoever sends the secret sends that as well";
+    let message = format!("the value {what}, which is part of the secret");
+    let hint = "remove it, unless senders use the secret with it";
     Some(document.error_in(span, message).hint(hint))
 }

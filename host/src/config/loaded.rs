@@ -1,4 +1,4 @@
-//! A whole configuration, read and checked.
+//! A configuration that was read and checked.
 
 use std::path::{Path, PathBuf};
 
@@ -13,17 +13,16 @@ use super::{
 };
 use crate::file_permissions::{HostUser, Reader};
 
-/// A configuration together with the text it came from, so that later errors can point into it.
+/// A checked [`Config`] with its [`Document`], so that later errors can point into the file.
 #[derive(Clone, Debug)]
 pub struct LoadedConfig {
-    /// What it says.
+    /// The values.
     pub config: Config,
-    /// Where it says so.
+    /// The file.
     pub document: Document,
-    /// Warnings: an operator should look at these places, though nothing is wrong for certain. They
-    /// repeat no values.
+    /// Places that an operator should check, though they may be right. Warnings repeat no values.
     pub warnings: Vec<ConfigError>,
-    /// The others who can read the file, if that is known.
+    /// Users besides root and the host's own who can read the file, if there are any.
     pub(super) reader: Option<Reader>,
 }
 
@@ -32,7 +31,8 @@ impl LoadedConfig {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it, each with file, line, key and a hint.
+    /// [`UnreadableConfig`](super::UnreadableConfig), [`ExposedConfig`], or [`ConfigErrors`] with all
+    /// errors of the file at once.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let host = HostUser::of_this_process();
         let (Document { path, text, .. }, metadata) = read_file(path)?;
@@ -41,12 +41,12 @@ impl LoadedConfig {
         Ok(Self::parse_for(&path, text, env, Some((&host, host.reader(&metadata))))?)
     }
 
-    /// Checks the text of a configuration, and asks nobody who could read or change it. `env` looks up
-    /// environment variables.
+    /// Checks the text of a configuration. Unlike [`read`](Self::read), it ignores the permissions of
+    /// files. `env` looks up environment variables.
     ///
     /// # Errors
     ///
-    /// As for [`read`](Self::read).
+    /// All errors of the text at once.
     pub fn parse(
         path: &Path,
         text: String,
@@ -81,22 +81,22 @@ impl LoadedConfig {
         if errors.is_empty() { Ok(loaded) } else { Err(ConfigErrors(errors)) }
     }
 
-    /// A path of the configuration, relative to its file.
+    /// Returns a path of the configuration, which is relative to the configuration file.
     pub fn resolve(&self, path: &Path) -> PathBuf {
         self.document.beside(path)
     }
 
-    /// The folder of plugins.
+    /// Returns the path of the plugins folder.
     pub fn plugins_dir(&self) -> PathBuf {
         self.resolve(&self.config.plugins.dir)
     }
 
-    /// An error at a key of `[plugins]`.
+    /// Creates a [`ConfigError`] at a key of `[plugins]`.
     pub fn plugins_error(&self, key: &str, message: impl Into<String>) -> ConfigError {
         self.document.error_at(&["plugins", key], message)
     }
 
-    /// An error at a key of an integration.
+    /// Creates a [`ConfigError`] at a key of an integration.
     pub fn integration_error(
         &self,
         name: &str,

@@ -1,8 +1,8 @@
-//! `[log]`: what is logged.
+//! `[log]`: form and level of the [`log`](crate::log).
 
 use serde::Deserialize;
 
-/// `[log]`: what is logged, to standard error.
+/// `[log]`: form and level of the log, which goes to standard error.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
@@ -13,13 +13,13 @@ pub struct Log {
     pub level: Option<String>,
 }
 
-/// The form of log lines.
+/// Form of log lines, see [`Log::format`].
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
-    /// For people.
+    /// For people, with colours on a terminal.
     #[default]
     Text,
-    /// One object a line.
+    /// For programs: one JSON object a line.
     Json,
 }

@@ -1,16 +1,16 @@
-//! Long times, such as `30d`: a day has 24 hours here.
+//! Durations that may be written in days and weeks, such as `30d`. A day has 24 hours.
 
 use std::{fmt, time::Duration};
 
 use jiff::{Span, SpanRelativeTo};
 use serde::{Deserialize, Deserializer, de};
 
-/// A time of hours, days or weeks; never nothing.
+/// A duration above zero that may be written in days and weeks, such as `30d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LongDuration(pub Duration);
 
 impl LongDuration {
-    /// So many days.
+    /// Creates a duration of that many days.
     pub const fn days(days: u64) -> Self {
         Self(Duration::from_secs(days * 24 * 60 * 60))
     }
@@ -27,7 +27,7 @@ impl<'de> Deserialize<'de> for LongDuration {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
         Self::parse(&text).ok_or_else(|| {
-            de::Error::custom(format!("`{text}` is no time of at least a moment, such as `30d`"))
+            de::Error::custom(format!("`{text}` is not a duration above zero, such as `30d`"))
         })
     }
 }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_and_weeks_are_understood() {
+    fn reads_days_and_weeks() {
         for (text, seconds) in [
             ("30d", 30 * 86_400),
             ("2w", 14 * 86_400),
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_shown_in_its_largest_unit() {
+    fn shows_itself_in_the_largest_unit_that_fits() {
         let shown = |seconds| LongDuration(Duration::from_secs(seconds)).to_string();
         assert_eq!([86_400, 7200, 120, 90].map(shown), ["1d", "2h", "2m", "90s"]);
     }

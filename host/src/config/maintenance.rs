@@ -1,32 +1,32 @@
-//! `maintenance` of an integration: times in which requests are recorded and no alert opens.
+//! `maintenance` of an integration: times in which requests are recorded but open no alert.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de};
 use toml::value::Datetime;
 
-/// When requests are recorded and no alert opens.
+/// Times in which requests are recorded but open no alert.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Maintenance {
     /// Never: `false`.
     #[default]
     Off,
-    /// For as long as it stands there: `true` or `"now"`.
+    /// Until the setting is changed: `true` or `"now"`.
     Now,
-    /// In these times: `[{ from = 2026-12-01T22:00:00Z, to = 2026-12-02T02:00:00Z }]`.
+    /// In [`Window`]s: `[{ from = 2026-12-01T22:00:00Z, to = 2026-12-02T02:00:00Z }]`.
     Windows(Vec<Window>),
 }
 
-/// A time of maintenance.
+/// Window of [`Maintenance`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Window {
-    /// From then on.
+    /// Start of the window, included.
     pub from: Timestamp,
-    /// Until then.
+    /// End of the window, not included.
     pub to: Timestamp,
 }
 
 impl Maintenance {
-    /// The maintenance that is on at a time: until when, if it ends by itself.
+    /// Returns the maintenance in force at a time, with its end if it has one.
     pub fn at(&self, now: Timestamp) -> Option<Option<Timestamp>> {
         match self {
             Self::Off => None,
@@ -56,7 +56,7 @@ impl<'de> Deserialize<'de> for Maintenance {
         }
         let wrong = || {
             de::Error::custom(
-                "is no maintenance: expected true, false, `now`, or windows with `from` and `to`",
+                "is not a maintenance setting: expected true, false, `now`, or windows with `from` and `to`",
             )
         };
         match Form::deserialize(from).map_err(|_| wrong())? {
@@ -72,7 +72,7 @@ impl<'de> Deserialize<'de> for Maintenance {
                         return Ok(Window { from, to });
                     }
                     Err(de::Error::custom(format!(
-                        "is no maintenance: a window ends at {to}, before it begins at {from}"
+                        "is not a maintenance setting: a window ends at {to}, before it begins at {from}"
                     )))
                 };
                 windows.into_iter().map(window).collect::<Result<_, _>>().map(Self::Windows)
@@ -81,7 +81,7 @@ impl<'de> Deserialize<'de> for Maintenance {
     }
 }
 
-/// A point in time, as a date of TOML or as text.
+/// A point in time, written as a TOML date ([`Datetime`]) or as text.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum MomentForm {
@@ -95,9 +95,11 @@ impl MomentForm {
             Self::Date(date) => date.to_string(),
             Self::Text(text) => text,
         };
-        // A time without an offset is nobody's: which zone is meant?
+        // Without an offset, the time zone is unknown.
         text.parse().map_err(|_| {
-            format!("is no maintenance: `{text}` is no time with an offset, as `Z` is one")
+            format!(
+                "is not a maintenance setting: `{text}` is not a time with an offset such as `Z`"
+            )
         })
     }
 }
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_begins_and_ends() {
+    fn a_window_includes_its_start_and_not_its_end() {
         let windows = maintenance(
             "[{ from = 2026-12-01T22:00:00Z, to = '2026-12-02T02:00:00+01:00' }, \
               { from = 2026-12-02T00:30:00Z, to = 2026-12-02T03:00:00Z }]",
@@ -131,19 +133,19 @@ mod tests {
     }
 
     #[test]
-    fn it_is_on_or_off_as_long_as_the_configuration_says() {
+    fn reads_switches_and_refuses_anything_else_but_windows() {
         let now = Timestamp::UNIX_EPOCH;
         for (text, on) in [("true", Some(None)), ("'now'", Some(None)), ("false", None)] {
-            assert_eq!(maintenance(text).expect("it is understood").at(now), on, "{text}");
+            assert_eq!(maintenance(text).expect("a setting").at(now), on, "{text}");
         }
         for text in ["'later'", "1", "[{ from = 2026-12-01T22:00:00Z }]", "[{ from = 1, to = 2 }]"]
         {
-            let error = maintenance(text).expect_err("it is not understood");
-            assert!(error.contains("is no maintenance"), "{error}");
+            let error = maintenance(text).expect_err("not a setting");
+            assert!(error.contains("is not a maintenance setting"), "{error}");
         }
-        let nobodys = "[{ from = 2026-12-01T00:00:00, to = 2026-12-02T00:00:00Z }]";
-        let error = maintenance(nobodys).expect_err("it has no offset");
-        assert!(error.contains("`2026-12-01T00:00:00` is no time with an offset"), "{error}");
+        let without_offset = "[{ from = 2026-12-01T00:00:00, to = 2026-12-02T00:00:00Z }]";
+        let error = maintenance(without_offset).expect_err("it has no offset");
+        assert!(error.contains("`2026-12-01T00:00:00` is not a time with an offset"), "{error}");
         let backwards = "[{ from = 2026-12-02T00:00:00Z, to = 2026-12-01T00:00:00Z }]";
         let error = maintenance(backwards).expect_err("it ends before it begins");
         assert!(error.contains("before it begins"), "{error}");

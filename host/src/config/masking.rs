@@ -1,9 +1,9 @@
-//! Which values of a configuration may be shown, and messages without the others.
+//! Masks secrets in messages about a configuration, for [`Document`](super::Document).
 //!
-//! A value is shown only if its key is known to be harmless.
+//! A value is shown only if its key is in a list of harmless ones. Values of unknown keys are masked.
 
-/// Returns whether the value of a key may be shown, whatever it is. No key of the host with a secret is
-/// among these, and no URL, which may hold a password.
+/// Returns true if any value of a key may be shown, see [`SHOWN_KEYS`]. Keys of secrets and of URLs, which
+/// may hold a password, are not among these.
 pub(super) fn may_be_shown(key: &[&str]) -> bool {
     match key {
         ["server", "public_url"] => false,
@@ -19,7 +19,7 @@ pub(super) fn may_be_shown(key: &[&str]) -> bool {
     }
 }
 
-/// Names of keys whose values are shown, of all sections.
+/// Names of keys of all sections whose values are shown.
 const SHOWN_KEYS: &[&str] = &[
     "allow_writable_by_others",
     "body_limit_bytes",
@@ -61,8 +61,8 @@ const SHOWN_KEYS: &[&str] = &[
     "version",
 ];
 
-/// Returns whether a name is written as names of variables usually are. Anything else may be a secret that
-/// somebody wrote where its variable should be named.
+/// Returns true if a name looks like that of an environment variable. Anything else may be a secret that
+/// was written in place of its variable's name.
 pub(super) fn is_usual_variable(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 64
@@ -70,7 +70,7 @@ pub(super) fn is_usual_variable(name: &str) -> bool {
         && !name.starts_with(|first: char| first.is_ascii_digit())
 }
 
-/// A message of serde without the value that was of the wrong type or impossible: it may be a secret.
+/// Returns a message of serde without the value that it refuses, which may be a secret.
 pub(super) fn without_values(message: &str) -> String {
     for what in ["invalid type: ", "invalid value: "] {
         let Some((before, rest)) = message.split_once(what) else { continue };
@@ -93,13 +93,13 @@ pub(super) fn without_values(message: &str) -> String {
     message.to_owned()
 }
 
-/// A message of serde without the word that is none of those that are known.
+/// Returns a message of serde without the unknown word that it refuses.
 pub(super) fn without_variant(message: &str) -> String {
     let Some((before, rest)) = message.split_once("unknown variant `") else {
         return message.to_owned();
     };
     let end = rest.rfind("`, expected ").or_else(|| rest.rfind("`, there are no variants"));
-    // In a sentence of another form, the value may end anywhere.
+    // If the message has another form, the end of the value is unknown, so all of it goes.
     let known = end.map_or("", |end| &rest[end + 1..]);
     format!("{before}unknown variant{known}")
 }

@@ -5,7 +5,7 @@
 
 use super::{ConfigError, Document};
 
-/// Converts an error of the parser or of serde, without the values that it repeats.
+/// Converts an error of the parser or of serde to a [`ConfigError`], without the values that it repeats.
 pub(super) fn parse_error(document: &Document, error: &toml::de::Error) -> ConfigError {
     let span = error.span().unwrap_or(0..0);
     let key = document.path_at(&span);

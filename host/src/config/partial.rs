@@ -1,4 +1,4 @@
-//! Parts of a configuration, read whatever the rest of it says.
+//! Single sections of a [`Document`], read even if the rest has errors.
 
 use std::path::Path;
 
@@ -13,8 +13,8 @@ use super::{
     references::ReferenceResolver,
 };
 
-/// Where the admin API of a host is and what opens it: all that a client needs of a configuration.
-/// What only the host can read, such as the tokens of integrations, is left alone.
+/// The part of a configuration that a client of the admin API needs: [`Admin`]. Other sections may refer to
+/// files that only the host can read.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ClientConfig {
@@ -23,21 +23,22 @@ pub struct ClientConfig {
 }
 
 impl ClientConfig {
-    /// Reads it from a host's configuration file.
+    /// Reads `[admin]` from a host's configuration file.
     ///
     /// # Errors
     ///
-    /// What is wrong with `[admin]`, with file, line, key and a hint.
+    /// If the file cannot be read, or `[admin]` has errors.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         Ok(read_section(&read(path)?, "admin", |_| true)?)
     }
 }
 
-/// Where a configuration has plugins, and what they are verified by, whatever else it says.
+/// Reads the keys of [`Plugins`] that name files: `dir` and `lock`, with `verify`, which decides if `lock`
+/// is read.
 ///
 /// # Errors
 ///
-/// What is wrong with these keys.
+/// If one of these keys has a value of the wrong type.
 pub fn read_plugin_paths(document: &Document) -> Result<Plugins, ConfigErrors> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -48,7 +49,7 @@ pub fn read_plugin_paths(document: &Document) -> Result<Plugins, ConfigErrors> {
     Ok(read_section::<Part>(document, "plugins", is_place)?.plugins)
 }
 
-/// Reads some keys of a section, and leaves everything else alone.
+/// Reads some keys of one section, and ignores everything else.
 fn read_section<T: DeserializeOwned>(
     document: &Document,
     section: &str,

@@ -1,4 +1,4 @@
-//! `[plugins]`: where plugins are found, which are trusted, and what their calls may take.
+//! `[plugins]`: the folder of plugins, trust in them, and limits of their calls.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -12,32 +12,33 @@ use crate::plugins::verification::{
     signature::PublicKey,
 };
 
-/// `[plugins]`: where plugins are found, which are trusted, and what their calls may take.
+/// `[plugins]`: the folder of plugins, trust in them, and limits of their calls.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Plugins {
     /// The folder of `.so` files, relative to the configuration file. Default `plugins`.
     pub dir: PathBuf,
-    /// How long a call of a plugin may take before it is given up; 10 ms or more, default `1s`.
+    /// Timeout of a [call](crate::call) of a plugin. 10 ms or more, default `1s`.
     #[serde(with = "duration")]
     pub call_deadline: Duration,
-    /// A call that takes as long is logged and counted as slow; `0s` never, default `100ms`.
+    /// Duration from which a call is logged and counted as slow. `0s` means never. Default `100ms`.
     #[serde(with = "duration")]
     pub slow_call: Duration,
-    /// What a plugin has to show before it is loaded: `off` (default), `checksum` or `signature`.
+    /// Proof that a plugin needs before it is loaded, see [`Policy`]: `off` (default) for none, `checksum` or
+    /// `signature`.
     pub verify: Policy,
-    /// The file that `tocsin plugins lock` writes, relative to the configuration file; it is read
-    /// where `verify` is `checksum`. Default `plugins.lock`.
+    /// The file that `tocsin plugins lock` writes, relative to the configuration file. The host reads it
+    /// if `verify` is `checksum`. Default `plugins.lock`.
     pub lock: PathBuf,
-    /// SHA-256 of plugins in hex by `NAME VERSION`, beside those of the lock file.
+    /// [`Checksum`]s of plugins in hex by `NAME VERSION`, in addition to those of the lock file.
     pub checksums: BTreeMap<Release, Checksum>,
-    /// The `minisign` keys whose signatures are trusted where `verify` is `signature`.
+    /// The `minisign` [`PublicKey`]s whose signatures are trusted if `verify` is `signature`.
     pub public_keys: Vec<PublicKey>,
-    /// Files of `dir` by name that others than root and the host's user may change, and `.` for
-    /// `dir` itself. Default: none.
+    /// Names of files in `dir` that are loaded although other users than root and the host's may change
+    /// them; `.` stands for `dir` itself. Default: none.
     pub allow_writable_by_others: Vec<String>,
-    /// The plugins without which `serve` does not start: `true` for all that are used, or names.
-    /// Default none: a plugin that is missing breaks its own integrations only.
+    /// The [`RequiredPlugins`], without which `serve` does not start: `true` for all that integrations use,
+    /// or a list of names. Default: none; a missing plugin breaks only its own integrations.
     pub required: RequiredPlugins,
 }
 

@@ -1,6 +1,6 @@
-//! Strings that stand elsewhere: `{ env = "NAME" }` and `{ file = "PATH" }`.
+//! Values that are read from elsewhere: `{ env = "NAME" }` and `{ file = "PATH" }`.
 //!
-//! It does not know which keys there are.
+//! Any key may hold a reference in place of a string.
 
 use std::{
     fs::Metadata,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{file_permissions::HostUser, plugins::folder::regular_file};
 
-/// The files that a configuration refers to; none where it is no TOML.
+/// Returns the files that a configuration refers to with `{ file = "PATH" }`, or none if it is not TOML.
 pub fn referenced_files(document: &Document) -> Vec<PathBuf> {
     let mut files = Vec::new();
     if let Ok(root) = DeTable::parse(&document.text) {
@@ -44,11 +44,11 @@ fn collect_files_in(value: &DeValue<'_>, document: &Document, files: &mut Vec<Pa
     }
 }
 
-/// Fills in `{ env = "NAME" }` and `{ file = "PATH" }`, wherever a string can stand.
+/// Replaces `{ env = "NAME" }` and `{ file = "PATH" }` in a parsed [`Document`] by their values.
 pub(super) struct ReferenceResolver<'d, E> {
     pub(super) document: &'d Document,
     pub(super) env: &'d E,
-    /// The user who alone, besides root, may change the files with values; none if nobody asks.
+    /// The user who alone, besides root, may change files with values. `None` skips that check.
     pub(super) host: Option<&'d HostUser>,
     pub(super) errors: Vec<ConfigError>,
     /// The values that were found.
@@ -100,7 +100,7 @@ impl<'d, E: Fn(&str) -> Option<String>> ReferenceResolver<'d, E> {
             if !is_usual_variable(name) {
                 let message = "the environment variable that `env` names is not set";
                 let hint =
-                    "write the name of a variable, such as { env = \"TOKEN\" }, and no secret";
+                    "write the name of a variable, such as { env = \"TOKEN\" }, not the secret itself";
                 return self.document.error_in(span, message).hint(hint);
             }
             let message = format!("the environment variable `{name}` is not set");
@@ -112,7 +112,7 @@ impl<'d, E: Fn(&str) -> Option<String>> ReferenceResolver<'d, E> {
     fn file(&mut self, path: &str, span: std::ops::Range<usize>) -> Result<String, ConfigError> {
         let path = self.document.beside(Path::new(path));
         let mut text = String::new();
-        // The other end of a pipe may never come.
+        // A pipe is refused: a read would wait until somebody writes.
         let read = regular_file(&path).and_then(|mut file| {
             file.read_to_string(&mut text)?;
             file.metadata()
@@ -129,7 +129,7 @@ impl<'d, E: Fn(&str) -> Option<String>> ReferenceResolver<'d, E> {
         }
     }
 
-    /// Refuses a file that others could change, and warns of a secret that others can read.
+    /// Refuses a file that other users can change, and warns of a secret that other users can read.
     fn check_permissions(
         &mut self,
         path: &Path,
@@ -150,13 +150,13 @@ impl<'d, E: Fn(&str) -> Option<String>> ReferenceResolver<'d, E> {
     }
 }
 
-/// A value without the line end that an editor or `echo` adds: one at most.
+/// Returns a value without one line break at its end, as an editor or `echo` adds it.
 pub(crate) fn without_line_end(text: &str) -> &str {
     let Some(line) = text.strip_suffix('\n') else { return text };
     line.strip_suffix('\r').unwrap_or(line)
 }
 
-/// The place that holds a string, if a table names one: `env` or `file`, and its name.
+/// Returns `env` or `file` and the name or path, if a table is a reference.
 pub(super) fn reference(table: &DeTable<'_>) -> Option<(&'static str, String)> {
     let (key, value) = table.iter().next().filter(|_| table.len() == 1)?;
     let kind = ["env", "file"].into_iter().find(|kind| key.get_ref() == kind)?;

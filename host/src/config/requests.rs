@@ -1,22 +1,26 @@
-//! `[requests]`: which requests are kept as they came.
+//! `[requests]`: requests that are kept in full, for a replay.
 
 use serde::Deserialize;
 
 use crate::request::ShareBounds;
 
-/// `[requests]`: which requests are kept as they came.
+/// `[requests]`: requests that are kept in full, for a replay.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Requests {
-    /// `failed` (default): those that the plugin failed on or made too many events of, which wait for a
-    /// replay, and those that make no sense; `all`: also those from which alerts came, and those that
-    /// were ignored; `none`. Bodies that a token check refused are never kept.
+    /// The requests that are kept with headers and body, see [`Keep`].
+    ///
+    /// `failed` (default) keeps requests that a plugin failed on or made too many events of, which wait
+    /// for a replay, and malformed ones. `all` keeps also those that made alerts and those that a plugin
+    /// ignored. `none` keeps none. The body of a request with a wrong token is never kept.
     pub keep: Keep,
-    /// Larger bodies are not kept, in bytes. Default 1 MiB.
+    /// Largest body that is kept, in bytes. Default 1 MiB.
     pub raw_limit_bytes: usize,
-    /// How many requests of an integration wait for a replay; the oldest leave first. Default 10000.
+    /// Most requests of an integration that wait for a replay. Above it, the oldest are dropped. Default
+    /// 10000.
     pub quarantine_count: u64,
-    /// How much they take, in bytes; the oldest leave first. Default 64 MiB.
+    /// Most bytes of an integration's requests that wait for a replay. Above it, the oldest are dropped.
+    /// Default 64 MiB.
     pub quarantine_bytes: u64,
 }
 
@@ -32,13 +36,13 @@ impl Default for Requests {
 }
 
 impl Requests {
-    /// Returns the bounds of what may wait for a replay, for each integration.
+    /// Returns the [`ShareBounds`] of each integration's requests that wait for a replay.
     pub fn quarantine(&self) -> ShareBounds {
         ShareBounds { count: self.quarantine_count, bytes: self.quarantine_bytes }
     }
 
-    /// Returns the bounds of malformed requests, for each integration: a small part of the quarantine's,
-    /// since anybody can send them. A hundred of 10,000 requests, and 4 of 64 MiB, by default.
+    /// Returns the bounds of each integration's malformed requests: a small part of
+    /// [`quarantine`](Self::quarantine), since anybody can send them. By default 100 requests of 4 MiB.
     pub fn malformed(&self) -> ShareBounds {
         ShareBounds {
             count: (self.quarantine_count / 100).max(1),
@@ -47,13 +51,13 @@ impl Requests {
     }
 }
 
-/// Which requests are kept as they came.
+/// The requests that are kept with headers and body.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Keep {
-    /// Those that the plugin failed on, and those that make no sense.
+    /// Requests that a plugin failed on, and malformed ones.
     Failed,
-    /// All but those that a token check refused.
+    /// All requests but those with a wrong token.
     All,
     /// None.
     None,

@@ -1,12 +1,12 @@
-//! `plugins.required`: the plugins without which a host does not start.
+//! `plugins.required`: the plugins without which the host does not start.
 
 use serde::{Deserialize, Deserializer, de};
 
-/// The plugins that have to serve when the host starts. What is wrong with any other plugin breaks its
-/// own integrations only.
+/// The plugins that must work when the host starts. A problem of any other plugin breaks only the
+/// integrations that use it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum RequiredPlugins {
-    /// None of them: `false`.
+    /// No plugin: `false`.
     #[default]
     None,
     /// Every plugin that an enabled integration names: `true`.
@@ -16,7 +16,7 @@ pub enum RequiredPlugins {
 }
 
 impl RequiredPlugins {
-    /// Returns whether the plugin of that name is required.
+    /// Returns true if the plugin of that name is required.
     pub fn contains(&self, plugin: &str) -> bool {
         match self {
             Self::None => false,
@@ -38,7 +38,7 @@ impl<'de> Deserialize<'de> for RequiredPlugins {
             Ok(Form::Switch(false)) => Ok(Self::None),
             Ok(Form::Switch(true)) => Ok(Self::All),
             Ok(Form::Names(names)) => Ok(Self::Names(names)),
-            Err(_) => Err(de::Error::custom("is neither true, nor false, nor names of plugins")),
+            Err(_) => Err(de::Error::custom("is not true, false or a list of plugin names")),
         }
     }
 }

@@ -1,21 +1,24 @@
-//! `[retention]`: how long anything is kept.
+//! `[retention]`: ages and sizes above which stored data is deleted.
 
 use serde::Deserialize;
 
 use super::LongDuration;
 
-/// `[retention]`: how long anything is kept. What is open is kept always.
+/// `[retention]`: ages and sizes above which [`housekeeping`](crate::housekeeping) deletes stored data.
+/// Alerts that are not resolved stay.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retention {
-    /// Resolved alerts with their history, since their last change. Default: for good.
+    /// Age of a resolved alert since its last change, at which it is deleted with its history. Default:
+    /// never.
     pub resolved_alerts: Option<LongDuration>,
-    /// The records of requests. Default `90d`.
+    /// Age at which the record of a request is deleted. Default `90d`.
     pub records: LongDuration,
-    /// Requests as they came. Default `30d`.
+    /// Age at which headers and body of a request are deleted. Default `30d`.
     pub raw_requests: LongDuration,
-    /// What all of it may take, in bytes: above it, the oldest leave, first requests as they came,
-    /// then those that wait for a replay, then records, then resolved alerts. Default: no limit.
+    /// Largest size of the stored data, in bytes. Above it, the oldest are deleted: first headers and
+    /// bodies of requests, then requests that wait for a replay, then records, then resolved alerts.
+    /// Default: no limit.
     pub max_store_bytes: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! `[server]`: where webhooks come in, and what a client may take.
+//! `[server]`: the listener for webhooks, and limits on its clients.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -7,52 +7,54 @@ use serde::Deserialize;
 
 use crate::http::sender::Network;
 
-/// `[server]`: where webhooks come in.
+/// `[server]`: the listener for webhooks, and limits on its clients.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
     /// Address and port. Default `127.0.0.1:8080`.
     pub listen: SocketAddr,
-    /// The URL under which senders reach it, shown in endpoint URLs. Default: `http://` and `listen`.
+    /// The URL under which senders reach the listener, shown in [endpoint](Self::endpoint) URLs. Default:
+    /// `http://` and `listen`.
     pub public_url: Option<String>,
-    /// The largest body, in bytes; a larger one gets 413. Default 1 MiB.
+    /// Largest body of a request, in bytes. A larger one gets 413. Default 1 MiB.
     pub body_limit_bytes: usize,
-    /// The largest request line with headers, in bytes; larger gets 431. At least 8192, default 16384.
+    /// Largest request line with headers, in bytes. A larger one gets 431. At least 8192, default 16384.
     pub header_limit_bytes: usize,
-    /// How long the headers of a request may take, and how long a connection may stay idle. Slower
-    /// gets 408. Default `10s`.
+    /// Timeout for the headers of a request, which get 408 after it, and for idle connections. Default
+    /// `10s`.
     #[serde(with = "duration")]
     pub header_timeout: Duration,
-    /// How long the body of a request may take; slower gets 408. Default `10s`.
+    /// Timeout for the body of a request, which gets 408 after it. Default `10s`.
     #[serde(with = "duration")]
     pub body_timeout: Duration,
-    /// How long a client may take to read an answer, or 16 KiB of a long one, before its connection is
+    /// Timeout for a client to read an answer, or 16 KiB of a long one. After it, the connection is
     /// closed. Default `10s`.
     #[serde(with = "duration")]
     pub write_timeout: Duration,
-    /// How many connections are served at once; more wait to be accepted. Default 1024.
+    /// Most connections that are served at once. More wait to be accepted. Default 1024.
     pub max_connections: usize,
-    /// How many of them one address may have; more are answered 503. Addresses of trusted proxies may
-    /// have all. Default: a quarter of `max_connections`, but at least 16.
+    /// Most connections of one address, see [`connections_per_address`](Self::connections_per_address).
+    /// More get 503. Addresses in `trusted_proxies` are exempt. Default: a quarter of `max_connections`,
+    /// but at least 16.
     pub max_connections_per_address: Option<usize>,
-    /// How much memory the bodies of all requests may take while they are read and judged, in bytes;
-    /// bodies up to 16 KiB do not count. One sender may take half of it. Larger bodies wait for a
-    /// moment, and get 503. At least `body_limit_bytes`; default 64 MiB.
+    /// Most memory for the bodies of all requests in progress, in bytes, see
+    /// [`body_memory`](Self::body_memory). Bodies up to 16 KiB do not count, and one sender may take half.
+    /// A body that finds no memory within a second gets 503. At least `body_limit_bytes`, default 64 MiB.
     pub body_memory_bytes: usize,
-    /// How many wrong tokens an address may send within a minute; further ones get 429. A right token
-    /// is never held up by them. 0: any number. Default 1000.
+    /// Most wrong tokens that one address may send within a minute. Further ones get 429; requests with a
+    /// correct token are still served. 0 means no limit. Default 1000.
     pub max_wrong_tokens_per_minute: u32,
-    /// Answers requests to unknown integrations like wrong tokens, so that nobody can find out which
-    /// integrations there are. Default false: they are answered 404.
+    /// Answers a request to an unknown integration as it answers a wrong token, so that nobody can find
+    /// out the names of integrations. Default false: such a request gets 404.
     pub hide_integrations: bool,
-    /// How long requests in flight are waited for when the host is stopped. Default `20s`.
+    /// Timeout for requests in flight when the host is stopped. Default `20s`.
     #[serde(with = "duration")]
     pub shutdown_timeout: Duration,
-    /// Addresses or networks of proxies whose `X-Forwarded-For` says who the sender is. Default: none.
+    /// Addresses or [`Network`]s of proxies whose `X-Forwarded-For` names the sender. Default: none.
     pub trusted_proxies: Vec<Network>,
 }
 
-/// One address has a few connections even where there are few in all.
+/// Fewest connections that one address may have by default, however low `max_connections` is.
 const FEWEST_PER_ADDRESS: usize = 16;
 
 impl Default for Server {
@@ -77,18 +79,18 @@ impl Default for Server {
 }
 
 impl Server {
-    /// Returns how many connections one address may have.
+    /// Returns the most connections that one address may have.
     pub fn connections_per_address(&self) -> usize {
         let quarter = (self.max_connections / 4).max(FEWEST_PER_ADDRESS);
         self.max_connections_per_address.unwrap_or(quarter)
     }
 
-    /// Returns how much memory bodies may take: the largest one always fits.
+    /// Returns the memory for bodies, in bytes. The largest body always fits.
     pub fn body_memory(&self) -> usize {
         self.body_memory_bytes.max(self.body_limit_bytes)
     }
 
-    /// The URL to which an integration's sender posts.
+    /// Returns the URL to which senders of an integration post.
     pub fn endpoint(&self, integration: &str) -> String {
         let listen = format!("http://{}", self.listen);
         let base = self.public_url.as_deref().unwrap_or(&listen).trim_end_matches('/');

@@ -1,7 +1,7 @@
-//! The line of a configuration at which an error points, without the values that may be secret.
+//! The line of a configuration at which an error points, with possible secrets masked.
 //!
-//! A value is shown only if its key is known to be harmless. Anything else is replaced by `***`: the
-//! options of a plugin, tokens, URLs, unknown keys, comments, and what is no TOML at all.
+//! A value is shown only if [`masking`](super::masking) allows its key. Anything else is replaced by `***`:
+//! the options of a plugin, tokens, URLs, unknown keys, comments, and text that is not TOML.
 
 mod broken_toml;
 mod valid_toml;
@@ -12,21 +12,21 @@ use toml::de::DeTable;
 
 use self::{broken_toml::pieces_of_broken_toml, valid_toml::pieces_of_toml};
 
-/// The text in place of a value that is not shown.
+/// Text in place of a value that is not shown.
 const MASK: &str = "***";
 
-/// A part of a line, to be shown with a place in it.
+/// A line of a file and the place in it at which an error points.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Snippet {
-    /// The line.
+    /// The line, with possible secrets masked.
     pub(super) line: String,
-    /// The place, in characters from its start.
+    /// Start of the place, in characters from the start of the line.
     pub(super) start: usize,
-    /// How many characters the place has.
+    /// Length of the place, in characters.
     pub(super) width: usize,
 }
 
-/// Gives the line of a text in which a span begins.
+/// Returns the line of a text in which a span starts.
 pub(super) fn snippet(text: &str, span: &Range<usize>) -> Snippet {
     let start = text.floor_char_boundary(span.start.min(text.len()));
     let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
@@ -40,7 +40,7 @@ pub(super) fn snippet(text: &str, span: &Range<usize>) -> Snippet {
     place(text, &pieces, start, end)
 }
 
-/// A piece of a line: shown as it is, or masked.
+/// A piece of a line, either shown or masked.
 struct Piece {
     range: Range<usize>,
     is_shown: bool,
@@ -56,7 +56,7 @@ impl Piece {
     }
 }
 
-/// Puts pieces together, and finds the place of a span among them.
+/// Joins pieces, and finds the place of a span among them.
 fn place(text: &str, pieces: &[Piece], from: usize, to: usize) -> Snippet {
     let (mut line, mut count, mut start, mut end) = (String::new(), 0, None, None);
     for Piece { range, is_shown } in pieces {
@@ -84,7 +84,7 @@ fn place(text: &str, pieces: &[Piece], from: usize, to: usize) -> Snippet {
 mod tests {
     use super::*;
 
-    /// The line in which a word stands, and the place of the word.
+    /// Returns the line of a word, and below it a mark under the word.
     fn shown(text: &str, word: &str) -> String {
         let at = text.find(word).expect("the word is there");
         let Snippet { line, start, width } = snippet(text, &(at..at + word.len()));
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn only_values_of_harmless_keys_are_shown() {
+    fn shows_only_values_of_harmless_keys() {
         for (text, word, line) in [
             (
                 "[server]\nlisten = '127.0.0.1:1' # s3cret",
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_string_of_several_lines_is_masked_in_each_of_them() {
+    fn masks_every_line_of_a_multi_line_string() {
         let text =
             "[integrations.a.options]\nkey = '''\ns3cret # = \nand more''' # why\nnext = 1\n";
         assert_eq!(shown(text, "s3cret"), "***\n^^^");
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_is_no_toml_no_value_is_shown_that_may_be_secret() {
+    fn masks_possible_secrets_in_text_that_is_not_toml() {
         for (text, word, line) in [
             ("[server\n", "[server", "[server\n^^^^^^^"),
             (

@@ -1,12 +1,13 @@
-//! `[store]`: where alerts are kept.
+//! `[store]`: the database of alerts and requests.
 
 use serde::Deserialize;
 
-/// `[store]`: where alerts are kept.
+/// `[store]`: the database of alerts and requests.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Store {
-    /// `sqlite:PATH`, relative to the configuration file. Default `sqlite:tocsin.db`.
+    /// Kind and place of the database: `sqlite:PATH`, relative to the configuration file. Default
+    /// `sqlite:tocsin.db`.
     pub url: String,
 }
 

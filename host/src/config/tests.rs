@@ -23,8 +23,8 @@ fn refused(text: &str) -> String {
 }
 
 #[test]
-fn an_empty_configuration_listens_on_loopback_alone() {
-    let config = parse("").expect("everything has a default");
+fn an_empty_configuration_listens_only_on_loopback() {
+    let config = parse("").expect("every key has a default");
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:8081");
     assert_eq!(config.server.body_limit_bytes, 1_048_576);
@@ -42,7 +42,7 @@ fn an_integration_needs_only_its_plugin() {
 }
 
 #[test]
-fn the_public_url_is_shown_in_endpoints() {
+fn endpoints_start_with_the_public_url() {
     let config = parse("[server]\npublic_url = 'https://a.example/x/'").expect("a URL");
     assert_eq!(config.server.endpoint("ops"), "https://a.example/x/in/ops");
 }
@@ -64,7 +64,7 @@ fn any_string_can_come_from_the_environment() {
 }
 
 #[test]
-fn a_value_from_elsewhere_loses_one_line_end() {
+fn a_value_from_a_file_or_variable_loses_one_line_break() {
     let place = tempfile::tempdir().expect("a folder");
     for (text, value) in [
         ("s3cret", "s3cret"),

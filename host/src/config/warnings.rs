@@ -1,4 +1,4 @@
-//! Warnings about a configuration that is in order but should be looked at.
+//! Warnings about a [`LoadedConfig`] that has no error, but places that an operator should check.
 
 use super::{
     ConfigError, LoadedConfig, RequiredPlugins,
@@ -6,8 +6,8 @@ use super::{
 };
 
 impl LoadedConfig {
-    /// Returns warnings about the literal secrets among an integration's options. Its plugin says which
-    /// strings are `secrets`; no value is repeated.
+    /// Returns warnings about secrets that are written among an integration's options. `secrets` are the
+    /// values that its plugin declares as secret; no warning repeats one.
     pub fn warnings_of_options(&self, integration: &str, secrets: &[String]) -> Vec<ConfigError> {
         let place = ["integrations", integration, "options"];
         let is_secret = |literal: &Literal| {
@@ -18,7 +18,7 @@ impl LoadedConfig {
         secrets.flat_map(|literal| self.warnings_of_secret(&literal)).collect()
     }
 
-    /// Returns the warnings that need no plugin.
+    /// Returns the warnings that need no plugin, see [`warnings_of_options`](Self::warnings_of_options).
     pub(super) fn own_warnings(&self) -> Vec<ConfigError> {
         let is_token =
             |literal: &Literal| literal.key[0] == "admin" && is_place_of_secrets(&literal.key);
@@ -30,8 +30,8 @@ impl LoadedConfig {
                 self.config.integrations.values().any(|section| section.plugin == **name)
             };
             warnings.extend(names.iter().filter(|name| !is_used(name)).map(|name| {
-                let message = format!("`{name}` is the plugin of no integration");
-                self.plugins_error("required", message).hint("look at how it is written")
+                let message = format!("no integration uses plugin `{name}`");
+                self.plugins_error("required", message).hint("check the spelling")
             }));
         }
         warnings
@@ -41,7 +41,7 @@ impl LoadedConfig {
         let untidy = stray_characters(&self.document, literal.span.clone(), &literal.text);
         let exposed = self.reader.map(|reader| {
             let path = &self.document.path;
-            let message = format!("a secret stands here, and `{}` {reader}", path.display());
+            let message = format!("a secret is written here, and `{}` {reader}", path.display());
             let hint = format!("{}, or write {{ file = \"PATH\" }} here", reader.remedy(path));
             self.document.error_in(literal.span.clone(), message).hint(hint)
         });

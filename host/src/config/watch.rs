@@ -1,21 +1,22 @@
-//! `[watch]`: whether changed files are noticed.
+//! `[watch]`: automatic reloads of changed files by [`watch`](crate::watch).
 
 use std::time::Duration;
 
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::Deserialize;
 
-/// `[watch]`: whether the configuration, the files it refers to, and the plugins folder are watched.
+/// `[watch]`: automatic reloads when the configuration, a file that it refers to, or the plugins folder
+/// changes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Watch {
-    /// Whether what changes is read again by itself. Default true.
+    /// Switches automatic reloads on. Default true.
     pub enabled: bool,
-    /// For how long nothing has to change before it is read; 10 ms or more, default `500ms`.
+    /// Time without a further change before the files are read. From 10 ms to a minute, default `500ms`.
     #[serde(with = "duration")]
     pub settle: Duration,
-    /// How often is looked where no notice of a change comes, as on some network file systems; from
-    /// 100 ms to an hour, default `2s`.
+    /// Interval of polling, for file systems that give no notifications, such as some network file
+    /// systems. From 100 ms to an hour, default `2s`.
     #[serde(with = "duration")]
     pub look_every: Duration,
 }

@@ -1,4 +1,4 @@
-//! Log lines on their way to standard error, through a thread of their own.
+//! Writes log lines on a thread of its own.
 //!
 //! A thread that logs never waits and never fails: if standard error is closed, full or slow, lines are
 //! dropped and counted, and the count is logged once lines can be written again.
@@ -16,14 +16,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Lines that wait at most.
+/// Most lines that wait to be written.
 const MOST_LINES: usize = 8192;
-/// Bytes that wait at most.
+/// Most bytes that wait to be written.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
-/// The pause before another try where a descriptor is not ready.
+/// Pause before another try if the descriptor is not ready.
 const NOT_READY: Duration = Duration::from_millis(10);
 
-/// The way of log lines to a file. A clone is the same way.
+/// Writer of log lines to a file, on a thread of its own. Clones share the thread.
 #[derive(Clone, Debug)]
 pub(super) struct BackgroundWriter {
     lines: SyncSender<Vec<u8>>,
@@ -34,19 +34,19 @@ pub(super) struct BackgroundWriter {
 struct Shared {
     waiting_lines: AtomicUsize,
     waiting_bytes: AtomicUsize,
-    /// Lines that were dropped since the start.
+    /// Number of lines that were dropped since the start.
     lost: AtomicU64,
-    /// Lines that were dropped and are not counted in the log yet.
+    /// Number of dropped lines that the log does not report yet.
     unreported: AtomicU64,
     problem: Mutex<Option<String>>,
 }
 
 impl BackgroundWriter {
-    /// Starts the thread that writes to a file. `report_lost` logs how many lines were dropped.
+    /// Starts the thread that writes to a file. `report_lost` logs the number of dropped lines.
     ///
     /// # Errors
     ///
-    /// If the system gives no thread.
+    /// If the system has no thread left.
     pub(super) fn start(file: File, report_lost: fn(u64)) -> io::Result<Self> {
         let (lines, waiting) = mpsc::sync_channel(MOST_LINES);
         let shared = Arc::<Shared>::default();
@@ -56,7 +56,7 @@ impl BackgroundWriter {
         Ok(Self { lines, shared })
     }
 
-    /// Hands a line over, or drops it.
+    /// Queues a line, or drops it if the queue is full.
     fn send(&self, line: &[u8]) {
         let shared = &self.shared;
         let bytes = shared.waiting_bytes.fetch_add(line.len(), Ordering::Relaxed);
@@ -68,12 +68,12 @@ impl BackgroundWriter {
         }
     }
 
-    /// Lines that were dropped since the start.
+    /// Returns the number of lines that were dropped since the start.
     pub(super) fn lost(&self) -> u64 {
         self.shared.lost.load(Ordering::Relaxed)
     }
 
-    /// Returns why lines are dropped now; none while they are written.
+    /// Returns the reason why lines are dropped now, or `None` if they are written.
     pub(super) fn problem(&self) -> Option<String> {
         self.shared.problem().clone()
     }
@@ -92,7 +92,7 @@ thread_local! {
     static OWN_LINE_LOST: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A line is one write.
+/// Each write is one line.
 impl Write for &BackgroundWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.send(line);
@@ -111,7 +111,7 @@ impl Shared {
     }
 
     fn lose(&self, why: &str) {
-        // The problem first: it is over once `unreported` was told.
+        // The problem first: the thread clears it once it has reported `unreported` lines.
         let mut problem = self.problem();
         if problem.as_deref() != Some(why) {
             *problem = Some(why.to_owned());
@@ -155,7 +155,7 @@ fn write(file: &mut File, mut line: &[u8]) -> io::Result<()> {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => line = &line[written..],
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Somebody else may have made the descriptor non-blocking.
+            // Another process may have made the shared descriptor non-blocking.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(NOT_READY),
             Err(error) => return Err(error),
         }
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_nobody_reads_are_dropped_counted_and_told_when_somebody_does() {
+    fn drops_and_counts_lines_while_nobody_reads_and_reports_them_afterwards() {
         let (mut reader, writer) = pipe();
         let writer = BackgroundWriter::start(writer, |lost| REPORTED.lock().unwrap().push(lost))
             .expect("a thread");
@@ -206,14 +206,14 @@ mod tests {
         assert_eq!(
             REPORTED.lock().unwrap().iter().sum::<u64>(),
             lost,
-            "every dropped line is told once"
+            "every dropped line is reported once"
         );
         drop(writer);
         drain.join().expect("it ends with the writer");
     }
 
     #[test]
-    fn a_file_that_takes_nothing_holds_up_nobody() {
+    fn a_file_that_refuses_writes_blocks_no_thread_that_logs() {
         let closed = pipe().1;
         for file in [closed, File::options().write(true).open("/dev/full").expect("Linux")] {
             let writer = BackgroundWriter::start(file, |_| {}).expect("a thread");

@@ -1,6 +1,6 @@
-//! The file system's notifications of changed files: they wake who waits.
+//! Notifications of the file system, which wake the watcher.
 //!
-//! It does not know what became of a file: a notice may be lost or superfluous.
+//! A notification may be lost or superfluous, and does not tell what happened to a file.
 
 use std::{
     collections::BTreeSet,
@@ -19,20 +19,20 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher, event
 
 use super::Snapshot;
 
-/// Between a notice and the next look: a moment for those that come with it, and so much of the
-/// processor for everybody else where they never end.
+/// Pause between a notification and the next snapshot, so that notifications that come together cause one
+/// snapshot, and an endless series of them leaves the processor to others.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Notifications of the files that were asked for.
+/// Notifications of the files and folders in a [`Snapshot`].
 pub(super) struct Notifications {
-    /// None where the system gives none.
+    /// `None` if the system gives no notifications.
     watcher: Option<RecommendedWatcher>,
     noticed: Receiver<()>,
     names: Names,
     listened: Vec<PathBuf>,
 }
 
-/// The names of the files that matter.
+/// Names of the files in a [`Snapshot`].
 type Names = Arc<Mutex<BTreeSet<OsString>>>;
 
 impl Notifications {
@@ -51,15 +51,15 @@ impl Notifications {
         Self { watcher: watcher.ok(), noticed, names, listened: Vec::new() }
     }
 
-    /// Asks for notifications of what was seen, each time anew: under the same name, even with the same
-    /// inode, may be another file by now. Whoever looks after it sees what it came too late for.
+    /// Asks for notifications of all files in a snapshot, each time anew, since another file may have taken a
+    /// name, or even an inode. A snapshot that is taken afterwards shows changes from before this call.
     pub(super) fn listen(&mut self, seen: &Snapshot) {
         *self.names.lock().unwrap_or_else(PoisonError::into_inner) = seen.names();
         let Some(mut watcher) = self.watcher.take() else { return };
         let listened = &mut self.listened;
         let listen = AssertUnwindSafe(|| {
             for path in listened.drain(..) {
-                // What is gone is not listened to any more.
+                // Fails if the file is gone, which ends its notifications as well.
                 let _ = watcher.unwatch(&path);
             }
             for path in seen.to_listen_to() {
@@ -71,8 +71,8 @@ impl Notifications {
                 }
             }
         });
-        // The library panics if its thread is gone, and would once more as its watcher is dropped,
-        // which would end the process.
+        // The library panics if its thread is gone. A second panic, when its watcher is dropped, would
+        // end the process.
         match catch_unwind(listen) {
             Ok(()) => self.watcher = Some(watcher),
             Err(_) => {
@@ -85,26 +85,26 @@ impl Notifications {
         }
     }
 
-    /// Waits for a notice, but no longer than it has `patience`. Whether one came.
-    pub(super) fn wait(&self, patience: Duration) -> bool {
+    /// Waits for a notification until the timeout, and returns true if there was one.
+    pub(super) fn wait(&self, timeout: Duration) -> bool {
         if self.watcher.is_none() {
-            thread::sleep(patience);
+            thread::sleep(timeout);
             return false;
         }
-        let has_come = self.noticed.recv_timeout(patience).is_ok();
+        let has_come = self.noticed.recv_timeout(timeout).is_ok();
         if has_come {
             thread::sleep(PAUSE);
-            // The next look sees what this one was of.
+            // The next snapshot covers notifications that came during the pause.
             let _ = self.noticed.try_recv();
         }
         has_come
     }
 }
 
-/// Checks that the system gives a thread. The library does not say if it was given none.
+/// Checks that the system has a thread left. The library does not report if it got none.
 fn a_thread() -> std::io::Result<()> {
     let thread = thread::Builder::new().spawn(|| ())?;
-    // It has nothing to panic with.
+    // An empty closure cannot panic.
     let _ = thread.join();
     Ok(())
 }
@@ -118,17 +118,17 @@ fn watcher_that_wakes(
         if event.is_ok_and(|event| !matters(&event, &names)) {
             return;
         }
-        // Where one waits to be heard, there is no need for another.
+        // If one notification waits already, a second one is not needed.
         let _ = notifications.try_send(());
     })
 }
 
-/// Whether it may be about a file that matters, and not about others beside it.
+/// Returns true if an event may be about a file that matters, and not about another file in its folder.
 fn matters(event: &Event, names: &BTreeSet<OsString>) -> bool {
     match event.kind {
-        // That somebody reads is no news: the host itself does.
+        // Reads change nothing; the host itself reads these files.
         EventKind::Access(_) => false,
-        // Whatever the name: a symlink may lead through it.
+        // Any rename counts: a symlink may lead through the name.
         EventKind::Modify(ModifyKind::Name(_)) => true,
         _ => {
             event.need_rescan()
@@ -152,10 +152,10 @@ mod tests {
     use super::*;
     use crate::config::LoadedConfig;
 
-    /// Longer than any notice takes.
-    const PATIENCE: Duration = Duration::from_secs(60);
+    /// Longer than any notification takes.
+    const TIMEOUT: Duration = Duration::from_secs(60);
 
-    /// A configuration with a folder of plugins, as it is seen.
+    /// Creates a configuration with a plugins folder.
     fn place() -> (tempfile::TempDir, LoadedConfig) {
         let place = tempfile::tempdir().expect("a folder");
         fs::create_dir(place.path().join("plugins")).expect("made");
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_replaced_or_made_again_is_listened_to_anew() {
+    fn notices_changes_of_files_and_folders_that_were_replaced() {
         let (place, config) = place();
         let plugins = place.path().join("plugins");
         let mut notifications = Notifications::new();
@@ -173,18 +173,18 @@ mod tests {
             notifications.listen(&super::super::look(&config));
             fs::write(place.path().join("new"), "").expect("written");
             fs::rename(place.path().join("new"), &config.document.path).expect("renamed");
-            assert!(notifications.wait(PATIENCE), "it is noticed");
+            assert!(notifications.wait(TIMEOUT), "it is noticed");
             notifications.listen(&super::super::look(&config));
             fs::write(plugins.join("x.so"), "").expect("written");
-            assert!(notifications.wait(PATIENCE), "it is noticed");
+            assert!(notifications.wait(TIMEOUT), "it is noticed");
             fs::remove_dir_all(&plugins).expect("it is there");
-            assert!(notifications.wait(PATIENCE), "it is noticed");
+            assert!(notifications.wait(TIMEOUT), "it is noticed");
             fs::create_dir(&plugins).expect("made");
         }
     }
 
     #[test]
-    fn other_files_beside_those_that_matter_wake_nobody() {
+    fn other_files_in_the_same_folder_do_not_wake_the_watcher() {
         let (place, config) = place();
         let plugins = place.path().join("plugins");
         let mut notifications = Notifications::new();
@@ -194,13 +194,13 @@ mod tests {
             fs::write(place.path().join("tocsin.db-wal"), "noise").expect("written");
         }
         assert_eq!(notifications.noticed.try_recv(), Err(TryRecvError::Empty));
-        // Notifications come in the order of events: this one is the first.
+        // Notifications come in the order of events, so this one is the first.
         fs::write(plugins.join("x.so"), "").expect("written");
-        assert!(notifications.wait(PATIENCE), "it is noticed");
+        assert!(notifications.wait(TIMEOUT), "it is noticed");
     }
 
     #[test]
-    fn however_many_notices_there_are_there_is_a_pause_between_two_looks() {
+    fn pauses_between_two_snapshots_however_many_notifications_come() {
         let (notifications, noticed) = mpsc::sync_channel(1);
         let names = Names::default();
         let watcher = watcher_that_wakes(mpsc::sync_channel(1).0, Arc::clone(&names)).ok();
@@ -208,7 +208,7 @@ mod tests {
         let noise = thread::spawn(move || while notifications.send(()).is_ok() {});
         let began = Instant::now();
         for _ in 0..5 {
-            assert!(waiting.wait(PATIENCE));
+            assert!(waiting.wait(TIMEOUT));
         }
         assert!(began.elapsed() >= 5 * PAUSE);
         drop(waiting);
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_event_is_of_tells_whether_it_matters() {
+    fn tells_events_that_matter_from_others() {
         let names = BTreeSet::from(["tocsin.toml".into(), "plugins".into(), "plugins.lock".into()]);
         let matters =
             |kind, path: &str| super::matters(&Event::new(kind).add_path(path.into()), &names);
@@ -234,7 +234,7 @@ mod tests {
                 assert!(!matters(kind, path), "{kind:?} {path}");
             }
         }
-        // As a projected volume is swapped.
+        // Kubernetes swaps a projected volume with such a rename.
         let renamed = EventKind::Modify(ModifyKind::Name(RenameMode::To));
         assert!(matters(renamed, "/x/plugins/..data"));
         let lost = Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);

@@ -303,7 +303,7 @@ fn refuses_invalid_arguments() {
         assert_eq!(finished.code, Some(2), "{finished:?}");
         finished.stderr
     };
-    assert_snapshot!(refused(&["--fixtures", "bad.jsonl"]), @"error: `bad.jsonl`:1 is no fixture: missing field `expect` at line 1 column 26");
+    assert_snapshot!(refused(&["--fixtures", "bad.jsonl"]), @"error: `bad.jsonl`:1 is not a fixture: missing field `expect` at line 1 column 26");
     assert_snapshot!(refused(&["--fixtures", "missing"]), @"error: cannot read fixtures `missing`: No such file or directory (os error 2)");
     assert_snapshot!(refused(&["--fixtures", "empty"]), @"
     error: no fixtures in `empty`
@@ -311,7 +311,7 @@ fn refuses_invalid_arguments() {
     ");
     assert_snapshot!(refused(&["--options", "bad.json"]), @"error: cannot read options `bad.json`: EOF while parsing an object at line 1 column 1");
     assert_snapshot!(refused(&["--deadline", "1ms"]), @"
-    error: invalid value '1ms' for '--deadline <TIME>': a deadline is 10ms or more
+    error: invalid value '1ms' for '--deadline <TIME>': must be 10ms or more
 
     For more information, try '--help'.
     ");

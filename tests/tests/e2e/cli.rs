@@ -102,7 +102,7 @@ fn follows_the_cursor_of_a_long_list() {
     let list: Value = serde_json::from_str(good(&list)).expect("JSON");
     assert_eq!(list["alerts"].as_array().map(Vec::len), Some(550));
     let short = host.run(&["alerts"]);
-    assert_eq!(short.stderr, "there are more; --limit shows them\n");
+    assert_eq!(short.stderr, "there are more alerts; raise --limit to see them\n");
     assert_eq!(short.stdout.lines().count(), 51);
 }
 
@@ -214,7 +214,7 @@ fn explains_how_to_find_a_host_if_none_answers() {
         let Finished { code, stdout, stderr } = site.run(&[verb]);
         assert_eq!(code, Some(0), "{stderr}");
         assert!(stdout.contains("well-behaved"), "{stdout}");
-        assert_eq!(stderr, "no host is running: this is what `tocsin serve` would find\n");
+        assert_eq!(stderr, "no host is running: this is what `tocsin serve` would load\n");
     }
 }
 

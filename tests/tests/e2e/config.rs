@@ -249,13 +249,13 @@ fn trims_one_line_end_from_a_secret_in_a_file_or_variable() {
     assert!(
         check
             .stderr
-            .contains("`integrations.env.options.token`: the value begins with a byte order mark"),
+            .contains("`integrations.env.options.token`: the value starts with a byte order mark"),
         "{check:?}"
     );
     assert!(
         check
             .stderr
-            .contains("`integrations.file.options.token`: the value ends with another line end"),
+            .contains("`integrations.file.options.token`: the value ends with an extra line break"),
         "{check:?}"
     );
     assert!(!check.stderr.contains("s3cret"), "{check:?}");
@@ -280,7 +280,7 @@ fn a_slack_integration_without_a_token_needs_an_explicit_option() {
 #[test]
 fn an_admin_listener_off_loopback_needs_tokens() {
     assert_snapshot!(refused("[admin]\nlisten = '0.0.0.0:0'\n"), @r#"
-    error: tocsin.toml:2:10: `admin.listen`: `0.0.0.0:0` is not loopback and `admin.tokens` is empty, so that anybody who reaches it could use the API
+    error: tocsin.toml:2:10: `admin.listen`: `0.0.0.0:0` is not loopback and `admin.tokens` is empty, so anybody who can reach it could use the API
       |
     2 | listen = '0.0.0.0:0'
       |          ^^^^^^^^^^^
@@ -294,7 +294,7 @@ fn an_admin_listener_off_loopback_needs_tokens() {
 #[test]
 fn refuses_a_store_of_an_unknown_kind() {
     assert_snapshot!(refused("[store]\nurl = 'mysql://localhost/tocsin'\n"), @"
-    error: tocsin.toml:2:7: `store.url`: names no store that this host knows
+    error: tocsin.toml:2:7: `store.url`: is not a kind of store that this host supports
       |
     2 | url = ***
       |       ^^^
@@ -357,7 +357,7 @@ fn refuses_an_invalid_key_without_printing_it() {
 #[test]
 fn requiring_signatures_needs_a_key() {
     assert_snapshot!(refused("[plugins]\nverify = 'signature'\n"), @r#"
-    error: tocsin.toml:2:10: `plugins.verify`: `public_keys` is empty, so that no signature could be good
+    error: tocsin.toml:2:10: `plugins.verify`: `public_keys` is empty, so no signature could be trusted
       |
     2 | verify = 'signature'
       |          ^^^^^^^^^^^
@@ -375,7 +375,7 @@ fn requiring_signatures_needs_a_key() {
 #[test]
 fn names_in_an_allow_list_are_file_names() {
     assert_snapshot!(refused("[plugins]\nallow_writable_by_others = ['.', 'plugins/x.so']\n"), @"
-    error: tocsin.toml:2:28: `plugins.allow_writable_by_others`: `plugins/x.so` is no name of a file in `plugins.dir`
+    error: tocsin.toml:2:28: `plugins.allow_writable_by_others`: `plugins/x.so` is not the name of a file
       |
     2 | allow_writable_by_others = ['.', 'plugins/x.so']
       |                            ^^^^^^^^^^^^^^^^^^^^^
@@ -432,18 +432,18 @@ fn help_and_usage_errors_explain_the_command_line() {
     let help = site.run(&["--help"]);
     assert_eq!(help.code, Some(0));
     assert_snapshot!(help.stdout, @"
-    Alerts from webhooks, understood by plugins, on disk before the sender is answered
+    Alerting host: receives webhooks, turns them into alerts with plugins, and stores them before it answers
 
     Usage: tocsin <COMMAND>
 
     Commands:
-      serve         Run the host: take webhooks, keep alerts, serve the admin API
-      check         Load everything as `serve` would, change nothing, and say what is wrong
-      reload        Have the running host read its configuration and its plugins again, as SIGHUP does
-      plugins       List the files of the plugins folder, and what is wrong with them
-      integrations  List the integrations, their endpoints, and what is wrong with them
-      alerts        List, show, acknowledge, resolve and annotate alerts, through the running host
-      requests      List and show what became of requests, and run them again, through the running host
+      serve         Run the host: receive webhooks, store alerts, serve the admin API
+      check         Check the configuration and load the plugins as `serve` would, without changing anything
+      reload        Make the running host reload its configuration and its plugins, as SIGHUP does
+      plugins       List the plugins and their problems; inspect, lock, certify or create a plugin
+      integrations  List the integrations, their endpoints and their problems
+      alerts        List, show, acknowledge, resolve and annotate alerts; needs a running host
+      requests      List, show and replay webhook requests; needs a running host
 
     Options:
       -h, --help     Print help

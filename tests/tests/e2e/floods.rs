@@ -155,7 +155,7 @@ fn refuses_a_request_over_the_event_limit_and_keeps_it_for_a_replay() {
     assert!(entry["detail"].as_str().is_some_and(|detail| detail.contains(reason)), "{entry}");
     let told = host.reasons();
     let is_told = |what: &str| told.iter().any(|reason| reason.contains(what));
-    assert!(is_told("has more events than are taken of one (integration `good`)"), "{told:?}");
+    assert!(is_told("has too many events (integration `good`)"), "{told:?}");
     assert!(is_told("1 request waits for a replay"), "{told:?}");
 
     // A replay by the same plugin is refused again, and the request stays in the quarantine.

@@ -50,7 +50,7 @@ fn reports_all_mistakes_in_options_at_once_and_each_key_once() {
     8 | colour = ***
       |          ^^^
     hint: known here are `bots`, `channels`, `reply`, `token`, `trigger_words`, `unauthenticated`, `urgencies`, `urgency_pattern`
-    error: 4 things are wrong with `tocsin.toml`
+    error: 4 problems in `tocsin.toml`
     "#);
     assert!(!said.contains("s3cret"));
 }
@@ -72,7 +72,7 @@ fn reports_all_missing_options_and_each_key_once() {
     3 | [integrations.ops.options]
       |                   ^^^^^^^
     hint: see the options of plugin `bad-schema-stricter`
-    error: 2 things are wrong with `tocsin.toml`
+    error: 2 problems in `tocsin.toml`
     "#);
 }
 
@@ -110,7 +110,7 @@ fn reports_schema_violations_without_the_value() {
     6 | servers = [{ url = *** }, { url = *** }]
       |                                   ^^^
     hint: see the options of plugin `bad-schema-stricter`
-    error: 4 things are wrong with `tocsin.toml`
+    error: 4 problems in `tocsin.toml`
     ");
     assert!(!said.contains("s3cret"));
 }

@@ -260,14 +260,14 @@ fn check_says_why_it_cannot_predict_a_reload() {
     };
     config(nobody, "the-old-token-here");
     assert_snapshot!(warning(&host), @"
-    warning: what a reload would change is not known: the store is in use by [HOLDER] (admin API at [ADDRESS]), but no host answers at http://[ADDRESS]
-    hint: where the host's API is elsewhere, name it with `--url`
+    warning: cannot tell what a reload would change: the store is in use by [HOLDER] (admin API at [ADDRESS]), but no host answers at http://[ADDRESS]
+    hint: if the host's API is elsewhere, name its URL with `--url`
     ");
     // The configuration on disk has another token.
     config(host.admin(), "the-new-token-here");
     assert_snapshot!(warning(&host), @"
-    warning: what a reload would change is not known: the running host says: send one of `admin.tokens` as `Authorization: Bearer TOKEN`
-    hint: where the host has other tokens than the file by now, name it with `--url`, and one of them in TOCSIN_ADMIN_TOKEN
+    warning: cannot tell what a reload would change: the running host says: send one of `admin.tokens` as `Authorization: Bearer TOKEN`
+    hint: if the tokens in the file have changed since the host read it, name the host with `--url`, and one of its tokens in TOCSIN_ADMIN_TOKEN
     ");
     config(host.admin(), "the-old-token-here");
     assert_snapshot!(warning(&host), @"");

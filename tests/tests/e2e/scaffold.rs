@@ -155,8 +155,8 @@ fn a_name_that_cannot_be_is_refused() {
         stderr.lines().next().expect("a line").to_owned()
     };
     assert_snapshot!(refused("Disk Watch"), @"error: invalid value 'Disk Watch' for '<NAME>': use 1 to 64 of a-z, 0-9, `-` and `_`, beginning with a letter");
-    assert_snapshot!(refused("match"), @"error: invalid value 'match' for '<NAME>': `match` is a word of Rust, which no crate can be called");
-    assert_snapshot!(refused("serde-json"), @"error: invalid value 'serde-json' for '<NAME>': the plugin will use a crate that is called `serde_json`");
+    assert_snapshot!(refused("match"), @"error: invalid value 'match' for '<NAME>': `match` is a keyword of Rust, which cannot name a crate");
+    assert_snapshot!(refused("serde-json"), @"error: invalid value 'serde-json' for '<NAME>': the plugin depends on another crate named `serde_json`");
     assert!(!folder.path().join("crate").exists(), "nothing was begun");
 }
 
@@ -173,7 +173,7 @@ fn a_folder_with_something_in_it_is_left_alone() {
     let Finished { code, stderr, .. } = new(&folder, &["demo"]);
     assert_eq!(code, Some(2), "{stderr}");
     assert_snapshot!(stderr, @"
-    error: `[FOLDER]/crate` is there and is no empty folder
+    error: `[FOLDER]/crate` exists and is not an empty folder
     hint: choose another folder with `--path DIR`, or remove what is there
     ");
     assert_eq!(fs::read_dir(folder.path().join("crate")).expect("a folder").count(), 1);

@@ -1,7 +1,7 @@
-//! What the plugins' own schemas say of the options of the integrations that use them.
+//! Compares the options of integrations with the JSON Schemas of their plugins.
 //!
-//! A plugin reads its options up to the first message, and its schema may ask for more than it looks
-//! at: here everything is said at once. Whether the options make sense is for the plugin alone.
+//! A plugin reports only the first error in its options; the schema finds all at once. Only the plugin
+//! can tell if the options make sense together.
 
 use std::{
     sync::{Arc, mpsc},
@@ -21,15 +21,15 @@ use crate::{
     },
 };
 
-/// How long a plugin may take to give its schema, and its patterns to be matched.
+/// Timeout for a plugin to return its schema, and for the patterns in it to be matched.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// What the schemas say.
+/// Findings of all schemas, made by [`report`].
 #[derive(Default)]
 pub(super) struct OptionsReport {
-    /// What is wrong with options, and was not said by their plugins.
+    /// Errors in options that the plugins themselves did not report.
     pub(super) errors: Vec<ConfigError>,
-    /// Schemas that say nothing of use, each with its integration, and what looks wrong with secrets.
+    /// Schemas that cannot be used, and secrets that look wrong, each with its integration.
     pub(super) warnings: Vec<String>,
 }
 
@@ -58,7 +58,7 @@ pub(super) fn report(offline: &OfflineState) -> OptionsReport {
     report
 }
 
-/// The plugin that an integration has: the highest version that could be loaded.
+/// Returns the plugin of an integration: the highest version that could be loaded.
 fn loaded(
     offline: &OfflineState,
     settings: &config::IntegrationConfig,
@@ -68,8 +68,8 @@ fn loaded(
     plugins.find_map(|plugin| offline.libraries.known(plugin)?.ok())
 }
 
-/// Gives what is wrong with the options, and those of them that are secrets. Both the plugin's code and
-/// the patterns of its schema run on a thread that is left behind if they do not return.
+/// Returns the errors in the options, and the values that are secrets. Both the plugin's code and the
+/// patterns of its schema run on a thread that is left behind after [`DEADLINE`].
 fn judged(
     plugin: &LoadedPlugin,
     settings: &config::IntegrationConfig,
@@ -77,11 +77,11 @@ fn judged(
     let (module, options) = (plugin.module, Value::Object(settings.options.clone()));
     let (done, result) = mpsc::channel();
     let spawned = thread::Builder::new().spawn(move || {
-        let schema = module.options_schema().map_err(|error| format!("is not there: {error}"));
+        let schema = module.options_schema().map_err(|error| format!("cannot be read: {error}"));
         let schema = schema.and_then(|json| {
             serde_json::from_slice(&json).map_err(|error| format!("is no JSON: {error}"))
         });
-        // Nobody waits any more for what comes too late.
+        // After the deadline, nobody receives the result.
         let _ = done.send(schema.and_then(|schema: Value| {
             Ok((faults(&schema, &options)?, secrets(&schema, &options)))
         }));
@@ -96,7 +96,8 @@ fn judged(
     })
 }
 
-/// Whether the plugin complained of the same key. That a key is missing it says of the table.
+/// Returns true if the plugin itself reported an error at the same key. A plugin reports a missing key at
+/// the table above it, and names the key in its message.
 fn is_known(errors: &ConfigErrors, integration: &str, fault: &Fault) -> bool {
     let key = |path: &[String]| {
         let parts = ["integrations", integration, "options"].into_iter();

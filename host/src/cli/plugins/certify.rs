@@ -1,6 +1,6 @@
-//! `tocsin plugins certify`: the report on one plugin.
+//! `tocsin plugins certify`: prints the report on one plugin.
 //!
-//! What is judged and how is for [`crate::certify`].
+//! The checks are in [`crate::certify`].
 
 use std::{
     fs,
@@ -21,29 +21,28 @@ use crate::{
 
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Certify {
-    /// The plugin's library
+    /// Library of the plugin, a `.so` file
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// What the plugin has to make of which requests: a `.jsonl` file of the test kit, or a folder of
-    /// them. Their options are what the plugin is tried with
+    /// Requests with the outcomes that the plugin has to give: a `.jsonl` file of the test kit, or a folder
+    /// of such files; the plugin is tested with their options
     #[arg(long, value_name = "DIR")]
     fixtures: Option<PathBuf>,
-    /// Options to try it with, a JSON object, instead of those of the fixtures or such as are made
-    /// from its schema
+    /// JSON file with options for the plugin, instead of those of the fixtures or ones made from its schema
     #[arg(long, value_name = "FILE")]
     options: Option<PathBuf>,
-    /// Where the random requests start; the same seed gives the same requests
+    /// Seed of the random requests; the same seed gives the same requests
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// How many random and mutated requests
+    /// Number of random and mutated requests
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     requests: usize,
-    /// What one call may take, as `plugins.call_deadline` of the host says
+    /// Timeout of one call, like `plugins.call_deadline` of the host
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = deadline)]
     deadline: Duration,
-    /// A check to leave out; may be given several times
+    /// Skip this check; may be given several times
     ///
-    /// `manifest`, `loads` and `schema-valid` find out what the others need.
+    /// Other checks need the results of `manifest`, `loads` and `schema-valid`, and are skipped with them.
     #[arg(long, value_name = "CHECK", value_parser = PossibleValuesParser::new(certify::names()))]
     skip: Vec<String>,
     /// Print JSON
@@ -87,7 +86,7 @@ fn print(report: &Report) -> anyhow::Result<()> {
     output::print_line(&format!("{plugin}, {} requests of seed {}", report.requests, report.seed))?;
     output::print_line("")?;
     for check in &report.checks {
-        // What has to be acted on stands out.
+        // Upper case for checks that need attention.
         let status = match check.status {
             Status::Failed => "FAILED".into(),
             Status::Warned => "WARNED".into(),
@@ -103,7 +102,7 @@ fn print(report: &Report) -> anyhow::Result<()> {
     ))
 }
 
-/// One line on a terminal that says what is being done, written over again and again.
+/// Line on a terminal that shows the present check, and is overwritten by the next one.
 struct ProgressLine {
     is_shown: bool,
 }
@@ -111,7 +110,7 @@ struct ProgressLine {
 impl ProgressLine {
     fn show(&self, what: &str) {
         if self.is_shown {
-            // A terminal that is gone needs no progress.
+            // If the terminal is gone, so is the need for progress.
             let _ = write!(io::stderr(), "\r\x1b[K{what} ...");
         }
     }
@@ -127,7 +126,7 @@ fn deadline(text: &str) -> Result<Duration, String> {
     let parsed: SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
     match Duration::try_from(parsed) {
         Ok(deadline) if deadline >= Duration::from_millis(10) => Ok(deadline),
-        _ => Err("a deadline is 10ms or more".into()),
+        _ => Err("must be 10ms or more".into()),
     }
 }
 
@@ -155,7 +154,7 @@ fn fixtures(path: &Path) -> anyhow::Result<Vec<Fixture>> {
     for file in files {
         let text = fs::read_to_string(&file).map_err(|error| unusable(&error))?;
         let parsed = Fixture::parse(&text).map_err(|(line, error)| {
-            UsageError(format!("`{}`:{line} is no fixture: {error}", file.display()))
+            UsageError(format!("`{}`:{line} is not a fixture: {error}", file.display()))
         })?;
         fixtures.extend(parsed);
     }

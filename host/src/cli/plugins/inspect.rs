@@ -1,6 +1,6 @@
-//! `tocsin plugins inspect`: what a file is, without running it.
+//! `tocsin plugins inspect`: shows an [`Inspection`] of a file, without running its code.
 //!
-//! It needs no host, and a configuration only to say what that one trusts.
+//! No host is needed, and a configuration only to verify the file's signature or checksum.
 
 use std::path::{Path, PathBuf};
 
@@ -18,10 +18,10 @@ use crate::{
 
 #[derive(Args, Debug)]
 pub(super) struct Inspect {
-    /// The library
+    /// Library of the plugin, a `.so` file
     file: PathBuf,
-    /// A configuration: verify the signature by its keys, and say whether its host would load the
-    /// file, were it in the plugins folder
+    /// Configuration file: verify the signature with its keys, and show if its host would load the file from
+    /// the plugins folder
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print JSON
@@ -46,7 +46,7 @@ pub(super) fn inspect(args: &Inspect) -> anyhow::Result<()> {
     anyhow::bail!("this host would not load `{}`\n{hint}", args.file.display())
 }
 
-/// What a host of that configuration would say of the file.
+/// Judges the file as a host with this configuration would.
 fn ask_for_trust(
     inspection: &mut Inspection,
     config: &LoadedConfig,

@@ -1,4 +1,4 @@
-//! `tocsin plugins list`: every file of the plugins folder, and what serves whom.
+//! `tocsin plugins list`: the files of the plugins folder, and the version that serves each integration.
 
 use crate::{
     api::status::{IntegrationStatus, PluginList, PluginStatus, WaitingVersion},
@@ -28,7 +28,7 @@ pub(super) fn list(inventory: &Inventory) -> anyhow::Result<()> {
     print_problems(list.integrations.iter().map(|one| (one.name.as_str(), &one.notice)))
 }
 
-/// Files with what is wrong with them, and nothing else.
+/// Prints the [`PluginStatus`] of each file, and its problem.
 pub(super) fn print_plugins(plugins: &[PluginStatus]) -> anyhow::Result<()> {
     print_files(plugins)?;
     print_file_problems(plugins)
@@ -57,7 +57,7 @@ fn print_files(plugins: &[PluginStatus]) -> anyhow::Result<()> {
     output::print_table(&header, &plugins.iter().map(row).collect::<Vec<_>>())
 }
 
-/// Which version serves each integration, since when, and what waits beside it.
+/// Prints the version that serves each integration, its start, and other versions that wait.
 fn print_services(integrations: &[IntegrationStatus]) -> anyhow::Result<()> {
     if integrations.is_empty() {
         return Ok(());

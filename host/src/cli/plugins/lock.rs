@@ -1,6 +1,6 @@
-//! `tocsin plugins lock`: writes down the hashes of the plugins that lie in the folder now.
+//! `tocsin plugins lock`: writes the hashes of the plugins in the folder into the [`LockFile`].
 //!
-//! It loads none of them, and asks no running host.
+//! No plugin is loaded, and no running host is asked.
 
 use anyhow::Context;
 use clap::Args;
@@ -18,7 +18,7 @@ use crate::{
 pub(super) struct Lock {
     #[command(flatten)]
     config: ConfigFile,
-    /// Write nothing; fail if the lock file is not what would be written
+    /// Write nothing; exit with 1 if the lock file differs from what would be written
     #[arg(long)]
     check: bool,
 }
@@ -52,7 +52,7 @@ pub(super) fn lock(args: &Lock) -> anyhow::Result<()> {
     output::print_line(&format!("`{shown}` has {} {plugins}", new.len()))
 }
 
-/// The plugins folder, and a warning for each file that is left out.
+/// Reads the plugins folder, and prints a warning for each file that is left out.
 fn admitted(config: &LoadedConfig) -> anyhow::Result<Catalog> {
     let verifier = Verifier::with_policy(config, Policy::Off)?;
     let catalog = Catalog::read(&config.plugins_dir(), &verifier, &Catalog::default())

@@ -1,6 +1,6 @@
-//! `tocsin plugins new`: a whole plugin crate, to begin from.
+//! `tocsin plugins new`: creates the crate of a new plugin.
 //!
-//! It builds nothing, and touches nothing that is there.
+//! Nothing is built, and no existing file is changed.
 
 use std::{
     fs,
@@ -15,18 +15,18 @@ use crate::cli::{UsageError, output};
 
 #[derive(Args, Debug)]
 pub(super) struct New {
-    /// What operators will write as `plugin = "NAME"`; also the name of the package
+    /// Name of the plugin, which operators write as `plugin = "NAME"`, and of its package
     #[arg(value_parser = plugin_name)]
     name: String,
-    /// The folder to write it to, which must not be there or be empty [default: NAME]
+    /// Folder for the crate, which must be new or empty [default: NAME]
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
-    /// Which tocsin-plugin-api to depend on: a version, or the folder of its sources
+    /// Version of tocsin-plugin-api to depend on, or the folder of its sources
     #[arg(long, value_name = "VERSION-or-PATH", default_value_t = this_host())]
     plugin_api: String,
 }
 
-/// The files of the crate, with the texts they are made of.
+/// Files of the crate, with their templates.
 const FILES: [(&str, &str); 7] = [
     ("Cargo.toml", include_str!("new/Cargo.toml.template")),
     (".gitignore", include_str!("new/gitignore.template")),
@@ -64,15 +64,15 @@ fn plugin_name(name: &str) -> Result<String, String> {
     }
     let crate_name = crate_name(name);
     if KEYWORDS.contains(&name) {
-        return Err(format!("`{name}` is a word of Rust, which no crate can be called"));
+        return Err(format!("`{name}` is a keyword of Rust, which cannot name a crate"));
     }
     if TAKEN.contains(&crate_name.as_str()) {
-        return Err(format!("the plugin will use a crate that is called `{crate_name}`"));
+        return Err(format!("the plugin depends on another crate named `{crate_name}`"));
     }
     Ok(name.to_owned())
 }
 
-/// The words of Rust, reserved ones included.
+/// Keywords of Rust, including reserved ones.
 const KEYWORDS: [&str; 52] = [
     "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate",
     "do", "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl",
@@ -81,7 +81,7 @@ const KEYWORDS: [&str; 52] = [
     "union", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
 
-/// The crates that the plugin's own sources name.
+/// Crates that the plugin's sources use.
 const TAKEN: [&str; 9] = [
     "alloc",
     "core",
@@ -98,13 +98,14 @@ fn crate_name(plugin: &str) -> String {
     plugin.replace('-', "_")
 }
 
-/// The plugin-api of this host, as a requirement that every later 1.x host meets, too.
+/// Returns the major and minor version of this host's plugin-api, a requirement that later 1.x versions
+/// meet.
 fn this_host() -> String {
     let version = tocsin_plugin_api::VERSION;
     version.rsplit_once('.').map_or(version, |(minor, _)| minor).to_owned()
 }
 
-/// What Cargo.toml says of tocsin-plugin-api: a version, or an absolute path.
+/// Returns the entry of tocsin-plugin-api in Cargo.toml: a version or an absolute path.
 fn dependency(plugin_api: &str) -> anyhow::Result<String> {
     let is_version =
         plugin_api.starts_with(|first: char| first.is_ascii_digit() || "^~=<>".contains(first));
@@ -141,14 +142,14 @@ fn refuse_taken(folder: &Path) -> anyhow::Result<()> {
     let is_empty = match fs::read_dir(folder) {
         Ok(mut entries) => entries.next().is_none(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
-        // A file, or a folder of somebody else.
+        // A file, or a folder that cannot be read.
         Err(_) => false,
     };
     if is_empty {
         return Ok(());
     }
     let hint = "hint: choose another folder with `--path DIR`, or remove what is there";
-    let message = format!("`{}` is there and is no empty folder\n{hint}", folder.display());
+    let message = format!("`{}` exists and is not an empty folder\n{hint}", folder.display());
     Err(UsageError(message).into())
 }
 
@@ -175,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_no_package_or_configuration_could_have_are_refused() {
+    fn refuses_names_that_cannot_be_a_plugin_and_a_package() {
         for good in ["demo", "a", "disk-watch_2", &"a".repeat(64)] {
             assert_eq!(plugin_name(good).as_deref(), Ok(good));
         }
@@ -184,15 +185,18 @@ mod tests {
             assert!(refused.starts_with("use 1 to 64"), "{bad}: {refused}");
         }
         for word in ["match", "self", "gen"] {
-            assert!(plugin_name(word).is_err_and(|refused| refused.contains("word of Rust")));
+            assert!(plugin_name(word).is_err_and(|refused| refused.contains("keyword of Rust")));
         }
         for taken in ["serde-json", "tocsin-plugin-api", "core"] {
-            assert!(plugin_name(taken).is_err_and(|refused| refused.contains("will use a crate")));
+            assert!(
+                plugin_name(taken)
+                    .is_err_and(|refused| refused.contains("depends on another crate"))
+            );
         }
     }
 
     #[test]
-    fn every_blank_of_every_template_is_filled_in() {
+    fn fills_in_every_placeholder_of_every_template() {
         for (name, template) in FILES {
             let text = filled_in(template, "disk-watch", "version = \"1.0\"");
             assert!(!text.contains("{{"), "{name}: {text}");
@@ -201,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_is_the_plugin_api_of_this_host() {
+    fn depends_on_the_plugin_api_of_this_host_by_default() {
         let dependency = dependency(&this_host()).expect("a version");
         let requirement = dependency.trim_start_matches("version = ").trim_matches('"');
         let requirement = VersionReq::parse(requirement).expect("a requirement");

@@ -1,6 +1,6 @@
-//! `tocsin plugins retry`: another try for a plugin that was left aside.
+//! `tocsin plugins retry`: unblocks a plugin that killed a host while it was loaded.
 //!
-//! It loads nothing itself: the running host does, or the next one.
+//! The running host loads the plugin, or the next host that starts; this process does not.
 
 use clap::Args;
 
@@ -18,7 +18,7 @@ use crate::{
 
 #[derive(Args, Debug)]
 pub(super) struct Retry {
-    /// The plugin's name, not that of its file
+    /// Name of the plugin, not of its file
     #[arg(value_name = "NAME", value_parser = plugin_name)]
     name: String,
     #[command(flatten)]
@@ -30,7 +30,7 @@ pub(super) fn retry(retry: &Retry) -> anyhow::Result<()> {
     let client = Client::new(connection)?;
     match client.get::<serde_json::Value>("/health/live") {
         Ok(_) => ask(&client, name),
-        // Somebody who names a host means that host.
+        // If the URL was named, the command is meant for that host only.
         Err(error) if error.is::<Unreachable>() && connection.url.is_none() => forget(retry),
         Err(error) => Err(error),
     }
@@ -59,7 +59,7 @@ fn ask(client: &Client, name: &str) -> anyhow::Result<()> {
     print_plugins(&plugins)
 }
 
-/// No host is there to ask: the next one will find nothing against the plugin.
+/// Removes the plugin's failed attempts from the [`LoadJournal`], so that the next host loads it.
 fn forget(Retry { name, connection }: &Retry) -> anyhow::Result<()> {
     let config = LoadedConfig::read(&connection.config.config)?;
     let journal = config.store_path().map(|store| LoadJournal::path(&store));

@@ -1,6 +1,6 @@
-//! `tocsin plugins schema`: the options of a plugin, as a JSON Schema.
+//! `tocsin plugins schema`: prints the options of a plugin as a JSON Schema or a table.
 //!
-//! It runs no plugin in this process.
+//! The plugin runs in a child process, see [`Sandbox`].
 
 use std::{path::Path, time::Duration};
 
@@ -16,16 +16,16 @@ use crate::{
     sandbox::Sandbox,
 };
 
-/// Far more than writing down a type takes.
+/// Timeout of the child process. A plugin needs some milliseconds to return its schema.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 #[derive(Args, Debug)]
 pub(in crate::cli) struct PrintSchema {
-    /// A plugin in the folder of the configuration, as `NAME` (its highest version) or
-    /// `NAME@VERSION`; or the path of a `.so`
+    /// Plugin in the plugins folder, as `NAME` (the highest version) or `NAME@VERSION`; or the path of a
+    /// `.so` file
     #[arg(value_name = "NAME")]
     plugin: String,
-    /// Print a table of the options for people, in Markdown, instead
+    /// Print a table of the options in Markdown instead of JSON
     #[arg(long)]
     markdown: bool,
     #[command(flatten)]
@@ -43,7 +43,7 @@ pub(super) fn print(args: &PrintSchema) -> anyhow::Result<()> {
 
 fn trial(plugin: &str, config: &Path) -> anyhow::Result<Sandbox> {
     let of = |library: &Path| Sandbox::new(library, DEADLINE, DEADLINE);
-    // No name of a plugin has a dot or a slash.
+    // Names of plugins contain no dot and no slash.
     let is_path = plugin.contains('/') || plugin.ends_with(".so");
     if is_path {
         return Ok(of(Path::new(plugin)));
@@ -55,7 +55,7 @@ fn trial(plugin: &str, config: &Path) -> anyhow::Result<Sandbox> {
     let catalog = read_catalog(&LoadedConfig::read(config)?, &Catalog::default())?;
     match catalog.candidates(name, &version).first() {
         Some(candidate) => {
-            // What was verified is what is run.
+            // Only the bytes that were verified are run.
             let sha256 = Some(candidate.plugin.sha256.clone());
             Ok(Sandbox { sha256, ..of(&candidate.plugin.path) })
         }
@@ -69,6 +69,6 @@ fn trial(plugin: &str, config: &Path) -> anyhow::Result<Sandbox> {
 fn exactly(version: &str) -> anyhow::Result<VersionReq> {
     VersionReq::parse(&format!("={version}")).map_err(|error| {
         let hint = "write it as in `slack-outgoing-webhook@1.0.0`";
-        UsageError(format!("`{version}` is no version: {error}\nhint: {hint}")).into()
+        UsageError(format!("`{version}` is not a version: {error}\nhint: {hint}")).into()
     })
 }

@@ -1,12 +1,12 @@
-//! The pieces of a line of a text that is no TOML.
+//! Pieces of a line if the text is not TOML, so that no parser tells keys from values.
 
 use std::ops::Range;
 
 use super::Piece;
 use crate::config::masking::may_be_shown;
 
-/// The pieces of a line of a text that is no TOML: the key where there is one, and a value that is
-/// simple and harmless.
+/// Returns the [`Piece`]s of a line of a text that is not TOML. A key is shown, and its value if both are
+/// simple and the key is harmless.
 pub(super) fn pieces_of_broken_toml(text: &str, line: &Range<usize>) -> Vec<Piece> {
     let lines = Lines::before(text, line.start);
     let source = &text[line.clone()];
@@ -36,7 +36,7 @@ fn masked_unless_blank(text: &str, range: Range<usize>) -> Piece {
     if is_blank { Piece::shown(range) } else { Piece::masked(range) }
 }
 
-/// A value without anything behind it, such as a second key or a comment.
+/// Returns true if nothing, such as a second key or a comment, follows a value.
 fn is_simple(value: &str) -> bool {
     let value = value.trim();
     let quoted =
@@ -46,7 +46,7 @@ fn is_simple(value: &str) -> bool {
     inner.chars().all(is_plain)
 }
 
-/// The end of a section's header in a line without indent, and the section.
+/// Returns the end of a section's header in a line without indent, and the parts of the section's name.
 fn header(line: &str) -> Option<(usize, Vec<String>)> {
     let inner = line.trim_start_matches('[');
     let brackets = line.len() - inner.len();
@@ -61,7 +61,7 @@ fn header(line: &str) -> Option<(usize, Vec<String>)> {
     is_section.then_some((brackets + length + closing, names))
 }
 
-/// The first part of every key.
+/// Names of all sections.
 const SECTIONS: &[&str] = &[
     "server",
     "admin",
@@ -74,8 +74,8 @@ const SECTIONS: &[&str] = &[
     "integrations",
 ];
 
-/// The key at the beginning of a line, and where its value begins. A word that may be a secret is no
-/// key: it has digits, capitals or many letters, and no key of the host is written so.
+/// Returns the key at the start of a line, and the start of its value. A word with digits, capitals or
+/// many letters may be a secret and does not count as a key; no key of the host looks like that.
 fn key(line: &str) -> Option<(&str, usize)> {
     const LONGEST: usize = 40;
     let (name, value) = line.split_once('=')?;
@@ -88,11 +88,11 @@ fn key(line: &str) -> Option<(&str, usize)> {
     is_key.then(|| (name, line.len() - value.len()))
 }
 
-/// The state of a text at the beginning of one of its lines.
+/// The state of a text at the start of one of its lines.
 struct Lines {
-    /// True if the line begins inside a string or a list, where no key can stand.
+    /// True if the line starts inside a string or a list, where no key can be.
     is_inside: bool,
-    /// The section that it belongs to.
+    /// The section of the line.
     section: Vec<String>,
 }
 
@@ -111,7 +111,7 @@ impl Lines {
     }
 }
 
-/// Reads on to the end of a line: in which string of several lines that is, and in how many lists.
+/// Reads to the end of a line, and updates the open multi-line string and the depth of open lists.
 fn read_line(line: &str, string: &mut Option<&'static str>, depth: &mut usize) {
     let mut rest = line;
     while let Some(next) = rest.chars().next() {
@@ -127,7 +127,7 @@ fn read_line(line: &str, string: &mut Option<&'static str>, depth: &mut usize) {
             if quotes.len() == 3 {
                 *string = Some(quotes);
             } else {
-                // One that is not closed ends with its line.
+                // A string that is not closed ends with its line.
                 let Some(at) = end_of_string(rest, quotes) else { return };
                 rest = &rest[at + 1..];
             }

@@ -1,4 +1,4 @@
-//! The pieces of a line of a text that is TOML.
+//! Pieces of a line if the whole text is valid TOML.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use crate::config::{
     references::reference,
 };
 
-/// The pieces of a line where the whole text is TOML, so that every value has its place.
+/// Returns the [`Piece`]s of a line if the whole text is TOML, so that the span of every value is known.
 pub(super) fn pieces_of_toml(text: &str, root: &DeTable<'_>, line: &Range<usize>) -> Vec<Piece> {
     let mut marks = Vec::new();
     mark_table(text, root, &mut Vec::new(), &mut marks);
@@ -22,7 +22,7 @@ pub(super) fn pieces_of_toml(text: &str, root: &DeTable<'_>, line: &Range<usize>
         if range.is_empty() {
             continue;
         }
-        // Between keys and values stand blanks and signs, and before the next line a comment.
+        // Between keys and values are only blanks and punctuation.
         pieces.push(Piece::shown(at..range.start));
         at = range.end;
         pieces.push(Piece { range, is_shown });
@@ -32,7 +32,7 @@ pub(super) fn pieces_of_toml(text: &str, root: &DeTable<'_>, line: &Range<usize>
     pieces
 }
 
-/// Marks every key and every value, and whether it is shown.
+/// Adds a [`Piece`] for every key and every value of a table.
 fn mark_table<'t>(
     text: &str,
     table: &'t DeTable<'_>,

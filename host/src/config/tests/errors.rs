@@ -55,7 +55,7 @@ fn a_missing_file_is_an_error() {
 }
 
 #[test]
-fn a_pipe_is_an_error_and_not_waited_for() {
+fn a_pipe_is_refused_without_waiting_for_it() {
     let place = tempfile::tempdir().expect("a folder");
     let pipe = place.path().join("token");
     mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).expect("made");
@@ -71,7 +71,7 @@ fn a_pipe_is_an_error_and_not_waited_for() {
 }
 
 #[test]
-fn an_impossible_version_requirement_is_an_error() {
+fn an_invalid_version_requirement_is_an_error() {
     insta::assert_snapshot!(refused("[integrations.ops]\nplugin = 'slack'\nversion = 'latest'\n"), @"
     tocsin.toml:3:11: `integrations.ops.version`: unexpected character 'l' while parsing major version number
       |
@@ -82,9 +82,9 @@ fn an_impossible_version_requirement_is_an_error() {
 }
 
 #[test]
-fn an_admin_listener_off_loopback_needs_a_token() {
+fn an_admin_listener_beyond_loopback_needs_a_token() {
     insta::assert_snapshot!(refused("[admin]\nlisten = '0.0.0.0:8081'\n"), @r#"
-    tocsin.toml:2:10: `admin.listen`: `0.0.0.0:8081` is not loopback and `admin.tokens` is empty, so that anybody who reaches it could use the API
+    tocsin.toml:2:10: `admin.listen`: `0.0.0.0:8081` is not loopback and `admin.tokens` is empty, so anybody who can reach it could use the API
       |
     2 | listen = '0.0.0.0:8081'
       |          ^^^^^^^^^^^^^^
@@ -95,7 +95,7 @@ fn an_admin_listener_off_loopback_needs_a_token() {
 }
 
 #[test]
-fn a_token_that_may_be_guessed_is_an_error() {
+fn a_short_token_is_an_error() {
     insta::assert_snapshot!(refused("[admin]\ntokens = ['16 bytes or more', { name = 'al', token = '15 bytes or les' }]\n"), @"
     tocsin.toml:2:31: `admin.tokens[1]`: has less than 16 bytes, so that it may be guessed
       |
@@ -108,9 +108,9 @@ fn a_token_that_may_be_guessed_is_an_error() {
 }
 
 #[test]
-fn how_often_is_looked_has_bounds() {
+fn the_polling_interval_has_bounds() {
     insta::assert_snapshot!(refused("[watch]\nlook_every = '10ms'\n"), @"
-    tocsin.toml:2:14: `watch.look_every`: has to be from 100ms to 1h
+    tocsin.toml:2:14: `watch.look_every`: must be from 100ms to 1h
       |
     2 | look_every = '10ms'
       |              ^^^^^^
@@ -120,7 +120,7 @@ fn how_often_is_looked_has_bounds() {
 }
 
 #[test]
-fn broken_toml_is_an_error_with_its_place() {
+fn broken_toml_is_an_error_with_line_and_column() {
     insta::assert_snapshot!(refused("[server\n"), @"
     tocsin.toml:1:8: unclosed table
       |
@@ -131,21 +131,21 @@ fn broken_toml_is_an_error_with_its_place() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_said_at_once() {
+fn reports_all_errors_at_once() {
     insta::assert_snapshot!(refused("[store]\nurl = 'mysql://x'\n[integrations.'a b']\nplugin = 'x'\n[log]\nlevel = 'loud'\n"), @"
-    tocsin.toml:2:7: `store.url`: names no store that this host knows
+    tocsin.toml:2:7: `store.url`: is not a kind of store that this host supports
       |
     2 | url = ***
       |       ^^^
     hint: write `sqlite:PATH`, such as `sqlite:tocsin.db`
 
-    tocsin.toml:6:9: `log.level`: `loud` is no log level
+    tocsin.toml:6:9: `log.level`: `loud` is not a log level
       |
     6 | level = 'loud'
       |         ^^^^^^
     hint: write error, warn, info, debug or trace
 
-    tocsin.toml:3:15: `integrations.a b`: `a b` can't be part of a URL as it is
+    tocsin.toml:3:15: `integrations.a b`: `a b` cannot be part of a URL
       |
     3 | [integrations.'a b']
       |               ^^^^^

@@ -1,4 +1,4 @@
-//! The hint of an error is chosen by its key: text in, hint out.
+//! Hints of errors, which the key chooses: text in, hint out.
 
 use super::refused;
 
@@ -9,7 +9,7 @@ fn hint(text: &str) -> String {
 }
 
 #[test]
-fn a_value_that_does_not_fit_its_key_is_answered_with_one_that_does() {
+fn the_hint_shows_a_value_that_fits_the_key() {
     for (text, hint_start) in [
         ("server.listen = 'localhost'", "write an IP address and a port"),
         ("server.listen = 17", "write an IP address and a port"),

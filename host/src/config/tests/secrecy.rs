@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::super::*;
 
-/// The secrets of [`with_secrets`]. Each is made of parts that stand nowhere else.
+/// The secrets of [`with_secrets`], made of parts that are nowhere else in it.
 const SECRETS: [&str; 6] = [
     "Zq7kWx9TtB4n",
     "Hd5fRm2LpC8v",
@@ -14,7 +14,7 @@ const SECRETS: [&str; 6] = [
     "Ts8yMe5DiF2j",
 ];
 
-/// A configuration with a secret wherever one may stand.
+/// Returns a configuration with a secret in every place where one can be.
 fn with_secrets() -> String {
     let [one, two, three, four, number, _] = SECRETS;
     format!(
@@ -27,7 +27,7 @@ fn with_secrets() -> String {
     )
 }
 
-/// No part of five letters of any secret.
+/// Fails if a text has five letters in a row of any secret.
 #[track_caller]
 fn assert_has_no_secret(said: &str, config: &str) {
     for secret in SECRETS {
@@ -44,7 +44,7 @@ fn errors_of(config: &str) -> Option<ConfigErrors> {
 }
 
 #[test]
-fn no_error_shows_a_secret_wherever_a_sign_is_missing_or_too_much() {
+fn no_error_shows_a_secret_whichever_character_is_missing_or_added() {
     const SIGNS: [&str; 14] =
         ["\"", "'", "\n", "=", " = ", "[", "]", "{", "}", "#", ",", " ", "\\", "1"];
     let good = with_secrets();
@@ -65,7 +65,7 @@ fn no_error_shows_a_secret_wherever_a_sign_is_missing_or_too_much() {
 }
 
 #[test]
-fn no_error_shows_a_secret_at_a_key_of_another_kind() {
+fn no_error_shows_a_secret_written_at_the_wrong_key() {
     let [one, two, _, _, number, _] = SECRETS;
     let from_env = [
         "[server]\nlisten",

@@ -11,15 +11,15 @@ fn warnings(text: &str, value: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_nobody_sees_around_a_secret_is_said_without_the_secret() {
+fn warns_of_stray_characters_around_a_secret_without_repeating_it() {
     let token = "[admin]\ntokens = [{ env = 'TOKEN' }]\n";
     assert_eq!(warnings(token, "a-long-enough-token\n"), [""; 0]);
     let bom = warnings(token, "\u{feff}a-long-enough-token");
-    insta::assert_snapshot!(bom.join("\n"), @"tocsin.toml:2:11: `admin.tokens`: the value begins with a byte order mark, which counts as a part of it; hint: take it out, unless whoever sends the secret sends that as well");
+    insta::assert_snapshot!(bom.join("\n"), @"tocsin.toml:2:11: `admin.tokens`: the value starts with a byte order mark, which is part of the secret; hint: remove it, unless senders use the secret with it");
     for (value, what) in [
-        (" a-long-enough-token", "begins with a blank"),
-        ("a-long-enough-token\n\n", "ends with another line end"),
-        ("a-long-enough-token\r", "ends with another line end"),
+        (" a-long-enough-token", "starts with a blank"),
+        ("a-long-enough-token\n\n", "ends with an extra line break"),
+        ("a-long-enough-token\r", "ends with an extra line break"),
         ("a-long-enough-token\t", "ends with a blank"),
         ("a-long-enough-token\u{a0}", "ends with a blank"),
         ("a-long-enough-token\u{feff}", "ends with a blank"),
@@ -41,7 +41,7 @@ fn what_nobody_sees_around_a_secret_is_said_without_the_secret() {
 }
 
 #[test]
-fn of_options_the_plugin_says_which_are_secrets() {
+fn warns_only_of_options_that_the_plugin_declares_secret() {
     let text =
         "[integrations.a]\nplugin = 'x'\noptions = { prefix = 'all: ', tokens = ['s3cret '] }\n";
     let loaded = LoadedConfig::parse(Path::new("tocsin.toml"), text.into(), |_| None);
@@ -53,8 +53,8 @@ fn of_options_the_plugin_says_which_are_secrets() {
 }
 
 #[test]
-fn a_required_plugin_that_nothing_uses_is_said() {
+fn warns_of_a_required_plugin_that_no_integration_uses() {
     let text = "plugins.required = ['one', 'two']\n[integrations.a]\nplugin = 'one'\n";
     let said = warnings(text, "");
-    insta::assert_snapshot!(said.join("\n"), @"tocsin.toml:1:20: `plugins.required`: `two` is the plugin of no integration; hint: look at how it is written");
+    insta::assert_snapshot!(said.join("\n"), @"tocsin.toml:1:20: `plugins.required`: no integration uses plugin `two`; hint: check the spelling");
 }
