@@ -1,4 +1,4 @@
-//! `tocsin plugins retry`: unblocks a plugin that killed a host while it was loaded.
+//! `tocsin plugins retry`: tries a plugin again that was left aside because a host died while loading it.
 //!
 //! The running host loads the plugin, or the next host that starts; this process does not.
 
