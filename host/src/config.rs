@@ -3,7 +3,7 @@
 //! [`LoadedConfig::read`] is the way in. Plugins alone check the options of their integrations.
 
 mod admin;
-pub mod change;
+pub(crate) mod change;
 mod checks;
 mod document;
 mod error;
@@ -34,32 +34,34 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-pub(crate) use self::references::without_line_end;
-pub use self::{
+pub(crate) use self::{
     admin::{Admin, AdminToken},
-    document::Document,
-    error::{ConfigError, ConfigErrors},
     file::{ExposedConfig, UnreadableConfig, read},
     integration::IntegrationConfig,
-    loaded::LoadedConfig,
     log::{Log, LogFormat},
     long_duration::LongDuration,
-    maintenance::{Maintenance, Window},
+    maintenance::Maintenance,
     partial::{ClientConfig, read_plugin_paths},
     plugins::Plugins,
-    references::referenced_files,
+    references::without_line_end,
     requests::{Keep, Requests},
     required_plugins::RequiredPlugins,
     retention::Retention,
-    server::Server,
     store::Store,
     watch::Watch,
+};
+pub use self::{
+    document::Document,
+    error::{ConfigError, ConfigErrors},
+    loaded::LoadedConfig,
+    references::referenced_files,
+    server::Server,
 };
 
 /// A whole configuration. Every section and every key may be left out.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Config {
+pub(crate) struct Config {
     /// The listener for webhooks.
     pub server: Server,
     /// The listener for the API, metrics and health.

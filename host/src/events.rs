@@ -7,21 +7,21 @@ use sha2::{Digest, Sha256};
 use tocsin_plugin_api::{Action, Event, outcome::Reply};
 
 /// Most events of one request. A request of more events is refused as a whole.
-pub const MOST_EVENTS: usize = 100_000;
+pub(crate) const MOST_EVENTS: usize = 100_000;
 /// Most characters of a title. Further ones are cut off.
-pub const LONGEST_TITLE: usize = 1024;
+pub(crate) const LONGEST_TITLE: usize = 1024;
 /// Most characters of a description, a detail or a link. Further ones are cut off.
-pub const LONGEST_TEXT: usize = 64 * 1024;
+pub(crate) const LONGEST_TEXT: usize = 64 * 1024;
 /// Most bytes of a key. A longer key is replaced by its hash, since two keys could be equal once cut.
-pub const LONGEST_KEY: usize = 512;
+pub(crate) const LONGEST_KEY: usize = 512;
 /// Most details of an alert. Further ones are left out.
-pub const MOST_DETAILS: usize = 100;
+pub(crate) const MOST_DETAILS: usize = 100;
 
 /// Most bytes of a reason, and of a reply with its content type.
-pub const LONGEST_WORDS_BYTES: usize = 64 * 1024;
+pub(crate) const LONGEST_WORDS_BYTES: usize = 64 * 1024;
 
 /// Cuts a reason that a plugin gave at [`LONGEST_WORDS_BYTES`], and says so at its end.
-pub fn bounded_reason(mut reason: String) -> String {
+pub(crate) fn bounded_reason(mut reason: String) -> String {
     let length = reason.len();
     if length > LONGEST_WORDS_BYTES {
         reason.truncate(reason.floor_char_boundary(LONGEST_WORDS_BYTES));
@@ -32,7 +32,7 @@ pub fn bounded_reason(mut reason: String) -> String {
 
 /// Drops a [`Reply`] of more than [`LONGEST_WORDS_BYTES`], and returns a remark for the operator in its
 /// place.
-pub fn bounded_reply(reply: Option<Reply>) -> (Option<Reply>, Option<String>) {
+pub(crate) fn bounded_reply(reply: Option<Reply>) -> (Option<Reply>, Option<String>) {
     let length = reply.as_ref().map_or(0, |reply| reply.content_type.len() + reply.body.len());
     if length <= LONGEST_WORDS_BYTES {
         return (reply, None);
@@ -45,7 +45,7 @@ pub fn bounded_reply(reply: Option<Reply>) -> (Option<Reply>, Option<String>) {
 
 /// Reason why the events of a request are not stored, in words for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EventsError {
+pub(crate) enum EventsError {
     /// The request has more events than [`MOST_EVENTS`].
     #[error("the plugin made {0} events of one request, more than {MOST_EVENTS}")]
     TooMany(usize),
@@ -59,7 +59,7 @@ pub enum EventsError {
 /// # Errors
 ///
 /// If there are too many events, or one of them is [unusable](EventsError::Unusable).
-pub fn bounded(mut events: Vec<Event>) -> Result<Vec<Event>, EventsError> {
+pub(crate) fn bounded(mut events: Vec<Event>) -> Result<Vec<Event>, EventsError> {
     if events.len() > MOST_EVENTS {
         return Err(EventsError::TooMany(events.len()));
     }

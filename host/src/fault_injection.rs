@@ -7,7 +7,7 @@ use std::io;
 
 /// Kills the process with SIGKILL if a test has chosen this point.
 #[inline]
-pub fn point(name: &str) {
+pub(crate) fn point(name: &str) {
     #[cfg(debug_assertions)]
     armed::point(name);
     #[cfg(not(debug_assertions))]
@@ -20,7 +20,7 @@ pub fn point(name: &str) {
 ///
 /// Only if a test has chosen this point.
 #[inline]
-pub fn io(name: &str) -> io::Result<()> {
+pub(crate) fn io(name: &str) -> io::Result<()> {
     #[cfg(debug_assertions)]
     return armed::io(name);
     #[cfg(not(debug_assertions))]

@@ -25,7 +25,7 @@ const STICKY: u32 = 0o1000;
 
 /// User and groups of the host's process.
 #[derive(Clone, Debug)]
-pub struct HostUser {
+pub(crate) struct HostUser {
     user: u32,
     group: u32,
     /// Further groups of the process. They may read files: an administrator put the host there for that.
@@ -43,7 +43,7 @@ pub struct Exposed {
 
 /// A user or a group, besides root's and the host's, that can change a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Writer {
+pub(crate) enum Writer {
     /// The owner of the file.
     Owner(u32),
     /// Every user of the machine.
@@ -54,7 +54,7 @@ pub enum Writer {
 
 /// A group, besides root's and the host's, that can read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reader {
+pub(crate) enum Reader {
     /// Every user of the machine.
     Everybody,
     /// The members of the file's group.
@@ -63,19 +63,19 @@ pub enum Reader {
 
 impl HostUser {
     /// Returns user and groups of this process.
-    pub fn of_this_process() -> Self {
+    pub(crate) fn of_this_process() -> Self {
         let groups = getgroups().unwrap_or_default();
         let groups = groups.into_iter().map(Gid::as_raw).collect();
         Self { user: geteuid().as_raw(), group: getegid().as_raw(), groups }
     }
 
     /// Returns a [`Writer`] of a file or folder, if there is one besides root and the host's user.
-    pub fn writer(&self, metadata: &Metadata) -> Option<Writer> {
+    pub(crate) fn writer(&self, metadata: &Metadata) -> Option<Writer> {
         self.writer_of(metadata.uid(), metadata.gid(), metadata.mode())
     }
 
     /// Returns a [`Reader`] of a file, if there is one besides root and the host's user.
-    pub fn reader(&self, metadata: &Metadata) -> Option<Reader> {
+    pub(crate) fn reader(&self, metadata: &Metadata) -> Option<Reader> {
         self.reader_of(metadata.gid(), metadata.mode())
     }
 
@@ -86,7 +86,7 @@ impl HostUser {
     /// # Errors
     ///
     /// If another user can.
-    pub fn check_writers(&self, path: &Path, metadata: &Metadata) -> Result<(), Exposed> {
+    pub(crate) fn check_writers(&self, path: &Path, metadata: &Metadata) -> Result<(), Exposed> {
         if is_read_only(path) {
             return Ok(());
         }
@@ -170,7 +170,7 @@ fn folders_of(path: &Path) -> Vec<PathBuf> {
 
 impl Writer {
     /// Returns the command that takes the right away.
-    pub fn remedy(self, path: &Path) -> String {
+    pub(crate) fn remedy(self, path: &Path) -> String {
         let command = match self {
             Self::Owner(_) => "chown root",
             Self::Everybody => "chmod o-w",
@@ -200,7 +200,7 @@ impl fmt::Display for Writer {
 
 impl Reader {
     /// Returns the command that takes the right away.
-    pub fn remedy(self, path: &Path) -> String {
+    pub(crate) fn remedy(self, path: &Path) -> String {
         let command = match self {
             Self::Everybody => "chmod o-r",
             Self::Group(_) => "chmod g-r",

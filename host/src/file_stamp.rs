@@ -66,7 +66,7 @@ impl From<&Metadata> for Stamp {
 /// Identity, owner and mode of a folder, without its files. Equal stamps mean that the folder was not
 /// replaced, or given another owner or mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FolderStamp {
+pub(crate) struct FolderStamp {
     identity: Identity,
     owner: (u32, u32),
     mode: u32,
@@ -74,7 +74,7 @@ pub struct FolderStamp {
 
 impl FolderStamp {
     /// Returns the stamp of the folder at a path, or `None` if there is no folder, or no right to look at it.
-    pub fn of(path: &Path) -> Option<Self> {
+    pub(crate) fn of(path: &Path) -> Option<Self> {
         let folder = fs::metadata(path).ok()?;
         let owner = (folder.uid(), folder.gid());
         Some(Self { identity: identity(&folder), owner, mode: folder.mode() })

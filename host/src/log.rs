@@ -32,7 +32,7 @@ static WRITER: OnceLock<BackgroundWriter> = OnceLock::new();
 /// # Errors
 ///
 /// If the system has no thread or no file descriptor left.
-pub fn start(config: &Log) -> io::Result<()> {
+pub(crate) fn start(config: &Log) -> io::Result<()> {
     let level = std::env::var("TOCSIN_LOG").ok().or_else(|| config.level.clone());
     let filter = EnvFilter::new(level.as_deref().unwrap_or("info"));
     // A descriptor of its own, since the standard library's lock would be held while a write waits.
@@ -78,20 +78,20 @@ pub fn start(config: &Log) -> io::Result<()> {
 }
 
 /// Waits for lines that are not written yet, for a second at most.
-pub fn flush() {
+pub(crate) fn flush() {
     if let Some(writer) = WRITER.get() {
         writer.flush(FLUSH_TIMEOUT);
     }
 }
 
 /// Returns the number of log lines that were dropped since the start.
-pub fn lost_lines() -> u64 {
+pub(crate) fn lost_lines() -> u64 {
     WRITER.get().map_or(0, BackgroundWriter::lost)
 }
 
 /// Returns the reason why log lines are dropped now, in one sentence with a hint, or `None` if they are
 /// written.
-pub fn problem() -> Option<String> {
+pub(crate) fn problem() -> Option<String> {
     let writer = WRITER.get()?;
     let problem = writer.problem()?;
     Some(format!(

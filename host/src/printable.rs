@@ -15,12 +15,12 @@ const REPLACEMENT: char = '\u{fffd}';
 
 /// Returns a text on one line: control characters become blanks, other characters that are
 /// [unprintable](is_unprintable) become `U+FFFD`. Joiners and variation selectors of emoji stay.
-pub fn one_line(text: &str) -> Cow<'_, str> {
+pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
     replaced(text, |_| None)
 }
 
 /// Does the same as [`one_line`], but keeps line breaks.
-pub fn lines(text: &str) -> Cow<'_, str> {
+pub(crate) fn lines(text: &str) -> Cow<'_, str> {
     replaced(text, |c| (c == '\n').then_some('\n'))
 }
 
@@ -39,7 +39,7 @@ fn replaced(text: &str, exception: impl Fn(char) -> Option<char>) -> Cow<'_, str
 
 /// Returns true if a character moves the cursor, breaks the line, changes the direction of writing, or
 /// hides text.
-pub fn is_unprintable(c: char) -> bool {
+pub(crate) fn is_unprintable(c: char) -> bool {
     c.is_control() || is_separator(c) || is_invisible(c)
 }
 
@@ -63,7 +63,7 @@ fn is_invisible(c: char) -> bool {
 
 /// Returns JSON with [unprintable](is_unprintable) characters escaped, such as `\u202e`. A parser reads the
 /// same values.
-pub fn json(text: &str) -> Cow<'_, str> {
+pub(crate) fn json(text: &str) -> Cow<'_, str> {
     // Between values, JSON has line breaks and no other control characters.
     if !text.contains(|c| c != '\n' && is_unprintable(c)) {
         return Cow::Borrowed(text);
@@ -88,7 +88,7 @@ fn push_code(json: &mut String, c: char) {
 
 /// Form of the lines of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogLineFormat {
+pub(crate) enum LogLineFormat {
     /// Text without colours.
     Text,
     /// Text with colours.
@@ -102,7 +102,7 @@ impl LogLineFormat {
     /// as in JSON, which loses nothing, and in text as in Rust, such as `\u{202e}`, with `\n` for a line
     /// break within the event. Colours of coloured text stay: only the log itself writes them, as it escapes
     /// fields.
-    pub fn printable(self, event: &[u8]) -> Cow<'_, [u8]> {
+    pub(crate) fn printable(self, event: &[u8]) -> Cow<'_, [u8]> {
         let (line, end) = match event.strip_suffix(b"\n") {
             Some(line) => (line, "\n"),
             None => (event, ""),
@@ -143,7 +143,7 @@ fn colour(text: &str) -> usize {
 
 /// Makes writers that write events printable, see [`LogLineFormat::printable`].
 #[derive(Clone, Debug)]
-pub struct PrintableLog<M> {
+pub(crate) struct PrintableLog<M> {
     /// Form of the events.
     pub lines: LogLineFormat,
     /// Destination of the events.
@@ -152,7 +152,7 @@ pub struct PrintableLog<M> {
 
 /// Writes each event of the log with one write, made printable.
 #[derive(Debug)]
-pub struct PrintableEvents<W> {
+pub(crate) struct PrintableEvents<W> {
     lines: LogLineFormat,
     to: W,
 }

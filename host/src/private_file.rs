@@ -18,7 +18,7 @@ const OTHERS: u32 = 0o077;
 /// # Errors
 ///
 /// If the path is a symlink or no regular file, or the system refuses.
-pub fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     opened(path, options.read(true).write(true).create(true).truncate(false))
 }
@@ -28,7 +28,7 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// # Errors
 ///
 /// As for [`open`].
-pub fn open_for_reading(path: &Path) -> io::Result<File> {
+pub(crate) fn open_for_reading(path: &Path) -> io::Result<File> {
     match opened(path, OpenOptions::new().read(true)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => open(path),
         result => result,
@@ -40,7 +40,7 @@ pub fn open_for_reading(path: &Path) -> io::Result<File> {
 /// # Errors
 ///
 /// If the file exists, or the system refuses.
-pub fn create_new(path: &Path) -> io::Result<File> {
+pub(crate) fn create_new(path: &Path) -> io::Result<File> {
     opened(path, OpenOptions::new().write(true).create_new(true))
 }
 
@@ -79,7 +79,7 @@ fn opened(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 /// # Errors
 ///
 /// If the system refuses.
-pub fn tighten(path: &Path) -> io::Result<()> {
+pub(crate) fn tighten(path: &Path) -> io::Result<()> {
     let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         metadata => metadata?,
@@ -95,7 +95,7 @@ pub fn tighten(path: &Path) -> io::Result<()> {
 /// # Errors
 ///
 /// If the system refuses.
-pub fn create_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
     }
@@ -105,7 +105,7 @@ pub fn create_folder(path: &Path) -> io::Result<()> {
 }
 
 /// Returns a path with a suffix: `tocsin.db` and `-wal` make `tocsin.db-wal`.
-pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

@@ -38,14 +38,14 @@ const OFF_INTERVAL: Duration = Duration::from_secs(2);
 /// # Errors
 ///
 /// If the system has no thread left.
-pub fn start(host: &Arc<Host>, seen: Snapshot) -> std::io::Result<()> {
+pub(crate) fn start(host: &Arc<Host>, seen: Snapshot) -> std::io::Result<()> {
     let host = Arc::downgrade(host);
     thread::Builder::new().name("watch".into()).spawn(move || watch(&host, seen)).map(drop)
 }
 
 /// A [`Stamp`] of every file and a [`FolderStamp`] of every folder that matters, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     files: BTreeMap<PathBuf, Option<Stamp>>,
     folders: BTreeMap<PathBuf, Option<FolderStamp>>,
 }
@@ -150,7 +150,7 @@ fn reload(host: &Host) {
 
 /// Takes a [`Snapshot`] of the files of the configuration in force, and of those that its file refers to now.
 /// The file may have errors: the change that corrects them may be in one of those files.
-pub fn look(config: &LoadedConfig) -> Snapshot {
+pub(crate) fn look(config: &LoadedConfig) -> Snapshot {
     let mut seen = Snapshot::default();
     seen.add(config.document.path.clone());
     seen.add_plugins(&config.document, &config.config.plugins);

@@ -11,7 +11,7 @@ use tocsin_plugin_api::Secret;
 /// `[admin]`: the listener for the API, metrics and health.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Admin {
+pub(crate) struct Admin {
     /// Address and port. Default `127.0.0.1:8081`.
     pub listen: SocketAddr,
     /// Most connections that are served at once. On further ones only health is answered. Default 256.
@@ -29,7 +29,7 @@ impl Default for Admin {
 
 /// A bearer token of the API, written alone or as a table with a name.
 #[derive(Clone, Debug)]
-pub struct AdminToken {
+pub(crate) struct AdminToken {
     /// The user of the token in the histories of alerts. Without a name, histories show the token's place
     /// in the list.
     pub name: Option<String>,
@@ -39,7 +39,7 @@ pub struct AdminToken {
 
 impl AdminToken {
     /// Returns true if name and token are equal. The tokens are compared in constant time.
-    pub fn is_same(&self, other: &Self) -> bool {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.name == other.name && self.token.matches(other.token.expose().as_bytes())
     }
 }

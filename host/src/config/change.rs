@@ -1,11 +1,11 @@
-//! One difference between two configurations, as a reload reports it to people and programs.
+//! A difference between two configurations, as a reload reports it to people and programs.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// One thing that a reload changes.
+/// A change that a reload makes, see [`reload`](crate::reload).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[schema(as = ReloadChange)]
 pub struct ConfigChange {

@@ -15,7 +15,7 @@ use crate::{file_permissions::Exposed, plugins::folder::regular_file, problem::P
 ///
 /// If the file cannot be read, or is not a regular file. A pipe is refused since a read might wait for
 /// ever, and gives its contents only once.
-pub fn read(path: &Path) -> Result<Document, UnreadableConfig> {
+pub(crate) fn read(path: &Path) -> Result<Document, UnreadableConfig> {
     Ok(read_file(path)?.0)
 }
 
@@ -34,7 +34,7 @@ pub(super) fn read_file(path: &Path) -> Result<(Document, Metadata), UnreadableC
 /// Error of a configuration file that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read the configuration `{}`: {}", path.display(), with_hint(error))]
-pub struct UnreadableConfig {
+pub(crate) struct UnreadableConfig {
     path: PathBuf,
     error: std::io::Error,
 }
@@ -49,4 +49,4 @@ fn with_hint(error: &std::io::Error) -> String {
 /// Error of a configuration file that users other than root and the host's own can change.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration {}\nhint: {}", .0.message, .0.hint)]
-pub struct ExposedConfig(pub(super) Exposed);
+pub(crate) struct ExposedConfig(pub(super) Exposed);

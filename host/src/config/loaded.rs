@@ -17,11 +17,11 @@ use crate::file_permissions::{HostUser, Reader};
 #[derive(Clone, Debug)]
 pub struct LoadedConfig {
     /// The values.
-    pub config: Config,
+    pub(crate) config: Config,
     /// The file.
-    pub document: Document,
+    pub(crate) document: Document,
     /// Places that an operator should check, though they may be right. Warnings repeat no values.
-    pub warnings: Vec<ConfigError>,
+    pub(crate) warnings: Vec<ConfigError>,
     /// Users besides root and the host's own who can read the file, if there are any.
     pub(super) reader: Option<Reader>,
 }

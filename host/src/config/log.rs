@@ -5,7 +5,7 @@ use serde::Deserialize;
 /// `[log]`: form and level of the log, which goes to standard error.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Log {
+pub(crate) struct Log {
     /// `text` (default) for people, `json` for programs.
     pub format: LogFormat,
     /// `error`, `warn`, `info` (default), `debug` or `trace`, or directives such as
@@ -16,7 +16,7 @@ pub struct Log {
 /// Form of log lines, see [`Log::format`].
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people, with colours on a terminal.
     #[default]
     Text,

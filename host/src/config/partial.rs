@@ -17,7 +17,7 @@ use super::{
 /// files that only the host can read.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct ClientConfig {
+pub(crate) struct ClientConfig {
     /// `[admin]`.
     pub admin: Admin,
 }
@@ -28,7 +28,7 @@ impl ClientConfig {
     /// # Errors
     ///
     /// If the file cannot be read, or `[admin]` has errors.
-    pub fn read(path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         Ok(read_section(&read(path)?, "admin", |_| true)?)
     }
 }
@@ -39,7 +39,7 @@ impl ClientConfig {
 /// # Errors
 ///
 /// If one of these keys has a value of the wrong type.
-pub fn read_plugin_paths(document: &Document) -> Result<Plugins, ConfigErrors> {
+pub(crate) fn read_plugin_paths(document: &Document) -> Result<Plugins, ConfigErrors> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Part {

@@ -7,7 +7,7 @@ use crate::request::ShareBounds;
 /// `[requests]`: requests that are kept in full, for a replay.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
-pub struct Requests {
+pub(crate) struct Requests {
     /// The requests that are kept with headers and body, see [`Keep`].
     ///
     /// `failed` (default) keeps requests that a plugin failed on or made too many events of, which wait
@@ -37,13 +37,13 @@ impl Default for Requests {
 
 impl Requests {
     /// Returns the [`ShareBounds`] of each integration's requests that wait for a replay.
-    pub fn quarantine(&self) -> ShareBounds {
+    pub(crate) fn quarantine(&self) -> ShareBounds {
         ShareBounds { count: self.quarantine_count, bytes: self.quarantine_bytes }
     }
 
     /// Returns the bounds of each integration's malformed requests: a small part of
     /// [`quarantine`](Self::quarantine), since anybody can send them. By default 100 requests of 4 MiB.
-    pub fn malformed(&self) -> ShareBounds {
+    pub(crate) fn malformed(&self) -> ShareBounds {
         ShareBounds {
             count: (self.quarantine_count / 100).max(1),
             bytes: (self.quarantine_bytes / 16).max(1),
@@ -54,7 +54,7 @@ impl Requests {
 /// The requests that are kept with headers and body.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
-pub enum Keep {
+pub(crate) enum Keep {
     /// Requests that a plugin failed on, and malformed ones.
     Failed,
     /// All requests but those with a wrong token.

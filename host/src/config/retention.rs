@@ -8,7 +8,7 @@ use super::LongDuration;
 /// Alerts that are not resolved stay.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
-pub struct Retention {
+pub(crate) struct Retention {
     /// Age of a resolved alert since its last change, at which it is deleted with its history. Default:
     /// never.
     pub resolved_alerts: Option<LongDuration>,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 /// changes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Watch {
+pub(crate) struct Watch {
     /// Switches automatic reloads on. Default true.
     pub enabled: bool,
     /// Time without a further change before the files are read. From 10 ms to a minute, default `500ms`.

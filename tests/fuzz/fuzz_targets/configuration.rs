@@ -1,19 +1,19 @@
-//! Whatever stands in a configuration, reading it does not panic, and each error can be shown and
-//! says in which line of the file it is.
+//! Reading any text as a configuration does not panic, and each error can be shown and names its line of
+//! the file.
 #![no_main]
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use libfuzzer_sys::{Corpus, fuzz_target};
 use tocsin::config::{ConfigError, Document, LoadedConfig, referenced_files};
 
 fuzz_target!(|text: &str| -> Corpus {
-    let document = Document { path: PathBuf::from("tocsin.toml"), text: text.to_owned() };
-    // They would be read, whatever they are. A search for the word would miss `"f\u0069le"`.
+    let document = Document::new(Path::new("tocsin.toml"), text.to_owned());
+    // Such files would be read. A search for the word `file` would miss `"f\u0069le"`.
     if !referenced_files(&document).is_empty() {
         return Corpus::Reject;
     }
-    let Document { path, text } = document;
+    let Document { path, text, .. } = document;
     let lines = text.split('\n').count();
     let env = |name: &str| (name == "TOKEN").then(|| "s3cret".to_owned());
     if let Err(errors) = LoadedConfig::parse(&path, text, env) {
