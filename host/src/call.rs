@@ -18,8 +18,6 @@ use ulid::Ulid;
 pub use breaker::{Breaker, BreakerState};
 pub use pool::Pool;
 
-use crate::config;
-
 /// Calls one instance of a plugin for one integration.
 pub trait Caller: Send + Sync {
     /// Translates a request, and calls `then` with what came of it, whatever the plugin does: a call
@@ -56,13 +54,6 @@ impl CallLimits {
     /// How long a plugin may take to be loaded, and each of its instances to be made.
     pub fn time_to_start(&self) -> Duration {
         self.deadline.max(LEAST_TIME_TO_START)
-    }
-}
-
-impl From<&config::Plugins> for CallLimits {
-    fn from(settings: &config::Plugins) -> Self {
-        let slow = Some(settings.slow_call).filter(|slow| !slow.is_zero());
-        Self { deadline: settings.call_deadline, slow }
     }
 }
 

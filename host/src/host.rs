@@ -20,14 +20,11 @@ use self::reloads::{ReloadReason, ReloadResult};
 use crate::{
     body_memory::BodyMemory,
     call::Pool,
-    config::{ConfigErrors, LoadedConfig},
+    config::LoadedConfig,
     integration::{Integrations, REFUSED_RECORDED},
     line_limit::LineLimits,
     metrics::Metrics,
-    plugins::{
-        Catalog, Libraries,
-        verification::{Verifier, unreadable_folder},
-    },
+    plugins::Libraries,
     rate_limit::{Rate, RateLimits},
     single_flight::{Panicked, SingleFlight},
     store::Store,
@@ -182,16 +179,4 @@ impl Host {
     pub(crate) fn begin_stopping(&self) {
         self.phase.stops.store(true, Ordering::Release);
     }
-}
-
-/// Reads the plugins folder of a configuration. Files that did not change since `earlier` are not read
-/// again.
-///
-/// # Errors
-///
-/// [`ConfigErrors`] if the folder cannot be listed, or cannot be trusted as a whole.
-pub fn read_catalog(config: &LoadedConfig, earlier: &Catalog) -> Result<Catalog, ConfigErrors> {
-    let verifier = Verifier::new(config)?;
-    Catalog::read(&config.plugins_dir(), &verifier, earlier)
-        .map_err(|error| unreadable_folder(config, &error).into())
 }

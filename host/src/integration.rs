@@ -4,6 +4,7 @@
 //! never a mixture. It decides nothing on which plugin serves: that is for [`builder`].
 
 pub mod builder;
+pub mod plugins_folder;
 mod wording;
 
 use std::{
@@ -56,6 +57,13 @@ pub struct Settings {
     pub section: config::IntegrationConfig,
     /// How long a call may take.
     pub limits: CallLimits,
+}
+
+impl From<&config::Plugins> for CallLimits {
+    fn from(settings: &config::Plugins) -> Self {
+        let slow = Some(settings.slow_call).filter(|slow| !slow.is_zero());
+        Self { deadline: settings.call_deadline, slow }
+    }
 }
 
 /// What an integration can do.

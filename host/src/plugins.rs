@@ -33,7 +33,7 @@ use self::{
     admission::{AdmissionRefusal, AdmittedPlugin},
     journal::LoadJournal,
     library::{LoadError, LoadedPlugin, Loader, Probe},
-    verification::Verifier,
+    verification::{Verifier, VerifierError},
 };
 use crate::file_stamp::Stamp;
 
@@ -121,12 +121,14 @@ impl Catalog {
     ///
     /// # Errors
     ///
-    /// Where the folder can't be listed. A file that can't be read, is no plugin or is not trusted is
+    /// If the folder cannot be listed. A file that cannot be read, is no plugin or is not trusted is
     /// refused by itself.
-    pub fn read(folder: &Path, verifier: &Verifier, earlier: &Self) -> io::Result<Self> {
+    pub fn read(folder: &Path, verifier: &Verifier, earlier: &Self) -> Result<Self, VerifierError> {
         let known: HashMap<_, _> = earlier.files.iter().map(|file| (&*file.path, file)).collect();
         let reading = earlier.reading + 1;
-        let files = libraries_in(folder)?.into_iter().map(|path| {
+        let paths = libraries_in(folder)
+            .map_err(|error| VerifierError::unreadable_folder(folder, &error))?;
+        let files = paths.into_iter().map(|path| {
             let earlier = known.get(&*path).copied();
             CatalogFile::read(path, verifier, reading, earlier)
         });

@@ -10,12 +10,13 @@ use crate::{
     config::{ConfigErrors, LoadedConfig, Server, change::ConfigChange},
     config_warnings,
     host::{
-        Host, InForce, read_catalog,
+        Host, InForce,
         reloads::{PANICKED, ReloadReason, ReloadResult},
     },
     integration::{
         Integration, Integrations,
         builder::{Builder, Planned},
+        plugins_folder::read_catalog,
     },
     plugins::admission::one_line,
     single_flight::Panicked,

@@ -189,7 +189,7 @@ impl DroppedFile {
         Ok(AdmittedPlugin { path, manifest, version, id: Arc::new(id), sha256, stamp, verified })
     }
 
-    /// Makes it a plugin that may be loaded into a [`trial`](crate::sandbox)'s child: examines the
+    /// Makes it a plugin that may be loaded into the child process of a sandbox: examines the
     /// bytes, and asks no verifier. Whoever has a file tried by its path vouches for it.
     ///
     /// # Errors

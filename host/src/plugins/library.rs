@@ -1,6 +1,6 @@
 //! Maps an admitted plugin into the process: the only unsafe code of a host that serves.
 //!
-//! It calls nothing that an author wrote: that is for [`crate::call`].
+//! Functions that an author wrote are called elsewhere, through the [`Module`] of a loaded plugin.
 
 #![expect(unsafe_code, reason = "a library has to be mapped to be called")]
 

@@ -8,13 +8,17 @@ pub mod lock_file;
 pub mod permissions;
 pub mod signature;
 
-use std::{io, path::Path};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 use tocsin_plugin_api::manifest::Manifest;
 
 use self::{
-    checksum::Checksums,
+    checksum::{Checksum, Checksums, Release},
     lock_file::LockFile,
     permissions::Permissions,
     signature::{PublicKey, Seal},
@@ -23,10 +27,7 @@ use super::{
     admission::{AdmissionRefusal, AdmittedPlugin, DroppedFile},
     folder::{Folder, OpenFile},
 };
-use crate::{
-    alert::PluginId,
-    config::{ConfigError, ConfigErrors, LoadedConfig},
-};
+use crate::{alert::PluginId, problem::Problem};
 
 /// What a plugin has to show before it is loaded.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -60,62 +61,83 @@ impl Verified {
     }
 }
 
-/// What a configuration trusts, read once for one look at the plugins folder. The consent to a
-/// plugin is a [`Verifier`]'s alone, and holds for bytes of one hash.
+/// Settings that say which files of a plugins folder are trusted.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// The proof that every plugin needs.
+    pub policy: Policy,
+    /// The path of the lock file, which is read if `policy` asks for checksums.
+    pub lock_file: PathBuf,
+    /// The lock file as the operator wrote it, for messages.
+    pub lock_name: PathBuf,
+    /// Checksums beside those of the lock file.
+    pub checksums: BTreeMap<Release, Checksum>,
+    /// The keys whose signatures are trusted.
+    pub public_keys: Vec<PublicKey>,
+    /// Names of files that others than root and the host's user may change; `.` is the folder.
+    pub allow_writable_by_others: Vec<String>,
+}
+
+/// A reason why no file of a plugins folder can be trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VerifierError {
+    /// The folder cannot be read, or others could change it.
+    Folder(Problem),
+    /// The lock file cannot be read, or others could change it.
+    LockFile(Problem),
+}
+
+impl VerifierError {
+    pub(super) fn unreadable_folder(folder: &Path, error: &io::Error) -> Self {
+        let message = format!("cannot read the plugins folder `{}`: {error}", folder.display());
+        let hint =
+            "make it, and drop the plugins' `.so` files in; the path is relative to this file";
+        Self::Folder(Problem::new("folder-unreadable", message).with_hint(hint))
+    }
+
+    /// Returns what is wrong, and what to do about it.
+    pub fn problem(&self) -> &Problem {
+        match self {
+            Self::Folder(problem) | Self::LockFile(problem) => problem,
+        }
+    }
+}
+
+/// The settings of [`Trust`] in force for one reading of the plugins folder. Only a verifier consents to
+/// a plugin, and only to the bytes that it has seen.
 #[derive(Debug)]
 pub struct Verifier {
     folder: Folder,
     permissions: Permissions,
-    trust: Trust,
+    proof: Proof,
 }
 
+/// The proof that a plugin needs, with all that it is compared with.
 #[derive(Debug)]
-enum Trust {
-    Anything,
-    Checksums(Checksums),
-    Keys(Vec<PublicKey>),
+enum Proof {
+    None,
+    Checksum(Checksums),
+    Signature(Vec<PublicKey>),
 }
 
 impl Verifier {
-    /// Opens the plugins folder of a configuration, and reads the lock file where it is asked for.
+    /// Opens the plugins folder, and reads the lock file if the policy asks for checksums.
     ///
     /// # Errors
     ///
-    /// Where the folder is not there, or others than the host and root could change it or the lock
-    /// file, or the lock file is broken.
-    pub fn new(config: &LoadedConfig) -> Result<Self, ConfigErrors> {
-        Self::with_policy(config, config.config.plugins.verify)
-    }
-
-    /// The same with another policy than the configuration's: what `tocsin plugins lock` writes down
-    /// is not in the lock file yet.
-    ///
-    /// # Errors
-    ///
-    /// As for [`new`](Self::new).
-    pub fn with_policy(config: &LoadedConfig, policy: Policy) -> Result<Self, ConfigErrors> {
-        Self::of(config, &config.plugins_dir(), policy)
-    }
-
-    /// The same for files of another folder, as if it were the configuration's.
-    ///
-    /// # Errors
-    ///
-    /// As for [`new`](Self::new).
-    pub fn of(config: &LoadedConfig, folder: &Path, policy: Policy) -> Result<Self, ConfigErrors> {
-        let settings = &config.config.plugins;
-        let permissions = Permissions::of_this_process(&settings.allow_writable_by_others);
-        let folder = open_folder(config, folder, &permissions);
-        let trust = match policy {
-            Policy::Off => Ok(Trust::Anything),
-            Policy::Checksum => checksums(config, &permissions).map(Trust::Checksums),
-            Policy::Signature => Ok(Trust::Keys(settings.public_keys.clone())),
+    /// If the folder is missing, if others than the host and root could change the folder or the lock
+    /// file, or if the lock file is broken. The folder and the lock file may both be at fault.
+    pub fn new(folder: &Path, trust: &Trust) -> Result<Self, Vec<VerifierError>> {
+        let permissions = Permissions::of_this_process(&trust.allow_writable_by_others);
+        let folder = open_folder(folder, &permissions);
+        let proof = match trust.policy {
+            Policy::Off => Ok(Proof::None),
+            Policy::Checksum => checksums(trust, &permissions).map(Proof::Checksum),
+            Policy::Signature => Ok(Proof::Signature(trust.public_keys.clone())),
         };
-        match (folder, trust) {
-            (Ok(folder), Ok(trust)) => Ok(Self { folder, permissions, trust }),
-            (folder, trust) => {
-                Err(ConfigErrors(folder.err().into_iter().chain(trust.err()).collect()))
-            }
+        match (folder, proof) {
+            (Ok(folder), Ok(proof)) => Ok(Self { folder, permissions, proof }),
+            (folder, proof) => Err(folder.err().into_iter().chain(proof.err()).collect()),
         }
     }
 
@@ -153,12 +175,12 @@ impl Verifier {
         plugin: &PluginId,
         file: &DroppedFile,
     ) -> Result<Option<Verified>, AdmissionRefusal> {
-        match &self.trust {
-            Trust::Anything => Ok(None),
-            Trust::Checksums(checksums) => {
+        match &self.proof {
+            Proof::None => Ok(None),
+            Proof::Checksum(checksums) => {
                 checksums.check(plugin, file.sha256()).map(|()| Some(Verified::Checksum))
             }
-            Trust::Keys(keys) => {
+            Proof::Signature(keys) => {
                 let text = signature::read(&self.folder, file.path(), plugin)?;
                 let seal = signature::check(file.path(), text, keys, plugin, file.bytes())?;
                 Ok(Some(Verified::Signature(seal)))
@@ -171,18 +193,18 @@ impl Verifier {
         &self,
         known: &AdmittedPlugin,
     ) -> Option<Result<Option<Verified>, AdmissionRefusal>> {
-        match (&self.trust, known.verified()) {
-            (Trust::Anything, _) => Some(Ok(None)),
-            (Trust::Checksums(checksums), _) => {
+        match (&self.proof, known.verified()) {
+            (Proof::None, _) => Some(Ok(None)),
+            (Proof::Checksum(checksums), _) => {
                 let consent = checksums.check(&known.id, &known.sha256);
                 Some(consent.map(|()| Some(Verified::Checksum)))
             }
-            (Trust::Keys(keys), Some(Verified::Signature(seal))) => {
+            (Proof::Signature(keys), Some(Verified::Signature(seal))) => {
                 let present = signature::read(&self.folder, &known.path, &known.id).ok()?;
                 seal.still_holds(&present, keys)
                     .then(|| Ok(Some(Verified::Signature(seal.clone()))))
             }
-            (Trust::Keys(_), _) => None,
+            (Proof::Signature(_), _) => None,
         }
     }
 
@@ -198,42 +220,32 @@ impl Verifier {
     }
 }
 
-/// The error of a configuration whose plugins folder can't be listed.
-pub fn unreadable_folder(config: &LoadedConfig, error: &io::Error) -> ConfigError {
-    let folder = config.plugins_dir();
-    let message = format!("cannot read the plugins folder `{}`: {error}", folder.display());
-    let hint = "make it, and drop the plugins' `.so` files in; the path is relative to this file";
-    config.plugins_error("dir", message).hint(hint)
-}
-
-fn open_folder(
-    config: &LoadedConfig,
-    path: &Path,
-    permissions: &Permissions,
-) -> Result<Folder, ConfigError> {
-    let unreadable = |error| unreadable_folder(config, &error);
+fn open_folder(path: &Path, permissions: &Permissions) -> Result<Folder, VerifierError> {
+    let unreadable = |error| VerifierError::unreadable_folder(path, &error);
     let folder = Folder::open(path).map_err(unreadable)?;
     let metadata = folder.metadata().map_err(unreadable)?;
     match permissions.check_folder(folder.path(), &metadata) {
         Ok(()) => Ok(folder),
-        Err(exposed) => Err(config.plugins_error("dir", exposed.message).hint(exposed.hint)),
+        Err(exposed) => Err(VerifierError::Folder(
+            Problem::new("folder-exposed", exposed.message).with_hint(exposed.hint),
+        )),
     }
 }
 
-fn checksums(config: &LoadedConfig, permissions: &Permissions) -> Result<Checksums, ConfigError> {
-    let settings = &config.config.plugins;
-    let path = config.resolve(&settings.lock);
-    let error = |message: String, hint: &str| config.plugins_error("lock", message).hint(hint);
-    let lock = LockFile::read(&path).map_err(|problem| {
-        let message = format!("cannot read the lock file `{}`: {problem}", path.display());
-        error(message, "write it anew with `tocsin plugins lock`")
+fn checksums(trust: &Trust, permissions: &Permissions) -> Result<Checksums, VerifierError> {
+    let path = &trust.lock_file;
+    let lock = LockFile::read(path).map_err(|reason| {
+        let message = format!("cannot read the lock file `{}`: {reason}", path.display());
+        let hint = "write it anew with `tocsin plugins lock`";
+        VerifierError::LockFile(Problem::new("lock-file-unreadable", message).with_hint(hint))
     })?;
     if let Some((_, metadata)) = &lock {
-        permissions
-            .check_lock_file(&path, metadata)
-            .map_err(|exposed| error(exposed.message, &exposed.hint))?;
+        permissions.check_lock_file(path, metadata).map_err(|exposed| {
+            let problem = Problem::new("lock-file-exposed", exposed.message);
+            VerifierError::LockFile(problem.with_hint(exposed.hint))
+        })?;
     }
-    Ok(Checksums::new(&settings.lock, lock.map(|(lock, _)| lock), &settings.checksums))
+    Ok(Checksums::new(&trust.lock_name, lock.map(|(lock, _)| lock), &trust.checksums))
 }
 
 /// What a file that is refused for another reason says of itself.
@@ -259,64 +271,88 @@ mod tests {
         (place, AdmittedPlugin::pretended(path, "demo", SHA256, Some(stamp), verified))
     }
 
-    fn again(known: &AdmittedPlugin, config: &str) -> Result<AdmittedPlugin, String> {
-        let config = format!("[plugins]\ndir = '.'\n{config}");
-        let file = known.path.with_file_name("tocsin.toml");
-        let config = LoadedConfig::parse(&file, config, |_| None).expect("it is good");
-        let verifier = Verifier::new(&config).expect("the folder is good");
+    fn again(known: &AdmittedPlugin, trust: &Trust) -> Result<AdmittedPlugin, String> {
+        let folder = known.path.parent().expect("a folder");
+        let verifier = Verifier::new(folder, trust).expect("the folder is good");
         verifier.admit_again(known).map_err(|refusal| {
             assert!(refusal.manifest.is_some() || refusal.reason.contains("is not an ELF file"));
             refusal.to_string()
         })
     }
 
-    #[test]
-    fn a_file_that_has_not_changed_is_not_read_again() {
-        let (_place, known) = known(None);
-        assert!(again(&known, "").expect("it is the same").verified().is_none());
-        fs::write(&known.path, "TEST").expect("written");
-        assert!(again(&known, "").expect_err("it is another").contains("is not an ELF file"));
+    /// Settings that trust a checksum of the plugin `demo 1.0.0`, or none.
+    fn checksum(sha256: Option<&str>) -> Trust {
+        let release = Release::try_from("demo 1.0.0".to_owned()).expect("a release");
+        let checksum =
+            |sha256: &str| Checksum::try_from(sha256.to_owned()).expect("a SHA-256 in hex");
+        let checksums = sha256.map(|sha256| (release, checksum(sha256))).into_iter().collect();
+        Trust { policy: Policy::Checksum, checksums, ..Trust::default() }
+    }
+
+    /// Settings that trust the signatures of one key.
+    fn key(text: &str) -> Trust {
+        let key = PublicKey::try_from(text.to_owned()).expect("a key");
+        Trust { policy: Policy::Signature, public_keys: vec![key], ..Trust::default() }
     }
 
     #[test]
-    fn a_checksum_is_asked_for_again_without_reading_the_file() {
+    fn an_unchanged_file_is_not_read_again() {
         let (_place, known) = known(None);
-        let with = |sha256: &str| {
-            let config =
-                format!("verify = 'checksum'\nchecksums = {{ 'demo 1.0.0' = '{sha256}' }}");
-            again(&known, &config)
-        };
-        let admitted = with(SHA256).expect("it is the right one");
+        let trust = Trust::default();
+        assert!(again(&known, &trust).expect("nothing has changed").verified().is_none());
+        fs::write(&known.path, "TEST").expect("written");
+        assert!(again(&known, &trust).expect_err("a changed file").contains("is not an ELF file"));
+    }
+
+    #[test]
+    fn a_checksum_is_compared_again_without_reading_the_file() {
+        let (_place, known) = known(None);
+        let with = |sha256: Option<&str>| again(&known, &checksum(sha256));
+        let admitted = with(Some(SHA256)).expect("the right checksum");
         assert_eq!(admitted.verified().map(Verified::as_str), Some("checksum"));
-        assert!(with(&"0".repeat(64)).expect_err("it is another").contains("with other bytes"));
-        let unknown = again(&known, "verify = 'checksum'").expect_err("there is none");
+        let zeros = "0".repeat(64);
+        let other = with(Some(&zeros)).expect_err("another checksum");
+        assert!(other.contains("with other bytes"), "{other}");
+        let unknown = with(None).expect_err("no checksum");
         assert!(unknown.contains("no checksum"), "{unknown}");
     }
 
     #[test]
-    fn a_signature_is_checked_again_only_where_it_or_the_keys_have_changed() {
-        let (seal, text, keys, other) = signature::tests::sealed();
+    fn a_signature_is_checked_again_only_if_the_signature_or_the_keys_changed() {
+        let (seal, text, trusted, other) = signature::tests::sealed();
         let (place, known) = known(Some(Verified::Signature(seal)));
         let signature = place.path().join("x.so.minisig");
-        let with =
-            |key: &str| again(&known, &format!("verify = 'signature'\npublic_keys = ['{key}']"));
         fs::write(&signature, text).expect("written");
-        let admitted = with(keys).expect("nothing has changed");
+        let admitted = again(&known, &key(trusted)).expect("nothing has changed");
         assert_eq!(admitted.verified().map(Verified::as_str), Some("signature"));
-        for read_again in [with(other), {
+        for read_again in [again(&known, &key(other)), {
             fs::write(&signature, "another").expect("written");
-            with(keys)
+            again(&known, &key(trusted))
         }] {
-            assert!(read_again.expect_err("it is read").contains("is not an ELF file"));
+            assert!(read_again.expect_err("the file is read").contains("is not an ELF file"));
         }
     }
 
     #[test]
-    fn rights_are_looked_at_again() {
+    fn permissions_are_checked_again() {
         let (_place, mut known) = known(None);
         fs::set_permissions(&known.path, fs::Permissions::from_mode(0o666)).expect("ours");
         known.stamp = Some(settled_stamp(&known.path));
-        assert!(again(&known, "").expect_err("others may write").contains("by everybody"));
-        again(&known, "allow_writable_by_others = ['x.so']").expect("it is allowed");
+        let exposed = again(&known, &Trust::default()).expect_err("others may write");
+        assert!(exposed.contains("by everybody"), "{exposed}");
+        let allow_writable_by_others = vec!["x.so".into()];
+        again(&known, &Trust { allow_writable_by_others, ..Trust::default() }).expect("allowed");
+    }
+
+    #[test]
+    fn a_broken_folder_and_a_broken_lock_file_are_reported_together() {
+        let place = tempfile::tempdir().expect("a folder");
+        let lock_file = place.path().join("plugins.lock");
+        fs::write(&lock_file, "[[plugins]]").expect("written");
+        let trust = Trust { policy: Policy::Checksum, lock_file, ..Trust::default() };
+        let errors = Verifier::new(&place.path().join("missing"), &trust).expect_err("two faults");
+        let codes: Vec<_> = errors.iter().map(|error| error.problem().code).collect();
+        assert_eq!(codes, ["folder-unreadable", "lock-file-unreadable"]);
+        assert!(matches!(errors[..], [VerifierError::Folder(_), VerifierError::LockFile(_)]));
     }
 }

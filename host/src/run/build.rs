@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use crate::{
     call::Pool,
     config::{ConfigErrors, LoadedConfig},
-    host::{Host, Parts, read_catalog},
-    integration::{Integrations, builder::Builder},
+    host::{Host, Parts},
+    integration::{Integrations, builder::Builder, plugins_folder::read_catalog},
     metrics::Metrics,
     plugins::{Catalog, Libraries, journal::LoadJournal},
     process_limits,

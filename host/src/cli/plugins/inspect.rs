@@ -10,9 +10,10 @@ use tocsin_plugin_api::manifest::Manifest;
 use crate::{
     cli::output,
     config::{ConfigErrors, LoadedConfig},
+    integration::plugins_folder::open_verifier,
     plugins::{
         inspection::{ElfFacts, Inspection, Signature},
-        verification::{Policy, Verifier},
+        verification::Policy,
     },
 };
 
@@ -57,7 +58,7 @@ fn ask_for_trust(
         _ => Path::new("."),
     };
     let admit = |policy| -> Result<_, ConfigErrors> {
-        Ok(Verifier::of(config, folder, policy)?.admit(file))
+        Ok(open_verifier(config, folder, policy)?.admit(file))
     };
     let settings = &config.config.plugins;
     if let Some(signature) = &mut inspection.signature

@@ -8,9 +8,10 @@ use clap::Args;
 use crate::{
     cli::{ConfigFile, output},
     config::LoadedConfig,
+    integration::plugins_folder::read_catalog_with,
     plugins::{
         Catalog,
-        verification::{Policy, Verifier, lock_file::LockFile, unreadable_folder},
+        verification::{Policy, lock_file::LockFile},
     },
 };
 
@@ -54,9 +55,7 @@ pub(super) fn lock(args: &Lock) -> anyhow::Result<()> {
 
 /// Reads the plugins folder, and prints a warning for each file that is left out.
 fn admitted(config: &LoadedConfig) -> anyhow::Result<Catalog> {
-    let verifier = Verifier::with_policy(config, Policy::Off)?;
-    let catalog = Catalog::read(&config.plugins_dir(), &verifier, &Catalog::default())
-        .map_err(|error| crate::config::ConfigErrors::from(unreadable_folder(config, &error)))?;
+    let catalog = read_catalog_with(config, Policy::Off, &Catalog::default())?;
     for file in &catalog.files {
         if let Err(refusal) = &file.admission {
             output::print_error(&format!("warning: left out: `{}` {refusal}", file.file_name));
