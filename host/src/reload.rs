@@ -4,7 +4,7 @@
 
 mod changes;
 
-use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     config::{ConfigErrors, LoadedConfig, Server, change::ConfigChange},
@@ -15,8 +15,7 @@ use crate::{
     },
     integration::{
         Integration, Integrations,
-        builder::{Builder, Planned},
-        plugins_folder::read_catalog,
+        builder::{Builder, Planned, Resources},
     },
     plugins::admission::one_line,
     single_flight::Panicked,
@@ -105,19 +104,10 @@ impl Host {
         reason: ReloadReason,
         is_stopping: &'b dyn Fn() -> bool,
     ) -> Result<Builder<'b>, ConfigErrors> {
-        let catalog = read_catalog(config, &present.integrations.catalog)?;
-        Ok(Builder {
-            config,
-            catalog,
-            present: &present.integrations,
-            libraries: &self.libraries,
-            pool: &self.pool,
-            metrics: &self.metrics,
-            tries_again: reason == ReloadReason::Requested,
-            is_start: false,
-            is_stopping,
-            hung: RefCell::default(),
-        })
+        let resources =
+            Resources { libraries: &self.libraries, pool: &self.pool, metrics: &self.metrics };
+        let builder = Builder::new(config, &present.integrations, resources)?;
+        Ok(builder.retry_failed(reason == ReloadReason::Requested).stop_if(is_stopping))
     }
 }
 

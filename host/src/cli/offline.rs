@@ -2,7 +2,7 @@
 //!
 //! Nothing is changed, and no host is started.
 
-use std::{cell::RefCell, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use anyhow::Context;
 use serde::de::DeserializeOwned;
@@ -16,9 +16,12 @@ use crate::{
     api::status::{IntegrationStatus, PluginStatus, describe_integrations, describe_plugins},
     call::Pool,
     config::{ConfigErrors, LoadedConfig},
-    integration::{Integrations, builder::Builder, plugins_folder::read_catalog},
+    integration::{
+        Integrations,
+        builder::{Builder, Resources},
+    },
     metrics::Metrics,
-    plugins::{Catalog, Libraries, journal::LoadJournal},
+    plugins::{Libraries, journal::LoadJournal},
     sandbox::probe::ChildProbe,
 };
 
@@ -40,19 +43,9 @@ impl OfflineState {
         let libraries =
             Libraries::new(journal.unwrap_or_default(), stuck_threads, Some(Box::new(ChildProbe)));
         let pool = Pool::new(Arc::clone(&metrics.calls)).context("cannot start a thread")?;
-        let (integrations, errors) = Builder {
-            config: &config,
-            catalog: read_catalog(&config, &Catalog::default())?,
-            present: &Integrations::default(),
-            libraries: &libraries,
-            pool: &pool,
-            metrics: &metrics,
-            tries_again: true,
-            is_start: false,
-            is_stopping: &|| false,
-            hung: RefCell::default(),
-        }
-        .build();
+        let resources = Resources { libraries: &libraries, pool: &pool, metrics: &metrics };
+        let (integrations, errors) =
+            Builder::new(&config, &Integrations::default(), resources)?.build();
         Ok(Self { config, integrations, libraries, errors: ConfigErrors(errors) })
     }
 

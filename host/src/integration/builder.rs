@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use super::{
     Failure, Integration, IntegrationState, Integrations, Prospect, Rates, Settings, Waiting,
-    WaitingReason,
+    WaitingReason, plugins_folder::read_catalog,
 };
 use crate::{
     alert::PluginId,
@@ -23,7 +23,7 @@ use crate::{
         CallLimits, Pool,
         in_process::{InProcess, StartError},
     },
-    config::{self, ConfigError, LoadedConfig},
+    config::{self, ConfigError, ConfigErrors, LoadedConfig},
     events::bounded_reason,
     metrics::{IntegrationMetrics, Metrics},
     plugins::{
@@ -33,29 +33,32 @@ use crate::{
     },
 };
 
-/// What integrations are made from, and of what they are part.
-pub struct Builder<'b> {
-    /// What is wanted.
-    pub config: &'b LoadedConfig,
-    /// What can be had.
-    pub catalog: Catalog,
-    /// What is in force.
-    pub present: &'b Integrations,
+/// The means of this process to load and call plugins, which outlive every configuration.
+#[derive(Clone, Copy)]
+pub struct Resources<'b> {
     /// The libraries of this process.
     pub libraries: &'b Libraries,
     /// The threads that call plugins.
     pub pool: &'b Pool,
-    /// What is counted.
+    /// The counters of the host.
     pub metrics: &'b Metrics,
+}
+
+/// Builder of the integrations of one configuration, from the plugins folder as it is now and from the
+/// integrations in force, which are kept if nothing of theirs changed.
+pub struct Builder<'b> {
+    config: &'b LoadedConfig,
+    catalog: Catalog,
+    /// The integrations in force.
+    present: &'b Integrations,
+    resources: Resources<'b>,
     /// Whether a version that failed before is tried again.
-    pub tries_again: bool,
-    /// True while the host starts: then a missing plugin breaks its own integrations only, unless it is
-    /// required.
-    pub is_start: bool,
-    /// Whether the host comes to its end meanwhile: what is made then is of no use.
-    pub is_stopping: &'b dyn Fn() -> bool,
-    /// What did not come back as it was started: tried once, however many integrations have it.
-    pub hung: RefCell<HashMap<Attempt, Duration>>,
+    retries_failed: bool,
+    /// Whether the host starts with these integrations.
+    is_start: bool,
+    is_stopping: &'b dyn Fn() -> bool,
+    /// Plugins that did not start in time. Each is tried once, however many integrations share it.
+    timed_out: RefCell<HashMap<Attempt, Duration>>,
 }
 
 /// The hash of a plugin and the options that it was given.
@@ -73,6 +76,50 @@ pub struct Planned {
 
 /// An integration and its prospect.
 type Placed = (Arc<Integration>, Prospect);
+
+impl<'b> Builder<'b> {
+    /// Creates a builder, and reads the plugins folder of the configuration. Versions that failed before
+    /// are tried again.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigErrors`] if the folder cannot be listed, or nothing in it can be trusted.
+    pub fn new(
+        config: &'b LoadedConfig,
+        present: &'b Integrations,
+        resources: Resources<'b>,
+    ) -> Result<Self, ConfigErrors> {
+        Ok(Self {
+            config,
+            catalog: read_catalog(config, &present.catalog)?,
+            present,
+            resources,
+            retries_failed: true,
+            is_start: false,
+            is_stopping: &|| false,
+            timed_out: RefCell::default(),
+        })
+    }
+
+    /// Builds for a host that starts: a missing plugin then breaks only its own integrations, unless the
+    /// plugin is required.
+    #[must_use]
+    pub fn for_start(self) -> Self {
+        Self { is_start: true, ..self }
+    }
+
+    /// Chooses whether versions that failed before are tried again.
+    #[must_use]
+    pub fn retry_failed(self, retries_failed: bool) -> Self {
+        Self { retries_failed, ..self }
+    }
+
+    /// Stops building as soon as the host stops: nobody needs the integrations then.
+    #[must_use]
+    pub fn stop_if(self, is_stopping: &'b dyn Fn() -> bool) -> Self {
+        Self { is_stopping, ..self }
+    }
+}
 
 impl Builder<'_> {
     /// Makes all integrations. A plugin at fault breaks its own integrations, or is held back where
@@ -146,7 +193,7 @@ impl Builder<'_> {
 
     /// Whether nothing is known that speaks against loading it.
     fn may_load(&self, plugin: &AdmittedPlugin) -> bool {
-        !matches!(self.libraries.known(plugin), Some(Err(_)))
+        !matches!(self.resources.libraries.known(plugin), Some(Err(_)))
     }
 
     /// The sentence of an integration that is broken because nothing can be loaded for it.
@@ -156,7 +203,8 @@ impl Builder<'_> {
         section: &config::IntegrationConfig,
     ) -> Result<String, ConfigError> {
         let candidates = self.catalog.candidates(&section.plugin, &section.version);
-        let known = candidates.first().and_then(|first| self.libraries.known(first.plugin));
+        let known =
+            candidates.first().and_then(|first| self.resources.libraries.known(first.plugin));
         match known {
             Some(Err(error)) => Ok(error.to_string()),
             _ => self.without_candidates(name, section),
@@ -220,7 +268,7 @@ impl Builder<'_> {
             return Choice::Begin(candidates);
         };
         // Whoever asks wants what is broken to be tried anew.
-        if self.tries_again && !present.serves() && !candidates.is_empty() {
+        if self.retries_failed && !present.serves() && !candidates.is_empty() {
             return Choice::Begin(candidates);
         }
         let contenders = self.contenders(name, plugin, caller.is_started(), &candidates);
@@ -250,7 +298,7 @@ impl Builder<'_> {
             let hash = &candidate.plugin.sha256;
             let failed = known.waiting.iter().find(|one| one.plugin.sha256 == *hash);
             let failed = failed.and_then(Waiting::failure).cloned();
-            let failed = failed.filter(|failure| !self.tries_again && !failure.is_passing);
+            let failed = failed.filter(|failure| !self.retries_failed && !failure.is_passing);
             Contender { plugin: candidate.plugin, failed }
         };
         candidates.iter().filter(may_follow).map(contender).collect()
@@ -365,7 +413,7 @@ impl Builder<'_> {
         plugin: &Arc<AdmittedPlugin>,
     ) -> Result<Arc<Integration>, NotStarted> {
         let patience = settings.limits.time_to_start();
-        let loaded = self.libraries.load(plugin, patience).map_err(|error| {
+        let loaded = self.resources.libraries.load(plugin, patience).map_err(|error| {
             tracing::error!(
                 event = "plugin_not_loaded",
                 integration = name,
@@ -374,7 +422,7 @@ impl Builder<'_> {
             );
             NotStarted::NotLoaded(error)
         })?;
-        let metrics = Arc::new(self.metrics.integration(name, &plugin.id));
+        let metrics = Arc::new(self.resources.metrics.integration(name, &plugin.id));
         let (caller, first) = self.first(settings, loaded, &metrics);
         if let Err(StartError::Refused(error)) = &first {
             return Err(NotStarted::Refused(self.options_error(name, &plugin.id, error)));
@@ -405,8 +453,8 @@ impl Builder<'_> {
         // A JSON object can always be written.
         let options = serde_json::to_vec(&settings.section.options).unwrap_or_default();
         let attempt = (loaded.plugin.sha256.clone(), options.clone());
-        let (pool, limits, metrics) = (self.pool, settings.limits, Arc::clone(metrics));
-        let known = self.hung.borrow().get(&attempt).copied();
+        let (pool, limits, metrics) = (self.resources.pool, settings.limits, Arc::clone(metrics));
+        let known = self.timed_out.borrow().get(&attempt).copied();
         if let Some(patience) = known {
             let error = StartError::GivenUp(patience);
             let caller = InProcess::not_started(pool, loaded, options, limits, metrics, &error);
@@ -414,7 +462,7 @@ impl Builder<'_> {
         }
         let (caller, first) = InProcess::start(pool, loaded, options, limits, metrics);
         if let Err(StartError::GivenUp(patience)) = &first {
-            self.hung.borrow_mut().insert(attempt, *patience);
+            self.timed_out.borrow_mut().insert(attempt, *patience);
         }
         (caller, first)
     }
@@ -430,7 +478,7 @@ impl Builder<'_> {
 
     fn made(&self, name: &str, settings: Settings, state: IntegrationState) -> Arc<Integration> {
         let id = PluginId { name: settings.section.plugin.clone(), version: "none".into() };
-        let metrics = Arc::new(self.metrics.integration(name, &id));
+        let metrics = Arc::new(self.resources.metrics.integration(name, &id));
         self.with_metrics(name, settings, state, metrics)
     }
 

@@ -1,6 +1,6 @@
 //! Makes the host from its configuration: plugins, store, metrics and limits.
 
-use std::{cell::RefCell, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -9,9 +9,12 @@ use crate::{
     call::Pool,
     config::{ConfigErrors, LoadedConfig},
     host::{Host, Parts},
-    integration::{Integrations, builder::Builder, plugins_folder::read_catalog},
+    integration::{
+        Integrations,
+        builder::{Builder, Resources},
+    },
     metrics::Metrics,
-    plugins::{Catalog, Libraries, journal::LoadJournal},
+    plugins::{Libraries, journal::LoadJournal},
     process_limits,
     sandbox::probe::ChildProbe,
     store::sqlite::SqliteStore,
@@ -31,19 +34,9 @@ pub(super) fn build(config: LoadedConfig) -> anyhow::Result<Arc<Host>> {
     let libraries =
         Libraries::new(journal, metrics.calls.stuck_threads.clone(), Some(Box::new(ChildProbe)));
     let pool = Pool::new(Arc::clone(&metrics.calls)).context("cannot start a thread")?;
-    let (integrations, errors) = Builder {
-        config: &config,
-        catalog: read_catalog(&config, &Catalog::default())?,
-        present: &Integrations::default(),
-        libraries: &libraries,
-        pool: &pool,
-        metrics: &metrics,
-        tries_again: true,
-        is_start: true,
-        is_stopping: &|| false,
-        hung: RefCell::default(),
-    }
-    .build();
+    let resources = Resources { libraries: &libraries, pool: &pool, metrics: &metrics };
+    let (integrations, errors) =
+        Builder::new(&config, &Integrations::default(), resources)?.for_start().build();
     if !errors.is_empty() {
         return Err(ConfigErrors(errors).into());
     }
