@@ -18,6 +18,8 @@ use ulid::Ulid;
 pub use breaker::{Breaker, BreakerState};
 pub use pool::Pool;
 
+use crate::problem::Problem;
+
 /// Calls one instance of a plugin for one integration.
 pub trait Caller: Send + Sync {
     /// Translates a request, and calls `then` with what came of it, whatever the plugin does: a call
@@ -129,10 +131,10 @@ pub type Called = Box<dyn FnOnce(CallResult) + Send>;
 /// How a plugin has fared in one integration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallerHealth {
-    /// Why it can't be called now, one sentence; none while it serves.
-    pub problem: Option<String>,
-    /// What went wrong last though it serves again, one sentence.
-    pub last_failure: Option<String>,
+    /// Why the plugin cannot be called now; none while it serves.
+    pub problem: Option<Problem>,
+    /// The last failure of a plugin that serves again.
+    pub last_failure: Option<Problem>,
 }
 
 /// Whether a plugin is called in one integration, and what speaks against it.

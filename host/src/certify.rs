@@ -230,7 +230,7 @@ pub fn certify(settings: &Settings, progress: &dyn Fn(&str)) -> Report {
 /// A plugin's own words are part of some messages, and may be long and of many lines.
 fn one_line(message: &str) -> String {
     const LONGEST: usize = 600;
-    let message = crate::plugins::admission::one_line(message);
+    let message = crate::problem::on_one_line(message);
     match message.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &message[..end]),
         None => message,

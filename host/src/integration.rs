@@ -25,6 +25,7 @@ use crate::{
     line_limit::LineLimits,
     metrics::IntegrationMetrics,
     plugins::{Catalog, admission::AdmittedPlugin},
+    problem::Problem,
     request::Terms,
 };
 
@@ -77,8 +78,8 @@ pub enum IntegrationState {
     },
     /// The operator switched it off.
     Disabled,
-    /// Its plugin can't be used, and why: one sentence.
-    Broken(String),
+    /// Its plugin cannot be used.
+    Broken(Problem),
 }
 
 /// What an integration takes in a time.
@@ -168,9 +169,9 @@ impl Integration {
         self.plugin().is_some() && self.health().problem.is_none()
     }
 
-    /// Whether it is broken in just this way.
-    pub fn is_broken_by(&self, problem: Option<&str>) -> bool {
-        matches!(&self.state, IntegrationState::Broken(present) if Some(&**present) == problem)
+    /// Returns whether exactly this problem breaks the integration.
+    pub(crate) fn is_broken_by(&self, problem: &Problem) -> bool {
+        matches!(&self.state, IntegrationState::Broken(present) if present == problem)
     }
 
     /// Whether its plugin is called, and what speaks against it; none without one.

@@ -35,7 +35,7 @@ use self::{
     library::{LoadError, LoadedPlugin, Loader, Probe},
     verification::{Verifier, VerifierError},
 };
-use crate::file_stamp::Stamp;
+use crate::{file_stamp::Stamp, problem::Problem};
 
 /// What lay in the plugins folder at one moment, in the order of file names.
 #[derive(Clone, Debug, Default)]
@@ -69,7 +69,7 @@ impl CatalogFile {
     pub fn manifest(&self) -> Option<&Manifest> {
         match &self.admission {
             Ok(plugin) => Some(&plugin.manifest),
-            Err(refusal) => refusal.manifest.as_ref(),
+            Err(refusal) => refusal.manifest.as_deref(),
         }
     }
 
@@ -161,8 +161,9 @@ impl Catalog {
         files.first().copied()
     }
 
-    /// Why there is no candidate, and what to do about it.
-    pub fn why_missing(&self, name: &str, version: &VersionReq) -> Missing {
+    /// Explains why [`candidates`](Self::candidates) are missing. The code of the problem is
+    /// [`PLUGIN_REFUSED`], [`PLUGIN_MISSING`] or [`VERSION_MISSING`].
+    pub fn why_missing(&self, name: &str, version: &VersionReq) -> Problem {
         let refused =
             self.files.iter().filter_map(|file| Some((file, file.admission.as_ref().err()?)));
         let refused: Vec<_> = refused
@@ -171,15 +172,22 @@ impl Catalog {
         let mut versions: Vec<_> =
             self.named(name).map(|candidate| candidate.plugin.version.to_string()).collect();
         if !refused.is_empty() {
-            let files: Vec<_> = refused
-                .iter()
-                .map(|(file, refusal)| format!("`{}` {refusal}", file.file_name))
-                .collect();
-            return Missing {
-                message: format!("no usable plugin named `{name}`: {}", files.join("; ")),
-                hint: "`tocsin plugins` shows every file and what is wrong with it".into(),
-                may_be_refused: true,
+            let (files, mut hint) = match refused.as_slice() {
+                [(file, AdmissionRefusal { problem, .. })] => {
+                    (format!("`{}` {}", file.file_name, problem.message), problem.hint.clone())
+                }
+                several => {
+                    let line = |(file, refusal): &(&CatalogFile, &AdmissionRefusal)| {
+                        format!("`{}` {refusal}", file.file_name)
+                    };
+                    (several.iter().map(line).collect::<Vec<_>>().join("; "), None)
+                }
             };
+            hint = hint.map(|hint| format!("{hint}; hint: "));
+            let hint = hint.unwrap_or_default()
+                + "`tocsin plugins` shows every file and what is wrong with it";
+            let message = format!("no usable plugin named `{name}`: {files}");
+            return Problem::new(PLUGIN_REFUSED, message).with_hint(hint);
         }
         if versions.is_empty() {
             let mut names: Vec<_> =
@@ -189,18 +197,13 @@ impl Catalog {
                 [] => "the plugins folder is empty: drop the plugin's `.so` in".into(),
                 names => format!("the plugins folder has `{}`", names.join("`, `")),
             };
-            return Missing {
-                message: format!("no plugin is named `{name}`"),
-                hint,
-                may_be_refused: false,
-            };
+            let message = format!("no plugin is named `{name}`");
+            return Problem::new(PLUGIN_MISSING, message).with_hint(hint);
         }
         versions.sort();
-        Missing {
-            message: format!("no version of plugin `{name}` matches `{version}`"),
-            hint: format!("the plugins folder has {}", versions.join(", ")),
-            may_be_refused: false,
-        }
+        let message = format!("no version of plugin `{name}` matches `{version}`");
+        Problem::new(VERSION_MISSING, message)
+            .with_hint(format!("the plugins folder has {}", versions.join(", ")))
     }
 
     fn named(&self, name: &str) -> impl Iterator<Item = Candidate<'_>> {
@@ -230,19 +233,21 @@ impl Catalog {
             let are_copies = files.iter().all(|(_, sha256)| *sha256 == files[0].1);
             for (position, (at, _)) in files.iter().enumerate().skip(usize::from(are_copies)) {
                 let file = &mut self.files[*at];
-                let reason = if are_copies {
-                    format!("is a copy of `{}`\nhint: remove one of them", names[0])
+                let refusal = if are_copies {
+                    AdmissionRefusal::new(
+                        format!("is a copy of `{}`", names[0]),
+                        "remove one of them",
+                    )
                 } else {
                     let mut others = names.clone();
                     others.remove(position);
-                    format!(
-                        "is {id}, and so is `{}`, with other contents\n\
-                         hint: remove all but one of them, or give them different versions",
-                        others.join("`, `"),
+                    let others = others.join("`, `");
+                    AdmissionRefusal::new(
+                        format!("is {id}, and so is `{others}`, with other contents"),
+                        "remove all but one of them, or give them different versions",
                     )
                 };
-                let manifest = file.manifest().cloned();
-                file.admission = Err(AdmissionRefusal { reason, manifest });
+                file.admission = Err(refusal.of(file.manifest().cloned()));
             }
         }
     }
@@ -262,17 +267,12 @@ pub fn libraries_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Why an integration has no plugin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
-    /// What is missing.
-    pub message: String,
-    /// What to do.
-    pub hint: String,
-    /// Whether a file that was refused may be the one: then the plugin is at fault, otherwise the
-    /// configuration is.
-    pub may_be_refused: bool,
-}
+/// Code of the [`Problem`] that a file which may be the plugin was refused: the plugin is at fault.
+pub(crate) const PLUGIN_REFUSED: &str = "plugin-refused";
+/// Code of the [`Problem`] that the folder has no plugin of a name: the configuration is at fault.
+pub(crate) const PLUGIN_MISSING: &str = "plugin-missing";
+/// Code of the [`Problem`] that no version of a plugin matches: the configuration is at fault.
+pub(crate) const VERSION_MISSING: &str = "version-missing";
 
 /// The libraries of this process, by the hash of their bytes. They are never unloaded.
 #[derive(Debug)]

@@ -24,6 +24,12 @@ pub struct Problem {
 /// The start of the line that holds the hint.
 const HINT_LINE: &str = "\nhint: ";
 
+/// Puts the text of an error on one line: a `hint:` line follows after a semicolon, and characters that
+/// steer a terminal are gone.
+pub fn on_one_line(text: &str) -> String {
+    one_line(&text.replace("\nhint:", "; hint:")).into_owned()
+}
+
 impl Problem {
     /// Creates a problem without a hint.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
@@ -88,6 +94,12 @@ mod tests {
         assert_eq!(problem.one_line(), "no room  is left; hint: make room");
         let bare = Problem::new("full-disk", "no room is left");
         assert_eq!((bare.to_string(), bare.one_line()), (bare.message.clone(), bare.message));
+    }
+
+    #[test]
+    fn an_error_is_one_line_whatever_its_text_holds() {
+        let text = "un\rw\u{b}ind\nhint: mend it\nsoon";
+        assert_eq!(on_one_line(text), "un w ind; hint: mend it soon");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{
         Integration, Integrations,
         builder::{Builder, Planned, Resources},
     },
-    plugins::admission::one_line,
+    problem::on_one_line,
     single_flight::Panicked,
 };
 
@@ -160,7 +160,7 @@ fn refuse_losses(present: &Integrations, plans: &BTreeMap<String, Planned>) -> a
         .filter_map(|(name, planned)| {
             let before = present.by_name.get(&**name)?;
             let problem = planned.problem.as_ref().filter(|_| before.serves())?;
-            Some(format!("integration `{name}`: {problem}"))
+            Some(format!("integration `{name}`: {}", problem.one_line()))
         })
         .collect();
     anyhow::ensure!(losses.is_empty(), "{}", losses.join("; "));
@@ -201,5 +201,5 @@ fn refuse_open_api(present: &LoadedConfig, next: &LoadedConfig) -> anyhow::Resul
 fn sentence(error: &anyhow::Error) -> String {
     let errors = error.downcast_ref::<ConfigErrors>();
     let text = errors.map_or_else(|| format!("{error:#}"), ConfigErrors::sentence);
-    one_line(&text)
+    on_one_line(&text)
 }

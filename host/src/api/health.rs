@@ -17,7 +17,7 @@ use crate::{
     call::{BreakerReport, BreakerState},
     host::Host,
     log,
-    plugins::admission::one_line,
+    problem::on_one_line,
     store::{StoreError, request::Quarantined},
 };
 
@@ -86,7 +86,7 @@ pub(super) async fn ready(State(host): State<Arc<Host>>) -> Response {
 
 /// One sentence with one hint.
 fn advised(error: &StoreError) -> String {
-    let sentence = one_line(&error.to_string());
+    let sentence = on_one_line(&error.to_string());
     let is_told = sentence.contains("; hint: ");
     let hint = if is_told { "" } else { "; hint: look at the disk of the store" };
     sentence + hint

@@ -226,7 +226,7 @@ fn describe_integration(
     prospect: &Prospect,
     endpoint: String,
 ) -> IntegrationStatus {
-    let problem = integration.health().problem;
+    let problem = integration.health().problem.map(|problem| problem.one_line());
     let state = match &integration.state {
         IntegrationState::Serving { .. } if problem.is_some() => "broken",
         IntegrationState::Serving { .. } => "serving",
@@ -317,7 +317,8 @@ fn describe_plugin(
         (Ok(plugin), _) if users.is_empty() => describe_unused(plugin, integrations),
         _ => {
             let health = users.iter().map(|integration| integration.health());
-            ("loaded", health.filter_map(|health| health.problem.or(health.last_failure)).next())
+            let mut problems = health.filter_map(|health| health.problem.or(health.last_failure));
+            ("loaded", problems.next().map(|problem| problem.one_line()))
         }
     };
     let manifest = file.manifest();

@@ -35,6 +35,7 @@ use crate::{
     metrics::IntegrationMetrics,
     plugins::library::LoadedPlugin,
     printable::one_line,
+    problem::Problem,
     timeout::{RunError, run_with_timeout},
 };
 
@@ -138,7 +139,8 @@ impl Caller for InProcess {
                 &format!("; it is left alone for another {} s", left.as_secs() + 1)
             }
         };
-        let sentence = Some(format!("{said}{state}; hint: {advice}"));
+        let problem = Problem::new("plugin-failed", format!("{said}{state}"));
+        let sentence = Some(problem.with_hint(advice));
         let without_instance = self.seat.instance.load().is_none() && trouble.without_instance;
         if trouble.breaker.left(Instant::now()).is_some() || without_instance {
             CallerHealth { problem: sentence, last_failure: None }

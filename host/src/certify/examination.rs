@@ -135,7 +135,7 @@ impl<'a> Examination<'a> {
     pub(super) fn manifest(&self) -> Option<&Manifest> {
         match self.admission.as_ref()? {
             Ok(manifest) => Some(manifest),
-            Err(refusal) => refusal.manifest.as_ref(),
+            Err(refusal) => refusal.manifest.as_deref(),
         }
     }
 

@@ -11,7 +11,7 @@ pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
     let admission = examination.admission.insert(admission.map(|(manifest, _)| manifest));
     let manifest = match admission {
         Ok(manifest) => manifest,
-        Err(refusal) => return Verdict::failed(refusal.reason.clone()),
+        Err(refusal) => return Verdict::failed(refusal.problem.to_string()),
     };
     let usual = format!("lib{}.so", manifest.name.replace('-', "_"));
     let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -50,7 +50,7 @@ impl InFlight {
                 caller.call(request, Box::new(move |result| self.judged(result)));
             }
             IntegrationState::Broken(problem) => {
-                self.judged(Err(CallFailure::Unusable(problem.clone())));
+                self.judged(Err(CallFailure::Unusable(problem.one_line())));
             }
             IntegrationState::Disabled => self.say(Err(RequestRefusal::disabled())),
         }

@@ -27,10 +27,11 @@ use crate::{
     events::bounded_reason,
     metrics::{IntegrationMetrics, Metrics},
     plugins::{
-        Candidate, Catalog, Libraries,
-        admission::{AdmittedPlugin, one_line},
+        Candidate, Catalog, Libraries, PLUGIN_MISSING, PLUGIN_REFUSED,
+        admission::AdmittedPlugin,
         library::{LoadError, LoadedPlugin},
     },
+    problem::Problem,
 };
 
 /// The means of this process to load and call plugins, which outlive every configuration.
@@ -71,7 +72,7 @@ pub struct Planned {
     /// The plugin that will be tried first; none if nothing is started.
     pub plugin: Option<Arc<AdmittedPlugin>>,
     /// Why nothing can serve it, though something should.
-    pub problem: Option<String>,
+    pub problem: Option<Problem>,
 }
 
 /// An integration and its prospect.
@@ -185,7 +186,7 @@ impl Builder<'_> {
             }
         }
         let present = self.present.by_name.get(name).filter(|one| one.settings == settings);
-        if problem.is_some() && present.is_some_and(|one| one.is_broken_by(problem.as_deref())) {
+        if present.zip(problem.as_ref()).is_some_and(|(one, problem)| one.is_broken_by(problem)) {
             return Ok(None);
         }
         Ok(Some(Planned { settings, plugin: plugin.cloned(), problem }))
@@ -196,17 +197,17 @@ impl Builder<'_> {
         !matches!(self.resources.libraries.known(plugin), Some(Err(_)))
     }
 
-    /// The sentence of an integration that is broken because nothing can be loaded for it.
+    /// Explains why an integration is broken for which nothing can be loaded.
     fn why_nothing_serves(
         &self,
         name: &str,
         section: &config::IntegrationConfig,
-    ) -> Result<String, ConfigError> {
+    ) -> Result<Problem, ConfigError> {
         let candidates = self.catalog.candidates(&section.plugin, &section.version);
         let known =
             candidates.first().and_then(|first| self.resources.libraries.known(first.plugin));
         match known {
-            Some(Err(error)) => Ok(error.to_string()),
+            Some(Err(error)) => Ok(error.problem()),
             _ => self.without_candidates(name, section),
         }
     }
@@ -244,11 +245,8 @@ impl Builder<'_> {
         let plugin = &integration.settings.section.plugin;
         match integration.health().problem {
             Some(problem) if self.config.config.plugins.required.contains(plugin) => {
-                let (message, hint) = match problem.split_once("; hint: ") {
-                    Some((message, hint)) => (message, hint),
-                    None => (&*problem, "mend the plugin"),
-                };
-                let message = format!("required by `plugins.required`: {message}");
+                let message = format!("required by `plugins.required`: {}", problem.message);
+                let hint = problem.hint.unwrap_or_else(|| "mend the plugin".into());
                 Err(self.config.integration_error(name, &["plugin"], message).hint(hint))
             }
             _ => Ok(()),
@@ -374,20 +372,23 @@ impl Builder<'_> {
             Some(NotStarted::Refused(error)) => Err(error),
             Some(NotStarted::Failed { integration, .. }) => Ok((integration, failures)),
             Some(NotStarted::NotLoaded(error)) => {
-                Ok((self.broken(name, settings.clone(), error.to_string()), failures))
+                Ok((self.broken(name, settings.clone(), error.problem()), failures))
             }
-            None => Ok((self.broken(name, settings.clone(), "has no plugin".into()), failures)),
+            None => {
+                let problem = Problem::new(PLUGIN_MISSING, "has no plugin");
+                Ok((self.broken(name, settings.clone(), problem), failures))
+            }
         }
     }
 
-    /// Says what is wrong where the folder has no usable file: a sentence that breaks the integration, or an
-    /// error of the configuration. A plugin that is missing altogether is such an error, save when the
-    /// host starts, and where the integration had none of it before either.
+    /// Explains why the folder has no usable file for an integration: a problem that breaks the
+    /// integration, or an error of the configuration. A plugin that is missing altogether is an error of
+    /// the configuration, unless the host starts or the integration had no plugin before either.
     fn without_candidates(
         &self,
         name: &str,
         section: &config::IntegrationConfig,
-    ) -> Result<String, ConfigError> {
+    ) -> Result<Problem, ConfigError> {
         let missing = self.catalog.why_missing(&section.plugin, &section.version);
         let present = self.present.by_name.get(name);
         let is_known = present.is_some_and(|present| {
@@ -397,13 +398,13 @@ impl Builder<'_> {
         });
         let is_required = self.config.config.plugins.required.contains(&section.plugin);
         let may_break = self.is_start && !is_required || is_known;
-        if missing.may_be_refused || may_break {
-            return Ok(format!("{}; hint: {}", missing.message, missing.hint));
+        if missing.code == PLUGIN_REFUSED || may_break {
+            return Ok(missing);
         }
         let any_version = section.version == semver::VersionReq::STAR;
-        let is_named = any_version || missing.message.contains("is named");
-        let key = if is_named { "plugin" } else { "version" };
-        Err(self.config.integration_error(name, &[key], missing.message).hint(missing.hint))
+        let key = if missing.code == PLUGIN_MISSING || any_version { "plugin" } else { "version" };
+        let error = self.config.integration_error(name, &[key], missing.message);
+        Err(missing.hint.into_iter().fold(error, ConfigError::hint))
     }
 
     fn start(
@@ -439,7 +440,8 @@ impl Builder<'_> {
         };
         let PluginId { name, version } = &*plugin.id;
         let error = bounded_reason(error.to_string());
-        let sentence = one_line(&format!("plugin `{name} {version}` {error}\nhint: {hint}"));
+        let message = format!("plugin `{name} {version}` {error}");
+        let sentence = Problem::new("plugin-not-started", message).with_hint(hint).one_line();
         Err(NotStarted::Failed { sentence, is_passing, integration })
     }
 
@@ -468,9 +470,9 @@ impl Builder<'_> {
     }
 
     /// An integration that nothing can serve; the one that is there, if that is so already.
-    fn broken(&self, name: &str, settings: Settings, problem: String) -> Arc<Integration> {
+    fn broken(&self, name: &str, settings: Settings, problem: Problem) -> Arc<Integration> {
         let present = self.present.by_name.get(name).filter(|one| one.settings == settings);
-        match present.filter(|present| present.is_broken_by(Some(&problem))) {
+        match present.filter(|present| present.is_broken_by(&problem)) {
             Some(present) => Arc::clone(present),
             None => self.made(name, settings, IntegrationState::Broken(problem)),
         }
@@ -544,12 +546,10 @@ impl Builder<'_> {
         plugin: &PluginId,
         error: &tocsin_plugin_api::OptionsError,
     ) -> ConfigError {
-        let (said, path) =
-            (&bounded_reason(error.message.clone()), bounded_reason(error.path.clone()));
-        let (message, hint) = match said.split_once("\nhint: ") {
-            Some((message, hint)) => (message, hint.to_owned()),
-            None => (said.as_str(), format!("see the options of plugin `{}`", plugin.name)),
-        };
+        let path = bounded_reason(error.path.clone());
+        let text = bounded_reason(error.message.clone());
+        let Problem { message, hint, .. } = Problem::from_text("options-refused", &text);
+        let hint = hint.unwrap_or_else(|| format!("see the options of plugin `{}`", plugin.name));
         let key: Vec<_> = path.split('.').filter(|part| !part.is_empty()).collect();
         let key = [&["options"], key.as_slice()].concat();
         let error = self.config.integration_error(name, &key, message);

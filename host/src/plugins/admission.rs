@@ -23,7 +23,7 @@ use super::{
     folder::OpenFile,
     verification::{Verified, Verifier},
 };
-use crate::{alert::PluginId, file_stamp::Stamp, printable};
+use crate::{alert::PluginId, file_stamp::Stamp, problem::Problem};
 
 /// A file in the plugins folder, read but not understood.
 pub struct DroppedFile {
@@ -61,7 +61,7 @@ impl AdmittedPlugin {
 
     /// One that nothing was checked of.
     #[cfg(test)]
-    pub(super) fn pretended(
+    pub(crate) fn pretended(
         path: PathBuf,
         name: &str,
         sha256: &str,
@@ -95,32 +95,33 @@ impl AdmittedPlugin {
 /// Why a file is no plugin for this host: the end of a sentence that starts with the file's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdmissionRefusal {
-    /// What is wrong, with a `hint:` line where there is something to do.
-    pub reason: String,
+    /// What is wrong, and what to do about it.
+    pub problem: Problem,
     /// What the file says of itself, if that could be read.
-    pub manifest: Option<Manifest>,
+    pub manifest: Option<Box<Manifest>>,
 }
 
 impl AdmissionRefusal {
     pub(super) fn new(reason: impl fmt::Display, hint: impl fmt::Display) -> Self {
-        Self { reason: format!("{reason}\nhint: {hint}"), manifest: None }
+        Problem::new("plugin-refused", reason.to_string()).with_hint(hint.to_string()).into()
     }
 
     /// Adds what the file says of itself, if that is known.
     pub(super) fn of(self, manifest: Option<Manifest>) -> Self {
-        Self { manifest, ..self }
+        Self { manifest: manifest.map(Box::new), ..self }
+    }
+}
+
+impl From<Problem> for AdmissionRefusal {
+    fn from(problem: Problem) -> Self {
+        Self { problem, manifest: None }
     }
 }
 
 impl fmt::Display for AdmissionRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&one_line(&self.reason))
+        f.write_str(&self.problem.one_line())
     }
-}
-
-/// A message and its hint on one line, for lists, without characters that steer a terminal.
-pub fn one_line(message: &str) -> String {
-    printable::one_line(&message.replace("\nhint:", "; hint:")).into_owned()
 }
 
 /// The name of a processor, as people know it.
@@ -407,11 +408,6 @@ mod tests {
         let mut manifest = manifest();
         change(&mut manifest);
         check_manifest(&manifest).expect_err("the manifest is wrong").to_string()
-    }
-
-    #[test]
-    fn a_sentence_is_one_line_whatever_a_file_says_of_itself() {
-        assert_eq!(one_line("un\rw\u{b}ind\nhint: mend it\nsoon"), "un w ind; hint: mend it soon");
     }
 
     #[test]

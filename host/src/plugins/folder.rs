@@ -17,7 +17,7 @@ use std::{
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::admission::{AdmissionRefusal, DroppedFile, is_elf, not_elf};
-use crate::file_stamp::Stamp;
+use crate::{file_stamp::Stamp, problem::Problem};
 
 /// The plugins folder, held open: another folder that takes its name is another folder.
 #[derive(Debug)]
@@ -232,23 +232,34 @@ fn descriptor_path(held: &File) -> String {
 }
 
 fn unreadable(error: &io::Error) -> AdmissionRefusal {
-    let said = error.to_string();
-    let (reason, hint) =
-        said.split_once("\nhint: ").unwrap_or((&said, "let the host's user read it"));
-    AdmissionRefusal::new(format!("cannot be read: {reason}"), hint)
+    match Problem::in_io_error(error).cloned() {
+        Some(problem) => {
+            let message = format!("cannot be read: {}", problem.message);
+            Problem { message, ..problem }.into()
+        }
+        None => {
+            let reason = format!("cannot be read: {error}");
+            AdmissionRefusal::new(reason, "let the host's user read it")
+        }
+    }
 }
 
-/// The sentence for a system without `/proc`, through which open files are opened again, plugins are
-/// mapped and trials are started.
-const WITHOUT_PROC: &str = "`/proc` is not mounted, which the host needs to open files safely\n\
-    hint: mount it with `mount -t proc proc /proc`, or give the container or service its own";
+/// Returns the problem of a system without `/proc`. The host needs `/proc` to open files again, to map
+/// plugins and to start sandboxes.
+fn without_proc() -> Problem {
+    Problem::new(
+        "proc-missing",
+        "`/proc` is not mounted, which the host needs to open files safely",
+    )
+    .with_hint("mount it with `mount -t proc proc /proc`, or give the container or service its own")
+}
 
-/// The same error, or that `/proc` is missing if that is its cause: the system only says that there is
-/// no such file.
+/// Returns the same error, or the [`Problem`] that `/proc` is missing if that is the cause: the system
+/// only says that there is no such file.
 pub fn explained(error: io::Error) -> io::Error {
     let is_missing =
         error.kind() == io::ErrorKind::NotFound && !Path::new("/proc/self/fd").exists();
-    if is_missing { io::Error::other(WITHOUT_PROC) } else { error }
+    if is_missing { without_proc().into() } else { error }
 }
 
 fn kind(metadata: &Metadata) -> &'static str {

@@ -270,7 +270,9 @@ mod tests {
     fn what_is_left_of_a_file_is_told() {
         let ours = ours();
         let half = inspect(&ours[..ours.len() / 2]);
-        assert!(half.refusal.is_some_and(|refusal| refusal.reason.starts_with("is truncated")));
+        assert!(
+            half.refusal.is_some_and(|refusal| refusal.problem.message.starts_with("is truncated"))
+        );
         let elf = half.elf.expect("its header is there");
         assert_eq!((elf.needs, elf.glibc), (vec![], None));
         let text = inspect(b"no library");

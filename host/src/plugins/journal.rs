@@ -19,8 +19,8 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::admission::{AdmittedPlugin, one_line};
-use crate::private_file;
+use super::admission::AdmittedPlugin;
+use crate::{private_file, problem::on_one_line};
 
 /// More than that was not written by a host.
 const LARGEST_BYTES: u64 = 1024 * 1024;
@@ -79,7 +79,7 @@ impl LoadJournal {
     /// which an earlier host died.
     pub fn open(path: &Path) -> Self {
         let journal = Self::hold(path).unwrap_or_else(|error| {
-            let error = one_line(&format!("{error:#}"));
+            let error = on_one_line(&format!("{error:#}"));
             tracing::warn!(
                 event = "load_journal_unavailable",
                 error,

@@ -25,12 +25,13 @@ use rustix::{
 use tocsin_plugin_api::abi::{self, Module};
 
 use super::{
-    admission::{AdmittedPlugin, DroppedFile, one_line},
+    admission::{AdmittedPlugin, DroppedFile},
     folder::explained,
     journal::{Attempt, LoadJournal, Loading},
 };
 use crate::{
     alert::PluginId,
+    problem::Problem,
     timeout::{RunError, run_with_timeout},
 };
 
@@ -53,7 +54,8 @@ impl fmt::Debug for LoadedPlugin {
 #[derive(Clone, Debug)]
 pub struct LoadError {
     id: Arc<PluginId>,
-    reason: String,
+    /// The message is the end of a sentence that starts with the plugin.
+    problem: Problem,
     /// Whether another try may go better.
     pub is_passing: bool,
     /// Whether a host died as it was loaded.
@@ -67,23 +69,31 @@ impl LoadError {
         } else {
             "was being loaded when the host died at"
         };
-        let reason = format!(
-            "{what} {:.0}, so it is left aside\n\
-             hint: drop in another version, or try again with `tocsin plugins retry {}`",
-            attempt.at, plugin.id.name,
-        );
-        Self { id: Arc::clone(&plugin.id), reason, is_passing: true, is_set_aside: true }
+        let message = format!("{what} {:.0}, so it is left aside", attempt.at);
+        let problem = Problem::new("plugin-set-aside", message).with_hint(retry_hint(&plugin.id));
+        Self { id: Arc::clone(&plugin.id), problem, is_passing: true, is_set_aside: true }
     }
 
-    /// The plugin that can't be loaded.
+    /// Returns the plugin that cannot be loaded.
     pub fn plugin(&self) -> &PluginId {
         &self.id
     }
+
+    /// Returns what is wrong with the plugin, as a whole sentence.
+    pub fn problem(&self) -> Problem {
+        let PluginId { name, version } = &*self.id;
+        let message = format!("plugin `{name}` {version} {}", self.problem.message);
+        Problem { message, ..self.problem.clone() }
+    }
+}
+
+fn retry_hint(plugin: &PluginId) -> String {
+    format!("drop in another version, or try again with `tocsin plugins retry {}`", plugin.name)
 }
 
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "plugin `{}` {} {}", self.id.name, self.id.version, one_line(&self.reason))
+        f.write_str(&self.problem().one_line())
     }
 }
 
@@ -151,29 +161,24 @@ impl Loader {
         patience: Duration,
     ) -> Result<LoadedPlugin, LoadError> {
         let (id, is_set_aside) = (&plugin.id, false);
-        let error = |is_passing, reason| {
+        let error = |is_passing, problem| {
             let id = Arc::clone(id);
-            LoadError { id, reason, is_passing, is_set_aside }
+            LoadError { id, problem, is_passing, is_set_aside }
         };
         if let Some(other) = self.maps.load_full() {
-            let reason = format!(
-                "cannot be loaded while `{other}` is, which does not come back\n\
-                 hint: restart the host, which then leaves `{}` aside",
-                other.name
-            );
-            return Err(error(true, reason));
+            let message = format!("cannot be loaded while `{other}` is, which does not come back");
+            let hint = format!("restart the host, which then leaves `{}` aside", other.name);
+            return Err(error(true, not_loaded(message).with_hint(hint)));
         }
         self.try_out(plugin, patience)?;
         let file =
-            DroppedFile::read(&plugin.path).map_err(|refusal| error(true, refusal.reason))?;
+            DroppedFile::read(&plugin.path).map_err(|refusal| error(true, refusal.problem))?;
         // The bytes that were checked are the bytes that are mapped.
         if file.sha256() != plugin.sha256 {
-            let reason = "was replaced while it was loaded\nhint: send the host a SIGHUP";
-            return Err(error(true, reason.into()));
+            let problem = not_loaded("was replaced while it was loaded");
+            return Err(error(true, problem.with_hint("send the host a SIGHUP")));
         }
-        let sealed = seal(&id.name, file.bytes()).map_err(|why| {
-            error(true, format!("cannot be copied into memory: {}", refused(&why)))
-        })?;
+        let sealed = seal(&id.name, file.bytes()).map_err(|why| error(true, not_sealed(&why)))?;
         drop(file);
         self.maps.store(Some(Arc::clone(id)));
         let mapping = Mapping(Arc::clone(&self.maps));
@@ -189,16 +194,17 @@ impl Loader {
                 let (plugin, journal) = (Arc::clone(plugin), self.journal.clone());
                 Ok(LoadedPlugin { plugin, module, journal })
             }
-            Ok(Err(reason)) => Err(error(false, reason)),
-            Err(RunError::TimedOut(patience)) => {
-                let reason = format!(
-                    "did not come back within {patience:?} as it was loaded\n\
-                     hint: remove it and restart the host: until it comes back, no other plugin can be loaded"
-                );
-                Err(error(false, reason))
+            Ok(Err(problem)) => Err(error(false, problem)),
+            Err(RunError::TimedOut(timeout)) => {
+                let message = format!("did not come back within {timeout:?} as it was loaded");
+                let hint = "remove it and restart the host: until it comes back, no other plugin can \
+                            be loaded";
+                Err(error(false, not_loaded(message).with_hint(hint)))
             }
-            Err(RunError::Panicked) => Err(error(false, "panicked as it was loaded".into())),
-            Err(not_done @ RunError::NoThread(_)) => Err(error(true, not_done.to_string())),
+            Err(RunError::Panicked) => Err(error(false, not_loaded("panicked as it was loaded"))),
+            Err(not_run @ RunError::NoThread(_)) => {
+                Err(error(true, not_loaded(not_run.to_string())))
+            }
         }
     }
 }
@@ -219,14 +225,11 @@ impl Loader {
                 Ok(())
             }
             Finding::Harmful { what, is_passing } => {
-                let name = &plugin.id.name;
-                let reason = format!(
-                    "{what}; that was a trial, and the host does not load it\n\
-                     hint: drop in another version, or try again with `tocsin plugins retry {name}`"
-                );
+                let message = format!("{what}; that was a trial, and the host does not load it");
+                let problem = not_loaded(message).with_hint(retry_hint(&plugin.id));
                 Err(LoadError {
                     id: Arc::clone(&plugin.id),
-                    reason,
+                    problem,
                     is_passing,
                     is_set_aside: false,
                 })
@@ -239,19 +242,26 @@ impl Loader {
     }
 }
 
-/// Maps a library and looks at its functions; the error is the end of a sentence.
-fn open(sealed: OwnedFd, id: &PluginId) -> Result<Module, String> {
+fn not_loaded(message: impl Into<String>) -> Problem {
+    Problem::new("plugin-not-loaded", message)
+}
+
+/// Maps a library and checks its functions. The message of the error is the end of a sentence.
+fn open(sealed: OwnedFd, id: &PluginId) -> Result<Module, Problem> {
     let header = map(sealed).map_err(|why| {
         let missing = explained(io::ErrorKind::NotFound.into());
-        let is_missing = missing.kind() != io::ErrorKind::NotFound;
-        let why = if is_missing { missing.to_string() } else { why.to_string() };
-        format!("cannot be mapped: {why}")
+        match Problem::in_io_error(&missing).cloned() {
+            Some(problem) => {
+                Problem { message: format!("cannot be mapped: {}", problem.message), ..problem }
+            }
+            None => not_loaded(format!("cannot be mapped: {why}")),
+        }
     })?;
     // SAFETY: `map` gives the address of the header symbol, in a library that stays mapped.
     let module = unsafe { Module::open(header) };
     module.map_err(|why| {
         tracing::debug!(plugin = %id, detail = why.detail, "the boundary does not match");
-        why.message
+        Problem::from_text("plugin-not-loaded", &why.message)
     })
 }
 
@@ -286,18 +296,18 @@ fn seal(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(memory)
 }
 
-/// Why there is no memory that can be sealed, and what to do where the system refuses that to the host.
-fn refused(error: &io::Error) -> String {
+/// Explains why there is no sealed memory, with a hint if the system forbids it to the host.
+fn not_sealed(error: &io::Error) -> Problem {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     let is_forbidden = matches!(errno, Some(Errno::NOSYS | Errno::PERM | Errno::ACCESS));
     if !is_forbidden {
-        return error.to_string();
+        return not_loaded(format!("cannot be copied into memory: {error}"));
     }
-    format!(
-        "the system refuses `memfd_create`: {error}\n\
-         hint: allow the system calls `memfd_create` and `fcntl` in the seccomp profile of the \
-         container or service, set `vm.memfd_noexec` to 0 or 1, or use Linux 3.17 or later"
-    )
+    not_loaded(format!("cannot be copied into memory: the system refuses `memfd_create`: {error}"))
+        .with_hint(
+            "allow the system calls `memfd_create` and `fcntl` in the seccomp profile of the \
+             container or service, set `vm.memfd_noexec` to 0 or 1, or use Linux 3.17 or later",
+        )
 }
 
 /// Maps a library for good, and gives the address of its header symbol.

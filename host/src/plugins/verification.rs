@@ -275,7 +275,10 @@ mod tests {
         let folder = known.path.parent().expect("a folder");
         let verifier = Verifier::new(folder, trust).expect("the folder is good");
         verifier.admit_again(known).map_err(|refusal| {
-            assert!(refusal.manifest.is_some() || refusal.reason.contains("is not an ELF file"));
+            assert!(
+                refusal.manifest.is_some()
+                    || refusal.problem.message.contains("is not an ELF file")
+            );
             refusal.to_string()
         })
     }

@@ -72,7 +72,7 @@ fn limit_resources() -> io::Result<()> {
 
 fn load(job: &SandboxJob) -> Result<Module, String> {
     let admitted = DroppedFile::read(&job.library).and_then(DroppedFile::admit_to_trial);
-    let admitted = Arc::new(admitted.map_err(|refusal| refusal.reason)?);
+    let admitted = Arc::new(admitted.map_err(|refusal| refusal.problem.to_string())?);
     if job.sha256.as_ref().is_some_and(|expected| *expected != admitted.sha256) {
         return Err("was replaced since it was checked\nhint: try again".into());
     }

@@ -32,7 +32,7 @@ pub(super) struct Inspect {
 
 pub(super) fn inspect(args: &Inspect) -> anyhow::Result<()> {
     let mut inspection = Inspection::of(&args.file).map_err(|refusal| {
-        anyhow::anyhow!("`{}` {}", args.file.display(), first_line(&refusal.reason))
+        anyhow::anyhow!("`{}` {}", args.file.display(), first_line(&refusal.problem.message))
     })?;
     if let Some(config) = &args.config {
         ask_for_trust(&mut inspection, &LoadedConfig::read(config)?, &args.file)?;
@@ -43,7 +43,7 @@ pub(super) fn inspect(args: &Inspect) -> anyhow::Result<()> {
         print(&inspection)?;
     }
     let Some(refusal) = inspection.refusal else { return Ok(()) };
-    let hint = refusal.reason.split_once('\n').map_or("", |(_, hint)| hint);
+    let hint = refusal.problem.hint.map_or(String::new(), |hint| format!("hint: {hint}"));
     anyhow::bail!("this host would not load `{}`\n{hint}", args.file.display())
 }
 
@@ -92,7 +92,7 @@ fn print(inspection: &Inspection) -> anyhow::Result<()> {
         match refusal {
             None => "yes, as far as can be known without running it".into(),
             Some(refusal) => {
-                format!("no, it {}", first_line(&refusal.reason))
+                format!("no, it {}", first_line(&refusal.problem.message))
             }
         },
     ));

@@ -61,7 +61,7 @@ fn trial(plugin: &str, config: &Path) -> anyhow::Result<Sandbox> {
         }
         None => {
             let missing = catalog.why_missing(name, &version);
-            bail!(UsageError(format!("{}\nhint: {}", missing.message, missing.hint)))
+            bail!(UsageError(missing.to_string()))
         }
     }
 }
