@@ -1,68 +1,60 @@
-//! A call of a plugin, and what can come of it: one narrow interface.
+//! Calls of plugins: one narrow interface for requests, whatever runs the plugins.
 //!
-//! [`in_process`] is the first way of calling. The call runs on a thread of a pool, so that one that
-//! does not return costs a thread and not a request's place in the runtime.
+//! A [`PluginRuntime`] gives instances that translate requests, and may be wrong in every way. A
+//! [`Caller`] wraps one plugin for one integration: it calls the plugin on the threads of a [`CallPool`],
+//! gives up calls after a deadline, replaces instances that failed, and leaves a plugin alone that fails
+//! again and again. None of that depends on the runtime.
 
 mod breaker;
-pub mod in_process;
+mod caller;
+mod health;
+mod in_process;
+mod instance_slot;
 mod pool;
+pub mod runtime;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
-use axum::http::request::Parts;
+use ::http::request::Parts;
 use bytes::Bytes;
-use jiff::Timestamp;
 use tocsin_plugin_api::outcome::Outcome;
 use ulid::Ulid;
 
-pub use breaker::{Breaker, BreakerState};
-pub use pool::Pool;
+pub use self::{
+    breaker::BreakerState,
+    caller::{Caller, StartError},
+    health::{BreakerReport, CallerHealth},
+    in_process::InProcessRuntime,
+    runtime::{PluginInstance, PluginRuntime, RunnablePlugin},
+};
 
-use crate::problem::Problem;
+/// The threads on which plugins receive requests.
+pub type CallPool = pool::Pool<IncomingRequest, CallResult>;
 
-/// Calls one instance of a plugin for one integration.
-pub trait Caller: Send + Sync {
-    /// Translates a request, and calls `then` with what came of it, whatever the plugin does: a call
-    /// may wait for its turn as long as the deadline, and take as long again.
-    ///
-    /// A continuation rather than a future: whoever asks need not be woken before the outcome is
-    /// stored. It must not block.
-    fn call(&self, request: Arc<IncomingRequest>, then: Called);
-
-    /// Whether there has ever been an instance.
-    fn is_started(&self) -> bool;
-
-    /// How the plugin has fared.
-    fn health(&self) -> CallerHealth;
-
-    /// Whether the plugin is called, and what speaks against it.
-    fn breaker(&self) -> BreakerReport;
-}
-
-/// How long a call may take.
+/// Limits on the time of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallLimits {
-    /// Then it is given up.
+    /// The time after which a call is given up.
     pub deadline: Duration,
-    /// Then it is slow, which is said and nothing more; none: no call is.
+    /// The time from which a call is logged and counted as slow; none if no call is.
     pub slow: Option<Duration>,
 }
 
-/// Mapping a library, and preparing an instance of it, such as compiling its patterns, may take longer
-/// than a call.
-const LEAST_TIME_TO_START: Duration = Duration::from_secs(5);
+/// Loading a plugin, and making an instance of it, such as compiling its patterns, may take longer than
+/// a call.
+const SHORTEST_START_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl CallLimits {
-    /// How long a plugin may take to be loaded, and each of its instances to be made.
-    pub fn time_to_start(&self) -> Duration {
-        self.deadline.max(LEAST_TIME_TO_START)
+    /// Returns the timeout for loading a plugin, and for making its first instance.
+    pub fn start_timeout(&self) -> Duration {
+        self.deadline.max(SHORTEST_START_TIMEOUT)
     }
 }
 
 /// A request as it arrived, with its whole body.
 #[derive(Debug)]
 pub struct IncomingRequest {
-    /// What its answer, its record and its log lines call it.
+    /// The id in the answer, in the record and in log lines.
     pub id: Ulid,
     /// Method, URI and headers.
     pub head: Parts,
@@ -70,23 +62,23 @@ pub struct IncomingRequest {
     pub body: Bytes,
 }
 
-/// Why a call gave no outcome. All of them are the plugin's or the host's fault, none the sender's.
+/// Why a call gave no outcome: the plugin or the host is at fault, never the sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallFailure {
     /// The plugin panicked.
     Panicked(String),
-    /// The call did not return within the deadline, or did not get its turn.
+    /// The call did not return within the deadline, or had to wait longer than that for a thread.
     Deadline(Duration),
-    /// The call did not get its turn because the system gave no thread for it.
+    /// The call was not made because the system gave no thread for it.
     NoThread(String),
-    /// The plugin failed again and again, and is left alone for so long.
+    /// The plugin failed again and again, and is not called for this long.
     BackingOff(Duration),
     /// There is no instance, or its answer makes no sense.
     Unusable(String),
 }
 
 impl CallFailure {
-    /// When another try makes sense.
+    /// Returns how long a sender should wait before the next try.
     pub fn retry_after(&self) -> Duration {
         match self {
             Self::BackingOff(left) => *left,
@@ -113,39 +105,22 @@ impl fmt::Display for CallFailure {
     }
 }
 
-/// What a plugin made of a request.
+/// The outcome of a call that returned in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judged {
-    /// What came out.
+pub struct CallOutcome {
+    /// The plugin's outcome for the request.
     pub outcome: Outcome,
-    /// How long the plugin had it.
+    /// The time that the call took.
     pub took: Duration,
 }
 
-/// What came of a call.
-pub type CallResult = Result<Judged, CallFailure>;
+/// The result of a call.
+pub type CallResult = Result<CallOutcome, CallFailure>;
 
-/// What happens after a call. Dropped unused if the host is stopping.
-pub type Called = Box<dyn FnOnce(CallResult) + Send>;
+/// The continuation of a call. It must not block, and is dropped without being called if the host stops.
+///
+/// A continuation rather than a future: nobody has to be woken before the outcome is stored.
+pub type OnResult = Box<dyn FnOnce(CallResult) + Send>;
 
-/// How a plugin has fared in one integration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CallerHealth {
-    /// Why the plugin cannot be called now; none while it serves.
-    pub problem: Option<Problem>,
-    /// The last failure of a plugin that serves again.
-    pub last_failure: Option<Problem>,
-}
-
-/// Whether a plugin is called in one integration, and what speaks against it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BreakerReport {
-    /// Whether it is called.
-    pub state: BreakerState,
-    /// When it is called again; none while it is.
-    pub retry_at: Option<Timestamp>,
-    /// How often it failed within the last minute.
-    pub failures: usize,
-    /// How often it was left alone since the integration was last set up.
-    pub trips: u64,
-}
+#[cfg(test)]
+mod tests;

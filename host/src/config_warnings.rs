@@ -3,7 +3,7 @@
 //! The warnings come from [`LoadedConfig`](crate::config::LoadedConfig), those about options also from the
 //! schemas of plugins.
 
-use crate::{config::ConfigError, host::Host, redaction};
+use crate::{config::ConfigError, host::Host};
 
 /// Logs one line for each warning. Asks plugins for their schemas, which may take some seconds.
 pub(crate) fn log(host: &Host) {
@@ -13,8 +13,7 @@ pub(crate) fn log(host: &Host) {
     for integration in in_force.integrations.sorted() {
         // Only the plugin knows the options that are secrets.
         if integration.plugin().is_some() && !integration.settings.section.options.is_empty() {
-            let secrets = redaction::secrets_of(integration, &host.libraries);
-            warnings.extend(config.warnings_of_options(&integration.name, secrets));
+            warnings.extend(config.warnings_of_options(&integration.name, integration.secrets()));
         }
     }
     for warning in warnings.iter().map(ConfigError::sentence) {

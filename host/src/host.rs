@@ -19,12 +19,11 @@ use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use self::reloads::{ReloadReason, ReloadResult};
 use crate::{
     body_memory::BodyMemory,
-    call::Pool,
+    call::{CallPool, PluginRuntime},
     config::LoadedConfig,
     integration::{Integrations, REFUSED_RECORDED},
     line_limit::LineLimits,
     metrics::Metrics,
-    plugins::Libraries,
     rate_limit::{Rate, RateLimits},
     single_flight::{Panicked, SingleFlight},
     store::Store,
@@ -36,9 +35,9 @@ pub struct Host {
     pub metrics: Metrics,
     /// The store of alerts and requests.
     pub store: Arc<dyn Store>,
-    /// The plugin libraries of this process.
-    pub libraries: Libraries,
-    pub(crate) pool: Pool,
+    /// The runtime of the plugins.
+    pub runtime: Box<dyn PluginRuntime>,
+    pub(crate) pool: CallPool,
     pub(crate) reloads: SingleFlight<ReloadReason, ReloadResult>,
     /// The memory that the bodies of all requests share.
     pub(crate) body_memory: Arc<BodyMemory>,
@@ -63,8 +62,8 @@ pub(crate) struct Parts {
     pub(crate) integrations: Integrations,
     pub(crate) metrics: Metrics,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) libraries: Libraries,
-    pub(crate) pool: Pool,
+    pub(crate) runtime: Box<dyn PluginRuntime>,
+    pub(crate) pool: CallPool,
     /// As [`Host::fewer_connections`].
     pub(crate) fewer_connections: Option<usize>,
 }
@@ -93,7 +92,7 @@ struct Phase {
 impl Host {
     /// Joins the parts. The host does not serve yet.
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { config, integrations, metrics, store, libraries, pool, fewer_connections } =
+        let Parts { config, integrations, metrics, store, runtime, pool, fewer_connections } =
             parts;
         let server = &config.config.server;
         let wrong_tokens = NonZeroU32::new(server.max_wrong_tokens_per_minute);
@@ -106,7 +105,7 @@ impl Host {
             over_size: ArcSwapOption::empty(),
             metrics,
             store,
-            libraries,
+            runtime,
             pool,
             reloads: SingleFlight::default(),
             in_force: ArcSwap::from_pointee(InForce { config, integrations }),

@@ -5,6 +5,7 @@
 
 pub mod builder;
 pub mod plugins_folder;
+mod secrets;
 mod wording;
 
 use std::{
@@ -37,8 +38,8 @@ pub struct Integration {
     pub urgency: Urgency,
     /// What it takes in a time. A new version of its plugin finds it as it was.
     pub rates: Arc<Rates>,
-    /// What must not be shown of its requests, once somebody wants to see one.
-    pub(crate) secrets: OnceLock<Vec<String>>,
+    /// The secrets among the options, once somebody asked for them.
+    secrets: OnceLock<Vec<String>>,
     /// What it can do.
     pub state: IntegrationState,
     /// What is counted of it.
@@ -73,8 +74,8 @@ pub enum IntegrationState {
     Serving {
         /// Which one.
         plugin: Arc<AdmittedPlugin>,
-        /// How it is called.
-        caller: Box<dyn Caller>,
+        /// The caller of the plugin.
+        caller: Caller,
     },
     /// The operator switched it off.
     Disabled,

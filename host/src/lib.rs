@@ -35,7 +35,7 @@ mod private_file;
 pub mod problem;
 mod process_limits;
 pub mod rate_limit;
-pub mod redaction;
+mod redaction;
 pub mod reload;
 pub mod replay;
 pub mod request;

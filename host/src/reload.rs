@@ -54,7 +54,7 @@ impl Host {
     ///
     /// As for [`reload`](Self::reload), or if the load journal cannot be written.
     pub fn retry(&self, plugin: &str) -> Result<bool, String> {
-        let is_known = self.libraries.retry(plugin).map_err(|error| sentence(&error))?;
+        let is_known = self.runtime.retry(plugin).map_err(|error| sentence(&error))?;
         if is_known {
             self.reload(ReloadReason::Requested)?;
         }
@@ -105,7 +105,7 @@ impl Host {
         is_stopping: &'b dyn Fn() -> bool,
     ) -> Result<Builder<'b>, ConfigErrors> {
         let resources =
-            Resources { libraries: &self.libraries, pool: &self.pool, metrics: &self.metrics };
+            Resources { runtime: &*self.runtime, pool: &self.pool, metrics: &self.metrics };
         let builder = Builder::new(config, &present.integrations, resources)?;
         Ok(builder.retry_failed(reason == ReloadReason::Requested).stop_if(is_stopping))
     }

@@ -19,7 +19,6 @@ use crate::{
     host::Host,
     ingest::verdict::Verdict,
     integration::{Integration, IntegrationState},
-    redaction::Redactor,
     store::{
         StoreError,
         request::{Content, EventEffect, RawRequest, RequestOutcome, RequestRecord, Submission},
@@ -137,7 +136,7 @@ pub async fn replay(
         by,
         "replayed a request",
     );
-    let redactor = Redactor::of(&integration, host).await;
+    let redactor = integration.redactor().await;
     let mut report = ReplayReport {
         id,
         integration: record.integration.clone(),

@@ -99,7 +99,7 @@ async fn finish(host: &Arc<Host>, admin_stopper: Stopper, admin: JoinHandle<()>,
     let _ = tokio::time::timeout(Duration::from_secs(2), admin).await;
     let config = host.in_force().config.clone();
     host.put_into_force(InForce { config, integrations: Integrations::default() });
-    host.libraries.close();
+    host.runtime.close();
     // Closing copies the write-ahead log into the database, which may take a moment. It runs on this
     // thread: nothing else needs it now, and a new thread may not start while a plugin hangs as it
     // loads.
@@ -109,7 +109,7 @@ async fn finish(host: &Arc<Host>, admin_stopper: Stopper, admin: JoinHandle<()>,
 /// Logs the integrations, the plugins with a problem, and the addresses.
 fn announce(host: &Host) {
     let in_force = host.in_force();
-    let PluginList { plugins, integrations } = PluginList::of(&in_force, &host.libraries);
+    let PluginList { plugins, integrations } = PluginList::of(&in_force, &*host.runtime);
     for integration in integrations {
         let (name, endpoint) = (integration.name, integration.endpoint);
         match integration.problem {

@@ -111,7 +111,7 @@ fn problems(host: &Host) -> Vec<String> {
     if let Some(problem) = host.reload_problem() {
         problems.push(format!("the last reload changed nothing: {problem}"));
     }
-    let PluginList { plugins, integrations } = PluginList::of(&host.in_force(), &host.libraries);
+    let PluginList { plugins, integrations } = PluginList::of(&host.in_force(), &*host.runtime);
     if host.stuck_threads() > 0 {
         let of = integrations.iter().filter(|integration| integration.stuck_threads > 0);
         let of: Vec<_> = of.map(|one| format!("{} of `{}`", one.stuck_threads, one.name)).collect();

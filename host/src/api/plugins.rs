@@ -33,7 +33,7 @@ pub(super) async fn retry(
     let retried = tokio::task::spawn_blocking(move || asked.retry(&plugin)).await;
     match retried {
         Ok(Ok(true)) => {
-            let mut list = PluginList::of(&host.in_force(), &host.libraries);
+            let mut list = PluginList::of(&host.in_force(), &*host.runtime);
             list.plugins.retain(|plugin| plugin.name.as_ref() == Some(&name));
             Ok(Json(list))
         }

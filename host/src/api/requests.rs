@@ -17,7 +17,6 @@ use crate::{
     host::Host,
     http::error::{ApiError, ErrorBody},
     integration::Integration,
-    redaction::Redactor,
     replay::{self, ReplayError, ReplayReport, header_lines},
     store::{
         StoreError,
@@ -155,7 +154,7 @@ pub(super) async fn raw(
             record.integration
         ))
     })?;
-    let redactor = Redactor::of(&integration, &host).await;
+    let redactor = integration.redactor().await;
     let headers = header_lines(&raw.headers).map(|(name, value)| {
         let value = redactor.header(&name, value);
         HeaderView { name, value }
@@ -215,7 +214,7 @@ async fn redact(host: &Arc<Host>, record: &mut RequestRecord) {
     if !reasons.is_empty()
         && let Some(integration) = find(host, &record.integration)
     {
-        let redactor = Redactor::of(&integration, host).await;
+        let redactor = integration.redactor().await;
         reasons.into_iter().for_each(|reason| *reason = redactor.text(reason));
     }
 }

@@ -11,11 +11,11 @@ use utoipa::ToSchema;
 use crate::http::error::ErrorBody;
 use crate::{
     alert::{PluginId, UrgencyName},
-    call::{BreakerReport, BreakerState},
+    call::{BreakerReport, BreakerState, PluginRuntime},
     config::LoadedConfig,
     host::{Host, InForce},
     integration::{Integration, IntegrationState, Integrations, Prospect, Waiting, WaitingReason},
-    plugins::{CatalogFile, Libraries, admission::AdmittedPlugin},
+    plugins::{CatalogFile, admission::AdmittedPlugin},
 };
 
 /// All integrations, by name.
@@ -193,13 +193,13 @@ pub(super) async fn integrations(State(host): State<Arc<Host>>) -> Json<Integrat
         (status = 401, description = "No token, or another one", body = ErrorBody),
     ))]
 pub(super) async fn plugins(State(host): State<Arc<Host>>) -> Json<PluginList> {
-    Json(PluginList::of(&host.in_force(), &host.libraries))
+    Json(PluginList::of(&host.in_force(), &*host.runtime))
 }
 
 impl PluginList {
     /// Both lists, of the same configuration and the same folder.
-    pub fn of(in_force: &InForce, libraries: &Libraries) -> Self {
-        let plugins = describe_plugins(&in_force.integrations, libraries);
+    pub fn of(in_force: &InForce, runtime: &dyn PluginRuntime) -> Self {
+        let plugins = describe_plugins(&in_force.integrations, runtime);
         Self { plugins, integrations: integration_list(in_force) }
     }
 }
@@ -292,15 +292,18 @@ fn notice(integration: &Integration, prospect: &Prospect) -> Option<String> {
 }
 
 /// The files of the plugins folder, described.
-pub fn describe_plugins(integrations: &Integrations, libraries: &Libraries) -> Vec<PluginStatus> {
+pub fn describe_plugins(
+    integrations: &Integrations,
+    runtime: &dyn PluginRuntime,
+) -> Vec<PluginStatus> {
     let files = integrations.catalog.files.iter();
-    files.map(|file| describe_plugin(file, integrations, libraries)).collect()
+    files.map(|file| describe_plugin(file, integrations, runtime)).collect()
 }
 
 fn describe_plugin(
     file: &CatalogFile,
     integrations: &Integrations,
-    libraries: &Libraries,
+    runtime: &dyn PluginRuntime,
 ) -> PluginStatus {
     let admitted = file.admission.as_ref().ok();
     let serves = |integration: &&&Arc<Integration>| {
@@ -309,7 +312,7 @@ fn describe_plugin(
     };
     let sorted = integrations.sorted();
     let users: Vec<_> = sorted.iter().filter(serves).collect();
-    let loaded = admitted.and_then(|plugin| libraries.known(plugin));
+    let loaded = admitted.and_then(|plugin| runtime.known(plugin));
     let (state, problem) = match (&file.admission, loaded) {
         (Err(refusal), _) => ("refused", Some(refusal.to_string())),
         (_, Some(Err(error))) if error.is_set_aside => ("set_aside", Some(error.to_string())),

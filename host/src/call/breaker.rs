@@ -20,7 +20,7 @@ const NEXT_TRY: Duration = Duration::from_secs(1);
 
 /// Counts failures and decides on back-offs, each twice as long as the one before.
 #[derive(Debug, Default)]
-pub struct Breaker {
+pub(super) struct Breaker {
     failures: VecDeque<Instant>,
     open_until: Option<Instant>,
     /// Since when one call shows whether the plugin works again.
@@ -43,7 +43,7 @@ pub enum BreakerState {
 
 impl Breaker {
     /// How long the plugin is still left alone; none while it may be called.
-    pub fn left(&self, now: Instant) -> Option<Duration> {
+    pub(super) fn left(&self, now: Instant) -> Option<Duration> {
         match self.state(now) {
             BreakerState::Open(left) => Some(left),
             BreakerState::Closed | BreakerState::HalfOpen => None,
@@ -56,7 +56,7 @@ impl Breaker {
     /// # Errors
     ///
     /// For how long the plugin is left alone.
-    pub fn admit(&mut self, now: Instant) -> Result<(), Duration> {
+    pub(super) fn admit(&mut self, now: Instant) -> Result<(), Duration> {
         match self.state(now) {
             BreakerState::Closed => Ok(()),
             BreakerState::Open(left) => Err(left),
@@ -73,7 +73,7 @@ impl Breaker {
     }
 
     /// Whether the plugin may be called, and why.
-    pub fn state(&self, now: Instant) -> BreakerState {
+    pub(super) fn state(&self, now: Instant) -> BreakerState {
         match self.open_until {
             None => BreakerState::Closed,
             Some(until) if until > now => BreakerState::Open(until - now),
@@ -82,22 +82,22 @@ impl Breaker {
     }
 
     /// How many failures count just now.
-    pub fn failures(&self, now: Instant) -> usize {
+    pub(super) fn failures(&self, now: Instant) -> usize {
         self.failures.iter().filter(|failure| counts(**failure, now)).count()
     }
 
     /// How often a back-off was started.
-    pub fn trips(&self) -> u64 {
+    pub(super) fn trips(&self) -> u64 {
         self.trips
     }
 
     /// Whether a success would change anything.
-    pub fn is_calm(&self) -> bool {
+    pub(super) fn is_calm(&self) -> bool {
         self.failures.is_empty() && self.back_offs == 0
     }
 
     /// A call failed. After a back-off, the first failure starts the next one. True if one starts.
-    pub fn failed(&mut self, now: Instant) -> bool {
+    pub(super) fn failed(&mut self, now: Instant) -> bool {
         let state = self.state(now);
         // A call that was under way when the back-off began says nothing new.
         if matches!(state, BreakerState::Open(_)) {
@@ -118,7 +118,7 @@ impl Breaker {
 
     /// A call succeeded: after a back-off, the plugin is trusted again. Single failures between
     /// successes still count until they are a minute old. True if it ends the time of trial.
-    pub fn succeeded(&mut self, now: Instant) -> bool {
+    pub(super) fn succeeded(&mut self, now: Instant) -> bool {
         let is_on_trial = self.state(now) == BreakerState::HalfOpen;
         if is_on_trial {
             *self = Self { trips: self.trips, ..Self::default() };

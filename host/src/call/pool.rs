@@ -1,8 +1,8 @@
 //! The threads on which plugins are called.
 //!
-//! Calls of one integration queue up in its [`Lane`], which a few threads may work on at a time, so
-//! that no integration takes all of them. A watchdog gives up calls that do not return: their thread
-//! is left behind, and a new one serves the rest. It knows nothing of plugins.
+//! Calls of one integration queue up in a [`Lane`]. Only a few threads work on a lane at a time, so that
+//! no integration takes all of them. A watchdog gives up calls that do not return: their thread is left
+//! behind, and a new thread serves the rest. The pool knows nothing of plugins, requests or answers.
 
 use std::{
     collections::VecDeque,
@@ -17,72 +17,102 @@ use rustix::{
     process::{Pid, setpriority_process},
     thread::gettid,
 };
-use ulid::Ulid;
 
-use super::{CallFailure, CallResult, Called, IncomingRequest};
 use crate::{limits_reached::Limit, metrics::CallMetrics};
 
-/// How many threads work on one lane at a time, at the most.
+/// The most threads that work on one lane at a time.
 const MOST_THREADS_PER_LANE: usize = 8;
-/// A lane gets one more thread for so many waiting jobs. A usual call takes microseconds: more
-/// threads would only take turns on the processors.
+/// The number of waiting calls for which a lane gets one more thread. A usual call takes microseconds:
+/// more threads would only take turns on the processors.
 const BACKLOG: usize = 64;
-/// How many jobs of a lane a thread does before it looks at the others.
+/// The number of calls that a thread makes in a lane before it looks at the other lanes.
 const TURN: usize = 32;
-/// With so many threads left behind, a lane gets no more: until one comes back, its calls are given up
-/// unmade. The others go on.
+/// With this many threads left behind, a lane gets no more: until one comes back, its calls are given up
+/// unmade. The other lanes go on.
 const MOST_STUCK_THREADS_PER_LANE: isize = 32;
-/// A thread that had nothing to do for so long ends.
-const IDLE: Duration = Duration::from_secs(10);
+/// A thread that had nothing to do for this long ends.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Does the work of a lane.
-pub(super) trait Work: Send + Sync {
-    /// Does one job. May take for ever.
-    fn call(&self, request: &IncomingRequest) -> CallResult;
+/// The work of a lane: answers requests of type `R` with answers of type `A`.
+pub(super) trait Work<R, A>: Send + Sync {
+    /// Answers a request. May take any time, or never return.
+    fn call(&self, request: &R) -> A;
 
-    /// A job was given up after the lane's deadline, during its call or before its turn.
-    fn gave_up(&self, request: Ulid, was_called: bool);
+    /// Answers for a call that was given up.
+    fn give_up(&self, request: &R, expired: Expired) -> A;
 
-    /// A call that was given up has returned after all.
-    fn came_back(&self);
+    /// Notes that a call returned after it was given up.
+    fn returned_late(&self);
 }
 
-/// The threads. They end when the last handle is dropped.
-#[derive(Clone)]
-pub struct Pool {
-    shared: Arc<Shared>,
-    _alive: Arc<Alive>,
+/// The moment at which the deadline of a call passed.
+#[derive(Debug)]
+pub(super) enum Expired {
+    /// The call was under way: its thread is left behind.
+    DuringCall,
+    /// The call waited for its turn.
+    BeforeCall,
+    /// The call waited for a thread that the system did not give, for this reason.
+    NoThread(String),
 }
 
-impl fmt::Debug for Pool {
+/// The continuation of a call.
+type OnAnswer<A> = Box<dyn FnOnce(A) + Send>;
+
+/// Threads that answer requests of type `R` with answers of type `A`. They end when the last handle is
+/// dropped.
+pub struct Pool<R, A> {
+    shared: Arc<Shared<R, A>>,
+    close: Arc<CloseOnDrop<R, A>>,
+}
+
+impl<R, A> Clone for Pool<R, A> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), close: Arc::clone(&self.close) }
+    }
+}
+
+impl<R, A> fmt::Debug for Pool<R, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").finish_non_exhaustive()
     }
 }
 
-struct Shared {
-    state: Mutex<State>,
+struct Shared<R, A> {
+    state: Mutex<State<R, A>>,
     work_waits: Condvar,
     metrics: Arc<CallMetrics>,
     /// The last refusal of the system to give a thread, since the last thread that it gave.
     no_thread: Mutex<Option<String>>,
 }
 
-#[derive(Default)]
-struct State {
-    /// Lanes that have jobs and may have one more thread.
-    ready: VecDeque<Arc<Lane>>,
-    lanes: Vec<Weak<Lane>>,
-    slots: Vec<Arc<Slot>>,
+struct State<R, A> {
+    /// Lanes that have calls and may have one more thread.
+    ready: VecDeque<Arc<Lane<R, A>>>,
+    lanes: Vec<Weak<Lane<R, A>>>,
+    workers: Vec<Arc<Worker<R, A>>>,
     idle: usize,
     /// Threads that were asked for and have not begun yet.
     starting: usize,
     is_closed: bool,
 }
 
-struct Alive(Weak<Shared>);
+impl<R, A> Default for State<R, A> {
+    fn default() -> Self {
+        Self {
+            ready: VecDeque::new(),
+            lanes: Vec::new(),
+            workers: Vec::new(),
+            idle: 0,
+            starting: 0,
+            is_closed: false,
+        }
+    }
+}
 
-impl Drop for Alive {
+struct CloseOnDrop<R, A>(Weak<Shared<R, A>>);
+
+impl<R, A> Drop for CloseOnDrop<R, A> {
     fn drop(&mut self) {
         if let Some(shared) = self.0.upgrade() {
             shared.state().is_closed = true;
@@ -91,45 +121,44 @@ impl Drop for Alive {
     }
 }
 
-/// The calls of one integration.
-pub(super) struct Lane {
-    work: Box<dyn Work>,
+/// The calls of one integration, answered in the order in which they came.
+pub(super) struct Lane<R, A> {
+    work: Box<dyn Work<R, A>>,
     deadline: Duration,
-    queue: Mutex<Queue>,
+    queue: Mutex<Queue<R, A>>,
 }
 
-#[derive(Default)]
-struct Queue {
-    jobs: VecDeque<QueuedCall>,
-    /// Threads that work on it, or are about to.
+struct Queue<R, A> {
+    calls: VecDeque<QueuedCall<R, A>>,
+    /// Threads that work on the lane, or are about to.
     threads: usize,
-    /// Threads left behind in its calls. Below zero for the moment in which one comes back while it is
-    /// given up.
+    /// Threads left behind in calls of the lane. Below zero for the moment in which a thread comes back
+    /// while its call is given up.
     stuck: isize,
 }
 
-struct QueuedCall {
-    request: Arc<IncomingRequest>,
-    then: Called,
+struct QueuedCall<R, A> {
+    request: Arc<R>,
+    then: OnAnswer<A>,
     queued_at: Instant,
 }
 
-/// What a thread does just now, where the watchdog can see it.
-struct Slot {
+/// A thread of the pool, and its present call where the watchdog can see it.
+struct Worker<R, A> {
     thread: Pid,
-    call: Mutex<Option<Running>>,
+    call: Mutex<Option<RunningCall<R, A>>>,
 }
 
-struct Running {
-    lane: Arc<Lane>,
-    request: Ulid,
+struct RunningCall<R, A> {
+    lane: Arc<Lane<R, A>>,
+    request: Arc<R>,
     since: Instant,
-    then: Called,
+    then: OnAnswer<A>,
 }
 
-impl Pool {
-    /// A pool with one thread; more start as they are needed. One is there even when the system gives no
-    /// more.
+impl<R: Send + Sync + 'static, A: 'static> Pool<R, A> {
+    /// Creates a pool with one thread. More start as they are needed; the first stays even if the system
+    /// gives no more.
     ///
     /// # Errors
     ///
@@ -139,36 +168,39 @@ impl Pool {
         let no_thread = Mutex::default();
         let shared = Arc::new(Shared { state, work_waits, metrics, no_thread });
         let watched = Arc::downgrade(&shared);
-        let alive = Arc::new(Alive(Arc::downgrade(&shared)));
+        let close = Arc::new(CloseOnDrop(Arc::downgrade(&shared)));
         thread::Builder::new().name("plugin-watchdog".into()).spawn(move || watch(&watched))?;
         shared.try_start_thread()?;
-        Ok(Self { shared, _alive: alive })
+        Ok(Self { shared, close })
     }
 
-    /// How many threads were left behind in plugins that did not return, be it from a call or as they
-    /// were loaded.
+    /// Returns how many threads were left behind in plugins that did not return from a call or from being
+    /// loaded.
     pub fn stuck_threads(&self) -> usize {
         usize::try_from(self.shared.metrics.stuck_threads.get()).unwrap_or(0)
     }
 
-    /// Counts those threads, which are not only the pool's.
+    /// Returns the gauge of threads that were left behind, which counts other threads than the pool's, too.
     pub(super) fn stuck_threads_gauge(&self) -> Gauge {
         self.shared.metrics.stuck_threads.clone()
     }
 
-    pub(super) fn lane(&self, work: Box<dyn Work>, deadline: Duration) -> Arc<Lane> {
-        let lane = Arc::new(Lane { work, deadline, queue: Mutex::default() });
+    /// Creates a lane, which lasts as long as the caller keeps it.
+    pub(super) fn lane(&self, work: Box<dyn Work<R, A>>, deadline: Duration) -> Arc<Lane<R, A>> {
+        let queue = Queue { calls: VecDeque::new(), threads: 0, stuck: 0 };
+        let lane = Arc::new(Lane { work, deadline, queue: Mutex::new(queue) });
         let mut state = self.shared.state();
         state.lanes.retain(|lane| lane.strong_count() > 0);
         state.lanes.push(Arc::downgrade(&lane));
         lane
     }
 
-    pub(super) fn call(&self, lane: &Arc<Lane>, request: Arc<IncomingRequest>, then: Called) {
-        let job = QueuedCall { request, then, queued_at: Instant::now() };
+    /// Queues a call. `then` is called with the answer of the lane's [`Work`], on a thread of the pool.
+    pub(super) fn call(&self, lane: &Arc<Lane<R, A>>, request: Arc<R>, then: OnAnswer<A>) {
+        let call = QueuedCall { request, then, queued_at: Instant::now() };
         let needs_thread = {
             let mut queue = lane.queue();
-            queue.jobs.push_back(job);
+            queue.calls.push_back(call);
             queue.claim_thread()
         };
         if needs_thread {
@@ -177,32 +209,32 @@ impl Pool {
     }
 }
 
-impl Lane {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+impl<R, A> Lane<R, A> {
+    fn queue(&self) -> MutexGuard<'_, Queue<R, A>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next job; none if there is none, and then the thread no longer counts as the lane's.
-    fn next_job(&self) -> Option<QueuedCall> {
+    /// Takes the next call. If there is none, the thread no longer counts as the lane's.
+    fn next_call(&self) -> Option<QueuedCall<R, A>> {
         let mut queue = self.queue();
-        let job = queue.jobs.pop_front();
-        if job.is_none() {
+        let call = queue.calls.pop_front();
+        if call.is_none() {
             queue.threads -= 1;
         }
-        job
+        call
     }
 }
 
-impl Queue {
+impl<R, A> Queue<R, A> {
     fn claim_thread(&mut self) -> bool {
-        let needed = self.jobs.len() > BACKLOG * self.threads && self.may_have_thread();
+        let needed = self.calls.len() > BACKLOG * self.threads && self.may_have_thread();
         self.threads += usize::from(needed);
         needed
     }
 
-    /// The watchdog found jobs waiting behind calls that take long.
+    /// Claims a thread for calls that wait behind slow ones.
     fn claim_thread_behind_slow_calls(&mut self) -> bool {
-        let needed = !self.jobs.is_empty() && self.may_have_thread();
+        let needed = !self.calls.is_empty() && self.may_have_thread();
         self.threads += usize::from(needed);
         needed
     }
@@ -212,12 +244,38 @@ impl Queue {
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl<R, A> Shared<R, A> {
+    fn state(&self) -> MutexGuard<'_, State<R, A>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn schedule(self: &Arc<Self>, lane: &Arc<Lane>) {
+    /// Waits for a lane with calls; none if the thread has to end.
+    fn next_lane(&self) -> Option<Arc<Lane<R, A>>> {
+        let mut state = self.state();
+        loop {
+            if let Some(lane) = state.ready.pop_front() {
+                return Some(lane);
+            }
+            if state.is_closed {
+                return None;
+            }
+            state.idle += 1;
+            let (woken, waited) = self
+                .work_waits
+                .wait_timeout(state, IDLE_TIMEOUT)
+                .unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            state.idle -= 1;
+            // The last thread stays: no other begins while a library holds up the system's loader.
+            if waited.timed_out() && state.ready.is_empty() && state.idle > 0 {
+                return None;
+            }
+        }
+    }
+}
+
+impl<R: Send + Sync + 'static, A: 'static> Shared<R, A> {
+    fn schedule(self: &Arc<Self>, lane: &Arc<Lane<R, A>>) {
         let mut state = self.state();
         state.ready.push_back(Arc::clone(lane));
         if state.idle >= state.ready.len() {
@@ -228,7 +286,7 @@ impl Shared {
         }
     }
 
-    /// Starts a thread. If the system gives none, jobs wait for those that there are, or are given up.
+    /// Starts a thread. If the system gives none, calls wait for the present threads, or are given up.
     fn start_thread(self: &Arc<Self>) {
         let started = self.try_start_thread();
         if let Err(error) = &started {
@@ -248,90 +306,72 @@ impl Shared {
         }
         started.map(drop)
     }
-
-    /// Waits for a lane with jobs; none when the thread has to end.
-    fn next_lane(&self) -> Option<Arc<Lane>> {
-        let mut state = self.state();
-        loop {
-            if let Some(lane) = state.ready.pop_front() {
-                return Some(lane);
-            }
-            if state.is_closed {
-                return None;
-            }
-            state.idle += 1;
-            let (woken, waited) =
-                self.work_waits.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
-            state = woken;
-            state.idle -= 1;
-            // The last one stays: while the system's loader is held up by a library, no other begins.
-            if waited.timed_out() && state.ready.is_empty() && state.idle > 0 {
-                return None;
-            }
-        }
-    }
 }
 
-/// The life of a thread.
-fn serve(shared: &Arc<Shared>) {
-    let slot = Arc::new(Slot { thread: gettid(), call: Mutex::default() });
+/// Makes calls until there are none for a while, or one was given up.
+fn serve<R, A>(shared: &Arc<Shared<R, A>>) {
+    let worker = Arc::new(Worker { thread: gettid(), call: Mutex::new(None) });
     {
         let mut state = shared.state();
         state.starting -= 1;
-        state.slots.push(Arc::clone(&slot));
+        state.workers.push(Arc::clone(&worker));
     }
     shared.metrics.threads.inc();
     while let Some(lane) = shared.next_lane() {
-        if !work_on(shared, &lane, &slot) {
+        if !work_on(shared, &lane, &worker) {
             // The watchdog took this thread off the books when it gave the call up.
-            lane.work.came_back();
+            lane.work.returned_late();
             lane.queue().stuck -= 1;
             shared.metrics.stuck_threads.dec();
             return;
         }
     }
-    shared.state().slots.retain(|other| !Arc::ptr_eq(other, &slot));
+    shared.state().workers.retain(|other| !Arc::ptr_eq(other, &worker));
     shared.metrics.threads.dec();
 }
 
-/// Does jobs of a lane. False if the last one was given up meanwhile: then the thread is not
+/// Makes calls of a lane. Returns false if the last one was given up meanwhile: then the thread is not
 /// counted any more and has to end.
-fn work_on(shared: &Arc<Shared>, lane: &Arc<Lane>, slot: &Slot) -> bool {
+fn work_on<R, A>(
+    shared: &Arc<Shared<R, A>>,
+    lane: &Arc<Lane<R, A>>,
+    worker: &Worker<R, A>,
+) -> bool {
     for _ in 0..TURN {
-        let Some(QueuedCall { request, then, .. }) = lane.next_job() else { return true };
-        let (since, id) = (Instant::now(), request.id);
-        *slot.call() = Some(Running { lane: Arc::clone(lane), request: id, since, then });
-        let result = lane.work.call(&request);
-        match slot.call().take() {
-            Some(running) => (running.then)(result),
+        let Some(QueuedCall { request, then, .. }) = lane.next_call() else { return true };
+        let (since, seen) = (Instant::now(), Arc::clone(&request));
+        *worker.call() = Some(RunningCall { lane: Arc::clone(lane), request: seen, since, then });
+        let answer = lane.work.call(&request);
+        match worker.call().take() {
+            Some(running) => (running.then)(answer),
             None => return false,
         }
     }
-    // The others have their turn, then this lane again.
+    // The other lanes have their turn, then this lane again.
     shared.state().ready.push_back(Arc::clone(lane));
     true
 }
 
-impl Slot {
-    fn call(&self) -> MutexGuard<'_, Option<Running>> {
+impl<R, A> Worker<R, A> {
+    fn call(&self) -> MutexGuard<'_, Option<RunningCall<R, A>>> {
         self.call.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Gives up what takes too long, and helps where jobs wait behind it.
-fn watch(shared: &Weak<Shared>) {
+/// Gives up calls that take too long, and adds threads to lanes whose calls wait behind slow ones.
+fn watch<R: Send + Sync + 'static, A: 'static>(shared: &Weak<Shared<R, A>>) {
     while let Some(shared) = shared.upgrade() {
-        let (lanes, slots) = {
+        let (lanes, workers) = {
             let state = shared.state();
             if state.is_closed {
                 return;
             }
             let lanes: Vec<_> = state.lanes.iter().filter_map(Weak::upgrade).collect();
-            (lanes, state.slots.clone())
+            (lanes, state.workers.clone())
         };
         let now = Instant::now();
-        for slot in slots {
-            give_up_call(&shared, &slot, now);
+        for worker in workers {
+            give_up_running(&shared, &worker, now);
         }
         for lane in &lanes {
             give_up_waiting(&shared, lane, now);
@@ -339,11 +379,11 @@ fn watch(shared: &Weak<Shared>) {
         }
         let is_stranded = {
             let state = shared.state();
-            // None begins while the system's loader is held up by a library.
+            // No thread begins while a library holds up the system's loader.
             !state.ready.is_empty() && state.idle == 0 && state.starting == 0
         };
         if is_stranded {
-            // The system gave no thread when the lane became ready, or all are busy.
+            // The system gave no thread when the lane became ready, or all threads are busy.
             shared.start_thread();
         }
         let shortest =
@@ -353,18 +393,22 @@ fn watch(shared: &Weak<Shared>) {
     }
 }
 
-fn give_up_call(shared: &Arc<Shared>, slot: &Arc<Slot>, now: Instant) {
-    let expired = |running: &mut Running| {
+fn give_up_running<R: Send + Sync + 'static, A: 'static>(
+    shared: &Arc<Shared<R, A>>,
+    worker: &Arc<Worker<R, A>>,
+    now: Instant,
+) {
+    let is_expired = |running: &mut RunningCall<R, A>| {
         now.saturating_duration_since(running.since) >= running.lane.deadline
     };
-    let Some(Running { lane, request, then, .. }) = slot.call().take_if(expired) else { return };
-    // Whatever it still does, it does when nobody else has anything to do.
-    let _ = setpriority_process(Some(slot.thread), 19);
-    shared.state().slots.retain(|other| !Arc::ptr_eq(other, slot));
+    let Some(running) = worker.call().take_if(is_expired) else { return };
+    let RunningCall { lane, request, then, .. } = running;
+    // From now on the call only runs while nobody else needs the processor.
+    let _ = setpriority_process(Some(worker.thread), 19);
+    shared.state().workers.retain(|other| !Arc::ptr_eq(other, worker));
     shared.metrics.threads.dec();
     shared.metrics.stuck_threads.inc();
-    lane.work.gave_up(request, true);
-    then(Err(CallFailure::Deadline(lane.deadline)));
+    then(lane.work.give_up(&request, Expired::DuringCall));
     let needs_thread = {
         let mut queue = lane.queue();
         queue.threads -= 1;
@@ -376,137 +420,135 @@ fn give_up_call(shared: &Arc<Shared>, slot: &Arc<Slot>, now: Instant) {
     }
 }
 
-/// A lane whose first job has waited for a whole round of the watchdog gets one more thread.
-fn help_behind_slow_calls(shared: &Arc<Shared>, lane: &Arc<Lane>, now: Instant) {
-    let waits =
-        |job: &QueuedCall| now.saturating_duration_since(job.queued_at) >= pause(lane.deadline);
+/// Adds a thread to a lane whose first call has waited for a whole round of the watchdog.
+fn help_behind_slow_calls<R: Send + Sync + 'static, A: 'static>(
+    shared: &Arc<Shared<R, A>>,
+    lane: &Arc<Lane<R, A>>,
+    now: Instant,
+) {
+    let waits = |call: &QueuedCall<R, A>| {
+        now.saturating_duration_since(call.queued_at) >= pause(lane.deadline)
+    };
     let needs_thread = {
         let mut queue = lane.queue();
-        queue.jobs.front().is_some_and(waits) && queue.claim_thread_behind_slow_calls()
+        queue.calls.front().is_some_and(waits) && queue.claim_thread_behind_slow_calls()
     };
     if needs_thread {
         shared.schedule(lane);
     }
 }
 
-/// How long the watchdog sleeps.
+fn give_up_waiting<R, A>(shared: &Shared<R, A>, lane: &Lane<R, A>, now: Instant) {
+    let is_expired = |call: &mut QueuedCall<R, A>| {
+        now.saturating_duration_since(call.queued_at) >= lane.deadline
+    };
+    loop {
+        let Some(call) = lane.queue().calls.pop_front_if(is_expired) else { return };
+        let no_thread = shared.no_thread.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let expired = no_thread.map_or(Expired::BeforeCall, Expired::NoThread);
+        (call.then)(lane.work.give_up(&call.request, expired));
+    }
+}
+
+/// Returns how long the watchdog sleeps.
 fn pause(deadline: Duration) -> Duration {
     (deadline / 20).clamp(Duration::from_millis(2), Duration::from_millis(20))
 }
 
-fn give_up_waiting(shared: &Shared, lane: &Lane, now: Instant) {
-    let expired =
-        |job: &mut QueuedCall| now.saturating_duration_since(job.queued_at) >= lane.deadline;
-    loop {
-        let Some(job) = lane.queue().jobs.pop_front_if(expired) else { return };
-        lane.work.gave_up(job.request.id, false);
-        let no_thread = shared.no_thread.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let deadline = CallFailure::Deadline(lane.deadline);
-        (job.then)(Err(no_thread.map_or(deadline, CallFailure::NoThread)));
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use axum::http::Request;
-    use tocsin_plugin_api::outcome::Outcome;
-    use tokio::sync::oneshot;
+    use std::sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    };
 
     use super::*;
-    use crate::call::Judged;
 
-    /// Hangs on the body `hang` until it is told to go on.
+    /// Hangs on the request `hang` until it is told to go on, and echoes all others.
     #[derive(Default)]
-    struct Doubtful {
+    struct Echo {
         given_up: Arc<AtomicUsize>,
         may_go_on: Arc<(Mutex<bool>, Condvar)>,
     }
 
-    impl Work for Doubtful {
-        fn call(&self, request: &IncomingRequest) -> CallResult {
-            if request.body == "hang" {
+    /// The echo, or none if the call was given up.
+    type Answer = Option<&'static str>;
+
+    impl Work<&'static str, Answer> for Echo {
+        fn call(&self, request: &&'static str) -> Answer {
+            if *request == "hang" {
                 let (may, told) = &*self.may_go_on;
                 let waited = told.wait_while(may.lock().unwrap(), |may| !*may);
                 drop(waited.unwrap());
             }
-            let reason = String::from_utf8_lossy(&request.body).into();
-            Ok(judged(Outcome::Ignored { reason }))
+            Some(request)
         }
 
-        fn gave_up(&self, _: Ulid, _: bool) {
+        fn give_up(&self, _: &&'static str, _: Expired) -> Answer {
             self.given_up.fetch_add(1, Ordering::Relaxed);
+            None
         }
 
-        fn came_back(&self) {}
+        fn returned_late(&self) {}
     }
 
-    fn judged(outcome: Outcome) -> Judged {
-        Judged { outcome, took: Duration::ZERO }
-    }
+    type EchoPool = Pool<&'static str, Answer>;
 
-    fn call(pool: &Pool, lane: &Arc<Lane>, body: &'static str) -> oneshot::Receiver<CallResult> {
-        let (sender, receiver) = oneshot::channel();
-        let then = move |result| sender.send(result).expect("somebody waits");
-        pool.call(lane, request(body), Box::new(then));
+    fn call(
+        pool: &EchoPool,
+        lane: &Arc<Lane<&'static str, Answer>>,
+        request: &'static str,
+    ) -> mpsc::Receiver<Answer> {
+        let (sender, receiver) = mpsc::channel();
+        let then = move |answer| sender.send(answer).expect("the test waits");
+        pool.call(lane, Arc::new(request), Box::new(then));
         receiver
     }
 
-    fn request(body: &'static str) -> Arc<IncomingRequest> {
-        let (head, ()) = Request::new(()).into_parts();
-        Arc::new(IncomingRequest { id: Ulid::nil(), head, body: body.into() })
-    }
-
     #[test]
-    fn stuck_calls_are_given_up_and_hold_up_nobody_else() {
+    fn stuck_calls_are_given_up_and_hold_up_no_other_call() {
         // Long enough for a call that returns, on any machine.
         const DEADLINE: Duration = Duration::from_secs(5);
-        let pool = Pool::new(Arc::default()).expect("threads");
-        let (stuck, other) = (Doubtful::default(), Doubtful::default());
+        let pool = EchoPool::new(Arc::default()).expect("threads");
+        let (stuck, other) = (Echo::default(), Echo::default());
         let (given_up, may_go_on) = (Arc::clone(&stuck.given_up), Arc::clone(&stuck.may_go_on));
         let stuck = pool.lane(Box::new(stuck), DEADLINE);
         let other = pool.lane(Box::new(other), Duration::from_secs(60));
 
         let hanging: Vec<_> = (0..20).map(|_| call(&pool, &stuck, "hang")).collect();
-        let ignored = |reason: &str| Ok(judged(Outcome::Ignored { reason: reason.into() }));
         for _ in 0..100 {
-            let answer = call(&pool, &other, "fine").blocking_recv();
-            assert_eq!(answer.expect("an answer"), ignored("fine"));
+            assert_eq!(call(&pool, &other, "fine").recv().expect("an answer"), Some("fine"));
         }
         for answer in hanging {
-            let answer = answer.blocking_recv().expect("an answer");
-            assert_eq!(answer, Err(CallFailure::Deadline(DEADLINE)));
+            assert_eq!(answer.recv().expect("an answer"), None);
         }
         assert_eq!(given_up.load(Ordering::Relaxed), 20);
         assert!(pool.stuck_threads() > 0);
 
         // The same lane serves on new threads.
-        let answer = call(&pool, &stuck, "fine").blocking_recv();
-        assert_eq!(answer.expect("an answer"), ignored("fine"));
+        assert_eq!(call(&pool, &stuck, "fine").recv().expect("an answer"), Some("fine"));
 
         *may_go_on.0.lock().unwrap() = true;
         may_go_on.1.notify_all();
-        let patience = Instant::now() + Duration::from_secs(30);
+        let end = Instant::now() + Duration::from_secs(30);
         while pool.stuck_threads() > 0 {
-            assert!(Instant::now() < patience, "threads that come back are not counted any more");
+            assert!(Instant::now() < end, "threads that came back are still counted");
             thread::sleep(Duration::from_millis(5));
         }
     }
 
     #[test]
     fn every_call_is_answered_once() {
-        let pool = Pool::new(Arc::default()).expect("threads");
-        let lanes: Vec<_> = (0..3)
-            .map(|_| pool.lane(Box::new(Doubtful::default()), Duration::from_secs(60)))
-            .collect();
+        let pool = EchoPool::new(Arc::default()).expect("threads");
+        let lanes: Vec<_> =
+            (0..3).map(|_| pool.lane(Box::new(Echo::default()), Duration::from_secs(60))).collect();
         let senders: Vec<_> = (0..8)
             .map(|sender: usize| {
                 let (pool, lane) = (pool.clone(), Arc::clone(&lanes[sender % 3]));
                 thread::spawn(move || {
                     let calls: Vec<_> = (0..500).map(|_| call(&pool, &lane, "fine")).collect();
-                    let answers = calls.into_iter().map(oneshot::Receiver::blocking_recv);
-                    answers.filter(Result::is_ok).count()
+                    let answers = calls.into_iter().map(|answer| answer.recv());
+                    answers.filter(|answer| *answer == Ok(Some("fine"))).count()
                 })
             })
             .collect();

@@ -14,14 +14,14 @@ use super::{
 };
 use crate::{
     api::status::{IntegrationStatus, PluginStatus, describe_integrations, describe_plugins},
-    call::Pool,
+    call::{CallPool, InProcessRuntime},
     config::{ConfigErrors, LoadedConfig},
     integration::{
         Integrations,
         builder::{Builder, Resources},
     },
     metrics::Metrics,
-    plugins::{Libraries, journal::LoadJournal},
+    plugins::journal::LoadJournal,
     sandbox::probe::ChildProbe,
 };
 
@@ -29,7 +29,7 @@ use crate::{
 pub(super) struct OfflineState {
     pub(super) config: LoadedConfig,
     pub(super) integrations: Integrations,
-    pub(super) libraries: Libraries,
+    pub(super) runtime: InProcessRuntime,
     pub(super) errors: ConfigErrors,
 }
 
@@ -40,13 +40,16 @@ impl OfflineState {
         let journal = store.map(|store| LoadJournal::peek(&LoadJournal::path(&store)));
         let metrics = Metrics::new();
         let stuck_threads = metrics.calls.stuck_threads.clone();
-        let libraries =
-            Libraries::new(journal.unwrap_or_default(), stuck_threads, Some(Box::new(ChildProbe)));
-        let pool = Pool::new(Arc::clone(&metrics.calls)).context("cannot start a thread")?;
-        let resources = Resources { libraries: &libraries, pool: &pool, metrics: &metrics };
+        let runtime = InProcessRuntime::new(
+            journal.unwrap_or_default(),
+            stuck_threads,
+            Some(Box::new(ChildProbe)),
+        );
+        let pool = CallPool::new(Arc::clone(&metrics.calls)).context("cannot start a thread")?;
+        let resources = Resources { runtime: &runtime, pool: &pool, metrics: &metrics };
         let (integrations, errors) =
             Builder::new(&config, &Integrations::default(), resources)?.build();
-        Ok(Self { config, integrations, libraries, errors: ConfigErrors(errors) })
+        Ok(Self { config, integrations, runtime, errors: ConfigErrors(errors) })
     }
 
     pub(super) fn integrations(&self) -> Vec<IntegrationStatus> {
@@ -54,7 +57,7 @@ impl OfflineState {
     }
 
     pub(super) fn plugins(&self) -> Vec<PluginStatus> {
-        describe_plugins(&self.integrations, &self.libraries)
+        describe_plugins(&self.integrations, &self.runtime)
     }
 }
 

@@ -10,7 +10,7 @@ use tocsin_plugin_api::outcome::{Outcome, Reply};
 
 use super::refusal::{RequestRefusal, SOON};
 use crate::{
-    call::{CallFailure, CallResult, Judged},
+    call::{CallFailure, CallOutcome, CallResult},
     events::{self, EventsError},
     integration::Integration,
     request::{Content, RequestOutcome},
@@ -37,7 +37,7 @@ pub(crate) struct Verdict {
 impl Verdict {
     /// Makes a verdict of the result of a call. `now` decides if the integration is in maintenance.
     pub(crate) fn of(result: CallResult, integration: &Integration, now: Timestamp) -> Self {
-        let Judged { outcome, took } = match result {
+        let CallOutcome { outcome, took } = match result {
             Ok(judged) => judged,
             Err(failure) => {
                 let verdict = Self::failed(failure.to_string(), failure.retry_after());

@@ -19,17 +19,13 @@ use super::{
 };
 use crate::{
     alert::PluginId,
-    call::{
-        CallLimits, Pool,
-        in_process::{InProcess, StartError},
-    },
+    call::{CallLimits, CallPool, Caller, PluginRuntime, RunnablePlugin, StartError},
     config::{self, ConfigError, ConfigErrors, LoadedConfig},
     events::bounded_reason,
     metrics::{IntegrationMetrics, Metrics},
     plugins::{
-        Candidate, Catalog, Libraries, PLUGIN_MISSING, PLUGIN_REFUSED,
-        admission::AdmittedPlugin,
-        library::{LoadError, LoadedPlugin},
+        Candidate, Catalog, PLUGIN_MISSING, PLUGIN_REFUSED, admission::AdmittedPlugin,
+        library::LoadError,
     },
     problem::Problem,
 };
@@ -37,10 +33,10 @@ use crate::{
 /// The means of this process to load and call plugins, which outlive every configuration.
 #[derive(Clone, Copy)]
 pub struct Resources<'b> {
-    /// The libraries of this process.
-    pub libraries: &'b Libraries,
+    /// The runtime of the plugins.
+    pub runtime: &'b dyn PluginRuntime,
     /// The threads that call plugins.
-    pub pool: &'b Pool,
+    pub pool: &'b CallPool,
     /// The counters of the host.
     pub metrics: &'b Metrics,
 }
@@ -194,7 +190,7 @@ impl Builder<'_> {
 
     /// Whether nothing is known that speaks against loading it.
     fn may_load(&self, plugin: &AdmittedPlugin) -> bool {
-        !matches!(self.resources.libraries.known(plugin), Some(Err(_)))
+        !matches!(self.resources.runtime.known(plugin), Some(Err(_)))
     }
 
     /// Explains why an integration is broken for which nothing can be loaded.
@@ -204,8 +200,7 @@ impl Builder<'_> {
         section: &config::IntegrationConfig,
     ) -> Result<Problem, ConfigError> {
         let candidates = self.catalog.candidates(&section.plugin, &section.version);
-        let known =
-            candidates.first().and_then(|first| self.resources.libraries.known(first.plugin));
+        let known = candidates.first().and_then(|first| self.resources.runtime.known(first.plugin));
         match known {
             Some(Err(error)) => Ok(error.problem()),
             _ => self.without_candidates(name, section),
@@ -413,8 +408,8 @@ impl Builder<'_> {
         settings: &Settings,
         plugin: &Arc<AdmittedPlugin>,
     ) -> Result<Arc<Integration>, NotStarted> {
-        let patience = settings.limits.time_to_start();
-        let loaded = self.resources.libraries.load(plugin, patience).map_err(|error| {
+        let timeout = settings.limits.start_timeout();
+        let loaded = self.resources.runtime.load(plugin, timeout).map_err(|error| {
             tracing::error!(
                 event = "plugin_not_loaded",
                 integration = name,
@@ -428,8 +423,7 @@ impl Builder<'_> {
         if let Err(StartError::Refused(error)) = &first {
             return Err(NotStarted::Refused(self.options_error(name, &plugin.id, error)));
         }
-        let state =
-            IntegrationState::Serving { plugin: Arc::clone(plugin), caller: Box::new(caller) };
+        let state = IntegrationState::Serving { plugin: Arc::clone(plugin), caller };
         let integration = self.with_metrics(name, settings.clone(), state, metrics);
         let Err(error) = first else { return Ok(integration) };
         let is_passing = matches!(error, StartError::NoThread(_));
@@ -449,22 +443,22 @@ impl Builder<'_> {
     fn first(
         &self,
         settings: &Settings,
-        loaded: Arc<LoadedPlugin>,
+        loaded: Arc<dyn RunnablePlugin>,
         metrics: &Arc<IntegrationMetrics>,
-    ) -> (InProcess, Result<(), StartError>) {
+    ) -> (Caller, Result<(), StartError>) {
         // A JSON object can always be written.
         let options = serde_json::to_vec(&settings.section.options).unwrap_or_default();
-        let attempt = (loaded.plugin.sha256.clone(), options.clone());
+        let attempt = (loaded.admitted().sha256.clone(), options.clone());
         let (pool, limits, metrics) = (self.resources.pool, settings.limits, Arc::clone(metrics));
         let known = self.timed_out.borrow().get(&attempt).copied();
-        if let Some(patience) = known {
-            let error = StartError::GivenUp(patience);
-            let caller = InProcess::not_started(pool, loaded, options, limits, metrics, &error);
+        if let Some(timeout) = known {
+            let error = StartError::TimedOut(timeout);
+            let caller = Caller::not_started(pool, loaded, options, limits, metrics, &error);
             return (caller, Err(error));
         }
-        let (caller, first) = InProcess::start(pool, loaded, options, limits, metrics);
-        if let Err(StartError::GivenUp(patience)) = &first {
-            self.timed_out.borrow_mut().insert(attempt, *patience);
+        let (caller, first) = Caller::start(pool, loaded, options, limits, metrics);
+        if let Err(StartError::TimedOut(timeout)) = &first {
+            self.timed_out.borrow_mut().insert(attempt, *timeout);
         }
         (caller, first)
     }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 
 use crate::{
-    call::Pool,
+    call::{CallPool, InProcessRuntime},
     config::{ConfigErrors, LoadedConfig},
     host::{Host, Parts},
     integration::{
@@ -14,7 +14,7 @@ use crate::{
         builder::{Builder, Resources},
     },
     metrics::Metrics,
-    plugins::{Libraries, journal::LoadJournal},
+    plugins::journal::LoadJournal,
     process_limits,
     sandbox::probe::ChildProbe,
     store::sqlite::SqliteStore,
@@ -31,10 +31,13 @@ pub(super) fn build(config: LoadedConfig) -> anyhow::Result<Arc<Host>> {
     let path = config.store_path().unwrap_or_else(|| PathBuf::from("tocsin.db"));
     let journal = LoadJournal::open(&LoadJournal::path(&path));
     let metrics = Metrics::new();
-    let libraries =
-        Libraries::new(journal, metrics.calls.stuck_threads.clone(), Some(Box::new(ChildProbe)));
-    let pool = Pool::new(Arc::clone(&metrics.calls)).context("cannot start a thread")?;
-    let resources = Resources { libraries: &libraries, pool: &pool, metrics: &metrics };
+    let runtime = InProcessRuntime::new(
+        journal,
+        metrics.calls.stuck_threads.clone(),
+        Some(Box::new(ChildProbe)),
+    );
+    let pool = CallPool::new(Arc::clone(&metrics.calls)).context("cannot start a thread")?;
+    let resources = Resources { runtime: &runtime, pool: &pool, metrics: &metrics };
     let (integrations, errors) =
         Builder::new(&config, &Integrations::default(), resources)?.for_start().build();
     if !errors.is_empty() {
@@ -42,8 +45,8 @@ pub(super) fn build(config: LoadedConfig) -> anyhow::Result<Arc<Host>> {
     }
     let store = SqliteStore::open(&path, &holder(&config), Arc::clone(&metrics.store))?;
     let fewer_connections = fewer_connections(&config);
-    let store = Arc::new(store);
-    let parts = Parts { config, integrations, metrics, store, libraries, pool, fewer_connections };
+    let (store, runtime) = (Arc::new(store), Box::new(runtime));
+    let parts = Parts { config, integrations, metrics, store, runtime, pool, fewer_connections };
     Ok(Arc::new(Host::new(parts)))
 }
 

@@ -12,10 +12,10 @@ use std::{
 use serde_json::Value;
 
 use crate::{
+    call::{PluginRuntime, RunnablePlugin},
     cli::offline::OfflineState,
     config::{self, ConfigError, ConfigErrors},
     plugins::{
-        library::LoadedPlugin,
         schema::secrets,
         validation::{Fault, faults},
     },
@@ -51,7 +51,7 @@ pub(super) fn report(offline: &OfflineState) -> OptionsReport {
             Err(problem) => report.warnings.push(format!(
                 "integration `{name}`: the schema of plugin `{}` {problem}, so the options were \
                  checked by the plugin alone; hint: report it to the plugin's author",
-                plugin.plugin.id.name
+                plugin.admitted().id.name
             )),
         }
     }
@@ -62,22 +62,22 @@ pub(super) fn report(offline: &OfflineState) -> OptionsReport {
 fn loaded(
     offline: &OfflineState,
     settings: &config::IntegrationConfig,
-) -> Option<Arc<LoadedPlugin>> {
+) -> Option<Arc<dyn RunnablePlugin>> {
     let candidates = offline.integrations.catalog.candidates(&settings.plugin, &settings.version);
     let mut plugins = candidates.into_iter().map(|candidate| candidate.plugin);
-    plugins.find_map(|plugin| offline.libraries.known(plugin)?.ok())
+    plugins.find_map(|plugin| offline.runtime.known(plugin)?.ok())
 }
 
 /// Returns the errors in the options, and the values that are secrets. Both the plugin's code and the
 /// patterns of its schema run on a thread that is left behind after [`DEADLINE`].
 fn judged(
-    plugin: &LoadedPlugin,
+    plugin: &Arc<dyn RunnablePlugin>,
     settings: &config::IntegrationConfig,
 ) -> Result<(Vec<Fault>, Vec<String>), String> {
-    let (module, options) = (plugin.module, Value::Object(settings.options.clone()));
+    let (asked, options) = (Arc::clone(plugin), Value::Object(settings.options.clone()));
     let (done, result) = mpsc::channel();
     let spawned = thread::Builder::new().spawn(move || {
-        let schema = module.options_schema().map_err(|error| format!("cannot be read: {error}"));
+        let schema = asked.options_schema().map_err(|error| format!("cannot be read: {error}"));
         let schema = schema.and_then(|json| {
             serde_json::from_slice(&json).map_err(|error| format!("is no JSON: {error}"))
         });

@@ -1,0 +1,125 @@
+//! Calls a plugin for one integration, on any runtime.
+//!
+//! Which requests are sent to which integration is decided elsewhere.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tocsin_plugin_api::{OptionsError, abi::CallError};
+
+use super::{
+    BreakerReport, CallFailure, CallLimits, CallPool, CallResult, CallerHealth, IncomingRequest,
+    OnResult, instance_slot::InstanceSlot, pool::Lane, runtime::RunnablePlugin,
+};
+use crate::metrics::IntegrationMetrics;
+
+/// Why a plugin has no first instance.
+#[derive(Debug)]
+pub enum StartError {
+    /// The plugin refused its options: the operator is at fault.
+    Refused(OptionsError),
+    /// The plugin failed.
+    Failed(CallError),
+    /// The plugin did not return in time.
+    TimedOut(Duration),
+    /// The system gives no thread. Another try may go better.
+    NoThread(String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(error) => write!(f, "refused its options: {error}"),
+            Self::Failed(error) => write!(f, "{error}, as it was started"),
+            Self::TimedOut(timeout) => write!(f, "did not start within {timeout:?}"),
+            Self::NoThread(error) => write!(f, "could not be started: it {error}"),
+        }
+    }
+}
+
+/// A plugin with the options of one integration, called under a deadline and behind a circuit breaker.
+pub struct Caller {
+    has_started: bool,
+    pool: CallPool,
+    lane: Arc<Lane<IncomingRequest, CallResult>>,
+    slot: Arc<InstanceSlot>,
+}
+
+impl Caller {
+    /// Creates a caller of a plugin with options, a JSON object, and makes the first instance. The caller
+    /// is usable even if that fails: the next call tries again.
+    ///
+    /// # Errors
+    ///
+    /// The second value says why there is no first instance.
+    pub fn start(
+        pool: &CallPool,
+        plugin: Arc<dyn RunnablePlugin>,
+        options: Vec<u8>,
+        limits: CallLimits,
+        metrics: Arc<IntegrationMetrics>,
+    ) -> (Self, Result<(), StartError>) {
+        let slot = Arc::new(InstanceSlot::new(plugin, options, limits, metrics));
+        let first = slot.start(limits.start_timeout(), pool.stuck_threads_gauge());
+        if let Err(error) = &first {
+            slot.could_not_start(error);
+        }
+        (Self::of(pool, slot, first.is_ok()), first)
+    }
+
+    /// Creates a caller of a plugin that is known not to start with these options: an instance is made by
+    /// the first call.
+    pub fn not_started(
+        pool: &CallPool,
+        plugin: Arc<dyn RunnablePlugin>,
+        options: Vec<u8>,
+        limits: CallLimits,
+        metrics: Arc<IntegrationMetrics>,
+        error: &StartError,
+    ) -> Self {
+        let slot = Arc::new(InstanceSlot::new(plugin, options, limits, metrics));
+        slot.could_not_start(error);
+        Self::of(pool, slot, false)
+    }
+
+    fn of(pool: &CallPool, slot: Arc<InstanceSlot>, has_started: bool) -> Self {
+        let lane = pool.lane(Box::new(Arc::clone(&slot)), slot.deadline);
+        Self { has_started, pool: pool.clone(), lane, slot }
+    }
+
+    /// Has the plugin translate a request, and calls `then` with the result, whatever the plugin does. A
+    /// call may wait for a thread as long as the deadline, and take as long again.
+    pub fn call(&self, request: Arc<IncomingRequest>, then: OnResult) {
+        match self.slot.health.admit() {
+            Err(left) => then(Err(CallFailure::BackingOff(left))),
+            Ok(()) => self.pool.call(&self.lane, request, then),
+        }
+    }
+
+    /// Returns the plugin that is called.
+    pub fn plugin(&self) -> &Arc<dyn RunnablePlugin> {
+        &self.slot.plugin
+    }
+
+    /// Returns whether there has ever been an instance.
+    pub fn is_started(&self) -> bool {
+        self.has_started || self.slot.has_instance()
+    }
+
+    /// Reports how the plugin has fared.
+    pub fn health(&self) -> CallerHealth {
+        self.slot.health.report(self.slot.has_instance())
+    }
+
+    /// Reports whether the plugin is called, and the failures that count against it.
+    pub fn breaker(&self) -> BreakerReport {
+        self.slot.health.breaker()
+    }
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller")
+            .field("plugin", &self.plugin().admitted().id)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,105 @@
+//! The seam between the host and whatever runs plugins.
+//!
+//! A runtime turns an admitted plugin into something that answers for its schema and receives requests.
+//! Deadlines, the circuit breaker, health and metrics are no part of a runtime:
+//! [`Caller`](super::Caller) adds them to any.
+
+use std::{sync::Arc, time::Duration};
+
+use tocsin_plugin_api::{
+    Request,
+    abi::{CallError, NewInstanceError},
+    outcome::Outcome,
+};
+
+use crate::plugins::{admission::AdmittedPlugin, journal::Loading, library::LoadError};
+
+/// The result of loading a plugin.
+pub type LoadResult = Result<Arc<dyn RunnablePlugin>, LoadError>;
+
+/// A way of running plugins: in this process as [`InProcessRuntime`](super::InProcessRuntime), or
+/// elsewhere.
+///
+/// All methods are called from several threads at a time. [`known`](Self::known) never waits: the API
+/// asks for it while another thread loads. The others may block, and are not called by threads that serve
+/// requests.
+pub trait PluginRuntime: Send + Sync {
+    /// Loads a plugin, or returns the one that was loaded from the same bytes before. The bytes that are
+    /// run are the bytes that were admitted, whatever lies at the plugin's path by now.
+    ///
+    /// # Errors
+    ///
+    /// If the plugin cannot be loaded, or is not loaded within the timeout. A failure that does not pass
+    /// is remembered: the plugin is not tried again before [`retry`](Self::retry).
+    fn load(&self, plugin: &Arc<AdmittedPlugin>, timeout: Duration) -> LoadResult;
+
+    /// Returns the result of loading a plugin; none if it was not tried. Never waits.
+    fn known(&self, plugin: &AdmittedPlugin) -> Option<LoadResult>;
+
+    /// Forgets the failures of all plugins with a name, so that the next load tries them again. Returns
+    /// false if there were none.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be written down.
+    fn retry(&self, name: &str) -> anyhow::Result<bool>;
+
+    /// Notes that the host ends in good order.
+    fn close(&self);
+}
+
+/// A loaded plugin, before it has options.
+///
+/// The methods that run the plugin's code, [`options_schema`](Self::options_schema) and
+/// [`instance`](Self::instance), may take any time or never return. Callers run them on a thread of
+/// their own, with a timeout, and leave that thread behind; the runtime must stay usable then, for this
+/// plugin, too.
+pub trait RunnablePlugin: Send + Sync {
+    /// Returns the admitted plugin that was loaded.
+    fn admitted(&self) -> &Arc<AdmittedPlugin>;
+
+    /// Asks the plugin for the JSON Schema of its options.
+    ///
+    /// # Errors
+    ///
+    /// If the plugin panicked, or its answer makes no sense.
+    fn options_schema(&self) -> Result<Vec<u8>, CallError>;
+
+    /// Makes an instance with options, a JSON object. Instances are independent: several with the same
+    /// options may exist at a time.
+    ///
+    /// # Errors
+    ///
+    /// If the plugin refused the options or panicked, or its answer makes no sense.
+    fn instance(&self, options: &[u8]) -> Result<Box<dyn PluginInstance>, NewInstanceError>;
+
+    /// Notes that the plugin is about to see new options. The note is taken back when the returned guard
+    /// is dropped: if the host dies before, the next host sets the plugin aside. A runtime whose plugins
+    /// cannot end the host returns none.
+    fn begin_start(&self) -> Option<Loading> {
+        None
+    }
+}
+
+/// An instance of a plugin with options.
+///
+/// [`receive`](Self::receive) is called by several threads at a time. It may take any time or never
+/// return: the caller gives the call up, leaves the thread behind, and uses a new instance from then on.
+/// An instance must not block other instances meanwhile, and must not panic: it returns a
+/// [`CallError`] instead. After an error the instance is closed and not used again.
+pub trait PluginInstance: Send + Sync {
+    /// Translates a request. The runtime allocates nothing for a request beyond the outcome, and takes no
+    /// lock that another call could hold.
+    ///
+    /// # Errors
+    ///
+    /// If the plugin panicked, or its answer makes no sense.
+    fn receive(&self, request: &Request<'_>) -> Result<Outcome, CallError>;
+
+    /// Ends the instance. May take any time: callers use a thread of their own.
+    ///
+    /// # Errors
+    ///
+    /// If the plugin's destructor panicked. The instance is gone all the same.
+    fn close(self: Box<Self>) -> Result<(), CallError>;
+}

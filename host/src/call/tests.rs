@@ -1,0 +1,251 @@
+//! Tests of [`Caller`] with a pretended runtime, without any library.
+
+use std::sync::{
+    Arc, Condvar, Mutex,
+    atomic::{AtomicUsize, Ordering},
+    mpsc,
+};
+
+use tocsin_plugin_api::{
+    OptionsError, Request,
+    abi::{CallError, NewInstanceError},
+    outcome::Outcome,
+};
+
+use super::*;
+use crate::{
+    alert::PluginId,
+    metrics::{IntegrationMetrics, Metrics},
+    plugins::admission::AdmittedPlugin,
+};
+
+/// Long enough for everything that returns, on any machine.
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(50);
+
+/// A plugin whose options and requests say what it does.
+struct Pretended {
+    admitted: Arc<AdmittedPlugin>,
+    made: AtomicUsize,
+    closed: Arc<AtomicUsize>,
+    gate: Arc<Gate>,
+}
+
+/// Holds up whoever waits until it is opened.
+#[derive(Default)]
+struct Gate(Mutex<bool>, Condvar);
+
+impl Gate {
+    fn wait(&self) {
+        let is_open = self.0.lock().expect("no panic");
+        drop(self.1.wait_while(is_open, |is_open| !*is_open).expect("no panic"));
+    }
+
+    fn open(&self) {
+        *self.0.lock().expect("no panic") = true;
+        self.1.notify_all();
+    }
+}
+
+struct PretendedInstance {
+    number: usize,
+    closed: Arc<AtomicUsize>,
+    gate: Arc<Gate>,
+}
+
+impl RunnablePlugin for Pretended {
+    fn admitted(&self) -> &Arc<AdmittedPlugin> {
+        &self.admitted
+    }
+
+    fn options_schema(&self) -> Result<Vec<u8>, CallError> {
+        Ok(b"{}".to_vec())
+    }
+
+    fn instance(&self, options: &[u8]) -> Result<Box<dyn PluginInstance>, NewInstanceError> {
+        match options {
+            b"refuse" => Err(NewInstanceError::Refused(OptionsError::at("token", "is empty"))),
+            b"panic" => Err(NewInstanceError::Call(CallError::Panicked("on purpose".into()))),
+            b"hang" => {
+                self.gate.wait();
+                Err(NewInstanceError::Call(CallError::Panicked("late".into())))
+            }
+            _ => {
+                let number = self.made.fetch_add(1, Ordering::Relaxed);
+                let (closed, gate) = (Arc::clone(&self.closed), Arc::clone(&self.gate));
+                Ok(Box::new(PretendedInstance { number, closed, gate }))
+            }
+        }
+    }
+}
+
+impl PluginInstance for PretendedInstance {
+    fn receive(&self, request: &Request<'_>) -> Result<Outcome, CallError> {
+        match request.body() {
+            b"panic" => return Err(CallError::Panicked("on purpose".into())),
+            b"hang" => self.gate.wait(),
+            _ => {}
+        }
+        Ok(Outcome::Ignored { reason: self.number.to_string() })
+    }
+
+    fn close(self: Box<Self>) -> Result<(), CallError> {
+        self.closed.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+struct Setting {
+    plugin: Arc<Pretended>,
+    pool: CallPool,
+    metrics: Arc<IntegrationMetrics>,
+}
+
+impl Setting {
+    fn new() -> Self {
+        let path = "plugins/libdemo.so".into();
+        let admitted = Arc::new(AdmittedPlugin::pretended(path, "demo", "aa", None, None));
+        let metrics = Metrics::new();
+        let id = PluginId { name: "demo".into(), version: "1.0.0".into() };
+        Self {
+            plugin: Arc::new(Pretended {
+                admitted,
+                made: AtomicUsize::new(0),
+                closed: Arc::default(),
+                gate: Arc::default(),
+            }),
+            pool: CallPool::new(Arc::clone(&metrics.calls)).expect("threads"),
+            metrics: Arc::new(metrics.integration("ops", &id)),
+        }
+    }
+
+    fn start(&self, options: &str, deadline: Duration) -> (Caller, Result<(), StartError>) {
+        let limits = CallLimits { deadline, slow: None };
+        let plugin = Arc::clone(&self.plugin) as Arc<dyn RunnablePlugin>;
+        Caller::start(&self.pool, plugin, options.into(), limits, Arc::clone(&self.metrics))
+    }
+
+    fn caller(&self, deadline: Duration) -> Caller {
+        let (caller, first) = self.start("{}", deadline);
+        first.expect("it starts");
+        caller
+    }
+}
+
+fn ask(caller: &Caller, body: &'static str) -> mpsc::Receiver<CallResult> {
+    let (answer, answered) = mpsc::channel();
+    let (head, ()) = ::http::Request::new(()).into_parts();
+    let request = IncomingRequest { id: Ulid::nil(), head, body: body.into() };
+    let then = move |result| answer.send(result).expect("the test waits");
+    caller.call(Arc::new(request), Box::new(then));
+    answered
+}
+
+fn call(caller: &Caller, body: &'static str) -> Result<String, CallFailure> {
+    match ask(caller, body).recv_timeout(LONG).expect("every call is answered")?.outcome {
+        Outcome::Ignored { reason } => Ok(reason),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = std::time::Instant::now() + LONG;
+    while !is_so() {
+        assert!(std::time::Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn one_instance_answers_all_calls() {
+    let setting = Setting::new();
+    let caller = setting.caller(LONG);
+    // Instance 0 was only made to be dropped.
+    assert_eq!([(); 3].map(|()| call(&caller, "fine")), [(); 3].map(|()| Ok("1".into())));
+    assert_eq!(caller.health(), CallerHealth::default());
+    assert_eq!(setting.plugin.closed.load(Ordering::Relaxed), 1);
+    assert!(caller.is_started());
+}
+
+#[test]
+fn an_instance_that_panicked_is_closed_and_replaced() {
+    let setting = Setting::new();
+    let caller = setting.caller(LONG);
+    assert_eq!(call(&caller, "panic"), Err(CallFailure::Panicked("on purpose".into())));
+    assert_eq!(call(&caller, "fine"), Ok("2".into()));
+    let health = caller.health();
+    assert_eq!(health.problem, None, "the plugin serves again");
+    let failure = health.last_failure.expect("a failure").message;
+    assert!(failure.starts_with("plugin `demo 1.0.0` panicked: on purpose, at "), "{failure}");
+    assert_eq!(setting.metrics.panics.get(), 1);
+    let closed = || setting.plugin.closed.load(Ordering::Relaxed);
+    eventually("the instance is closed", || closed() == 2);
+}
+
+#[test]
+fn a_plugin_that_fails_three_times_is_left_alone() {
+    let setting = Setting::new();
+    let caller = setting.caller(LONG);
+    for _ in 0..3 {
+        assert_eq!(call(&caller, "panic"), Err(CallFailure::Panicked("on purpose".into())));
+    }
+    let made = setting.plugin.made.load(Ordering::Relaxed);
+    let refused = call(&caller, "fine").expect_err("a back-off");
+    assert!(matches!(refused, CallFailure::BackingOff(_)), "{refused:?}");
+    assert_eq!(setting.plugin.made.load(Ordering::Relaxed), made, "the plugin is not called");
+    let report = caller.breaker();
+    assert!(matches!(report.state, BreakerState::Open(_)), "{report:?}");
+    assert_eq!((report.failures, report.trips, report.retry_at.is_some()), (3, 1, true));
+    let problem = caller.health().problem.expect("a problem");
+    assert!(problem.message.contains("; it is left alone for another "), "{problem}");
+    assert_eq!(setting.metrics.breaker_trips.get(), 1);
+}
+
+#[test]
+fn a_call_that_hangs_is_given_up_and_the_next_has_a_new_instance() {
+    let setting = Setting::new();
+    let caller = setting.caller(SHORT);
+    assert_eq!(call(&caller, "hang"), Err(CallFailure::Deadline(SHORT)));
+    assert_eq!(setting.metrics.deadlines.get(), 1);
+    assert_eq!(setting.metrics.stuck_threads.get(), 1);
+    let failure = caller.health().last_failure.expect("a failure").message;
+    assert!(failure.contains("did not answer within 50ms"), "{failure}");
+    eventually("another instance answers", || call(&caller, "fine") == Ok("2".into()));
+    setting.plugin.gate.open();
+    eventually("the thread comes back", || setting.metrics.stuck_threads.get() == 0);
+}
+
+#[test]
+fn refused_options_are_no_failure_of_the_plugin() {
+    let setting = Setting::new();
+    let (caller, first) = setting.start("refuse", LONG);
+    assert!(matches!(first, Err(StartError::Refused(_))), "{first:?}");
+    assert_eq!(caller.health(), CallerHealth::default());
+    assert_eq!((caller.breaker().failures, caller.is_started()), (0, false));
+}
+
+#[test]
+fn a_plugin_that_panics_as_it_starts_is_tried_again_by_the_next_call() {
+    let setting = Setting::new();
+    let (caller, first) = setting.start("panic", LONG);
+    assert_eq!(first.expect_err("a panic").to_string(), "panicked: on purpose, as it was started");
+    assert!(caller.health().problem.is_some(), "there is no instance");
+    assert_eq!(call(&caller, "fine"), Err(CallFailure::Panicked("on purpose".into())));
+    assert_eq!((caller.breaker().failures, caller.is_started()), (2, false));
+}
+
+#[test]
+fn a_plugin_that_hangs_as_it_starts_leaves_a_thread_behind_until_it_returns() {
+    let setting = Setting::new();
+    let slot = |options: &str| {
+        let plugin = Arc::clone(&setting.plugin) as Arc<dyn RunnablePlugin>;
+        let limits = CallLimits { deadline: SHORT, slow: None };
+        let metrics = Arc::clone(&setting.metrics);
+        Arc::new(instance_slot::InstanceSlot::new(plugin, options.into(), limits, metrics))
+    };
+    let first = slot("hang").start(SHORT, setting.pool.stuck_threads_gauge());
+    assert_eq!(first.expect_err("it hangs").to_string(), "did not start within 50ms");
+    assert_eq!((setting.pool.stuck_threads(), setting.metrics.stuck_threads.get()), (1, 1));
+    setting.plugin.gate.open();
+    eventually("the thread comes back", || setting.pool.stuck_threads() == 0);
+}
