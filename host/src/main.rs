@@ -4,5 +4,5 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
-    tocsin::plugins::library::leave(tocsin::cli::main())
+    tocsin::plugins::library::exit_now(tocsin::cli::main())
 }

@@ -1,8 +1,8 @@
-//! The plugins folder: what lies in it, what of it is admitted, and what is loaded.
+//! The plugins folder: finds the files in it, admits plugins, and loads them.
 //!
-//! A file becomes a plugin in three steps, each a type that only the step before gives:
-//! [`DroppedFile`](admission::DroppedFile) -> [`AdmittedPlugin`] -> [`LoadedPlugin`]. Until the last,
-//! no byte of it is run.
+//! A file becomes a plugin in three steps. Each is a type that only the step before gives:
+//! [`DroppedFile`](admission::DroppedFile) -> [`AdmittedPlugin`] -> [`LoadedPlugin`]. Until the last
+//! step, no byte of the file is run.
 
 pub mod admission;
 pub mod folder;
@@ -37,35 +37,35 @@ use self::{
 };
 use crate::{file_stamp::Stamp, problem::Problem};
 
-/// What lay in the plugins folder at one moment, in the order of file names.
+/// The contents of the plugins folder at one moment, in the order of file names.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     /// Every `.so` of the folder.
     pub files: Vec<CatalogFile>,
-    /// How often the folder has been read, this time included.
+    /// The number of readings of the folder so far, with this one.
     pub reading: u64,
 }
 
 /// A file of the plugins folder.
 #[derive(Clone, Debug)]
 pub struct CatalogFile {
-    /// Its name, without the folder.
+    /// The name without the folder.
     pub file_name: String,
-    /// What became of it.
+    /// The plugin in the file, or why the file is refused.
     pub admission: Result<Arc<AdmittedPlugin>, AdmissionRefusal>,
-    /// Since when it lies there as it is.
+    /// The time of the first reading that found the file as it is.
     pub since: Timestamp,
-    /// The reading that found it there as it is for the first time.
+    /// The number of the first reading that found the file as it is.
     pub arrived: u64,
     path: PathBuf,
     stamp: Option<Stamp>,
-    /// The plugin that these bytes were found to be, though it may be refused by now: its rights or
-    /// what is trusted may have changed since.
-    holds: Option<Arc<AdmittedPlugin>>,
+    /// The plugin in the file, even if it is refused by now: permissions or trust settings may have
+    /// changed since.
+    known_plugin: Option<Arc<AdmittedPlugin>>,
 }
 
 impl CatalogFile {
-    /// What the file says of itself, if that could be read.
+    /// Returns the manifest of the file, if it could be read.
     pub fn manifest(&self) -> Option<&Manifest> {
         match &self.admission {
             Ok(plugin) => Some(&plugin.manifest),
@@ -79,29 +79,30 @@ impl CatalogFile {
 
     fn read(path: PathBuf, verifier: &Verifier, reading: u64, earlier: Option<&Self>) -> Self {
         let (stamp, since) = (Stamp::of(&path), Timestamp::now());
-        // One that is refused for its rights or for what is trusted is not read again either.
-        let known = earlier.and_then(|earlier| earlier.holds.as_ref());
+        // A plugin that is refused for its permissions or by the trust settings is not read again
+        // either.
+        let known = earlier.and_then(|earlier| earlier.known_plugin.as_ref());
         let admission =
             known.map_or_else(|| verifier.admit(&path), |known| verifier.admit_again(known));
         let admission = admission.map(Arc::new);
         let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let holds = admission.as_ref().ok().cloned();
-        let new = Self { file_name, admission, since, arrived: reading, path, stamp, holds };
+        let known_plugin = admission.as_ref().ok().cloned();
+        let new = Self { file_name, admission, since, arrived: reading, path, stamp, known_plugin };
         match earlier.filter(|known| known.is_same_drop(&new)) {
             Some(known) => Self {
                 since: known.since,
                 arrived: known.arrived,
-                holds: new.holds.or_else(|| known.holds.clone()),
+                known_plugin: new.known_plugin.or_else(|| known.known_plugin.clone()),
                 ..new
             },
             None => new,
         }
     }
 
-    /// Whether nobody dropped it in anew, whatever else became of it.
+    /// Returns whether both readings found the same file, however it was judged.
     fn is_same_drop(&self, later: &Self) -> bool {
         let is_same_file = self.stamp.zip(later.stamp).is_some_and(|(a, b)| a.is_same_file(&b));
-        let hashes = self.holds.as_ref().zip(later.holds.as_ref());
+        let hashes = self.known_plugin.as_ref().zip(later.known_plugin.as_ref());
         is_same_file && hashes.is_none_or(|(one, other)| one.sha256 == other.sha256)
     }
 }
@@ -109,15 +110,15 @@ impl CatalogFile {
 /// A plugin that an integration could use.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'c> {
-    /// What was admitted.
+    /// The admitted plugin.
     pub plugin: &'c Arc<AdmittedPlugin>,
-    /// The file it was admitted from.
+    /// The file of the plugin.
     pub file: &'c CatalogFile,
 }
 
 impl Catalog {
-    /// Reads, checks and verifies every `.so` of a folder. A file that lies there as it did in an
-    /// `earlier` reading is not read again, but verified by what is trusted now.
+    /// Reads, checks and verifies every `.so` of a folder. Files that are as they were in an `earlier`
+    /// reading are not read again, but verified under the present trust settings.
     ///
     /// # Errors
     ///
@@ -137,26 +138,29 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Admitted plugins of that name whose version matches, highest first.
+    /// Returns the admitted plugins with a name whose version matches, highest first.
     pub fn candidates(&self, name: &str, version: &VersionReq) -> Vec<Candidate<'_>> {
         let mut candidates = self.versions(name);
         candidates.retain(|candidate| version.matches(&candidate.plugin.version));
         candidates
     }
 
-    /// Admitted plugins of that name, highest version first.
+    /// Returns the admitted plugins with a name, highest version first.
     pub fn versions(&self, name: &str) -> Vec<Candidate<'_>> {
         let mut versions: Vec<_> = self.named(name).collect();
         versions.sort_by_key(|candidate| Reverse(&candidate.plugin.version));
         versions
     }
 
-    /// The file that holds exactly this plugin, refused by now or not.
+    /// Returns the file that holds exactly this plugin, even if the file is refused by now.
     pub fn file_of(&self, plugin: &AdmittedPlugin) -> Option<&CatalogFile> {
         let is_it = |held: &Arc<AdmittedPlugin>| held.sha256 == plugin.sha256;
-        let mut files: Vec<_> =
-            self.files.iter().filter(|file| file.holds.as_ref().is_some_and(is_it)).collect();
-        // Of copies, all but one are refused.
+        let mut files: Vec<_> = self
+            .files
+            .iter()
+            .filter(|file| file.known_plugin.as_ref().is_some_and(is_it))
+            .collect();
+        // Of several copies, all but one are refused.
         files.sort_by_key(|file| file.admission.is_err());
         files.first().copied()
     }
@@ -218,8 +222,8 @@ impl Catalog {
         self.files.iter().filter_map(admitted)
     }
 
-    /// Two files that claim to be the same version: a copy is left aside, and where they differ
-    /// nobody can say which is meant.
+    /// Refuses files that claim to be the same version of the same plugin: all copies but one, and all
+    /// files if their contents differ.
     fn refuse_clashes(&mut self) {
         let mut claims: HashMap<_, Vec<(usize, String)>> = HashMap::new();
         for (at, file) in self.files.iter().enumerate() {
@@ -253,11 +257,11 @@ impl Catalog {
     }
 }
 
-/// The files of a folder that are named like libraries, in the order of their names.
+/// Lists the files of a folder that are named like libraries, in the order of their names.
 ///
 /// # Errors
 ///
-/// Where the folder can't be listed.
+/// If the folder cannot be listed.
 pub fn libraries_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths: Vec<PathBuf> = fs::read_dir(folder)?
         .map(|entry| entry.map(|entry| entry.path()))
@@ -274,41 +278,41 @@ pub(crate) const PLUGIN_MISSING: &str = "plugin-missing";
 /// Code of the [`Problem`] that no version of a plugin matches: the configuration is at fault.
 pub(crate) const VERSION_MISSING: &str = "version-missing";
 
-/// The libraries of this process, by the hash of their bytes. They are never unloaded.
+/// The plugin libraries of this process, by the hash of their bytes. Libraries are never unloaded.
 #[derive(Debug)]
 pub struct Libraries {
-    /// Read by whoever asks how plugins are, who must wait for nothing.
-    known: ArcSwap<HashMap<String, Loaded>>,
-    /// Held while one is loaded.
+    /// Read without waiting while another thread loads.
+    known: ArcSwap<HashMap<String, LoadResult>>,
+    /// Held while a plugin is loaded.
     loader: Mutex<Loader>,
     journal: LoadJournal,
 }
 
-/// What came of loading a plugin.
-type Loaded = Result<Arc<LoadedPlugin>, LoadError>;
+/// The result of loading a plugin.
+type LoadResult = Result<Arc<LoadedPlugin>, LoadError>;
 
 impl Libraries {
-    /// Nothing loaded yet; what a host died of is left aside, as the journal has it. Threads that a
-    /// plugin keeps as it is loaded count in the gauge. What was never loaded is tried first, where
-    /// there is a probe.
+    /// Creates an empty set of libraries. The journal sets aside plugins in whose load a host died. The
+    /// probe, if there is one, tries every plugin before its first load. Threads that a plugin keeps
+    /// while it is loaded count in the gauge.
     pub fn new(journal: LoadJournal, stuck_threads: Gauge, probe: Option<Box<dyn Probe>>) -> Self {
         let loader = Mutex::new(Loader::new(journal.clone(), stuck_threads, probe));
         Self { known: ArcSwap::default(), loader, journal }
     }
 
-    /// Loads a plugin, or gives the one that was loaded from the same bytes before.
+    /// Loads a plugin, or returns the one that was loaded from the same bytes before.
     ///
     /// # Errors
     ///
-    /// Where it can't be loaded into this host, a host died of it, it did harm on trial, or it did not
-    /// come back in time. It is not tried again before [`retry`](Self::retry): the bytes are the same,
-    /// and one that did not come back would keep another thread.
-    pub fn load(&self, plugin: &Arc<AdmittedPlugin>, patience: Duration) -> Loaded {
+    /// If the plugin cannot be loaded, an earlier host died of it, the probe found it harmful, or it did
+    /// not load within the timeout. It is not tried again before [`retry`](Self::retry), unless the
+    /// failure is transient: the bytes are the same, and each load that hangs keeps another thread.
+    pub fn load(&self, plugin: &Arc<AdmittedPlugin>, timeout: Duration) -> LoadResult {
         let mut loader = self.loader.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = self.known(plugin) {
             return known;
         }
-        let result = loader.load(plugin, patience).map(Arc::new);
+        let result = loader.load(plugin, timeout).map(Arc::new);
         if !matches!(result, Err(LoadError { is_passing: true, .. })) {
             self.known.rcu(|known| {
                 let mut known = HashMap::clone(known);
@@ -319,24 +323,24 @@ impl Libraries {
         result
     }
 
-    /// What loading the plugin gave, if it was tried. Waits for nothing.
-    pub fn known(&self, plugin: &AdmittedPlugin) -> Option<Loaded> {
+    /// Returns the result of loading a plugin, if it was tried. Never waits.
+    pub fn known(&self, plugin: &AdmittedPlugin) -> Option<LoadResult> {
         if let Some(attempt) = self.journal.set_aside(&plugin.sha256) {
             return Some(Err(LoadError::set_aside(plugin, &attempt)));
         }
         self.known.load().get(&plugin.sha256).cloned()
     }
 
-    /// Forgets what went wrong with the plugins of that name: the next load tries them again. False
-    /// if nothing did.
+    /// Forgets the failures of all plugins with a name, so that the next load tries them again. Returns
+    /// false if there were none.
     ///
     /// # Errors
     ///
-    /// Where that can't be written down.
+    /// If that cannot be written to the journal.
     pub fn retry(&self, name: &str) -> anyhow::Result<bool> {
         let was_set_aside = !self.journal.retry(name)?.is_empty();
         let is_tried_again =
-            |result: &Loaded| result.as_ref().is_err_and(|error| error.plugin().name == name);
+            |result: &LoadResult| result.as_ref().is_err_and(|error| error.plugin().name == name);
         let before = self.known.rcu(|known| {
             let mut known = HashMap::clone(known);
             known.retain(|_, result| !is_tried_again(result));
@@ -345,8 +349,8 @@ impl Libraries {
         Ok(was_set_aside || before.values().any(is_tried_again))
     }
 
-    /// The host ends in good order. What has not come back by now as it was loaded is left aside by
-    /// the next one.
+    /// Notes that the host ends in good order. The next host sets aside plugins whose load has not
+    /// returned by now.
     pub fn close(&self) {
         self.journal.close();
     }

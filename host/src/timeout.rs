@@ -1,6 +1,6 @@
-//! Code that may never return, on a thread of its own, waited for only so long.
+//! Runs code that may never return on a thread of its own, with a timeout.
 //!
-//! It ends no thread that it no longer waits for: nothing can. It counts them.
+//! Threads that never return are counted, not killed: a thread cannot be ended from outside.
 
 use std::{
     fmt, io,
@@ -11,59 +11,60 @@ use std::{
 
 use prometheus_client::metrics::gauge::Gauge;
 
-/// Why there is no result.
+/// Reason why there is no result.
 #[derive(Debug)]
 pub enum RunError {
-    /// It did not return in time. Its thread is left behind.
+    /// The closure did not return in time. Its thread is left behind.
     TimedOut(Duration),
-    /// It panicked.
+    /// The closure panicked.
     Panicked,
-    /// The system gave no thread for it.
+    /// The system gave no thread for the closure.
     NoThread(io::Error),
 }
 
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TimedOut(patience) => write!(f, "did not return within {patience:?}"),
+            Self::TimedOut(timeout) => write!(f, "did not return within {timeout:?}"),
             Self::Panicked => f.write_str("panicked"),
             Self::NoThread(error) => write!(f, "was given no thread by the system: {error}"),
         }
     }
 }
 
-/// Does the work on that thread, and waits for it as long as that. A thread that is left behind
-/// counts in each of the gauges until it comes back.
+/// Runs a closure on a new thread, and waits for it until the timeout. A thread that is left behind
+/// counts in each gauge until the closure returns.
 ///
 /// # Errors
 ///
-/// Where there is no result by then.
+/// A [`RunError`] if there is no result by then.
 pub fn run_with_timeout<T: Send + 'static>(
-    patience: Duration,
+    timeout: Duration,
     thread: thread::Builder,
     left_behind: Vec<Gauge>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, RunError> {
-    let course = Arc::new(Course { stage: Mutex::new(Stage::UnderWay), left_behind });
-    let (end, (done, result)) = (End(Arc::clone(&course)), mpsc::sync_channel(1));
-    let run = move || {
+    let run = Arc::new(Run { stage: Mutex::new(Stage::UnderWay), left_behind });
+    let (end, (done, result)) = (EndOnDrop(Arc::clone(&run)), mpsc::sync_channel(1));
+    let body = move || {
         let _end = end;
-        // Nobody may wait any more.
+        // The caller may have stopped waiting.
         let _ = done.send(work());
     };
-    thread.spawn(run).map_err(RunError::NoThread)?;
-    match result.recv_timeout(patience) {
+    thread.spawn(body).map_err(RunError::NoThread)?;
+    match result.recv_timeout(timeout) {
         Ok(result) => Ok(result),
         Err(mpsc::RecvTimeoutError::Disconnected) => Err(RunError::Panicked),
-        Err(mpsc::RecvTimeoutError::Timeout) if course.leave_behind() => {
-            Err(RunError::TimedOut(patience))
+        Err(mpsc::RecvTimeoutError::Timeout) if run.leave_behind() => {
+            Err(RunError::TimedOut(timeout))
         }
-        // It ended in this very moment.
+        // The closure ended in this very moment.
         Err(mpsc::RecvTimeoutError::Timeout) => result.try_recv().map_err(|_| RunError::Panicked),
     }
 }
 
-struct Course {
+/// A closure on its thread.
+struct Run {
     stage: Mutex<Stage>,
     left_behind: Vec<Gauge>,
 }
@@ -75,8 +76,8 @@ enum Stage {
     Ended,
 }
 
-impl Course {
-    /// False if it has ended.
+impl Run {
+    /// Counts the run as left behind. Returns false if the run has ended.
     fn leave_behind(&self) -> bool {
         let mut stage = self.stage();
         if *stage == Stage::UnderWay {
@@ -91,10 +92,10 @@ impl Course {
     }
 }
 
-/// The end of the work, of one that panicked, too.
-struct End(Arc<Course>);
+/// Marks the end of a run when it is dropped, even if the closure panicked.
+struct EndOnDrop(Arc<Run>);
 
-impl Drop for End {
+impl Drop for EndOnDrop {
     fn drop(&mut self) {
         let mut stage = self.0.stage();
         if *stage == Stage::LeftBehind {
@@ -113,20 +114,20 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     #[test]
-    fn what_is_done_in_time_is_not_counted() {
+    fn a_closure_that_returns_in_time_is_not_counted() {
         let gauge = Gauge::default();
         let done = run_with_timeout(LONG, thread::Builder::new(), vec![gauge.clone()], || 7);
         assert_eq!((done.expect("it is done"), gauge.get()), (7, 0));
     }
 
     #[test]
-    fn a_thread_that_is_left_behind_counts_until_it_comes_back() {
+    fn a_thread_that_is_left_behind_counts_until_it_returns() {
         let (go_on, may_go_on) = mpsc::channel::<()>();
         let gauges = vec![Gauge::default(), Gauge::default()];
         let counted = || gauges.iter().map(Gauge::get).collect::<Vec<_>>();
-        let patience = Duration::from_millis(20);
+        let timeout = Duration::from_millis(20);
         let hangs = move || may_go_on.recv().expect("it is told to go on");
-        let result = run_with_timeout(patience, thread::Builder::new(), gauges.clone(), hangs);
+        let result = run_with_timeout(timeout, thread::Builder::new(), gauges.clone(), hangs);
         assert_eq!(result.expect_err("it hangs").to_string(), "did not return within 20ms");
         assert_eq!(counted(), [1, 1]);
         go_on.send(()).expect("it waits");
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_no_want_of_time() {
+    fn a_panic_is_not_a_timeout() {
         let gauge = Gauge::default();
         let panics = || -> u8 { panic!("on purpose") };
         let result = run_with_timeout(LONG, thread::Builder::new(), vec![gauge.clone()], panics);
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_system_gives_no_thread_that_is_what_is_said() {
+    fn reports_that_the_system_gives_no_thread() {
         // No machine has that much memory for a stack.
         let thread = thread::Builder::new().stack_size(1 << 60);
         let error = run_with_timeout(LONG, thread, Vec::new(), || ()).expect_err("there is none");

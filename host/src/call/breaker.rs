@@ -1,6 +1,6 @@
-//! When a plugin that fails again and again is left alone, and for how long.
+//! Circuit breaker: decides when a plugin that fails again and again is left alone, and for how long.
 //!
-//! It reads no clock: the time is given.
+//! The breaker reads no clock: its caller gives the time.
 
 use std::{
     collections::VecDeque,
@@ -9,70 +9,72 @@ use std::{
 
 /// Failures within this time count together.
 const WINDOW: Duration = Duration::from_secs(60);
-/// So many of them, and the plugin is left alone.
-const FAILURES: usize = 3;
+/// The number of failures that opens the breaker.
+const MOST_FAILURES: usize = 3;
 const FIRST_BACK_OFF: Duration = Duration::from_secs(5);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
-/// A call that says nothing for so long is not waited for: the next one shows it.
-const LONGEST_TRIAL: Duration = Duration::from_secs(10);
-/// Until whoever is not let through should try again.
-const NEXT_TRY: Duration = Duration::from_secs(1);
+/// The time after which the breaker no longer waits for the result of a half-open call, and admits the
+/// next one.
+const HALF_OPEN_CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// `Retry-After` for requests that arrive while a half-open call runs.
+const HALF_OPEN_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Counts failures and decides on back-offs, each twice as long as the one before.
+/// Counter of failures that opens for a back-off, each twice as long as the one before.
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
     failures: VecDeque<Instant>,
     open_until: Option<Instant>,
-    /// Since when one call shows whether the plugin works again.
-    on_trial_since: Option<Instant>,
+    /// The start of the half-open call.
+    half_open_call_since: Option<Instant>,
     back_offs: u32,
     trips: u64,
 }
 
-/// Whether a plugin is called.
+/// State of the circuit breaker of a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BreakerState {
-    /// It is.
+    /// The plugin is called.
     Closed,
-    /// It failed too often, and is left alone for so long.
+    /// The plugin failed too often, and is not called for this long.
     Open(Duration),
-    /// It is, one call at a time, after a back-off: a success closes the breaker, a failure opens it
-    /// again.
+    /// The plugin is called, one call at a time, after a back-off. A success closes the breaker, a
+    /// failure opens it again.
     HalfOpen,
 }
 
 impl Breaker {
-    /// How long the plugin is still left alone; none while it may be called.
-    pub(super) fn left(&self, now: Instant) -> Option<Duration> {
+    /// Returns the rest of the back-off; none while the plugin may be called.
+    pub(super) fn back_off(&self, now: Instant) -> Option<Duration> {
         match self.state(now) {
             BreakerState::Open(left) => Some(left),
             BreakerState::Closed | BreakerState::HalfOpen => None,
         }
     }
 
-    /// Whether a call is let through; otherwise, when to try again. After a back-off one is, which
-    /// shows whether the plugin works again.
+    /// Admits a call. After a back-off only one call is admitted at a time, which shows whether the
+    /// plugin works again.
     ///
     /// # Errors
     ///
-    /// For how long the plugin is left alone.
+    /// The time to wait before the next try.
     pub(super) fn admit(&mut self, now: Instant) -> Result<(), Duration> {
         match self.state(now) {
             BreakerState::Closed => Ok(()),
             BreakerState::Open(left) => Err(left),
             BreakerState::HalfOpen => {
-                let is_fresh =
-                    |since: &Instant| now.saturating_duration_since(*since) < LONGEST_TRIAL;
-                if self.on_trial_since.as_ref().is_some_and(is_fresh) {
-                    return Err(NEXT_TRY);
+                let is_fresh = |since: &Instant| {
+                    now.saturating_duration_since(*since) < HALF_OPEN_CALL_TIMEOUT
+                };
+                if self.half_open_call_since.as_ref().is_some_and(is_fresh) {
+                    return Err(HALF_OPEN_RETRY_AFTER);
                 }
-                self.on_trial_since = Some(now);
+                self.half_open_call_since = Some(now);
                 Ok(())
             }
         }
     }
 
-    /// Whether the plugin may be called, and why.
+    /// Returns whether the plugin is called.
     pub(super) fn state(&self, now: Instant) -> BreakerState {
         match self.open_until {
             None => BreakerState::Closed,
@@ -81,32 +83,33 @@ impl Breaker {
         }
     }
 
-    /// How many failures count just now.
+    /// Returns the number of failures that count now.
     pub(super) fn failures(&self, now: Instant) -> usize {
         self.failures.iter().filter(|failure| counts(**failure, now)).count()
     }
 
-    /// How often a back-off was started.
+    /// Returns how often a back-off was started.
     pub(super) fn trips(&self) -> u64 {
         self.trips
     }
 
-    /// Whether a success would change anything.
-    pub(super) fn is_calm(&self) -> bool {
+    /// Returns whether a success would change nothing.
+    pub(super) fn is_clear(&self) -> bool {
         self.failures.is_empty() && self.back_offs == 0
     }
 
-    /// A call failed. After a back-off, the first failure starts the next one. True if one starts.
+    /// Counts a failure. After a back-off, the first failure starts the next back-off. Returns whether a
+    /// back-off starts.
     pub(super) fn failed(&mut self, now: Instant) -> bool {
         let state = self.state(now);
         // A call that was under way when the back-off began says nothing new.
         if matches!(state, BreakerState::Open(_)) {
             return false;
         }
-        self.on_trial_since = None;
+        self.half_open_call_since = None;
         self.forget_old_failures(now);
         self.failures.push_back(now);
-        let trips = self.failures.len() >= FAILURES || state == BreakerState::HalfOpen;
+        let trips = self.failures.len() >= MOST_FAILURES || state == BreakerState::HalfOpen;
         if trips {
             let back_off = FIRST_BACK_OFF * 2_u32.saturating_pow(self.back_offs.min(10));
             self.open_until = Some(now + back_off.min(LONGEST_BACK_OFF));
@@ -116,15 +119,15 @@ impl Breaker {
         trips
     }
 
-    /// A call succeeded: after a back-off, the plugin is trusted again. Single failures between
-    /// successes still count until they are a minute old. True if it ends the time of trial.
+    /// Counts a success: after a back-off, the breaker closes. Otherwise single failures count until
+    /// they are a minute old. Returns whether the breaker closes.
     pub(super) fn succeeded(&mut self, now: Instant) -> bool {
-        let is_on_trial = self.state(now) == BreakerState::HalfOpen;
-        if is_on_trial {
+        let closes = self.state(now) == BreakerState::HalfOpen;
+        if closes {
             *self = Self { trips: self.trips, ..Self::default() };
         }
         self.forget_old_failures(now);
-        is_on_trial
+        closes
     }
 
     fn forget_old_failures(&mut self, now: Instant) {
@@ -143,7 +146,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn after_a_back_off_one_call_at_a_time_is_let_through() {
+    fn admits_one_call_at_a_time_after_a_back_off() {
         let (mut breaker, start) = (Breaker::default(), Instant::now());
         assert_eq!((breaker.admit(start), breaker.admit(start)), (Ok(()), Ok(())));
         assert_eq!([(); 3].map(|()| breaker.failed(start)), [false, false, true]);
@@ -160,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_that_says_nothing_is_not_waited_for() {
+    fn admits_the_next_call_if_a_half_open_call_has_no_result_in_time() {
         let (mut breaker, start) = (Breaker::default(), Instant::now());
         assert_eq!([(); 3].map(|()| breaker.failed(start)), [false, false, true]);
         let later = start + 6 * SECOND;
@@ -170,44 +173,44 @@ mod tests {
     }
 
     #[test]
-    fn three_failures_in_a_minute_start_a_back_off() {
+    fn opens_after_three_failures_in_a_minute() {
         let (mut breaker, start) = (Breaker::default(), Instant::now());
         breaker.failed(start);
         breaker.failed(start + SECOND);
-        assert_eq!(breaker.left(start + SECOND), None);
+        assert_eq!(breaker.back_off(start + SECOND), None);
         breaker.failed(start + 2 * SECOND);
-        assert_eq!(breaker.left(start + 3 * SECOND), Some(4 * SECOND));
-        assert_eq!(breaker.left(start + 7 * SECOND), None);
+        assert_eq!(breaker.back_off(start + 3 * SECOND), Some(4 * SECOND));
+        assert_eq!(breaker.back_off(start + 7 * SECOND), None);
     }
 
     #[test]
-    fn rare_failures_do_not() {
+    fn stays_closed_if_failures_are_rare() {
         let (mut breaker, start) = (Breaker::default(), Instant::now());
         for minute in 0..100 {
             let now = start + minute * 31 * SECOND;
             breaker.failed(now);
-            assert_eq!(breaker.left(now), None);
+            assert_eq!(breaker.back_off(now), None);
             breaker.succeeded(now);
         }
     }
 
     #[test]
-    fn a_failure_after_a_back_off_starts_a_longer_one_up_to_five_minutes() {
+    fn each_back_off_is_twice_as_long_up_to_five_minutes() {
         let (mut breaker, mut now) = (Breaker::default(), Instant::now());
         breaker.failed(now);
         breaker.failed(now);
         for seconds in [5, 10, 20, 40, 80, 160, 300, 300] {
             breaker.failed(now);
-            assert_eq!(breaker.left(now), Some(seconds * SECOND));
+            assert_eq!(breaker.back_off(now), Some(seconds * SECOND));
             now += seconds * SECOND;
         }
         breaker.succeeded(now);
         breaker.failed(now);
-        assert_eq!(breaker.left(now), None, "a success forgives");
+        assert_eq!(breaker.back_off(now), None, "a success forgives");
     }
 
     #[test]
-    fn it_opens_is_tried_and_closes() {
+    fn opens_becomes_half_open_and_closes() {
         use BreakerState::{Closed, HalfOpen, Open};
 
         let (mut breaker, start) = (Breaker::default(), Instant::now());
@@ -220,7 +223,7 @@ mod tests {
         assert_eq!(seen(&breaker, 0), (Closed, 2, 0));
         assert!(breaker.failed(start));
         assert_eq!(seen(&breaker, 0), (Open(5 * SECOND), 3, 1));
-        // What was under way meanwhile changes nothing.
+        // Calls that were under way meanwhile change nothing.
         assert!(!breaker.failed(start + SECOND) && !breaker.succeeded(start + SECOND));
         assert_eq!(seen(&breaker, 1), (Open(4 * SECOND), 3, 1));
         assert_eq!(seen(&breaker, 5), (HalfOpen, 3, 1));
@@ -229,6 +232,6 @@ mod tests {
         assert_eq!(seen(&breaker, 63), (HalfOpen, 1, 2), "failures of a minute ago are forgotten");
         assert!(breaker.succeeded(start + 64 * SECOND));
         assert_eq!(seen(&breaker, 64), (Closed, 0, 2));
-        assert!(breaker.is_calm());
+        assert!(breaker.is_clear());
     }
 }

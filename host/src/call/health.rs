@@ -84,7 +84,7 @@ impl Health {
         if !self.has_failed.load(Ordering::Acquire) {
             return None;
         }
-        self.failures().breaker.left(Instant::now())
+        self.failures().breaker.back_off(Instant::now())
     }
 
     /// Counts a call that returned an outcome.
@@ -96,7 +96,7 @@ impl Health {
                 tracing::info!(event = "plugin_recovered", integration, %plugin, "a plugin that was left alone serves again");
             }
             failures.has_no_instance = false;
-            self.has_failed.store(!failures.breaker.is_calm(), Ordering::Release);
+            self.has_failed.store(!failures.breaker.is_clear(), Ordering::Release);
         }
     }
 
@@ -111,7 +111,7 @@ impl Health {
         }
         failures.last = Some((what.clone(), Timestamp::now()));
         self.has_failed.store(true, Ordering::Release);
-        let backs_off = failures.breaker.left(Instant::now()).is_some();
+        let backs_off = failures.breaker.back_off(Instant::now()).is_some();
         let request_id = request.map(tracing::field::display);
         tracing::error!(event = "plugin_failed", request_id, integration, %plugin, what, backs_off, "a plugin failed");
     }
@@ -160,7 +160,7 @@ impl Health {
         let problem = Problem::new("plugin-failed", message)
             .with_hint("report it to the plugin's author, or drop in another version");
         let has_no_instance = !has_instance && failures.has_no_instance;
-        if failures.breaker.left(Instant::now()).is_some() || has_no_instance {
+        if failures.breaker.back_off(Instant::now()).is_some() || has_no_instance {
             CallerHealth { problem: Some(problem), last_failure: None }
         } else {
             CallerHealth { problem: None, last_failure: Some(problem) }

@@ -15,7 +15,7 @@ use super::runtime::{LoadResult, PluginInstance, PluginRuntime, RunnablePlugin};
 use crate::plugins::{
     Libraries,
     admission::AdmittedPlugin,
-    journal::{LoadJournal, Loading},
+    journal::{LoadGuard, LoadJournal},
     library::{LoadedPlugin, Probe},
 };
 
@@ -66,7 +66,7 @@ impl RunnablePlugin for LoadedPlugin {
         Ok(Box::new(self.module.instance(options)?))
     }
 
-    fn begin_start(&self) -> Option<Loading> {
+    fn begin_start(&self) -> Option<LoadGuard> {
         Some(self.begin())
     }
 }

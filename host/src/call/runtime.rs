@@ -12,7 +12,7 @@ use tocsin_plugin_api::{
     outcome::Outcome,
 };
 
-use crate::plugins::{admission::AdmittedPlugin, journal::Loading, library::LoadError};
+use crate::plugins::{admission::AdmittedPlugin, journal::LoadGuard, library::LoadError};
 
 /// The result of loading a plugin.
 pub type LoadResult = Result<Arc<dyn RunnablePlugin>, LoadError>;
@@ -76,7 +76,7 @@ pub trait RunnablePlugin: Send + Sync {
     /// Notes that the plugin is about to see new options. The note is taken back when the returned guard
     /// is dropped: if the host dies before, the next host sets the plugin aside. A runtime whose plugins
     /// cannot end the host returns none.
-    fn begin_start(&self) -> Option<Loading> {
+    fn begin_start(&self) -> Option<LoadGuard> {
         None
     }
 }

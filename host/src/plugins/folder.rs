@@ -1,7 +1,8 @@
-//! The plugins folder and its files, opened so that what was looked at is what is read, whatever
-//! becomes of the names meanwhile.
+//! The plugins folder and its files, held open: the file that was checked is the file that is read,
+//! whatever its name leads to meanwhile.
 //!
-//! It judges neither what is in a file nor who could change it.
+//! Contents of files are judged in [`admission`](super::admission), permissions in
+//! [`verification`](super::verification).
 
 use std::{
     ffi::OsStr,
@@ -19,7 +20,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use super::admission::{AdmissionRefusal, DroppedFile, is_elf, not_elf};
 use crate::{file_stamp::Stamp, problem::Problem};
 
-/// The plugins folder, held open: another folder that takes its name is another folder.
+/// The plugins folder, held open. Another folder that takes its name is another folder.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -29,17 +30,17 @@ pub struct Folder {
 /// A regular file, held open but not read.
 #[derive(Debug)]
 pub struct OpenFile {
-    /// Where it was found.
+    /// The path at which the file was found.
     pub path: PathBuf,
-    /// Its owner, mode and times, of the file that is open.
+    /// Owner, mode and times of the open file.
     pub metadata: Metadata,
     stamp: Option<Stamp>,
     handle: File,
 }
 
-/// A file is read whole: a larger one would take the memory of the host.
+/// Files are read whole: a larger one would take the memory of the host.
 const LIMIT_BYTES: u64 = 512 * 1024 * 1024;
-/// No more than this is read of what can't be a library.
+/// The most bytes that are read of a file that cannot be a library.
 const SMALL_BYTES: usize = 64 * 1024;
 
 impl Folder {
@@ -47,31 +48,31 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// Where it is not there, or is no folder.
+    /// If the folder is missing, or the path is no folder.
     pub fn open(path: &Path) -> io::Result<Self> {
         let handle = hold(CWD, path, OFlags::DIRECTORY)?;
         Ok(Self { path: path.to_owned(), handle })
     }
 
-    /// Where it was found.
+    /// Returns the path at which the folder was found.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its owner and mode.
+    /// Returns owner and mode of the folder.
     ///
     /// # Errors
     ///
-    /// Where the system does not tell.
+    /// If the system does not tell.
     pub fn metadata(&self) -> io::Result<Metadata> {
         self.handle.metadata()
     }
 
-    /// Opens the file of that name. A symlink is followed as long as it stays in the folder.
+    /// Opens a file of the folder by name. A symlink is followed as long as it stays in the folder.
     ///
     /// # Errors
     ///
-    /// Where it is no regular file, or lies elsewhere.
+    /// If the path is no regular file, or leads out of the folder.
     pub fn file(&self, name: &OsStr) -> Result<OpenFile, AdmissionRefusal> {
         let path = self.path.join(name);
         let is_symlink = fs::symlink_metadata(&path).is_ok_and(|file| file.is_symlink());
@@ -82,7 +83,7 @@ impl Folder {
                 unreadable(&error)
             }
         })?;
-        // Asked of the file that is open: the name may lead elsewhere by now.
+        // The path comes from the open file: the name may lead elsewhere by now.
         let is_inside = real_path(&handle)
             .and_then(|file| Ok(file.starts_with(real_path(&self.handle)?)))
             .map_err(|error| unreadable(&error))?;
@@ -95,22 +96,23 @@ impl Folder {
         OpenFile::new(path, handle)
     }
 
-    /// The folders below this one that lead to a file; none unless a symlink does.
+    /// Returns the folders below this one that lead to a file. There are none unless a symlink leads
+    /// through them.
     ///
     /// # Errors
     ///
-    /// Where one of them is gone.
+    /// If one of them is gone.
     pub fn folders_below(&self, file: &OpenFile) -> io::Result<Vec<(PathBuf, Metadata)>> {
         let (file, top) = (real_path(&file.handle)?, real_path(&self.handle)?);
         let below = file.ancestors().skip(1).take_while(|folder| *folder != top);
         below.map(|folder| Ok((folder.to_owned(), fs::symlink_metadata(folder)?))).collect()
     }
 
-    /// Reads a small text of that name; none where it is not there.
+    /// Reads a small text file by name; none if it is missing.
     ///
     /// # Errors
     ///
-    /// Where it can't be read, is no regular file, or is not small.
+    /// If the file cannot be read, is no regular file, or is larger than the limit.
     pub fn small_text(&self, name: &OsStr, limit_bytes: u64) -> io::Result<Option<String>> {
         let handle = match hold(&self.handle, Path::new(name), OFlags::empty()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -131,7 +133,7 @@ impl OpenFile {
     ///
     /// # Errors
     ///
-    /// Where it can't be, or is no regular file.
+    /// If the file cannot be opened, or is no regular file.
     pub fn at(path: &Path) -> Result<Self, AdmissionRefusal> {
         let handle = hold(CWD, path, OFlags::empty()).map_err(|error| unreadable(&error))?;
         Self::new(path.to_owned(), handle)
@@ -150,27 +152,28 @@ impl OpenFile {
                 "remove it, or build it without debug information",
             ));
         }
-        // Decided before it is read, which takes its time: a change meanwhile may leave the same times.
+        // Decided before the file is read, which takes time: a change meanwhile may leave the same
+        // times.
         let stamp = Some(Stamp::from(&metadata)).filter(Stamp::is_settled);
         Ok(Self { path, metadata, stamp, handle })
     }
 
-    /// What tells this state of the file from any later one; none while the file is so fresh that
-    /// another change could still leave the same times.
+    /// Returns the identity of this state of the file; none while the file is so fresh that another
+    /// change could leave the same times.
     pub fn stamp(&self) -> Option<Stamp> {
         self.stamp
     }
 
-    /// Reads it whole. Of a large file that can't be a library, its beginning is enough.
+    /// Reads the whole file. Of a large file that cannot be a library, only the beginning is read.
     ///
     /// # Errors
     ///
-    /// Where it can't be read, there is no memory for it, or it is large and can't be a library.
+    /// If the file cannot be read, there is no memory for it, or it is large and cannot be a library.
     pub fn read(self) -> Result<DroppedFile, AdmissionRefusal> {
         let length = usize::try_from(self.metadata.len()).unwrap_or(usize::MAX);
         let mut file = readable(&self.handle).map_err(|error| unreadable(&error))?;
         let mut bytes = Vec::new();
-        // Memory that nothing is written to is none yet.
+        // Reserved memory costs nothing until it is written.
         bytes.try_reserve_exact(length).map_err(|_| {
             let reason = format!("has {length} bytes, for which there is no memory");
             AdmissionRefusal::new(
@@ -188,7 +191,7 @@ impl OpenFile {
                 return Err(not_elf(false));
             }
         }
-        // It may have grown meanwhile.
+        // The file may have grown meanwhile.
         read_to(usize::try_from(LIMIT_BYTES).unwrap_or(usize::MAX), &mut bytes)?;
         let stamp = self.stamp();
         Ok(DroppedFile::new(self.path, stamp, bytes))
@@ -199,7 +202,7 @@ impl OpenFile {
 ///
 /// # Errors
 ///
-/// Where it can't be read, or is no regular file.
+/// If the file cannot be read, or is no regular file.
 pub fn regular_file(path: &Path) -> io::Result<File> {
     let handle = hold(CWD, path, OFlags::empty())?;
     let metadata = handle.metadata()?;
@@ -210,19 +213,19 @@ pub fn regular_file(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Holds a file without opening it for reading: that would wait for the other end of a pipe, and do
-/// who knows what to a device.
+/// Holds a file without opening it for reading. Opening would wait for the other end of a pipe, and
+/// could trigger a device.
 fn hold(folder: impl AsFd, path: &Path, flags: OFlags) -> io::Result<File> {
     let flags = flags | OFlags::PATH | OFlags::CLOEXEC;
     Ok(File::from(openat(folder, path, flags, Mode::empty())?))
 }
 
-/// The same file, open for reading.
+/// Opens a held file for reading.
 fn readable(held: &File) -> io::Result<File> {
     File::open(descriptor_path(held)).map_err(explained)
 }
 
-/// Where a file that is held really lies, without symlinks.
+/// Returns the path of a held file without symlinks.
 fn real_path(held: &File) -> io::Result<PathBuf> {
     fs::read_link(descriptor_path(held)).map_err(explained)
 }
@@ -290,7 +293,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// The stamp of a file, as soon as it has one.
+    /// Returns the stamp of a file as soon as it has settled.
     pub(in super::super) fn settled_stamp(path: &Path) -> Stamp {
         loop {
             match OpenFile::at(path).expect("it is there").stamp() {
@@ -316,7 +319,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_symlink_that_stays_in_the_folder_is_followed() {
+    fn follows_a_symlink_that_stays_in_the_folder() {
         let (_place, folder) = place();
         let absolute = folder.path().join("inside");
         for (name, target) in [("one.so", Path::new("inside")), ("two.so", &absolute)] {
@@ -327,13 +330,13 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_symlink_out_of_the_folder_is_refused() {
+    fn refuses_a_symlink_out_of_the_folder() {
         let (_place, folder) = place();
         let link = folder.path().join("x.so");
         symlink("../outside", &link).expect("linked");
         insta::assert_snapshot!(refused(&folder), @"is a symlink out of the plugins folder; hint: copy the file itself into the folder");
         fs::remove_file(&link).expect("it is there");
-        // Its path begins with that of the folder, and yet it is another one.
+        // The path of `plugins-2` begins with that of `plugins`, and yet it is another folder.
         fs::create_dir(folder.path().with_file_name("plugins-2")).expect("made");
         fs::write(folder.path().with_file_name("plugins-2").join("x"), "x").expect("written");
         symlink("../plugins-2/x", &link).expect("linked");
@@ -341,7 +344,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_symlink_to_nothing_or_to_itself_is_refused() {
+    fn refuses_a_symlink_to_nothing_or_to_itself() {
         let (_place, folder) = place();
         for target in ["nothing", "x.so"] {
             symlink(target, folder.path().join("x.so")).expect("linked");
@@ -351,7 +354,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_refused_without_waiting_for_it() {
+    fn refuses_pipes_sockets_and_folders_without_waiting() {
         let (_place, folder) = place();
         let path = folder.path().join("x.so");
         mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).expect("made");
@@ -365,7 +368,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_larger_than_any_plugin_is_refused_unread() {
+    fn refuses_a_file_larger_than_any_plugin_unread() {
         let (_place, folder) = place();
         let path = folder.path().join("x.so");
         let file = File::create(&path).expect("made");
@@ -378,7 +381,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_folder_that_takes_the_name_of_an_open_one_is_another() {
+    fn an_open_folder_stays_the_same_when_another_takes_its_name() {
         let (_place, folder) = place();
         fs::rename(folder.path(), folder.path().with_file_name("old")).expect("moved");
         fs::create_dir(folder.path()).expect("made");
@@ -388,7 +391,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_file_that_is_changed_in_any_way_has_another_stamp() {
+    fn every_change_of_a_file_changes_its_stamp() {
         let (_place, folder) = place();
         let path = folder.path().join("inside");
         let stamp = || settled_stamp(&path);
@@ -412,12 +415,12 @@ pub(super) mod tests {
             fs::write(&path, "fresh").expect("written");
             OpenFile::at(&path).expect("it is there").stamp().is_none()
         };
-        // This test may be held up between the two.
+        // This test may be held up between the two steps.
         assert!((0..100).any(|_| is_unknown()));
     }
 
     #[test]
-    fn a_text_that_is_not_small_is_not_read() {
+    fn refuses_a_text_beyond_the_limit() {
         let (_place, folder) = place();
         let text = |name: &str, limit| folder.small_text(OsStr::new(name), limit);
         assert_eq!(text("inside", 6).expect("small").as_deref(), Some("inside"));

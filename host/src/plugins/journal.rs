@@ -1,8 +1,8 @@
-//! Which plugins were being loaded when a host died: a line is written before a plugin's code runs for
-//! the first time, and taken away when it has.
+//! Load journal: remembers the plugins whose load a host did not survive. A line is written before a
+//! plugin's code runs for the first time, and removed when the code has returned.
 //!
-//! It loads nothing, and keeps no host from starting: where it can't be read or written, the log says
-//! so and loading goes on without it.
+//! A journal that cannot be read or written keeps no host from starting: the log says so, and plugins
+//! are loaded without it.
 
 use std::{
     fs::{File, TryLockError},
@@ -22,45 +22,44 @@ use serde::{Deserialize, Serialize};
 use super::admission::AdmittedPlugin;
 use crate::{private_file, problem::on_one_line};
 
-/// More than that was not written by a host.
+/// Larger files were not written by a host.
 const LARGEST_BYTES: u64 = 1024 * 1024;
 
-/// The loads that were begun and not survived. A clone is the same journal; the default one is kept
-/// nowhere.
+/// The loads that were begun and not survived. Clones share one journal; the default journal is not on
+/// disk.
 #[derive(Clone, Debug, Default)]
 pub struct LoadJournal(Arc<Journal>);
 
-/// The beginning of a load, as a line of the journal.
+/// A load that was begun, as a line of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Attempt {
     /// The hash of the plugin's bytes, in hex.
     pub sha256: String,
     /// The plugin's name.
     pub name: String,
-    /// Its version.
+    /// The plugin's version.
     pub version: String,
-    /// The name of its file.
+    /// The plugin's file name.
     pub file: String,
-    /// When it was begun.
+    /// The time at which the load was begun.
     pub at: Timestamp,
-    /// Whether the host came to its end in good order and the load did not: it had not returned by
-    /// then.
+    /// Whether the host ended in good order before the load returned.
     #[serde(default)]
     pub has_hung: bool,
-    /// Whether a later start found it, so that it is not one that is under way.
+    /// Whether a later host found the line, so that the load is not one that is under way.
     #[serde(default)]
     is_set_aside: bool,
 }
 
-/// A load that is under way. Whoever can still drop this has survived it.
+/// Guard of a load that is under way. Dropping it means that the host has survived the load.
 #[derive(Debug)]
 #[must_use = "a load is survived when this is dropped"]
-pub struct Loading {
+pub struct LoadGuard {
     journal: LoadJournal,
     sha256: String,
 }
 
-impl Drop for Loading {
+impl Drop for LoadGuard {
     fn drop(&mut self) {
         let (mut lines, set_aside) = (self.journal.lines(), self.journal.0.set_aside.load());
         lines.survived(&self.sha256, &set_aside);
@@ -68,14 +67,14 @@ impl Drop for Loading {
 }
 
 impl LoadJournal {
-    /// Where the journal of a store is.
+    /// Returns the path of the journal of a store.
     pub fn path(store: &Path) -> PathBuf {
         let mut path = store.as_os_str().to_owned();
         path.push(".loading");
         path.into()
     }
 
-    /// The journal of a host, which holds it as long as it runs. Every line in it is of a load in
+    /// Opens the journal of a host, which locks it as long as it runs. Every line found is of a load in
     /// which an earlier host died.
     pub fn open(path: &Path) -> Self {
         let journal = Self::hold(path).unwrap_or_else(|error| {
@@ -114,11 +113,11 @@ impl LoadJournal {
         journal
     }
 
-    /// The same, for who has to change it.
+    /// Opens the journal to change it, and locks it.
     ///
     /// # Errors
     ///
-    /// Where it can't be written, or a host holds it.
+    /// If the journal cannot be written, or a host holds it.
     pub fn hold(path: &Path) -> anyhow::Result<Self> {
         let context = || format!("cannot use the load journal `{}`", path.display());
         if let Some(folder) = path.parent() {
@@ -132,27 +131,27 @@ impl LoadJournal {
                 path.display()
             );
         }
-        let (mut set_aside, is_tidy) = read(&file).with_context(context)?;
+        let (mut set_aside, is_valid) = read(&file).with_context(context)?;
         let is_marked = set_aside.iter().all(|attempt| attempt.is_set_aside);
         set_aside.iter_mut().for_each(|attempt| attempt.is_set_aside = true);
         let lines = Lines { file: Some(file), under_way: Vec::new() };
-        if !is_tidy {
+        if !is_valid {
             let path = path.display();
             tracing::warn!(
                 event = "load_journal_damaged",
                 "the load journal `{path}` has lines that make no sense: ignored",
             );
         }
-        if !(is_tidy && is_marked) {
+        if !(is_valid && is_marked) {
             lines.write(&set_aside).with_context(context)?;
         }
         Ok(Self::of(lines, set_aside))
     }
 
-    /// What the journal says just now, if there is one. Nothing is written.
+    /// Reads the journal without writing to it. A missing journal is empty.
     pub fn peek(path: &Path) -> Self {
         let Ok(file) = File::open(path) else { return Self::default() };
-        // A host that runs has lines of loads that are under way.
+        // The journal of a running host has lines of loads that are under way.
         let is_held = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
         let mut set_aside = read(&file).map(|(attempts, _)| attempts).unwrap_or_default();
         set_aside.retain(|attempt| attempt.is_set_aside || !is_held);
@@ -164,14 +163,14 @@ impl LoadJournal {
         Self(Arc::new(Journal { lines: Mutex::new(lines), set_aside }))
     }
 
-    /// The load of these bytes that a host did not survive. Never waits for the disk.
+    /// Returns the load of these bytes that a host did not survive. Never waits for the disk.
     pub fn set_aside(&self, sha256: &str) -> Option<Attempt> {
         let set_aside = self.0.set_aside.load();
         set_aside.iter().find(|attempt| attempt.sha256 == sha256).cloned()
     }
 
-    /// The plugin's code is about to run for the first time.
-    pub fn begin(&self, plugin: &AdmittedPlugin) -> Loading {
+    /// Notes that the plugin's code is about to run for the first time, until the guard is dropped.
+    pub fn begin(&self, plugin: &AdmittedPlugin) -> LoadGuard {
         let file = plugin.path.file_name().unwrap_or_default();
         let attempt = Attempt {
             sha256: plugin.sha256.clone(),
@@ -183,16 +182,16 @@ impl LoadJournal {
             is_set_aside: false,
         };
         self.lines().begin(attempt, &self.0.set_aside.load());
-        Loading { journal: self.clone(), sha256: plugin.sha256.clone() }
+        LoadGuard { journal: self.clone(), sha256: plugin.sha256.clone() }
     }
 
-    /// Forgets what happened to the plugins of that name, and gives what it was.
+    /// Forgets the loads of all plugins with a name, and returns them.
     ///
     /// # Errors
     ///
-    /// Where it can't be written down that it is forgotten; then it is not.
+    /// If that cannot be written; then nothing is forgotten.
     pub fn retry(&self, name: &str) -> anyhow::Result<Vec<Attempt>> {
-        // Held meanwhile: whoever writes, writes all of it.
+        // The lock is held meanwhile: each write replaces all lines.
         let lines = self.lines();
         let mut set_aside = self.0.set_aside.load().to_vec();
         let retried = set_aside.extract_if(.., |attempt| attempt.name == name).collect();
@@ -201,7 +200,8 @@ impl LoadJournal {
         Ok(retried)
     }
 
-    /// The host ends in good order. A load that has not returned by now stays in the journal: it hangs.
+    /// Notes that the host ends in good order. Loads that have not returned by now stay in the journal:
+    /// they hang.
     pub fn close(&self) {
         let mut lines = self.lines();
         lines.under_way.iter_mut().for_each(|attempt| attempt.has_hung = true);
@@ -232,15 +232,15 @@ impl LoadJournal {
 
 #[derive(Debug, Default)]
 struct Journal {
-    /// Held while it is written, which takes as long as the disk does.
+    /// Held while the journal is written, which takes as long as the disk does.
     lines: Mutex<Lines>,
-    /// Changed only while the lines are held.
+    /// Changed only while `lines` is locked.
     set_aside: ArcSwap<Vec<Attempt>>,
 }
 
 #[derive(Debug, Default)]
 struct Lines {
-    /// Locked; none where nothing is written.
+    /// The locked file; none if nothing is written.
     file: Option<File>,
     under_way: Vec<Attempt>,
 }
@@ -258,7 +258,7 @@ impl Lines {
     }
 
     fn survived(&mut self, sha256: &str, set_aside: &[Attempt]) {
-        // One of them: another integration may be starting the same plugin.
+        // Only one line: another integration may be starting the same plugin.
         if let Some(at) = self.under_way.iter().position(|attempt| attempt.sha256 == sha256) {
             self.under_way.remove(at);
         }
@@ -271,8 +271,8 @@ impl Lines {
         }
     }
 
-    /// Writes all lines, in place: the lock is that of this very file. Whoever dies before the end is
-    /// cut off leaves a part of a line there, which nobody can read.
+    /// Writes all lines in place, because the lock belongs to this very file. A host that dies meanwhile
+    /// may leave a part of a line, which is ignored.
     fn write(&self, set_aside: &[Attempt]) -> io::Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
         let mut lines = Vec::new();
@@ -282,12 +282,12 @@ impl Lines {
         }
         file.write_all_at(&lines, 0)?;
         file.set_len(lines.len() as u64)?;
-        // The machine may die of it, too, and must not bring back what was taken away.
+        // A plugin may take the machine down, too; removed lines must not come back then.
         file.sync_data()
     }
 }
 
-/// False if a host holds it. Whoever only peeks lets it go at once.
+/// Locks the file. Returns false if a host holds the lock; readers release it at once.
 fn lock(file: &File) -> io::Result<bool> {
     for _ in 0..50 {
         match file.try_lock() {
@@ -299,22 +299,22 @@ fn lock(file: &File) -> io::Result<bool> {
     Ok(false)
 }
 
-/// The lines that can be understood, one for each hash, and whether these are all.
+/// Reads the valid lines, one for each hash, and returns whether all lines were valid.
 fn read(file: &File) -> io::Result<(Vec<Attempt>, bool)> {
     let mut bytes = Vec::new();
     file.take(LARGEST_BYTES).read_to_end(&mut bytes)?;
-    let (mut attempts, mut is_tidy) = (Vec::<Attempt>::new(), true);
+    let (mut attempts, mut is_valid) = (Vec::<Attempt>::new(), true);
     for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         match serde_json::from_slice::<Attempt>(line) {
             Ok(attempt) if attempts.iter().all(|known| known.sha256 != attempt.sha256) => {
                 attempts.push(attempt);
             }
-            // It was being started for several integrations.
+            // The plugin was being started for several integrations.
             Ok(_) => {}
-            Err(_) => is_tidy = false,
+            Err(_) => is_valid = false,
         }
     }
-    Ok((attempts, is_tidy))
+    Ok((attempts, is_valid))
 }
 
 #[cfg(test)]
@@ -341,13 +341,13 @@ mod tests {
             LoadJournal::open(&self.path())
         }
 
-        /// What a host leaves that dies while it loads these.
+        /// Leaves the journal as a host does that dies while it loads these plugins.
         fn die_loading(&self, plugins: &[&AdmittedPlugin]) {
             let journal = self.open();
             for plugin in plugins {
                 std::mem::forget(journal.begin(plugin));
             }
-            // Not closed: the lock ends with the file.
+            // The journal is not closed: the lock ends with the file.
             journal.lines().file = None;
         }
     }
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn loads_that_were_survived_leave_nothing() {
+    fn survived_loads_leave_no_line() {
         let place = Place::new();
         let journal = place.open();
         let (one, two) = (plugin("one", "aa"), plugin("two", "bb"));
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn all_loads_in_which_a_host_died_are_left_aside_until_each_is_tried_again() {
+    fn plugins_of_a_fatal_load_are_set_aside_until_each_is_retried() {
         let place = Place::new();
         let (one, two) = (plugin("one", "aa"), plugin("two", "bb"));
         place.die_loading(&[&one, &two]);
@@ -384,7 +384,7 @@ mod tests {
         assert_eq!(names(&journal), ["one", "two"]);
         let attempt = journal.set_aside("aa").unwrap();
         assert_eq!((&*attempt.version, &*attempt.file), ("1.0.0", "libdemo.so"));
-        assert_eq!(journal.set_aside("cc"), None, "other bytes are another matter");
+        assert_eq!(journal.set_aside("cc"), None, "other bytes are another plugin");
         // Other loads go on beside them, and another death adds to them.
         drop(journal.begin(&plugin("three", "cc")));
         drop(journal);
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_load_that_has_not_returned_when_the_host_stops_is_left_aside() {
+    fn a_load_that_has_not_returned_when_the_host_stops_is_set_aside() {
         let place = Place::new();
         place.die_loading(&[&plugin("one", "aa")]);
         let journal = place.open();
@@ -406,7 +406,7 @@ mod tests {
         let loading = [journal.begin(&hangs), journal.begin(&again)];
         drop(journal.begin(&plugin("three", "cc")));
         journal.close();
-        // Too late.
+        // The loads return too late.
         drop(loading);
         drop(journal.begin(&plugin("four", "dd")));
         let journal = place.open();
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_aside_is_known_while_the_disk_is_slow() {
+    fn reading_does_not_wait_for_a_slow_disk() {
         let place = Place::new();
         place.die_loading(&[&plugin("one", "aa")]);
         let journal = place.open();
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_runs_holds_its_journal_and_others_see_what_it_left_aside() {
+    fn a_running_host_locks_its_journal_and_others_can_read_it() {
         let place = Place::new();
         assert_eq!(names(&LoadJournal::peek(&place.path())), [""; 0]);
         place.die_loading(&[&plugin("one", "aa")]);
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_ignored_and_taken_away() {
+    fn invalid_lines_are_ignored_and_removed() {
         let place = Place::new();
         place.die_loading(&[&plugin("one", "aa")]);
         let line = fs::read(place.path()).unwrap();
@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_can_read_it_though_it_was_there_before() {
+    fn an_existing_journal_becomes_private() {
         let place = Place::new();
         fs::write(place.path(), "").unwrap();
         fs::set_permissions(place.path(), Permissions::from_mode(0o666)).unwrap();
@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_it_makes_is_its_owners_alone() {
+    fn folders_that_the_journal_creates_are_private() {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("var/tocsin");
         drop(LoadJournal::open(&LoadJournal::path(&folder.join("tocsin.db"))));
@@ -476,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn a_symlink_in_its_place_is_not_written_through() {
+    fn does_not_write_through_a_symlink() {
         let place = Place::new();
         let target = place.0.path().join("target");
         fs::write(&target, "precious").unwrap();
@@ -488,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn where_it_cannot_be_kept_loading_goes_on() {
+    fn plugins_are_loaded_without_a_journal_on_disk() {
         let place = Place::new();
         fs::create_dir(place.path()).unwrap();
         let journal = place.open();

@@ -1,4 +1,4 @@
-//! Maps an admitted plugin into the process: the only unsafe code of a host that serves.
+//! Maps admitted plugins into the process: the only unsafe code of a host that serves.
 //!
 //! Functions that an author wrote are called elsewhere, through the [`Module`] of a loaded plugin.
 
@@ -27,7 +27,7 @@ use tocsin_plugin_api::abi::{self, Module};
 use super::{
     admission::{AdmittedPlugin, DroppedFile},
     folder::explained,
-    journal::{Attempt, LoadJournal, Loading},
+    journal::{Attempt, LoadGuard, LoadJournal},
 };
 use crate::{
     alert::PluginId,
@@ -35,11 +35,11 @@ use crate::{
     timeout::{RunError, run_with_timeout},
 };
 
-/// A plugin whose functions can be called. It stays mapped until the process ends.
+/// A plugin whose functions can be called. Its library stays mapped until the process ends.
 pub struct LoadedPlugin {
-    /// What was loaded.
+    /// The admitted plugin.
     pub plugin: Arc<AdmittedPlugin>,
-    /// Its functions.
+    /// The functions of the library.
     pub module: Module,
     journal: LoadJournal,
 }
@@ -50,15 +50,15 @@ impl fmt::Debug for LoadedPlugin {
     }
 }
 
-/// Why an admitted plugin can't be loaded.
+/// Why an admitted plugin cannot be loaded.
 #[derive(Clone, Debug)]
 pub struct LoadError {
     id: Arc<PluginId>,
     /// The message is the end of a sentence that starts with the plugin.
     problem: Problem,
-    /// Whether another try may go better.
+    /// Whether another try may go better, though nothing has changed.
     pub is_passing: bool,
-    /// Whether a host died as it was loaded.
+    /// Whether an earlier host died while it loaded the plugin.
     pub is_set_aside: bool,
 }
 
@@ -99,42 +99,42 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// Tries a plugin where it can hurt nobody, before it is loaded into this process.
+/// A trial of plugins before they are loaded into this process, where they can do no harm.
 pub trait Probe: fmt::Debug + Send {
-    /// Has it loaded elsewhere, and gives up after that time.
-    fn try_out(&self, plugin: &AdmittedPlugin, patience: Duration) -> Finding;
+    /// Has a plugin loaded elsewhere, and gives up after the timeout.
+    fn try_out(&self, plugin: &AdmittedPlugin, timeout: Duration) -> Finding;
 }
 
-/// What came of a plugin that was tried.
+/// The result of a trial.
 #[derive(Clone, Debug)]
 pub enum Finding {
-    /// It came back from being loaded, or from being refused by the loader.
+    /// Loading the plugin returned, or the loader refused it.
     Harmless,
-    /// It would have hurt the host.
+    /// The plugin would have harmed the host.
     Harmful {
         /// The end of a sentence that starts with the plugin.
         what: String,
-        /// Whether another try may go better.
+        /// Whether another try may go better, though nothing has changed.
         is_passing: bool,
     },
-    /// It could not be tried, for that reason.
+    /// The plugin could not be tried, for this reason.
     NotTried(String),
 }
 
-/// What maps libraries into this process: the system's loader, which does so one at a time. As long as
-/// the initializers of one library run, no other can be mapped, and hardly a thread begin.
+/// The system's loader, which maps one library at a time. While the initializers of one library run, no
+/// other library can be mapped, and new threads hardly start.
 #[derive(Debug)]
 pub(super) struct Loader {
     journal: LoadJournal,
-    /// The one that it is at.
-    maps: Arc<ArcSwapOption<PluginId>>,
+    /// The plugin that is being mapped.
+    mapping: Arc<ArcSwapOption<PluginId>>,
     left_behind: Gauge,
     probe: Option<Box<dyn Probe>>,
-    /// The hashes of what was found harmless.
+    /// The hashes of plugins that were found harmless.
     harmless: HashSet<String>,
 }
 
-/// The loader is at a library until this is dropped.
+/// Guard that is held while a library is mapped.
 struct Mapping(Arc<ArcSwapOption<PluginId>>);
 
 impl Drop for Mapping {
@@ -144,33 +144,32 @@ impl Drop for Mapping {
 }
 
 impl Loader {
-    /// A thread that is left behind in it counts in the gauge.
+    /// Creates a loader. A thread that is left behind in the system's loader counts in the gauge.
     pub(super) fn new(
         journal: LoadJournal,
         left_behind: Gauge,
         probe: Option<Box<dyn Probe>>,
     ) -> Self {
-        Self { journal, maps: Arc::default(), left_behind, probe, harmless: HashSet::new() }
+        Self { journal, mapping: Arc::default(), left_behind, probe, harmless: HashSet::new() }
     }
 
-    /// Loads a plugin that was found harmless, and gives up after that time. Not for two threads at a
-    /// time.
+    /// Tries a plugin and loads it if it is harmless, with a timeout. One thread at a time calls this.
     pub(super) fn load(
         &mut self,
         plugin: &Arc<AdmittedPlugin>,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<LoadedPlugin, LoadError> {
         let (id, is_set_aside) = (&plugin.id, false);
         let error = |is_passing, problem| {
             let id = Arc::clone(id);
             LoadError { id, problem, is_passing, is_set_aside }
         };
-        if let Some(other) = self.maps.load_full() {
+        if let Some(other) = self.mapping.load_full() {
             let message = format!("cannot be loaded while `{other}` is, which does not come back");
             let hint = format!("restart the host, which then leaves `{}` aside", other.name);
             return Err(error(true, not_loaded(message).with_hint(hint)));
         }
-        self.try_out(plugin, patience)?;
+        self.try_out(plugin, timeout)?;
         let file =
             DroppedFile::read(&plugin.path).map_err(|refusal| error(true, refusal.problem))?;
         // The bytes that were checked are the bytes that are mapped.
@@ -180,16 +179,16 @@ impl Loader {
         }
         let sealed = seal(&id.name, file.bytes()).map_err(|why| error(true, not_sealed(&why)))?;
         drop(file);
-        self.maps.store(Some(Arc::clone(id)));
-        let mapping = Mapping(Arc::clone(&self.maps));
+        self.mapping.store(Some(Arc::clone(id)));
+        let mapping = Mapping(Arc::clone(&self.mapping));
         let (loading, id) = (self.journal.begin(plugin), Arc::clone(id));
         let open = move || {
-            // Both end when the plugin comes back, however late.
+            // Both guards end when the library's initializers return, however late.
             let (_mapping, _loading) = (mapping, loading);
             open(sealed, &id)
         };
         let thread = thread::Builder::new().name("plugin-load".into());
-        match run_with_timeout(patience, thread, vec![self.left_behind.clone()], open) {
+        match run_with_timeout(timeout, thread, vec![self.left_behind.clone()], open) {
             Ok(Ok(module)) => {
                 let (plugin, journal) = (Arc::clone(plugin), self.journal.clone());
                 Ok(LoadedPlugin { plugin, module, journal })
@@ -210,14 +209,15 @@ impl Loader {
 }
 
 impl Loader {
-    /// Has a plugin tried once. Where that can't be done, the journal remembers what it does here.
-    fn try_out(&mut self, plugin: &AdmittedPlugin, patience: Duration) -> Result<(), LoadError> {
+    /// Has the probe try a plugin once. A plugin that cannot be tried is loaded all the same: the
+    /// journal remembers the load.
+    fn try_out(&mut self, plugin: &AdmittedPlugin, timeout: Duration) -> Result<(), LoadError> {
         let Some(probe) = &self.probe else { return Ok(()) };
         if self.harmless.contains(&plugin.sha256) {
             return Ok(());
         }
         let started = Instant::now();
-        match probe.try_out(plugin, patience) {
+        match probe.try_out(plugin, timeout) {
             Finding::Harmless => {
                 let millis = started.elapsed().as_millis();
                 tracing::debug!(plugin = %plugin.id, millis, "a plugin was tried before it is loaded");
@@ -265,10 +265,10 @@ fn open(sealed: OwnedFd, id: &PluginId) -> Result<Module, Problem> {
     })
 }
 
-/// Ends the process at once. What libraries want done at its end is not: that may hang, as the
-/// loader itself does where one of them hangs in its initializers.
-pub fn leave(code: u8) -> ! {
-    // Nobody may read any more.
+/// Ends the process at once, without the exit handlers of libraries. Those may hang, as the loader does
+/// if a library hangs in its initializers.
+pub fn exit_now(code: u8) -> ! {
+    // The readers may be gone.
     let _ = io::stdout().flush();
     let _ = io::stderr().flush();
     // SAFETY: it ends all threads, and comes back to nobody.
@@ -276,14 +276,14 @@ pub fn leave(code: u8) -> ! {
 }
 
 impl LoadedPlugin {
-    /// The plugin's own code is about to run with options that it may not have seen yet: if the host
-    /// dies of that, the next one leaves it aside, as if it had died of mapping it.
-    pub fn begin(&self) -> Loading {
+    /// Notes that the plugin's code is about to see new options: if the host dies before the guard is
+    /// dropped, the next host sets the plugin aside, as if mapping it had been fatal.
+    pub fn begin(&self) -> LoadGuard {
         self.journal.begin(&self.plugin)
     }
 }
 
-/// A copy of the bytes that nobody can change, whatever becomes of the file in the folder.
+/// Returns a sealed copy of the bytes, which stays the same whatever becomes of the file in the folder.
 fn seal(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     let memory = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut file = File::from(memory);
@@ -310,11 +310,11 @@ fn not_sealed(error: &io::Error) -> Problem {
         )
 }
 
-/// Maps a library for good, and gives the address of its header symbol.
+/// Maps a library for good, and returns the address of its header symbol.
 fn map(sealed: OwnedFd) -> Result<*const (), libloading::Error> {
     let path = format!("/proc/self/fd/{}", sealed.as_raw_fd());
-    // glibc knows libraries by the text of their path first. Were the descriptor closed, its number
-    // would be given to another plugin, and opening that would give this one.
+    // glibc knows libraries by the text of their path first. If the descriptor were closed, its number
+    // would be given to another plugin, and opening that plugin would return this library.
     std::mem::forget(sealed);
     // SAFETY: opening runs the library's initializers. The operator vouches for what they drop into
     // the folder; a plugin of safe Rust has none.
@@ -336,7 +336,7 @@ mod tests {
 
     use super::{super::Libraries, *};
 
-    /// Finds that of everything, and counts what it was asked.
+    /// A probe that finds the same of every plugin, and counts its trials.
     #[derive(Debug)]
     struct Found(Finding, Arc<AtomicUsize>);
 
@@ -347,8 +347,8 @@ mod tests {
         }
     }
 
-    /// Loads the same file as often as that, which is not there. Gives the last sentence, and how
-    /// often it was tried first.
+    /// Loads the same missing file several times. Returns the last error, and how often the plugin was
+    /// tried.
     fn load(finding: Finding, times: usize, retry: bool) -> (String, usize) {
         let asked = Arc::new(AtomicUsize::new(0));
         let probe = Found(finding, Arc::clone(&asked));
@@ -371,11 +371,11 @@ mod tests {
         Finding::Harmful { what: "sang".into(), is_passing }
     }
 
-    /// Loads a file on a thread from which the system keeps `memfd_create`.
+    /// Loads a file on a thread that may not call `memfd_create`.
     fn load_without_memfd(errno: Errno) -> String {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("libdemo.so");
-        // Its bytes are read and compared, and never mapped.
+        // The bytes are read and compared, but never mapped.
         std::fs::write(&path, b"\x7fELF, and no more").expect("written");
         let sha256 = DroppedFile::read(&path).expect("it is there").sha256().to_owned();
         let plugin = Arc::new(AdmittedPlugin::pretended(path, "demo", &sha256, None, None));
@@ -386,7 +386,7 @@ mod tests {
             let here = std::env::consts::ARCH.try_into().expect("a machine with filters");
             let filter = SeccompFilter::new(rules, allow, refuse, here).expect("a filter");
             let filter: BpfProgram = filter.try_into().expect("a filter");
-            // It holds for this thread alone.
+            // The filter holds for this thread alone.
             seccompiler::apply_filter(&filter).expect("a kernel with filters");
             let libraries = Libraries::new(LoadJournal::default(), Gauge::default(), None);
             libraries.load(&plugin, Duration::from_secs(5)).expect_err("refused").to_string()
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_system_gives_no_sealed_memory_the_sentence_says_what_to_do() {
+    fn an_error_says_what_to_do_if_the_system_gives_no_sealed_memory() {
         insta::assert_snapshot!(load_without_memfd(Errno::PERM), @"plugin `demo` 1.0.0 cannot be copied into memory: the system refuses `memfd_create`: Operation not permitted (os error 1); hint: allow the system calls `memfd_create` and `fcntl` in the seccomp profile of the container or service, set `vm.memfd_noexec` to 0 or 1, or use Linux 3.17 or later");
         let old = load_without_memfd(Errno::NOSYS);
         assert!(
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_harm_on_trial_is_not_loaded_and_not_tried_again_before_that_is_asked_for() {
+    fn a_harmful_plugin_is_not_loaded_and_only_tried_again_on_request() {
         let (sentence, asked) = load(harmful(false), 3, false);
         insta::assert_snapshot!(sentence, @"plugin `demo` 1.0.0 sang; that was a trial, and the host does not load it; hint: drop in another version, or try again with `tocsin plugins retry demo`");
         assert_eq!(asked, 1);
@@ -416,14 +416,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_harmless_is_tried_once_however_often_it_is_loaded() {
+    fn a_harmless_plugin_is_tried_only_once() {
         let (sentence, asked) = load(Finding::Harmless, 3, false);
         assert!(sentence.contains("No such file"), "{sentence}");
         assert_eq!(asked, 1);
     }
 
     #[test]
-    fn what_cannot_be_tried_is_loaded_all_the_same() {
+    fn a_plugin_that_cannot_be_tried_is_loaded() {
         let (sentence, _) = load(Finding::NotTried("no process".into()), 1, false);
         assert_eq!(sentence, load(Finding::Harmless, 1, false).0);
     }

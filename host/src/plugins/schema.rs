@@ -1,24 +1,24 @@
-//! What the JSON Schema of a plugin's options says, read by hand: the part that schemars writes.
+//! Reads the JSON Schema of a plugin's options, as far as schemars writes it.
 //!
-//! It judges no options: that is for [`super::validation`].
+//! Options are judged in [`validation`](super::validation).
 
 use serde_json::{Map, Value};
 
-/// How deep tables in tables are followed.
+/// The depth to which tables in tables are followed.
 pub(crate) const DEEPEST: usize = 4;
 
-/// The properties of a schema that describes a table.
+/// Returns the properties of a schema that describes a table.
 pub(crate) fn properties(schema: &Value) -> Map<String, Value> {
     schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_default()
 }
 
-/// Whether it is what [`Secret`](tocsin_plugin_api::Secret) says of itself.
+/// Returns whether a schema describes a [`Secret`](tocsin_plugin_api::Secret).
 pub(crate) fn is_secret(schema: &Value) -> bool {
     schema.get("format").and_then(Value::as_str) == Some("password")
         || schema.get("writeOnly").and_then(Value::as_bool) == Some(true)
 }
 
-/// The schema behind references.
+/// Follows the references of a schema.
 pub(crate) fn resolved<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
     let mut schema = schema;
     for _ in 0..DEEPEST {
@@ -31,20 +31,20 @@ pub(crate) fn resolved<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
     schema
 }
 
-/// The schemas of which a value has to fit one.
+/// Returns the alternatives of a schema, of which a value has to fit one.
 pub(crate) fn branches(schema: &Value) -> &[Value] {
     let any = schema.get("anyOf").or(schema.get("oneOf"));
     any.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
-/// The strings that stand where the schema has a secret.
+/// Returns the strings in options that the schema marks as secrets.
 pub(crate) fn secrets(schema: &Value, options: &Value) -> Vec<String> {
     let mut found = Vec::new();
     collect(schema, schema, options, 0, &mut found);
     found
 }
 
-/// All strings, wherever they stand.
+/// Returns all strings in a value, at any depth.
 pub(crate) fn strings(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => vec![text.clone()],
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_found_wherever_the_schema_has_them() {
+    fn finds_secrets_wherever_the_schema_marks_them() {
         let schema = serde_json::to_value(schemars::schema_for!(Options)).expect("a schema");
         let options = json!({
             "token": ["one", "two"],

@@ -1,7 +1,6 @@
-//! Whether options keep to the JSON Schema that their plugin gives: everything that is wrong with
-//! them, at once.
+//! Compares options with the JSON Schema that their plugin gives, and reports all faults at once.
 //!
-//! A value may be a secret: no sentence here repeats one. What may be shown is in the schema.
+//! No message repeats a value, which may be a secret. Only text of the schema is shown.
 
 use jsonschema::{
     JsonType, ValidationError,
@@ -9,27 +8,27 @@ use jsonschema::{
 };
 use serde_json::Value;
 
-/// One thing that is wrong with a table of options.
+/// One fault in a table of options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The keys from the table of options to what is wrong, as [`OptionsError`] writes them:
-    /// `rules[2]`, `pattern`.
+    /// The keys from the table of options to the fault, as [`OptionsError`] writes them: `rules[2]`,
+    /// `pattern`.
     ///
     /// [`OptionsError`]: tocsin_plugin_api::OptionsError
     pub path: Vec<String>,
     /// What is wrong.
     pub message: String,
-    /// What to do, if the schema tells.
+    /// The remedy, if the schema tells.
     pub hint: Option<String>,
-    /// Whether it is the key itself that is not there.
+    /// Whether the key itself is missing.
     pub is_missing: bool,
 }
 
-/// Compares options with a schema. Of several faults of one key, the first is given.
+/// Compares options with a schema. Of several faults at one key, the first is returned.
 ///
 /// # Errors
 ///
-/// Where the schema is none: the end of a sentence on it.
+/// If the schema is invalid: the end of a sentence about the schema.
 pub fn faults(schema: &Value, options: &Value) -> Result<Vec<Fault>, String> {
     let validator = jsonschema::draft202012::options()
         .build(schema)
@@ -74,14 +73,17 @@ impl Reader<'_> {
                 vec![Fault { is_missing: true, ..missing }]
             }
             Kind::AnyOf { context } | Kind::OneOfNotValid { context } => {
-                // A form of the right type is the one that was meant.
+                // The alternative of the right type is the one that was meant.
                 let mut meant = context.iter().filter(|form| !has_other_type(form, error));
                 match (meant.next(), meant.next()) {
                     (Some(form), None) => {
                         form.iter().flat_map(|error| self.faults(error)).collect()
                     }
                     (first, _) => {
-                        vec![fault(path, none_of(context, first.is_none(), error.instance()))]
+                        vec![fault(
+                            path,
+                            expected_alternatives(context, first.is_none(), error.instance()),
+                        )]
                     }
                 }
             }
@@ -89,7 +91,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The keys to the place of an error, with the places in lists as `[2]` at the key of the list.
+    /// Returns the keys to an error. The index in a list is written as `[2]` after the key of the list.
     fn path(&self, error: &ValidationError<'_>) -> Vec<String> {
         let (mut path, mut value) = (Vec::<String>::new(), Some(self.options));
         for part in error.instance_path().as_str().split('/').skip(1) {
@@ -103,7 +105,7 @@ impl Reader<'_> {
         path
     }
 
-    /// The keys that may stand where one stands that is unknown.
+    /// Returns the known keys beside an unknown one.
     fn known_beside(&self, error: &ValidationError<'_>) -> Option<String> {
         let (table, _) = error.schema_path().as_str().rsplit_once('/')?;
         let properties = self.schema.pointer(table)?.get("properties")?.as_object()?;
@@ -119,8 +121,12 @@ fn has_other_type(form: &[ValidationError<'_>], whole: &ValidationError<'_>) -> 
     })
 }
 
-/// What a value has to be that has none of the forms it may have.
-fn none_of(context: &[Vec<ValidationError<'_>>], is_other_type: bool, instance: &Value) -> String {
+/// Explains what a value has to be that fits none of its alternatives.
+fn expected_alternatives(
+    context: &[Vec<ValidationError<'_>>],
+    is_other_type: bool,
+    instance: &Value,
+) -> String {
     let errors = || context.iter().filter_map(|form| form.first());
     if is_other_type {
         let types: Vec<_> = errors()
@@ -239,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn good_options_have_no_faults() {
+    fn valid_options_have_no_faults() {
         for token in [json!("a"), json!(["a", "b"])] {
             let options = json!({"token": token, "name": "a", "port": 1, "mode": "two", "rules": [{"x": true}]});
             assert_eq!(said(&options), "");
@@ -247,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_said_at_once_and_no_value_is_repeated() {
+    fn reports_all_faults_at_once_without_values() {
         let options = json!({
             "token": ["s3cret", ""], "name": "S3CRET S3CRET", "port": 0, "mode": "s3cret",
             "rules": [{"x": true}, {"x": "s3cret", "y": 1}, {}], "colour": "s3cret",
@@ -265,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_type_is_told_with_those_that_are_right() {
+    fn a_wrong_type_is_reported_with_the_right_types() {
         insta::assert_snapshot!(said(&json!({"token": 170417, "name": true, "port": 1.5, "mode": 7, "rules": "x"})), @"
         mode: expected a string, found a number
         name: expected a string, found a boolean
@@ -280,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_schema_is_said() {
+    fn an_invalid_schema_is_reported() {
         let said = |schema: Value| faults(&schema, &json!({})).expect_err("it is none");
         insta::assert_snapshot!(said(json!({"type": "strnig"})), @r#"is no JSON Schema: "strnig" is not valid under any of the schemas listed in the 'anyOf' keyword"#);
         assert!(

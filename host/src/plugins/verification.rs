@@ -1,7 +1,7 @@
-//! Whether the operator trusts a file of the plugins folder: who could change it, and whether it has
-//! the checksum or the signature that `plugins.verify` asks for.
+//! Trust in the files of the plugins folder: checks who could change a file, and the checksum or
+//! signature that `plugins.verify` asks for.
 //!
-//! It does not look into the file; that was done before, in [`admission`](super::admission).
+//! Contents of files were checked before, in [`admission`](super::admission).
 
 pub mod checksum;
 pub mod lock_file;
@@ -21,7 +21,7 @@ use self::{
     checksum::{Checksum, Checksums, Release},
     lock_file::LockFile,
     permissions::Permissions,
-    signature::{PublicKey, Seal},
+    signature::{PublicKey, VerifiedSignature},
 };
 use super::{
     admission::{AdmissionRefusal, AdmittedPlugin, DroppedFile},
@@ -29,30 +29,30 @@ use super::{
 };
 use crate::{alert::PluginId, problem::Problem};
 
-/// What a plugin has to show before it is loaded.
+/// The proof that a plugin needs before it is loaded.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
-    /// Nothing: whoever can write to the folder is trusted.
+    /// None: everybody who can write to the folder is trusted.
     #[default]
     Off,
-    /// Its hash, in the lock file or in the configuration.
+    /// A checksum in the lock file or in the configuration.
     Checksum,
-    /// A signature beside it, by one of the keys in the configuration.
+    /// A signature beside the file, by one of the keys in the configuration.
     Signature,
 }
 
-/// What a plugin has shown.
+/// The proof that a plugin has given.
 #[derive(Clone, Debug)]
 pub enum Verified {
-    /// Its hash is the one that was expected.
+    /// The hash is the expected one.
     Checksum,
-    /// It is signed.
-    Signature(Seal),
+    /// The signature is good.
+    Signature(VerifiedSignature),
 }
 
 impl Verified {
-    /// The name of the policy that it satisfies.
+    /// Returns the name of the policy that the proof satisfies.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Checksum => "checksum",
@@ -78,7 +78,7 @@ pub struct Trust {
     pub allow_writable_by_others: Vec<String>,
 }
 
-/// A reason why no file of a plugins folder can be trusted.
+/// Why no file of a plugins folder can be trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VerifierError {
     /// The folder cannot be read, or others could change it.
@@ -141,17 +141,17 @@ impl Verifier {
         }
     }
 
-    /// Opens, reads and examines a file of the folder, and consents to it or not.
+    /// Opens, reads and examines a file of the folder, and consents to it.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, and what to do about it.
+    /// What is wrong with the file, and what to do about it.
     pub fn admit(&self, path: &Path) -> Result<AdmittedPlugin, AdmissionRefusal> {
         self.admit_open(self.open(path)?)
     }
 
-    /// Admits again what was admitted before, as if it had been read again: under what is trusted
-    /// now. The file is read only where it has changed since, or where its signature has.
+    /// Admits a known plugin again under the present trust settings. The file is read again only if the
+    /// file or its signature has changed.
     ///
     /// # Errors
     ///
@@ -169,7 +169,7 @@ impl Verifier {
         }
     }
 
-    /// Consents to the bytes of a plugin, or not.
+    /// Consents to the bytes of a plugin.
     pub(super) fn verify(
         &self,
         plugin: &PluginId,
@@ -182,13 +182,13 @@ impl Verifier {
             }
             Proof::Signature(keys) => {
                 let text = signature::read(&self.folder, file.path(), plugin)?;
-                let seal = signature::check(file.path(), text, keys, plugin, file.bytes())?;
-                Ok(Some(Verified::Signature(seal)))
+                let signature = signature::check(file.path(), text, keys, plugin, file.bytes())?;
+                Ok(Some(Verified::Signature(signature)))
             }
         }
     }
 
-    /// The same for bytes that were verified before; none where they have to be read for it.
+    /// Consents to bytes that were verified before; none if the file has to be read for that.
     fn verify_again(
         &self,
         known: &AdmittedPlugin,
@@ -199,10 +199,11 @@ impl Verifier {
                 let consent = checksums.check(&known.id, &known.sha256);
                 Some(consent.map(|()| Some(Verified::Checksum)))
             }
-            (Proof::Signature(keys), Some(Verified::Signature(seal))) => {
+            (Proof::Signature(keys), Some(Verified::Signature(verified))) => {
                 let present = signature::read(&self.folder, &known.path, &known.id).ok()?;
-                seal.still_holds(&present, keys)
-                    .then(|| Ok(Some(Verified::Signature(seal.clone()))))
+                verified
+                    .still_holds(&present, keys)
+                    .then(|| Ok(Some(Verified::Signature(verified.clone()))))
             }
             (Proof::Signature(_), _) => None,
         }
@@ -248,7 +249,7 @@ fn checksums(trust: &Trust, permissions: &Permissions) -> Result<Checksums, Veri
     Ok(Checksums::new(&trust.lock_name, lock.map(|(lock, _)| lock), &trust.checksums))
 }
 
-/// What a file that is refused for another reason says of itself.
+/// Returns the manifest of a file that is refused for another reason.
 fn manifest(file: OpenFile) -> Option<Manifest> {
     Some(file.read().ok()?.examine().ok()?.0)
 }
@@ -261,8 +262,8 @@ mod tests {
 
     const SHA256: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
-    /// A plugins folder with a file `x.so` of the bytes `test`, which was admitted before. It is no
-    /// library: whoever reads it again refuses it for that.
+    /// A plugins folder with a file `x.so` of the bytes `test`, which was admitted before. The file is
+    /// no library: it is refused if it is read again.
     fn known(verified: Option<Verified>) -> (tempfile::TempDir, AdmittedPlugin) {
         let place = tempfile::tempdir().expect("a folder");
         let path = place.path().join("x.so");
@@ -322,8 +323,8 @@ mod tests {
 
     #[test]
     fn a_signature_is_checked_again_only_if_the_signature_or_the_keys_changed() {
-        let (seal, text, trusted, other) = signature::tests::sealed();
-        let (place, known) = known(Some(Verified::Signature(seal)));
+        let (verified, text, trusted, other) = signature::tests::verified();
+        let (place, known) = known(Some(Verified::Signature(verified)));
         let signature = place.path().join("x.so.minisig");
         fs::write(&signature, text).expect("written");
         let admitted = again(&known, &key(trusted)).expect("nothing has changed");

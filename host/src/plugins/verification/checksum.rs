@@ -1,6 +1,6 @@
-//! Checksums of plugins: which version of which plugin has to have which bytes.
+//! Checksums of plugins: the trusted SHA-256 of each version.
 //!
-//! It computes none: a file is hashed as it is read.
+//! Hashes are computed elsewhere, when a file is read.
 
 use std::{
     collections::BTreeMap,
@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 use super::{super::admission::AdmissionRefusal, lock_file::LockFile};
 use crate::alert::PluginId;
 
-/// A SHA-256 in hex, lower case.
+/// A SHA-256 in lower-case hex.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Checksum(String);
 
 impl Checksum {
-    /// Its 64 digits.
+    /// Returns the 64 digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -65,7 +65,7 @@ impl TryFrom<String> for Release {
     }
 }
 
-/// The checksums that are trusted, those of the lock file and those of the configuration.
+/// The trusted checksums: those of the lock file and those of the configuration.
 #[derive(Debug)]
 pub struct Checksums {
     lock_name: PathBuf,
@@ -74,7 +74,8 @@ pub struct Checksums {
 }
 
 impl Checksums {
-    /// `lock_name` is the lock file as the operator calls it; it may not be there.
+    /// Joins a lock file, which may be missing, with the checksums of the configuration. `lock_name` is
+    /// the lock file as the operator wrote it.
     pub fn new(
         lock_name: &Path,
         lock: Option<LockFile>,
@@ -83,11 +84,11 @@ impl Checksums {
         Self { lock_name: lock_name.to_owned(), lock, configured: configured.clone() }
     }
 
-    /// Whether a plugin has the bytes that it has to have.
+    /// Checks that a plugin has a trusted checksum.
     ///
     /// # Errors
     ///
-    /// Where it has others, or nothing is known of it.
+    /// If the plugin has another checksum, or none is known for it.
     pub fn check(&self, plugin: &PluginId, sha256: &str) -> Result<(), AdmissionRefusal> {
         let locked = self.lock.as_ref().and_then(|lock| lock.checksum(plugin));
         let configured = self.configured.iter().find(|(release, _)| release.0 == *plugin);
@@ -134,7 +135,7 @@ mod tests {
         PluginId { name: "demo".into(), version: "1.0.0".into() }
     }
 
-    /// What is said of a demo 1.0.0 with the hash [`ONE`].
+    /// Returns the message about a demo 1.0.0 with the hash [`ONE`].
     fn said(lock: Option<&str>, configured: Option<&str>) -> Result<(), String> {
         let lock = lock.map(|sha256| {
             let text = format!(
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn another_checksum_or_none_is_refused() {
+    fn refuses_a_plugin_with_another_checksum_or_none() {
         let refused = |lock, configured| said(lock, configured).expect_err("it is refused");
         insta::assert_snapshot!(refused(Some(TWO), None), @"is demo 1.0.0 with other bytes than `plugins.lock` says: its SHA-256 is 1111111111111111111111111111111111111111111111111111111111111111, not 2222222222222222222222222222222222222222222222222222222222222222; hint: if you trust this file, run `tocsin plugins lock` again; if not, remove it");
         insta::assert_snapshot!(refused(None, Some(TWO)), @"is demo 1.0.0 with other bytes than `plugins.checksums` says: its SHA-256 is 1111111111111111111111111111111111111111111111111111111111111111, not 2222222222222222222222222222222222222222222222222222222222222222; hint: if you trust this file, write the new checksum there; if not, remove it");
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_a_hash_is_a_checksum() {
+    fn a_checksum_is_64_hex_digits() {
         let checksum = |text: &str| Checksum::try_from(text.to_owned());
         let upper = ONE.replace('1', "A");
         assert_eq!(checksum(&upper).expect("hex").as_str(), upper.to_lowercase());
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_release_is_a_name_and_a_whole_version() {
+    fn a_release_is_a_name_and_a_full_version() {
         let release = |text: &str| Release::try_from(text.to_owned());
         assert_eq!(release("demo 1.0.0"), Ok(Release(demo())));
         assert!(release("demo 1.0.0-rc.1+7").is_ok());

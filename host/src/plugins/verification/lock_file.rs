@@ -1,7 +1,7 @@
-//! The lock file: the plugins of a folder and the hashes of their bytes, as `tocsin plugins lock`
-//! wrote them down.
+//! The lock file: the plugins of a folder and the hashes of their bytes, as `tocsin plugins lock` wrote
+//! them.
 //!
-//! It does not say whether a plugin may be loaded.
+//! [`Checksums`](super::checksum::Checksums) decides whether a plugin may be loaded.
 
 use std::{
     fmt,
@@ -28,20 +28,20 @@ const READABLE_BY_GROUP: u32 = 0o040;
 
 const HEADER: &str = "# The plugins that this host may load, written by `tocsin plugins lock`.\n";
 
-/// What a lock file says, in the order of names and versions.
+/// The entries of a lock file, in the order of names and versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LockFile {
     plugins: Vec<LockedPlugin>,
 }
 
-/// A plugin in a lock file.
+/// An entry of a lock file.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockedPlugin {
     name: String,
     version: Version,
     sha256: Checksum,
-    /// For people: a plugin may lie under another name.
+    /// For people only: the plugin may be in another file.
     file: String,
 }
 
@@ -52,21 +52,21 @@ struct Contents {
     plugins: Vec<LockedPlugin>,
 }
 
-/// One thing in which two lock files differ.
+/// A difference between two lock files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LockChange {
-    /// Only the new one has it.
+    /// Only the new one has the plugin.
     Added(LockedPlugin),
-    /// Only the old one has it.
+    /// Only the old one has the plugin.
     Removed(LockedPlugin),
     /// The same version has other bytes.
     Replaced(LockedPlugin),
-    /// The same bytes lie in another file.
+    /// The same bytes are in another file.
     Moved(LockedPlugin),
 }
 
 impl LockFile {
-    /// What lies in a plugins folder and was admitted.
+    /// Lists the admitted plugins of a folder.
     pub fn of(catalog: &Catalog) -> Self {
         let plugins = catalog.files.iter().filter_map(|file| {
             let plugin = file.admission.as_ref().ok()?;
@@ -80,11 +80,11 @@ impl LockFile {
         Self::sorted(plugins.collect())
     }
 
-    /// Reads a lock file, with its owner and mode; none where it is not there.
+    /// Reads a lock file, with its owner and mode; none if it is missing.
     ///
     /// # Errors
     ///
-    /// Where it can't be read or understood.
+    /// If the file cannot be read or understood.
     pub fn read(path: &Path) -> Result<Option<(Self, Metadata)>, String> {
         let mut file = match regular_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -98,13 +98,13 @@ impl LockFile {
         Ok(Some((text.parse()?, metadata.map_err(|error| error.to_string())?)))
     }
 
-    /// Writes a lock file in one step: whoever reads it finds the old one or the new one, whole. Only
-    /// its owner can read it: where root writes it, that is the owner of the file before it, or else of
-    /// the `configuration`, whose group can read it if it can read the configuration.
+    /// Replaces a lock file in one step: readers find the old or the new one, whole. Only its owner can
+    /// read the file. If root writes it, the owner is that of the file before it, or else of the
+    /// `configuration`, whose group can read it if the group can read the configuration.
     ///
     /// # Errors
     ///
-    /// Where it can't be written; then the old one is as it was.
+    /// If the file cannot be written; then the old one is unchanged.
     pub fn write(&self, path: &Path, configuration: &Path) -> io::Result<()> {
         let mut beside = path.as_os_str().to_owned();
         beside.push(".new");
@@ -114,28 +114,28 @@ impl LockFile {
             .and_then(|()| fs::rename(&beside, path))
             .and_then(|()| sync_folder(path));
         if written.is_err() {
-            // What is left of it helps nobody.
+            // An unfinished file is of no use.
             let _ = fs::remove_file(&beside);
         }
         written
     }
 
-    /// How many plugins there are in it.
+    /// Returns the number of plugins.
     pub fn len(&self) -> usize {
         self.plugins.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no plugins.
     pub fn is_empty(&self) -> bool {
         self.plugins.is_empty()
     }
 
-    /// The hash that a plugin has to have, if it is known.
+    /// Returns the hash that a plugin has to have, if it is known.
     pub fn checksum(&self, plugin: &PluginId) -> Option<&Checksum> {
         self.plugins.iter().find(|locked| locked.is(plugin)).map(|locked| &locked.sha256)
     }
 
-    /// What has changed since an older one.
+    /// Lists the changes since an older lock file.
     pub fn changes_since(&self, old: &Self) -> Vec<LockChange> {
         let new = self.plugins.iter().filter_map(|plugin| match old.same_release(plugin) {
             None => Some(LockChange::Added(plugin.clone())),
@@ -188,7 +188,7 @@ impl FromStr for LockFile {
 impl fmt::Display for LockFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let contents = Contents { plugins: self.plugins.clone() };
-        // Strings alone can always be written.
+        // Strings can always be written as TOML.
         let plugins = toml::to_string(&contents).map_err(|_| fmt::Error)?;
         f.write_str(HEADER)?;
         if plugins.is_empty() { Ok(()) } else { write!(f, "\n{plugins}") }
@@ -207,9 +207,10 @@ impl fmt::Display for LockChange {
     }
 }
 
-/// Writes a new file as its reader needs it: root hands it to the owner and the group of the `model`.
+/// Writes a new file with the permissions that its readers need: root gives it the owner and the group
+/// of the `model`.
 fn write_whole(path: &Path, text: &str, model: Option<&Metadata>) -> io::Result<()> {
-    // A file that another try has left, or somebody's symlink.
+    // Another try may have left a file, or somebody a symlink.
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -218,17 +219,17 @@ fn write_whole(path: &Path, text: &str, model: Option<&Metadata>) -> io::Result<
     let mut mode = PRIVATE;
     if let Some(model) = model.filter(|_| geteuid().is_root()) {
         fchown(&file, Some(model.uid()), Some(model.gid()))?;
-        // Root's own group needs no right.
+        // Root's own group needs no permission.
         let is_of_group = model.gid() != 0 && model.mode() & READABLE_BY_GROUP != 0;
         mode |= if is_of_group { READABLE_BY_GROUP } else { 0 };
     }
-    // Whatever the mask of whoever runs the command.
+    // The umask of the user must not matter.
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
 
-/// The name is on disk only once its folder is.
+/// Syncs the folder, so that the name of the file is on disk.
 fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn it_reads_what_it_writes_in_the_order_of_names_and_versions() {
+    fn reads_what_it_wrote_in_the_order_of_names_and_versions() {
         let lock = LockFile::sorted(vec![
             locked("slack", "1.10.0", "a", "libslack-10.so"),
             locked("slack", "1.9.0", "b", "libslack.so"),
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_change_is_told() {
+    fn each_kind_of_change_has_its_line() {
         let old = LockFile::sorted(vec![
             locked("a", "1.0.0", "1", "a.so"),
             locked("b", "1.0.0", "2", "b.so"),
@@ -309,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_one_is_refused_with_its_line() {
+    fn a_broken_lock_file_is_refused_with_its_line() {
         insta::assert_snapshot!(refused("[[plugin]\n"), @"line 1: unclosed array table, expected `]`");
         insta::assert_snapshot!(refused("[[plugin]]\nname = 'x'\nversion = '1.0.0'\nfile = 'x.so'\n"), @"line 1: missing field `sha256`");
         insta::assert_snapshot!(refused("[[plugin]]\nname = 'x'\nversion = '1.0.0'\nfile = 'x.so'\nsha256 = 'abc'\n"), @"line 5: `abc` is no SHA-256");
@@ -319,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_replaced_in_one_step_and_nothing_is_left_beside_it() {
+    fn is_replaced_in_one_step_without_leaving_files_behind() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("plugins.lock");
         let lock = LockFile::sorted(vec![locked("x", "1.0.0", "1", "x.so")]);
@@ -336,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn only_its_owner_can_read_it_and_no_symlink_is_written_through() {
+    fn is_private_and_not_written_through_a_symlink() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name);
         fs::write(path("tocsin.toml"), "").expect("written");
@@ -351,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn root_hands_it_to_whom_the_configuration_belongs() {
+    fn root_gives_it_the_owner_of_the_configuration() {
         if !geteuid().is_root() {
             eprintln!("skipped: only root can give files away");
             return;

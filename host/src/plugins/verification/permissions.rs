@@ -1,5 +1,5 @@
-//! Refuses plugins that somebody besides root and the host's own user could change, unless the operator
-//! allows it. [`file_permissions`](crate::file_permissions) says who could.
+//! Refuses plugins that others than root and the host's user could change, unless the operator allows
+//! it. [`file_permissions`](crate::file_permissions) finds out who could.
 
 use std::{
     fs::Metadata,
@@ -15,7 +15,7 @@ use crate::file_permissions::{Exposed, HostUser, Writer};
 /// The name under which the plugins folder itself is allowed.
 const FOLDER: &str = ".";
 
-/// Who the host is, and what of the plugins folder others may change all the same.
+/// The user of the host, and the names that others may change all the same.
 #[derive(Debug)]
 pub struct Permissions {
     host: HostUser,
@@ -23,7 +23,8 @@ pub struct Permissions {
 }
 
 impl Permissions {
-    /// Those of this process. `allowed` are names of files in the plugins folder, or `.` for itself.
+    /// Uses the user of this process. `allowed` holds names of files in the plugins folder, or `.` for
+    /// the folder.
     pub fn of_this_process(allowed: &[String]) -> Self {
         Self { host: HostUser::of_this_process(), allowed: allowed.to_vec() }
     }
@@ -32,7 +33,7 @@ impl Permissions {
     ///
     /// # Errors
     ///
-    /// Where others could drop files in or take them away, and it is not allowed.
+    /// If others could add or remove files, and that is not allowed.
     pub fn check_folder(&self, path: &Path, metadata: &Metadata) -> Result<(), Exposed> {
         let writer = self.host.writer(metadata).filter(|_| !self.allows(FOLDER));
         writer.map_or(Ok(()), |writer| {
@@ -46,12 +47,12 @@ impl Permissions {
         })
     }
 
-    /// Checks the lock file. It can't be allowed: whoever could change it could as well not ask for
-    /// checksums.
+    /// Checks the lock file, for which there is no exception: without a trusted lock file, checksums
+    /// protect nothing.
     ///
     /// # Errors
     ///
-    /// Where others could change it.
+    /// If others could change the lock file.
     pub fn check_lock_file(&self, path: &Path, metadata: &Metadata) -> Result<(), Exposed> {
         self.host.writer(metadata).map_or(Ok(()), |writer| {
             Err(Exposed {
@@ -65,7 +66,7 @@ impl Permissions {
     ///
     /// # Errors
     ///
-    /// Where others could change it, and it is not allowed by name.
+    /// If others could change the file, and its name is not allowed.
     pub fn check_file(&self, folder: &Folder, file: &OpenFile) -> Result<(), AdmissionRefusal> {
         let name = file.path.file_name().unwrap_or_default().to_string_lossy();
         if self.allows(&name) {

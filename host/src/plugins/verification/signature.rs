@@ -1,6 +1,6 @@
 //! Signatures of plugins, as the `minisign` program makes them.
 //!
-//! It makes none, and holds no secret.
+//! Signatures are only checked here; no secret key is involved.
 
 use std::{
     ffi::OsString,
@@ -14,10 +14,10 @@ use serde::Deserialize;
 use super::super::{admission::AdmissionRefusal, folder::Folder};
 use crate::alert::PluginId;
 
-/// A signature file has four lines; nothing that is much longer is one.
+/// Longer files are no signatures: a signature file has four lines.
 const LIMIT_BYTES: u64 = 16 * 1024;
 
-/// Whose signatures are trusted.
+/// A `minisign` public key whose signatures are trusted.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(try_from = "String")]
 pub struct PublicKey {
@@ -27,17 +27,17 @@ pub struct PublicKey {
 
 /// A signature that was found good for the bytes of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seal {
+pub struct VerifiedSignature {
     text: String,
     key: PublicKey,
 }
 
-/// What tells one key from another, shown as `minisign` shows it.
+/// The id of a key, shown as `minisign` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyId([u8; 8]);
 
 impl PublicKey {
-    /// What tells it from other keys.
+    /// Returns the id of the key.
     pub fn id(&self) -> KeyId {
         self.id
     }
@@ -52,28 +52,28 @@ impl TryFrom<String> for PublicKey {
         let id = KeyId::in_line(line);
         match (id, minisign_verify::PublicKey::from_base64(line)) {
             (Some(id), Ok(key)) => Ok(Self { id, key }),
-            // Not repeated: who knows what stands there, perhaps the secret key.
+            // The text is not repeated: it may be a secret key.
             _ => Err("this is no minisign public key".into()),
         }
     }
 }
 
-impl Seal {
-    /// The key that made it.
+impl VerifiedSignature {
+    /// Returns the id of the key that made the signature.
     pub fn key(&self) -> KeyId {
         self.key.id
     }
 
-    /// Whether the same bytes would be found good again: the signature is the same, and its key
-    /// still trusted.
+    /// Returns whether the same bytes would pass again: the signature is the same, and its key is still
+    /// trusted.
     pub fn still_holds(&self, present: &str, trusted: &[PublicKey]) -> bool {
         self.text == present && trusted.contains(&self.key)
     }
 }
 
 impl KeyId {
-    /// A key and a signature both begin with two bytes for the algorithm and eight for the key,
-    /// see <https://jedisct1.github.io/minisign/#signature-format>.
+    /// Reads the id from the line of a key or of a signature. Both begin with two bytes for the
+    /// algorithm and eight for the key, see <https://jedisct1.github.io/minisign/#signature-format>.
     fn in_line(base64: &str) -> Option<Self> {
         let bytes = BASE64_STANDARD.decode(base64.trim()).ok()?;
         Some(Self(bytes.get(2..10)?.try_into().ok()?))
@@ -86,7 +86,7 @@ impl fmt::Display for KeyId {
     }
 }
 
-/// Where the signature of a library is: beside it.
+/// Returns the path of the signature of a library.
 pub fn signature_of(library: &Path) -> PathBuf {
     library.with_file_name(file_name(library))
 }
@@ -95,7 +95,7 @@ pub fn signature_of(library: &Path) -> PathBuf {
 ///
 /// # Errors
 ///
-/// Where there is none, or it can't be read.
+/// If there is none, or it cannot be read.
 pub(super) fn read(
     folder: &Folder,
     library: &Path,
@@ -106,7 +106,7 @@ pub(super) fn read(
         Ok(Some(text)) => Ok(text),
         Ok(None) => Err(AdmissionRefusal::new(
             format!("is {plugin}, which has no signature: there is no `{}`", name.display()),
-            format!("put it there, or make it with `{}`", command(library, plugin)),
+            format!("put it there, or make it with `{}`", sign_command(library, plugin)),
         )),
         Err(error) => Err(unreadable(library, &error.to_string())),
     }
@@ -116,14 +116,14 @@ pub(super) fn read(
 ///
 /// # Errors
 ///
-/// What is wrong with it, and what to do about it.
+/// What is wrong with the signature, and what to do about it.
 pub(super) fn check(
     library: &Path,
     text: String,
     trusted: &[PublicKey],
     plugin: &PluginId,
     bytes: &[u8],
-) -> Result<Seal, AdmissionRefusal> {
+) -> Result<VerifiedSignature, AdmissionRefusal> {
     let signature = minisign_verify::Signature::decode(&text);
     let id = text.lines().nth(1).and_then(KeyId::in_line);
     let (Ok(signature), Some(id)) = (signature, id) else {
@@ -162,21 +162,21 @@ pub(super) fn check(
             format!("is {plugin}, but the trusted comment of its signature is `{comment}`"),
             format!(
                 "drop in the plugin that is meant, or sign it with `{}`",
-                command(library, plugin)
+                sign_command(library, plugin)
             ),
         ));
     }
-    Ok(Seal { key: PublicKey::clone(key), text })
+    Ok(VerifiedSignature { key: PublicKey::clone(key), text })
 }
 
-/// Whether a trusted comment names this plugin and right after it this version, each as a word.
+/// Returns whether a trusted comment names the plugin and directly after it the version, each as a word.
 fn names(comment: &str, plugin: &PluginId) -> bool {
     let words: Vec<_> = comment.split_whitespace().collect();
     words.windows(2).any(|two| two == [plugin.name.as_str(), plugin.version.as_str()])
 }
 
-/// What makes the signature that is expected.
-fn command(library: &Path, plugin: &PluginId) -> String {
+/// Returns the command that makes the expected signature.
+fn sign_command(library: &Path, plugin: &PluginId) -> String {
     format!("minisign -S -m {} -t \"tocsin plugin {plugin}\"", library.display())
 }
 
@@ -213,17 +213,24 @@ trusted comment: tocsin plugin demo 1.0.0
 c17OcrrSq91h1nIQnYfRlJAXi9nldywjOyWO9vlK1at/AeXH6ysNGVxYG9hKiJo46zzFBzKbaj3PPRg9TT69CA==
 ";
 
-    /// The seal of the bytes `test` for demo 1.0.0, its text, its key, and another key.
-    pub(in super::super) fn sealed() -> (Seal, &'static str, &'static str, &'static str) {
-        let seal = checked(SIGNATURE, &[KEY], "1.0.0", b"test").expect("it is good");
-        (seal, SIGNATURE, KEY, ANOTHER)
+    /// Returns the verified signature of the bytes `test` for demo 1.0.0, its text, its key, and another
+    /// key.
+    pub(in super::super) fn verified()
+    -> (VerifiedSignature, &'static str, &'static str, &'static str) {
+        let verified = checked(SIGNATURE, &[KEY], "1.0.0", b"test").expect("it is good");
+        (verified, SIGNATURE, KEY, ANOTHER)
     }
 
     fn key(text: &str) -> PublicKey {
         PublicKey::try_from(text.to_owned()).expect("a key")
     }
 
-    fn checked(text: &str, keys: &[&str], version: &str, bytes: &[u8]) -> Result<Seal, String> {
+    fn checked(
+        text: &str,
+        keys: &[&str],
+        version: &str,
+        bytes: &[u8],
+    ) -> Result<VerifiedSignature, String> {
         let keys: Vec<_> = keys.iter().map(|text| key(text)).collect();
         let plugin = PluginId { name: "demo".into(), version: version.into() };
         check(Path::new("plugins/libdemo.so"), text.to_owned(), &keys, &plugin, bytes)
@@ -235,15 +242,15 @@ c17OcrrSq91h1nIQnYfRlJAXi9nldywjOyWO9vlK1at/AeXH6ysNGVxYG9hKiJo46zzFBzKbaj3PPRg9
     }
 
     #[test]
-    fn a_signature_by_any_of_the_keys_is_good() {
+    fn accepts_a_signature_by_any_trusted_key() {
         for keys in [&[KEY][..], &[ANOTHER, KEY], &[KEY, ANOTHER]] {
-            let seal = checked(SIGNATURE, keys, "1.0.0", b"test").expect("it is good");
-            assert_eq!(seal.key().to_string(), "AC56FECB169B71D3");
+            let verified = checked(SIGNATURE, keys, "1.0.0", b"test").expect("it is good");
+            assert_eq!(verified.key().to_string(), "AC56FECB169B71D3");
         }
     }
 
     #[test]
-    fn each_fault_of_a_signature_has_its_sentence() {
+    fn each_fault_of_a_signature_has_its_message() {
         insta::assert_snapshot!(refused(SIGNATURE, &[KEY], "1.0.0", b"other"), @"is not the file that was signed, or its signature was changed; hint: drop in the file and the signature that belong together, or sign this file");
         insta::assert_snapshot!(refused(SIGNATURE, &[KEY], "1.0.1", b"test"), @r#"is demo 1.0.1, but the trusted comment of its signature is `tocsin plugin demo 1.0.0`; hint: drop in the plugin that is meant, or sign it with `minisign -S -m plugins/libdemo.so -t "tocsin plugin demo 1.0.1"`"#);
         insta::assert_snapshot!(refused(SIGNATURE, &[ANOTHER], "1.0.0", b"test"), @"is signed with the key `AC56FECB169B71D3`; `plugins.public_keys` has `ACD16D0DD4FE69C3`; hint: if you trust that key, add it; if not, remove the file");
@@ -252,13 +259,13 @@ c17OcrrSq91h1nIQnYfRlJAXi9nldywjOyWO9vlK1at/AeXH6ysNGVxYG9hKiJo46zzFBzKbaj3PPRg9
     }
 
     #[test]
-    fn a_trusted_comment_that_was_changed_is_refused() {
+    fn refuses_a_changed_trusted_comment() {
         let changed = SIGNATURE.replace("demo 1.0.0", "demo 1.0.1");
         assert!(refused(&changed, &[KEY], "1.0.1", b"test").contains("its signature was changed"));
     }
 
     #[test]
-    fn another_key_that_claims_the_same_id_is_not_believed() {
+    fn refuses_another_key_with_the_same_id() {
         let mut bytes = BASE64_STANDARD.decode(ANOTHER).expect("a key");
         bytes[2..10].copy_from_slice(&key(KEY).id.0);
         let claimed = BASE64_STANDARD.encode(bytes);
@@ -289,15 +296,15 @@ c17OcrrSq91h1nIQnYfRlJAXi9nldywjOyWO9vlK1at/AeXH6ysNGVxYG9hKiJo46zzFBzKbaj3PPRg9
     }
 
     #[test]
-    fn what_was_found_good_holds_as_long_as_signature_and_key_are_the_same() {
-        let seal = checked(SIGNATURE, &[KEY], "1.0.0", b"test").expect("it is good");
-        assert!(seal.still_holds(SIGNATURE, &[key(ANOTHER), key(KEY)]));
-        assert!(!seal.still_holds(SIGNATURE, &[key(ANOTHER)]));
-        assert!(!seal.still_holds(LEGACY, &[key(KEY)]));
+    fn a_verified_signature_holds_while_signature_and_key_stay_the_same() {
+        let verified = checked(SIGNATURE, &[KEY], "1.0.0", b"test").expect("it is good");
+        assert!(verified.still_holds(SIGNATURE, &[key(ANOTHER), key(KEY)]));
+        assert!(!verified.still_holds(SIGNATURE, &[key(ANOTHER)]));
+        assert!(!verified.still_holds(LEGACY, &[key(KEY)]));
     }
 
     #[test]
-    fn a_key_is_its_line_or_its_whole_file() {
+    fn reads_a_key_from_its_line_or_its_whole_file() {
         let file = format!("untrusted comment: minisign public key AC56FECB169B71D3\n{KEY}\n");
         assert_eq!(key(&file), key(KEY));
         assert_eq!(key(&format!(" {KEY} ")), key(KEY));
@@ -310,13 +317,13 @@ c17OcrrSq91h1nIQnYfRlJAXi9nldywjOyWO9vlK1at/AeXH6ysNGVxYG9hKiJo46zzFBzKbaj3PPRg9
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(at in 0..SIGNATURE.len(), length in 0..SIGNATURE.len(), text in ".{0,40}") {
+        fn no_text_makes_the_check_panic(at in 0..SIGNATURE.len(), length in 0..SIGNATURE.len(), text in ".{0,40}") {
             let (start, end) = (at, (at + length).min(SIGNATURE.len()));
             let changed = [&SIGNATURE[..start], &text, &SIGNATURE[end..]].concat();
-            // The comment that nobody signed may differ; nothing else may and be good all the same.
-            if let Ok(seal) = checked(&changed, &[KEY], "1.0.0", b"test") {
+            // The untrusted comment may differ. Nothing else may differ in a signature that is good.
+            if let Ok(verified) = checked(&changed, &[KEY], "1.0.0", b"test") {
                 let signed = |text: &str| text.lines().skip(1).take(3).map(str::to_owned).collect::<Vec<_>>();
-                prop_assert_eq!(signed(&seal.text), signed(SIGNATURE));
+                prop_assert_eq!(signed(&verified.text), signed(SIGNATURE));
             }
             let _ = PublicKey::try_from(changed);
         }
