@@ -62,7 +62,7 @@ pub struct IncomingRequest {
     pub body: Bytes,
 }
 
-/// Why a call gave no outcome: the plugin or the host is at fault, never the sender.
+/// Failure of a call to give an outcome. The plugin or the host is at fault, never the sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallFailure {
     /// The plugin panicked.

@@ -1,12 +1,12 @@
 //! The integrations of a configuration, each with the plugin that serves it.
 //!
-//! All of them are replaced in one step: a request sees those of one configuration or of the next,
-//! never a mixture. It decides nothing on which plugin serves: that is for [`builder`].
+//! All integrations are replaced in one step: a request sees those of one configuration or of the next,
+//! never a mixture. [`builder`] decides which plugin serves an integration.
 
 pub mod builder;
 pub mod plugins_folder;
+mod rendering;
 mod secrets;
-mod wording;
 
 use std::{
     collections::HashMap,
@@ -30,34 +30,34 @@ use crate::{
     request::Terms,
 };
 
-/// One endpoint and what understands it.
+/// An endpoint, its settings, and the plugin that serves it.
 pub struct Integration {
     /// The last part of the endpoint's URL.
     pub name: Arc<str>,
-    /// For events whose plugin found none.
+    /// The urgency of events for which the plugin found none.
     pub urgency: Urgency,
-    /// What it takes in a time. A new version of its plugin finds it as it was.
+    /// The rates of the endpoint. A new version of the plugin finds them as they were.
     pub rates: Arc<Rates>,
-    /// The secrets among the options, once somebody asked for them.
+    /// The secrets among the options, found on first use.
     secrets: OnceLock<Vec<String>>,
-    /// What it can do.
+    /// The plugin, or why there is none.
     pub state: IntegrationState,
-    /// What is counted of it.
+    /// The counters of the integration with its plugin.
     pub metrics: Arc<IntegrationMetrics>,
-    /// 1 as the host meets it first, and one more each time that it is replaced.
+    /// 1 at first, and one more each time that the integration is replaced.
     pub generation: u64,
-    /// Since when this generation is in force.
+    /// The time since which this generation is in force.
     pub since: Timestamp,
-    /// What it was made from.
+    /// The settings that it was made from.
     pub settings: Settings,
 }
 
-/// What an integration is made from, beside its plugin: where nothing of it changes, it stays.
+/// The settings of an integration. An integration whose settings do not change keeps its instance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Its section of the configuration.
+    /// The section of the configuration.
     pub section: config::IntegrationConfig,
-    /// How long a call may take.
+    /// The limits on the time of calls.
     pub limits: CallLimits,
 }
 
@@ -68,36 +68,36 @@ impl From<&config::Plugins> for CallLimits {
     }
 }
 
-/// What an integration can do.
+/// State of an integration.
 pub enum IntegrationState {
-    /// Its webhooks are judged by this plugin.
+    /// A plugin receives the webhooks.
     Serving {
-        /// Which one.
+        /// The plugin.
         plugin: Arc<AdmittedPlugin>,
         /// The caller of the plugin.
         caller: Caller,
     },
-    /// The operator switched it off.
+    /// The operator disabled the integration.
     Disabled,
-    /// Its plugin cannot be used.
+    /// The plugin cannot be used.
     Broken(Problem),
 }
 
-/// What an integration takes in a time.
+/// Rates of requests, records and log lines of one integration.
 pub struct Rates {
     limits: RateLimits,
-    /// Anybody can send what is refused: not all of it leaves a record.
+    /// Limits the records of refused requests, which anybody can send.
     records_of_refused: RateLimits,
-    /// A rate for malformed requests that are kept as they came.
+    /// Limits the malformed requests that are kept as they came.
     kept_malformed: RateLimits,
-    /// Lines about single requests, by their kind.
+    /// Limits log lines about single requests, by kind.
     pub(crate) lines: LineLimits,
 }
 
-/// So many requests that are refused leave a record, of an integration in a minute.
+/// The most refused requests of an integration that leave a record in a minute.
 pub(crate) const REFUSED_RECORDED: NonZeroU32 = NonZeroU32::new(600).unwrap();
 
-/// So many malformed requests are written as they came, of an integration in a minute.
+/// The most malformed requests of an integration that are kept in a minute.
 const MALFORMED_KEPT: NonZeroU32 = NonZeroU32::new(60).unwrap();
 
 impl Rates {
@@ -111,38 +111,38 @@ impl Rates {
         }
     }
 
-    /// Whether one more request is taken from a sender.
+    /// Counts a request of a sender.
     ///
     /// # Errors
     ///
-    /// Where that is too many.
+    /// If the request exceeds a rate.
     pub fn check(&self, sender: Option<IpAddr>) -> Result<(), OverRate> {
         self.limits.check(sender.unwrap_or(Ipv4Addr::UNSPECIFIED.into()))
     }
 
-    /// Forgets senders of whom nothing was heard for a while.
+    /// Forgets senders that have been idle for a while.
     pub fn forget_idle(&self) {
         self.limits.forget_idle();
     }
 }
 
 impl Integration {
-    /// Whether a request that is refused leaves a record, now.
+    /// Counts a refused request, and returns whether it leaves a record.
     pub fn records_refusal(&self) -> bool {
         self.rates.records_of_refused.check(Ipv4Addr::UNSPECIFIED.into()).is_ok()
     }
 
-    /// Returns whether another malformed request is kept as it came, now.
+    /// Counts a malformed request, and returns whether it is kept.
     pub(crate) fn keeps_malformed(&self) -> bool {
         self.rates.kept_malformed.check(Ipv4Addr::UNSPECIFIED.into()).is_ok()
     }
 
-    /// What its plugin is given.
+    /// Returns the options of the plugin.
     pub(crate) fn options(&self) -> serde_json::Value {
         serde_json::Value::Object(self.settings.section.options.clone())
     }
 
-    /// What is added to the events of a request that arrives then.
+    /// Returns the terms for the events of a request that arrives now.
     pub fn terms(&self, now: Timestamp) -> Terms {
         let section = &self.settings.section;
         Terms {
@@ -152,12 +152,12 @@ impl Integration {
         }
     }
 
-    /// The name and version of the plugin that serves it.
+    /// Returns the name and version of the plugin that serves the integration.
     pub fn plugin(&self) -> Option<&Arc<PluginId>> {
         self.admitted().map(|plugin| &plugin.id)
     }
 
-    /// The plugin that serves it.
+    /// Returns the plugin that serves the integration.
     pub fn admitted(&self) -> Option<&Arc<AdmittedPlugin>> {
         match &self.state {
             IntegrationState::Serving { plugin, .. } => Some(plugin),
@@ -165,7 +165,7 @@ impl Integration {
         }
     }
 
-    /// Whether it takes webhooks and nothing is wrong with it.
+    /// Returns whether the integration takes webhooks and has no problem.
     pub fn serves(&self) -> bool {
         self.plugin().is_some() && self.health().problem.is_none()
     }
@@ -175,7 +175,7 @@ impl Integration {
         matches!(&self.state, IntegrationState::Broken(present) if present == problem)
     }
 
-    /// Whether its plugin is called, and what speaks against it; none without one.
+    /// Reports the state of the circuit breaker; none without a plugin.
     pub fn breaker(&self) -> Option<BreakerReport> {
         match &self.state {
             IntegrationState::Serving { caller, .. } => Some(caller.breaker()),
@@ -183,7 +183,7 @@ impl Integration {
         }
     }
 
-    /// How its plugin has fared.
+    /// Reports the health of the plugin.
     pub fn health(&self) -> CallerHealth {
         match &self.state {
             IntegrationState::Serving { caller, .. } => caller.health(),
@@ -195,77 +195,80 @@ impl Integration {
     }
 }
 
-/// All integrations of one configuration, and the folder of plugins as it was then.
+/// The integrations of one configuration, and the contents of the plugins folder that they were made
+/// from.
 #[derive(Clone, Default)]
 pub struct Integrations {
     /// The integrations by name.
     pub by_name: HashMap<Arc<str>, Arc<Integration>>,
-    /// What the folder holds for each of them, beside what serves it.
-    pub prospects: HashMap<Arc<str>, Prospect>,
-    /// What lay in the plugins folder.
+    /// The other versions of each integration's plugin, by the integration's name.
+    pub alternatives: HashMap<Arc<str>, PluginAlternatives>,
+    /// The contents of the plugins folder.
     pub catalog: Catalog,
 }
 
 impl Integrations {
-    /// The integrations in the order of their names.
+    /// Returns the integrations in the order of their names.
     pub fn sorted(&self) -> Vec<&Arc<Integration>> {
         let mut sorted: Vec<_> = self.by_name.values().collect();
         sorted.sort_by(|one, other| one.name.cmp(&other.name));
         sorted
     }
 
-    /// What the folder holds for an integration, beside what serves it.
-    pub fn prospect(&self, name: &str) -> Prospect {
-        self.prospects.get(name).cloned().unwrap_or_default()
+    /// Returns the versions of an integration's plugin that do not serve it.
+    pub fn alternatives_of(&self, name: &str) -> PluginAlternatives {
+        self.alternatives.get(name).cloned().unwrap_or_default()
     }
 }
 
-/// What the plugins folder holds for an integration, beside what serves it.
+/// Versions of an integration's plugin that lie in the plugins folder and do not serve it, and the state
+/// of the file of the version that does.
 #[derive(Clone, Debug, Default)]
-pub struct Prospect {
-    /// Other versions of its plugin, highest first.
-    pub waiting: Vec<Waiting>,
-    /// The reading of the folder that missed the file of what serves for the first time. What
-    /// arrives from then on takes over, whatever its version.
+pub struct PluginAlternatives {
+    /// The other versions, highest first.
+    pub waiting: Vec<WaitingPlugin>,
+    /// The number of the first [reading](Catalog::reading) that missed the file of the plugin that
+    /// serves. Versions that arrive from then on replace that plugin, even if they are lower.
     pub gone_since: Option<u64>,
-    /// Why the file of what serves would not be admitted any more, where it is still there.
+    /// The reason why the file of the plugin that serves would be refused now, if the file is still
+    /// there.
     pub refused: Option<String>,
 }
 
 /// A version of a plugin that lies in the folder and does not serve an integration.
 #[derive(Clone, Debug)]
-pub struct Waiting {
-    /// Which one.
+pub struct WaitingPlugin {
+    /// The plugin.
     pub plugin: Arc<AdmittedPlugin>,
-    /// Since when its file lies there.
+    /// The time since which its file lies there.
     pub since: Timestamp,
-    /// Why it does not serve.
+    /// The reason why the version does not serve.
     pub reason: WaitingReason,
 }
 
-/// Why a version does not serve an integration.
+/// Reason why a version does not serve an integration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WaitingReason {
-    /// A higher one does, or one that was there before.
+    /// A higher version serves, or an equal one that was there before.
     NotNeeded,
-    /// The integration's `version` leaves it out.
+    /// The integration's `version` excludes it.
     NotAllowed,
-    /// It was tried in vain.
-    Failed(Failure),
+    /// The version was tried and failed.
+    Failed(VersionFailure),
 }
 
-/// Why a version could not take over.
+/// The failure of a version to replace the one that serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// What went wrong, one sentence.
+pub struct VersionFailure {
+    /// The failure, in one sentence.
     pub sentence: String,
-    /// Whether the next try may go better, though nothing has changed.
-    pub is_passing: bool,
+    /// True if the next try may go better, though nothing has changed.
+    pub is_transient: bool,
 }
 
-impl Waiting {
-    /// What went wrong when it was tried.
-    pub fn failure(&self) -> Option<&Failure> {
+impl WaitingPlugin {
+    /// Returns the failure of the version, if it was tried.
+    pub fn failure(&self) -> Option<&VersionFailure> {
         match &self.reason {
             WaitingReason::Failed(failure) => Some(failure),
             WaitingReason::NotNeeded | WaitingReason::NotAllowed => None,

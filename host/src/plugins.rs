@@ -272,11 +272,11 @@ pub fn libraries_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Code of the [`Problem`] that a file which may be the plugin was refused: the plugin is at fault.
-pub(crate) const PLUGIN_REFUSED: &str = "plugin-refused";
+pub const PLUGIN_REFUSED: &str = "plugin-refused";
 /// Code of the [`Problem`] that the folder has no plugin of a name: the configuration is at fault.
-pub(crate) const PLUGIN_MISSING: &str = "plugin-missing";
+pub const PLUGIN_MISSING: &str = "plugin-missing";
 /// Code of the [`Problem`] that no version of a plugin matches: the configuration is at fault.
-pub(crate) const VERSION_MISSING: &str = "version-missing";
+pub const VERSION_MISSING: &str = "version-missing";
 
 /// The plugin libraries of this process, by the hash of their bytes. Libraries are never unloaded.
 #[derive(Debug)]
@@ -313,7 +313,7 @@ impl Libraries {
             return known;
         }
         let result = loader.load(plugin, timeout).map(Arc::new);
-        if !matches!(result, Err(LoadError { is_passing: true, .. })) {
+        if !matches!(result, Err(LoadError { is_transient: true, .. })) {
             self.known.rcu(|known| {
                 let mut known = HashMap::clone(known);
                 known.insert(plugin.sha256.clone(), result.clone());

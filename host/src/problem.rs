@@ -15,7 +15,7 @@ pub struct Problem {
     /// The kind of problem in kebab case, such as `plugin-missing`. Code branches on it, never on the
     /// message.
     pub code: &'static str,
-    /// One sentence, lower case, without a full stop.
+    /// A sentence, lower case, without a full stop.
     pub message: String,
     /// The remedy, if there is one.
     pub hint: Option<String>,

@@ -1,7 +1,7 @@
-//! How many requests an integration takes in a time: from everybody together, and from each sender.
+//! Rate limits of an integration: for all requests together, and for each sender.
 //!
-//! It says only whether one more may come. What a request over its rate is answered, and which
-//! address a sender has behind a proxy, is decided elsewhere.
+//! A limit only says whether a request may come. The answer to a request over its rate, and the address
+//! of a sender behind a proxy, are decided elsewhere.
 
 use std::{
     collections::HashMap,
@@ -28,70 +28,70 @@ use crate::http::sender::subscriber;
 
 /// The most requests of a rate.
 const MOST_REQUESTS: u32 = 1_000_000;
-/// Senders that are told apart, some 5 MB of them. Beyond, whoever is new shares one rate with
-/// everybody else who is.
+/// The most senders that are counted apart, which takes some 5 MB. Beyond that, all new senders share
+/// one rate.
 const MOST_SENDERS: usize = 100_000;
-/// While all of them are looked through, nobody is checked.
+/// The time between two searches for idle senders: no request is checked during a search.
 const BETWEEN_CLEARINGS: Duration = Duration::from_secs(1);
 
-/// So many requests in a second, a minute or an hour. As many may come at once.
+/// A number of requests in a second, a minute or an hour. As many may come at once.
 ///
-/// As text, a number and the time: `100/s`, `600/m`, `1000/h`.
+/// The text form is a number and the time: `100/s`, `600/m`, `1000/h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     count: NonZeroU32,
     unit: Unit,
 }
 
-/// Whether one more request may come.
+/// Limits on the requests of one integration.
 ///
-/// Where no rate is set it keeps nothing, and every request may.
+/// Without a rate, every request may come, and nothing is counted.
 pub struct RateLimits<C: Clock = DefaultClock> {
     integration: Option<RateLimiter<NotKeyed, InMemoryState, C, Plain<C>>>,
     senders: Option<SenderLimits<C>>,
 }
 
-/// A request came too early.
+/// A request that came too early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverRate {
-    /// Whose rate it was over.
+    /// The scope of the exceeded rate.
     pub scope: Scope,
-    /// Until one more may come; not rounded.
+    /// The time until the next request may come, not rounded.
     pub retry_after: Duration,
 }
 
-/// Whose requests are counted together.
+/// The requests that a rate counts together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// All of an integration.
+    /// All requests of an integration.
     Integration,
-    /// Those of one sender: an IPv4 address, or a /64 of IPv6.
+    /// The requests of one sender: an IPv4 address, or a /64 of IPv6.
     Sender,
 }
 
-/// A text that is no rate.
+/// Error for a text that is no rate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RateError {
-    /// It is not made up as a rate is.
+    /// The text has another form.
     #[error("`{0}` is not a rate: write a number and s, m or h, such as `100/s`")]
     Form(String),
-    /// None at all, or more than anybody could mean.
+    /// The number is zero or too large.
     #[error("`{0}` is not a rate: the number is from 1 to {MOST_REQUESTS}")]
     Count(String),
 }
 
 impl Rate {
-    /// So many in a minute.
+    /// Creates a rate of requests in a minute.
     pub const fn per_minute(count: NonZeroU32) -> Self {
         Self { count, unit: Unit::Minute }
     }
 
-    /// How many requests.
+    /// Returns the number of requests.
     pub fn count(self) -> NonZeroU32 {
         self.count
     }
 
-    /// In which time.
+    /// Returns the time in which they may come.
     pub fn per(self) -> Duration {
         match self.unit {
             Unit::Second => Duration::from_secs(1),
@@ -148,19 +148,19 @@ impl<'de> Deserialize<'de> for Rate {
 }
 
 impl RateLimits {
-    /// Every request may come.
+    /// Creates limits without any rate.
     pub fn none() -> Self {
         Self::new(None, None)
     }
 
-    /// With a rate for the integration as a whole, and one for each of its senders.
+    /// Creates limits with a rate for the whole integration, and one for each of its senders.
     pub fn new(integration: Option<Rate>, sender: Option<Rate>) -> Self {
         Self::with_clock(integration, sender, &DefaultClock::default())
     }
 }
 
 impl<C: Clock + Clone> RateLimits<C> {
-    /// As [`RateLimits::new`] makes it, by this clock.
+    /// As [`RateLimits::new`], with a clock.
     pub fn with_clock(integration: Option<Rate>, sender: Option<Rate>, clock: &C) -> Self {
         Self {
             integration: integration
@@ -169,14 +169,14 @@ impl<C: Clock + Clone> RateLimits<C> {
         }
     }
 
-    /// Counts a request, unless it is one too many.
+    /// Counts a request, unless it exceeds a rate.
     ///
-    /// The sender's rate comes first: what is refused there uses up nothing of what is left for the
-    /// others.
+    /// The sender's rate is checked first, so that requests over it use up nothing of the integration's
+    /// rate.
     ///
     /// # Errors
     ///
-    /// Whose rate it is over, and when the next one may come.
+    /// The exceeded rate, and the time until the next request may come.
     pub fn check(&self, sender: IpAddr) -> Result<(), OverRate> {
         if let Some(senders) = &self.senders {
             senders
@@ -190,8 +190,8 @@ impl<C: Clock + Clone> RateLimits<C> {
         })
     }
 
-    /// Forgets the senders that have all of their rate left again, and gives their memory back. Call
-    /// it from time to time, every minute or so.
+    /// Forgets idle senders, which have all of their rate left, and frees their memory. Called about
+    /// once a minute.
     pub fn forget_idle(&self) {
         if let Some(senders) = &self.senders {
             senders.limiter.retain_recent();
@@ -201,7 +201,7 @@ impl<C: Clock + Clone> RateLimits<C> {
 }
 
 impl Scope {
-    /// The name in logs and metrics.
+    /// Returns the name in logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Integration => "integration",
@@ -274,7 +274,8 @@ impl<C: Clock> SenderLimits<C> {
     }
 }
 
-/// Who is told apart: a subscriber of IPv6 has a /64 at the least, and any address in it.
+/// Returns the key by which senders are counted: an IPv6 subscriber has at least a /64, and any address
+/// in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Sender(IpAddr);
 
@@ -284,14 +285,14 @@ impl From<IpAddr> for Sender {
     }
 }
 
-/// What is known of each sender: when its next request would come if it kept exactly to its rate.
+/// State of each sender: the time at which its next request would come if it kept exactly to its rate.
 #[derive(Default)]
 struct Senders(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
     next: HashMap<Sender, Nanos, DefaultHasher>,
-    /// Of all for whom there is no room.
+    /// The shared state of all senders beyond the most.
     next_of_others: Option<Nanos>,
 }
 
@@ -363,7 +364,7 @@ mod tests {
         text.parse().expect("it is an address")
     }
 
-    /// One address of many millions.
+    /// Returns one of many millions of addresses.
     fn stranger(number: usize) -> IpAddr {
         let number = u32::try_from(number).expect("it is one of them");
         Ipv4Addr::from_bits(0x0a00_0000 + number).into()
@@ -396,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rate_is_told_what_one_is() {
+    fn an_invalid_rate_is_refused_with_an_example() {
         for wrong in [
             "", "100", "/s", "100/", "100/min", "100/S", "100 / s", "+1/s", "-1/s", "1.5/s",
             "1/s/s",
@@ -412,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_configuration_it_is_a_text() {
+    fn a_rate_in_a_configuration_is_a_text() {
         #[derive(Debug, Deserialize)]
         struct Section {
             rate: Rate,
@@ -430,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_as_its_number_may_come_at_once_and_then_no_more() {
+    fn allows_a_burst_of_its_number_and_then_no_more() {
         let (limits, clock) = limits("100/s", "");
         for _ in 0..100 {
             assert_eq!(limits.check(ip("192.0.2.1")), Ok(()));
@@ -441,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_comes_back_evenly() {
+    fn the_rate_recovers_evenly() {
         let (limits, clock) = limits("", "6/m");
         let sender = ip("192.0.2.1");
         for _ in 0..6 {
@@ -457,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn one_sender_over_its_rate_leaves_the_others_what_is_theirs() {
+    fn a_sender_over_its_rate_takes_nothing_from_the_others() {
         let (limits, _clock) = limits("10/h", "5/h");
         let (loud, quiet, third) = (ip("192.0.2.1"), ip("192.0.2.2"), ip("192.0.2.3"));
         let passed = (0..1000).filter(|_| limits.check(loud).is_ok()).count();
@@ -474,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn senders_of_ipv6_are_told_apart_by_their_network() {
+    fn ipv6_senders_are_counted_by_network() {
         let (limits, _clock) = limits("", "1/h");
         assert_eq!(limits.check(ip("2001:db8:0:1::1")), Ok(()));
         assert!(limits.check(ip("2001:db8:0:1:ffff:ffff:ffff:ffff")).is_err());
@@ -482,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv4_address_written_as_ipv6_is_the_same_sender() {
+    fn an_ipv4_address_mapped_to_ipv6_is_the_same_sender() {
         let (limits, _clock) = limits("", "1/h");
         assert_eq!(limits.check(ip("::ffff:192.0.2.1")), Ok(()));
         assert!(limits.check(ip("192.0.2.1")).is_err());
@@ -490,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn without_rates_everything_may_come() {
+    fn every_request_may_come_without_rates() {
         let limits = RateLimits::none();
         for number in 0..1000 {
             assert_eq!(limits.check(stranger(number % 2)), Ok(()));
@@ -500,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn idle_senders_are_forgotten_and_others_are_not() {
+    fn forgets_idle_senders_only() {
         let (limits, clock) = limits("", "2/s");
         let known = || limits.senders.as_ref().map_or(0, |senders| senders.limiter.len());
         for number in 0..1000 {
@@ -517,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_the_most_senders_newcomers_share_one_rate_until_there_is_room() {
+    fn new_senders_beyond_the_most_share_one_rate_until_there_is_room() {
         let (limits, clock) = limits("", "2/m");
         let known = || limits.senders.as_ref().map_or(0, |senders| senders.limiter.len());
         for number in 0..MOST_SENDERS {
@@ -535,12 +536,12 @@ mod tests {
     }
 
     #[test]
-    fn room_is_looked_for_once_a_second_at_the_most() {
+    fn searches_for_idle_senders_at_most_once_a_second() {
         let (limits, clock) = limits("", "1/s");
         let known = || limits.senders.as_ref().map_or(0, |senders| senders.limiter.len());
         (0..MOST_SENDERS).for_each(|number| _ = limits.check(stranger(number)));
         clock.advance(1500 * MS);
-        // Nobody is idle yet, and nobody is again a moment later: they are all left in.
+        // The first search finds no idle sender, and the next one is only due a second later.
         assert_eq!(limits.check(stranger(MOST_SENDERS)), Ok(()));
         clock.advance(600 * MS);
         _ = limits.check(stranger(MOST_SENDERS + 1));
@@ -551,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn many_threads_get_no_more_than_one_would() {
+    fn many_threads_together_stay_within_the_rate() {
         let (limits, _clock) = limits("500/h", "200/h");
         let passed: usize = thread::scope(|scope| {
             let one = |number: usize| {

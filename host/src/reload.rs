@@ -15,7 +15,7 @@ use crate::{
     },
     integration::{
         Integration, Integrations,
-        builder::{Builder, Planned, Resources},
+        builder::{Builder, IntegrationPlan, Resources},
     },
     problem::on_one_line,
     single_flight::Panicked,
@@ -112,7 +112,7 @@ impl Host {
 }
 
 /// Returns the integrations that a reload replaces.
-fn replaced(present: &InForce, next: &Integrations) -> BTreeMap<String, Planned> {
+fn replaced(present: &InForce, next: &Integrations) -> BTreeMap<String, IntegrationPlan> {
     let is_new = |integration: &&&Arc<Integration>| {
         let before = present.integrations.by_name.get(&integration.name);
         before.is_none_or(|before| !Arc::ptr_eq(before, integration))
@@ -121,7 +121,7 @@ fn replaced(present: &InForce, next: &Integrations) -> BTreeMap<String, Planned>
     let plan = |integration: &&Arc<Integration>| {
         let (settings, plugin) = (integration.settings.clone(), integration.admitted().cloned());
         let problem = integration.health().problem;
-        (integration.name.to_string(), Planned { settings, plugin, problem })
+        (integration.name.to_string(), IntegrationPlan { settings, plugin, problem })
     };
     sorted.iter().filter(is_new).map(plan).collect()
 }
@@ -129,7 +129,7 @@ fn replaced(present: &InForce, next: &Integrations) -> BTreeMap<String, Planned>
 fn changes_between(
     present: &InForce,
     config: &LoadedConfig,
-    plans: &BTreeMap<String, Planned>,
+    plans: &BTreeMap<String, IntegrationPlan>,
 ) -> Vec<ConfigChange> {
     let mut changes = changes::of_settings(&present.config.config, &config.config);
     changes.extend(changes::of_integrations(&present.integrations, &config.config, plans));
@@ -154,12 +154,15 @@ fn keep_what_needs_a_restart(present: &LoadedConfig, next: &mut LoadedConfig) {
 }
 
 /// Refuses a reload that would leave an integration without a plugin, if it has one now.
-fn refuse_losses(present: &Integrations, plans: &BTreeMap<String, Planned>) -> anyhow::Result<()> {
+fn refuse_losses(
+    present: &Integrations,
+    plans: &BTreeMap<String, IntegrationPlan>,
+) -> anyhow::Result<()> {
     let losses: Vec<_> = plans
         .iter()
-        .filter_map(|(name, planned)| {
+        .filter_map(|(name, plan)| {
             let before = present.by_name.get(&**name)?;
-            let problem = planned.problem.as_ref().filter(|_| before.serves())?;
+            let problem = plan.problem.as_ref().filter(|_| before.serves())?;
             Some(format!("integration `{name}`: {}", problem.one_line()))
         })
         .collect();

@@ -1,8 +1,8 @@
-//! Titles and descriptions as an operator wants them, written as templates.
+//! Templates for the titles and descriptions of alerts, written by an operator.
 //!
-//! A template arranges what an event says. It is compiled once, and rendering it is bounded: by a
-//! grammar in what it may ask for, by fuel in how much of it. What is shown where a template fails is
-//! not decided here.
+//! A template arranges the text of an event. It is compiled once. A grammar bounds what a template may
+//! contain, and fuel bounds the work of rendering. What is shown if a template fails is decided
+//! elsewhere.
 
 mod grammar;
 
@@ -23,57 +23,56 @@ use tocsin_plugin_api::{Detail, Event, Urgency};
 
 use crate::alert::PluginId;
 
-/// Bytes of a template.
+/// The most bytes of a template.
 const LONGEST_SOURCE: usize = 8 * 1024;
-/// What a rendering may use up: a step costs 1, and so do 64 bytes that are read or made. It is enough
-/// for a text of 64 KiB that goes through a dozen filters. With texts as long as an event may have
-/// them, the worst templates that could be thought of were at it for 20 ms.
+/// The fuel of a rendering: a step costs 1, and so do 64 bytes that are read or made. That is enough for
+/// a text of 64 KiB that passes a dozen filters. With the longest texts that an event may have, the
+/// worst known templates ran for 20 ms.
 const FUEL: u64 = 40_000;
-/// Bytes of the values that share a label: the engine charges nothing for comparing texts, so none
-/// grows without bounds.
+/// The most bytes of the values that share a label. The engine charges nothing for comparing texts, so
+/// their length has to be bounded.
 const LONGEST_JOINED: usize = 64 * 1024;
-/// Characters of what is wrong.
+/// The most characters of an error.
 const LONGEST_REASON: usize = 200;
-/// The only one of its environment.
+/// The name of the only template in its environment.
 const NAME: &str = "template";
 
-/// A template, compiled. Equal are those of equal source.
+/// A compiled template. Templates of equal source are equal.
 ///
-/// In a configuration it is a text: Jinja, of which it may use `{{ }}`, `{% if %}` and `{% for %}`,
-/// operators, and some filters and tests. What it can't use is refused as it is read.
+/// In a configuration a template is a text in Jinja with `{{ }}`, `{% if %}` and `{% for %}`, operators,
+/// and some filters and tests. Anything else is refused when the template is read.
 #[derive(Clone)]
 pub struct Template(Arc<Compiled>);
 
-/// What a template may speak of: an event, and where it comes from.
+/// The variables of a template: an event and its origin.
 ///
-/// `title`, `description`, `urgency`, `link`, `dedup_key`, `integration`, `plugin` and
-/// `plugin_version` are texts, empty where there is nothing to say. `details` are the texts of the
-/// event's details by label: `details["Channel"]` is one of them, and a `for` goes through the labels
-/// in their order.
+/// `title`, `description`, `urgency`, `link`, `dedup_key`, `integration`, `plugin` and `plugin_version`
+/// are texts, empty if there is no value. `details` holds the texts of the event's details by label:
+/// `details["Channel"]` is one of them, and a `for` iterates over the labels in their order.
 #[derive(Clone, Debug)]
 pub struct TemplateContext(Value);
 
-/// A text that is no template, and what is wrong with it: one line.
+/// Error for a text that is no template, on one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct TemplateError(String);
 
-/// Why a template came to nothing this time: one line.
+/// Error of a rendering, on one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RenderError {
-    /// It speaks of what this event does not have.
+    /// The template uses a value that this event does not have.
     #[error("{0}")]
     Undefined(String),
-    /// It asks for what can't be done, such as a sum of texts and numbers.
+    /// The template does something impossible, such as adding a text and a number.
     #[error("{0}")]
     Failed(String),
-    /// It used up its fuel.
+    /// The fuel is used up.
     #[error("it has more to do than a template may")]
     TooMuchToDo,
-    /// It came out longer than it may, in characters.
+    /// The result is longer than this many characters.
     #[error("it came out longer than {0} characters")]
     TooLong(usize),
-    /// It came out as white space or less.
+    /// The result is empty, or white space only.
     #[error("nothing came out")]
     Empty,
 }
@@ -83,7 +82,7 @@ impl Template {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, and in which line where it has several.
+    /// A [`TemplateError`] with the fault, and its line if the template has several.
     pub fn parse(source: &str) -> Result<Self, TemplateError> {
         if source.len() > LONGEST_SOURCE {
             let length = source.len();
@@ -100,7 +99,7 @@ impl Template {
         Ok(Self(Arc::new(Compiled { source: source.to_owned(), environment })))
     }
 
-    /// What it was made from.
+    /// Returns the source of the template.
     pub fn source(&self) -> &str {
         &self.0.source
     }
@@ -109,7 +108,7 @@ impl Template {
     ///
     /// # Errors
     ///
-    /// Why there is none, or none of that length.
+    /// A [`RenderError`] if there is no text, or the text is too long.
     pub fn title(
         &self,
         context: &TemplateContext,
@@ -123,7 +122,7 @@ impl Template {
     ///
     /// # Errors
     ///
-    /// Why there is none, or none of that length.
+    /// A [`RenderError`] if there is no text, or the text is too long.
     pub fn description(
         &self,
         context: &TemplateContext,
@@ -133,7 +132,7 @@ impl Template {
         bounded(text.trim().to_owned(), most_characters)
     }
 
-    /// Bounded by the fuel, and by the longest text of the event.
+    /// Renders the template. The fuel and the longest text of the event bound the result.
     fn render(&self, context: &TemplateContext) -> Result<String, RenderError> {
         let template = self.0.environment.get_template(NAME);
         let text = template.and_then(|template| template.render(context.0.clone()));
@@ -170,7 +169,8 @@ impl<'de> Deserialize<'de> for Template {
 }
 
 impl TemplateContext {
-    /// Of an event whose texts are bounded already, with the urgency that its alert will have.
+    /// Creates the variables from an event whose texts are bounded already, and the urgency that its
+    /// alert will have.
     pub fn new(event: &Event, urgency: Urgency, integration: &str, plugin: &PluginId) -> Self {
         let text = |text: &Option<String>| Value::from(text.as_deref().unwrap_or_default());
         Self(context! {
@@ -192,14 +192,14 @@ struct Compiled {
     environment: Environment<'static>,
 }
 
-/// What all templates share. The names that are known here are those that the grammar lets through.
+/// The environment that all templates share. It knows exactly the names that the grammar allows.
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::empty();
     environment.set_fuel(Some(FUEL));
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    // It then says what is undefined, not only that something is.
+    // The engine then names what is undefined.
     environment.set_debug(true);
-    // A line that has nothing but a tag leaves no empty line behind.
+    // A line with nothing but a tag leaves no empty line behind.
     let lines_of_tags = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     environment.set_syntax(lines_of_tags.unwrap_or_default());
 
@@ -223,7 +223,7 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment
 });
 
-/// As the engine's own, which would count 0 in what is undefined.
+/// Returns a length as the engine's own filter does, which would count 0 in an undefined value.
 fn length(of: &Value) -> Result<usize, minijinja::Error> {
     if of.is_undefined() {
         return Err(ErrorKind::UndefinedError.into());
@@ -231,8 +231,8 @@ fn length(of: &Value) -> Result<usize, minijinja::Error> {
     filters::length(of)
 }
 
-/// As the engine's own, which pays for the text and for the result, but not to get ready for what it
-/// looks for.
+/// Replaces text as the engine's own filter does, which charges for the text and for the result, but not
+/// for preparing the search.
 fn replace(
     state: &mut State,
     text: StringInput,
@@ -245,13 +245,14 @@ fn replace(
     filters::replace(state, text, from, to)
 }
 
-/// As the engine's own, without a choice of characters: each would be looked for at every place.
+/// Trims text as the engine's own filter does, without a choice of characters: each would be looked for
+/// at every place.
 #[expect(clippy::needless_pass_by_value, reason = "so the engine gives texts to filters")]
 fn trim(text: Cow<'_, str>) -> String {
     text.trim().to_owned()
 }
 
-/// At most so many characters; the last of them says where something is left out.
+/// Truncates a text to a number of characters; the last one marks the omission.
 fn truncate(text: Cow<'_, str>, most: usize) -> String {
     match text.char_indices().nth(most) {
         None => text.into_owned(),
@@ -300,7 +301,7 @@ impl Object for Details {
         Enumerator::Values(self.labels.clone())
     }
 
-    /// Short, whatever they are: for `in` the engine writes it out and charges nothing.
+    /// Always short: for `in` the engine writes the details out and charges nothing.
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} details", self.labels.len())
     }
@@ -316,7 +317,7 @@ fn bounded(text: String, most_characters: usize) -> Result<String, RenderError> 
     }
 }
 
-/// What the engine says of an error, on one line of some length.
+/// Returns the message of an engine's error on one line of bounded length.
 fn reason(error: &minijinja::Error) -> String {
     let said = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
     truncate(one_line(&said).into(), LONGEST_REASON)
@@ -371,7 +372,7 @@ mod tests {
             .detail("Channel", "ops")
     }
 
-    /// As much as an event has at the very most, but for its number of details.
+    /// Returns the largest event, except for the number of details.
     fn longest_event() -> Event {
         let details = (0..100).map(|number| (format!("{}{number:02}", "x".repeat(1022)), "v"));
         details.fold(
@@ -392,7 +393,7 @@ mod tests {
         template(source).description(&context(&event()), LONG)
     }
 
-    /// The line in which it says why it can't be rendered.
+    /// Returns the error of a rendering.
     fn failure(source: &str) -> String {
         title(source).expect_err("it can't be rendered").to_string()
     }
@@ -406,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn it_speaks_of_the_event_and_where_it_comes_from() {
+    fn renders_the_event_and_its_origin() {
         let rendered = description(
             "{{ title }}|{{ description }}|{{ urgency }}|{{ link }}|{{ dedup_key }}|\
              {{ integration }}|{{ plugin }}|{{ plugin_version }}|{{ details.User }}",
@@ -421,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn details_are_found_by_label_and_come_in_their_order() {
+    fn details_are_found_by_label_and_keep_their_order() {
         assert_eq!(title("{{ details['Channel'] }}").as_deref(), Ok("ops"));
         assert_eq!(title("{{ details | join(', ') }}").as_deref(), Ok("User, Channel"));
         let all = "{% for label in details %}{{ loop.index }} {{ label }}: {{ details[label] }}; {% endfor %}";
@@ -451,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn a_description_keeps_its_lines_and_tags_leave_none_behind() {
+    fn a_description_keeps_its_lines_and_tags_leave_no_empty_ones() {
         let source = "
 {% if urgency == 'high' %}
 Look at once:
@@ -499,7 +500,7 @@ Look at once:
     }
 
     #[test]
-    fn what_an_event_does_not_have_is_named() {
+    fn names_a_value_that_the_event_does_not_have() {
         assert_snapshot!(failure("{{ details['Host'] }}"), @"`details['Host']` is undefined");
         assert_snapshot!(failure("{{ details.Host | upper }}"), @"`details.Host` is undefined");
         assert_snapshot!(failure("{% if details.Host %}x{% endif %}"), @"`details.Host` is undefined");
@@ -514,7 +515,7 @@ Look at once:
     }
 
     #[test]
-    fn what_can_not_be_done_is_said_in_one_line() {
+    fn an_impossible_operation_is_reported_on_one_line() {
         assert_snapshot!(failure("{{ title + 1 }}"), @"tried to use + operator on unsupported types string and number");
         assert_snapshot!(failure("{{ 1 / 0 }}"), @"unable to calculate 1 / 0");
         assert_snapshot!(failure("{{ title | truncate }}"), @"missing argument");
@@ -524,7 +525,7 @@ Look at once:
     }
 
     #[test]
-    fn what_comes_out_is_neither_empty_nor_too_long() {
+    fn refuses_results_that_are_empty_or_too_long() {
         for source in ["{{ '' }}", " {{ ' ' }}\n", "{% if urgency == 'low' %}x{% endif %}"] {
             assert_eq!(title(source), Err(RenderError::Empty));
             assert_eq!(description(source), Err(RenderError::Empty));
@@ -537,14 +538,14 @@ Look at once:
     }
 
     #[test]
-    fn an_event_as_long_as_it_may_be_can_be_rendered() {
+    fn renders_the_largest_event() {
         let (event, source) = (longest_event(), "{{ description | upper | trim }}");
         let rendered = template(source).description(&context(&event), LONG);
         assert_eq!(rendered.as_deref().ok(), event.description.as_deref());
     }
 
     #[test]
-    fn in_a_configuration_it_is_a_text() {
+    fn a_template_in_a_configuration_is_a_text() {
         #[derive(Debug, PartialEq, Deserialize)]
         struct Section {
             title: Template,
@@ -565,21 +566,21 @@ Look at once:
     }
 
     #[test]
-    fn a_template_has_8_kib_at_the_most_and_something_to_say() {
+    fn refuses_an_empty_template_and_one_beyond_8_kib() {
         assert!(Template::parse(&"x".repeat(LONGEST_SOURCE)).is_ok());
         assert_snapshot!(refusal(&"x".repeat(LONGEST_SOURCE + 1)), @"a template has 8192 bytes at the most, not 8193");
         assert_snapshot!(refusal(" \n"), @"an empty template says nothing");
     }
 
     #[test]
-    fn clones_share_what_was_compiled() {
+    fn clones_share_the_compiled_template() {
         let one = template("x");
         assert!(Arc::ptr_eq(&one.0, &one.clone().0));
     }
 
-    /// Whatever somebody comes up with, it ends, and soon.
+    /// Any template ends, and soon.
     #[test]
-    fn a_template_that_does_too_much_is_stopped() {
+    fn stops_a_template_that_uses_too_much() {
         let loops = |body: &str| {
             let (start, end) = ("{% for a in details %}", "{% endfor %}");
             format!("{}{body}{}", start.repeat(4), end.repeat(4))
@@ -617,7 +618,7 @@ Look at once:
     }
 
     #[test]
-    fn numbers_have_an_end() {
+    fn numbers_are_bounded() {
         assert_snapshot!(failure("{{ 9 ** 999999999 }}"), @"unable to calculate 9 ** 999999999");
         assert_eq!(title("{{ 2 ** 64 }}").as_deref(), Ok("18446744073709551616"));
         assert!(title("{{ 'x' * -1 }}").is_err());

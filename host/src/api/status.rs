@@ -14,7 +14,10 @@ use crate::{
     call::{BreakerReport, BreakerState, PluginRuntime},
     config::LoadedConfig,
     host::{Host, InForce},
-    integration::{Integration, IntegrationState, Integrations, Prospect, Waiting, WaitingReason},
+    integration::{
+        Integration, IntegrationState, Integrations, PluginAlternatives, WaitingPlugin,
+        WaitingReason,
+    },
     plugins::{CatalogFile, admission::AdmittedPlugin},
 };
 
@@ -216,14 +219,18 @@ pub fn describe_integrations(
 ) -> Vec<IntegrationStatus> {
     let describe = |integration: &&Arc<Integration>| {
         let endpoint = config.config.server.endpoint(&integration.name);
-        describe_integration(integration, &integrations.prospect(&integration.name), endpoint)
+        describe_integration(
+            integration,
+            &integrations.alternatives_of(&integration.name),
+            endpoint,
+        )
     };
     integrations.sorted().iter().map(describe).collect()
 }
 
 fn describe_integration(
     integration: &Integration,
-    prospect: &Prospect,
+    alternatives: &PluginAlternatives,
     endpoint: String,
 ) -> IntegrationStatus {
     let problem = integration.health().problem.map(|problem| problem.one_line());
@@ -251,8 +258,8 @@ fn describe_integration(
         resolve_after: section.resolve_after.map(|age| age.to_string()),
         generation: integration.generation,
         since: integration.since,
-        waiting: prospect.waiting.iter().map(describe_waiting).collect(),
-        notice: notice(integration, prospect),
+        waiting: alternatives.waiting.iter().map(describe_waiting).collect(),
+        notice: notice(integration, alternatives),
         problem,
         breaker: integration.breaker().map(BreakerStatus::from),
         // For a moment, a thread may have come back before it was counted.
@@ -260,7 +267,7 @@ fn describe_integration(
     }
 }
 
-fn describe_waiting(waiting: &Waiting) -> WaitingVersion {
+fn describe_waiting(waiting: &WaitingPlugin) -> WaitingVersion {
     let reason = match &waiting.reason {
         WaitingReason::NotNeeded => "not_needed",
         WaitingReason::NotAllowed => "not_allowed",
@@ -277,13 +284,13 @@ fn describe_waiting(waiting: &Waiting) -> WaitingVersion {
 }
 
 /// What serves is not what the folder would give any more.
-fn notice(integration: &Integration, prospect: &Prospect) -> Option<String> {
+fn notice(integration: &Integration, alternatives: &PluginAlternatives) -> Option<String> {
     let plugin = integration.plugin()?;
     let goes_on = "it goes on so until it is changed or the host restarted";
-    if let Some(refusal) = &prospect.refused {
+    if let Some(refusal) = &alternatives.refused {
         return Some(format!("is served by {plugin}, and {goes_on}; but its file {refusal}"));
     }
-    prospect.gone_since.map(|_| {
+    alternatives.gone_since.map(|_| {
         format!(
             "is served by {plugin}, whose file is no longer in the folder; hint: copy the version \
              in that is to serve it, anew if it lies there already, or {goes_on}"
@@ -354,8 +361,8 @@ fn describe_unused(
 ) -> (&'static str, Option<String>) {
     let mut state = None;
     for integration in integrations.sorted() {
-        let prospect = integrations.prospect(&integration.name);
-        let mut waiting = prospect.waiting.into_iter();
+        let alternatives = integrations.alternatives_of(&integration.name);
+        let mut waiting = alternatives.waiting.into_iter();
         let Some(waiting) = waiting.find(|one| one.plugin.sha256 == plugin.sha256) else {
             continue;
         };

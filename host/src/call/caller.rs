@@ -1,6 +1,6 @@
 //! Calls a plugin for one integration, on any runtime.
 //!
-//! Which requests are sent to which integration is decided elsewhere.
+//! Requests are assigned to integrations elsewhere.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::metrics::IntegrationMetrics;
 
-/// Why a plugin has no first instance.
+/// Failure to make the first instance of a plugin.
 #[derive(Debug)]
 pub enum StartError {
     /// The plugin refused its options: the operator is at fault.

@@ -22,7 +22,7 @@ use crate::{
 /// The health of a plugin in one integration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallerHealth {
-    /// Why the plugin cannot be called now; none while it serves.
+    /// The reason why the plugin cannot be called now; none while it serves.
     pub problem: Option<Problem>,
     /// The last failure of a plugin that serves again.
     pub last_failure: Option<Problem>,
@@ -31,13 +31,13 @@ pub struct CallerHealth {
 /// The state of the circuit breaker of a plugin in one integration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerReport {
-    /// Whether the plugin is called.
+    /// The state of the breaker.
     pub state: BreakerState,
     /// The time of the next call; none while the plugin is called.
     pub retry_at: Option<Timestamp>,
     /// The number of failures within the last minute.
     pub failures: usize,
-    /// How often the breaker opened since the integration was last set up.
+    /// The number of times that the breaker opened since the integration was last set up.
     pub trips: u64,
 }
 
@@ -45,7 +45,7 @@ pub struct BreakerReport {
 pub(super) struct Health {
     plugin: Arc<PluginId>,
     pub(super) metrics: Arc<IntegrationMetrics>,
-    /// Whether `failures` holds anything that a success changes. Spares every call the lock.
+    /// True if `failures` holds anything that a success changes. Spares every call the lock.
     has_failed: AtomicBool,
     failures: Mutex<Failures>,
     slow_lines: Mutex<LineLimit>,
@@ -55,7 +55,7 @@ pub(super) struct Health {
 struct Failures {
     breaker: Breaker,
     last: Option<(String, Timestamp)>,
-    /// Whether the last instance could not be made.
+    /// True if the last instance could not be made.
     has_no_instance: bool,
 }
 

@@ -88,8 +88,8 @@ pub trait RunnablePlugin: Send + Sync {
 /// An instance must not block other instances meanwhile, and must not panic: it returns a
 /// [`CallError`] instead. After an error the instance is closed and not used again.
 pub trait PluginInstance: Send + Sync {
-    /// Translates a request. The runtime allocates nothing for a request beyond the outcome, and takes no
-    /// lock that another call could hold.
+    /// Translates a request. A call must not wait for other calls: the pool decides how many run at a
+    /// time.
     ///
     /// # Errors
     ///

@@ -31,7 +31,7 @@ struct Pretended {
     gate: Arc<Gate>,
 }
 
-/// Holds up whoever waits until it is opened.
+/// A gate that blocks its callers until it is opened.
 #[derive(Default)]
 struct Gate(Mutex<bool>, Condvar);
 

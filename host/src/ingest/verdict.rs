@@ -52,7 +52,8 @@ impl Verdict {
             Outcome::Events { events, reply } => match events::bounded(events) {
                 Ok(mut events) => {
                     let (reply, unsent) = events::bounded_reply(reply);
-                    let remarks = integration.word(&mut events).into_iter().chain(unsent);
+                    let remarks =
+                        integration.apply_templates(&mut events).into_iter().chain(unsent);
                     let remark = remarks.reduce(|one, other| format!("{one}; {other}"));
                     let terms = integration.terms(now);
                     Self::new(Content::Events { events, terms, remark }, Ok(reply))

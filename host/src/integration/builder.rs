@@ -1,8 +1,8 @@
-//! Finds, loads and starts the plugin of each integration, and keeps what need not change.
+//! Finds, loads and starts the plugin of each integration, and keeps integrations that need not change.
 //!
-//! An integration whose settings are as they were goes over to a higher version of its plugin, or to
-//! what was dropped in for a file that is gone; where that fails, what served it goes on. It swaps
-//! nothing: until somebody puts the result into force, requests see nothing of it.
+//! If an integration's settings are unchanged, it is upgraded to a higher version of its plugin, or to a
+//! version that was dropped in after the present file was removed. If the upgrade fails, the present
+//! plugin goes on. Requests see the result only after somebody has put it into force.
 
 use std::{
     cell::RefCell,
@@ -14,8 +14,8 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Failure, Integration, IntegrationState, Integrations, Prospect, Rates, Settings, Waiting,
-    WaitingReason, plugins_folder::read_catalog,
+    Integration, IntegrationState, Integrations, PluginAlternatives, Rates, Settings,
+    VersionFailure, WaitingPlugin, WaitingReason, plugins_folder::read_catalog,
 };
 use crate::{
     alert::PluginId,
@@ -49,30 +49,30 @@ pub struct Builder<'b> {
     /// The integrations in force.
     present: &'b Integrations,
     resources: Resources<'b>,
-    /// Whether a version that failed before is tried again.
+    /// True if a version that failed before is tried again.
     retries_failed: bool,
-    /// Whether the host starts with these integrations.
+    /// True if the host starts with these integrations.
     is_start: bool,
     is_stopping: &'b dyn Fn() -> bool,
     /// Plugins that did not start in time. Each is tried once, however many integrations share it.
-    timed_out: RefCell<HashMap<Attempt, Duration>>,
+    timed_out: RefCell<HashMap<StartKey, Duration>>,
 }
 
-/// The hash of a plugin and the options that it was given.
-type Attempt = (String, Vec<u8>);
+/// The hash of a plugin and its options.
+type StartKey = (String, Vec<u8>);
 
-/// An integration as it will be, without anything of it being started.
-pub struct Planned {
-    /// What it will be made from.
+/// An integration as it would be built, without starting anything.
+pub struct IntegrationPlan {
+    /// The settings of the integration.
     pub settings: Settings,
-    /// The plugin that will be tried first; none if nothing is started.
+    /// The plugin that would be tried first; none if nothing is started.
     pub plugin: Option<Arc<AdmittedPlugin>>,
-    /// Why nothing can serve it, though something should.
+    /// The reason why no plugin can serve the integration, though one should.
     pub problem: Option<Problem>,
 }
 
-/// An integration and its prospect.
-type Placed = (Arc<Integration>, Prospect);
+/// An integration, and the versions of its plugin that do not serve it.
+type Built = (Arc<Integration>, PluginAlternatives);
 
 impl<'b> Builder<'b> {
     /// Creates a builder, and reads the plugins folder of the configuration. Versions that failed before
@@ -119,9 +119,9 @@ impl<'b> Builder<'b> {
 }
 
 impl Builder<'_> {
-    /// Makes all integrations. A plugin at fault breaks its own integrations, or is held back where
-    /// another version serves. What the operator wrote wrongly is returned beside them. Where the host
-    /// is stopping, not all are made.
+    /// Builds all integrations. A plugin at fault breaks its own integrations, or is held back if
+    /// another version serves. Errors of the configuration are returned beside the integrations. If the
+    /// host stops meanwhile, not all integrations are built.
     pub fn build(self) -> (Integrations, Vec<ConfigError>) {
         let mut built = Integrations::default();
         let mut errors = Vec::new();
@@ -129,9 +129,9 @@ impl Builder<'_> {
             if (self.is_stopping)() {
                 break;
             }
-            match self.place(name, section) {
-                Ok((integration, prospect)) => {
-                    built.prospects.insert(Arc::clone(&integration.name), prospect);
+            match self.build_one(name, section) {
+                Ok((integration, alternatives)) => {
+                    built.alternatives.insert(Arc::clone(&integration.name), alternatives);
                     built.by_name.insert(Arc::clone(&integration.name), integration);
                 }
                 Err(error) => errors.push(error),
@@ -141,13 +141,13 @@ impl Builder<'_> {
         (built, errors)
     }
 
-    /// What [`build`](Self::build) would make anew, found out without running anything of a plugin.
-    pub fn plan(&self) -> (BTreeMap<String, Planned>, Vec<ConfigError>) {
+    /// Plans what [`build`](Self::build) would change, without running any code of a plugin.
+    pub fn plan(&self) -> (BTreeMap<String, IntegrationPlan>, Vec<ConfigError>) {
         let (mut plans, mut errors) = (BTreeMap::new(), Vec::new());
         for (name, section) in &self.config.config.integrations {
             match self.plan_one(name, section) {
-                Ok(Some(planned)) => {
-                    plans.insert(name.clone(), planned);
+                Ok(Some(plan)) => {
+                    plans.insert(name.clone(), plan);
                 }
                 Ok(None) => {}
                 Err(error) => errors.push(error),
@@ -160,20 +160,20 @@ impl Builder<'_> {
         &self,
         name: &str,
         section: &config::IntegrationConfig,
-    ) -> Result<Option<Planned>, ConfigError> {
+    ) -> Result<Option<IntegrationPlan>, ConfigError> {
         let settings = self.settings(section);
         let (mut plugin, mut problem) = (None, None);
-        match self.choose(name, &settings) {
-            Choice::Stay(_) => return Ok(None),
-            Choice::Disable => {}
-            Choice::Upgrade { contenders, .. } => {
-                let mut contenders = contenders.into_iter();
+        match self.decide(name, &settings) {
+            Decision::Keep(_) => return Ok(None),
+            Decision::Disable => {}
+            Decision::Upgrade { upgrades, .. } => {
+                let mut upgrades = upgrades.into_iter();
                 let untried =
-                    contenders.find(|one| one.failed.is_none() && self.may_load(one.plugin));
+                    upgrades.find(|one| one.failed.is_none() && self.may_load(one.plugin));
                 let Some(untried) = untried else { return Ok(None) };
                 plugin = Some(untried.plugin);
             }
-            Choice::Begin(candidates) => {
+            Decision::Start(candidates) => {
                 let mut candidates = candidates.into_iter();
                 plugin = candidates.find(|one| self.may_load(one.plugin)).map(|one| one.plugin);
                 if plugin.is_none() {
@@ -185,10 +185,10 @@ impl Builder<'_> {
         if present.zip(problem.as_ref()).is_some_and(|(one, problem)| one.is_broken_by(problem)) {
             return Ok(None);
         }
-        Ok(Some(Planned { settings, plugin: plugin.cloned(), problem }))
+        Ok(Some(IntegrationPlan { settings, plugin: plugin.cloned(), problem }))
     }
 
-    /// Whether nothing is known that speaks against loading it.
+    /// Returns whether a plugin may be loaded as far as is known.
     fn may_load(&self, plugin: &AdmittedPlugin) -> bool {
         !matches!(self.resources.runtime.known(plugin), Some(Err(_)))
     }
@@ -212,27 +212,29 @@ impl Builder<'_> {
         Settings { section: section.clone(), limits }
     }
 
-    fn place(
+    fn build_one(
         &self,
         name: &str,
         section: &config::IntegrationConfig,
-    ) -> Result<Placed, ConfigError> {
+    ) -> Result<Built, ConfigError> {
         let settings = self.settings(section);
-        let (integration, failures) = match self.choose(name, &settings) {
-            Choice::Stay(present) => (present, Vec::new()),
-            Choice::Disable => (self.made(name, settings, IntegrationState::Disabled), Vec::new()),
-            Choice::Upgrade { present, contenders } => self.upgrade(present, &contenders),
-            Choice::Begin(candidates) if candidates.is_empty() => {
+        let (integration, failures) = match self.decide(name, &settings) {
+            Decision::Keep(present) => (present, Vec::new()),
+            Decision::Disable => {
+                (self.new_integration(name, settings, IntegrationState::Disabled), Vec::new())
+            }
+            Decision::Upgrade { present, upgrades } => self.upgrade(present, &upgrades),
+            Decision::Start(candidates) if candidates.is_empty() => {
                 let problem = self.without_candidates(name, section)?;
                 (self.broken(name, settings, problem), Vec::new())
             }
-            Choice::Begin(candidates) => self.begin(name, &settings, &candidates)?,
+            Decision::Start(candidates) => self.start_highest(name, &settings, &candidates)?,
         };
         if self.is_start {
             self.check_required(name, &integration)?;
         }
-        let prospect = self.prospect(&integration, &failures);
-        Ok((integration, prospect))
+        let alternatives = self.alternatives(&integration, &failures);
+        Ok((integration, alternatives))
     }
 
     /// Refuses to start without a plugin that is required.
@@ -248,78 +250,78 @@ impl Builder<'_> {
         }
     }
 
-    fn choose(&self, name: &str, settings: &Settings) -> Choice<'_> {
+    fn decide(&self, name: &str, settings: &Settings) -> Decision<'_> {
         let present = self.present.by_name.get(name);
         let unchanged = present.filter(|present| present.settings == *settings).cloned();
         let section = &settings.section;
         if !section.enabled {
-            return unchanged.map_or(Choice::Disable, Choice::Stay);
+            return unchanged.map_or(Decision::Disable, Decision::Keep);
         }
         let candidates = self.catalog.candidates(&section.plugin, &section.version);
-        let Some(present) = unchanged else { return Choice::Begin(candidates) };
+        let Some(present) = unchanged else { return Decision::Start(candidates) };
         let IntegrationState::Serving { plugin, caller } = &present.state else {
-            return Choice::Begin(candidates);
+            return Decision::Start(candidates);
         };
-        // Whoever asks wants what is broken to be tried anew.
+        // A requested retry starts broken integrations anew.
         if self.retries_failed && !present.serves() && !candidates.is_empty() {
-            return Choice::Begin(candidates);
+            return Decision::Start(candidates);
         }
-        let contenders = self.contenders(name, plugin, caller.is_started(), &candidates);
-        if contenders.is_empty() {
-            return Choice::Stay(present);
+        let upgrades = self.upgrades(name, plugin, caller.is_started(), &candidates);
+        if upgrades.is_empty() {
+            return Decision::Keep(present);
         }
-        Choice::Upgrade { present, contenders }
+        Decision::Upgrade { present, upgrades }
     }
 
-    /// What may take the place of a plugin that is in use: higher versions; where its file is gone,
-    /// what came since; and any other where it never started.
-    fn contenders<'c>(
+    /// Returns the candidates that may replace a plugin in use: higher versions; if its file is gone,
+    /// versions that arrived since; and any other version if the plugin never started.
+    fn upgrades<'c>(
         &self,
         name: &str,
         plugin: &AdmittedPlugin,
         is_started: bool,
         candidates: &[Candidate<'c>],
-    ) -> Vec<Contender<'c>> {
-        let known = self.present.prospect(name);
+    ) -> Vec<UpgradeCandidate<'c>> {
+        let known = self.present.alternatives_of(name);
         let gone_since = self.gone_since(name, plugin);
-        let may_follow = |candidate: &&Candidate<'_>| {
+        let may_replace = |candidate: &&Candidate<'_>| {
             let came_since = gone_since.is_some_and(|gone| candidate.file.arrived >= gone);
             candidate.plugin.sha256 != plugin.sha256
                 && (candidate.plugin.version > plugin.version || came_since || !is_started)
         };
-        let contender = |candidate: &Candidate<'c>| {
+        let candidate = |candidate: &Candidate<'c>| {
             let hash = &candidate.plugin.sha256;
             let failed = known.waiting.iter().find(|one| one.plugin.sha256 == *hash);
-            let failed = failed.and_then(Waiting::failure).cloned();
-            let failed = failed.filter(|failure| !self.retries_failed && !failure.is_passing);
-            Contender { plugin: candidate.plugin, failed }
+            let failed = failed.and_then(WaitingPlugin::failure).cloned();
+            let failed = failed.filter(|failure| !self.retries_failed && !failure.is_transient);
+            UpgradeCandidate { plugin: candidate.plugin, failed }
         };
-        candidates.iter().filter(may_follow).map(contender).collect()
+        candidates.iter().filter(may_replace).map(candidate).collect()
     }
 
     fn gone_since(&self, name: &str, plugin: &AdmittedPlugin) -> Option<u64> {
         if self.catalog.file_of(plugin).is_some() {
             return None;
         }
-        let known = self.present.prospects.get(name).and_then(|known| known.gone_since);
+        let known = self.present.alternatives.get(name).and_then(|known| known.gone_since);
         Some(known.unwrap_or(self.catalog.reading))
     }
 
-    /// Goes over to the first contender that starts, or stays.
+    /// Upgrades an integration to the first candidate that starts, or keeps it.
     fn upgrade(
         &self,
         present: Arc<Integration>,
-        contenders: &[Contender<'_>],
+        upgrades: &[UpgradeCandidate<'_>],
     ) -> (Arc<Integration>, Failures) {
         let mut failures = Failures::new();
-        for contender in contenders {
-            let failure = match &contender.failed {
+        for candidate in upgrades {
+            let failure = match &candidate.failed {
                 Some(failure) => failure.clone(),
-                None => match self.start(&present.name, &present.settings, contender.plugin) {
+                None => match self.start(&present.name, &present.settings, candidate.plugin) {
                     Ok(integration) => return (integration, failures),
                     Err(error) => {
                         let failure = error.failure();
-                        let (integration, version) = (&*present.name, &contender.plugin.id.version);
+                        let (integration, version) = (&*present.name, &candidate.plugin.id.version);
                         let sentence = &failure.sentence;
                         tracing::error!(
                             event = "plugin_version_held_back",
@@ -332,14 +334,15 @@ impl Builder<'_> {
                     }
                 },
             };
-            failures.push((contender.plugin.sha256.clone(), failure));
+            failures.push((candidate.plugin.sha256.clone(), failure));
         }
         (present, failures)
     }
 
-    /// Starts the highest version that does. Where none does, the highest one decides what is wrong;
-    /// where one of them served until now, that one does, and none below it is tried.
-    fn begin(
+    /// Starts the highest version that can be started. If none can, the failure of the highest one
+    /// breaks the integration. If one of them served until now, that one's failure does, and no lower
+    /// version is tried.
+    fn start_highest(
         &self,
         name: &str,
         settings: &Settings,
@@ -352,18 +355,18 @@ impl Builder<'_> {
         });
         let candidates = served.map_or(candidates, |last| &candidates[..=last]);
         let mut failures = Failures::new();
-        let mut decides = None;
+        let mut decisive = None;
         for candidate in candidates {
             let error = match self.start(name, settings, candidate.plugin) {
                 Ok(integration) => return Ok((integration, failures)),
                 Err(error) => error,
             };
             failures.push((candidate.plugin.sha256.clone(), error.failure()));
-            if decides.is_none() || served.is_some() {
-                decides = Some(error);
+            if decisive.is_none() || served.is_some() {
+                decisive = Some(error);
             }
         }
-        match decides {
+        match decisive {
             Some(NotStarted::Refused(error)) => Err(error),
             Some(NotStarted::Failed { integration, .. }) => Ok((integration, failures)),
             Some(NotStarted::NotLoaded(error)) => {
@@ -419,15 +422,15 @@ impl Builder<'_> {
             NotStarted::NotLoaded(error)
         })?;
         let metrics = Arc::new(self.resources.metrics.integration(name, &plugin.id));
-        let (caller, first) = self.first(settings, loaded, &metrics);
+        let (caller, first) = self.start_caller(settings, loaded, &metrics);
         if let Err(StartError::Refused(error)) = &first {
             return Err(NotStarted::Refused(self.options_error(name, &plugin.id, error)));
         }
         let state = IntegrationState::Serving { plugin: Arc::clone(plugin), caller };
         let integration = self.with_metrics(name, settings.clone(), state, metrics);
         let Err(error) = first else { return Ok(integration) };
-        let is_passing = matches!(error, StartError::NoThread(_));
-        let hint = if is_passing {
+        let is_transient = matches!(error, StartError::NoThread(_));
+        let hint = if is_transient {
             "raise the limit on threads of the host's user, and send the host a SIGHUP"
         } else {
             "report it to the plugin's author, or drop in another version"
@@ -436,11 +439,12 @@ impl Builder<'_> {
         let error = bounded_reason(error.to_string());
         let message = format!("plugin `{name} {version}` {error}");
         let sentence = Problem::new("plugin-not-started", message).with_hint(hint).one_line();
-        Err(NotStarted::Failed { sentence, is_passing, integration })
+        Err(NotStarted::Failed { sentence, is_transient, integration })
     }
 
-    /// Has the plugin make its first instance, unless it is known not to come back from that.
-    fn first(
+    /// Creates the caller of a plugin with its first instance, unless the plugin is known not to start
+    /// in time.
+    fn start_caller(
         &self,
         settings: &Settings,
         loaded: Arc<dyn RunnablePlugin>,
@@ -463,16 +467,22 @@ impl Builder<'_> {
         (caller, first)
     }
 
-    /// An integration that nothing can serve; the one that is there, if that is so already.
+    /// Returns an integration that no plugin can serve: the present one, if it is broken in the same way
+    /// already.
     fn broken(&self, name: &str, settings: Settings, problem: Problem) -> Arc<Integration> {
         let present = self.present.by_name.get(name).filter(|one| one.settings == settings);
         match present.filter(|present| present.is_broken_by(&problem)) {
             Some(present) => Arc::clone(present),
-            None => self.made(name, settings, IntegrationState::Broken(problem)),
+            None => self.new_integration(name, settings, IntegrationState::Broken(problem)),
         }
     }
 
-    fn made(&self, name: &str, settings: Settings, state: IntegrationState) -> Arc<Integration> {
+    fn new_integration(
+        &self,
+        name: &str,
+        settings: Settings,
+        state: IntegrationState,
+    ) -> Arc<Integration> {
         let id = PluginId { name: settings.section.plugin.clone(), version: "none".into() };
         let metrics = Arc::new(self.resources.metrics.integration(name, &id));
         self.with_metrics(name, settings, state, metrics)
@@ -507,7 +517,7 @@ impl Builder<'_> {
         })
     }
 
-    fn prospect(&self, integration: &Integration, failures: &Failures) -> Prospect {
+    fn alternatives(&self, integration: &Integration, failures: &Failures) -> PluginAlternatives {
         let section = &integration.settings.section;
         let serves = integration.admitted();
         let waiting = |candidate: &Candidate<'_>| {
@@ -519,12 +529,16 @@ impl Builder<'_> {
                 }
                 None => WaitingReason::NotAllowed,
             };
-            Waiting { plugin: Arc::clone(candidate.plugin), since: candidate.file.since, reason }
+            WaitingPlugin {
+                plugin: Arc::clone(candidate.plugin),
+                since: candidate.file.since,
+                reason,
+            }
         };
         let others = self.catalog.versions(&section.plugin).into_iter().filter(|candidate| {
             section.enabled && serves.is_none_or(|one| one.sha256 != candidate.plugin.sha256)
         });
-        Prospect {
+        PluginAlternatives {
             waiting: others.map(|candidate| waiting(&candidate)).collect(),
             gone_since: serves.and_then(|plugin| self.gone_since(&integration.name, plugin)),
             refused: serves.and_then(|plugin| {
@@ -552,42 +566,42 @@ impl Builder<'_> {
     }
 }
 
-/// What becomes of an integration.
-enum Choice<'c> {
-    /// It stays as it is.
-    Stay(Arc<Integration>),
-    /// It is switched off.
+/// Decision on an integration.
+enum Decision<'c> {
+    /// The integration stays as it is.
+    Keep(Arc<Integration>),
+    /// The integration is disabled.
     Disable,
-    /// It may go over to one of these, best first.
-    Upgrade { present: Arc<Integration>, contenders: Vec<Contender<'c>> },
-    /// It is made anew with one of these, best first.
-    Begin(Vec<Candidate<'c>>),
+    /// The integration may be upgraded to one of these, best first.
+    Upgrade { present: Arc<Integration>, upgrades: Vec<UpgradeCandidate<'c>> },
+    /// The integration is started with one of these, best first.
+    Start(Vec<Candidate<'c>>),
 }
 
-/// A plugin that may take the place of one that serves.
-struct Contender<'c> {
+/// A plugin that may replace one that serves.
+struct UpgradeCandidate<'c> {
     plugin: &'c Arc<AdmittedPlugin>,
-    /// What went wrong when it was tried before, which it is not again.
-    failed: Option<Failure>,
+    /// An earlier failure, because of which the plugin is not tried again.
+    failed: Option<VersionFailure>,
 }
 
-/// Versions that were tried, by hash, and what went wrong.
-type Failures = Vec<(String, Failure)>;
+/// Versions that were tried, by hash, with their failures.
+type Failures = Vec<(String, VersionFailure)>;
 
-/// Why a plugin does not serve an integration.
+/// Reason why a plugin does not serve an integration.
 enum NotStarted {
     NotLoaded(LoadError),
     Refused(ConfigError),
-    Failed { sentence: String, is_passing: bool, integration: Arc<Integration> },
+    Failed { sentence: String, is_transient: bool, integration: Arc<Integration> },
 }
 
 impl NotStarted {
-    fn failure(&self) -> Failure {
-        let (sentence, is_passing) = match self {
-            Self::NotLoaded(error) => (error.to_string(), error.is_passing),
-            Self::Failed { sentence, is_passing, .. } => (sentence.clone(), *is_passing),
+    fn failure(&self) -> VersionFailure {
+        let (sentence, is_transient) = match self {
+            Self::NotLoaded(error) => (error.to_string(), error.is_transient),
+            Self::Failed { sentence, is_transient, .. } => (sentence.clone(), *is_transient),
             Self::Refused(error) => (error.sentence(), false),
         };
-        Failure { sentence, is_passing }
+        VersionFailure { sentence, is_transient }
     }
 }

@@ -1,6 +1,6 @@
 //! The secrets among the options of an integration, found with the schema of its plugin.
 //!
-//! What is done with secrets in text is up to the [`Redactor`].
+//! The [`Redactor`] replaces secrets in text.
 
 use std::{sync::Arc, thread, time::Duration};
 

@@ -415,7 +415,7 @@ pub(super) mod tests {
             fs::write(&path, "fresh").expect("written");
             OpenFile::at(&path).expect("it is there").stamp().is_none()
         };
-        // This test may be held up between the two steps.
+        // The test may be held up between the two steps.
         assert!((0..100).any(|_| is_unknown()));
     }
 

@@ -43,10 +43,10 @@ pub struct Attempt {
     pub file: String,
     /// The time at which the load was begun.
     pub at: Timestamp,
-    /// Whether the host ended in good order before the load returned.
+    /// True if the host ended in good order before the load returned.
     #[serde(default)]
     pub has_hung: bool,
-    /// Whether a later host found the line, so that the load is not one that is under way.
+    /// True if a later host found the line, so that the load is not one that is under way.
     #[serde(default)]
     is_set_aside: bool,
 }

@@ -50,15 +50,15 @@ impl fmt::Debug for LoadedPlugin {
     }
 }
 
-/// Why an admitted plugin cannot be loaded.
+/// Failure to load an admitted plugin.
 #[derive(Clone, Debug)]
 pub struct LoadError {
     id: Arc<PluginId>,
     /// The message is the end of a sentence that starts with the plugin.
     problem: Problem,
-    /// Whether another try may go better, though nothing has changed.
-    pub is_passing: bool,
-    /// Whether an earlier host died while it loaded the plugin.
+    /// True if another try may go better, though nothing has changed.
+    pub is_transient: bool,
+    /// True if an earlier host died while it loaded the plugin.
     pub is_set_aside: bool,
 }
 
@@ -71,7 +71,7 @@ impl LoadError {
         };
         let message = format!("{what} {:.0}, so it is left aside", attempt.at);
         let problem = Problem::new("plugin-set-aside", message).with_hint(retry_hint(&plugin.id));
-        Self { id: Arc::clone(&plugin.id), problem, is_passing: true, is_set_aside: true }
+        Self { id: Arc::clone(&plugin.id), problem, is_transient: true, is_set_aside: true }
     }
 
     /// Returns the plugin that cannot be loaded.
@@ -114,8 +114,8 @@ pub enum Finding {
     Harmful {
         /// The end of a sentence that starts with the plugin.
         what: String,
-        /// Whether another try may go better, though nothing has changed.
-        is_passing: bool,
+        /// True if another try may go better, though nothing has changed.
+        is_transient: bool,
     },
     /// The plugin could not be tried, for this reason.
     NotTried(String),
@@ -160,9 +160,9 @@ impl Loader {
         timeout: Duration,
     ) -> Result<LoadedPlugin, LoadError> {
         let (id, is_set_aside) = (&plugin.id, false);
-        let error = |is_passing, problem| {
+        let error = |is_transient, problem| {
             let id = Arc::clone(id);
-            LoadError { id, problem, is_passing, is_set_aside }
+            LoadError { id, problem, is_transient, is_set_aside }
         };
         if let Some(other) = self.mapping.load_full() {
             let message = format!("cannot be loaded while `{other}` is, which does not come back");
@@ -224,13 +224,13 @@ impl Loader {
                 self.harmless.insert(plugin.sha256.clone());
                 Ok(())
             }
-            Finding::Harmful { what, is_passing } => {
+            Finding::Harmful { what, is_transient } => {
                 let message = format!("{what}; that was a trial, and the host does not load it");
                 let problem = not_loaded(message).with_hint(retry_hint(&plugin.id));
                 Err(LoadError {
                     id: Arc::clone(&plugin.id),
                     problem,
-                    is_passing,
+                    is_transient,
                     is_set_aside: false,
                 })
             }
@@ -367,8 +367,8 @@ mod tests {
         (sentence, asked.load(Ordering::Relaxed))
     }
 
-    fn harmful(is_passing: bool) -> Finding {
-        Finding::Harmful { what: "sang".into(), is_passing }
+    fn harmful(is_transient: bool) -> Finding {
+        Finding::Harmful { what: "sang".into(), is_transient }
     }
 
     /// Loads a file on a thread that may not call `memfd_create`.

@@ -8,7 +8,7 @@ use jsonschema::{
 };
 use serde_json::Value;
 
-/// One fault in a table of options.
+/// A fault in a table of options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The keys from the table of options to the fault, as [`OptionsError`] writes them: `rules[2]`,
@@ -16,11 +16,11 @@ pub struct Fault {
     ///
     /// [`OptionsError`]: tocsin_plugin_api::OptionsError
     pub path: Vec<String>,
-    /// What is wrong.
+    /// The fault, as the end of a sentence about the key.
     pub message: String,
     /// The remedy, if the schema tells.
     pub hint: Option<String>,
-    /// Whether the key itself is missing.
+    /// True if the key itself is missing.
     pub is_missing: bool,
 }
 

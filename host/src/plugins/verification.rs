@@ -78,7 +78,7 @@ pub struct Trust {
     pub allow_writable_by_others: Vec<String>,
 }
 
-/// Why no file of a plugins folder can be trusted.
+/// Fault of a plugins folder or of its lock file, for which no file can be trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VerifierError {
     /// The folder cannot be read, or others could change it.
@@ -145,7 +145,7 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// What is wrong with the file, and what to do about it.
+    /// An [`AdmissionRefusal`] with the fault of the file and its remedy.
     pub fn admit(&self, path: &Path) -> Result<AdmittedPlugin, AdmissionRefusal> {
         self.admit_open(self.open(path)?)
     }

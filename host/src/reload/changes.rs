@@ -10,14 +10,14 @@ use crate::{
         self, AdminToken, Config,
         change::{ConfigChange, ConfigChangeKind},
     },
-    integration::{Integration, Integrations, builder::Planned},
+    integration::{Integration, Integrations, builder::IntegrationPlan},
 };
 
 /// Returns the changes of integrations: those that are planned anew, and those that are gone.
 pub(super) fn of_integrations(
     present: &Integrations,
     wanted: &Config,
-    plans: &BTreeMap<String, Planned>,
+    plans: &BTreeMap<String, IntegrationPlan>,
 ) -> Vec<ConfigChange> {
     let removed = present.sorted().into_iter().filter_map(|integration| {
         let is_gone = !wanted.integrations.contains_key(&*integration.name);
@@ -34,7 +34,7 @@ fn change(name: &str, change: ConfigChangeKind, detail: String) -> ConfigChange 
     ConfigChange { key: format!("integrations.{name}"), change, detail }
 }
 
-fn standing(planned: &Planned) -> String {
+fn standing(planned: &IntegrationPlan) -> String {
     match &planned.plugin {
         Some(plugin) => plugin.id.to_string(),
         None if planned.settings.section.enabled => "no plugin that works".into(),
@@ -42,7 +42,7 @@ fn standing(planned: &Planned) -> String {
     }
 }
 
-fn moved(integration: &Integration, planned: &Planned) -> ConfigChange {
+fn moved(integration: &Integration, planned: &IntegrationPlan) -> ConfigChange {
     let (old, new) = (&integration.settings, &planned.settings);
     let mut details = changed_keys(&old.section, &new.section);
     if old.limits.deadline != new.limits.deadline {

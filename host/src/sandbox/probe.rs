@@ -31,9 +31,10 @@ fn finding(record: Record) -> Finding {
     match (record.death, record.at) {
         // A plugin that can't be loaded or gives no usable schema does no harm: the host says so itself.
         (None, _) => Finding::Harmless,
-        (Some(death), Some((doing, _))) => {
-            Finding::Harmful { is_passing: is_from_outside(&death), what: sentence(&death, doing) }
-        }
+        (Some(death), Some((doing, _))) => Finding::Harmful {
+            is_transient: is_from_outside(&death),
+            what: sentence(&death, doing),
+        },
         (Some(death), None) => Finding::NotTried(death.to_string()),
     }
 }
@@ -75,7 +76,7 @@ mod tests {
 
     fn harmful(death: Death) -> (String, bool) {
         match of(Some(Doing::Load), death) {
-            Finding::Harmful { what, is_passing } => (what, is_passing),
+            Finding::Harmful { what, is_transient } => (what, is_transient),
             other => panic!("{other:?}"),
         }
     }

@@ -1,11 +1,11 @@
-//! What a template may hold: text, `{{ }}` with the names of an event, operators, filters and tests,
-//! `{% if %}` and `{% for %}`.
+//! The grammar of templates: text, `{{ }}` with the names of an event, operators, filters and tests, `{%
+//! if %}` and `{% for %}`.
 //!
-//! The engine's fuel pays for steps and for the bytes that they make. It does not pay for all that a
-//! step may cost: a list of lists of lists takes twice as long with each of them to compare or to
-//! write out, a place in a text is found by counting, and the parser itself goes as deep as a source
-//! makes it. What could cost so is left out of the language, and a template that has it is refused as
-//! it is read. Nothing is rewritten, and nothing is rendered here.
+//! The engine's fuel pays for steps and for the bytes that they make, but not for every cost of a step:
+//! a nested list takes twice as long to compare or to write with each level, a place in a text is found
+//! by counting, and the parser recurses as deep as the source is nested. Constructs with such costs are
+//! left out of the language, and a template that has one is refused when it is read. Nothing is
+//! rewritten, and nothing is rendered here.
 
 use std::fmt;
 
@@ -44,15 +44,15 @@ const FILTERS: [&str; 12] = [
     "upper",
 ];
 const TESTS: [&str; 4] = ["defined", "endingwith", "startingwith", "undefined"];
-/// What a loop knows of itself.
+/// The attributes of `loop`.
 const LOOP: [&str; 7] = ["first", "index", "index0", "last", "length", "revindex", "revindex0"];
-/// Loops within each other: to find a name, a step goes through all of them.
+/// The deepest nesting of loops: to find a name, a step searches all of them.
 const MOST_LOOPS: usize = 4;
-/// Words and signs of a tag, and tags of a template: the parser may go deeper with each.
+/// The most tokens of a tag, and tags of a template: each may take the parser deeper.
 const MOST_TOKENS: usize = 256;
 const MOST_TAGS: usize = 256;
 
-/// What is wrong with a template, and where.
+/// A fault of a template, and its line.
 #[derive(Debug)]
 pub(super) struct Fault {
     pub(super) line: Option<usize>,
@@ -71,14 +71,14 @@ impl From<minijinja::Error> for Fault {
     }
 }
 
-/// Whether a template can be read, and holds only what it may.
+/// Checks that a template can be parsed, and contains only what the grammar allows.
 pub(super) fn check(source: &str, syntax: &SyntaxConfig) -> Result<(), Fault> {
     check_size(source, syntax)?;
     let template = parse(source, "", syntax.clone())?;
     Reader::default().statement(&template)
 }
 
-/// Before anything is read that could be deep.
+/// Checks the nesting before anything is parsed that could be deep.
 fn check_size(source: &str, syntax: &SyntaxConfig) -> Result<(), Fault> {
     let (mut tags, mut tokens) = (0, 0);
     for token in tokenize(source, false, syntax.clone()) {
@@ -101,7 +101,7 @@ fn check_size(source: &str, syntax: &SyntaxConfig) -> Result<(), Fault> {
 
 #[derive(Default)]
 struct Reader<'s> {
-    /// The variables of the loops around, the innermost last.
+    /// The variables of the enclosing loops, the innermost last.
     loops: Vec<&'s str>,
 }
 
@@ -110,8 +110,8 @@ impl<'s> Reader<'s> {
         statements.iter().try_for_each(|statement| self.statement(statement))
     }
 
-    /// Without an arm for whatever else there may be: where the engine learns a new statement, this
-    /// does not compile until somebody has decided on it.
+    /// There is no catch-all arm: if the engine learns a new statement, this does not compile until
+    /// somebody has decided on it.
     fn statement(&mut self, statement: &Stmt<'s>) -> Result<(), Fault> {
         let (tag, span) = match statement {
             Stmt::Template(template) => return self.statements(&template.children),
@@ -217,7 +217,7 @@ impl<'s> Reader<'s> {
         known("there is no variable", name, &NAMES, span)
     }
 
-    /// Only what has parts at little cost: in a text, the engine would count characters.
+    /// Allows parts only of values that find them cheaply: in a text, the engine would count characters.
     fn part(&self, whole: &Expr<'s>, part: Option<&str>, span: Span) -> Result<(), Fault> {
         match (whole, part) {
             (Expr::Var(whole), _) if whole.id == "details" => Ok(()),
@@ -246,7 +246,7 @@ fn known(there_is_no: &str, name: &str, all: &[&str], span: Span) -> Result<(), 
     Err(Fault::at(span, format!("{there_is_no} `{name}`, only {}", Names(all))))
 }
 
-/// A list of names in a sentence.
+/// Returns a list of names for a sentence.
 struct Names<'n>(&'n [&'n str]);
 
 impl fmt::Display for Names<'_> {
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_says_why_and_where() {
+    fn a_syntax_error_says_why_and_where() {
         assert_snapshot!(refusal("{{ title }"), @"unexpected `}`, expected end of variable block");
         assert_snapshot!(refusal("{{ title"), @"unexpected end of input, expected end of variable block");
         assert_snapshot!(refusal("{{ 'title }}"), @"unexpected end of string");
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_there_are_not_are_refused_with_those_that_there_are() {
+    fn unknown_names_are_refused_with_the_known_ones() {
         assert_snapshot!(refusal("{{ titel }}"), @"there is no variable `titel`, only `dedup_key`, `description`, `details`, `integration`, `link`, `plugin`, `plugin_version`, `title` and `urgency`");
         assert_snapshot!(refusal("{% for x in details %}{{ x }}{% endfor %}\n{{ x }}"), @"there is no variable `x`, only `dedup_key`, `description`, `details`, `integration`, `link`, `plugin`, `plugin_version`, `title` and `urgency` (line 2 of the template)");
         assert_snapshot!(refusal("{{ title | lipsum }}"), @"there is no filter `lipsum`, only `capitalize`, `default`, `first`, `join`, `last`, `length`, `lower`, `replace`, `title`, `trim`, `truncate` and `upper`");
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn statements_that_keep_or_bring_in_something_are_refused() {
+    fn statements_that_keep_or_include_something_are_refused() {
         assert_snapshot!(refusal("{% set a = title %}{{ a ~ a }}"), @"a template has `{% if %}` and `{% for %}`, not `{% set %}`");
         for source in [
             "{% set a = title %}",
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_parts_of_texts_and_calls_are_refused_wherever_they_are() {
+    fn lists_parts_of_texts_and_calls_are_refused_everywhere() {
         assert_snapshot!(refusal("{{ [title, title] }}"), @"a template can't make lists or maps of its own");
         assert_snapshot!(refusal("{{ title[:80] }}"), @"a text is cut with `| truncate(80)`, not with `[:80]`");
         assert_snapshot!(refusal("{{ title.upper() }}"), @"nothing can be called: a text is changed by a filter, such as `| upper`");
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_is_plain_and_not_too_deep() {
+    fn loops_are_plain_and_not_too_deep() {
         let refused = |loop_tag: &str| refusal(&format!("{{% for {loop_tag} %}}{{% endfor %}}"));
         assert_snapshot!(refused("x in details recursive"), @"a loop can't be `recursive`");
         assert_snapshot!(refused("a, b in details"), @"a loop has one variable");
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn however_deep_a_source_is_reading_it_takes_little_stack() {
+    fn parsing_takes_little_stack_however_deep_the_source_is() {
         let deep = [
             format!("{{{{ {}1 }}}}", "-".repeat(200)),
             format!("{{{{ {}1 }}}}", "-".repeat(8000)),
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_and_what_is_in_them_are_counted() {
+    fn tags_and_their_tokens_are_counted() {
         let sum = |numbers: usize| format!("{{{{ {} }}}}", vec!["1"; numbers].join("+"));
         assert!(Template::parse(&sum(128)).is_ok());
         assert_snapshot!(refusal(&sum(129)), @"a tag has 256 words and signs at the most");
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_grammar_lets_through_the_engine_knows() {
+    fn the_engine_knows_everything_that_the_grammar_allows() {
         let known = format!("{:?}", *ENVIRONMENT);
         for name in super::FILTERS.iter().chain(&super::TESTS) {
             assert!(known.contains(&format!("{name:?}")), "{name}: {known}");

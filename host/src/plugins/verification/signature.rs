@@ -116,7 +116,7 @@ pub(super) fn read(
 ///
 /// # Errors
 ///
-/// What is wrong with the signature, and what to do about it.
+/// An [`AdmissionRefusal`] with the fault of the signature and its remedy.
 pub(super) fn check(
     library: &Path,
     text: String,

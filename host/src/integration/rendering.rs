@@ -1,6 +1,6 @@
-//! An integration's own words for the title and the description of what its plugin found.
+//! Applies an integration's templates for title and description to the events of its plugin.
 //!
-//! A template that gives nothing good costs nobody an alert: the plugin's own text stays.
+//! A template that fails costs no alert: the plugin's own text stays.
 
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,14 @@ use crate::{
     template::{RenderError, Template, TemplateContext},
 };
 
-/// What the templates of one request may take together; the events after that keep their own text.
-const LONGEST: Duration = Duration::from_millis(200);
+/// The time that the templates of one request may take together. The remaining events keep their own
+/// text.
+const RENDERING_BUDGET: Duration = Duration::from_millis(200);
 
 impl Integration {
-    /// Has the templates word the events that open alerts. What went wrong with them is one sentence.
-    pub fn word(&self, events: &mut [Event]) -> Option<String> {
+    /// Applies the templates to the events that open alerts. Returns one sentence about the first
+    /// template that failed.
+    pub fn apply_templates(&self, events: &mut [Event]) -> Option<String> {
         let section = &self.settings.section;
         if section.title.is_none() && section.description.is_none() {
             return None;
@@ -26,14 +28,14 @@ impl Integration {
         let (plugin, started) = (self.plugin()?, Instant::now());
         let mut remark = None;
         for event in events.iter_mut().filter(|event| event.action == Action::Create) {
-            if started.elapsed() > LONGEST {
+            if started.elapsed() > RENDERING_BUDGET {
                 remark.get_or_insert_with(|| {
-                    format!("the templates took longer than {LONGEST:?} for all events together")
+                    format!("the templates took longer than {RENDERING_BUDGET:?} for all events together")
                 });
                 break;
             }
-            let worded = self.words_for(event, plugin);
-            for (part, text) in [("title", worded.0), ("description", worded.1)] {
+            let rendered = self.render(event, plugin);
+            for (part, text) in [("title", rendered.0), ("description", rendered.1)] {
                 match text {
                     None => {}
                     Some(Ok(text)) if part == "title" => event.title = text,
@@ -63,7 +65,7 @@ impl Integration {
         remark
     }
 
-    fn words_for(&self, event: &Event, plugin: &PluginId) -> (Worded, Worded) {
+    fn render(&self, event: &Event, plugin: &PluginId) -> (Rendered, Rendered) {
         let section = &self.settings.section;
         let urgency = event.urgency.unwrap_or(self.urgency);
         let context = TemplateContext::new(event, urgency, &self.name, plugin);
@@ -73,5 +75,5 @@ impl Integration {
     }
 }
 
-/// What a template gave, if there is one.
-type Worded = Option<Result<String, RenderError>>;
+/// The result of a template, if there is one.
+type Rendered = Option<Result<String, RenderError>>;
