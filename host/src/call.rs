@@ -4,6 +4,9 @@
 //! [`Caller`] wraps one plugin for one integration: it calls the plugin on the threads of a [`CallPool`],
 //! gives up calls after a deadline, replaces instances that failed, and leaves a plugin alone that fails
 //! again and again. None of that depends on the runtime.
+//!
+//! A further capability of plugins adds a method to [`PluginInstance`] and a pool for its requests. The
+//! instance, its health and its breaker are shared by all capabilities of an integration.
 
 mod breaker;
 mod caller;
@@ -22,16 +25,17 @@ use ulid::Ulid;
 
 pub use self::{
     breaker::BreakerState,
-    caller::{Caller, StartError},
+    caller::Caller,
     health::{BreakerReport, CallerHealth},
     in_process::InProcessRuntime,
+    instance_slot::StartError,
     runtime::{PluginInstance, PluginRuntime, RunnablePlugin},
 };
 
 /// The threads on which plugins receive requests.
 pub type CallPool = pool::Pool<IncomingRequest, CallResult>;
 
-/// Limits on the time of calls.
+/// Limits on the time of the calls of a [`Caller`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallLimits {
     /// The time after which a call is given up.
@@ -45,13 +49,14 @@ pub struct CallLimits {
 const SHORTEST_START_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl CallLimits {
-    /// Returns the timeout for loading a plugin, and for making its first instance.
+    /// Returns the timeout for [loading](PluginRuntime::load) a plugin, and for making its first
+    /// instance.
     pub fn start_timeout(&self) -> Duration {
         self.deadline.max(SHORTEST_START_TIMEOUT)
     }
 }
 
-/// A request as it arrived, with its whole body.
+/// A request as it arrived, with its whole body: what a [`PluginInstance`] receives.
 #[derive(Debug)]
 pub struct IncomingRequest {
     /// The id in the answer, in the record and in log lines.
@@ -105,7 +110,7 @@ impl fmt::Display for CallFailure {
     }
 }
 
-/// The outcome of a call that returned in time.
+/// The outcome of a call that returned in time, see [`Caller::call`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallOutcome {
     /// The plugin's outcome for the request.
@@ -114,10 +119,11 @@ pub struct CallOutcome {
     pub took: Duration,
 }
 
-/// The result of a call.
+/// The result of a call: a [`CallOutcome`] or a [`CallFailure`].
 pub type CallResult = Result<CallOutcome, CallFailure>;
 
-/// The continuation of a call. It must not block, and is dropped without being called if the host stops.
+/// The continuation of [`Caller::call`]. It must not block, and is dropped without being called if the
+/// host stops.
 ///
 /// A continuation rather than a future: nobody has to be woken before the outcome is stored.
 pub type OnResult = Box<dyn FnOnce(CallResult) + Send>;

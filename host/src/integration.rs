@@ -52,7 +52,7 @@ pub struct Integration {
     pub settings: Settings,
 }
 
-/// The settings of an integration. An integration whose settings do not change keeps its instance.
+/// The settings of an [`Integration`]. An integration whose settings do not change keeps its instance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// The section of the configuration.
@@ -68,7 +68,7 @@ impl From<&config::Plugins> for CallLimits {
     }
 }
 
-/// State of an integration.
+/// State of an [`Integration`].
 pub enum IntegrationState {
     /// A plugin receives the webhooks.
     Serving {
@@ -83,7 +83,7 @@ pub enum IntegrationState {
     Broken(Problem),
 }
 
-/// Rates of requests, records and log lines of one integration.
+/// Rates of requests, records and log lines of one [`Integration`].
 pub struct Rates {
     limits: RateLimits,
     /// Limits the records of refused requests, which anybody can send.
@@ -142,7 +142,7 @@ impl Integration {
         serde_json::Value::Object(self.settings.section.options.clone())
     }
 
-    /// Returns the terms for the events of a request that arrives now.
+    /// Returns the [`Terms`] for the events of a request that arrives now.
     pub fn terms(&self, now: Timestamp) -> Terms {
         let section = &self.settings.section;
         Terms {
@@ -175,7 +175,7 @@ impl Integration {
         matches!(&self.state, IntegrationState::Broken(present) if present == problem)
     }
 
-    /// Reports the state of the circuit breaker; none without a plugin.
+    /// Reports the [state](Caller::breaker) of the circuit breaker; none without a plugin.
     pub fn breaker(&self) -> Option<BreakerReport> {
         match &self.state {
             IntegrationState::Serving { caller, .. } => Some(caller.breaker()),
@@ -183,7 +183,7 @@ impl Integration {
         }
     }
 
-    /// Reports the health of the plugin.
+    /// Reports the [health](Caller::health) of the plugin.
     pub fn health(&self) -> CallerHealth {
         match &self.state {
             IntegrationState::Serving { caller, .. } => caller.health(),
@@ -195,8 +195,7 @@ impl Integration {
     }
 }
 
-/// The integrations of one configuration, and the contents of the plugins folder that they were made
-/// from.
+/// The integrations of one configuration, and the [`Catalog`] that they were made from.
 #[derive(Clone, Default)]
 pub struct Integrations {
     /// The integrations by name.
@@ -235,7 +234,7 @@ pub struct PluginAlternatives {
     pub refused: Option<String>,
 }
 
-/// A version of a plugin that lies in the folder and does not serve an integration.
+/// A version of a plugin that lies in the [`Catalog`] and does not serve an integration.
 #[derive(Clone, Debug)]
 pub struct WaitingPlugin {
     /// The plugin.
@@ -246,7 +245,7 @@ pub struct WaitingPlugin {
     pub reason: WaitingReason,
 }
 
-/// Reason why a version does not serve an integration.
+/// Reason why a [`WaitingPlugin`] does not serve an integration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WaitingReason {
     /// A higher version serves, or an equal one that was there before.
@@ -257,7 +256,7 @@ pub enum WaitingReason {
     Failed(VersionFailure),
 }
 
-/// The failure of a version to replace the one that serves.
+/// The failure of a [`WaitingPlugin`] to replace the one that serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionFailure {
     /// The failure, in one sentence.

@@ -37,7 +37,8 @@ use self::{
 };
 use crate::{file_stamp::Stamp, problem::Problem};
 
-/// The contents of the plugins folder at one moment, in the order of file names.
+/// The contents of the plugins folder at one moment, in the order of file names, as [`Catalog::read`]
+/// found them.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     /// Every `.so` of the folder.
@@ -65,7 +66,7 @@ pub struct CatalogFile {
 }
 
 impl CatalogFile {
-    /// Returns the manifest of the file, if it could be read.
+    /// Returns the [`Manifest`] of the file, if it could be read.
     pub fn manifest(&self) -> Option<&Manifest> {
         match &self.admission {
             Ok(plugin) => Some(&plugin.manifest),
@@ -107,7 +108,7 @@ impl CatalogFile {
     }
 }
 
-/// A plugin that an integration could use.
+/// An [`AdmittedPlugin`] that an integration could use.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'c> {
     /// The admitted plugin.
@@ -118,7 +119,7 @@ pub struct Candidate<'c> {
 
 impl Catalog {
     /// Reads, checks and verifies every `.so` of a folder. Files that are as they were in an `earlier`
-    /// reading are not read again, but verified under the present trust settings.
+    /// reading are not read again, but verified under the present trust settings of the [`Verifier`].
     ///
     /// # Errors
     ///
@@ -292,15 +293,15 @@ pub struct Libraries {
 type LoadResult = Result<Arc<LoadedPlugin>, LoadError>;
 
 impl Libraries {
-    /// Creates an empty set of libraries. The journal sets aside plugins in whose load a host died. The
-    /// probe, if there is one, tries every plugin before its first load. Threads that a plugin keeps
-    /// while it is loaded count in the gauge.
+    /// Creates an empty set of libraries. The [`LoadJournal`] sets aside plugins in whose load a host
+    /// died. The [`Probe`], if there is one, tries every plugin before its first load. Threads that a
+    /// plugin keeps while it is loaded count in the gauge.
     pub fn new(journal: LoadJournal, stuck_threads: Gauge, probe: Option<Box<dyn Probe>>) -> Self {
         let loader = Mutex::new(Loader::new(journal.clone(), stuck_threads, probe));
         Self { known: ArcSwap::default(), loader, journal }
     }
 
-    /// Loads a plugin, or returns the one that was loaded from the same bytes before.
+    /// Loads a plugin, or returns the [`LoadedPlugin`] that was loaded from the same bytes before.
     ///
     /// # Errors
     ///

@@ -43,7 +43,7 @@ pub struct Rate {
     unit: Unit,
 }
 
-/// Limits on the requests of one integration.
+/// Limits on the requests of one integration, each a [`Rate`].
 ///
 /// Without a rate, every request may come, and nothing is counted.
 pub struct RateLimits<C: Clock = DefaultClock> {
@@ -51,7 +51,7 @@ pub struct RateLimits<C: Clock = DefaultClock> {
     senders: Option<SenderLimits<C>>,
 }
 
-/// A request that came too early.
+/// A request that came too early, see [`RateLimits::check`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverRate {
     /// The scope of the exceeded rate.
@@ -69,7 +69,7 @@ pub enum Scope {
     Sender,
 }
 
-/// Error for a text that is no rate.
+/// Error for a text that is no [`Rate`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RateError {
     /// The text has another form.
@@ -153,7 +153,7 @@ impl RateLimits {
         Self::new(None, None)
     }
 
-    /// Creates limits with a rate for the whole integration, and one for each of its senders.
+    /// Creates limits with a [`Rate`] for the whole integration, and one for each of its senders.
     pub fn new(integration: Option<Rate>, sender: Option<Rate>) -> Self {
         Self::with_clock(integration, sender, &DefaultClock::default())
     }
@@ -161,7 +161,7 @@ impl RateLimits {
 
 impl<C: Clock + Clone> RateLimits<C> {
     /// As [`RateLimits::new`], with a clock.
-    pub fn with_clock(integration: Option<Rate>, sender: Option<Rate>, clock: &C) -> Self {
+    fn with_clock(integration: Option<Rate>, sender: Option<Rate>, clock: &C) -> Self {
         Self {
             integration: integration
                 .map(|rate| RateLimiter::direct_with_clock(rate.quota(), clock.clone())),

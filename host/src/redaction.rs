@@ -21,7 +21,7 @@ pub(crate) struct Redactor {
 }
 
 impl Redactor {
-    /// Creates a redactor of these secrets.
+    /// Creates a redactor of these secrets; see [`Redactor::text`].
     pub(crate) fn new(secrets: &[String]) -> Self {
         let secrets = secrets.iter().filter(|secret| !secret.is_empty());
         let mut forms: Vec<_> = secrets.flat_map(|secret| forms(secret)).collect();

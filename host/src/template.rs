@@ -44,7 +44,7 @@ const NAME: &str = "template";
 #[derive(Clone)]
 pub struct Template(Arc<Compiled>);
 
-/// The variables of a template: an event and its origin.
+/// The variables of a [`Template`]: an event and its origin.
 ///
 /// `title`, `description`, `urgency`, `link`, `dedup_key`, `integration`, `plugin` and `plugin_version`
 /// are texts, empty if there is no value. `details` holds the texts of the event's details by label:
@@ -52,12 +52,12 @@ pub struct Template(Arc<Compiled>);
 #[derive(Clone, Debug)]
 pub struct TemplateContext(Value);
 
-/// Error for a text that is no template, on one line.
+/// Error for a text that is no [`Template`], on one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct TemplateError(String);
 
-/// Error of a rendering, on one line.
+/// Error of rendering a [`Template`], on one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RenderError {
     /// The template uses a value that this event does not have.
@@ -169,7 +169,7 @@ impl<'de> Deserialize<'de> for Template {
 }
 
 impl TemplateContext {
-    /// Creates the variables from an event whose texts are bounded already, and the urgency that its
+    /// Creates the variables from an [`Event`] whose texts are bounded already, and the urgency that its
     /// alert will have.
     pub fn new(event: &Event, urgency: Urgency, integration: &str, plugin: &PluginId) -> Self {
         let text = |text: &Option<String>| Value::from(text.as_deref().unwrap_or_default());
@@ -261,7 +261,7 @@ fn truncate(text: Cow<'_, str>, most: usize) -> String {
     }
 }
 
-/// The details of an event. Values that share a label are one text, as far as there is room.
+/// The [`Detail`]s of an event. Values that share a label are one text, as far as there is room.
 #[derive(Debug)]
 struct Details {
     labels: Vec<Value>,

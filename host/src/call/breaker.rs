@@ -74,7 +74,7 @@ impl Breaker {
         }
     }
 
-    /// Returns whether the plugin is called.
+    /// Returns the [`BreakerState`] at a moment.
     pub(super) fn state(&self, now: Instant) -> BreakerState {
         match self.open_until {
             None => BreakerState::Closed,

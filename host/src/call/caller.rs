@@ -2,39 +2,13 @@
 //!
 //! Requests are assigned to integrations elsewhere.
 
-use std::{fmt, sync::Arc, time::Duration};
-
-use tocsin_plugin_api::{OptionsError, abi::CallError};
+use std::{fmt, sync::Arc};
 
 use super::{
     BreakerReport, CallFailure, CallLimits, CallPool, CallResult, CallerHealth, IncomingRequest,
-    OnResult, instance_slot::InstanceSlot, pool::Lane, runtime::RunnablePlugin,
+    OnResult, StartError, instance_slot::InstanceSlot, pool::Lane, runtime::RunnablePlugin,
 };
 use crate::metrics::IntegrationMetrics;
-
-/// Failure to make the first instance of a plugin.
-#[derive(Debug)]
-pub enum StartError {
-    /// The plugin refused its options: the operator is at fault.
-    Refused(OptionsError),
-    /// The plugin failed.
-    Failed(CallError),
-    /// The plugin did not return in time.
-    TimedOut(Duration),
-    /// The system gives no thread. Another try may go better.
-    NoThread(String),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(error) => write!(f, "refused its options: {error}"),
-            Self::Failed(error) => write!(f, "{error}, as it was started"),
-            Self::TimedOut(timeout) => write!(f, "did not start within {timeout:?}"),
-            Self::NoThread(error) => write!(f, "could not be started: it {error}"),
-        }
-    }
-}
 
 /// A plugin with the options of one integration, called under a deadline and behind a circuit breaker.
 pub struct Caller {
@@ -66,8 +40,8 @@ impl Caller {
         (Self::of(pool, slot, first.is_ok()), first)
     }
 
-    /// Creates a caller of a plugin that is known not to start with these options: an instance is made by
-    /// the first call.
+    /// Creates a caller of a plugin that is known not to start with these options, see
+    /// [`start`](Self::start): an instance is made by the first call.
     pub fn not_started(
         pool: &CallPool,
         plugin: Arc<dyn RunnablePlugin>,
@@ -86,8 +60,8 @@ impl Caller {
         Self { has_started, pool: pool.clone(), lane, slot }
     }
 
-    /// Has the plugin translate a request, and calls `then` with the result, whatever the plugin does. A
-    /// call may wait for a thread as long as the deadline, and take as long again.
+    /// Has the plugin translate a request, and calls `then` with the [`CallResult`], whatever the plugin
+    /// does. A call may wait for a thread as long as the deadline, and take as long again.
     pub fn call(&self, request: Arc<IncomingRequest>, then: OnResult) {
         match self.slot.health.admit() {
             Err(left) => then(Err(CallFailure::BackingOff(left))),
@@ -105,12 +79,12 @@ impl Caller {
         self.has_started || self.slot.has_instance()
     }
 
-    /// Reports how the plugin has fared.
+    /// Reports the [`CallerHealth`] of the plugin.
     pub fn health(&self) -> CallerHealth {
         self.slot.health.report(self.slot.has_instance())
     }
 
-    /// Reports whether the plugin is called, and the failures that count against it.
+    /// Reports the [state](super::BreakerState) of the breaker, and the failures that count.
     pub fn breaker(&self) -> BreakerReport {
         self.slot.health.breaker()
     }

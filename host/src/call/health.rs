@@ -19,7 +19,7 @@ use crate::{
     printable::one_line, problem::Problem,
 };
 
-/// The health of a plugin in one integration.
+/// The health of a plugin in one integration, see [`Caller::health`](super::Caller::health).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallerHealth {
     /// The reason why the plugin cannot be called now; none while it serves.
@@ -28,7 +28,8 @@ pub struct CallerHealth {
     pub last_failure: Option<Problem>,
 }
 
-/// The state of the circuit breaker of a plugin in one integration.
+/// The state of the circuit breaker of a plugin in one integration, see
+/// [`Caller::breaker`](super::Caller::breaker).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerReport {
     /// The state of the breaker.
@@ -70,8 +71,8 @@ impl Health {
         }
     }
 
-    /// Admits a call; otherwise returns how long to wait before the next try. After a back-off the
-    /// breaker admits one call at a time.
+    /// Admits a call, see [`Breaker::admit`]; otherwise returns how long to wait before the next try.
+    /// After a back-off the breaker admits one call at a time.
     pub(super) fn admit(&self) -> Result<(), Duration> {
         if !self.has_failed.load(Ordering::Acquire) {
             return Ok(());
@@ -79,7 +80,7 @@ impl Health {
         self.failures().breaker.admit(Instant::now())
     }
 
-    /// Returns the rest of a back-off, if there is one.
+    /// Returns the rest of a [back-off](Breaker::back_off), if there is one.
     pub(super) fn back_off(&self) -> Option<Duration> {
         if !self.has_failed.load(Ordering::Acquire) {
             return None;
@@ -93,7 +94,12 @@ impl Health {
             let mut failures = self.failures();
             if failures.breaker.succeeded(Instant::now()) {
                 let (plugin, integration) = (&self.plugin, self.metrics.integration());
-                tracing::info!(event = "plugin_recovered", integration, %plugin, "a plugin that was left alone serves again");
+                tracing::info!(
+                    event = "plugin_recovered",
+                    integration,
+                    %plugin,
+                    "a plugin that was left alone serves again",
+                );
             }
             failures.has_no_instance = false;
             self.has_failed.store(!failures.breaker.is_clear(), Ordering::Release);
@@ -113,10 +119,19 @@ impl Health {
         self.has_failed.store(true, Ordering::Release);
         let backs_off = failures.breaker.back_off(Instant::now()).is_some();
         let request_id = request.map(tracing::field::display);
-        tracing::error!(event = "plugin_failed", request_id, integration, %plugin, what, backs_off, "a plugin failed");
+        tracing::error!(
+            event = "plugin_failed",
+            request_id,
+            integration,
+            %plugin,
+            what,
+            backs_off,
+            "a plugin failed",
+        );
     }
 
-    /// Counts a failure to make an instance: without one the plugin does not serve.
+    /// Counts a failure to [make an instance](super::RunnablePlugin::instance): without one the plugin
+    /// does not serve.
     pub(super) fn failed_without_instance(&self, what: &str, request: Option<Ulid>) {
         self.failures().has_no_instance = true;
         self.failed(what, request);
@@ -127,7 +142,12 @@ impl Health {
     pub(super) fn panicked_in_destructor(&self, error: &dyn std::fmt::Display) {
         self.metrics.panics.inc();
         let what = format!("{error}, in its destructor");
-        tracing::error!(event = "plugin_failed", plugin = %self.plugin, what, "a plugin failed");
+        tracing::error!(
+            event = "plugin_failed",
+            plugin = %self.plugin,
+            what,
+            "a plugin failed",
+        );
         self.failures().last = Some((shown(&what), Timestamp::now()));
     }
 
@@ -141,7 +161,16 @@ impl Health {
         let PluginId { name, version } = &*self.plugin;
         let integration = self.metrics.integration();
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        tracing::warn!(event = "plugin_slow", %request_id, integration, plugin = name, version, took_ms, left_out, "a plugin was slow");
+        tracing::warn!(
+            event = "plugin_slow",
+            %request_id,
+            integration,
+            plugin = name,
+            version,
+            took_ms,
+            left_out,
+            "a plugin was slow",
+        );
     }
 
     /// Reports the health. A plugin without an instance serves if the last instance could be made.

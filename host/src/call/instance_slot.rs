@@ -3,6 +3,7 @@
 //! An instance that panicked or did not return is not used again: the next call makes a new one.
 
 use std::{
+    fmt,
     sync::{Arc, Mutex, PoisonError, Weak},
     thread,
     time::{Duration, Instant},
@@ -11,14 +12,14 @@ use std::{
 use arc_swap::ArcSwapOption;
 use prometheus_client::metrics::gauge::Gauge;
 use tocsin_plugin_api::{
-    Request,
+    OptionsError, Request,
     abi::{CallError, NewInstanceError},
     request::Header,
 };
 use ulid::Ulid;
 
 use super::{
-    CallFailure, CallLimits, CallOutcome, CallResult, IncomingRequest, StartError,
+    CallFailure, CallLimits, CallOutcome, CallResult, IncomingRequest,
     health::Health,
     pool::{Expired, Work},
     runtime::{PluginInstance, RunnablePlugin},
@@ -28,7 +29,31 @@ use crate::{
     timeout::{RunError, run_with_timeout},
 };
 
-/// The place of the one instance that serves an integration.
+/// Failure to make the first [instance](RunnablePlugin::instance) of a plugin.
+#[derive(Debug)]
+pub enum StartError {
+    /// The plugin refused its options: the operator is at fault.
+    Refused(OptionsError),
+    /// The plugin failed.
+    Failed(CallError),
+    /// The plugin did not return in time.
+    TimedOut(Duration),
+    /// The system gives no thread. Another try may go better.
+    NoThread(String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(error) => write!(f, "refused its options: {error}"),
+            Self::Failed(error) => write!(f, "{error}, as it was started"),
+            Self::TimedOut(timeout) => write!(f, "did not start within {timeout:?}"),
+            Self::NoThread(error) => write!(f, "could not be started: it {error}"),
+        }
+    }
+}
+
+/// The place of the one [`PluginInstance`] that serves an integration.
 pub(super) struct InstanceSlot {
     pub(super) plugin: Arc<dyn RunnablePlugin>,
     options: Vec<u8>,
@@ -64,9 +89,9 @@ impl InstanceSlot {
         self.current.load().is_some()
     }
 
-    /// Makes the first instance, on a thread that is left behind if the plugin does not return in time.
-    /// Another instance is made and dropped before, so that a destructor that panics is known before it
-    /// matters.
+    /// Makes the first instance, on a thread that is left behind if the plugin does not return in time,
+    /// see [`run_with_timeout`]. Another instance is made and dropped before, so that a destructor that
+    /// panics is known before it matters.
     pub(super) fn start(
         self: &Arc<Self>,
         timeout: Duration,
@@ -215,7 +240,7 @@ impl Work<IncomingRequest, CallResult> for Arc<InstanceSlot> {
     }
 }
 
-/// An instance in use, which is closed on a thread of its own when the last call lets go of it.
+/// A [`PluginInstance`] in use, which is closed on a thread of its own when the last call lets go of it.
 struct SlotInstance {
     /// None only while the instance is dropped.
     instance: Option<Box<dyn PluginInstance>>,
@@ -242,14 +267,20 @@ impl Drop for SlotInstance {
             if let Err(error) = instance.close() {
                 match slot.upgrade() {
                     Some(slot) => slot.health.panicked_in_destructor(&error),
-                    None => {
-                        tracing::error!(event = "plugin_destructor_failed", %error, "the destructor of a plugin failed")
-                    }
+                    None => tracing::error!(
+                        event = "plugin_destructor_failed",
+                        %error,
+                        "the destructor of a plugin failed",
+                    ),
                 }
             }
         };
         if let Err(error) = thread::Builder::new().name("plugin-close".into()).spawn(close) {
-            tracing::error!(event = "plugin_destructor_not_run", %error, "the destructor of a plugin is not run: cannot start a thread");
+            tracing::error!(
+                event = "plugin_destructor_not_run",
+                %error,
+                "the destructor of a plugin is not run: cannot start a thread",
+            );
         }
     }
 }

@@ -38,14 +38,14 @@ pub(super) trait Work<R, A>: Send + Sync {
     /// Answers a request. May take any time, or never return.
     fn call(&self, request: &R) -> A;
 
-    /// Answers for a call that was given up.
+    /// Answers for a call that was given up, for the reason in [`Expired`].
     fn give_up(&self, request: &R, expired: Expired) -> A;
 
     /// Notes that a call returned after it was given up.
     fn returned_late(&self);
 }
 
-/// The moment at which the deadline of a call passed.
+/// The moment at which the deadline of a [`Lane`] passed for a call.
 #[derive(Debug)]
 pub(super) enum Expired {
     /// The call was under way: its thread is left behind.
@@ -143,7 +143,7 @@ struct QueuedCall<R, A> {
     queued_at: Instant,
 }
 
-/// A thread of the pool, and its present call where the watchdog can see it.
+/// A thread of the [`Pool`], and its present call where the watchdog can see it.
 struct Worker<R, A> {
     thread: Pid,
     call: Mutex<Option<RunningCall<R, A>>>,
@@ -185,7 +185,7 @@ impl<R: Send + Sync + 'static, A: 'static> Pool<R, A> {
         self.shared.metrics.stuck_threads.clone()
     }
 
-    /// Creates a lane, which lasts as long as the caller keeps it.
+    /// Creates a [`Lane`], which lasts as long as the caller keeps it.
     pub(super) fn lane(&self, work: Box<dyn Work<R, A>>, deadline: Duration) -> Arc<Lane<R, A>> {
         let queue = Queue { calls: VecDeque::new(), threads: 0, stuck: 0 };
         let lane = Arc::new(Lane { work, deadline, queue: Mutex::new(queue) });

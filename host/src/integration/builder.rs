@@ -30,7 +30,8 @@ use crate::{
     problem::Problem,
 };
 
-/// The means of this process to load and call plugins, which outlive every configuration.
+/// The means of this process to load and call plugins, which outlive every configuration and every
+/// [`Builder`].
 #[derive(Clone, Copy)]
 pub struct Resources<'b> {
     /// The runtime of the plugins.
@@ -41,8 +42,8 @@ pub struct Resources<'b> {
     pub metrics: &'b Metrics,
 }
 
-/// Builder of the integrations of one configuration, from the plugins folder as it is now and from the
-/// integrations in force, which are kept if nothing of theirs changed.
+/// Builder of the [`Integrations`] of one configuration, from the plugins folder as it is now and from
+/// the integrations in force, which are kept if nothing of theirs changed.
 pub struct Builder<'b> {
     config: &'b LoadedConfig,
     catalog: Catalog,
@@ -61,7 +62,7 @@ pub struct Builder<'b> {
 /// The hash of a plugin and its options.
 type StartKey = (String, Vec<u8>);
 
-/// An integration as it would be built, without starting anything.
+/// An [`Integration`] as it would be built, without starting anything.
 pub struct IntegrationPlan {
     /// The settings of the integration.
     pub settings: Settings,
@@ -442,8 +443,8 @@ impl Builder<'_> {
         Err(NotStarted::Failed { sentence, is_transient, integration })
     }
 
-    /// Creates the caller of a plugin with its first instance, unless the plugin is known not to start
-    /// in time.
+    /// Creates the [`Caller`] of a plugin with its first instance, unless the plugin is known not to
+    /// start in time.
     fn start_caller(
         &self,
         settings: &Settings,
@@ -566,7 +567,7 @@ impl Builder<'_> {
     }
 }
 
-/// Decision on an integration.
+/// Decision on an [`Integration`].
 enum Decision<'c> {
     /// The integration stays as it is.
     Keep(Arc<Integration>),
@@ -578,7 +579,7 @@ enum Decision<'c> {
     Start(Vec<Candidate<'c>>),
 }
 
-/// A plugin that may replace one that serves.
+/// A [`Candidate`] that may replace the plugin that serves.
 struct UpgradeCandidate<'c> {
     plugin: &'c Arc<AdmittedPlugin>,
     /// An earlier failure, because of which the plugin is not tried again.

@@ -18,7 +18,7 @@ use crate::{
 const RENDERING_BUDGET: Duration = Duration::from_millis(200);
 
 impl Integration {
-    /// Applies the templates to the events that open alerts. Returns one sentence about the first
+    /// Applies the [`Template`]s to the events that open alerts. Returns one sentence about the first
     /// template that failed.
     pub fn apply_templates(&self, events: &mut [Event]) -> Option<String> {
         let section = &self.settings.section;
@@ -75,5 +75,5 @@ impl Integration {
     }
 }
 
-/// The result of a template, if there is one.
+/// The result of a [`Template`], if there is one.
 type Rendered = Option<Result<String, RenderError>>;

@@ -13,8 +13,8 @@ use crate::{
 const SCHEMA_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Integration {
-    /// Returns a redactor of the integration's secrets: the options that the plugin's schema marks as
-    /// secrets, or all options if the plugin gives no schema.
+    /// Returns a [`Redactor`] of the integration's secrets: the options that the plugin's schema marks
+    /// as secrets, or all options if the plugin gives no schema.
     pub(crate) async fn redactor(self: &Arc<Self>) -> Redactor {
         if self.secrets.get().is_none() {
             let integration = Arc::clone(self);

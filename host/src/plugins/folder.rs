@@ -27,7 +27,7 @@ pub struct Folder {
     handle: File,
 }
 
-/// A regular file, held open but not read.
+/// A regular file, held open but not read, as [`Folder::file`] gives it.
 #[derive(Debug)]
 pub struct OpenFile {
     /// The path at which the file was found.
@@ -158,13 +158,14 @@ impl OpenFile {
         Ok(Self { path, metadata, stamp, handle })
     }
 
-    /// Returns the identity of this state of the file; none while the file is so fresh that another
+    /// Returns the [`Stamp`] of this state of the file; none while the file is so fresh that another
     /// change could leave the same times.
     pub fn stamp(&self) -> Option<Stamp> {
         self.stamp
     }
 
-    /// Reads the whole file. Of a large file that cannot be a library, only the beginning is read.
+    /// Reads the whole file, which gives a [`DroppedFile`]. Of a large file that cannot be a library,
+    /// only the beginning is read.
     ///
     /// # Errors
     ///

@@ -30,7 +30,7 @@ const LARGEST_BYTES: u64 = 1024 * 1024;
 #[derive(Clone, Debug, Default)]
 pub struct LoadJournal(Arc<Journal>);
 
-/// A load that was begun, as a line of the journal.
+/// A load that was [begun](LoadJournal::begin), as a line of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Attempt {
     /// The hash of the plugin's bytes, in hex.
@@ -51,7 +51,8 @@ pub struct Attempt {
     is_set_aside: bool,
 }
 
-/// Guard of a load that is under way. Dropping it means that the host has survived the load.
+/// Guard of a load that is under way, see [`LoadJournal::begin`]. Dropping it means that the host has
+/// survived the load.
 #[derive(Debug)]
 #[must_use = "a load is survived when this is dropped"]
 pub struct LoadGuard {
@@ -113,7 +114,7 @@ impl LoadJournal {
         journal
     }
 
-    /// Opens the journal to change it, and locks it.
+    /// Opens the journal to change it, and locks it. [`peek`](Self::peek) reads it without a lock.
     ///
     /// # Errors
     ///
@@ -163,13 +164,15 @@ impl LoadJournal {
         Self(Arc::new(Journal { lines: Mutex::new(lines), set_aside }))
     }
 
-    /// Returns the load of these bytes that a host did not survive. Never waits for the disk.
+    /// Returns the [`Attempt`] to load these bytes that a host did not survive. Never waits for the
+    /// disk.
     pub fn set_aside(&self, sha256: &str) -> Option<Attempt> {
         let set_aside = self.0.set_aside.load();
         set_aside.iter().find(|attempt| attempt.sha256 == sha256).cloned()
     }
 
-    /// Notes that the plugin's code is about to run for the first time, until the guard is dropped.
+    /// Notes that the plugin's code is about to run for the first time, until the [`LoadGuard`] is
+    /// dropped.
     pub fn begin(&self, plugin: &AdmittedPlugin) -> LoadGuard {
         let file = plugin.path.file_name().unwrap_or_default();
         let attempt = Attempt {

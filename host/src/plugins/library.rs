@@ -35,7 +35,7 @@ use crate::{
     timeout::{RunError, run_with_timeout},
 };
 
-/// A plugin whose functions can be called. Its library stays mapped until the process ends.
+/// An [`AdmittedPlugin`] whose functions can be called. Its library stays mapped until the process ends.
 pub struct LoadedPlugin {
     /// The admitted plugin.
     pub plugin: Arc<AdmittedPlugin>,
@@ -50,7 +50,7 @@ impl fmt::Debug for LoadedPlugin {
     }
 }
 
-/// Failure to load an admitted plugin.
+/// Failure to load an [`AdmittedPlugin`].
 #[derive(Clone, Debug)]
 pub struct LoadError {
     id: Arc<PluginId>,
@@ -79,7 +79,7 @@ impl LoadError {
         &self.id
     }
 
-    /// Returns what is wrong with the plugin, as a whole sentence.
+    /// Returns the [`Problem`] of the plugin, as a whole sentence.
     pub fn problem(&self) -> Problem {
         let PluginId { name, version } = &*self.id;
         let message = format!("plugin `{name}` {version} {}", self.problem.message);
@@ -105,7 +105,7 @@ pub trait Probe: fmt::Debug + Send {
     fn try_out(&self, plugin: &AdmittedPlugin, timeout: Duration) -> Finding;
 }
 
-/// The result of a trial.
+/// The result of a trial by a [`Probe`].
 #[derive(Clone, Debug)]
 pub enum Finding {
     /// Loading the plugin returned, or the loader refused it.
@@ -153,7 +153,8 @@ impl Loader {
         Self { journal, mapping: Arc::default(), left_behind, probe, harmless: HashSet::new() }
     }
 
-    /// Tries a plugin and loads it if it is harmless, with a timeout. One thread at a time calls this.
+    /// Tries a plugin with the [`Probe`] and loads it if it is harmless, with a timeout. One thread at a
+    /// time calls this.
     pub(super) fn load(
         &mut self,
         plugin: &Arc<AdmittedPlugin>,

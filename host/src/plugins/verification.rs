@@ -7,6 +7,7 @@ pub mod checksum;
 pub mod lock_file;
 pub mod permissions;
 pub mod signature;
+pub mod trusted_checksums;
 
 use std::{
     collections::BTreeMap,
@@ -18,10 +19,11 @@ use serde::Deserialize;
 use tocsin_plugin_api::manifest::Manifest;
 
 use self::{
-    checksum::{Checksum, Checksums, Release},
+    checksum::{Checksum, Release},
     lock_file::LockFile,
     permissions::Permissions,
     signature::{PublicKey, VerifiedSignature},
+    trusted_checksums::Checksums,
 };
 use super::{
     admission::{AdmissionRefusal, AdmittedPlugin, DroppedFile},
@@ -29,7 +31,8 @@ use super::{
 };
 use crate::{alert::PluginId, problem::Problem};
 
-/// The proof that a plugin needs before it is loaded.
+/// The proof that a plugin needs before it is loaded, as `plugins.verify` names it. [`Verified`] is the
+/// proof that it gave.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
@@ -42,7 +45,7 @@ pub enum Policy {
     Signature,
 }
 
-/// The proof that a plugin has given.
+/// The proof that a plugin has given to a [`Verifier`].
 #[derive(Clone, Debug)]
 pub enum Verified {
     /// The hash is the expected one.
@@ -95,7 +98,7 @@ impl VerifierError {
         Self::Folder(Problem::new("folder-unreadable", message).with_hint(hint))
     }
 
-    /// Returns what is wrong, and what to do about it.
+    /// Returns the [`Problem`] of the folder or of the lock file.
     pub fn problem(&self) -> &Problem {
         match self {
             Self::Folder(problem) | Self::LockFile(problem) => problem,
@@ -141,7 +144,8 @@ impl Verifier {
         }
     }
 
-    /// Opens, reads and examines a file of the folder, and consents to it.
+    /// Opens, reads and examines a file of the folder, and consents to it: the only way to an
+    /// [`AdmittedPlugin`] outside of a sandbox.
     ///
     /// # Errors
     ///

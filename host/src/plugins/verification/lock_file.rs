@@ -1,7 +1,7 @@
 //! The lock file: the plugins of a folder and the hashes of their bytes, as `tocsin plugins lock` wrote
 //! them.
 //!
-//! [`Checksums`](super::checksum::Checksums) decides whether a plugin may be loaded.
+//! [`Checksums`](super::trusted_checksums::Checksums) decides whether a plugin may be loaded.
 
 use std::{
     fmt,
@@ -34,7 +34,7 @@ pub struct LockFile {
     plugins: Vec<LockedPlugin>,
 }
 
-/// An entry of a lock file.
+/// An entry of a [`LockFile`].
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockedPlugin {
@@ -52,7 +52,7 @@ struct Contents {
     plugins: Vec<LockedPlugin>,
 }
 
-/// A difference between two lock files.
+/// A difference between two lock files, see [`LockFile::changes_since`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LockChange {
     /// Only the new one has the plugin.
@@ -66,7 +66,7 @@ pub enum LockChange {
 }
 
 impl LockFile {
-    /// Lists the admitted plugins of a folder.
+    /// Lists the admitted plugins of a [`Catalog`].
     pub fn of(catalog: &Catalog) -> Self {
         let plugins = catalog.files.iter().filter_map(|file| {
             let plugin = file.admission.as_ref().ok()?;

@@ -23,8 +23,8 @@ pub struct Permissions {
 }
 
 impl Permissions {
-    /// Uses the user of this process. `allowed` holds names of files in the plugins folder, or `.` for
-    /// the folder.
+    /// Uses the [`HostUser`] of this process. `allowed` holds names of files in the plugins folder, or
+    /// `.` for the folder.
     pub fn of_this_process(allowed: &[String]) -> Self {
         Self { host: HostUser::of_this_process(), allowed: allowed.to_vec() }
     }
@@ -62,7 +62,8 @@ impl Permissions {
         })
     }
 
-    /// Checks a file of the plugins folder, and the folders below that a symlink leads through.
+    /// Checks a file of the plugins folder, and the [folders below](Folder::folders_below) that a
+    /// symlink leads through.
     ///
     /// # Errors
     ///

@@ -25,14 +25,14 @@ pub struct PublicKey {
     key: minisign_verify::PublicKey,
 }
 
-/// A signature that was found good for the bytes of a plugin.
+/// A signature that was found good for the bytes of a plugin, by a trusted [`PublicKey`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedSignature {
     text: String,
     key: PublicKey,
 }
 
-/// The id of a key, shown as `minisign` shows it.
+/// The id of a [`PublicKey`], shown as `minisign` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyId([u8; 8]);
 
