@@ -1,14 +1,18 @@
 //! The boundary between a plugin and its host: the only file that names abi_stable.
 //!
-//! Four functions cross it. Borrowed bytes go in and JSON comes out, so that what flows can gain
-//! fields without touching the layout. It decides nothing: panics are caught by `guard.rs`,
-//! and which libraries may be opened is the host's concern.
+//! Five functions cross the boundary. Borrowed bytes go in and JSON comes out, so the data can gain
+//! fields while the layout stays. This file decides nothing: `guard.rs` catches panics, and the host
+//! chooses which libraries may be opened.
 //!
 //! # What may change in a minor version
 //!
-//! Functions may be appended to [`PluginModule`] after its fixed last prefix field; they are `None`
-//! in modules that were built before. JSON may gain fields with defaults. The other structs here,
-//! the names, and everything that exists stay as they are for the whole of 1.x.
+//! - Functions may be appended to [`PluginModule`] after its last prefix field, `drop_instance`. In
+//!   modules that were built before, a host reads them as `None`.
+//! - JSON may gain fields with defaults.
+//! - A capability needs neither: a host reaches its function by name through `call`, and refuses a
+//!   plugin whose manifest lists a capability that the host does not know.
+//!
+//! The other structs here, the names, and everything that exists stay as they are for all of 1.x.
 
 #![expect(
     unsafe_code,
@@ -28,7 +32,12 @@ use abi_stable::{
     std_types::{RSlice, RStr, RVec},
 };
 
-use crate::{Integration, Request, guard};
+use crate::{
+    Request,
+    capability::{Capability, Plugin, Receive},
+    guard,
+    manifest::RECEIVE,
+};
 
 /// The exported symbol through which a host finds the module. Other than on the name, host and
 /// plugin agree on nothing before the layout was checked.
@@ -117,6 +126,10 @@ const DONE: u32 = 0;
 const REFUSED: u32 = 1;
 /// The plugin panicked; the bytes are the message.
 const PANICKED: u32 = 2;
+/// The plugin has no such function; the bytes are its name.
+const NO_FUNCTION: u32 = 3;
+/// The plugin cannot read the input; the bytes say why.
+const BAD_INPUT: u32 = 4;
 
 impl Answer {
     fn new(code: u32, bytes: impl Into<Vec<u8>>) -> Self {
@@ -161,6 +174,16 @@ pub struct PluginModule {
     /// As for `receive`; afterwards the instance is gone.
     #[sabi(last_prefix_field)]
     pub drop_instance: unsafe extern "C" fn(instance: *mut ()) -> Answer,
+    /// Calls the function of a capability, from JSON to JSON. Since 1.1.
+    ///
+    /// # Safety
+    ///
+    /// As for `receive`.
+    pub call: unsafe extern "C" fn(
+        instance: *const (),
+        capability: RStr<'_>,
+        input: RSlice<'_, u8>,
+    ) -> Answer,
 }
 
 impl RootModule for PluginModuleRef {
@@ -173,28 +196,31 @@ impl RootModule for PluginModuleRef {
 
 /// The header that [`export_plugin!`](crate::export_plugin) puts under [`HEADER_SYMBOL`].
 #[doc(hidden)]
-pub const fn library_header<T: Integration>() -> LibraryHeader {
+pub const fn library_header<T: Plugin>() -> LibraryHeader {
     // SAFETY: `module` returns the `PluginModuleRef` that is named here, erased by abi_stable itself.
     unsafe { LibHeader::from_constructor::<PluginModuleRef>(module::<T>, CheckTypeLayout::Yes) }
 }
 
-extern "C" fn module<T: Integration>() -> RootModuleResult {
+extern "C" fn module<T: Plugin>() -> RootModuleResult {
     __call_root_module_loader(|| {
         guard::keep_panics_quiet();
         PluginModuleRef(Shims::<T>::MODULE.static_as_prefix())
     })
 }
 
-/// The functions of [`PluginModule`] for one integration type.
+/// The functions of [`PluginModule`] for one plugin type.
 struct Shims<T>(PhantomData<T>);
 
-impl<T: Integration> Shims<T> {
+impl<T: Plugin> Shims<T> {
+    const RECEIVE: Option<Receive<T>> = Capability::receive_in(T::CAPABILITIES);
+
     const MODULE: abi_stable::sabi_types::StaticRef<WithMetadata<PluginModule>> =
         abi_stable::sabi_types::StaticRef::new(&WithMetadata::new(PluginModule {
             options_schema: Self::options_schema,
             new_instance: Self::new_instance,
             receive: Self::receive,
             drop_instance: Self::drop_instance,
+            call: Self::call,
         }));
 
     extern "C" fn options_schema() -> Answer {
@@ -221,7 +247,27 @@ impl<T: Integration> Shims<T> {
         // SAFETY: the caller gives an instance of this module that was not dropped, which
         // `new_instance` made as a `T`. `T: Sync` lets any thread read it.
         let instance = unsafe { &*instance.cast::<T>() };
-        Answer::of(guard::receive(instance, &request.to_request()))
+        match Self::RECEIVE {
+            Some(receive) => Answer::of(guard::receive(instance, receive, &request.to_request())),
+            None => Answer::new(NO_FUNCTION, RECEIVE),
+        }
+    }
+
+    unsafe extern "C" fn call(
+        instance: *const (),
+        capability: RStr<'_>,
+        input: RSlice<'_, u8>,
+    ) -> Answer {
+        // SAFETY: as above.
+        let instance = unsafe { &*instance.cast::<T>() };
+        let Some(call) = Capability::call_in(T::CAPABILITIES, capability.as_str()) else {
+            return Answer::new(NO_FUNCTION, capability.as_str());
+        };
+        match guard::call(instance, call, input.as_slice()) {
+            Ok(Err(why)) => Answer::new(BAD_INPUT, why),
+            Ok(Ok(json)) => Answer::new(DONE, json),
+            Err(panic) => Answer::of(Err(panic)),
+        }
     }
 
     unsafe extern "C" fn drop_instance(instance: *mut ()) -> Answer {
@@ -259,7 +305,9 @@ mod calling {
         std_types::{RSlice, RVec},
     };
 
-    use super::{AbiRequest, Answer, DONE, NewInstance, PluginModuleRef, REFUSED};
+    use super::{
+        AbiRequest, Answer, BAD_INPUT, DONE, NO_FUNCTION, NewInstance, PluginModuleRef, REFUSED,
+    };
     use crate::{OptionsError, Request, outcome::Outcome};
 
     /// Why a library's module can't be used. One sentence; what abi_stable says of a mismatch runs
@@ -392,7 +440,7 @@ mod calling {
         instance: *mut (),
     }
 
-    // SAFETY: the pointer is a `T: Integration`, which is `Send` and `Sync`.
+    // SAFETY: the pointer is a `T: Plugin`, which is `Send` and `Sync`.
     unsafe impl Send for Instance {}
     // SAFETY: as above.
     unsafe impl Sync for Instance {}
@@ -410,6 +458,23 @@ mod calling {
             let answer = unsafe { self.module.receive()(self.instance, &request) };
             let json = done(answer)?;
             Outcome::from_json(&json).map_err(|error| CallError::NotUnderstood(error.to_string()))
+        }
+
+        /// Calls the function of a capability, from JSON to JSON. `receive` has a function of its own:
+        /// [`receive`](Self::receive).
+        ///
+        /// # Errors
+        ///
+        /// If the plugin panicked, has no such capability, or cannot read the input.
+        pub fn call(&self, capability: &str, input: &[u8]) -> Result<Vec<u8>, CallError> {
+            // Modules that were built before 1.1 lack the function.
+            let Some(call) = self.module.call() else {
+                return Err(CallError::NoFunction(capability.into()));
+            };
+            // SAFETY: as for `receive`.
+            let answer =
+                unsafe { call(self.instance, capability.into(), RSlice::from_slice(input)) };
+            done(answer).map(RVec::into_vec)
         }
 
         /// Drops the instance in the plugin.
@@ -452,6 +517,10 @@ mod calling {
         Panicked(String),
         /// The answer is not one that this version knows.
         NotUnderstood(String),
+        /// The plugin has no function for the capability with this name.
+        NoFunction(String),
+        /// The plugin cannot read its input, for this reason.
+        BadInput(String),
     }
 
     impl fmt::Display for CallError {
@@ -461,6 +530,8 @@ mod calling {
                 Self::NotUnderstood(why) => {
                     write!(f, "gave an answer that this host does not understand: {why}")
                 }
+                Self::NoFunction(name) => write!(f, "has no capability `{name}`"),
+                Self::BadInput(why) => write!(f, "cannot read what this host sends: {why}"),
             }
         }
     }
@@ -492,7 +563,12 @@ mod calling {
         if answer.code == DONE {
             return Ok(answer.bytes);
         }
-        Err(CallError::Panicked(String::from_utf8_lossy(&answer.bytes).into_owned()))
+        let text = String::from_utf8_lossy(&answer.bytes).into_owned();
+        Err(match answer.code {
+            NO_FUNCTION => CallError::NoFunction(text),
+            BAD_INPUT => CallError::BadInput(text),
+            _ => CallError::Panicked(text),
+        })
     }
 
     fn mismatch(header: &LibHeader, error: impl fmt::Display) -> BoundaryError {

@@ -11,14 +11,18 @@ use std::{
 
 use schemars::generate::SchemaSettings;
 
-use crate::{Integration, OptionsError, Request, outcome::Outcome};
+use crate::{
+    OptionsError, Request,
+    capability::{Call, Plugin, Receive},
+    outcome::Outcome,
+};
 
 /// A panic that was caught: its message and, where known, its place.
 #[derive(Debug)]
 pub(crate) struct Panic(pub(crate) String);
 
-/// The JSON Schema (draft 2020-12) of an integration's options.
-pub(crate) fn options_schema<T: Integration>() -> Result<Vec<u8>, Panic> {
+/// The JSON Schema (draft 2020-12) of a plugin's options.
+pub(crate) fn options_schema<T: Plugin>() -> Result<Vec<u8>, Panic> {
     catch(|| {
         let generator = SchemaSettings::draft2020_12().into_generator();
         let schema = generator.into_root_schema_for::<T::Options>();
@@ -27,10 +31,8 @@ pub(crate) fn options_schema<T: Integration>() -> Result<Vec<u8>, Panic> {
     })
 }
 
-/// Makes an integration from its options, a JSON object.
-pub(crate) fn new_instance<T: Integration>(
-    options: &[u8],
-) -> Result<Result<T, OptionsError>, Panic> {
+/// Makes an instance from its options, a JSON object.
+pub(crate) fn new_instance<T: Plugin>(options: &[u8]) -> Result<Result<T, OptionsError>, Panic> {
     catch(|| {
         let mut json = serde_json::Deserializer::from_slice(options);
         let options = serde_path_to_error::deserialize(&mut json).map_err(|error| {
@@ -45,17 +47,27 @@ pub(crate) fn new_instance<T: Integration>(
 }
 
 /// Translates a request, to the JSON of an [`Outcome`].
-pub(crate) fn receive<T: Integration>(
-    integration: &T,
+pub(crate) fn receive<T>(
+    plugin: &T,
+    receive: Receive<T>,
     request: &Request<'_>,
 ) -> Result<Vec<u8>, Panic> {
-    catch(|| Outcome::from(integration.receive(request)).to_json())
+    catch(|| Outcome::from(receive(plugin, request)).to_json())
 }
 
-/// Drops an integration.
-pub(crate) fn drop_instance<T: Integration>(integration: Box<T>) -> Result<Vec<u8>, Panic> {
+/// Calls a function from JSON to JSON. The inner error says why the input cannot be read.
+pub(crate) fn call<T>(
+    plugin: &T,
+    call: Call<T>,
+    input: &[u8],
+) -> Result<Result<Vec<u8>, String>, Panic> {
+    catch(|| call(plugin, input).map_err(|error| error.to_string()))
+}
+
+/// Drops a plugin's instance.
+pub(crate) fn drop_instance<T>(plugin: Box<T>) -> Result<Vec<u8>, Panic> {
     catch(|| {
-        drop(integration);
+        drop(plugin);
         Vec::new()
     })
 }

@@ -78,12 +78,14 @@
 //!
 //! # Where things are
 //!
-//! The trait is in [`integration`], what it receives in [`request`], what it gives in [`outcome`],
-//! [`alert`] and [`error`]. [`testing`] (feature `testing`) tests a plugin from fixtures. The rest
-//! carries the same trait over a stable ABI and concerns the host.
+//! [`Integration`] is in [`integration`]. The traits of a plugin that can do something else, or more,
+//! are in [`capability`]. The types of a request are in [`request`], those of an answer in
+//! [`outcome`], [`alert`] and [`error`]. [`testing`] (feature `testing`) tests a plugin from fixtures.
+//! The other modules carry the traits over a stable ABI and concern the host.
 
 pub mod abi;
 pub mod alert;
+pub mod capability;
 pub mod error;
 mod export;
 mod guard;
@@ -96,8 +98,9 @@ pub mod secret;
 pub mod testing;
 
 pub use alert::{Action, Detail, Event, Urgency};
+pub use capability::Exported;
 pub use error::{OptionsError, Refusal};
-pub use integration::{Exported, Integration};
+pub use integration::Integration;
 pub use outcome::{Received, Reply};
 pub use request::Request;
 pub use secret::{Secret, Secrets};

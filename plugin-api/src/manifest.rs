@@ -11,7 +11,7 @@ pub const SECTION: &str = ".tocsin.manifest";
 /// The form of the manifest that this version writes.
 pub const FORMAT: u32 = 1;
 
-/// The plugin implements [`Integration::receive`](crate::Integration::receive).
+/// The capability of a [`Receiver`](crate::capability::Receiver).
 pub const RECEIVE: &str = "receive";
 
 /// The panic strategy of a plugin whose panics can be caught.
@@ -41,7 +41,8 @@ pub struct Manifest {
     pub rustc: String,
     /// [`UNWIND`], or `abort` where panics can't be caught.
     pub panic: String,
-    /// What it asks of the host: today always and only [`RECEIVE`].
+    /// The names of its [capabilities](crate::capability). A host that does not know one of them does
+    /// not load the plugin; [`plugin_api`](Self::plugin_api) refuses nothing within a major version.
     #[serde(default)]
     pub capabilities: Vec<String>,
     /// [`Integration::LARGEST_BODY_BYTES`](crate::Integration::LARGEST_BODY_BYTES).
@@ -62,6 +63,8 @@ pub struct PackageManifest {
     pub license: &'static str,
     /// The panic strategy under which the package is compiled.
     pub panic: &'static str,
+    /// The names of the capabilities.
+    pub capabilities: &'static [&'static str],
     /// The size of the largest body that makes sense.
     pub largest_body_bytes: Option<usize>,
 }
@@ -97,7 +100,7 @@ impl PackageManifest {
             .raw(",\"panic\":")
             .string(self.panic)
             .raw(",\"capabilities\":[")
-            .string(RECEIVE)
+            .strings(self.capabilities)
             .raw("]");
         match self.largest_body_bytes {
             Some(bytes) => written.raw(",\"largest_body_bytes\":").number(bytes).raw("}"),
@@ -139,6 +142,16 @@ impl<const N: usize> Writer<N> {
         written.byte(b'0' + (number % 10) as u8)
     }
 
+    const fn strings(mut self, texts: &[&str]) -> Self {
+        let mut at = 0;
+        while at < texts.len() {
+            let comma = if at == 0 { "" } else { "," };
+            self = self.raw(comma).string(texts[at]);
+            at += 1;
+        }
+        self
+    }
+
     const fn string(mut self, text: &str) -> Self {
         self = self.byte(b'"');
         let mut at = 0;
@@ -170,6 +183,7 @@ mod tests {
             description: "say \"hi\"\\\n\té",
             license: "MIT",
             panic: UNWIND,
+            capabilities: &[RECEIVE, "echo"],
             largest_body_bytes: Some(1_048_576),
         };
         const JSON: [u8; WRITTEN.json_len()] = WRITTEN.to_json();
@@ -179,7 +193,7 @@ mod tests {
         assert_eq!(read.description, "say \"hi\"\\\n\té");
         assert_eq!(read.plugin_api, crate::VERSION);
         assert!(read.rustc.starts_with("rustc "));
-        assert_eq!(read.capabilities, [RECEIVE]);
+        assert_eq!(read.capabilities, [RECEIVE, "echo"]);
         assert_eq!(read.largest_body_bytes, Some(1_048_576));
 
         const WITHOUT: PackageManifest = PackageManifest { largest_body_bytes: None, ..WRITTEN };

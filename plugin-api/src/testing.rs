@@ -53,8 +53,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 use crate::{
-    Event, Integration, Request,
+    Event, Request,
     abi::{self, CallError, NewInstanceError},
+    capability::Receiver,
     guard,
     outcome::Outcome,
 };
@@ -244,8 +245,8 @@ pub trait Subject {
 /// The plugin as a plain value of its type.
 pub struct Value<T>(PhantomData<T>);
 
-impl<T: Integration> Value<T> {
-    /// The plugin whose integration is `T`.
+impl<T: Receiver> Value<T> {
+    /// The plugin of type `T`.
     #[expect(clippy::new_without_default, reason = "a subject is made to be used at once")]
     pub fn new() -> Self {
         Self(PhantomData)
@@ -263,10 +264,10 @@ impl<T: Integration> Value<T> {
     }
 }
 
-impl<T: Integration> Subject for Value<T> {
+impl<T: Receiver> Subject for Value<T> {
     fn receive(&self, options: &Json, request: &Request<'_>) -> Result<Outcome, NewInstanceError> {
         let instance = Self::instance(options)?;
-        let json = guard::receive(&instance, request).map_err(panicked)?;
+        let json = guard::receive(&instance, T::receive, request).map_err(panicked)?;
         guard::drop_instance(Box::new(instance)).map_err(panicked)?;
         Outcome::from_json(&json)
             .map_err(|error| NewInstanceError::Call(CallError::NotUnderstood(error.to_string())))

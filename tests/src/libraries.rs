@@ -80,14 +80,31 @@ pub fn frozen() -> PathBuf {
     once(package, || built_library(&[&args[..], &other_times_args()].concat(), &folder, package))
 }
 
-/// `pretended-later`: a plugin built against a plugin-api that does not exist yet.
+/// `frozen-host`: a program on the host's side of plugin-api as it was in 1.0.0.
 ///
-/// Version `1.1.0` has one module function, one field of an event and one urgency more than today's;
-/// `2.0.0` has nothing but another number.
+/// `frozen-host [--body TEXT] LIBRARY...` admits each library as the host of that time did, gives it
+/// the body, and prints the outcome's name. It exits with 1 and a sentence on stderr if it cannot.
 ///
 /// # Panics
 ///
-/// Where it does not build, with what cargo said, or the version is another one.
+/// If it does not build, with cargo's messages.
+pub fn frozen_host() -> PathBuf {
+    let package = "frozen-host";
+    let args = ["build", "--locked", "--package", package];
+    let folder = workspace().join("tests/frozen");
+    once(package, || {
+        executable(cargo(&[&args[..], &other_times_args()].concat(), &folder), package)
+    })
+}
+
+/// `pretended-later`: a plugin built against a plugin-api that does not exist yet.
+///
+/// Version `1.2.0` has one module function, one capability, one field of an event and one urgency
+/// more than today's; `2.0.0` has nothing but another number.
+///
+/// # Panics
+///
+/// If it does not build, with cargo's messages, or the version is another one.
 pub fn pretended(version: &str) -> PathBuf {
     let package = "pretended-later";
     let args = ["build", "--package", package];
@@ -99,15 +116,30 @@ pub fn pretended(version: &str) -> PathBuf {
     })
 }
 
-/// `pretended-host`: a program on the host's side of plugin-api 1.1.0, see [`pretended`].
-///
-/// `pretended-host [--body TEXT] LIBRARY...` opens each library, prints `described` or `not
-/// described` (whether it has the function that 1.1.0 added), gives it the body, and prints the
-/// outcome's name. It exits with 1 and a sentence on stderr where it can't.
+/// `pretended-echo`: a plugin with a capability that plugin-api 1.2.0 added, and without `receive`.
 ///
 /// # Panics
 ///
-/// Where it does not build, with what cargo said.
+/// If it does not build, with cargo's messages.
+pub fn pretended_echo() -> PathBuf {
+    let package = "pretended-echo";
+    let args = ["build", "--package", package];
+    once(package, || {
+        let folder = pretended::prepare(pretended::MINOR);
+        built_library(&[&args[..], &other_times_args()].concat(), &folder, package)
+    })
+}
+
+/// `pretended-host`: a program on the host's side of plugin-api 1.2.0, see [`pretended`].
+///
+/// `pretended-host [--body TEXT] LIBRARY...` opens each library, prints `described` or `not
+/// described` (whether it has the function that 1.2.0 added), gives it the body, and prints the
+/// outcome's name, or `echoed` if the plugin has the capability `echo`. It exits with 1 and a
+/// sentence on stderr if it cannot.
+///
+/// # Panics
+///
+/// If it does not build, with cargo's messages.
 pub fn pretended_host() -> PathBuf {
     let package = "pretended-host";
     let args = ["build", "--package", package];

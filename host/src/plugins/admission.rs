@@ -225,6 +225,9 @@ const MACHINE: (elf::Machine, &str) = if cfg!(target_arch = "aarch64") {
     (elf::EM_X86_64, "x86-64")
 };
 
+/// The capabilities that this host can ask of a plugin.
+const CAPABILITIES: &[&str] = &[manifest::RECEIVE];
+
 /// A manifest is kept for every file, and told wherever plugins are listed.
 const LONGEST_MANIFEST_BYTES: usize = 64 * 1024;
 const LONGEST_VERSION_BYTES: usize = 128;
@@ -358,14 +361,35 @@ fn check_manifest(manifest: &Manifest) -> Result<Version, AdmissionRefusal> {
             "build it with `panic = \"unwind\"`, the default",
         ));
     }
-    let unknown = manifest.capabilities.iter().find(|capability| *capability != manifest::RECEIVE);
-    if let Some(unknown) = unknown {
-        let reason = named(&format!(
-            "{version}, which asks for `{unknown:.64}`; this host has no such thing"
-        ));
-        return Err(AdmissionRefusal::new(reason, "upgrade the host"));
-    }
+    check_capabilities(manifest).map_err(|(reason, hint)| {
+        AdmissionRefusal::new(named(&format!("{version}, {reason}")), hint)
+    })?;
     Ok(version)
+}
+
+/// Checks that this host knows every capability of a plugin, and that it has one.
+///
+/// # Errors
+///
+/// The end of a sentence that starts with the plugin, and a hint.
+fn check_capabilities(manifest: &Manifest) -> Result<(), (String, String)> {
+    let known = CAPABILITIES.join("`, `");
+    let is_unknown = |name: &&String| !CAPABILITIES.contains(&name.as_str());
+    if let Some(unknown) = manifest.capabilities.iter().find(is_unknown) {
+        let reason =
+            format!("which needs the capability `{unknown:.64}`; this host knows `{known}`");
+        let hint = format!(
+            "upgrade the host to one with plugin-api {}, or drop in a version of the plugin that \
+             does not need `{unknown:.64}`",
+            manifest.plugin_api
+        );
+        return Err((reason, hint));
+    }
+    if manifest.capabilities.is_empty() {
+        let reason = format!("which lists no capability; this host knows `{known}`");
+        return Err((reason, "export the plugin with `export_plugin!`".into()));
+    }
+    Ok(())
 }
 
 fn exports_module(file: &Elf<'_>) -> Result<(), AdmissionRefusal> {
@@ -427,13 +451,29 @@ mod tests {
     fn each_fault_of_a_manifest_has_its_sentence() {
         insta::assert_snapshot!(refused(|m| m.name = "a b".into()), @"has a name in its manifest that no configuration could write; hint: name the package with 1 to 64 of a-z, A-Z, 0-9, `-` and `_`");
         insta::assert_snapshot!(refused(|m| m.version = "one".into()), @"is plugin `demo` with a version that is not semver: unexpected character 'o' while parsing major version number; hint: mend its Cargo.toml");
-        insta::assert_snapshot!(refused(|m| m.plugin_api = "2.0.0".into()), @"is plugin `demo` 1.2.3, built for plugin-api 2.0.0; this host has 1.0.0; hint: upgrade the host, or drop in a version of the plugin for this one");
-        insta::assert_snapshot!(refused(|m| m.plugin_api = "0.9.0".into()), @"is plugin `demo` 1.2.3, built for plugin-api 0.9.0; this host has 1.0.0; hint: drop in a newer version of the plugin");
+        insta::assert_snapshot!(refused(|m| m.plugin_api = "2.0.0".into()), @"is plugin `demo` 1.2.3, built for plugin-api 2.0.0; this host has 1.1.0; hint: upgrade the host, or drop in a version of the plugin for this one");
+        insta::assert_snapshot!(refused(|m| m.plugin_api = "0.9.0".into()), @"is plugin `demo` 1.2.3, built for plugin-api 0.9.0; this host has 1.1.0; hint: drop in a newer version of the plugin");
         insta::assert_snapshot!(refused(|m| m.panic = "abort".into()), @r#"is plugin `demo` 1.2.3, built with `panic = "abort"`, so that a panic in it would end this host; hint: build it with `panic = "unwind"`, the default"#);
         insta::assert_snapshot!(refused(|m| m.version = format!("1.2.3+{}", "a".repeat(1000))), @"is plugin `demo` with a version of 1006 bytes; hint: shorten it in its Cargo.toml");
         assert!(refused(|m| m.panic = "x".repeat(60_000)).len() < 300);
-        assert!(refused(|m| m.capabilities.push("x".repeat(60_000))).len() < 300);
-        insta::assert_snapshot!(refused(|m| m.capabilities.push("send".into())), @"is plugin `demo` 1.2.3, which asks for `send`; this host has no such thing; hint: upgrade the host");
+        assert!(refused(|m| m.capabilities.push("x".repeat(60_000))).len() < 400);
+    }
+
+    #[test]
+    fn names_a_capability_that_this_host_does_not_know() {
+        let needs_echo = |m: &mut Manifest| {
+            m.plugin_api = "1.2.0".into();
+            m.capabilities.push("echo".into());
+        };
+        insta::assert_snapshot!(refused(needs_echo), @"is plugin `demo` 1.2.3, which needs the capability `echo`; this host knows `receive`; hint: upgrade the host to one with plugin-api 1.2.0, or drop in a version of the plugin that does not need `echo`");
+        insta::assert_snapshot!(refused(|m| m.capabilities.clear()), @"is plugin `demo` 1.2.3, which lists no capability; this host knows `receive`; hint: export the plugin with `export_plugin!`");
+    }
+
+    #[test]
+    fn admits_a_plugin_of_a_later_minor_version_that_needs_nothing_newer() {
+        let mut manifest = manifest();
+        manifest.plugin_api = "1.99.0".into();
+        check_manifest(&manifest).expect("its capabilities are known");
     }
 
     #[test]

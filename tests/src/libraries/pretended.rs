@@ -1,7 +1,7 @@
 //! A workspace with a plugin-api of the future in it: today's, with a few edits. It builds nothing.
 //!
-//! The workspace is made under the target directory of `tests/pretended/` (a plugin and a host), of
-//! `plugin-api/`, and of this workspace's own Cargo.toml and Cargo.lock with other members. So the
+//! The workspace is made under the target directory of `tests/pretended/` (two plugins and a host),
+//! of `plugin-api/`, and of this workspace's own Cargo.toml and Cargo.lock with other members. So the
 //! dependencies are today's too.
 
 use std::{
@@ -15,7 +15,7 @@ use toml::{Table, Value};
 use super::{other_times, workspace};
 
 /// The version that adds something.
-pub(super) const MINOR: &str = "1.1.0";
+pub(super) const MINOR: &str = "1.2.0";
 
 /// The version that no 1.x host may load.
 const MAJOR: &str = "2.0.0";
@@ -27,16 +27,19 @@ struct Edit {
     new: &'static str,
 }
 
-/// What a minor version may do: append a function, a field of an event, a value of an enum.
+/// The changes that a minor version may make: append a function to the module, a capability, a field
+/// of an event, a value of an enum.
 const MINOR_EDITS: &[Edit] = &[
     Edit {
         file: "src/abi.rs",
-        old: r#"
-    pub drop_instance: unsafe extern "C" fn(instance: *mut ()) -> Answer,
+        old: "
+        input: RSlice<'_, u8>,
+    ) -> Answer,
 }
-"#,
+",
         new: r#"
-    pub drop_instance: unsafe extern "C" fn(instance: *mut ()) -> Answer,
+        input: RSlice<'_, u8>,
+    ) -> Answer,
     /// One line on the plugin.
     pub describe: extern "C" fn() -> Answer,
 }
@@ -45,10 +48,10 @@ const MINOR_EDITS: &[Edit] = &[
     Edit {
         file: "src/abi.rs",
         old: "
-            drop_instance: Self::drop_instance,
+            call: Self::call,
 ",
         new: "
-            drop_instance: Self::drop_instance,
+            call: Self::call,
             describe: Self::describe,
 ",
     },
@@ -72,12 +75,46 @@ const MINOR_EDITS: &[Edit] = &[
 ",
         new: "
     impl Module {
-        /// One line on the plugin, if it was built against 1.1 or later.
+        /// One line on the plugin, if it was built against 1.2 or later.
         pub fn describe(&self) -> Option<Vec<u8>> {
             let describe = self.0.describe()?;
             done(describe()).ok().map(RVec::into_vec)
         }
 
+",
+    },
+    Edit {
+        file: "src/capability.rs",
+        old: "
+impl<T> Capability<T> {
+",
+        new: r#"
+/// The capability `echo`: says what it is told.
+pub trait Echo: Plugin {
+    /// Returns `text`.
+    fn echo(&self, text: &str) -> String;
+}
+
+/// The capability of an [`Echo`].
+#[doc(hidden)]
+pub const fn echo<T: Echo>() -> Capability<T> {
+    Capability::json("echo", |plugin, input| {
+        let text: String = serde_json::from_slice(input)?;
+        serde_json::to_vec(&plugin.echo(&text))
+    })
+}
+
+impl<T> Capability<T> {
+"#,
+    },
+    Edit {
+        file: "src/export.rs",
+        old: "
+    (@capability $plugin:ty, $unknown:ident) => {
+",
+        new: "
+    (@capability $plugin:ty, echo) => { $crate::capability::echo::<$plugin>() };
+    (@capability $plugin:ty, $unknown:ident) => {
 ",
     },
     Edit {
@@ -125,8 +162,8 @@ const MINOR_EDITS: &[Edit] = &[
     },
 ];
 
-/// What the library of the plugin is called. Under one name, the versions would lie at one path, and
-/// cargo would take the one for the other.
+/// The name of the library of `later`. Under one name, the versions would have one path, and cargo
+/// would take the one for the other.
 pub(super) fn library_name(version: &str) -> String {
     format!("pretended_later_{}", version.replace('.', "_"))
 }
@@ -141,7 +178,9 @@ pub(super) fn prepare(version: &str) -> PathBuf {
     let folder = other_times().join(format!("pretended-{version}"));
 
     let pretended = workspace().join("tests/pretended");
-    copy(&pretended.join("host"), &folder.join("host"), &[]);
+    for package in ["host", "echo"] {
+        copy(&pretended.join(package), &folder.join(package), &[]);
+    }
     copy(&pretended.join("later/src"), &folder.join("later/src"), &[]);
     let (plugin, name) = (pretended.join("later/Cargo.toml"), library_name(version));
     write(&folder.join("later/Cargo.toml"), &with_value(&plugin, "lib", "name", name.into()));
@@ -153,7 +192,7 @@ pub(super) fn prepare(version: &str) -> PathBuf {
     let manifest = with_value(&plugin_api.join("Cargo.toml"), "package", "version", version.into());
     write(&folder.join("plugin-api/Cargo.toml"), &manifest);
 
-    let members = Value::from(["plugin-api", "later", "host"].map(Value::from).to_vec());
+    let members = Value::from(["plugin-api", "later", "echo", "host"].map(Value::from).to_vec());
     let manifest = with_value(&workspace().join("Cargo.toml"), "workspace", "members", members);
     write(&folder.join("Cargo.toml"), &manifest);
     // Cargo takes the members that are not here out of it, and keeps the versions of the others.

@@ -15,7 +15,7 @@ fn beat(host: &TestHost, beat: &serde_json::Value) -> (u16, String) {
 }
 
 #[test]
-fn a_plugin_of_1_0_0_serves_in_this_host_with_all_it_has() {
+fn serves_a_plugin_of_1_0_0_with_all_that_it_can_do() {
     let site = Site::new().plugin(&libraries::frozen());
     let host = site
         .config(
@@ -57,8 +57,8 @@ fn a_plugin_of_1_0_0_serves_in_this_host_with_all_it_has() {
 }
 
 #[test]
-fn a_plugin_of_1_1_serves_and_what_is_newer_in_it_is_left_alone() {
-    let site = Site::new().plugin(&libraries::pretended("1.1.0"));
+fn serves_a_plugin_of_1_2_and_ignores_the_newer_parts_of_its_events() {
+    let site = Site::new().plugin(&libraries::pretended("1.2.0"));
     let host =
         site.config("[integrations.new]\nplugin = 'pretended-later'\nurgency = 'low'").serve();
     assert_eq!(host.reasons(), [""; 0]);
@@ -73,8 +73,8 @@ fn a_plugin_of_1_1_serves_and_what_is_newer_in_it_is_left_alone() {
 }
 
 #[test]
-fn a_plugin_of_2_0_is_refused_and_the_one_of_1_1_beside_it_serves() {
-    let site = Site::new().plugin(&libraries::pretended("1.1.0"));
+fn refuses_a_plugin_of_2_0_and_serves_the_one_of_1_2_beside_it() {
+    let site = Site::new().plugin(&libraries::pretended("1.2.0"));
     let site = site.plugin(&libraries::pretended("2.0.0"));
     let host = site.config("[integrations.new]\nplugin = 'pretended-later'").serve();
     assert_eq!(host.post("new", "disk full").status, 200);

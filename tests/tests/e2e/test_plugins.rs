@@ -345,8 +345,8 @@ fn a_plugin_of_1_0_0_answers_the_host_of_today() {
 
 #[test]
 fn a_plugin_of_a_later_minor_version_answers_the_host_of_today() {
-    let library = libraries::pretended("1.1.0");
-    assert_eq!(manifest(&library).expect("a manifest").plugin_api, "1.1.0");
+    let library = libraries::pretended("1.2.0");
+    assert_eq!(manifest(&library).expect("a manifest").plugin_api, "1.2.0");
 
     let instance = made(&library, "{}");
     let today = event(&instance, &Request::post(b"disk full"));
@@ -359,7 +359,7 @@ fn a_plugin_of_a_later_minor_version_answers_the_host_of_today() {
 
 #[test]
 fn a_plugin_of_a_later_minor_version_says_what_today_s_cannot() {
-    let bytes = fs::read(libraries::pretended("1.1.0")).expect("it is there");
+    let bytes = fs::read(libraries::pretended("1.2.0")).expect("it is there");
     let says = |word: &[u8]| bytes.windows(word.len()).any(|window| window == word);
     assert!(says(b"catastrophic") && says(b"colour"));
 }
@@ -375,7 +375,7 @@ fn a_plugin_of_the_next_major_version_is_refused() {
 
 #[test]
 fn a_host_of_a_later_minor_version_opens_old_and_new_plugins_in_any_order() {
-    let (old, new) = (libraries::frozen(), libraries::pretended("1.1.0"));
+    let (old, new) = (libraries::frozen(), libraries::pretended("1.2.0"));
     let today = libraries::library("well-behaved");
     let beat = r#"{"service":"disk","up":false}"#;
     for order in [[&old, &new, &today], [&new, &today, &old], [&today, &old, &new]] {
@@ -394,7 +394,36 @@ fn a_host_of_a_later_minor_version_refuses_the_next_major_one() {
     let output = pretended_host(&[], &[&libraries::pretended("2.0.0")]);
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("2.0.0") && said.contains("1.1.0"), "{said}");
+    assert!(said.contains("2.0.0") && said.contains("1.2.0"), "{said}");
+}
+
+#[test]
+fn a_host_of_1_0_0_loads_plugins_of_its_time_of_today_and_of_a_later_minor_version() {
+    let plugins =
+        [libraries::frozen(), libraries::library("well-behaved"), libraries::pretended("1.2.0")];
+    for plugin in plugins {
+        let output =
+            frozen_host(&["--body", r#"{"service":"disk","up":false}"#], &[plugin.as_path()]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "events\n");
+    }
+}
+
+#[test]
+fn a_host_of_1_0_0_refuses_a_capability_that_it_does_not_know() {
+    let output = frozen_host(&[], &[&libraries::pretended_echo()]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("which asks for `echo`; this host has no such thing"), "{error}");
+}
+
+#[test]
+fn a_host_that_knows_a_capability_calls_it() {
+    let echo = libraries::pretended_echo();
+    assert_eq!(manifest(&echo).expect("a manifest").capabilities, ["echo"]);
+    let output = pretended_host(&[], &[&echo]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "described\nechoed\n");
 }
 
 /// Returns the manifest of a library, read from its file.
@@ -449,5 +478,10 @@ fn line_of(path: &str, text: &str) -> usize {
 
 fn pretended_host(args: &[&str], libraries: &[&Path]) -> Output {
     let mut host = Command::new(libraries::pretended_host());
+    host.args(args).args(libraries).output().expect("the host runs")
+}
+
+fn frozen_host(args: &[&str], libraries: &[&Path]) -> Output {
+    let mut host = Command::new(libraries::frozen_host());
     host.args(args).args(libraries).output().expect("the host runs")
 }

@@ -10,7 +10,8 @@ use abi_stable::{
 use tocsin_plugin_api::{
     Exported,
     abi::{LibraryHeader, PluginModuleRef},
-    manifest::{PackageManifest, UNWIND},
+    capability::integration,
+    manifest::PackageManifest,
     prelude::*,
 };
 
@@ -34,16 +35,9 @@ impl Integration for LayoutUnchecked {
 
 // What follows is `export_plugin!` with another header.
 
-impl Exported for LayoutUnchecked {
-    const MANIFEST: PackageManifest = PackageManifest {
-        name: env!("CARGO_PKG_NAME"),
-        version: env!("CARGO_PKG_VERSION"),
-        description: env!("CARGO_PKG_DESCRIPTION"),
-        license: env!("CARGO_PKG_LICENSE"),
-        panic: UNWIND,
-        largest_body_bytes: None,
-    };
-}
+tocsin_plugin_api::export_plugin!(
+    @exported LayoutUnchecked, ["receive"], [integration::<LayoutUnchecked>()]
+);
 
 const MANIFEST: PackageManifest = LayoutUnchecked::MANIFEST;
 

@@ -2,9 +2,8 @@
 //! refuse it before loading: nothing says what it is called or how it was built.
 
 use tocsin_plugin_api::{
-    Exported,
     abi::{LibraryHeader, library_header},
-    manifest::{PackageManifest, UNWIND},
+    capability::integration,
     prelude::*,
 };
 
@@ -28,16 +27,7 @@ impl Integration for NoManifest {
 
 // What follows is `export_plugin!` with the section left out.
 
-impl Exported for NoManifest {
-    const MANIFEST: PackageManifest = PackageManifest {
-        name: env!("CARGO_PKG_NAME"),
-        version: env!("CARGO_PKG_VERSION"),
-        description: env!("CARGO_PKG_DESCRIPTION"),
-        license: env!("CARGO_PKG_LICENSE"),
-        panic: UNWIND,
-        largest_body_bytes: None,
-    };
-}
+tocsin_plugin_api::export_plugin!(@exported NoManifest, ["receive"], [integration::<NoManifest>()]);
 
 #[expect(unsafe_code, reason = "a symbol of one's own is what is tested")]
 // SAFETY: the name is that of `HEADER_SYMBOL`, and nothing else here exports it.

@@ -1,12 +1,13 @@
-//! The host's side of plugin-api 1.1, as a program: `pretended-host [--body TEXT] LIBRARY...`. It
-//! opens each library, says whether it has the function that 1.1 added, and gives it one request.
-//! It admits anything: what is opened here runs.
+//! The host's side of plugin-api 1.2, as a program: `pretended-host [--body TEXT] LIBRARY...`. The
+//! program opens each library, says whether it has the function that 1.2 added, and gives it one
+//! request, or one text if the plugin has the capability `echo`. It admits every library: whatever is
+//! opened here runs.
 
 use std::{env, error::Error, fmt, process::ExitCode};
 
 use tocsin_plugin_api::{
     Request,
-    abi::{HEADER_SYMBOL, Module},
+    abi::{CallError, HEADER_SYMBOL, Module},
 };
 
 fn main() -> ExitCode {
@@ -34,8 +35,16 @@ fn try_out(path: &str, body: &str) -> Result<(), Box<dyn Error>> {
     say(if module.describe().is_some() { "described" } else { "not described" });
 
     let instance = module.instance(b"{}")?;
-    let request = Request::post(body.as_bytes()).with_header("content-type", b"application/json");
-    say(instance.receive(&request)?.name());
+    match instance.call("echo", br#""disk full""#) {
+        Ok(json) if json == br#""disk full""# => say("echoed"),
+        Ok(json) => return Err(String::from_utf8_lossy(&json).into()),
+        Err(CallError::NoFunction(_)) => {
+            let request = Request::post(body.as_bytes());
+            let request = request.with_header("content-type", b"application/json");
+            say(instance.receive(&request)?.name());
+        }
+        Err(error) => return Err(error.into()),
+    }
     Ok(instance.close()?)
 }
 

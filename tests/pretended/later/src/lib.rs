@@ -1,6 +1,6 @@
-//! A plugin built against a later plugin-api. A 1.0 host must load the one of 1.1, give an event
-//! whose urgency it does not know the integration's own, and leave a field that it does not know
-//! alone; it must refuse the one of 2.0.
+//! A plugin built against a later plugin-api. A host of today must load the one of 1.2, give
+//! an event whose urgency it does not know the integration's own, and ignore a field that it does
+//! not know; it must refuse the one of 2.0.
 
 use tocsin_plugin_api::prelude::*;
 
