@@ -1,14 +1,13 @@
-//! Judges a plugin before anybody ships it: a list of checks, each with a name and one sentence on
-//! anything but passed.
+//! Certification: judges a plugin before its author ships it, by a list of checks. Each check has a name
+//! and a result with one sentence.
 //!
-//! It runs no plugin in this process: that is for [`trial`](crate::sandbox). What the checks share is
-//! found out once, by `examination.rs`.
+//! No plugin runs in this process: every check runs it in a [`sandbox`](crate::sandbox). The checks share
+//! their findings in a [`CheckContext`].
 
-mod adversaries;
-mod corpus;
+mod baseline;
+mod context;
 mod deadline;
 mod determinism;
-mod examination;
 mod fixtures;
 mod growth;
 mod keys;
@@ -17,59 +16,37 @@ mod manifest;
 mod panics;
 mod purity;
 mod refusals;
+mod samples;
 mod schema;
 mod secrets;
+mod stress_messages;
 mod tables;
+mod verdict;
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use serde::Serialize;
-use tocsin_plugin_api::testing::Fixture;
 
-use self::examination::Examination;
+pub(crate) use self::verdict::{Settings, Status};
+use self::{
+    context::CheckContext,
+    verdict::{Needs, Verdict},
+};
+use crate::problem::on_one_line;
 
-/// What is judged, and how thoroughly.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The library.
-    pub file: PathBuf,
-    /// What it has to make of which requests.
-    pub fixtures: Vec<Fixture>,
-    /// Options to use instead of those of the fixtures, or of those made from the schema.
-    pub options: Option<serde_json::Value>,
-    /// Where the random numbers start.
-    pub seed: u64,
-    /// How many random and mutated requests.
-    pub requests: usize,
-    /// What a call may take.
-    pub deadline: Duration,
-    /// The names of checks that are left out.
-    pub left_out: Vec<String>,
-}
-
-/// The names of all checks, in the order in which they are made.
-pub fn names() -> impl Iterator<Item = &'static str> {
+/// Returns the names of all checks, in the order in which they are made.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     CHECKS.iter().map(|check| check.name)
 }
 
-/// One thing that a plugin has to be.
+/// A check with its name in reports.
 struct Check {
     name: &'static str,
     needs: Needs,
-    run: fn(&mut Examination<'_>) -> Verdict,
+    run: fn(&mut CheckContext<'_>) -> Verdict,
 }
 
-/// What has to be there before a check makes sense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Needs {
-    File,
-    Manifest,
-    Library,
-    Schema,
-    Instance,
-}
-
-/// Every check, in the order in which they are made.
+/// All checks, in the order in which they are made.
 const CHECKS: &[Check] = &[
     Check { name: "manifest", needs: Needs::File, run: manifest::check },
     Check { name: "loads", needs: Needs::Manifest, run: loading::check },
@@ -86,122 +63,61 @@ const CHECKS: &[Check] = &[
     Check { name: "secrets", needs: Needs::Instance, run: secrets::check },
 ];
 
-/// How a check went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// As it has to be.
-    Passed,
-    /// Not wrong, and worth a look.
-    Warned,
-    /// Wrong.
-    Failed,
-    /// Not made.
-    Skipped,
-}
-
-impl Status {
-    /// The name in reports.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Passed => "passed",
-            Self::Warned => "warned",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-        }
-    }
-}
-
-/// What a check found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Verdict {
-    status: Status,
-    message: String,
-}
-
-impl Verdict {
-    /// `message` says what was looked at.
-    fn passed(message: impl Into<String>) -> Self {
-        Self { status: Status::Passed, message: message.into() }
-    }
-
-    fn warned(message: impl Into<String>) -> Self {
-        Self { status: Status::Warned, message: message.into() }
-    }
-
-    fn failed(message: impl Into<String>) -> Self {
-        Self { status: Status::Failed, message: message.into() }
-    }
-
-    fn skipped(message: impl Into<String>) -> Self {
-        Self { status: Status::Skipped, message: message.into() }
-    }
-
-    /// Failed with the first of several faults, and how many more there are.
-    fn of_faults(faults: &[String], passed: impl Into<String>) -> Self {
-        match faults {
-            [] => Self::passed(passed),
-            [only] => Self::failed(only),
-            [first, rest @ ..] => Self::failed(format!("{first}; and {} more", rest.len())),
-        }
-    }
-}
-
-/// What a plugin is worth.
+/// The report on a plugin.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// The library.
     pub file: PathBuf,
-    /// Its name, as far as its manifest could be read.
+    /// The name of the plugin, if its manifest could be read.
     pub plugin: Option<String>,
-    /// Its version, likewise.
+    /// The version of the plugin, if its manifest could be read.
     pub version: Option<String>,
-    /// What repeats this run.
+    /// The seed of the random numbers: the same seed repeats the same run.
     pub seed: u64,
-    /// How many random and mutated requests were to be made.
+    /// The number of random and mutated requests.
     pub requests: usize,
-    /// In the order in which they were made.
+    /// The result of each check, in the order in which they were made.
     pub checks: Vec<CheckReport>,
-    /// How many of each.
+    /// The number of checks with each status.
     pub summary: Summary,
 }
 
-/// How one check went.
+/// The result of one check.
 #[derive(Clone, Debug, Serialize)]
-pub struct CheckReport {
-    /// A name that does not change.
+pub(crate) struct CheckReport {
+    /// The name, which never changes.
     pub name: &'static str,
-    /// How it went.
+    /// The result.
     pub status: Status,
-    /// What was looked at, or what is wrong.
+    /// A sentence on what was examined, or what is wrong.
     pub message: String,
 }
 
-/// How many checks went how.
+/// The number of checks with each status.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Summary {
-    /// As it has to be.
+pub(crate) struct Summary {
+    /// See [`Status::Passed`].
     pub passed: usize,
-    /// Worth a look.
+    /// See [`Status::Warned`].
     pub warned: usize,
-    /// Wrong.
+    /// See [`Status::Failed`].
     pub failed: usize,
-    /// Not made.
+    /// See [`Status::Skipped`].
     pub skipped: usize,
 }
 
-/// Makes every check. `progress` is told what is being done, in a few words.
-pub fn certify(settings: &Settings, progress: &dyn Fn(&str)) -> Report {
-    let mut examination = Examination::new(settings, progress);
+/// Makes every check. Calls `progress` with a few words on each step.
+pub(crate) fn certify(settings: &Settings, progress: &dyn Fn(&str)) -> Report {
+    let mut context = CheckContext::new(settings, progress);
     let mut checks = Vec::new();
     let mut summary = Summary::default();
     for check in CHECKS {
-        examination.tell(check.name);
+        context.show_progress(check.name);
         let is_left_out = settings.left_out.iter().any(|name| name == check.name);
-        let verdict = match examination.lacks(check.needs) {
+        let verdict = match context.lacks(check.needs) {
             _ if is_left_out => Verdict::skipped("left out"),
             Some(reason) => Verdict::skipped(reason),
-            None => (check.run)(&mut examination),
+            None => (check.run)(&mut context),
         };
         *match verdict.status {
             Status::Passed => &mut summary.passed,
@@ -215,7 +131,7 @@ pub fn certify(settings: &Settings, progress: &dyn Fn(&str)) -> Report {
             message: one_line(&verdict.message),
         });
     }
-    let manifest = examination.manifest();
+    let manifest = context.manifest();
     Report {
         file: settings.file.clone(),
         plugin: manifest.map(|manifest| manifest.name.clone()),
@@ -227,10 +143,10 @@ pub fn certify(settings: &Settings, progress: &dyn Fn(&str)) -> Report {
     }
 }
 
-/// A plugin's own words are part of some messages, and may be long and of many lines.
+/// Puts a message on one line and cuts it if it is long: some messages quote the plugin.
 fn one_line(message: &str) -> String {
     const LONGEST: usize = 600;
-    let message = crate::problem::on_one_line(message);
+    let message = on_one_line(message);
     match message.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &message[..end]),
         None => message,
@@ -239,19 +155,19 @@ fn one_line(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::{collections::BTreeSet, time::Duration};
 
     use super::*;
 
     #[test]
-    fn every_check_has_a_name_of_its_own_and_needs_what_those_before_it_find() {
+    fn no_two_checks_have_the_same_name_and_the_first_needs_only_the_file() {
         let names: BTreeSet<_> = CHECKS.iter().map(|check| check.name).collect();
         assert_eq!(names.len(), CHECKS.len());
         assert_eq!(CHECKS[0].needs, Needs::File);
     }
 
     #[test]
-    fn what_is_no_plugin_fails_and_nothing_else_is_tried() {
+    fn a_file_that_is_no_plugin_fails_the_first_check_and_skips_the_others() {
         let settings = Settings {
             file: "/dev/null".into(),
             fixtures: Vec::new(),

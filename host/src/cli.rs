@@ -57,7 +57,7 @@ enum Command {
     Requests(requests::Requests),
     /// Child process in which a plugin runs before the host trusts it
     #[command(name = sandbox::SUBCOMMAND, hide = true)]
-    PluginTrial,
+    PluginSandbox,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -97,7 +97,7 @@ pub fn main() -> u8 {
         Command::Integrations(inventory) => integrations::list(&inventory),
         Command::Alerts(alerts) => alerts::run(alerts),
         Command::Requests(requests) => requests::run(requests),
-        Command::PluginTrial => return sandbox::child::main(),
+        Command::PluginSandbox => return sandbox::child::main(),
     };
     // Log lines come before the error that ended the command.
     log::flush();

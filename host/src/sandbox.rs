@@ -1,16 +1,15 @@
-//! Runs a plugin in a child process, so that nothing it does can hurt the one that asks: a crash, an
-//! endless loop, memory without end.
+//! Runs a plugin in a child process, so that the plugin cannot hurt its caller: not by a crash, an
+//! endless loop or unlimited memory.
 //!
-//! It judges nothing: what the plugin did is recorded, and what that means is for
-//! [`certify`](crate::certify) and the command line to say. A host that serves uses only its
-//! [`probe`].
+//! The sandbox judges nothing. It records what the plugin did, and the caller decides what that means.
 
-pub mod child;
+pub(crate) mod child;
 mod confinement;
-pub mod message;
-pub mod mutation;
-pub mod probe;
-pub mod violation;
+pub(crate) mod message;
+pub(crate) mod mutation;
+pub(crate) mod probe;
+pub(crate) mod protocol;
+pub(crate) mod violation;
 
 use std::{
     fmt,
@@ -23,251 +22,129 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use self::{message::Message, violation::Violation};
+use self::protocol::{Observation, Operation, SandboxJob, Task};
 use crate::{plugins::folder::explained, printable::is_unprintable};
 
-/// The subcommand that makes `tocsin` such a child. Nobody types it.
-pub const SUBCOMMAND: &str = "plugin-trial";
+/// The subcommand that makes `tocsin` a sandbox. The host starts it; operators never type it.
+pub(crate) const SUBCOMMAND: &str = "plugin-sandbox";
 
-/// A child that says more than this has lost its senses.
+/// The most output that is read of a child.
 const MOST_OUTPUT_BYTES: u64 = 256 * 1024 * 1024;
-/// What is kept of a child's last words on standard error.
-const LAST_WORDS_BYTES: u64 = 4096;
-/// How long they are waited for once it has ended: what it started may still hold its standard error.
-const LAST_WORDS: Duration = Duration::from_secs(5);
-/// Starting and loading may take longer than a call: the file is read, hashed, copied and linked.
-const TIME_TO_START: Duration = Duration::from_secs(30);
+/// The most that is kept of a child's standard error.
+const STDERR_BYTES: u64 = 4096;
+/// The time to wait for the standard error of a child that has ended. A process that the child
+/// started may still hold the pipe open.
+const STDERR_TIMEOUT: Duration = Duration::from_secs(5);
+/// The timeout for starting and loading, which take longer than a call: the file is read, hashed,
+/// copied and linked.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a child is to do with one library.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct SandboxJob {
-    library: PathBuf,
-    sha256: Option<String>,
-    task: Task,
-}
-
-/// What is wanted of a plugin, once it is loaded.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Task {
-    /// Nothing but being loaded and asked for its schema: a host does both.
-    Load,
-    /// Its options' JSON Schema.
-    Schema,
-    /// An instance from each options table, dropped at once.
-    Make(Vec<Value>),
-    /// What it makes of each message.
-    Ask(Questions),
-    /// What becomes of it under many random and mutated messages.
-    Storm(Storm),
-}
-
-/// Messages for instances.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Questions {
-    /// One instance for each options table.
-    pub options: Vec<Value>,
-    /// They name their instance by its place.
-    pub messages: Vec<Message>,
-    /// How often each is asked in a row.
-    pub repeats: usize,
-    /// Asked from so many threads at once; 0 is from one, without a thread of its own.
-    pub threads: usize,
-    /// Whether and how anything but computing ends the child.
-    pub confinement: Option<Confinement>,
-    /// Whether outcomes are left out of the record: those of huge messages are huge.
-    pub is_brief: bool,
-}
-
-/// What is kept from a plugin besides system calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Confinement {
-    /// Nothing.
-    SystemCalls,
-    /// The environment as well.
-    Environment,
-}
-
-/// Messages that the child makes itself, the same ones for the same seed.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Storm {
-    /// One instance for each options table.
-    pub options: Vec<Value>,
-    /// What is mutated.
-    pub corpus: Vec<Message>,
-    /// Where the random numbers start.
-    pub seed: u64,
-    /// How many.
-    pub requests: usize,
-}
-
-/// What a plugin was doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Doing {
-    /// Being loaded, where nothing else is wanted of it.
-    Load,
-    /// Giving its schema.
-    Schema,
-    /// Making an instance.
-    New,
-    /// Receiving a message.
-    Receive,
-    /// Dropping an instance.
-    Drop,
-}
-
-/// One line of a child.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Said {
-    /// The library is loaded.
-    Loaded,
-    /// It can't be.
-    NotLoaded(String),
-    /// The next thing it does; what follows is of it.
-    At(Doing, usize),
-    /// The schema of its options.
-    Schema(Value),
-    /// Why it gives none, though it did not panic.
-    NoSchema(String),
-    /// An instance was made.
-    Made(usize),
-    /// The options were refused.
-    Refused {
-        /// Which.
-        index: usize,
-        /// The sentence, as an operator sees it.
-        sentence: String,
-    },
-    /// A message was received.
-    Received {
-        /// Which.
-        index: usize,
-        /// What came of it, as it crosses the boundary; null where it is left out.
-        outcome: Value,
-        /// How long it took.
-        micros: u64,
-    },
-    /// The plugin panicked, or answered what makes no sense.
-    Failed {
-        /// At what.
-        doing: Doing,
-        /// At which.
-        index: usize,
-        /// `panicked: ...`
-        what: String,
-    },
-    /// Resident anonymous memory after so many messages.
-    Memory {
-        /// Messages received by then.
-        requests: usize,
-        /// In bytes.
-        anonymous_bytes: u64,
-    },
-    /// It reached for what a plugin must not touch, and was ended.
-    Violation(Violation),
-    /// It could not be locked in on this machine.
-    NotConfined(String),
-    /// All is done.
-    Done,
-}
-
-/// What a child said, and how it ended.
+/// The observations of a child, and how it ended.
 #[derive(Debug, Default)]
-pub struct Record {
-    /// Everything but the places.
-    pub said: Vec<Said>,
-    /// What it was at when it ended.
-    pub at: Option<(Doing, usize)>,
-    /// Why it did not come to its end.
+pub(crate) struct Record {
+    /// All observations but [`Observation::Began`].
+    pub observations: Vec<Observation>,
+    /// The operation that the child was at when it ended, and its position.
+    pub at: Option<(Operation, usize)>,
+    /// The reason why the child did not complete its task.
     pub death: Option<Death>,
 }
 
-/// Why a child did not come to its end.
+/// The reason why a child did not complete its task.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Death {
-    /// One call did not return; it was killed.
+pub(crate) enum Death {
+    /// One call did not return within this time, and the child was killed.
     Hung(Duration),
-    /// All of it together took too long; it was killed.
+    /// All calls together took longer than this time, and the child was killed.
     Overtime(Duration),
-    /// A signal ended it, perhaps with last words.
+    /// A signal ended the child. The text is the first line of its standard error, if there is one.
     Signal(i32, String),
-    /// It ended itself.
+    /// The child exited. The text is as for [`Signal`](Self::Signal).
     Exited(i32, String),
-    /// What it says makes no sense, or has no end.
-    Nonsense(String),
-    /// It never began.
+    /// The output of the child is invalid or too long.
+    InvalidOutput(String),
+    /// The child could not be started.
     NotStarted(String),
+}
+
+impl Death {
+    /// Returns true if the child was killed for taking too long.
+    pub(crate) fn is_timeout(&self) -> bool {
+        matches!(self, Self::Hung(_) | Self::Overtime(_))
+    }
 }
 
 impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Hung(patience) => write!(f, "did not return within {patience:?} and was killed"),
-            Self::Overtime(limit) => {
-                write!(f, "was not through within {limit:?} and was killed")
+            Self::Hung(timeout) => write!(f, "did not return within {timeout:?} and was killed"),
+            Self::Overtime(timeout) => {
+                write!(f, "was not through within {timeout:?} and was killed")
             }
-            Self::Signal(signal, last) => {
-                write!(f, "was ended by {}{}", signal_name(*signal), in_brackets(last))
+            Self::Signal(signal, line) => {
+                write!(f, "was ended by {}{}", signal_name(*signal), in_brackets(line))
             }
-            Self::Exited(code, last) => {
-                write!(f, "ended its process with exit code {code}{}", in_brackets(last))
+            Self::Exited(code, line) => {
+                write!(f, "ended its process with exit code {code}{}", in_brackets(line))
             }
-            Self::Nonsense(what) => write!(f, "disturbed its process: {what}"),
+            Self::InvalidOutput(what) => write!(f, "disturbed its process: {what}"),
             Self::NotStarted(why) => write!(f, "could not be tried: {why}"),
         }
     }
 }
 
-/// A library to be tried.
+/// A library, and the timeouts of the children that run it.
 #[derive(Clone, Debug)]
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     /// The file.
     pub library: PathBuf,
-    /// The hash of its bytes, where they were checked before.
+    /// The hash of its bytes, if they were checked before.
     pub sha256: Option<String>,
-    /// How long one call may take before the child is killed.
-    pub patience: Duration,
-    /// How long one child may live.
-    pub limit: Duration,
+    /// The longest time that one call may take.
+    pub call_timeout: Duration,
+    /// The longest life of one child.
+    pub total_timeout: Duration,
 }
 
 impl Sandbox {
-    /// Trials of a library.
-    pub fn new(library: &Path, patience: Duration, limit: Duration) -> Self {
-        Self { library: library.to_owned(), sha256: None, patience, limit }
+    /// A sandbox for a library whose bytes were not checked before.
+    pub(crate) fn new(library: &Path, call_timeout: Duration, total_timeout: Duration) -> Self {
+        Self { library: library.to_owned(), sha256: None, call_timeout, total_timeout }
     }
 
-    /// Has a new child do it. It has ended when this returns.
-    pub fn run(&self, task: Task) -> Record {
+    /// Runs a task in a new child, which has ended when this function returns.
+    pub(crate) fn run(&self, task: Task) -> Record {
         self.watch(task, |_| {})
     }
 
-    /// The same, telling the place of each call as it is reached.
-    pub fn watch(&self, task: Task, mut reached: impl FnMut(usize)) -> Record {
+    /// Runs a task in a new child, and reports the position of each operation as it begins.
+    pub(crate) fn watch(&self, task: Task, mut began: impl FnMut(usize)) -> Record {
         let mut record = Record::default();
         let job = SandboxJob { library: self.library.clone(), sha256: self.sha256.clone(), task };
-        match TrialProcess::start(&job) {
-            Ok(process) => record.death = self.listen(process, &mut record, &mut reached),
+        match SandboxProcess::start(&job) {
+            Ok(process) => record.death = self.listen(process, &mut record, &mut began),
             Err(why) => record.death = Some(Death::NotStarted(why)),
         }
         record
     }
 
-    /// The JSON Schema of the plugin's options.
+    /// Returns the JSON Schema of the plugin's options.
     ///
     /// # Errors
     ///
-    /// Why there is none, the end of a sentence that starts with the plugin.
-    pub fn schema(&self) -> Result<Value, String> {
+    /// The end of a sentence that starts with the plugin, if it gives no schema.
+    pub(crate) fn schema(&self) -> Result<Value, String> {
         let record = self.run(Task::Schema);
-        for said in record.said {
-            match said {
-                Said::Schema(schema) => return Ok(schema),
-                Said::NotLoaded(why) => return Err(format!("can't be loaded: {why}")),
-                Said::NoSchema(why) => return Err(format!("gives no schema: {why}")),
-                Said::Failed { what, .. } => return Err(format!("{what}, asked for its schema")),
+        for observation in record.observations {
+            match observation {
+                Observation::Schema(schema) => return Ok(schema),
+                Observation::NotLoaded(why) => return Err(format!("can't be loaded: {why}")),
+                Observation::NoSchema(why) => return Err(format!("gives no schema: {why}")),
+                Observation::Failed { what, .. } => {
+                    return Err(format!("{what}, asked for its schema"));
+                }
                 _ => {}
             }
         }
@@ -280,48 +157,48 @@ impl Sandbox {
 
     fn listen(
         &self,
-        mut process: TrialProcess,
+        mut process: SandboxProcess,
         record: &mut Record,
-        reached: &mut dyn FnMut(usize),
+        began: &mut dyn FnMut(usize),
     ) -> Option<Death> {
-        let end = Instant::now() + self.limit.max(TIME_TO_START);
-        let mut patience = TIME_TO_START;
+        let end = Instant::now() + self.total_timeout.max(START_TIMEOUT);
+        let mut timeout = START_TIMEOUT;
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            match process.lines.recv_timeout(patience.min(left)) {
-                Ok(Ok(Said::Done)) => return None,
-                Ok(Ok(Said::At(doing, index))) => {
-                    reached(index);
-                    record.at = Some((doing, index));
+            match process.observations.recv_timeout(timeout.min(left)) {
+                Ok(Ok(Observation::Done)) => return None,
+                Ok(Ok(Observation::Began(operation, index))) => {
+                    began(index);
+                    record.at = Some((operation, index));
                 }
-                Ok(Ok(said)) => record.said.push(said),
-                Ok(Err(why)) => return Some(Death::Nonsense(why)),
+                Ok(Ok(observation)) => record.observations.push(observation),
+                Ok(Err(why)) => return Some(Death::InvalidOutput(why)),
                 Err(RecvTimeoutError::Disconnected) => return Some(process.ended()),
-                Err(RecvTimeoutError::Timeout) if left < patience => {
-                    return Some(Death::Overtime(self.limit));
+                Err(RecvTimeoutError::Timeout) if left < timeout => {
+                    return Some(Death::Overtime(self.total_timeout));
                 }
-                Err(RecvTimeoutError::Timeout) => return Some(Death::Hung(self.patience)),
+                Err(RecvTimeoutError::Timeout) => return Some(Death::Hung(self.call_timeout)),
             }
-            patience = self.patience;
+            timeout = self.call_timeout;
         }
     }
 }
 
-/// The child, and what it says.
-struct TrialProcess {
-    child: Reaped,
-    lines: mpsc::Receiver<Result<Said, String>>,
-    last_words: mpsc::Receiver<String>,
+/// A child process and its output.
+struct SandboxProcess {
+    child: KillOnDrop,
+    observations: mpsc::Receiver<Result<Observation, String>>,
+    stderr_line: mpsc::Receiver<String>,
 }
 
-impl TrialProcess {
+impl SandboxProcess {
     fn start(job: &SandboxJob) -> Result<Self, String> {
         Self::try_start(job).map_err(|error| error.to_string())
     }
 
     fn try_start(job: &SandboxJob) -> io::Result<Self> {
-        // This very program, though its file may have been replaced meanwhile. An empty environment:
-        // nothing of it is the plugin's concern, and some of it may be secret.
+        // `/proc/self/exe` is this very program, even if its file was replaced since. The environment
+        // is empty: a plugin needs none of it, and it may hold secrets.
         let child = Command::new("/proc/self/exe")
             .arg0("tocsin")
             .arg(SUBCOMMAND)
@@ -331,58 +208,61 @@ impl TrialProcess {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn();
-        let mut child = Reaped(child.map_err(explained)?);
+        let mut child = KillOnDrop(child.map_err(explained)?);
         let piped = (child.0.stdin.take(), child.0.stdout.take(), child.0.stderr.take());
         let (Some(mut stdin), Some(stdout), Some(stderr)) = piped else {
             return Err(io::Error::other("its pipes are missing"));
         };
-        let (lines, last_words) = (lines_of(stdout)?, words_of(stderr)?);
-        // A child that is gone already says so otherwise.
+        let (observations, stderr_line) = (read_observations(stdout)?, read_stderr(stderr)?);
+        // If the child has ended already, `ended` says so.
         let _ = stdin.write_all(&serde_json::to_vec(job)?);
-        Ok(Self { child, lines, last_words })
+        Ok(Self { child, observations, stderr_line })
     }
 
-    /// How it ended, now that its output has.
+    /// Waits for the end of a child whose output has ended.
     fn ended(&mut self) -> Death {
-        // Whoever closed its output without ending is ended.
+        // A child can close its output without ending.
         let _ = self.child.0.kill();
-        let words = self.last_words.recv_timeout(LAST_WORDS).unwrap_or_default();
+        let line = self.stderr_line.recv_timeout(STDERR_TIMEOUT).unwrap_or_default();
         match self.child.0.wait() {
-            Ok(status) => death_of(status, words),
-            Err(error) => Death::Nonsense(error.to_string()),
+            Ok(status) => death_of(status, line),
+            Err(error) => Death::InvalidOutput(error.to_string()),
         }
     }
 }
 
-/// Whatever becomes of the child, it is gone when this is dropped.
-struct Reaped(Child);
+/// A child that is killed and waited for when this value is dropped.
+struct KillOnDrop(Child);
 
-impl Drop for Reaped {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
-        // It may have ended long ago.
+        // The child may have ended long ago.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-fn death_of(status: ExitStatus, words: String) -> Death {
+fn death_of(status: ExitStatus, line: String) -> Death {
     match (status.signal(), status.code()) {
-        (Some(signal), _) => Death::Signal(signal, words),
-        (None, code) => Death::Exited(code.unwrap_or_default(), words),
+        (Some(signal), _) => Death::Signal(signal, line),
+        (None, code) => Death::Exited(code.unwrap_or_default(), line),
     }
 }
 
-fn lines_of(stdout: ChildStdout) -> io::Result<mpsc::Receiver<Result<Said, String>>> {
-    // Bounded, so that a child that says much waits instead of filling the memory of its parent.
-    let (sender, lines) = mpsc::sync_channel(1024);
+fn read_observations(
+    stdout: ChildStdout,
+) -> io::Result<mpsc::Receiver<Result<Observation, String>>> {
+    // Bounded, so that a child with much output waits instead of filling the memory of its parent.
+    let (sender, observations) = mpsc::sync_channel(1024);
     let read = move || {
         let mut stdout = BufReader::new(stdout.take(MOST_OUTPUT_BYTES));
         let mut line = Vec::new();
         while let Ok(1..) = stdout.read_until(b'\n', &mut line) {
-            // The end of a line is missing where the child died in the middle of it.
+            // The last line of a child that died while it wrote has no end.
             let is_whole = line.last() == Some(&b'\n');
-            let said = serde_json::from_slice(&line).map_err(|_| "its words make no sense".into());
-            if is_whole && sender.send(said).is_err() {
+            let observation =
+                serde_json::from_slice(&line).map_err(|_| "its words make no sense".into());
+            if is_whole && sender.send(observation).is_err() {
                 return;
             }
             line.clear();
@@ -392,32 +272,33 @@ fn lines_of(stdout: ChildStdout) -> io::Result<mpsc::Receiver<Result<Said, Strin
         }
     };
     thread::Builder::new().spawn(read)?;
-    Ok(lines)
+    Ok(observations)
 }
 
-/// The first line that it wrote there with some text in it, such as that its stack has overflowed.
-fn words_of(stderr: ChildStderr) -> io::Result<mpsc::Receiver<String>> {
-    let (sender, words) = mpsc::channel();
+/// Reads standard error to its end, and sends its first line with text, such as that a stack has
+/// overflowed.
+fn read_stderr(stderr: ChildStderr) -> io::Result<mpsc::Receiver<String>> {
+    let (sender, first_line) = mpsc::channel();
     let read = move || {
         let mut first = Vec::new();
         let mut stderr = stderr;
-        let _ = (&mut stderr).take(LAST_WORDS_BYTES).read_to_end(&mut first);
+        let _ = (&mut stderr).take(STDERR_BYTES).read_to_end(&mut first);
         let first = String::from_utf8_lossy(&first);
         let line = first.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-        // std's own sentence has the number of a thread in it.
+        // The sentence of std holds the number of a thread.
         let is_overflow = line.ends_with("has overflowed its stack");
         let line = if is_overflow { "its stack has overflowed" } else { line };
         let _ = sender.send(line.chars().filter(|c| !is_unprintable(*c)).take(200).collect());
-        // Read on, so that nobody waits for room in the pipe.
+        // Go on reading, so that no writer waits for room in the pipe.
         let _ = io::copy(&mut stderr, &mut io::sink());
     };
     thread::Builder::new().spawn(read)?;
-    Ok(words)
+    Ok(first_line)
 }
 
-/// Somebody's words at the end of a sentence.
-fn in_brackets(words: &str) -> String {
-    if words.is_empty() { String::new() } else { format!(" ({words})") }
+/// Returns a text in brackets for the end of a sentence, or nothing if the text is empty.
+fn in_brackets(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(" ({text})") }
 }
 
 fn signal_name(signal: i32) -> String {

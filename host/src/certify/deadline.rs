@@ -1,41 +1,37 @@
-//! Check `deadline`: no message keeps the plugin longer than the host waits, however it was made to.
+//! The check `deadline`: no message keeps the plugin longer than the host waits.
 //!
-//! That a crash or panic is no answer either is for `no-panic` to say.
+//! The check `no-panic` reports crashes and panics.
 
 use std::time::Duration;
 
-use super::{Verdict, examination::Examination};
-use crate::sandbox::Death;
+use super::{context::CheckContext, verdict::Verdict};
 
-pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
-    if examination.tables().is_empty() {
-        // An instance that is never made keeps the host waiting, too.
-        let faults = hangs(examination);
+pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
+    if context.tables().is_empty() {
+        // A plugin that never finishes an instance keeps the host waiting, too.
+        let faults = hangs(context);
         return match faults.as_slice() {
             [] => Verdict::skipped("no options were found that it accepts"),
             faults => Verdict::of_faults(faults, ""),
         };
     }
-    let deadline = examination.settings.deadline;
-    let seed = examination.settings.seed;
-    let known = examination.acquaintance();
-    let known = known.messages.iter().zip(&known.outcomes).filter_map(|(message, heard)| {
-        Some((message.name.clone(), message.body.length_bytes(), heard.as_ref()?.took))
+    let deadline = context.settings.deadline;
+    let seed = context.settings.seed;
+    let known = context.baseline();
+    let known = known.messages.iter().zip(&known.outcomes).filter_map(|(message, timed)| {
+        Some((message.name.clone(), message.body.length_bytes(), timed.as_ref()?.took))
     });
     let mut times: Vec<_> = known.collect();
-    let ordeal = examination.ordeal();
-    let (adversaries, came_back) =
-        (ordeal.len(), ordeal.iter().filter(|ordeal| ordeal.took.is_some()).count());
-    times.extend(ordeal.iter().filter_map(|o| Some((o.name.clone(), o.length_bytes, o.took?))));
-    let storm = examination.storm();
-    let hang = match &storm.death {
-        Some(death @ (Death::Hung(_) | Death::Overtime(_))) => {
-            let at = storm.at.map_or(0, |(_, index)| index);
-            Some(format!("{death}, receiving request {at} of seed {seed}"))
-        }
-        _ => None,
-    };
-    let mut faults = hangs(examination);
+    let stress = context.stress_results();
+    let (sent, returned) =
+        (stress.len(), stress.iter().filter(|result| result.took.is_some()).count());
+    times.extend(stress.iter().filter_map(|r| Some((r.name.clone(), r.length_bytes, r.took?))));
+    let fuzzed = context.fuzz_record();
+    let hang = fuzzed.death.as_ref().filter(|death| death.is_timeout()).map(|death| {
+        let at = fuzzed.at.map_or(0, |(_, index)| index);
+        format!("{death}, receiving request {at} of seed {seed}")
+    });
+    let mut faults = hangs(context);
     faults.extend(hang);
     let late = times.iter().filter(|(_, _, took)| *took > deadline);
     faults.extend(late.map(|(name, length, took)| {
@@ -47,13 +43,13 @@ pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
     });
     Verdict::of_faults(
         &faults,
-        format!("{came_back} of {adversaries} adversarial messages in {deadline:?} each{slowest}"),
+        format!("{returned} of {sent} adversarial messages in {deadline:?} each{slowest}"),
     )
 }
 
-fn hangs(examination: &Examination<'_>) -> Vec<String> {
-    let hangs = examination.troubles.iter().filter(|trouble| trouble.is_hang);
-    hangs.map(|trouble| trouble.sentence.clone()).collect()
+fn hangs(context: &CheckContext<'_>) -> Vec<String> {
+    let hangs = context.failures.iter().filter(|failure| failure.is_hang);
+    hangs.map(|failure| failure.sentence.clone()).collect()
 }
 
 fn rounded(took: Duration) -> String {

@@ -1,23 +1,24 @@
-//! Check `deterministic`: the same request gives the same outcome, alone, repeated, from many
+//! The check `deterministic`: the same request gives the same outcome, alone, repeated, from many
 //! threads, in another process and later.
 //!
-//! The keys of events are left out: they are for `keys-stable`.
+//! The keys of events are left out: the check `keys-stable` compares them.
 
 use serde_json::Value;
 
 use super::{
-    Verdict, corpus,
-    examination::{Examination, THREADS},
+    baseline::{Repetition, split_keys},
+    context::{CheckContext, THREADS},
+    verdict::Verdict,
 };
 
-pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
-    let repetition = examination.repetition();
-    let content = |outcome: &Value| corpus::split_keys(outcome).0;
+pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
+    let repetition = context.repetition();
+    let content = |outcome: &Value| split_keys(outcome).0;
     let faults: Vec<_> = differences(repetition, content, "another outcome");
     if faults.is_empty()
-        && let Some(trouble) = &repetition.trouble
+        && let Some(failure) = &repetition.failure
     {
-        return Verdict::failed(trouble);
+        return Verdict::failed(failure);
     }
     let count = repetition.messages.len();
     Verdict::of_faults(
@@ -26,9 +27,9 @@ pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
     )
 }
 
-/// The messages of which a part of the outcome was not always the same.
+/// Returns a sentence for each message for which this part of the outcome was not always the same.
 pub(super) fn differences(
-    repetition: &super::examination::Repetition,
+    repetition: &Repetition,
     part: impl Fn(&Value) -> Value,
     what: &str,
 ) -> Vec<String> {
@@ -52,7 +53,7 @@ pub(super) fn differences(
     faults
 }
 
-/// Where two outcomes part, and what stands there in each.
+/// Returns the place of the first difference between two outcomes, and the value of each there.
 fn first_difference(one: &Value, other: &Value) -> String {
     let (path, one, other) = part(String::new(), one, other);
     let path = if path.is_empty() { "it".into() } else { format!("`{path}`") };
@@ -95,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_difference_is_told_by_its_place() {
+    fn a_difference_is_described_by_its_place() {
         let one = json!({"events": [{"title": "a", "details": [{"label": "x", "value": "1"}]}]});
         let other = json!({"events": [{"title": "a", "details": [{"label": "x", "value": "2"}]}]});
         insta::assert_snapshot!(first_difference(&one, &other), @r#"`events[0].details[0].value` was `"1"`, then `"2"`"#);

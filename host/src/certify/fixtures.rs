@@ -1,23 +1,23 @@
-//! Check `fixtures`: each gives the outcome that it expects.
+//! The check `fixtures`: each fixture gives the outcome that it expects.
 
 use tocsin_plugin_api::outcome::Outcome;
 
-use super::{Verdict, examination::Examination};
+use super::{context::CheckContext, verdict::Verdict};
 
-pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
-    let settings = examination.settings;
+pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
+    let settings = context.settings;
     if settings.fixtures.is_empty() {
         let hint = "give them with --fixtures; what the plugin is for can't be guessed";
         return Verdict::skipped(format!("there are no fixtures\nhint: {hint}"));
     }
-    let acquaintance = examination.acquaintance();
+    let baseline = context.baseline();
     let mut faults = Vec::new();
-    for (fixture, index) in settings.fixtures.iter().zip(&acquaintance.of_fixtures) {
+    for (fixture, index) in settings.fixtures.iter().zip(&baseline.of_fixtures) {
         let fault = match index {
             None => Some("its options are refused".into()),
-            Some(index) => match &acquaintance.outcomes[*index] {
+            Some(index) => match &baseline.outcomes[*index] {
                 None => Some("no outcome came of it".into()),
-                Some(heard) => match outcome(&heard.outcome) {
+                Some(timed) => match outcome(&timed.outcome) {
                     Ok(outcome) => fixture.compare(&outcome).err(),
                     Err(error) => Some(error.to_string()),
                 },

@@ -1,24 +1,25 @@
-//! Check `no-growth`: memory does not grow with the number of requests.
+//! The check `no-growth`: memory does not grow with the number of requests.
 //!
-//! Resident memory is noisy: allocators keep what was freed, give much of it back at once, and a
-//! large request leaves its mark. So the first fifth is left out, and what counts is the slope on which
-//! most pairs of samples agree that lie a tenth to a fifth of the run apart.
+//! Resident memory is noisy: allocators keep freed memory, give much of it back at once, and grow after
+//! a large request. So the first fifth of the run is left out, and the check takes the median slope of
+//! pairs of samples that are not far apart.
 
-use super::{Verdict, examination::Examination, panics};
-use crate::sandbox::Said;
+use super::{context::CheckContext, panics, verdict::Verdict};
+use crate::sandbox::protocol::Observation;
 
-/// Fewer could not show a leak of 16 bytes a request among the noise.
+/// The fewest requests that show a leak of 16 bytes a request among the noise.
 const FEWEST_REQUESTS: usize = 50_000;
-/// A leak of 16 bytes gives 16 or more: allocators round up. What only settles gives less.
+/// The growth for each request that counts as a leak. A leak of 16 bytes gives 16 or more, because
+/// allocators round up; memory that has not settled yet gives less.
 const MOST_BYTES_PER_REQUEST: f64 = 8.0;
-/// And it has to come to something.
+/// The growth over the whole run that counts as a leak.
 const LEAST_GROWTH_BYTES: f64 = 256.0 * 1024.0;
 
-pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
-    let requests = examination.settings.requests;
-    let storm = examination.storm();
-    let reached = panics::reached(storm);
-    let samples: Vec<_> = storm.said.iter().filter_map(sample).collect();
+pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
+    let requests = context.settings.requests;
+    let record = context.fuzz_record();
+    let reached = panics::reached(record);
+    let samples: Vec<_> = record.observations.iter().filter_map(sample).collect();
     if reached < requests {
         return Verdict::skipped(format!("only {reached} of {requests} requests came back"));
     }
@@ -42,17 +43,17 @@ pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
     Verdict::passed(format!("{requests} requests, less than {MOST_BYTES_PER_REQUEST} bytes each"))
 }
 
-fn sample(said: &Said) -> Option<(f64, f64)> {
-    match said {
-        Said::Memory { requests, anonymous_bytes } => {
+fn sample(observation: &Observation) -> Option<(f64, f64)> {
+    match observation {
+        Observation::Memory { requests, anonymous_bytes } => {
             Some((*requests as f64, *anonymous_bytes as f64))
         }
         _ => None,
     }
 }
 
-/// Theil and Sen's estimate, of pairs that are not far apart: a single step, up or down, is between
-/// less than half of them.
+/// Returns the Theil-Sen estimate of the slope, from pairs of samples that are not far apart: a single
+/// step, up or down, lies between less than half of them.
 fn median_slope(samples: &[&(f64, f64)]) -> Option<f64> {
     let near = samples.len() / 8..=samples.len() / 4;
     let pairs = samples.iter().enumerate().flat_map(|(at, one)| {
@@ -69,12 +70,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_slope_is_that_of_most_samples() {
+    fn a_single_step_does_not_change_the_slope() {
         let steady: Vec<_> = (0..80).map(|at| (f64::from(at) * 1000.0, 1e6)).collect();
         assert_eq!(median_slope(&steady.iter().collect::<Vec<_>>()), Some(0.0));
         let leak: Vec<_> = steady.iter().map(|(at, bytes)| (*at, bytes + at * 16.0)).collect();
         assert_eq!(median_slope(&leak.iter().collect::<Vec<_>>()), Some(16.0));
-        // An allocator gives back what it kept, or a large request leaves its mark.
+        // An allocator gives memory back, or takes more for a large request.
         for (place, step) in [(20, -14e6), (40, -14e6), (40, 1e6), (60, 1e6)] {
             for (samples, slope) in [(&steady, 0.0), (&leak, 16.0)] {
                 let mut samples = samples.clone();

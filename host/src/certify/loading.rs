@@ -1,21 +1,21 @@
-//! Check `loads`: a host can map it and find its functions, and it gives its schema.
+//! The check `loads`: a host can map the plugin and find its functions, and the plugin gives its schema.
 //!
-//! The schema is judged by another check.
+//! Another check judges the schema.
 
-use super::{Verdict, examination::Examination};
-use crate::sandbox::{Said, Task};
+use super::{context::CheckContext, verdict::Verdict};
+use crate::sandbox::protocol::{Observation, Task};
 
-pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
-    let record = examination.trial.run(Task::Schema);
-    for said in &record.said {
-        match said {
-            Said::Loaded => examination.is_loaded = true,
-            Said::NotLoaded(why) => return Verdict::failed(why),
+pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
+    let record = context.sandbox.run(Task::Schema);
+    for observation in &record.observations {
+        match observation {
+            Observation::Loaded => context.is_loaded = true,
+            Observation::NotLoaded(why) => return Verdict::failed(why),
             _ => {}
         }
     }
     match record.death {
-        Some(death) if !examination.is_loaded => Verdict::failed(format!("{death}, being loaded")),
+        Some(death) if !context.is_loaded => Verdict::failed(format!("{death}, being loaded")),
         _ => Verdict::passed(format!("in this host, {}", env!("CARGO_PKG_VERSION"))),
     }
 }

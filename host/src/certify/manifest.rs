@@ -1,14 +1,14 @@
-//! Check `manifest`: the file can be read without being run, and says what it is.
+//! The check `manifest`: the file has a manifest that can be read without running it.
 //!
-//! Whether what it says is true shows when it is loaded.
+//! Loading shows if the manifest is true.
 
-use super::{Verdict, examination::Examination};
+use super::{context::CheckContext, verdict::Verdict};
 use crate::plugins::admission::DroppedFile;
 
-pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
-    let path = examination.settings.file.clone();
+pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
+    let path = context.settings.file.clone();
     let admission = DroppedFile::read(&path).and_then(|file| file.examine());
-    let admission = examination.admission.insert(admission.map(|(manifest, _)| manifest));
+    let admission = context.admission.insert(admission.map(|(manifest, _)| manifest));
     let manifest = match admission {
         Ok(manifest) => manifest,
         Err(refusal) => return Verdict::failed(refusal.problem.to_string()),

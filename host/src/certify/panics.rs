@@ -1,22 +1,27 @@
-//! Check `no-panic`: neither a panic nor a crash, whatever options and messages were given in any of
-//! the other checks, nor in a storm of random and mutated ones.
+//! The check `no-panic`: neither a panic nor a crash, with any options and messages of the other checks
+//! and in a long run of random and mutated messages.
 //!
-//! A host catches panics, but it throws the instance away. A crash it does not catch.
+//! A host survives a panic but drops the instance. A host does not survive a crash.
 
-use super::{Verdict, examination::Examination};
-use crate::sandbox::{Death, Doing, Record, Said, message::Message, mutation};
+use super::{context::CheckContext, verdict::Verdict};
+use crate::sandbox::{
+    Record,
+    message::Message,
+    mutation,
+    protocol::{Observation, Operation},
+};
 
-pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
-    let (requests, seed) = (examination.settings.requests, examination.settings.seed);
-    let has_instance = !examination.tables().is_empty();
-    let storm = has_instance.then(|| {
-        let corpus = examination.acquaintance().storm_messages();
-        let record = examination.storm();
-        (fault_of(record, seed, &corpus), reached(record))
+pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
+    let (requests, seed) = (context.settings.requests, context.settings.seed);
+    let has_instance = !context.tables().is_empty();
+    let fuzzed = has_instance.then(|| {
+        let samples = context.baseline().fuzz_samples();
+        let record = context.fuzz_record();
+        (fault_of(record, seed, &samples), reached(record))
     });
-    let calm = examination.troubles.iter().filter(|trouble| !trouble.is_hang);
-    let mut faults: Vec<_> = calm.map(|trouble| trouble.sentence.clone()).collect();
-    let Some((fault, reached)) = storm else {
+    let crashes = context.failures.iter().filter(|failure| !failure.is_hang);
+    let mut faults: Vec<_> = crashes.map(|failure| failure.sentence.clone()).collect();
+    let Some((fault, reached)) = fuzzed else {
         return match faults.as_slice() {
             [] => Verdict::skipped("no options were found that it accepts"),
             faults => Verdict::of_faults(faults, ""),
@@ -31,38 +36,40 @@ pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
     Verdict::of_faults(&faults, format!("{requests} random and mutated requests of seed {seed}"))
 }
 
-/// How many requests of the storm were received.
-pub(super) fn reached(storm: &Record) -> usize {
-    let samples = storm.said.iter().filter_map(|said| match said {
-        Said::Memory { requests, .. } => Some(*requests),
+/// Returns the number of requests that were received in a fuzz run.
+pub(super) fn reached(record: &Record) -> usize {
+    let samples = record.observations.iter().filter_map(|observation| match observation {
+        Observation::Memory { requests, .. } => Some(*requests),
         _ => None,
     });
-    match storm.at {
-        Some((Doing::Receive, index)) => index,
+    match record.at {
+        Some((Operation::Receive, index)) => index,
         _ => samples.max().unwrap_or_default(),
     }
 }
 
-fn fault_of(storm: &Record, seed: u64, corpus: &[Message]) -> Option<String> {
+fn fault_of(record: &Record, seed: u64, samples: &[Message]) -> Option<String> {
     let place = |index: usize| {
-        let message = mutation::message(corpus, seed, index);
+        let message = mutation::message(samples, seed, index);
         format!("receiving request {index} of seed {seed}, {}", shown(&message))
     };
-    let failed = storm.said.iter().find_map(|said| match said {
-        Said::Failed { doing: Doing::Receive, index, what } => {
+    let failed = record.observations.iter().find_map(|observation| match observation {
+        Observation::Failed { operation: Operation::Receive, index, what } => {
             Some(format!("{what}, {}", place(*index)))
         }
         _ => None,
     });
-    let died = || match (&storm.death, storm.at) {
-        (None | Some(Death::Hung(_) | Death::Overtime(_)), _) => None,
-        (Some(death), Some((Doing::Receive, index))) => Some(format!("{death}, {}", place(index))),
-        (Some(death), _) => Some(death.to_string()),
+    let died = || {
+        let death = record.death.as_ref().filter(|death| !death.is_timeout())?;
+        Some(match record.at {
+            Some((Operation::Receive, index)) => format!("{death}, {}", place(index)),
+            _ => death.to_string(),
+        })
     };
     failed.or_else(died)
 }
 
-/// The beginning of a message, enough to recognise it by.
+/// Returns the beginning of a message, enough to recognise it.
 fn shown(message: &Message) -> String {
     const LONGEST: usize = 60;
     let content_type = message.headers.iter().find(|(name, _)| name == "content-type");

@@ -1,109 +1,113 @@
-//! Check `pure`: making an instance, receiving and dropping touch nothing but memory. No file, no
-//! socket, no thread, no environment; seen by a filter in the kernel, not by the plugin's own word.
+//! The check `pure`: making an instance, receiving and dropping use nothing but memory: no file, no
+//! socket, no thread, no environment. A filter in the kernel detects violations.
 //!
-//! The clock can be read without a system call, so it is not seen here: what it does to outcomes is
-//! seen by `deterministic`. What runs while the library is loaded is not seen either.
+//! The filter does not see the clock, which can be read without a system call; the check
+//! `deterministic` sees its effect on outcomes. The filter does not see code that runs while the library
+//! is loaded either.
 
 use serde_json::Value;
 
-use super::{
-    Verdict,
-    examination::{Examination, doing_words},
-};
+use super::{context::CheckContext, verdict::Verdict};
 use crate::sandbox::{
-    Confinement, Death, Doing, Questions, Record, Said, Sandbox, Task, message::Message, violation,
+    Death, Record, Sandbox,
+    message::Message,
+    protocol::{Confinement, MessageRun, Observation, Operation, Task},
+    violation,
 };
 
-/// After so many deeds the picture is clear.
-const MOST_DEEDS: usize = 4;
+/// The number of violations after which the search ends.
+const MOST_VIOLATIONS: usize = 4;
 
-pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
-    let trial = examination.trial.clone();
-    let acquaintance = examination.acquaintance();
-    // What does not return need not be tried again.
-    let (options, messages) = (&acquaintance.options, acquaintance.calm_messages());
-    let deeds = deeds(&trial, Confinement::SystemCalls, options, &messages);
-    let more = deeds.clone().and_then(|mut deeds| {
-        // Starting a thread reads the environment, too. That need not be told of the same place.
-        let more = self::deeds(&trial, Confinement::Environment, options, &messages)?;
-        let is_new = |deed: &Violation| !deeds.iter().any(|known| known.place == deed.place);
+pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
+    let sandbox = context.sandbox.clone();
+    let baseline = context.baseline();
+    // Messages that never return need not be sent again.
+    let (options, messages) = (&baseline.options, baseline.answered_messages());
+    let found = violations(&sandbox, Confinement::SystemCalls, options, &messages);
+    let found = found.and_then(|mut found| {
+        // Starting a thread reads the environment, too. One violation for each place is enough.
+        let more = violations(&sandbox, Confinement::Environment, options, &messages)?;
+        let is_new = |other: &PlacedViolation| !found.iter().any(|one| one.place == other.place);
         let new: Vec<_> = more.into_iter().filter(is_new).collect();
-        deeds.extend(new);
-        Ok(deeds)
+        found.extend(new);
+        Ok(found)
     });
-    let mut told: Vec<String> = Vec::new();
-    match more {
+    let mut sentences: Vec<String> = Vec::new();
+    match found {
         Err(why) => {
             return Verdict::skipped(format!("a plugin can't be locked in on this machine: {why}"));
         }
-        Ok(deeds) => {
-            for Violation { what, place } in deeds {
-                if !told.iter().any(|known| known.starts_with(&what)) {
-                    told.push(format!("{what}, {place}"));
+        Ok(found) => {
+            for PlacedViolation { what, place } in found {
+                if !sentences.iter().any(|known| known.starts_with(&what)) {
+                    sentences.push(format!("{what}, {place}"));
                 }
             }
         }
     }
-    if told.is_empty() {
+    if sentences.is_empty() {
         let count = messages.len();
         return Verdict::passed(format!("{count} messages under a filter of system calls"));
     }
-    Verdict::failed(told.join("; "))
+    Verdict::failed(sentences.join("; "))
 }
 
-#[derive(Clone)]
-struct Violation {
+/// A violation in words, and the operation in which it happened.
+struct PlacedViolation {
     what: String,
     place: String,
 }
 
-/// What it did under that lock, going on behind the message at which it did it.
-fn deeds(
-    trial: &Sandbox,
+/// Returns the violations under a confinement. After a message with a violation, the search goes on with
+/// the next message.
+fn violations(
+    sandbox: &Sandbox,
     confinement: Confinement,
     options: &[Value],
     messages: &[Message],
-) -> Result<Vec<Violation>, String> {
-    let mut deeds = Vec::new();
+) -> Result<Vec<PlacedViolation>, String> {
+    let mut violations = Vec::new();
     let mut left = messages;
-    while deeds.len() < MOST_DEEDS {
-        let record = trial.run(Task::Ask(Questions {
+    while violations.len() < MOST_VIOLATIONS {
+        let record = sandbox.run(Task::Receive(MessageRun {
             options: options.to_vec(),
             messages: left.to_vec(),
             confinement: Some(confinement),
-            ..Questions::default()
+            ..MessageRun::default()
         }));
-        let Some(what) = deed_of(&record)? else { break };
-        let (doing, index) = record.at.unwrap_or((Doing::New, 0));
-        let place = match (doing, left.get(index)) {
-            (Doing::Receive, Some(message)) => format!("receiving `{}`", message.name),
-            _ => doing_words(doing).into(),
+        let Some(what) = violation_in(&record)? else { break };
+        let (operation, index) = record.at.unwrap_or((Operation::New, 0));
+        let place = match (operation, left.get(index)) {
+            (Operation::Receive, Some(message)) => format!("receiving `{}`", message.name),
+            _ => operation.to_string(),
         };
-        deeds.push(Violation { what, place });
-        if doing != Doing::Receive {
+        violations.push(PlacedViolation { what, place });
+        if operation != Operation::Receive {
             break;
         }
         left = left.get(index + 1..).unwrap_or_default();
     }
-    Ok(deeds)
+    Ok(violations)
 }
 
-fn deed_of(record: &Record) -> Result<Option<String>, String> {
-    for said in &record.said {
-        match said {
-            Said::NotConfined(why) => return Err(why.clone()),
-            Said::Violation(deed) => return Ok(Some(deed.to_string())),
+fn violation_in(record: &Record) -> Result<Option<String>, String> {
+    for observation in &record.observations {
+        match observation {
+            Observation::NotConfined(why) => return Err(why.clone()),
+            Observation::Violation(violation) => return Ok(Some(violation.to_string())),
             _ => {}
         }
     }
-    // glibc holds every signal back while it starts a thread or a process, even the one that would
-    // have told which system call it was.
+    // glibc blocks all signals while it starts a thread or a process, even the one whose handler reports
+    // the system call.
     if let Some(Death::Signal(libc::SIGSYS, _)) = record.death {
         return Ok(Some(violation::THREADS.into()));
     }
-    // A panic that nobody saw without the lock is a sign of what was kept from it.
-    let failed = record.said.iter().find_map(|said| match said {
-        Said::Failed { doing: Doing::New | Doing::Receive, what, .. } => Some(what.clone()),
+    // A panic that did not happen without the confinement is a violation, too: the confinement caused it.
+    let failed = record.observations.iter().find_map(|observation| match observation {
+        Observation::Failed { operation: Operation::New | Operation::Receive, what, .. } => {
+            Some(what.clone())
+        }
         _ => None,
     });
     Ok(failed.or(record.death.as_ref().map(ToString::to_string)))

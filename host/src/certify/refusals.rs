@@ -1,22 +1,22 @@
-//! Check `options-refused`: options that are wrong are refused, and the sentence that the operator
-//! sees names the key.
+//! The check `options-refused`: the plugin refuses wrong options with a sentence that names the key.
 //!
-//! Whether the schema agrees is for another check.
+//! Another check compares the plugin with its schema.
 
 use serde_json::json;
 
 use super::{
-    Verdict,
-    examination::{Examination, Made},
+    baseline::Made,
+    context::CheckContext,
     tables::{self, UNKNOWN_KEY},
+    verdict::Verdict,
 };
 
-pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
-    let base = examination.tables().first().map(|table| table.options.clone());
+pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
+    let base = context.tables().first().map(|table| table.options.clone());
     let base = base.unwrap_or_else(|| json!({}));
-    let Some(schema) = &examination.schema else { return Verdict::skipped("it has no schema") };
+    let Some(schema) = &context.schema else { return Verdict::skipped("it has no schema") };
     let mut wrong = tables::broken(schema, &base);
-    // A schema may allow unknown keys; an operator who misspells one is not helped by that.
+    // A schema may allow unknown keys, but an operator who misspells a key needs to hear of it.
     if !wrong.iter().any(|broken| broken.key == UNKNOWN_KEY) {
         let mut options = tables::filled(&schema.json, &base);
         if let Some(table) = options.as_object_mut() {
@@ -25,7 +25,7 @@ pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
         wrong.push(tables::Broken { options, key: UNKNOWN_KEY.into() });
     }
     let tables: Vec<_> = wrong.iter().map(|broken| broken.options.clone()).collect();
-    let made = examination.make(&tables, &|index| tables::shown(&tables[index]));
+    let made = context.make(&tables, &|index| tables::shown(&tables[index]));
     let mut faults = Vec::new();
     for (broken, made) in wrong.iter().zip(made) {
         let key = &broken.key;

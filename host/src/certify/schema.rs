@@ -1,20 +1,21 @@
-//! Checks `schema-valid` and `schema-matches`: the options' schema is one, and what it allows and
-//! forbids is what the plugin accepts and refuses.
+//! The checks `schema-valid` and `schema-matches`: the schema of the options is valid, and the plugin
+//! accepts the options that its schema allows and refuses those that its schema forbids.
 //!
-//! A plugin may refuse what its schema allows, for reasons that no schema can say, such as a pattern
-//! that does not compile. That it reads a value otherwise than its schema says is told from the words
-//! in which serde refuses a type.
+//! A plugin may refuse options that its schema allows, for reasons that no schema can express, such as a
+//! regular expression that does not compile. The check recognises a difference in types by serde's
+//! wording.
 
 use serde_json::Value;
 
 use super::{
-    Verdict,
-    examination::{Examination, Made, OptionsSchema},
+    baseline::{Made, OptionsSchema},
+    context::CheckContext,
     tables,
+    verdict::Verdict,
 };
 use crate::plugins::schema::properties;
 
-/// How serde begins to say that a value is not of the type it reads.
+/// The beginnings of the messages in which serde refuses a type.
 const STRUCTURAL: &[&str] = &[
     "invalid type: ",
     "invalid value: ",
@@ -25,8 +26,8 @@ const STRUCTURAL: &[&str] = &[
     "data did not match any variant",
 ];
 
-pub(super) fn is_valid(examination: &mut Examination<'_>) -> Verdict {
-    let json = match examination.trial.schema() {
+pub(super) fn is_valid(context: &mut CheckContext<'_>) -> Verdict {
+    let json = match context.sandbox.schema() {
         Ok(schema) => schema,
         Err(why) => return Verdict::failed(why),
     };
@@ -40,7 +41,7 @@ pub(super) fn is_valid(examination: &mut Examination<'_>) -> Verdict {
     };
     let keys = properties(&json).len();
     let is_table = json.get("type").and_then(Value::as_str) == Some("object");
-    examination.schema = Some(OptionsSchema { json, validator });
+    context.schema = Some(OptionsSchema { json, validator });
     if is_table {
         return Verdict::passed(format!("{keys} {}", if keys == 1 { "key" } else { "keys" }));
     }
@@ -48,16 +49,16 @@ pub(super) fn is_valid(examination: &mut Examination<'_>) -> Verdict {
     Verdict::warned(format!("does not say that options are a table\nhint: {hint}"))
 }
 
-pub(super) fn matches(examination: &mut Examination<'_>) -> Verdict {
-    let Some(base) = examination.tables().first().map(|table| table.options.clone()) else {
+pub(super) fn matches(context: &mut CheckContext<'_>) -> Verdict {
+    let Some(base) = context.tables().first().map(|table| table.options.clone()) else {
         let hint = "give some that are good with --fixtures or --options";
         return Verdict::skipped(format!("no options were found that it accepts\nhint: {hint}"));
     };
-    let mut faults = of_fixtures(examination);
-    let Some(schema) = &examination.schema else { return Verdict::skipped("it has no schema") };
+    let mut faults = of_fixtures(context);
+    let Some(schema) = &context.schema else { return Verdict::skipped("it has no schema") };
     let (valid, broken) = (tables::valid(schema, &base), tables::broken(schema, &base));
 
-    let made = examination.make(&valid, &|index| tables::shown(&valid[index]));
+    let made = context.make(&valid, &|index| tables::shown(&valid[index]));
     let mut refused_for_reasons = 0;
     for (table, made) in valid.iter().zip(made) {
         if let Some(Made::Refused(sentence)) = made {
@@ -70,9 +71,9 @@ pub(super) fn matches(examination: &mut Examination<'_>) -> Verdict {
         }
     }
     let tables: Vec<_> = broken.iter().map(|broken| broken.options.clone()).collect();
-    let made = examination.make(&tables, &|index| tables::shown(&tables[index]));
+    let made = context.make(&tables, &|index| tables::shown(&tables[index]));
     for (broken, made) in broken.iter().zip(made) {
-        // An unknown key is for `options-refused`.
+        // The check `options-refused` reports unknown keys.
         if made == Some(Made::Accepted) && broken.key != tables::UNKNOWN_KEY {
             let shown = tables::shown(&broken.options);
             faults.push(format!("accepts {shown}, which its schema forbids"));
@@ -88,13 +89,13 @@ pub(super) fn matches(examination: &mut Examination<'_>) -> Verdict {
     )
 }
 
-fn of_fixtures(examination: &Examination<'_>) -> Vec<String> {
-    let Some(schema) = &examination.schema else { return Vec::new() };
-    let fixtures = examination.settings.fixtures.iter();
+fn of_fixtures(context: &CheckContext<'_>) -> Vec<String> {
+    let Some(schema) = &context.schema else { return Vec::new() };
+    let fixtures = context.settings.fixtures.iter();
     let wrong = fixtures.filter_map(|fixture| {
         let error = schema.validator.validate(&fixture.options).err()?;
         let place = error.instance_path().to_string();
-        // Not the error itself: it repeats the value, which may be a secret.
+        // The error itself repeats the value, which may be a secret.
         Some(format!("its schema forbids the options of fixture `{}`, at `{place}`", fixture.name))
     });
     wrong.collect()

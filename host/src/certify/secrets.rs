@@ -1,34 +1,35 @@
-//! Check `secrets`: a secret of the options appears in nothing that leaves the plugin: no sentence
-//! on wrong options, no reason, no event, no reply.
+//! The check `secrets`: no output of the plugin holds a secret of its options: no sentence about wrong
+//! options, no reason, no event, no reply.
 //!
-//! A known value is put wherever the schema has a secret, and looked for afterwards.
+//! The check puts a known value wherever the schema has a secret, and searches the output for it.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::{Value, json};
 
 use super::{
-    Verdict,
-    examination::{Baseline, Examination, received},
+    baseline::Baseline,
+    context::{CheckContext, received},
     tables,
+    verdict::Verdict,
 };
 use crate::{
     plugins::schema,
     sandbox::{
-        Questions, Said, Task,
         message::{Body, Bytes, Message},
+        protocol::{MessageRun, Observation, Task},
     },
 };
 
 const CANARY: &str = "cNry5f1e0c9a7bqX";
 const CANARY_NUMBER: u64 = 736_251_947_381;
-/// Names that promise a secret.
+/// Names of keys that usually hold a secret.
 const SUSPICIOUS: &[&str] = &["token", "secret", "password", "passwd", "api_key", "apikey"];
 
-pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
-    let Some(schema) = examination.schema.as_ref().map(|schema| schema.json.clone()) else {
+pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
+    let Some(schema) = context.schema.as_ref().map(|schema| schema.json.clone()) else {
         return Verdict::skipped("it has no valid schema");
     };
-    let bases: Vec<_> = examination.tables().iter().map(|table| table.options.clone()).collect();
+    let bases: Vec<_> = context.tables().iter().map(|table| table.options.clone()).collect();
     let unmarked = unmarked(&schema);
     let Some(base) = bases.first() else { return Verdict::skipped("it has no options") };
     if tables::with_secret(&schema, base, &CANARY.into()).is_none() {
@@ -37,8 +38,8 @@ pub(super) fn check(examination: &mut Examination<'_>) -> Verdict {
             None => Verdict::skipped("its options have no secret"),
         };
     }
-    let mut faults = of_options(examination, &schema, base);
-    let (asked, more) = of_messages(examination, &schema);
+    let mut faults = of_options(context, &schema, base);
+    let (asked, more) = of_messages(context, &schema);
     faults.extend(more);
     match unmarked {
         Some(key) if faults.is_empty() => warned(&key),
@@ -52,7 +53,7 @@ fn warned(key: &str) -> Verdict {
     ))
 }
 
-/// A key that is named like a secret and takes any text.
+/// Returns a key that is named like a secret and accepts any text.
 fn unmarked(schema: &Value) -> Option<String> {
     let is_text = |property: &Value| {
         let of = schema::resolved(schema, property);
@@ -77,7 +78,7 @@ fn unmarked(schema: &Value) -> Option<String> {
     named.next().map(|(key, _)| key)
 }
 
-fn of_options(examination: &mut Examination<'_>, schema: &Value, base: &Value) -> Vec<String> {
+fn of_options(context: &mut CheckContext<'_>, schema: &Value, base: &Value) -> Vec<String> {
     let values = [
         ("a number in its place", json!(CANARY_NUMBER)),
         ("a negative number in its place", json!(-736_251_947_381_i64)),
@@ -107,33 +108,33 @@ fn of_options(examination: &mut Examination<'_>, schema: &Value, base: &Value) -
         }
     }
     let options: Vec<_> = tables.iter().map(|(_, table)| table.clone()).collect();
-    let record = examination.trial.run(Task::Make(options));
-    let told = record.said.iter().filter_map(|said| match said {
-        Said::Refused { index, sentence } => Some((*index, sentence)),
-        Said::Failed { index, what, .. } => Some((*index, what)),
+    let record = context.sandbox.run(Task::Make(options));
+    let sentences = record.observations.iter().filter_map(|observation| match observation {
+        Observation::Refused { index, sentence } => Some((*index, sentence)),
+        Observation::Failed { index, what, .. } => Some((*index, what)),
         _ => None,
     });
-    let told = told.filter(|(_, sentence)| has_canary(sentence));
+    let leaks = sentences.filter(|(_, sentence)| has_canary(sentence));
     let fault = |(index, sentence): (usize, &String)| {
         format!("repeats a secret of its options, with {}: {sentence}", tables[index].0)
     };
-    told.map(fault).collect()
+    leaks.map(fault).collect()
 }
 
-/// How many messages were sent, and which outcomes repeat the secret.
-fn of_messages(examination: &mut Examination<'_>, schema: &Value) -> (usize, Vec<String>) {
-    let trial = examination.trial.clone();
-    let acquaintance = examination.acquaintance();
-    let options: Vec<_> = acquaintance
+/// Returns the number of messages that were sent, and a sentence for each outcome with a secret.
+fn of_messages(context: &mut CheckContext<'_>, schema: &Value) -> (usize, Vec<String>) {
+    let sandbox = context.sandbox.clone();
+    let baseline = context.baseline();
+    let options: Vec<_> = baseline
         .options
         .iter()
         .map(|base| tables::with_secret(schema, base, &CANARY.into()).unwrap_or(base.clone()))
         .collect();
-    let messages = messages(acquaintance, schema);
-    let record = trial.run(Task::Ask(Questions {
+    let messages = messages(baseline, schema);
+    let record = sandbox.run(Task::Receive(MessageRun {
         options,
         messages: messages.clone(),
-        ..Questions::default()
+        ..MessageRun::default()
     }));
     let mut faults: Vec<String> = received(&record)
         .filter(|(_, outcome, _)| has_canary(&outcome.to_string()))
@@ -145,8 +146,8 @@ fn of_messages(examination: &mut Examination<'_>, schema: &Value) -> (usize, Vec
             )
         })
         .collect();
-    let failed = record.said.iter().filter_map(|said| match said {
-        Said::Failed { what, .. } if has_canary(what) => {
+    let failed = record.observations.iter().filter_map(|observation| match observation {
+        Observation::Failed { what, .. } if has_canary(what) => {
             Some(format!("repeats a secret of its options: {what}"))
         }
         _ => None,
@@ -155,12 +156,12 @@ fn of_messages(examination: &mut Examination<'_>, schema: &Value) -> (usize, Vec
     (messages.len(), faults)
 }
 
-/// Those that are known to give an outcome: as they are, so that their own secret is a wrong one;
-/// with the right one in its place; and with the right one where senders usually put it.
-fn messages(acquaintance: &Baseline, schema: &Value) -> Vec<Message> {
+/// Returns each message that gave an outcome twice: with the right secret instead of its own, or where
+/// senders usually put a secret; and unchanged, so that its own secret is wrong.
+fn messages(baseline: &Baseline, schema: &Value) -> Vec<Message> {
     let mut messages = Vec::new();
-    for message in acquaintance.calm_messages() {
-        let olds = acquaintance.options.get(message.options);
+    for message in baseline.answered_messages() {
+        let olds = baseline.options.get(message.options);
         let olds = olds.map(|options| secrets_of(schema, options)).unwrap_or_default();
         let right = olds.iter().fold(message.clone(), |message, old| replaced(&message, old));
         if right != message {
@@ -179,7 +180,7 @@ fn messages(acquaintance: &Baseline, schema: &Value) -> Vec<Message> {
     messages
 }
 
-/// The texts where the schema has secrets.
+/// Returns the texts of the options that are secrets by the schema.
 fn secrets_of(schema: &Value, options: &Value) -> Vec<String> {
     let marked = tables::with_secret(schema, options, &CANARY.into()).unwrap_or_default();
     let mut secrets = Vec::new();
@@ -239,7 +240,7 @@ fn replace(bytes: &[u8], old: &[u8]) -> Vec<u8> {
     new
 }
 
-/// In any of the ways in which a plugin may have changed it.
+/// Returns true if the text holds the canary, in any form to which a plugin may have changed it.
 fn has_canary(text: &str) -> bool {
     let lower = text.to_lowercase();
     let number = CANARY_NUMBER.to_string();
@@ -253,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_found_whatever_was_done_to_it() {
+    fn finds_a_secret_in_any_form() {
         for text in
             [format!("wrong token {CANARY}"), CANARY.to_uppercase(), BASE64_STANDARD.encode(CANARY)]
         {
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_named_like_a_secret_and_is_none_is_found() {
+    fn finds_a_key_that_is_named_like_a_secret_and_has_another_type() {
         let schema = |property: Value| json!({"type": "object", "properties": property});
         let plain = schema(json!({"api_token": {"type": ["string", "null"]}}));
         assert_eq!(unmarked(&plain).as_deref(), Some("api_token"));

@@ -1,24 +1,24 @@
-//! Options tables made from a schema: such as it allows, and such as it forbids.
+//! Options tables made from a schema: tables that it allows, and tables that it forbids.
 //!
-//! It knows the part of JSON Schema that schemars writes. What it does not know it passes over, and
-//! nothing is given out that the validator does not judge the same way.
+//! This file knows the part of JSON Schema that schemars writes, and ignores the rest. It returns only
+//! tables on which the validator agrees.
 
 use serde_json::{Map, Value, json};
 
-use super::examination::OptionsSchema;
+use super::baseline::OptionsSchema;
 use crate::plugins::schema::{DEEPEST, branches, is_secret, properties, resolved};
 
 /// A key that no plugin has.
 pub(super) const UNKNOWN_KEY: &str = "no_such_option";
 
-/// A table that must be refused.
+/// A table that a plugin must refuse.
 pub(super) struct Broken {
     pub(super) options: Value,
     /// The key that is wrong.
     pub(super) key: String,
 }
 
-/// Tables that the schema allows: each key of `base` changed by itself.
+/// Returns tables that the schema allows: `base`, and copies of it with one key changed.
 pub(super) fn valid(schema: &OptionsSchema, base: &Value) -> Vec<Value> {
     let mut tables = vec![filled(&schema.json, base)];
     for (key, property) in &properties(&schema.json) {
@@ -35,7 +35,8 @@ pub(super) fn valid(schema: &OptionsSchema, base: &Value) -> Vec<Value> {
     known
 }
 
-/// Tables that the schema forbids: each key by itself of a wrong type, out of its bounds or missing.
+/// Returns tables that the schema forbids: copies of `base` with one key of a wrong type, out of its
+/// bounds or missing.
 pub(super) fn broken(schema: &OptionsSchema, base: &Value) -> Vec<Broken> {
     let base = filled(&schema.json, base);
     let mut tables = Vec::new();
@@ -57,7 +58,7 @@ pub(super) fn broken(schema: &OptionsSchema, base: &Value) -> Vec<Broken> {
     tables
 }
 
-/// `base` with what the schema requires.
+/// Returns `base` with the keys that the schema requires.
 pub(super) fn filled(root: &Value, base: &Value) -> Value {
     let mut filled = base.as_object().cloned().unwrap_or_default();
     for key in required(root) {
@@ -68,12 +69,12 @@ pub(super) fn filled(root: &Value, base: &Value) -> Value {
     filled.into()
 }
 
-/// `base` with `secret` wherever the schema has a secret; none where it has none.
+/// Returns `base` with `secret` wherever the schema has a secret; `None` if the schema has none.
 pub(super) fn with_secret(schema: &Value, base: &Value, secret: &Value) -> Option<Value> {
     place(schema, schema, Some(base), secret, 0)
 }
 
-/// A table in a sentence, cut where it gets long.
+/// Returns a table for a sentence, cut if it is long.
 pub(super) fn shown(table: &Value) -> String {
     const LONGEST: usize = 120;
     let text = table.to_string();
@@ -94,7 +95,7 @@ fn required(schema: &Value) -> impl Iterator<Item = &str> {
     required.filter_map(Value::as_str)
 }
 
-/// A few values that a schema allows, the usual ones first.
+/// Returns a few values that a schema allows, the usual ones first.
 fn variants(root: &Value, schema: &Value, depth: usize) -> Vec<Value> {
     let schema = resolved(root, schema);
     if let Some(only) = schema.get("const") {
@@ -182,9 +183,9 @@ fn tables_inside(root: &Value, schema: &Value, depth: usize) -> Vec<Value> {
     tables
 }
 
-/// Values of which most are forbidden; the validator knows which.
+/// Returns values most of which a schema forbids. The validator decides.
 fn wrong_values(root: &Value, property: &Value) -> Vec<Value> {
-    // No list: serde reads a struct from one, which no schema says.
+    // No list: serde can read a struct from a list, which the schema does not say.
     let mut wrong = vec![
         json!("no such value"),
         json!(731_250),
@@ -286,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn each_key_is_changed_by_itself() {
+    fn changes_one_key_at_a_time() {
         insta::assert_snapshot!(lines(valid(&schema(), &json!({})).into_iter()), @r#"
         {"count":2}
         {"count":255}
@@ -300,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_schema_forbids_names_its_key() {
+    fn each_forbidden_table_names_its_key() {
         let schema = schema();
         let broken = broken(&schema, &json!({"count": 2}));
         assert!(broken.iter().all(|broken| !schema.validator.is_valid(&broken.options)));
@@ -314,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn every_secret_is_replaced() {
+    fn replaces_every_secret() {
         let base = json!({"count": 2, "rules": [{"key": "old", "more": 1}]});
         let placed = with_secret(&schema().json, &base, &json!("canary")).expect("it has some");
         insta::assert_snapshot!(placed, @r#"{"count":2,"rules":[{"key":"canary","more":1}],"token":"canary"}"#);

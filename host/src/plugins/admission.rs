@@ -190,13 +190,13 @@ impl DroppedFile {
         Ok(AdmittedPlugin { path, manifest, version, id: Arc::new(id), sha256, stamp, verified })
     }
 
-    /// Makes it a plugin that may be loaded into the child process of a sandbox: examines the
-    /// bytes, and asks no verifier. Whoever has a file tried by its path vouches for it.
+    /// Makes a plugin that may be loaded in a child process: examines the bytes and asks no verifier.
+    /// The operator who names a file by its path vouches for it.
     ///
     /// # Errors
     ///
     /// What is wrong, and what to do about it.
-    pub(crate) fn admit_to_trial(self) -> Result<AdmittedPlugin, AdmissionRefusal> {
+    pub(crate) fn admit_unverified(self) -> Result<AdmittedPlugin, AdmissionRefusal> {
         let (manifest, version) = self.examine()?;
         let id = PluginId { name: manifest.name.clone(), version: version.to_string() };
         let Self { path, stamp, sha256, .. } = self;

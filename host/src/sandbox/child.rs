@@ -1,7 +1,7 @@
-//! The child's side: reads one job from standard input, loads one library, does what is asked, and
-//! says on its first output what happens, a line of JSON at a time.
+//! The child's side of a sandbox: reads one job from standard input, loads one library, runs the task
+//! and writes [`Observation`]s to its original standard output.
 //!
-//! It judges nothing, and it does not watch the time: its parent does.
+//! The child judges nothing and keeps no time: its parent does.
 
 use std::{
     fs::{self, File},
@@ -18,21 +18,23 @@ use serde_json::Value;
 use tocsin_plugin_api::abi::{Instance, Module, NewInstanceError};
 
 use super::{
-    Confinement, Doing, Questions, Said, SandboxJob, Storm, Task, confinement, message::Message,
+    confinement,
+    message::Message,
     mutation,
+    protocol::{Confinement, FuzzRun, MessageRun, Observation, Operation, SandboxJob, Task},
 };
 use crate::plugins::{Libraries, admission::DroppedFile, journal::LoadJournal};
 
-/// More than any plugin needs, and less than what hurts the machine.
+/// The most memory that a child may map: more than any plugin needs, and less than a machine has.
 const ADDRESS_SPACE_BYTES: u64 = 4 * 1024 * 1024 * 1024;
-/// What a thread of the host has, and so what a plugin may use of the stack.
+/// The size of a thread's stack, as in the host.
 const STACK_BYTES: usize = 2 * 1024 * 1024;
-/// How often the memory is looked at during a storm.
+/// How often a fuzz run measures its memory.
 const MEMORY_SAMPLES: usize = 100;
 
-/// Does the one job, and gives the exit code.
-pub fn main() -> u8 {
-    match attend() {
+/// Does the job on standard input, and returns the exit code.
+pub(crate) fn main() -> u8 {
+    match run() {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("error: {error}");
@@ -41,29 +43,29 @@ pub fn main() -> u8 {
     }
 }
 
-fn attend() -> io::Result<()> {
-    let voice = Voice::take_stdout()?;
+fn run() -> io::Result<()> {
+    let reporter = Reporter::take_stdout()?;
     limit_resources()?;
     let job: SandboxJob = serde_json::from_str(&io::read_to_string(io::stdin())?)?;
     if matches!(job.task, Task::Load) {
-        // What goes wrong before is not the plugin's fault.
-        voice.say(&Said::At(Doing::Load, 0));
+        // A failure before this point is not the plugin's fault.
+        reporter.report(&Observation::Began(Operation::Load, 0));
     }
     match load(&job) {
         Ok(module) => {
-            voice.say(&Said::Loaded);
-            perform(job.task, module, &voice);
+            reporter.report(&Observation::Loaded);
+            run_task(job.task, module, &reporter);
         }
-        Err(why) => voice.say(&Said::NotLoaded(why)),
+        Err(why) => reporter.report(&Observation::NotLoaded(why)),
     }
-    voice.say(&Said::Done);
+    reporter.report(&Observation::Done);
     Ok(())
 }
 
-/// Nothing of this child outlives its parent, and nothing in it takes the whole machine.
+/// Ends the child with its parent, and bounds its memory.
 fn limit_resources() -> io::Result<()> {
     let limit = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
-    // Whoever has less already can't have more.
+    // A lower limit that holds already cannot be raised.
     let most = rustix::process::getrlimit(Resource::As).maximum.unwrap_or(u64::MAX);
     rustix::process::setrlimit(Resource::As, limit(most.min(ADDRESS_SPACE_BYTES)))?;
     rustix::process::setrlimit(Resource::Core, limit(0))?;
@@ -71,43 +73,43 @@ fn limit_resources() -> io::Result<()> {
 }
 
 fn load(job: &SandboxJob) -> Result<Module, String> {
-    let admitted = DroppedFile::read(&job.library).and_then(DroppedFile::admit_to_trial);
+    let admitted = DroppedFile::read(&job.library).and_then(DroppedFile::admit_unverified);
     let admitted = Arc::new(admitted.map_err(|refusal| refusal.problem.to_string())?);
     if job.sha256.as_ref().is_some_and(|expected| *expected != admitted.sha256) {
         return Err("was replaced since it was checked\nhint: try again".into());
     }
-    // Whoever started this process has the patience, and this is where a plugin is tried.
+    // The parent keeps the time. There is no probe: this process is the sandbox.
     Libraries::new(LoadJournal::default(), Gauge::default(), None)
         .load(&admitted, Duration::MAX)
         .map(|loaded| loaded.module)
         .map_err(|error| error.to_string())
 }
 
-fn perform(task: Task, module: Module, voice: &Voice) {
+fn run_task(task: Task, module: Module, reporter: &Reporter) {
     match task {
-        // On the main thread: the filter holds for the thread that asks for it.
-        Task::Ask(Questions { confinement: Some(confinement), messages, options, .. }) => {
+        // On the main thread: the filter applies to the thread that sets it.
+        Task::Receive(MessageRun { confinement: Some(confinement), messages, options, .. }) => {
             let messages = messages.into_iter().map(Message::whole).collect();
-            let questions = Questions { messages, options, ..Questions::default() };
-            match voice.lock_in(confinement) {
-                Ok(()) => ask(&questions, &module, voice),
-                Err(why) => voice.say(&Said::NotConfined(why)),
+            let run = MessageRun { messages, options, ..MessageRun::default() };
+            match reporter.confine(confinement) {
+                Ok(()) => receive_all(&run, &module, reporter),
+                Err(why) => reporter.report(&Observation::NotConfined(why)),
             }
         }
-        task => on_thread_of_host(|| match &task {
-            Task::Load | Task::Schema => schema(&module, voice),
+        task => on_host_sized_stack(|| match &task {
+            Task::Load | Task::Schema => schema(&module, reporter),
             Task::Make(tables) => tables.iter().enumerate().for_each(|(index, options)| {
-                if let Some(instance) = make(&module, voice, index, options) {
-                    close(instance, voice, index);
+                if let Some(instance) = make(&module, reporter, index, options) {
+                    close(instance, reporter, index);
                 }
             }),
-            Task::Ask(questions) => ask(questions, &module, voice),
-            Task::Storm(storm) => endure(storm, &module, voice),
+            Task::Receive(run) => receive_all(run, &module, reporter),
+            Task::Fuzz(run) => fuzz(run, &module, reporter),
         }),
     }
 }
 
-fn on_thread_of_host(work: impl FnOnce() + Send) {
+fn on_host_sized_stack(work: impl FnOnce() + Send) {
     thread::scope(|scope| {
         let thread = thread::Builder::new().stack_size(STACK_BYTES);
         if let Err(error) = thread.spawn_scoped(scope, work) {
@@ -116,80 +118,96 @@ fn on_thread_of_host(work: impl FnOnce() + Send) {
     });
 }
 
-fn schema(module: &Module, voice: &Voice) {
-    voice.say(&Said::At(Doing::Schema, 0));
-    voice.say(&match module.options_schema() {
+fn schema(module: &Module, reporter: &Reporter) {
+    reporter.report(&Observation::Began(Operation::Schema, 0));
+    reporter.report(&match module.options_schema() {
         Ok(schema) => match serde_json::from_slice(&schema) {
-            Ok(schema) => Said::Schema(schema),
-            Err(error) => Said::NoSchema(format!("it is not JSON: {error}")),
+            Ok(schema) => Observation::Schema(schema),
+            Err(error) => Observation::NoSchema(format!("it is not JSON: {error}")),
         },
-        Err(error) => Said::Failed { doing: Doing::Schema, index: 0, what: error.to_string() },
+        Err(error) => {
+            Observation::Failed { operation: Operation::Schema, index: 0, what: error.to_string() }
+        }
     });
 }
 
-fn make(module: &Module, voice: &Voice, index: usize, options: &Value) -> Option<Instance> {
-    voice.say(&Said::At(Doing::New, index));
+fn make(module: &Module, reporter: &Reporter, index: usize, options: &Value) -> Option<Instance> {
+    reporter.report(&Observation::Began(Operation::New, index));
     match module.instance(options.to_string().as_bytes()) {
         Ok(instance) => {
-            voice.say(&Said::Made(index));
+            reporter.report(&Observation::Made(index));
             Some(instance)
         }
         Err(NewInstanceError::Refused(error)) => {
-            voice.say(&Said::Refused { index, sentence: error.to_string() });
+            reporter.report(&Observation::Refused { index, sentence: error.to_string() });
             None
         }
         Err(error) => {
-            voice.say(&Said::Failed { doing: Doing::New, index, what: error.to_string() });
+            reporter.report(&Observation::Failed {
+                operation: Operation::New,
+                index,
+                what: error.to_string(),
+            });
             None
         }
     }
 }
 
-fn close(instance: Instance, voice: &Voice, index: usize) {
-    voice.say(&Said::At(Doing::Drop, index));
+fn close(instance: Instance, reporter: &Reporter, index: usize) {
+    reporter.report(&Observation::Began(Operation::Drop, index));
     if let Err(error) = instance.close() {
-        voice.say(&Said::Failed { doing: Doing::Drop, index, what: error.to_string() });
+        reporter.report(&Observation::Failed {
+            operation: Operation::Drop,
+            index,
+            what: error.to_string(),
+        });
     }
 }
 
-/// One instance for each table; none where it was refused, which was said.
-fn make_all(module: &Module, voice: &Voice, tables: &[Value]) -> Vec<Option<Instance>> {
+/// Makes an instance from each table; `None` where that failed, which was reported.
+fn make_all(module: &Module, reporter: &Reporter, tables: &[Value]) -> Vec<Option<Instance>> {
     let tables = tables.iter().enumerate();
-    tables.map(|(index, options)| make(module, voice, index, options)).collect()
+    tables.map(|(index, options)| make(module, reporter, index, options)).collect()
 }
 
-fn close_all(instances: Vec<Option<Instance>>, voice: &Voice) {
+fn close_all(instances: Vec<Option<Instance>>, reporter: &Reporter) {
     for (index, instance) in instances.into_iter().enumerate() {
         if let Some(instance) = instance {
-            close(instance, voice, index);
+            close(instance, reporter, index);
         }
     }
 }
 
-fn ask(questions: &Questions, module: &Module, voice: &Voice) {
-    let instances = make_all(module, voice, &questions.options);
-    if questions.threads == 0 {
-        ask_from(0, questions, &instances, voice);
+fn receive_all(run: &MessageRun, module: &Module, reporter: &Reporter) {
+    let instances = make_all(module, reporter, &run.options);
+    if run.threads == 0 {
+        receive_from(0, run, &instances, reporter);
     } else {
         thread::scope(|scope| {
-            for number in 0..questions.threads {
+            for number in 0..run.threads {
                 let instances = &instances;
-                scope.spawn(move || ask_from(number, questions, instances, voice));
+                scope.spawn(move || receive_from(number, run, instances, reporter));
             }
         });
     }
-    close_all(instances, voice);
+    close_all(instances, reporter);
 }
 
-/// Each thread begins elsewhere, so that different messages meet.
-fn ask_from(number: usize, questions: &Questions, instances: &[Option<Instance>], voice: &Voice) {
-    let count = questions.messages.len();
-    let first = number * count / questions.threads.max(1);
+/// Receives the messages from one of several threads. Each thread starts at another message, so that
+/// different messages are received at the same time.
+fn receive_from(
+    number: usize,
+    run: &MessageRun,
+    instances: &[Option<Instance>],
+    reporter: &Reporter,
+) {
+    let count = run.messages.len();
+    let first = number * count / run.threads.max(1);
     for index in (first..count).chain(0..first) {
-        let message = &questions.messages[index];
+        let message = &run.messages[index];
         let Some(Some(instance)) = instances.get(message.options) else { continue };
-        for _ in 0..questions.repeats.max(1) {
-            if !receive(instance, index, message, questions.is_brief, voice) {
+        for _ in 0..run.repeats.max(1) {
+            if !receive(instance, index, message, run.is_brief, reporter) {
                 // An instance that panicked is not used again.
                 return;
             }
@@ -197,53 +215,59 @@ fn ask_from(number: usize, questions: &Questions, instances: &[Option<Instance>]
     }
 }
 
-/// Whether it came back.
+/// Receives one message. Returns false if the plugin failed.
 fn receive(
     instance: &Instance,
     index: usize,
     message: &Message,
     is_brief: bool,
-    voice: &Voice,
+    reporter: &Reporter,
 ) -> bool {
-    voice.say(&Said::At(Doing::Receive, index));
+    reporter.report(&Observation::Began(Operation::Receive, index));
     let (result, micros) = message.lend(|request| {
         let started = Instant::now();
         let result = instance.receive(request);
         (result, u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX))
     });
     let has_returned = result.is_ok();
-    voice.say(&match result {
-        Ok(_) if is_brief => Said::Received { index, outcome: Value::Null, micros },
+    reporter.report(&match result {
+        Ok(_) if is_brief => Observation::Received { index, outcome: Value::Null, micros },
         Ok(outcome) => {
             let outcome = serde_json::from_slice(&outcome.to_json()).unwrap_or_default();
-            Said::Received { index, outcome, micros }
+            Observation::Received { index, outcome, micros }
         }
-        Err(error) => Said::Failed { doing: Doing::Receive, index, what: error.to_string() },
+        Err(error) => {
+            Observation::Failed { operation: Operation::Receive, index, what: error.to_string() }
+        }
     });
     has_returned
 }
 
-fn endure(storm: &Storm, module: &Module, voice: &Voice) {
-    let instances = make_all(module, voice, &storm.options);
-    for index in 0..storm.requests {
-        if index % (storm.requests / MEMORY_SAMPLES).max(1) == 0 {
-            say_memory(index, voice);
+fn fuzz(run: &FuzzRun, module: &Module, reporter: &Reporter) {
+    let instances = make_all(module, reporter, &run.options);
+    for index in 0..run.requests {
+        if index % (run.requests / MEMORY_SAMPLES).max(1) == 0 {
+            report_memory(index, reporter);
         }
-        let message = mutation::message(&storm.corpus, storm.seed, index);
+        let message = mutation::message(&run.samples, run.seed, index);
         let Some(Some(instance)) = instances.get(message.options) else { continue };
-        voice.say(&Said::At(Doing::Receive, index));
+        reporter.report(&Observation::Began(Operation::Receive, index));
         if let Err(error) = message.lend(|request| instance.receive(request)) {
-            voice.say(&Said::Failed { doing: Doing::Receive, index, what: error.to_string() });
+            reporter.report(&Observation::Failed {
+                operation: Operation::Receive,
+                index,
+                what: error.to_string(),
+            });
             return;
         }
     }
-    say_memory(storm.requests, voice);
-    close_all(instances, voice);
+    report_memory(run.requests, reporter);
+    close_all(instances, reporter);
 }
 
-fn say_memory(requests: usize, voice: &Voice) {
+fn report_memory(requests: usize, reporter: &Reporter) {
     if let Some(anonymous_bytes) = anonymous_bytes() {
-        voice.say(&Said::Memory { requests, anonymous_bytes });
+        reporter.report(&Observation::Memory { requests, anonymous_bytes });
     }
 }
 
@@ -254,26 +278,27 @@ fn anonymous_bytes() -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// What the parent hears. A plugin that prints is not heard: its standard output leads nowhere.
-struct Voice(Mutex<File>);
+/// The way to the parent. The child's standard output then leads nowhere, so a plugin that prints
+/// does not disturb it.
+struct Reporter(Mutex<File>);
 
-impl Voice {
+impl Reporter {
     fn take_stdout() -> io::Result<Self> {
-        // Far from the numbers that anything opened later is given.
+        // A high number, which no file that is opened later gets.
         let own = rustix::io::fcntl_dupfd_cloexec(io::stdout(), 200)?;
         rustix::stdio::dup2_stdout(File::options().write(true).open("/dev/null")?)?;
         Ok(Self(Mutex::new(own.into())))
     }
 
-    /// From here on this process can do nothing but compute and say so.
-    fn lock_in(&self, how: Confinement) -> Result<(), String> {
-        confinement::lock_in(self.0.lock().unwrap_or_else(PoisonError::into_inner).as_fd(), how)
+    /// Confines this process: from here on it can only compute and report.
+    fn confine(&self, how: Confinement) -> Result<(), String> {
+        confinement::confine(self.0.lock().unwrap_or_else(PoisonError::into_inner).as_fd(), how)
     }
 
-    fn say(&self, said: &Said) {
+    fn report(&self, observation: &Observation) {
         let mut line = Vec::with_capacity(64);
-        // What is said can be written as JSON; a parent that is gone ends this child.
-        let _ = serde_json::to_writer(&mut line, said);
+        // Observations can always be written as JSON, and this child ends with its parent.
+        let _ = serde_json::to_writer(&mut line, observation);
         line.push(b'\n');
         let _ = self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line);
     }

@@ -1,7 +1,9 @@
-//! Locks the calling process in: from then on it computes, allocates memory, writes to one
-//! descriptor, and whatever else it tries ends it, with a line that says what that was.
+//! Confines the calling process: from then on it can compute, allocate memory and write to one
+//! descriptor. Anything else ends the process, after a line that reports the [`Violation`].
 //!
-//! The clock is not kept from it: reading it is no system call.
+//! Reading the clock is possible all the same: it is no system call.
+//!
+//! [`Violation`]: super::violation::Violation
 
 #![expect(
     unsafe_code,
@@ -23,12 +25,12 @@ use seccompiler::{
     SeccompRule,
 };
 
-use super::Confinement;
+use super::protocol::Confinement;
 
-/// What allocating, locking, panicking, aborting and ending need.
+/// The system calls that allocating, locking, panicking, aborting and exiting need.
 ///
-/// `getrandom` is among them: every `HashMap` of the standard library takes its keys from there. That
-/// its order does not show is for another check.
+/// `getrandom` is among them: every `HashMap` of the standard library takes its keys from there. Another
+/// check finds out if the order of a map shows in an outcome.
 const ALLOWED: &[i64] = &[
     libc::SYS_brk,
     libc::SYS_mmap,
@@ -53,21 +55,21 @@ const ALLOWED: &[i64] = &[
     libc::SYS_exit_group,
 ];
 
-/// The exit code of a child that did what it must not.
+/// The exit code of a child that broke its confinement.
 const CAUGHT: c_int = 97;
 const PAGE_BYTES: usize = 4096;
 
-/// Where the line goes. Set before a handler is.
+/// The descriptor for the report. Set before a handler is.
 static REPORT: AtomicI32 = AtomicI32::new(-1);
-/// The page to which `environ` points.
+/// The address of the page to which `environ` points.
 static ENVIRONMENT: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-/// Locks this process in for good. It has to have one thread only.
+/// Confines this process until it ends. The process must have one thread only.
 ///
 /// # Errors
 ///
-/// Where the kernel has no such filter.
-pub(super) fn lock_in(report: BorrowedFd<'_>, how: Confinement) -> Result<(), String> {
+/// If the kernel has no such filter.
+pub(super) fn confine(report: BorrowedFd<'_>, how: Confinement) -> Result<(), String> {
     REPORT.store(report.as_raw_fd(), Ordering::Relaxed);
     let filter = filter(report.as_raw_fd()).map_err(|error| error.to_string())?;
     warm_up();
@@ -93,10 +95,10 @@ fn filter(report: RawFd) -> Result<BpfProgram, seccompiler::BackendError> {
     SeccompFilter::new(rules, SeccompAction::Trap, SeccompAction::Allow, here)?.try_into()
 }
 
-/// Both allocators look at the system when they are first used, and glibc prepares for threads when
-/// it first starts one: a plugin's thread has to be caught at the call that is its own.
+/// Uses both allocators and starts a thread, for the system calls that they make once. A plugin's own
+/// first use must not be mistaken for a violation, nor hide one.
 fn warm_up() {
-    // Whether it could be started changes nothing.
+    // A thread that cannot be started is no error.
     let _ = thread::Builder::new().spawn(|| ()).map(thread::JoinHandle::join);
     for size in [1, 1 << 10, 1 << 16, 1 << 20, 1 << 26] {
         drop(std::hint::black_box(vec![1_u8; size]));
@@ -124,7 +126,8 @@ unsafe extern "C" {
     static mut environ: *mut *mut c_char;
 }
 
-/// Reading a variable is no system call: it reads memory, beginning with what `environ` points to.
+/// Points `environ` to a page that cannot be read. Reading a variable is no system call, so a filter
+/// does not see it.
 fn hide_environment() -> Result<(), String> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: a new mapping, at no particular place, changes none that is in use.
@@ -133,14 +136,14 @@ fn hide_environment() -> Result<(), String> {
         return Err(std::io::Error::last_os_error().to_string());
     }
     ENVIRONMENT.store(page as usize, Ordering::Relaxed);
-    // SAFETY: there is one thread, so nobody reads it at this moment. Whoever reads it later faults,
-    // which is what it is for.
+    // SAFETY: there is one thread, so no other reads it at this moment. Later reads fault, as they
+    // should.
     unsafe { environ = page.cast() };
     Ok(())
 }
 
-/// What the kernel tells of a system call that a filter caught: the head of `siginfo_t`, whose
-/// fields the libc crate does not name.
+/// The head of `siginfo_t` for a system call that a filter caught. The libc crate does not name these
+/// fields.
 #[repr(C)]
 struct CaughtCall {
     signo: c_int,
@@ -216,21 +219,22 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::{Said, violation::Violation};
+    use crate::sandbox::{protocol::Observation, violation::Violation};
 
     #[test]
-    fn what_a_handler_writes_is_what_the_parent_reads() {
+    fn the_parent_can_read_what_a_handler_writes() {
         for call in [0, 7, 41, 257, 1_234_567_890] {
             let mut line = Line::new();
             line.push(br#"{"Violation":{"SystemCall":"#);
             line.push_number(call);
             line.push(b"}}\n");
-            let said = serde_json::from_slice(&line.bytes[..line.len]).expect("a line");
+            let observation = serde_json::from_slice(&line.bytes[..line.len]).expect("a line");
             assert!(
-                matches!(said, Said::Violation(Violation::SystemCall(read)) if read == i64::from(call))
+                matches!(observation, Observation::Violation(Violation::SystemCall(read)) if read == i64::from(call))
             );
         }
-        let said = serde_json::from_str("{\"Violation\":\"Environment\"}\n").expect("a line");
-        assert!(matches!(said, Said::Violation(Violation::Environment)));
+        let observation =
+            serde_json::from_str("{\"Violation\":\"Environment\"}\n").expect("a line");
+        assert!(matches!(observation, Observation::Violation(Violation::Environment)));
     }
 }

@@ -1,44 +1,44 @@
-//! A request that can be sent to a child, kept, changed and shown.
+//! A request that can be sent to a child, stored, changed and shown.
 //!
-//! It is no HTTP: what a host's listener would refuse can be written here.
+//! A message need not be valid HTTP: it can hold what a host's listener would refuse.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tocsin_plugin_api::{Request, request::Header};
 
-/// One request, for one of several instances.
+/// One request for one of several instances.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// What it is called in a report.
+pub(crate) struct Message {
+    /// The name in reports.
     pub name: String,
-    /// Which instance it is for.
+    /// The position of the instance that receives it.
     pub options: usize,
-    /// Names in lower case.
+    /// Names in lower case, with their values.
     pub headers: Vec<(String, Bytes)>,
-    /// Without its question mark.
+    /// The query without its question mark.
     pub query: String,
-    /// The body, or how it is made.
+    /// The body.
     pub body: Body,
 }
 
-/// Bytes that are base64 on their way.
+/// Bytes, written as base64 in JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bytes(pub Vec<u8>);
+pub(crate) struct Bytes(pub Vec<u8>);
 
-/// A body: as it is, or so long that it is only described.
+/// A body: in full, or described because it is long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Body {
-    /// As it is.
+pub(crate) enum Body {
+    /// In full.
     Whole(Bytes),
-    /// `prefix`, `count` times `unit`, `suffix`.
+    /// `prefix`, then `count` times `unit`, then `suffix`.
     Repeated {
-        /// What comes first.
+        /// The start.
         prefix: Bytes,
-        /// What comes often.
+        /// The repeated part.
         unit: Bytes,
-        /// How often.
+        /// The number of repetitions.
         count: usize,
-        /// What comes last.
+        /// The end.
         suffix: Bytes,
     },
 }
@@ -50,8 +50,8 @@ impl Default for Body {
 }
 
 impl Body {
-    /// The whole of it.
-    pub fn bytes(&self) -> Vec<u8> {
+    /// Returns the body in full.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         match self {
             Self::Whole(Bytes(bytes)) => bytes.clone(),
             Self::Repeated { prefix, unit, count, suffix } => {
@@ -60,8 +60,8 @@ impl Body {
         }
     }
 
-    /// How long the whole of it is.
-    pub fn length_bytes(&self) -> usize {
+    /// Returns the length of the body in full.
+    pub(crate) fn length_bytes(&self) -> usize {
         match self {
             Self::Whole(Bytes(bytes)) => bytes.len(),
             Self::Repeated { prefix, unit, count, suffix } => {
@@ -72,15 +72,19 @@ impl Body {
 }
 
 impl Message {
-    /// A message of that name, with a content type.
-    pub fn new(name: impl Into<String>, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+    /// A message with this name and content type.
+    pub(crate) fn new(
+        name: impl Into<String>,
+        content_type: &str,
+        body: impl Into<Vec<u8>>,
+    ) -> Self {
         let headers = vec![("content-type".into(), Bytes(content_type.into()))];
         let body = Body::Whole(Bytes(body.into()));
         Self { name: name.into(), headers, body, ..Self::default() }
     }
 
-    /// Lends it as the request that a plugin sees.
-    pub fn lend<T>(&self, to: impl FnOnce(&Request<'_>) -> T) -> T {
+    /// Calls a function with the message as the [`Request`] that a plugin receives.
+    pub(crate) fn lend<T>(&self, to: impl FnOnce(&Request<'_>) -> T) -> T {
         let body = match &self.body {
             Body::Whole(Bytes(bytes)) => std::borrow::Cow::Borrowed(&bytes[..]),
             repeated => repeated.bytes().into(),
@@ -90,9 +94,9 @@ impl Message {
         to(&Request::new("POST", &self.query, &headers, &body))
     }
 
-    /// With its body made, so that lending it takes no memory.
+    /// Returns the message with its body in full, so that [`lend`](Self::lend) allocates no memory for it.
     #[must_use]
-    pub fn whole(mut self) -> Self {
+    pub(crate) fn whole(mut self) -> Self {
         self.body = Body::Whole(Bytes(self.body.bytes()));
         self
     }

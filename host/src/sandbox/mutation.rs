@@ -1,16 +1,16 @@
-//! Random messages, and known ones with something changed: the same for the same seed and place,
-//! whoever makes them.
+//! Random messages, and mutations of sample messages. The same seed and position always give the same
+//! message.
 //!
-//! It knows no plugin: what it is given to change decides how deep the messages get.
+//! This file knows no plugin: the samples decide how far the messages get.
 
 use fastrand::Rng;
 
 use super::message::{Body, Bytes, Message};
 
-/// Bodies stay below this, so that many fit into a short time. Large ones are for other checks.
-pub const LONGEST_BODY_BYTES: usize = 16 * 1024;
+/// The longest body. Many short messages find more than a few large ones, which other checks send.
+pub(crate) const LONGEST_BODY_BYTES: usize = 16 * 1024;
 
-/// Pieces at which parsers and patterns stumble.
+/// Pieces of text that often break parsers and patterns.
 const PIECES: &[&str] = &[
     "",
     "&",
@@ -116,21 +116,21 @@ const TYPES: &[&str] = &[
     "\u{ff}",
 ];
 
-/// The message at a place of the storm with that seed.
-pub fn message(corpus: &[Message], seed: u64, index: usize) -> Message {
+/// Returns the message at a position of the fuzz run with this seed.
+pub(crate) fn message(samples: &[Message], seed: u64, index: usize) -> Message {
     let mut rng = Rng::with_seed(seed ^ (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let Some(known) = rng.choice(corpus) else { return random(&mut rng, 0) };
+    let Some(known) = rng.choice(samples) else { return random(&mut rng, 0) };
     match rng.u8(..10) {
-        0..7 => mutated(&mut rng, known.clone(), corpus),
+        0..7 => mutated(&mut rng, known.clone(), samples),
         _ => random(&mut rng, known.options),
     }
 }
 
-fn mutated(rng: &mut Rng, mut message: Message, corpus: &[Message]) -> Message {
+fn mutated(rng: &mut Rng, mut message: Message, samples: &[Message]) -> Message {
     let mut body = message.body.bytes();
     body.truncate(LONGEST_BODY_BYTES);
     for _ in 0..rng.usize(1..5) {
-        change(rng, &mut body, corpus);
+        change(rng, &mut body, samples);
     }
     body.truncate(LONGEST_BODY_BYTES);
     message.body = Body::Whole(Bytes(body));
@@ -143,7 +143,7 @@ fn mutated(rng: &mut Rng, mut message: Message, corpus: &[Message]) -> Message {
     message
 }
 
-fn change(rng: &mut Rng, body: &mut Vec<u8>, corpus: &[Message]) {
+fn change(rng: &mut Rng, body: &mut Vec<u8>, samples: &[Message]) {
     let (from, to) = range(rng, body.len());
     match rng.u8(..9) {
         0 => body[from..to].iter_mut().for_each(|byte| *byte ^= 1 << rng.u8(..8)),
@@ -164,14 +164,14 @@ fn change(rng: &mut Rng, body: &mut Vec<u8>, corpus: &[Message]) {
             body.splice(from..to, noise);
         }
         _ => {
-            let other = rng.choice(corpus).map(|message| message.body.bytes()).unwrap_or_default();
+            let other = rng.choice(samples).map(|message| message.body.bytes()).unwrap_or_default();
             let (start, end) = range(rng, other.len());
             body.splice(from..to, other[start..end].iter().copied());
         }
     }
 }
 
-/// A stretch of something that long, most often a short one.
+/// Returns a random range of a sequence with this length, more often a short one.
 fn range(rng: &mut Rng, length: usize) -> (usize, usize) {
     let from = rng.usize(..=length);
     let longest = if rng.bool() { 8 } else { length };
@@ -251,22 +251,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_storm_can_be_repeated_from_any_place() {
-        let corpus = [
+    fn a_fuzz_run_can_be_repeated_from_any_position() {
+        let samples = [
             Message::new("form", "application/x-www-form-urlencoded", "text=disk+full&user=steve"),
             Message::new("json", "application/json", r#"{"text":"disk full"}"#),
         ];
         for index in 0..2000 {
-            let made = message(&corpus, 7, index);
-            assert_eq!(made, message(&corpus, 7, index));
+            let made = message(&samples, 7, index);
+            assert_eq!(made, message(&samples, 7, index));
             assert!(made.body.bytes().len() <= LONGEST_BODY_BYTES);
         }
-        let differing = (0..100).filter(|at| message(&corpus, 7, *at) != message(&corpus, 8, *at));
+        let differing =
+            (0..100).filter(|at| message(&samples, 7, *at) != message(&samples, 8, *at));
         assert!(differing.count() > 90);
     }
 
     #[test]
-    fn without_anything_known_they_are_random() {
+    fn messages_without_samples_are_random() {
         assert_eq!(message(&[], 1, 1).name, "random");
     }
 }

@@ -1,65 +1,69 @@
-//! Loads a plugin in a child of the host before the host maps it, and asks it for the schema of its
-//! options: a plugin that hangs or dies of one of the two does so there.
+//! The probe of a host: loads a plugin in a child before the host maps it, and asks it for the schema
+//! of its options. A plugin that hangs or crashes in one of the two does so in the child.
 //!
-//! It makes no instance, and hands the plugin no options: they may be secret.
+//! The probe makes no instance and gives the plugin no options, which may be secret.
 
 use std::time::Duration;
 
-use super::{Death, Doing, Record, Sandbox, TIME_TO_START, Task, in_brackets, signal_name};
+use super::{
+    Death, Record, START_TIMEOUT, Sandbox, in_brackets,
+    protocol::{Operation, Task},
+    signal_name,
+};
 use crate::plugins::{
     admission::AdmittedPlugin,
     library::{Finding, Probe},
 };
 
-/// The probe of a host.
+/// A [`Probe`] that runs each plugin in a [`Sandbox`].
 #[derive(Debug)]
-pub struct ChildProbe;
+pub(crate) struct ChildProbe;
 
 impl Probe for ChildProbe {
-    fn try_out(&self, plugin: &AdmittedPlugin, patience: Duration) -> Finding {
-        let trial = Sandbox {
+    fn try_out(&self, plugin: &AdmittedPlugin, timeout: Duration) -> Finding {
+        let sandbox = Sandbox {
             library: plugin.path.clone(),
             sha256: Some(plugin.sha256.clone()),
-            patience,
-            limit: patience.saturating_add(TIME_TO_START),
+            call_timeout: timeout,
+            total_timeout: timeout.saturating_add(START_TIMEOUT),
         };
-        finding(trial.run(Task::Load))
+        finding(sandbox.run(Task::Load))
     }
 }
 
 fn finding(record: Record) -> Finding {
     match (record.death, record.at) {
-        // A plugin that can't be loaded or gives no usable schema does no harm: the host says so itself.
+        // A plugin that cannot be loaded or gives no usable schema does no harm: the host reports it.
         (None, _) => Finding::Harmless,
-        (Some(death), Some((doing, _))) => Finding::Harmful {
+        (Some(death), Some((operation, _))) => Finding::Harmful {
             is_transient: is_from_outside(&death),
-            what: sentence(&death, doing),
+            what: sentence(&death, operation),
         },
         (Some(death), None) => Finding::NotTried(death.to_string()),
     }
 }
 
-/// Whether somebody else may have ended the child: whoever runs the host, or the kernel for want of
-/// memory or of room for a file.
+/// Returns true if the child may have been ended from outside: by an operator, or by the kernel
+/// because memory or disk space ran out.
 fn is_from_outside(death: &Death) -> bool {
     let signals = [libc::SIGKILL, libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGXFSZ];
     matches!(death, Death::Signal(signal, _) if signals.contains(signal))
 }
 
-/// The end of a sentence that starts with the plugin.
-fn sentence(death: &Death, doing: Doing) -> String {
-    let is_schema = doing == Doing::Schema;
+/// Returns the end of a sentence that starts with the plugin.
+fn sentence(death: &Death, operation: Operation) -> String {
+    let is_schema = operation == Operation::Schema;
     match death {
-        Death::Hung(patience) if is_schema => {
-            format!("did not give its schema within {patience:?}")
+        Death::Hung(timeout) if is_schema => {
+            format!("did not give its schema within {timeout:?}")
         }
-        Death::Hung(patience) => {
-            format!("did not come back from being loaded within {patience:?}")
+        Death::Hung(timeout) => {
+            format!("did not come back from being loaded within {timeout:?}")
         }
-        Death::Signal(signal, words) => {
+        Death::Signal(signal, line) => {
             let signal = signal_name(*signal);
             let asked = if is_schema { "asked for its schema" } else { "loaded it" };
-            format!("killed the process that {asked}: {signal}{}", in_brackets(words))
+            format!("killed the process that {asked}: {signal}{}", in_brackets(line))
         }
         other if is_schema => format!("{other}, asked for its schema"),
         other => format!("{other}, being loaded"),
@@ -70,19 +74,19 @@ fn sentence(death: &Death, doing: Doing) -> String {
 mod tests {
     use super::*;
 
-    fn of(at: Option<Doing>, death: Death) -> Finding {
-        finding(Record { said: Vec::new(), at: at.map(|at| (at, 0)), death: Some(death) })
+    fn of(at: Option<Operation>, death: Death) -> Finding {
+        finding(Record { observations: Vec::new(), at: at.map(|at| (at, 0)), death: Some(death) })
     }
 
     fn harmful(death: Death) -> (String, bool) {
-        match of(Some(Doing::Load), death) {
+        match of(Some(Operation::Load), death) {
             Finding::Harmful { what, is_transient } => (what, is_transient),
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn what_it_did_on_trial_is_told_in_one_sentence() {
+    fn says_in_one_sentence_how_loading_failed() {
         let told = |death| harmful(death).0;
         insta::assert_snapshot!(told(Death::Hung(Duration::from_secs(5))), @"did not come back from being loaded within 5s");
         insta::assert_snapshot!(told(Death::Signal(6, String::new())), @"killed the process that loaded it: SIGABRT");
@@ -91,8 +95,8 @@ mod tests {
     }
 
     #[test]
-    fn what_it_did_when_asked_for_its_schema_is_told_in_one_sentence() {
-        let told = |death| match of(Some(Doing::Schema), death) {
+    fn says_in_one_sentence_how_asking_for_the_schema_failed() {
+        let told = |death| match of(Some(Operation::Schema), death) {
             Finding::Harmful { what, .. } => what,
             other => panic!("{other:?}"),
         };
@@ -102,18 +106,18 @@ mod tests {
     }
 
     #[test]
-    fn a_child_that_somebody_else_may_have_killed_says_nothing_for_good() {
+    fn a_child_that_may_have_been_killed_from_outside_can_be_tried_again() {
         assert!(harmful(Death::Signal(libc::SIGKILL, String::new())).1);
         assert!(!harmful(Death::Signal(libc::SIGABRT, String::new())).1);
         assert!(!harmful(Death::Hung(Duration::from_secs(5))).1);
     }
 
     #[test]
-    fn a_child_that_did_not_come_to_the_plugin_says_nothing_of_it() {
+    fn a_child_that_failed_before_loading_the_plugin_says_nothing_about_the_plugin() {
         for death in [
             Death::NotStarted("no memory".into()),
             Death::Exited(1, "error: no memory".into()),
-            Death::Nonsense("its words make no sense".into()),
+            Death::InvalidOutput("its words make no sense".into()),
         ] {
             assert!(matches!(of(None, death), Finding::NotTried(_)));
         }

@@ -1,17 +1,17 @@
-//! What a plugin must not do, and how it is called when it did.
+//! Violations of purity: things that a plugin must not do, and their names in reports.
 //!
-//! It watches nothing: that is for the confinement, inside the child.
+//! The child's confinement detects them; this file only describes them.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Something besides computing.
+/// Something that a plugin did besides computing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Violation {
+pub(crate) enum Violation {
     /// A system call that computing does not need, by its number.
     SystemCall(i64),
-    /// It read the environment.
+    /// The plugin read the environment.
     Environment,
 }
 
@@ -39,12 +39,12 @@ macro_rules! calls {
 
 const FILES: &str = "opened, read or changed a file";
 const SOCKETS: &str = "used a socket";
-/// How starting a thread or a process is called.
-pub const THREADS: &str = "started a thread or a process";
+/// The description of starting a thread or a process.
+pub(crate) const THREADS: &str = "started a thread or a process";
 const SLEEP: &str = "slept or used a timer";
 const OTHER: &str = "asked something of the system";
 
-/// Those that a plugin is likely to use, by what they are for.
+/// System calls that a plugin is likely to use, by their purpose.
 const GROUPS: &[(&str, Calls)] = &[
     (
         FILES,
@@ -107,12 +107,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deed_is_told_in_words() {
-        let told = |call| Violation::SystemCall(call).to_string();
-        insta::assert_snapshot!(told(libc::SYS_openat), @"opened, read or changed a file (system call `openat`)");
-        insta::assert_snapshot!(told(libc::SYS_socket), @"used a socket (system call `socket`)");
-        insta::assert_snapshot!(told(libc::SYS_clone3), @"started a thread or a process (system call `clone3`)");
-        insta::assert_snapshot!(told(9999), @"asked something of the system (system call 9999)");
+    fn describes_a_violation_in_words() {
+        let words = |call| Violation::SystemCall(call).to_string();
+        insta::assert_snapshot!(words(libc::SYS_openat), @"opened, read or changed a file (system call `openat`)");
+        insta::assert_snapshot!(words(libc::SYS_socket), @"used a socket (system call `socket`)");
+        insta::assert_snapshot!(words(libc::SYS_clone3), @"started a thread or a process (system call `clone3`)");
+        insta::assert_snapshot!(words(9999), @"asked something of the system (system call 9999)");
         insta::assert_snapshot!(Violation::Environment.to_string(), @"read the environment");
     }
 }

@@ -89,14 +89,14 @@ fn serves_a_plugin_that_is_dropped_in_after_a_hanging_one() {
 
 #[test]
 fn a_plugin_that_dies_in_the_sandbox_does_not_harm_the_host() {
-    let bad = library("bad-dies-in-trial");
+    let bad = library("bad-dies-in-sandbox");
     let host = host(&bad);
-    configure(host.site(), "[integrations.bad]\nplugin = 'bad-dies-in-trial'\n");
+    configure(host.site(), "[integrations.bad]\nplugin = 'bad-dies-in-sandbox'\n");
     assert_eq!(host.reload().status, 200);
-    assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-dies-in-trial` 0.1.0 killed the process that loaded it: SIGABRT; that was a trial, and the host does not load it; hint: drop in another version, or try again with `tocsin plugins retry bad-dies-in-trial`");
+    assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-dies-in-sandbox` 0.1.0 killed the process that loaded it: SIGABRT; that was a trial, and the host does not load it; hint: drop in another version, or try again with `tocsin plugins retry bad-dies-in-sandbox`");
     assert_eq!(journal(host.site()), "", "the host never came near it");
 
-    let retry = host.run(&["plugins", "retry", "bad-dies-in-trial"]);
+    let retry = host.run(&["plugins", "retry", "bad-dies-in-sandbox"]);
     assert_eq!(retry.code, Some(0), "{retry:?}");
     assert!(retry.stdout.contains("killed the process that loaded it"), "{retry:?}");
     let host = host.restart();

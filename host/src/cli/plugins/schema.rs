@@ -33,15 +33,15 @@ pub(in crate::cli) struct PrintSchema {
 }
 
 pub(super) fn print(args: &PrintSchema) -> anyhow::Result<()> {
-    let trial = trial(&args.plugin, &args.config.config)?;
-    match trial.schema() {
+    let sandbox = sandbox(&args.plugin, &args.config.config)?;
+    match sandbox.schema() {
         Ok(schema) if args.markdown => output::print_lines(reference::markdown(&schema).trim_end()),
         Ok(schema) => output::print_json(&schema),
-        Err(why) => bail!("`{}` {why}", trial.library.display()),
+        Err(why) => bail!("`{}` {why}", sandbox.library.display()),
     }
 }
 
-fn trial(plugin: &str, config: &Path) -> anyhow::Result<Sandbox> {
+fn sandbox(plugin: &str, config: &Path) -> anyhow::Result<Sandbox> {
     let of = |library: &Path| Sandbox::new(library, DEADLINE, DEADLINE);
     // Names of plugins contain no dot and no slash.
     let is_path = plugin.contains('/') || plugin.ends_with(".so");

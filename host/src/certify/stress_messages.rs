@@ -1,22 +1,22 @@
-//! Messages that were made to keep a plugin busy: huge, deeply nested, of a million fields, of lines
-//! at which patterns turn back again and again.
+//! Stress messages, made to keep a plugin busy: huge bodies, deep nesting, a million fields, and text
+//! on which regular expressions backtrack.
 //!
-//! As many as can be are built into a message that the plugin accepts, so that they get past its
-//! first look.
+//! If possible, each is built into a message that the plugin accepts, so that the plugin does not
+//! refuse it at once.
 
 use serde_json::Value;
 
-use super::examination::Baseline;
+use super::baseline::{Baseline, TimedOutcome};
 use crate::sandbox::message::{Body, Bytes, Message};
 
-/// The largest body that a host takes unless its configuration says otherwise.
+/// The largest body that a host accepts by default.
 const BODY_BYTES: usize = 1024 * 1024;
 const MILLION: usize = 1_000_000;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
 
-/// Texts at which parsers of markup and patterns turn back.
+/// Texts on which parsers of markup and regular expressions backtrack.
 const UNITS: &[(&str, &str)] = &[
     ("letters", "a"),
     ("words", "critical "),
@@ -35,16 +35,16 @@ const UNITS: &[(&str, &str)] = &[
     ("zeros", "0"),
 ];
 
-/// Those that suit what is known of the plugin.
-pub(super) fn of(acquaintance: &Baseline) -> Vec<Message> {
+/// Returns stress messages that suit the messages that the plugin is known to accept.
+pub(super) fn suited_to(baseline: &Baseline) -> Vec<Message> {
     let mut messages = bare();
-    if let Some(known) = accepted(acquaintance, FORM) {
+    if let Some(known) = accepted(baseline, FORM) {
         messages.extend(forms(known));
     }
-    if let Some(known) = accepted(acquaintance, JSON) {
+    if let Some(known) = accepted(baseline, JSON) {
         messages.extend(objects(known));
     }
-    if let Some(known) = accepted(acquaintance, "text/plain") {
+    if let Some(known) = accepted(baseline, "text/plain") {
         messages.extend(UNITS.iter().map(|(name, unit)| {
             repeated(known, &format!("1 MiB of {name} as text"), "", unit, "")
         }));
@@ -59,7 +59,7 @@ pub(super) fn of(acquaintance: &Baseline) -> Vec<Message> {
     messages
 }
 
-/// For any plugin: nothing in them is meant to be accepted.
+/// Returns stress messages for any plugin. No plugin has to accept one of them.
 fn bare() -> Vec<Message> {
     let message = |name: &str, content_type: &str, prefix: &str, unit: &str, count: usize| {
         let message = Message::new(name, content_type, "");
@@ -92,20 +92,20 @@ fn bare() -> Vec<Message> {
     ]
 }
 
-/// A message of that type that gave events, else one that at least gave no error.
-fn accepted<'a>(acquaintance: &'a Baseline, content_type: &str) -> Option<&'a Message> {
+/// Returns a message of this type that gave events, or else one that at least gave an outcome.
+fn accepted<'a>(baseline: &'a Baseline, content_type: &str) -> Option<&'a Message> {
     let of_type = |message: &Message| {
         let mut headers = message.headers.iter();
         headers.any(|(name, value)| {
             name == "content-type" && value.0.starts_with(content_type.as_bytes())
         })
     };
-    let heard = acquaintance.messages.iter().zip(&acquaintance.outcomes);
-    let mut heard = heard.filter(|(message, heard)| heard.is_some() && of_type(message));
-    let gave_events = |heard: &Option<super::examination::Heard>| {
-        heard.as_ref().is_some_and(|heard| heard.outcome.get("events").is_some())
+    let answered = baseline.messages.iter().zip(&baseline.outcomes);
+    let mut answered = answered.filter(|(message, timed)| timed.is_some() && of_type(message));
+    let gave_events = |timed: &Option<TimedOutcome>| {
+        timed.as_ref().is_some_and(|timed| timed.outcome.get("events").is_some())
     };
-    heard.find(|(_, heard)| gave_events(heard)).map(|(message, _)| message)
+    answered.find(|(_, timed)| gave_events(timed)).map(|(message, _)| message)
 }
 
 fn forms(known: &Message) -> Vec<Message> {
@@ -122,7 +122,7 @@ fn forms(known: &Message) -> Vec<Message> {
         .fold(String::new(), |all, field| format!("{all}{field}&"));
     let in_text = UNITS.iter().map(|(what, unit)| {
         let unit = percent_encoded(unit);
-        // What it began with may be what it is selected by.
+        // The plugin may select messages by how the text begins.
         repeated(
             known,
             &format!("1 MiB of {what} in a form"),
@@ -155,7 +155,7 @@ fn objects(known: &Message) -> Vec<Message> {
     let mut others = object.clone();
     others.remove(key);
     let others = Value::Object(others).to_string();
-    // What stands before the last brace, with a comma where something does.
+    // The text before the last brace, with a comma if there are other fields.
     let others = others.trim_end_matches('}');
     let others = if others.len() > 1 { format!("{others},") } else { others.to_owned() };
     let value = Value::from(value).to_string();
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_put_into_an_object_leaves_it_one() {
+    fn text_in_an_object_keeps_its_other_fields() {
         let known = Message::new("known", JSON, r#"{"token":"t","text":"disk full"}"#);
         for message in objects(&known).iter().filter(|message| message.name.contains("MiB")) {
             let json: Value = serde_json::from_slice(&message.body.bytes()).expect("JSON");
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_into_a_form_leaves_its_other_fields() {
+    fn text_in_a_form_keeps_its_other_fields() {
         let known = Message::new("known", FORM, "token=t&text=outage%3A&user=steve");
         let first = String::from_utf8(forms(&known)[0].body.bytes()).expect("text");
         assert!(first.starts_with("token=t&user=steve&text=outage%3A+aaa"), "{}", &first[..60]);

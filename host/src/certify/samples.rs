@@ -1,21 +1,14 @@
-//! Messages that many senders might send, for plugins of which nothing is known, and the parts of an
-//! outcome.
+//! Sample messages, such as many senders might send, for plugins about which nothing is known.
 //!
-//! Those of a plugin's own senders come from its fixtures.
+//! The messages of a plugin's own senders come from its fixtures.
 
-use serde_json::Value;
-
-use super::examination::Baseline;
-use crate::sandbox::{
-    message::{Body, Bytes, Message},
-    mutation,
-};
+use crate::sandbox::message::Message;
 
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 const TEXT: &str = "text/plain";
 
-/// For the first instance.
+/// Returns the sample messages, for the first instance.
 pub(super) fn usual() -> Vec<Message> {
     let message = |name: &str, content_type: &str, body: &str| {
         Message::new(format!("usual {name}"), content_type, body)
@@ -58,53 +51,4 @@ pub(super) fn usual() -> Vec<Message> {
         Message::new("usual bytes", "application/octet-stream", (0..=255).collect::<Vec<u8>>()),
         Message::new("usual wrong utf-8", TEXT, &b"disk \xff\xfe full \xc3"[..]),
     ]
-}
-
-impl Baseline {
-    /// Those that are known to give an outcome.
-    pub(super) fn calm_messages(&self) -> Vec<Message> {
-        let heard = self.messages.iter().zip(&self.outcomes);
-        heard.filter(|(_, heard)| heard.is_some()).map(|(message, _)| message.clone()).collect()
-    }
-
-    /// The same, each cut to what a storm makes of it: a megabyte that is copied again and again
-    /// would hide what the plugin does to the memory.
-    pub(super) fn storm_messages(&self) -> Vec<Message> {
-        let cut = |mut message: Message| {
-            let mut body = message.body.bytes();
-            body.truncate(mutation::LONGEST_BODY_BYTES);
-            message.body = Body::Whole(Bytes(body));
-            message
-        };
-        self.calm_messages().into_iter().map(cut).collect()
-    }
-}
-
-/// An outcome without the keys of its events, and these keys.
-pub(super) fn split_keys(outcome: &Value) -> (Value, Value) {
-    let (mut content, mut keys) = (outcome.clone(), Vec::new());
-    let events = content.get_mut("events").and_then(Value::as_array_mut).into_iter().flatten();
-    for event in events.filter_map(Value::as_object_mut) {
-        let mut of_event = serde_json::Map::new();
-        for key in ["dedup_key", "event_id"] {
-            of_event.extend(event.remove(key).map(|value| (key.to_owned(), value)));
-        }
-        keys.push(Value::Object(of_event));
-    }
-    (content, keys.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn keys_are_apart_from_what_people_read() {
-        let outcome = json!({"outcome": "events", "events": [{"title": "a", "dedup_key": "k"}]});
-        let (content, keys) = split_keys(&outcome);
-        assert_eq!(content, json!({"outcome": "events", "events": [{"title": "a"}]}));
-        assert_eq!(keys, json!([{"dedup_key": "k"}]));
-    }
 }

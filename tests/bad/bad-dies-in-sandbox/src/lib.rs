@@ -9,9 +9,9 @@ use tocsin_plugin_api::prelude::*;
 #[serde(deny_unknown_fields)]
 struct Options {}
 
-struct DiesInTrial;
+struct DiesInSandbox;
 
-impl Integration for DiesInTrial {
+impl Integration for DiesInSandbox {
     type Options = Options;
 
     fn new(_: Options) -> Result<Self, OptionsError> {
@@ -23,7 +23,7 @@ impl Integration for DiesInTrial {
     }
 }
 
-tocsin_plugin_api::export_plugin!(DiesInTrial);
+tocsin_plugin_api::export_plugin!(DiesInSandbox);
 
 extern "C" fn die() {
     std::process::abort();

@@ -1,0 +1,404 @@
+//! The context of a certification: the plugin's schema, options that it accepts, messages, and its
+//! outcomes for them. Each is found once, by the check that needs it first.
+//!
+//! This file judges nothing. It keeps every [`Failure`] for the check that reports it.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tocsin_plugin_api::{manifest::Manifest, testing::Fixture};
+
+use super::{
+    baseline::{
+        Baseline, Failure, Made, OptionsSchema, Repetition, StressResult, Table, TimedOutcome,
+    },
+    samples, stress_messages, tables,
+    verdict::{Needs, Settings},
+};
+use crate::{
+    plugins::admission::AdmissionRefusal,
+    sandbox::{
+        Record, Sandbox,
+        message::{Body, Bytes, Message},
+        protocol::{FuzzRun, MessageRun, Observation, Operation, Task},
+    },
+};
+
+/// The longest life of a child, so that a certification ends whatever the plugin does.
+const CHILD_TIMEOUT: Duration = Duration::from_secs(600);
+/// The number of failures of one kind after which the rest is skipped.
+const MOST_FAILURES: usize = 3;
+/// The number of different options tables that are used.
+const MOST_TABLES: usize = 24;
+/// The pause before messages are sent again. It is longer than a second, so that an outcome that
+/// depends on the clock changes.
+const REPEAT_DELAY: Duration = Duration::from_millis(1100);
+/// The number of threads that send messages at once.
+pub(super) const THREADS: usize = 4;
+
+/// The plugin under certification, and all that is known of it so far.
+pub(super) struct CheckContext<'a> {
+    pub(super) settings: &'a Settings,
+    progress: &'a dyn Fn(&str),
+    pub(super) sandbox: Sandbox,
+    /// The result of the check `manifest`.
+    pub(super) admission: Option<Result<Manifest, AdmissionRefusal>>,
+    /// Set by the check `loads`.
+    pub(super) is_loaded: bool,
+    /// Set by the check `schema-valid`.
+    pub(super) schema: Option<OptionsSchema>,
+    tables: Option<Vec<Table>>,
+    baseline: Option<Baseline>,
+    repetition: Option<Repetition>,
+    stress_results: Option<Vec<StressResult>>,
+    fuzz_record: Option<Record>,
+    /// Panics, crashes and hangs, in whichever check they were met.
+    pub(super) failures: Vec<Failure>,
+}
+
+impl<'a> CheckContext<'a> {
+    pub(super) fn new(settings: &'a Settings, progress: &'a dyn Fn(&str)) -> Self {
+        // Longer than the deadline, to tell a call that returns late from one that never returns.
+        let call_timeout = settings.deadline * 2;
+        Self {
+            settings,
+            progress,
+            sandbox: Sandbox::new(&settings.file, call_timeout, CHILD_TIMEOUT),
+            admission: None,
+            is_loaded: false,
+            schema: None,
+            tables: None,
+            baseline: None,
+            repetition: None,
+            stress_results: None,
+            fuzz_record: None,
+            failures: Vec::new(),
+        }
+    }
+
+    /// Shows what is being done, in a few words.
+    pub(super) fn show_progress(&self, what: &str) {
+        (self.progress)(what);
+    }
+
+    pub(super) fn manifest(&self) -> Option<&Manifest> {
+        match self.admission.as_ref()? {
+            Ok(manifest) => Some(manifest),
+            Err(refusal) => refusal.manifest.as_deref(),
+        }
+    }
+
+    /// Returns the reason why a check with these needs makes no sense, if there is one.
+    pub(super) fn lacks(&mut self, needs: Needs) -> Option<String> {
+        if needs >= Needs::Manifest && !self.admission.as_ref().is_some_and(Result::is_ok) {
+            return Some("no host admits the file".into());
+        }
+        if needs >= Needs::Library && !self.is_loaded {
+            return Some("it can't be loaded".into());
+        }
+        if needs == Needs::Schema && self.schema.is_none() {
+            return Some("it has no valid schema".into());
+        }
+        if needs == Needs::Instance && self.tables().is_empty() {
+            let hint = "give some that are good with --fixtures or --options";
+            return Some(format!("no options were found that it accepts\nhint: {hint}"));
+        }
+        None
+    }
+
+    /// Returns options tables that the plugin accepts: those of the fixtures, or else tables made from
+    /// the schema.
+    pub(super) fn tables(&mut self) -> &[Table] {
+        if self.tables.is_none() {
+            let tables = self.find_tables();
+            self.tables = Some(tables);
+        }
+        self.tables.as_deref().unwrap_or_default()
+    }
+
+    fn find_tables(&mut self) -> Vec<Table> {
+        let mut candidates = self.candidates();
+        candidates.truncate(MOST_TABLES);
+        let tables: Vec<_> = candidates.iter().map(|table| table.options.clone()).collect();
+        let made = self.make(&tables, &|index| candidates[index].name.clone());
+        let is_made = |index: usize| matches!(made[index], Some(Made::Accepted));
+        let mut at = 0;
+        candidates.retain(|_| {
+            at += 1;
+            is_made(at - 1)
+        });
+        // Of tables made from the schema, one is enough.
+        if self.settings.fixtures.is_empty() {
+            candidates.truncate(1);
+        }
+        candidates
+    }
+
+    fn candidates(&self) -> Vec<Table> {
+        if let Some(options) = &self.settings.options {
+            return vec![Table {
+                name: "the options of --options".into(),
+                options: options.clone(),
+            }];
+        }
+        let mut candidates: Vec<Table> = Vec::new();
+        for fixture in &self.settings.fixtures {
+            if !candidates.iter().any(|table| table.options == fixture.options) {
+                let name = format!("the options of fixture `{}`", fixture.name);
+                candidates.push(Table { name, options: fixture.options.clone() });
+            }
+        }
+        if candidates.is_empty() {
+            let empty = Value::Object(serde_json::Map::new());
+            let made = self.schema.as_ref().map(|schema| tables::valid(schema, &empty));
+            let name = |options: &Value| format!("the options `{options}`");
+            let tables = made.unwrap_or_else(|| vec![empty]).into_iter();
+            candidates.extend(tables.map(|options| Table { name: name(&options), options }));
+        }
+        candidates
+    }
+
+    /// Tries to make an instance of each table; the result is `None` for tables that were skipped after
+    /// too many failures. Keeps panics and crashes as failures, under the name of the table.
+    pub(super) fn make(
+        &mut self,
+        tables: &[Value],
+        name: &dyn Fn(usize) -> String,
+    ) -> Vec<Option<Made>> {
+        let mut made: Vec<Option<Made>> = vec![None; tables.len()];
+        let (mut from, mut failures) = (0, 0);
+        while from < tables.len() && failures < MOST_FAILURES {
+            let record = self.sandbox.run(Task::Make(tables[from..].to_vec()));
+            for observation in record.observations {
+                let (index, what) = match observation {
+                    Observation::Made(index) => (index, Made::Accepted),
+                    Observation::Refused { index, sentence } => (index, Made::Refused(sentence)),
+                    Observation::Failed { operation, index, what } => {
+                        let name = name(from + index);
+                        self.keep_failure(false, format!("{what}, {operation} with {name}"));
+                        // If only the destructor panics, the options are good.
+                        if operation == Operation::Drop { continue } else { (index, Made::Failed) }
+                    }
+                    _ => continue,
+                };
+                made[from + index] = Some(what);
+            }
+            let Some(death) = record.death else { break };
+            let (operation, index) = record.at.unwrap_or((Operation::New, 0));
+            let sentence = format!("{death}, {operation} with {}", name(from + index));
+            self.keep_failure(death.is_timeout(), sentence);
+            made[from + index] = Some(Made::Failed);
+            from += index + 1;
+            failures += 1;
+        }
+        made
+    }
+
+    /// Returns messages and the outcome of each.
+    pub(super) fn baseline(&mut self) -> &Baseline {
+        let baseline = match self.baseline.take() {
+            Some(known) => known,
+            None => self.find_baseline(),
+        };
+        self.baseline.insert(baseline)
+    }
+
+    fn find_baseline(&mut self) -> Baseline {
+        let tables = self.tables().to_vec();
+        let mut messages = Vec::new();
+        let mut of_fixtures = Vec::new();
+        for fixture in &self.settings.fixtures {
+            // With --options, one table serves all fixtures.
+            let table = tables.iter().position(|table| table.options == fixture.options);
+            let table = table.or(self.settings.options.as_ref().map(|_| 0));
+            of_fixtures.push(table.map(|_| messages.len()));
+            messages.extend(table.map(|table| of_fixture(fixture, table)));
+        }
+        messages.extend(samples::usual());
+        let options: Vec<_> = tables.into_iter().map(|table| table.options).collect();
+        let outcomes = self.send_once(&options, &messages, false);
+        Baseline { options, messages, outcomes, of_fixtures }
+    }
+
+    /// Sends every message once. After a message that ends a child, a new child goes on.
+    fn send_once(
+        &mut self,
+        options: &[Value],
+        messages: &[Message],
+        is_brief: bool,
+    ) -> Vec<Option<TimedOutcome>> {
+        let mut outcomes: Vec<Option<TimedOutcome>> = vec![None; messages.len()];
+        let (mut from, mut failures) = (0, 0);
+        while from < messages.len() && failures < MOST_FAILURES {
+            let record = self.sandbox.run(Task::Receive(MessageRun {
+                options: options.to_vec(),
+                messages: messages[from..].to_vec(),
+                is_brief,
+                ..MessageRun::default()
+            }));
+            for (index, outcome, took) in received(&record) {
+                outcomes[from + index] = Some(TimedOutcome { outcome: outcome.clone(), took });
+            }
+            let Some(at) = self.keep_failures(&record, &messages[from..]) else { break };
+            from += at + 1;
+            failures += 1;
+        }
+        outcomes
+    }
+
+    /// Keeps the failures of a record, and returns the position of the message that failed, if one did.
+    fn keep_failures(&mut self, record: &Record, messages: &[Message]) -> Option<usize> {
+        let name = |index: usize| {
+            messages.get(index).map_or("?", |message| message.name.as_str()).to_owned()
+        };
+        let mut at = None;
+        for observation in &record.observations {
+            match observation {
+                Observation::Failed { operation: Operation::Receive, index, what } => {
+                    self.keep_failure(false, format!("{what}, receiving `{}`", name(*index)));
+                    at = Some(*index);
+                }
+                Observation::Failed { operation, what, .. } => {
+                    self.keep_failure(false, format!("{what}, {operation}"));
+                }
+                _ => {}
+            }
+        }
+        if let Some(death) = &record.death {
+            let (operation, index) = record.at.unwrap_or((Operation::New, 0));
+            let what = match operation {
+                Operation::Receive => format!("receiving `{}`", name(index)),
+                other => other.to_string(),
+            };
+            self.keep_failure(death.is_timeout(), format!("{death}, {what}"));
+            // A failure outside of a message would come again with the next child.
+            at = Some(if operation == Operation::Receive { index } else { messages.len() });
+        }
+        at
+    }
+
+    fn keep_failure(&mut self, is_hang: bool, sentence: String) {
+        if !self.failures.iter().any(|failure| failure.sentence == sentence) {
+            self.failures.push(Failure { is_hang, sentence });
+        }
+    }
+
+    /// Returns the outcomes of the same messages sent again: in a row, in another process, later, and
+    /// from several threads.
+    pub(super) fn repetition(&mut self) -> &Repetition {
+        let repetition = match self.repetition.take() {
+            Some(known) => known,
+            None => self.repeat(),
+        };
+        self.repetition.insert(repetition)
+    }
+
+    fn repeat(&mut self) -> Repetition {
+        let later = Instant::now() + REPEAT_DELAY;
+        let baseline = self.baseline();
+        let options = baseline.options.clone();
+        let known = baseline.messages.iter().zip(&baseline.outcomes);
+        let known = known.filter_map(|(message, timed)| Some((message.clone(), timed.clone()?)));
+        let (messages, first): (Vec<_>, Vec<_>) =
+            known.map(|(message, timed)| (message, timed.outcome)).unzip();
+        thread::sleep(later.saturating_duration_since(Instant::now()));
+        let mut repetition = Repetition { messages, first, again: Vec::new(), failure: None };
+        for (name, threads) in
+            [("in another process, a second later", 0), ("from several threads at once", THREADS)]
+        {
+            let record = self.sandbox.run(Task::Receive(MessageRun {
+                options: options.clone(),
+                messages: repetition.messages.clone(),
+                repeats: 3,
+                threads,
+                ..MessageRun::default()
+            }));
+            let mut again = vec![Vec::new(); repetition.messages.len()];
+            for (index, outcome, _) in received(&record) {
+                again[index].push(outcome.clone());
+            }
+            repetition.again.push((name, again));
+            let failed = record.observations.iter().find_map(|observation| match observation {
+                Observation::Failed { operation: Operation::Receive, what, .. } => {
+                    Some(what.clone())
+                }
+                _ => None,
+            });
+            let failure = failed.or(record.death.map(|death| death.to_string()));
+            if let Some(failure) = failure {
+                repetition.failure = Some(format!("{failure}, asked again {name}"));
+                break;
+            }
+        }
+        repetition
+    }
+
+    /// Returns the result of each stress message.
+    pub(super) fn stress_results(&mut self) -> &[StressResult] {
+        if self.stress_results.is_none() {
+            let results = self.run_stress_messages();
+            self.stress_results = Some(results);
+        }
+        self.stress_results.as_deref().unwrap_or_default()
+    }
+
+    fn run_stress_messages(&mut self) -> Vec<StressResult> {
+        let baseline = self.baseline();
+        let (options, messages) = (baseline.options.clone(), stress_messages::suited_to(baseline));
+        let outcomes = self.send_once(&options, &messages, true);
+        let results = messages.into_iter().zip(outcomes).map(|(message, timed)| StressResult {
+            length_bytes: message.body.length_bytes(),
+            name: message.name,
+            took: timed.map(|timed| timed.took),
+        });
+        results.collect()
+    }
+
+    /// Returns the record of a long series of random and mutated messages, which ends at its first
+    /// failure.
+    pub(super) fn fuzz_record(&mut self) -> &Record {
+        let record = match self.fuzz_record.take() {
+            Some(known) => known,
+            None => self.fuzz(),
+        };
+        self.fuzz_record.insert(record)
+    }
+
+    fn fuzz(&mut self) -> Record {
+        let (requests, seed) = (self.settings.requests, self.settings.seed);
+        let baseline = self.baseline();
+        // A message that is known to fail would end the run as soon as it comes up.
+        let samples = baseline.fuzz_samples();
+        let options = baseline.options.clone();
+        let task = Task::Fuzz(FuzzRun { options, samples, seed, requests });
+        self.sandbox.watch(task, |index| {
+            if index % 1000 == 0 {
+                (self.progress)(&format!("request {index} of {requests}"));
+            }
+        })
+    }
+}
+
+/// Returns the outcomes of a record, in the order in which they came.
+pub(super) fn received(record: &Record) -> impl Iterator<Item = (usize, &Value, Duration)> {
+    record.observations.iter().filter_map(|observation| match observation {
+        Observation::Received { index, outcome, micros } => {
+            Some((*index, outcome, Duration::from_micros(*micros)))
+        }
+        _ => None,
+    })
+}
+
+fn of_fixture(fixture: &Fixture, table: usize) -> Message {
+    let headers = fixture.header_lines().into_iter();
+    Message {
+        name: fixture.name.clone(),
+        options: table,
+        headers: headers.map(|(name, value)| (name, Bytes(value.into()))).collect(),
+        query: fixture.query.clone().unwrap_or_default(),
+        body: Body::Whole(Bytes(fixture.body())),
+    }
+}
