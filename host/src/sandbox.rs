@@ -1,7 +1,7 @@
 //! Runs a plugin in a child process, so that the plugin cannot hurt its caller: not by a crash, an
 //! endless loop or unlimited memory.
 //!
-//! The sandbox judges nothing. It records what the plugin did, and the caller decides what that means.
+//! The sandbox only records what the plugin did. The caller decides what that means.
 
 pub(crate) mod child;
 mod confinement;
@@ -44,7 +44,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// The observations of a child, and how it ended.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
-    /// All observations but [`Observation::Began`].
+    /// The observations, without [`Observation::Began`].
     pub observations: Vec<Observation>,
     /// The operation that the child was at when it ended, and its position.
     pub at: Option<(Operation, usize)>,
@@ -55,9 +55,9 @@ pub(crate) struct Record {
 /// The reason why a child did not complete its task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Death {
-    /// One call did not return within this time, and the child was killed.
+    /// A call did not return within this time, and the child was killed.
     Hung(Duration),
-    /// All calls together took longer than this time, and the child was killed.
+    /// The calls together took longer than this time, and the child was killed.
     Overtime(Duration),
     /// A signal ended the child. The text is the first line of its standard error, if there is one.
     Signal(i32, String),

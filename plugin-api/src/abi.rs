@@ -39,18 +39,18 @@ use crate::{
     manifest::RECEIVE,
 };
 
-/// The exported symbol through which a host finds the module. Other than on the name, host and
-/// plugin agree on nothing before the layout was checked.
+/// The exported symbol by which a host finds the module. Before the host has checked the layout, this name
+/// is all that host and plugin agree on.
 pub const HEADER_SYMBOL: &str = "_1as_0lib_1header_0root_bmodule_bloader";
 
-// `export_name` takes nothing but a literal, so the name stands there and here: abi_stable has the
-// last word on it.
+// The name is here and in `export_plugin!`, because `export_name` accepts only a literal. abi_stable
+// decides on it.
 const _: () = assert!(same(HEADER_SYMBOL, abi_stable::library::ROOT_MODULE_LOADER_NAME));
 
 /// The type of the exported static.
 pub type LibraryHeader = LibHeader;
 
-/// One header line: its name in lower case, its value as it was sent.
+/// A header of a [`Request`]: its name in lower case, its value as it was sent.
 #[repr(C)]
 #[derive(Clone, Copy, StableAbi)]
 pub struct Header<'a> {
@@ -59,17 +59,17 @@ pub struct Header<'a> {
 }
 
 impl<'a> Header<'a> {
-    /// A header line. The host gives names in lower case.
+    /// A header. A host gives its name in lower case.
     pub fn new(name: &'a str, value: &'a [u8]) -> Self {
         Self { name: name.into(), value: value.into() }
     }
 
-    /// In lower case when it comes from a host.
+    /// Returns the name, in lower case if it comes from a host.
     pub fn name(&self) -> &'a str {
         self.name.as_str()
     }
 
-    /// Any bytes that HTTP allows, not necessarily UTF-8.
+    /// Returns the value: any bytes that HTTP allows, not always UTF-8.
     pub fn value(&self) -> &'a [u8] {
         self.value.as_slice()
     }
@@ -90,7 +90,7 @@ pub struct AbiRequest<'a> {
     query: RStr<'a>,
     headers: RSlice<'a, Header<'a>>,
     body: RSlice<'a, u8>,
-    /// A JSON object for what later versions add; empty today.
+    /// A JSON object for fields that later versions add; empty so far.
     extra: RSlice<'a, u8>,
 }
 
@@ -112,7 +112,7 @@ impl<'a> AbiRequest<'a> {
     }
 }
 
-/// What comes back of a call: a code and bytes whose meaning it decides.
+/// The answer to a call: a code, and bytes whose meaning depends on the code.
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct Answer {
@@ -120,9 +120,9 @@ pub struct Answer {
     bytes: RVec<u8>,
 }
 
-/// The call came back; the bytes are its JSON.
+/// The call returned; the bytes are its JSON.
 const DONE: u32 = 0;
-/// The options were refused; the bytes are an [`OptionsError`](crate::OptionsError) as JSON.
+/// The plugin refused the options; the bytes are an [`OptionsError`](crate::OptionsError) as JSON.
 const REFUSED: u32 = 1;
 /// The plugin panicked; the bytes are the message.
 const PANICKED: u32 = 2;
@@ -144,7 +144,7 @@ impl Answer {
     }
 }
 
-/// What comes back of making an instance: it, unless the code says otherwise.
+/// The answer to making an instance. The pointer is null unless the code is [`DONE`].
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct NewInstance {
@@ -157,7 +157,7 @@ pub struct NewInstance {
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = PluginModuleRef, prefix_fields = PluginModulePrefix)))]
 pub struct PluginModule {
-    /// The JSON Schema of the options.
+    /// Returns the JSON Schema of the options.
     pub options_schema: extern "C" fn() -> Answer,
     /// Makes an instance from options, a JSON object.
     pub new_instance: extern "C" fn(options: RSlice<'_, u8>) -> NewInstance,
@@ -171,14 +171,14 @@ pub struct PluginModule {
     ///
     /// # Safety
     ///
-    /// As for `receive`; afterwards the instance is gone.
+    /// The same as for `receive`. The instance must not be used afterwards.
     #[sabi(last_prefix_field)]
     pub drop_instance: unsafe extern "C" fn(instance: *mut ()) -> Answer,
     /// Calls the function of a capability, from JSON to JSON. Since 1.1.
     ///
     /// # Safety
     ///
-    /// As for `receive`.
+    /// The same as for `receive`.
     pub call: unsafe extern "C" fn(
         instance: *const (),
         capability: RStr<'_>,
@@ -310,14 +310,14 @@ mod calling {
     };
     use crate::{OptionsError, Request, outcome::Outcome};
 
-    /// Why a library's module can't be used. One sentence; what abi_stable says of a mismatch runs
-    /// to tens of kilobytes and is in `detail`.
+    /// The reason why the module of a library cannot be used.
     #[derive(Debug)]
     #[non_exhaustive]
     pub struct BoundaryError {
-        /// For the operator.
+        /// A sentence for the operator, perhaps with a `hint:` line.
         pub message: String,
-        /// For the log, at debug level. May be empty.
+        /// Details for the log at debug level. abi_stable describes a mismatch in tens of kilobytes. May be
+        /// empty.
         pub detail: String,
     }
 
@@ -335,7 +335,7 @@ mod calling {
 
     impl std::error::Error for BoundaryError {}
 
-    /// The module of a library that stays mapped for good.
+    /// The module of a library that stays mapped until the process ends.
     #[derive(Clone, Copy)]
     pub struct Module(PluginModuleRef);
 
@@ -344,15 +344,15 @@ mod calling {
         ///
         /// # Errors
         ///
-        /// Where the library does not keep to this boundary, or switched its check off.
+        /// If the library does not match this boundary, or has the layout check switched off.
         ///
         /// # Safety
         ///
         /// `header` is the address of the symbol [`HEADER_SYMBOL`](super::HEADER_SYMBOL) in a
         /// library that stays mapped until the process ends.
         pub unsafe fn open(header: *const ()) -> Result<Self, BoundaryError> {
-            // SAFETY: the caller gives the address of such a static. What lies there may still be
-            // anything; `upgrade` compares its magic string and version before it reads on.
+            // SAFETY: the caller gives the address of such a static. Its contents may still be
+            // anything; `upgrade` compares the magic string and the version before it reads on.
             let header: AbiHeaderRef = unsafe { std::mem::transmute(&*header) };
             let header = header.upgrade().map_err(|error| {
                 BoundaryError::new(
@@ -380,13 +380,12 @@ mod calling {
                 ));
             }
             if is_older(theirs.as_str()) {
-                // abi_stable refuses a module with fewer fields than expected, though reading the
-                // missing ones gives `None`. Seen from the other side it is the same module with
-                // fields appended, which it accepts.
+                // abi_stable refuses a module with fewer fields than expected, though the missing ones
+                // would read as `None`. With the arguments reversed, our module is theirs with fields
+                // appended, which abi_stable accepts.
                 check_layout_compatibility(layout, PluginModuleRef::LAYOUT_OF)
                     .map_err(|error| mismatch(header, error))?;
-                // SAFETY: the layouts were just found compatible, in the direction in which fields
-                // may be missing.
+                // SAFETY: the check above found the layouts compatible but for missing fields.
                 unsafe { header.init_root_module_with_unchecked_layout::<PluginModuleRef>() }
             } else {
                 header.init_root_module::<PluginModuleRef>()
@@ -400,11 +399,11 @@ mod calling {
             })
         }
 
-        /// The JSON Schema of the plugin's options.
+        /// Returns the JSON Schema of the plugin's options.
         ///
         /// # Errors
         ///
-        /// Where the plugin panicked.
+        /// If the plugin panicked.
         pub fn options_schema(&self) -> Result<Vec<u8>, CallError> {
             done((self.0.options_schema())()).map(RVec::into_vec)
         }
@@ -413,14 +412,14 @@ mod calling {
         ///
         /// # Errors
         ///
-        /// Where the plugin refused the options, or panicked.
+        /// If the plugin refused the options or panicked.
         pub fn instance(&self, options: &[u8]) -> Result<Instance, NewInstanceError> {
             let options = RSlice::from_slice(options);
             let NewInstance { instance, answer } = (self.0.new_instance())(options);
             if answer.code == REFUSED {
                 let refused = serde_json::from_slice(&answer.bytes);
                 return Err(NewInstanceError::Refused(refused.unwrap_or_else(|_| {
-                    OptionsError::new("refused, in words that are not JSON")
+                    OptionsError::new("refused, with an answer that is not JSON")
                 })));
             }
             done(answer).map_err(NewInstanceError::Call)?;
@@ -433,8 +432,8 @@ mod calling {
             <Self as abi_stable::StableAbi>::LAYOUT;
     }
 
-    /// One instance of a plugin. Dropping it drops it in the plugin, and ignores a panic there: see
-    /// [`Instance::close`].
+    /// An instance of a plugin. Dropping this value runs the destructor in the plugin and ignores a panic in
+    /// it; [`close`](Self::close) reports the panic.
     pub struct Instance {
         module: PluginModuleRef,
         instance: *mut (),
@@ -450,11 +449,11 @@ mod calling {
         ///
         /// # Errors
         ///
-        /// Where the plugin panicked, or answered what this version does not understand.
+        /// If the plugin panicked, or its answer is not one that this version understands.
         pub fn receive(&self, request: &Request<'_>) -> Result<Outcome, CallError> {
             let request = AbiRequest::lend(request);
-            // SAFETY: the instance comes from this module, and only `close_once` drops it, for
-            // which it has to be owned.
+            // SAFETY: the instance comes from this module. Only `close_once` drops it, which needs
+            // `&mut self`.
             let answer = unsafe { self.module.receive()(self.instance, &request) };
             let json = done(answer)?;
             Outcome::from_json(&json).map_err(|error| CallError::NotUnderstood(error.to_string()))
@@ -481,7 +480,7 @@ mod calling {
         ///
         /// # Errors
         ///
-        /// Where its destructor panicked. It is gone all the same.
+        /// If the destructor panicked. The instance is gone all the same.
         pub fn close(mut self) -> Result<(), CallError> {
             self.close_once()
         }
@@ -491,7 +490,7 @@ mod calling {
             if instance.is_null() {
                 return Ok(());
             }
-            // SAFETY: the instance comes from this module, is owned here, and is forgotten above.
+            // SAFETY: the instance comes from this module, and the line above took its pointer.
             let answer = unsafe { self.module.drop_instance()(instance) };
             done(answer).map(drop)
         }
@@ -509,13 +508,13 @@ mod calling {
         }
     }
 
-    /// Why a call gave nothing.
+    /// The reason why a call failed.
     #[derive(Clone, Debug, PartialEq, Eq)]
     #[non_exhaustive]
     pub enum CallError {
         /// The plugin panicked, with this message.
         Panicked(String),
-        /// The answer is not one that this version knows.
+        /// The answer is not one that this version understands, for this reason.
         NotUnderstood(String),
         /// The plugin has no function for the capability with this name.
         NoFunction(String),
@@ -538,13 +537,13 @@ mod calling {
 
     impl std::error::Error for CallError {}
 
-    /// Why there is no instance.
+    /// The reason why no instance could be made.
     #[derive(Clone, Debug, PartialEq, Eq)]
     #[non_exhaustive]
     pub enum NewInstanceError {
-        /// The options are at fault.
+        /// The plugin refused its options.
         Refused(OptionsError),
-        /// The plugin is.
+        /// The call into the plugin failed.
         Call(CallError),
     }
 
@@ -581,7 +580,7 @@ mod calling {
         BoundaryError::new(message, error)
     }
 
-    /// Whether that version's minor number is below ours; the major ones are the same.
+    /// Returns true if the minor number of this version is lower than that of this crate.
     fn is_older(version: &str) -> bool {
         number(version, 1) < number(crate::VERSION, 1)
     }

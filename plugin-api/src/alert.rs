@@ -1,14 +1,14 @@
 //! The alert events that a plugin emits.
 //!
-//! An event is not yet an alert: the host fills in what the plugin left open, and decides by the
-//! two keys whether it opens a new alert, adds to one, or changes nothing.
+//! An event is not yet an alert. The host fills in the fields that the plugin left open. By the two keys
+//! of an [`Event`] it decides to open a new alert, add to an open one, or change nothing.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// What an event asks the host to do.
+/// The change that an [`Event`] asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -16,34 +16,34 @@ pub enum Action {
     /// Open an alert, or add an occurrence to the one that has the same `dedup_key`.
     #[default]
     Create,
-    /// Somebody has taken the alert with this `dedup_key` on.
+    /// Acknowledge the alert that has the same `dedup_key`.
     Acknowledge,
-    /// The alert with this `dedup_key` is over.
+    /// Resolve the alert that has the same `dedup_key`.
     Resolve,
 }
 
-/// How soon a human has to look, from least to most.
+/// The time within which a person has to look at an alert, from least to most urgent.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Urgency {
-    /// Some time.
+    /// At any time.
     Low,
     /// In working hours.
     Medium,
     /// Soon, at any hour.
     High,
-    /// Now.
+    /// Immediately.
     Critical,
 }
 
 impl Urgency {
-    /// All of them, from least to most.
+    /// All urgencies, from least to most urgent.
     pub const ALL: [Self; 4] = [Self::Low, Self::Medium, Self::High, Self::Critical];
 
-    /// The name in configurations, JSON and on the command line.
+    /// Returns the name that configurations, JSON and the command line use.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Low => "low",
@@ -53,7 +53,7 @@ impl Urgency {
         }
     }
 
-    /// The urgency of that exact name.
+    /// Returns the urgency with exactly this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|urgency| urgency.as_str() == name)
     }
@@ -65,64 +65,67 @@ impl fmt::Display for Urgency {
     }
 }
 
-/// One labelled value that helps whoever is paged, shown in the order in which it was added.
+/// A labelled value that helps the person who is paged. Details are shown in the order in which they
+/// were added.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detail {
-    /// What the value is, a word or two.
+    /// A word or two on the value.
     pub label: String,
-    /// The value, plain text.
+    /// The value as plain text.
     pub value: String,
 }
 
-/// One thing that a plugin found in a request.
+/// A change to an alert that a plugin found in a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Event {
-    /// What to do.
+    /// The change.
     #[serde(default)]
     pub action: Action,
-    /// One line of plain text; needed to create. The host cuts it at 1,024 characters.
+    /// A line of plain text, required for [`Action::Create`]. The host cuts it at 1,024 characters.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub title: String,
-    /// The whole story, plain text with lines.
+    /// The whole story as plain text, with line breaks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Where the request says nothing of it, `None`: then the integration's own urgency applies.
+    /// The urgency; `None` if the request says nothing about it, so that the integration's own urgency
+    /// applies.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "urgency_known_here"
     )]
     pub urgency: Option<Urgency>,
-    /// *Same problem*: a create whose key is that of an alert which is not resolved adds an
-    /// occurrence to it; acknowledge and resolve act on it. Scoped to the integration.
+    /// The key of the problem. If an alert with the same key is not resolved,
+    /// [`Create`](Action::Create) adds an occurrence to it; the other actions act on it. Keys of
+    /// different integrations never match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dedup_key: Option<String>,
-    /// *Same delivery*: an event whose id this integration has seen changes nothing, whatever
-    /// became of the alert. Take it from the sender, never from a clock or a counter.
+    /// The id of the delivery. An event whose id this integration has seen before changes nothing, in
+    /// whatever state the alert is. Take the id from the request, never from a clock or a counter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_id: Option<String>,
-    /// Where to read on: an absolute URL.
+    /// An absolute URL with more information.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
-    /// Labelled values, in this order.
+    /// Labelled values, in the order in which they are shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<Detail>,
 }
 
 impl Event {
-    /// Opens an alert.
+    /// An event that opens an alert.
     pub fn create(title: impl Into<String>) -> Self {
         Self { title: title.into(), ..Self::default() }
     }
 
-    /// Says that the alert with this key has been taken on.
+    /// An event that acknowledges the alert with this key.
     pub fn acknowledge(dedup_key: impl Into<String>) -> Self {
         let dedup_key = Some(dedup_key.into());
         Self { action: Action::Acknowledge, dedup_key, ..Self::default() }
     }
 
-    /// Says that the alert with this key is over.
+    /// An event that resolves the alert with this key.
     pub fn resolve(dedup_key: impl Into<String>) -> Self {
         let dedup_key = Some(dedup_key.into());
         Self { action: Action::Resolve, dedup_key, ..Self::default() }
@@ -135,21 +138,21 @@ impl Event {
         self
     }
 
-    /// Sets the urgency; `None` leaves it to the integration.
+    /// Sets the urgency; with `None`, the urgency of the integration applies.
     #[must_use]
     pub fn urgency(mut self, urgency: impl Into<Option<Urgency>>) -> Self {
         self.urgency = urgency.into();
         self
     }
 
-    /// Sets the key of the problem.
+    /// Sets the key of the problem, see [`dedup_key`](Self::dedup_key).
     #[must_use]
     pub fn dedup_key(mut self, dedup_key: impl Into<String>) -> Self {
         self.dedup_key = Some(dedup_key.into());
         self
     }
 
-    /// Sets the id of the delivery.
+    /// Sets the id of the delivery, see [`event_id`](Self::event_id).
     #[must_use]
     pub fn event_id(mut self, event_id: impl Into<String>) -> Self {
         self.event_id = Some(event_id.into());
@@ -171,8 +174,8 @@ impl Event {
     }
 }
 
-/// An urgency that a later plugin-api knows and this one does not is left to the integration:
-/// losing the alert would be the worse error.
+/// Reads an urgency. One that only a later plugin-api knows reads as `None`: losing the alert would be
+/// worse than losing its urgency.
 fn urgency_known_here<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Urgency>, D::Error> {
     let name = Option::<std::borrow::Cow<'de, str>>::deserialize(from)?;
     Ok(name.and_then(|name| Urgency::from_name(&name)))
@@ -183,14 +186,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_of_a_later_version_is_understood_as_far_as_it_goes() {
+    fn ignores_what_a_later_version_added_to_events() {
         let later = r#"{"action":"create","title":"t","urgency":"catastrophic","colour":"red"}"#;
-        let event: Event = serde_json::from_str(later).expect("unknown parts are left alone");
+        let event: Event = serde_json::from_str(later).expect("unknown parts are ignored");
         assert_eq!(event, Event::create("t"));
     }
 
     #[test]
-    fn an_unknown_action_is_an_error() {
+    fn refuses_an_unknown_action() {
         let later = r#"{"action":"snooze","title":"t"}"#;
         assert!(serde_json::from_str::<Event>(later).is_err());
     }

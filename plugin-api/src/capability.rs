@@ -54,7 +54,7 @@ use crate::{
 
 /// The options of a plugin and its constructor.
 ///
-/// One value serves one integration of the host's configuration. The value is shared between
+/// Each integration of the host's configuration has a value of its own. The value is shared between
 /// threads, so prepare in [`new`](Self::new) what every call needs, such as compiled patterns.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a plugin: it has no options and no constructor",

@@ -1,38 +1,38 @@
-//! How a plugin says no: to a request, and to its options.
+//! Errors of a plugin: [`Refusal`] for a request, [`OptionsError`] for its options.
 //!
-//! The texts are shown to operators and, for a malformed request, to the sender. They never carry a
-//! secret or the text of a message.
+//! The host shows their texts to operators and, for a malformed request, to the sender. So the texts must
+//! never hold a secret or the text of a message.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Why no alert can come of a request.
+/// The reason why a request cannot become an alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The sender is not who they have to be: 403. The reason is logged, the sender does not see
-    /// it, and nothing of the request is kept.
+    /// The sender is not authorized: 403. The reason is logged and not shown to the sender, and the
+    /// host keeps nothing of the request.
     Unauthorized {
-        /// Why, for the operator.
+        /// The reason, for the operator.
         reason: String,
     },
     /// The request makes no sense: 400, 413 or 415 as `kind` says.
     Malformed {
-        /// What is wrong with it.
+        /// The kind of fault.
         kind: Malformed,
-        /// Why, for the sender.
+        /// The reason, for the sender.
         reason: String,
     },
-    /// The plugin could not do its work: 503, and the sender is asked to try again.
+    /// The plugin could not do its work: 503, which asks the sender to retry.
     Failed {
-        /// Why, for the operator.
+        /// The reason, for the operator.
         reason: String,
     },
 }
 
 impl Refusal {
-    /// The sender is not who they have to be.
+    /// The sender is not authorized.
     pub fn unauthorized(reason: impl Into<String>) -> Self {
         Self::Unauthorized { reason: reason.into() }
     }
@@ -42,12 +42,12 @@ impl Refusal {
         Self::Malformed { kind: Malformed::BadRequest, reason: reason.into() }
     }
 
-    /// The body is of a type that the plugin does not read.
+    /// The plugin does not read bodies of this type.
     pub fn unsupported_media_type(reason: impl Into<String>) -> Self {
         Self::Malformed { kind: Malformed::UnsupportedMediaType, reason: reason.into() }
     }
 
-    /// The body is larger than the plugin takes.
+    /// The body is larger than the plugin accepts.
     pub fn too_large(reason: impl Into<String>) -> Self {
         Self::Malformed { kind: Malformed::TooLarge, reason: reason.into() }
     }
@@ -58,21 +58,21 @@ impl Refusal {
     }
 }
 
-/// What is wrong with a malformed request.
+/// The fault of a malformed request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Malformed {
-    /// Anything but the following: 400.
+    /// Any other fault: 400.
     #[default]
     BadRequest,
-    /// A type of body that the plugin does not read: 415.
+    /// A body of a type that the plugin does not read: 415.
     UnsupportedMediaType,
-    /// More than the plugin takes: 413.
+    /// A body that is larger than the plugin accepts: 413.
     TooLarge,
 }
 
 impl Malformed {
-    /// The name in JSON.
+    /// Returns the name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BadRequest => "bad_request",
@@ -81,7 +81,7 @@ impl Malformed {
         }
     }
 
-    /// The kind of that name; what a later version may name is a bad request here.
+    /// Returns the fault with this name. A name that only a later version knows is a bad request.
     pub(crate) fn from_name(name: &str) -> Self {
         [Self::UnsupportedMediaType, Self::TooLarge]
             .into_iter()
@@ -89,7 +89,7 @@ impl Malformed {
             .unwrap_or_default()
     }
 
-    /// The HTTP status that says so.
+    /// Returns the HTTP status of the answer.
     pub fn status(self) -> u16 {
         match self {
             Self::BadRequest => 400,
@@ -99,13 +99,14 @@ impl Malformed {
     }
 }
 
-/// Why a plugin does not accept its options. Shown to the operator below the integration's name.
+/// The reason why a plugin refuses its options. The host shows it to the operator with the name of the
+/// integration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OptionsError {
-    /// The key, as a path from the options table: `token`, `rules[2].pattern`. Empty for the table
-    /// as a whole.
+    /// The key as a path from the options table, such as `token` or `rules[2].pattern`; empty for the
+    /// table as a whole.
     pub path: String,
-    /// What is wrong and what to do, without the value of a secret.
+    /// The fault and what to do about it, without the value of a secret.
     pub message: String,
 }
 

@@ -1,7 +1,7 @@
-//! Carries the trait to the boundary, and catches every panic inside the plugin.
+//! The guard around every call into a plugin: catches panics inside the plugin's library.
 //!
-//! A panic that leaves an `extern "C"` function aborts the process, so none may leave here: not from
-//! a call, not from the constructor or the destructor, not from the panic's own payload.
+//! A panic that leaves an `extern "C"` function aborts the process. So no panic may leave this file: not
+//! from a call, not from the constructor or the destructor, not from a panic's own payload.
 
 use std::{
     any::Any,
@@ -17,16 +17,16 @@ use crate::{
     outcome::Outcome,
 };
 
-/// A panic that was caught: its message and, where known, its place.
+/// A caught panic: its message and, if known, its place in the source.
 #[derive(Debug)]
 pub(crate) struct Panic(pub(crate) String);
 
-/// The JSON Schema (draft 2020-12) of a plugin's options.
+/// Returns the JSON Schema (draft 2020-12) of a plugin's options.
 pub(crate) fn options_schema<T: Plugin>() -> Result<Vec<u8>, Panic> {
     catch(|| {
         let generator = SchemaSettings::draft2020_12().into_generator();
         let schema = generator.into_root_schema_for::<T::Options>();
-        // A schema is JSON already.
+        // A schema can always be written as JSON.
         serde_json::to_vec(&schema).unwrap_or_default()
     })
 }
@@ -72,13 +72,13 @@ pub(crate) fn drop_instance<T>(plugin: Box<T>) -> Result<Vec<u8>, Panic> {
     })
 }
 
-/// Keeps panics of this library off stderr, which is the host's log, and remembers where they were.
+/// Keeps panics of this library off stderr, which is the host's log, and remembers their places.
 ///
-/// A library has its own copy of std: neither the host's hook nor that of another plugin changes.
+/// A library has its own copy of std, so the hooks of the host and of other plugins stay as they are.
 pub(crate) fn keep_panics_quiet() {
     panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string);
-        // The thread may be at its end; then the place is not known.
+        // A thread that is ending has no storage for the place.
         let _ = PLACE.try_with(|last| *last.borrow_mut() = place);
     }));
 }
@@ -88,12 +88,12 @@ thread_local! {
 }
 
 fn catch<R>(call: impl FnOnce() -> R) -> Result<R, Panic> {
-    // What `call` left half-done is not looked at again: the host does not use the instance again.
+    // Unwind safe: the host does not use an instance again after a panic in it.
     panic::catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
         let message = message(&*payload);
-        // Taken before the payload is dropped, which may be the next panic.
+        // Read the place first: dropping the payload may panic again.
         let place = PLACE.try_with(|last| last.borrow_mut().take()).ok().flatten();
-        // A payload can be of any type, with a destructor that panics in its turn.
+        // The payload can be of any type, even one whose destructor panics.
         if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(second);
         }
@@ -113,7 +113,7 @@ fn message(payload: &(dyn Any + Send)) -> String {
         .map_or_else(|| "a panic without a message".into(), Clone::clone)
 }
 
-/// The options were JSON only on their way here: a line and a column mean nothing to the operator.
+/// Removes the line and column of a JSON error. The operator wrote TOML, where they mean nothing.
 fn without_position(message: &str) -> &str {
     message.rfind(" at line ").map_or(message, |position| &message[..position])
 }

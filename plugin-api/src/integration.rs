@@ -13,7 +13,7 @@ use crate::{
 
 /// Understands the webhooks of one kind of sender.
 ///
-/// One value serves one integration of the host's configuration. The value is shared between
+/// Each integration of the host's configuration has a value of its own. The value is shared between
 /// threads, so prepare in [`new`](Self::new) what every call needs, such as compiled patterns.
 ///
 /// A plugin that can do something else, or more than receive webhooks, implements [`Plugin`] and

@@ -1,10 +1,10 @@
-//! What the author of a Tocsin plugin sees.
+//! The interface for authors of Tocsin plugins.
 //!
-//! A plugin translates: the bytes of one HTTP request in, alert events out. It implements
-//! [`Integration`] for one type, exports it with [`export_plugin!`], and is built as a `cdylib`.
-//! The host does all I/O: a plugin opens no file and no socket, starts no thread, and reads no
-//! clock and no environment. That is what makes it testable from fixtures, replayable, and cheap to
-//! swap while the host runs.
+//! A plugin translates the bytes of an HTTP request into alert events. It implements [`Integration`] for
+//! one type, exports the type with [`export_plugin!`], and is built as a `cdylib`. The host does all
+//! I/O: a plugin opens no file and no socket, starts no thread, and reads no clock and no environment.
+//! So a plugin can be tested with fixtures, its requests can be replayed, and the host can replace it
+//! while it runs.
 //!
 //! # A whole plugin
 //!
@@ -68,15 +68,16 @@
 //!
 //! # What a plugin may rely on
 //!
-//! - It is made from its options once, shared between threads, and dropped when it is replaced.
-//! - A panic in any of its functions is caught inside the plugin and reported as an error; the
-//!   instance that panicked is not used again. This needs `panic = "unwind"`, the default: the host
-//!   refuses a plugin that was built to abort.
-//! - A call that takes longer than the host's deadline (1 s unless configured) is given up.
-//! - A plugin built against plugin-api 1.x loads into every later 1.y host, and into every earlier
-//!   one as long as it asks for nothing newer.
+//! - The host makes a plugin from its options once, shares it between threads, and drops it when it is
+//!   replaced.
+//! - A panic in any function of a plugin is caught inside its library and reported as an error. The host
+//!   does not use the instance again. This needs `panic = "unwind"`, the default: the host refuses a
+//!   plugin that was built with `panic = "abort"`.
+//! - The host gives up a call that takes longer than its deadline (1 s by default).
+//! - A plugin that was built with plugin-api 1.x loads into every later 1.y host, and into every earlier
+//!   one that knows the plugin's [capabilities](capability).
 //!
-//! # Where things are
+//! # Modules
 //!
 //! [`Integration`] is in [`integration`]. The traits of a plugin that can do something else, or more,
 //! are in [`capability`]. The types of a request are in [`request`], those of an answer in
@@ -105,8 +106,7 @@ pub use outcome::{Received, Reply};
 pub use request::Request;
 pub use secret::{Secret, Secrets};
 
-/// The version of this crate, which is the version of the boundary: what a host compares a plugin's
-/// manifest with.
+/// The version of this crate, which is the version of the boundary between plugin and host.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The plugin in the README compiles.
@@ -114,7 +114,8 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
-/// Everything the author of a plugin needs: `use tocsin_plugin_api::prelude::*;`.
+/// The types that the author of an [`Integration`](crate::Integration) needs:
+/// `use tocsin_plugin_api::prelude::*;`.
 pub mod prelude {
     pub use crate::{
         Action, Detail, Event, Integration, OptionsError, Received, Refusal, Reply, Request,

@@ -1,14 +1,14 @@
-//! What a library says of itself, readable from the file without running it.
+//! The manifest of a plugin, which a host reads from the library's file without running it.
 //!
 //! The manifest is a JSON object in the ELF section [`SECTION`]. [`export_plugin!`](crate::export_plugin)
-//! writes it at compile time from the plugin's Cargo.toml; nothing here reads ELF files.
+//! writes it at compile time from the plugin's Cargo.toml. This module does not read ELF files.
 
 use serde::{Deserialize, Serialize};
 
 /// The ELF section that holds the manifest.
 pub const SECTION: &str = ".tocsin.manifest";
 
-/// The form of the manifest that this version writes.
+/// The format of the manifest that this version writes.
 pub const FORMAT: u32 = 1;
 
 /// The capability of a [`Receiver`](crate::capability::Receiver).
@@ -17,40 +17,41 @@ pub const RECEIVE: &str = "receive";
 /// The panic strategy of a plugin whose panics can be caught.
 pub const UNWIND: &str = "unwind";
 
-/// What a library says of itself, as it is read from the file. Fields that a later version adds are
-/// left alone.
+/// A manifest, as a host reads it. Fields that only a later version knows are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Manifest {
-    /// The form of this object, [`FORMAT`]. A form that can't be read by older hosts counts up.
+    /// The format of this object, [`FORMAT`]. A format that older hosts cannot read gets the next number.
     pub manifest: u32,
-    /// The plugin's name: what `plugin = "..."` in a configuration names. Its package's name.
+    /// The name of the plugin, which is that of its package. Configurations refer to it with
+    /// `plugin = "..."`.
     pub name: String,
-    /// The plugin's version, semver. Its package's version.
+    /// The version of the plugin, which is that of its package (semver).
     pub version: String,
-    /// One line on what it is.
+    /// A line on the plugin.
     #[serde(default)]
     pub description: String,
-    /// The licence, an SPDX expression; empty if none is stated.
+    /// The licence as an SPDX expression; empty if the package has none.
     #[serde(default)]
     pub license: String,
-    /// The version of this crate that it was built against.
+    /// The version of this crate that the plugin was built with.
     pub plugin_api: String,
-    /// The compiler that built it, as `rustc --version` prints it.
+    /// The compiler that built the plugin, as `rustc --version` prints it.
     #[serde(default)]
     pub rustc: String,
-    /// [`UNWIND`], or `abort` where panics can't be caught.
+    /// The panic strategy: [`UNWIND`], or `abort`, with which panics cannot be caught.
     pub panic: String,
-    /// The names of its [capabilities](crate::capability). A host that does not know one of them does
-    /// not load the plugin; [`plugin_api`](Self::plugin_api) refuses nothing within a major version.
+    /// The names of the plugin's [capabilities](crate::capability). A host refuses a plugin with a
+    /// capability that the host does not know. The minor version of [`plugin_api`](Self::plugin_api)
+    /// is never a reason to refuse a plugin.
     #[serde(default)]
     pub capabilities: Vec<String>,
-    /// [`Integration::LARGEST_BODY_BYTES`](crate::Integration::LARGEST_BODY_BYTES).
+    /// The plugin's [`LARGEST_BODY_BYTES`](crate::capability::Receiver::LARGEST_BODY_BYTES).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub largest_body_bytes: Option<usize>,
 }
 
-/// What [`export_plugin!`](crate::export_plugin) knows of a package at compile time, and writes.
+/// The manifest that [`export_plugin!`](crate::export_plugin) makes at compile time.
 #[derive(Clone, Copy, Debug)]
 pub struct PackageManifest {
     /// `CARGO_PKG_NAME`.
@@ -61,7 +62,7 @@ pub struct PackageManifest {
     pub description: &'static str,
     /// `CARGO_PKG_LICENSE`.
     pub license: &'static str,
-    /// The panic strategy under which the package is compiled.
+    /// The panic strategy with which the package is compiled.
     pub panic: &'static str,
     /// The names of the capabilities.
     pub capabilities: &'static [&'static str],
@@ -70,13 +71,13 @@ pub struct PackageManifest {
 }
 
 impl PackageManifest {
-    /// How long [`to_json`](Self::to_json) is, in bytes.
+    /// Returns the length of [`to_json`](Self::to_json) in bytes.
     #[doc(hidden)]
     pub const fn json_len(&self) -> usize {
         self.write(Writer::<0>::new()).len
     }
 
-    /// The manifest as JSON. `N` is [`json_len`](Self::json_len).
+    /// Returns the manifest as JSON. `N` is [`json_len`](Self::json_len).
     #[doc(hidden)]
     pub const fn to_json<const N: usize>(&self) -> [u8; N] {
         self.write(Writer::new()).bytes
@@ -109,7 +110,7 @@ impl PackageManifest {
     }
 }
 
-/// Writes JSON at compile time, where serde can't. Bytes past `N` are counted and dropped.
+/// A writer of JSON at compile time, when serde cannot run. Bytes beyond `N` are only counted.
 struct Writer<const N: usize> {
     bytes: [u8; N],
     len: usize,
@@ -176,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_at_compile_time_is_read_as_it_was() {
+    fn reads_the_manifest_that_was_written_at_compile_time() {
         const WRITTEN: PackageManifest = PackageManifest {
             name: "a-b",
             version: "1.2.3",

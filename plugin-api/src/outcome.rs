@@ -1,38 +1,39 @@
-//! What comes of a request: what the plugin returns, and the form in which it reaches the host.
+//! The result of a request: [`Received`], which a plugin returns, and [`Outcome`], which reaches the host.
 //!
-//! The form is JSON with room to grow: a reader leaves alone what it does not know.
+//! An outcome crosses the boundary as JSON. A reader ignores fields that it does not know, so that later
+//! versions can add some.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Event, Refusal, error::Malformed};
 
-/// What a plugin made of a request that it accepted.
+/// The result of a request that a plugin accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Received {
-    /// Alert events. They are committed in this order before the sender is answered. A host may commit
-    /// very many of them in several steps, so that keys are what makes a retry safe, and refuses a
-    /// request with more events than it takes of one.
+    /// Alert events. The host commits them in this order before it answers the sender. It may commit very
+    /// many of them in several steps, so give events the keys that make a retry safe. It refuses a
+    /// request with more events than its limit.
     Events {
-        /// At least one.
+        /// At least one event.
         events: Vec<Event>,
-        /// What the sender is answered instead of `{}`.
+        /// The answer to the sender, instead of `{}`.
         reply: Option<Reply>,
     },
-    /// A genuine request from which no alert comes. The sender gets the same 200.
+    /// A genuine request that needs no alert. The sender gets the same answer, 200.
     Ignored {
-        /// Why, for the operator who asks where their alert is.
+        /// The reason, for an operator who looks for the alert.
         reason: String,
     },
 }
 
 impl Received {
-    /// A genuine request from which no alert comes, and why.
+    /// A genuine request that needs no alert, for this reason.
     pub fn ignored(reason: impl Into<String>) -> Self {
         Self::Ignored { reason: reason.into() }
     }
 
-    /// Events, without a reply of the plugin's own. No events at all is the same as ignored.
+    /// Events with the usual answer. An empty list is the same as [`ignored`](Self::ignored).
     pub fn events(events: Vec<Event>) -> Self {
         if events.is_empty() {
             return Self::ignored("no events in the request");
@@ -40,8 +41,8 @@ impl Received {
         Self::Events { events, reply: None }
     }
 
-    /// Answers the sender with `reply` once the events are on disk. An ignored request keeps its
-    /// usual answer.
+    /// Sets the answer to the sender once the events are on disk. An ignored request keeps the usual
+    /// answer.
     #[must_use]
     pub fn with_reply(mut self, new_reply: Reply) -> Self {
         if let Self::Events { reply, .. } = &mut self {
@@ -57,10 +58,10 @@ impl From<Event> for Received {
     }
 }
 
-/// The body of a 200 that the plugin words itself.
+/// The body of an answer 200 in the plugin's own words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
-    /// The media type, such as `application/json`.
+    /// The media type of the body, such as `application/json`.
     pub content_type: String,
     /// The body.
     pub body: String,
@@ -73,37 +74,37 @@ impl Reply {
     }
 }
 
-/// What the host reads of a call that came back: one of the five outcomes.
+/// The outcome of a request, as the host reads it: [`Received`] and [`Refusal`] in one type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
     /// See [`Received::Events`].
     Events {
-        /// At least one.
+        /// At least one event.
         events: Vec<Event>,
-        /// What the sender is answered instead of `{}`.
+        /// The answer to the sender, instead of `{}`.
         reply: Option<Reply>,
     },
     /// See [`Received::Ignored`].
     Ignored {
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// See [`Refusal::Unauthorized`].
     Unauthorized {
-        /// Why, for the operator.
+        /// The reason, for the operator.
         reason: String,
     },
     /// See [`Refusal::Malformed`].
     Malformed {
-        /// What is wrong with it.
+        /// The kind of fault.
         kind: Malformed,
-        /// Why, for the sender.
+        /// The reason, for the sender.
         reason: String,
     },
     /// See [`Refusal::Failed`].
     Failed {
-        /// Why, for the operator.
+        /// The reason, for the operator.
         reason: String,
     },
 }
@@ -120,7 +121,8 @@ impl From<Result<Received, Refusal>> for Outcome {
     }
 }
 
-/// One flat object rather than a tagged enum: serde reads it in one pass, without a copy.
+/// The form of an [`Outcome`] in JSON. serde reads a flat object in one pass and without a copy, which
+/// it cannot do for a tagged enum.
 #[derive(Default, Serialize, Deserialize)]
 struct Wire {
     outcome: Kind,
@@ -146,7 +148,7 @@ enum Kind {
 }
 
 impl Outcome {
-    /// The outcome's name in JSON, records and metrics.
+    /// Returns the name in JSON, records and metrics.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Events { .. } => "events",
@@ -157,7 +159,7 @@ impl Outcome {
         }
     }
 
-    /// The JSON that crosses the boundary.
+    /// Returns the JSON that crosses the boundary.
     pub fn to_json(self) -> Vec<u8> {
         let mut json = Vec::with_capacity(512);
         // Writing strings and numbers to memory cannot fail.
@@ -165,11 +167,11 @@ impl Outcome {
         json
     }
 
-    /// Reads what crossed the boundary.
+    /// Reads the JSON that crossed the boundary.
     ///
     /// # Errors
     ///
-    /// Where it is not an outcome that this version knows.
+    /// If it is not an outcome that this version knows.
     pub fn from_json(json: &[u8]) -> Result<Self, serde_json::Error> {
         let Wire { outcome, events, reply, reason, kind } = serde_json::from_slice(json)?;
         Ok(match outcome {
@@ -210,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_outcome_survives_the_boundary() {
+    fn every_outcome_crosses_the_boundary_unchanged() {
         let event = Event::create("t").urgency(crate::Urgency::High).detail("Channel", "ops");
         let reply = Reply::json(&serde_json::json!({"text": "done"}));
         for outcome in [
@@ -227,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn the_form_is_one_that_others_can_write() {
+    fn the_json_of_an_outcome_is_short_and_readable() {
         let event = Event::create("disk full").dedup_key("C1.1").event_id("C1.1");
         let json = Outcome::from(Ok(Received::from(event))).to_json();
         insta::assert_snapshot!(String::from_utf8_lossy(&json), @r#"{"outcome":"events","events":[{"action":"create","title":"disk full","dedup_key":"C1.1","event_id":"C1.1"}]}"#);

@@ -1,12 +1,12 @@
-//! What arrives: one HTTP request, borrowed from the host for the time of a call.
+//! An HTTP request, borrowed from the host for the duration of a call.
 //!
-//! It carries no clock, no address and no path: a plugin judges what was sent, nothing else.
+//! A request holds no time, address or path: a plugin judges only what was sent.
 
 use std::borrow::Cow;
 
 pub use crate::abi::Header;
 
-/// One HTTP request to an integration's endpoint. Everything in it is borrowed.
+/// An HTTP request to an integration's endpoint. All its parts are borrowed.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     method: &'a str,
@@ -18,57 +18,57 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// A request as the host received it.
     ///
-    /// `method` in upper case, `query` without its question mark and not decoded (empty if there is
-    /// none), the names of `headers` in lower case and in the order of their arrival.
+    /// `method` is in upper case. `query` has no question mark and is not decoded; it is empty if there
+    /// is none. The names of `headers` are in lower case, in the order in which they arrived.
     pub fn new(method: &'a str, query: &'a str, headers: &'a [Header<'a>], body: &'a [u8]) -> Self {
         let headers = Cow::Borrowed(headers);
         Self { method, query, headers, body }
     }
 
-    /// A POST without query and headers, for tests.
+    /// A POST without a query and headers, for tests.
     pub fn post(body: &'a [u8]) -> Self {
         Self::new("POST", "", &[], body)
     }
 
-    /// The same request with one header more, for tests. `name` is compared in lower case.
+    /// Adds a header, for tests. [`header`](Self::header) finds it whatever the case of its name.
     #[must_use]
     pub fn with_header(mut self, name: &'a str, value: &'a [u8]) -> Self {
         self.headers.to_mut().push(Header::new(name, value));
         self
     }
 
-    /// The method, in upper case. The host lets only `POST` through.
+    /// Returns the method in upper case. The host accepts only `POST`.
     pub fn method(&self) -> &'a str {
         self.method
     }
 
-    /// What followed the question mark, not decoded; empty if there was none.
+    /// Returns the text after the question mark, not decoded; empty if there was none.
     pub fn query(&self) -> &'a str {
         self.query
     }
 
-    /// All header lines, in the order of their arrival.
+    /// Returns all headers in the order in which they arrived.
     pub fn headers(&self) -> &[Header<'a>] {
         &self.headers
     }
 
-    /// The value of the first header of that name, compared without case. Values are bytes: HTTP
-    /// does not promise UTF-8.
+    /// Returns the value of the first header with this name, in upper or lower case. A value is bytes,
+    /// because HTTP does not promise UTF-8.
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
         let found = self.headers.iter().find(|header| header.name().eq_ignore_ascii_case(name));
         found.map(Header::value)
     }
 
-    /// The media type of the body without parameters and surrounding white space, as it was
-    /// written: compare it with [`str::eq_ignore_ascii_case`]. Empty where the header is absent,
-    /// empty or not ASCII text.
+    /// Returns the media type of the body without parameters and surrounding white space. The case is that
+    /// of the sender, so compare it with [`str::eq_ignore_ascii_case`]. The media type is empty if the
+    /// header is absent, empty or not UTF-8.
     pub fn media_type(&self) -> &'a str {
         let value = self.header("content-type").unwrap_or_default();
         let text = std::str::from_utf8(value).unwrap_or_default();
         text.split(';').next().unwrap_or_default().trim()
     }
 
-    /// The body, whole. The host has checked its length against its own limit, nothing else.
+    /// Returns the whole body. The host has checked only its length.
     pub fn body(&self) -> &'a [u8] {
         self.body
     }
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_are_found_whatever_their_case() {
+    fn finds_headers_in_upper_and_lower_case() {
         let request = Request::post(b"").with_header("X-Token", b"a").with_header("x-token", b"b");
         assert_eq!(request.header("x-TOKEN"), Some(&b"a"[..]));
         assert_eq!(request.header("x-other"), None);

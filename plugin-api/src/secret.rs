@@ -1,7 +1,7 @@
-//! Values that must not be shown: redacted where they are printed, wiped when they are dropped,
+//! Values that must not be shown. They are redacted when printed, wiped from memory when dropped, and
 //! compared in constant time.
 //!
-//! Serializing one is deliberately impossible.
+//! Secrets deliberately do not implement `Serialize`.
 
 use std::{borrow::Cow, fmt};
 
@@ -13,23 +13,23 @@ use serde::{
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
-/// One secret: a token, a password, a key. Never empty when it comes from a configuration.
+/// A secret: a token, a password, a key. A secret of a configuration is never empty.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes a value over.
+    /// A secret with this value.
     pub fn new(value: impl Into<String>) -> Self {
         Self(Zeroizing::new(value.into()))
     }
 
-    /// Whether `candidate` is this secret, to the byte. The time it takes depends on the two
-    /// lengths alone.
+    /// Returns true if `candidate` is exactly this secret. The duration of the comparison depends only on
+    /// the two lengths.
     pub fn matches(&self, candidate: &[u8]) -> bool {
         self.equals(candidate).into()
     }
 
-    /// The value, for the few places that have to send it on.
+    /// Returns the value, for the few places that have to pass it on.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -67,18 +67,19 @@ impl JsonSchema for Secret {
     }
 }
 
-/// One secret or a list of them, any of which will do: several senders, or an old and a new token
-/// while one is being replaced. Never an empty list when it comes from a configuration.
+/// A list of secrets, any of which is valid: for several senders, or for an old and a new token during a
+/// change. In a configuration, a single string is a list of one; an empty list is an error.
 #[derive(Clone)]
 pub struct Secrets(Vec<Secret>);
 
 impl Secrets {
-    /// Takes a list over.
+    /// A list of these secrets.
     pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
         Self(secrets.into_iter().collect())
     }
 
-    /// Whether `candidate` is one of them. All are compared, whichever it is.
+    /// Returns true if `candidate` is one of the secrets. Always compares all of them, so that the duration
+    /// does not show which one matched.
     pub fn match_any(&self, candidate: &[u8]) -> bool {
         let none = Choice::from(0);
         self.0.iter().fold(none, |found, secret| found | secret.equals(candidate)).into()
@@ -115,7 +116,7 @@ impl JsonSchema for Secrets {
 const ONE: &str = "expected a string";
 const ONE_OR_MANY: &str = "expected a string or a list of strings";
 
-/// serde's own visitors repeat the value they did not expect; this one does not.
+/// A visitor whose errors do not repeat the value. The errors of serde's own visitors do.
 struct SecretsVisitor {
     list: bool,
 }
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn any_of_a_list_matches_and_nothing_else() {
+    fn matches_each_secret_of_a_list_and_nothing_else() {
         let secrets = read(r#"["old", "new"]"#).expect("a list");
         assert!(secrets.match_any(b"old") && secrets.match_any(b"new"));
         for wrong in [&b""[..], b"ol", b"oldd", b"old ", b"Old", b"oldnew"] {
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_debug_nor_errors_show_the_value() {
+    fn debug_output_and_errors_do_not_show_the_value() {
         let shown = format!("{:?} {:?}", Secret::new("hunter2"), Secrets::new([Secret::new("x")]));
         assert_eq!(shown, "Secret(redacted) Secrets(1 redacted)");
         for wrong in ["31337", "-31337", "31337.5", "[31337]", r#"{"k":"31337"}"#, "true", "null"] {
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_secret_is_refused() {
+    fn refuses_an_empty_secret() {
         for empty in [r#""""#, "[]", r#"["a", ""]"#] {
             read(empty).expect_err("empty");
         }

@@ -1,6 +1,7 @@
-//! Tests a plugin from fixtures: as a plain value, and through the library that was built of it.
+//! The test kit: tests a plugin with fixtures, as a plain value and through its built library.
 //!
-//! It checks outcomes. What a plugin costs, and what it does with hostile input, it does not judge.
+//! The test kit compares outcomes. It does not measure time, and does not send hostile input:
+//! `tocsin plugins certify` does.
 //!
 //! ```no_run
 //! # use tocsin_plugin_api::prelude::*;
@@ -26,11 +27,11 @@
 //!
 //! # A fixture
 //!
-//! One JSON object a line:
+//! A fixture is a line with a JSON object:
 //!
 //! | key | meaning |
 //! | --- | --- |
-//! | `name` | what the case is called when it fails |
+//! | `name` | the name in the message of a failed test |
 //! | `options` | the options table; `{}` if absent |
 //! | `content_type`, `headers`, `query` | of the request; absent or null is none |
 //! | `body`, or `body_base64`, or `body_gen` | text, any bytes, or `{"prefix", "unit", "count"}` |
@@ -60,10 +61,10 @@ use crate::{
     outcome::Outcome,
 };
 
-/// One case: options, a request, and what has to come of it.
+/// A test case: options, a request and the expected outcome.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Fixture {
-    /// What the case is called when it fails.
+    /// The name in the message of a failed test.
     pub name: String,
     /// The options table.
     #[serde(default = "empty_table")]
@@ -74,7 +75,7 @@ pub struct Fixture {
     /// Other headers.
     #[serde(default)]
     pub headers: Map<String, Json>,
-    /// The query string, without its question mark.
+    /// The query without its question mark.
     #[serde(default)]
     pub query: Option<String>,
     #[serde(default)]
@@ -83,7 +84,7 @@ pub struct Fixture {
     body_base64: Option<String>,
     #[serde(default)]
     body_gen: Option<GeneratedBody>,
-    /// What has to come of it.
+    /// The expected outcome, see the [module documentation](self).
     pub expect: Map<String, Json>,
 }
 
@@ -103,7 +104,7 @@ impl Fixture {
     ///
     /// # Panics
     ///
-    /// Where the file can't be read, a line is not a fixture, or there is none.
+    /// If the file cannot be read, a line is not a fixture, or there are no fixtures.
     pub fn read(path: impl AsRef<Path>) -> Vec<Self> {
         let path = path.as_ref();
         let text = fs::read_to_string(path)
@@ -118,7 +119,7 @@ impl Fixture {
     ///
     /// # Errors
     ///
-    /// The number of a line that is none, and why.
+    /// The number of a line that is no fixture, and the reason.
     pub fn parse(text: &str) -> Result<Vec<Self>, (usize, String)> {
         let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         lines
@@ -132,11 +133,11 @@ impl Fixture {
             .collect()
     }
 
-    /// The body, whichever way it is written.
+    /// Returns the body, from whichever of its three keys is there.
     ///
     /// # Panics
     ///
-    /// Where `body_base64` is not base64.
+    /// If `body_base64` is not base64.
     pub fn body(&self) -> Vec<u8> {
         if let Some(generated) = &self.body_gen {
             return (generated.prefix.clone() + &generated.unit.repeat(generated.count)).into();
@@ -149,7 +150,7 @@ impl Fixture {
         self.body.clone().unwrap_or_default().into()
     }
 
-    /// The headers with the content type, names in lower case.
+    /// Returns the headers, including the content type, with names in lower case.
     pub fn header_lines(&self) -> Vec<(String, String)> {
         let content_type =
             self.content_type.iter().map(|value| ("content-type".into(), value.clone()));
@@ -159,11 +160,11 @@ impl Fixture {
         content_type.chain(others).collect()
     }
 
-    /// Compares what came of the request with what has to.
+    /// Compares an outcome with the expected one.
     ///
     /// # Errors
     ///
-    /// One line on each difference.
+    /// The differences, one a line.
     pub fn compare(&self, outcome: &Outcome) -> Result<(), String> {
         let expected = match self.expect.get("outcome").and_then(Json::as_str) {
             Some("alert") => "events",
@@ -198,20 +199,20 @@ fn field(event: &Event, key: &str) -> Json {
     detail.map_or(Json::Null, |detail| Json::String(detail.value.clone()))
 }
 
-/// Something that answers requests the way a plugin does.
+/// A plugin under test: [`Value`] or [`Library`].
 pub trait Subject {
     /// Makes an instance from `options`, gives it the request, and drops it.
     ///
     /// # Errors
     ///
-    /// Where the options are refused, or the plugin panicked.
+    /// If the plugin refuses the options or panics.
     fn receive(&self, options: &Json, request: &Request<'_>) -> Result<Outcome, NewInstanceError>;
 
     /// Runs every fixture.
     ///
     /// # Panics
     ///
-    /// With every fixture that does not hold, by name.
+    /// If a fixture fails. The message names every fixture that does.
     fn check(&self, fixtures: &[Fixture]) {
         let failures: Vec<String> = fixtures
             .iter()
@@ -227,7 +228,7 @@ pub trait Subject {
     ///
     /// # Errors
     ///
-    /// What differs from what was expected.
+    /// The differences from the expected outcome, one a line.
     fn check_one(&self, fixture: &Fixture) -> Result<(), String> {
         let (headers, body) = (fixture.header_lines(), fixture.body());
         let headers: Vec<_> = headers
@@ -242,7 +243,7 @@ pub trait Subject {
     }
 }
 
-/// The plugin as a plain value of its type.
+/// A plugin as a plain value of its type.
 pub struct Value<T>(PhantomData<T>);
 
 impl<T: Receiver> Value<T> {
@@ -256,7 +257,7 @@ impl<T: Receiver> Value<T> {
     ///
     /// # Errors
     ///
-    /// Where the options are refused, or the plugin panicked.
+    /// If the plugin refuses the options or panics.
     pub fn instance(options: &Json) -> Result<T, NewInstanceError> {
         guard::new_instance::<T>(options.to_string().as_bytes())
             .map_err(panicked)?
@@ -278,7 +279,7 @@ fn panicked(guard::Panic(message): guard::Panic) -> NewInstanceError {
     NewInstanceError::Call(CallError::Panicked(message))
 }
 
-/// The plugin as a host sees it: a library, called through its ABI.
+/// A plugin as a host sees it: a library, called through its ABI.
 pub struct Library {
     module: abi::Module,
 }
@@ -288,22 +289,22 @@ impl Library {
     ///
     /// # Panics
     ///
-    /// Where it does not build, or its library can't be opened.
+    /// If the package does not build, or its library cannot be opened.
     pub fn build(package: &str) -> Self {
         Self::open(&built_library(package))
     }
 
-    /// Opens a library that was built from trusted sources: opening runs its code.
+    /// Opens a library. Opening runs its code, so open only libraries from trusted sources.
     ///
     /// # Panics
     ///
-    /// Where it can't be opened.
+    /// If the library cannot be opened.
     #[expect(unsafe_code, reason = "a library has to be mapped to be called")]
     pub fn open(path: &Path) -> Self {
-        // SAFETY: the author of the test vouches for the library by testing it.
+        // SAFETY: the author of the test trusts the library.
         let library = unsafe { libloading::Library::new(path) };
         let library = library.unwrap_or_else(|error| panic!("cannot open the library: {error}"));
-        // The module stays in use for good.
+        // The module is used until the process ends.
         let library = Box::leak(Box::new(library));
         // SAFETY: a symbol read as a pointer is its address, which is all that is used.
         let header = unsafe { library.get::<*const ()>(abi::HEADER_SYMBOL.as_bytes()) };
@@ -320,16 +321,16 @@ impl Library {
     ///
     /// # Errors
     ///
-    /// Where the options are refused, or the plugin panicked.
+    /// If the plugin refuses the options or panics.
     pub fn instance(&self, options: &Json) -> Result<abi::Instance, NewInstanceError> {
         self.module.instance(options.to_string().as_bytes())
     }
 
-    /// The JSON Schema of its options.
+    /// Returns the JSON Schema of the plugin's options.
     ///
     /// # Panics
     ///
-    /// Where there is none.
+    /// If the plugin gives none.
     pub fn options_schema(&self) -> Json {
         let schema = self.module.options_schema().unwrap_or_else(|error| panic!("{error}"));
         serde_json::from_slice(&schema).unwrap_or_else(|error| panic!("not JSON: {error}"))
@@ -345,11 +346,11 @@ impl Subject for Library {
     }
 }
 
-/// Builds a package and gives the path of its `cdylib`, as cargo reports it.
+/// Builds a package and returns the path of its `cdylib`, as cargo reports it.
 ///
 /// # Panics
 ///
-/// Where it does not build, or has no such target.
+/// If the package does not build, or has no such target.
 pub fn built_library(package: &str) -> PathBuf {
     let output = Command::new(env!("CARGO"))
         .args([

@@ -1,13 +1,12 @@
-//! Builds the libraries that the tests load, and tells where they are: cargo's own messages say so,
-//! no path is guessed. It loads none of them.
+//! Builds the libraries that the tests load. Their paths come from cargo's messages; none is guessed.
 //!
-//! Each distinct thing is built at most once in a test process, one at a time. What is not simply a
-//! package of this workspace in its usual form is built into `other-times` under the workspace's
-//! target directory, with dependencies of the same versions and features, so that these are compiled
-//! once for all of it. The target directory is what `cargo metadata` says it is, which heeds
-//! `CARGO_TARGET_DIR` and configuration files; a relative one is taken from the workspace's folder.
+//! A test process builds each library at most once, and one library at a time. Libraries other than the
+//! usual build of a package of this workspace go to `other-times` under the workspace's target
+//! directory. Their dependencies have the same versions and features, so that cargo compiles these once.
+//! `cargo metadata` names the target directory, by `CARGO_TARGET_DIR` and configuration files; a relative
+//! one starts at the workspace's folder.
 //!
-//! The environment is handed on as it is: `RUSTFLAGS` hold for every build.
+//! The environment is passed on unchanged: `RUSTFLAGS` apply to every build.
 
 mod altered;
 mod pretended;
@@ -27,52 +26,51 @@ pub use altered::{
     without_code,
 };
 
-/// The library of a package of this workspace, in the `dev` profile; in a drill, the `release` one.
+/// Builds the library of a package of this workspace, in the `dev` profile; in a drill, in `release`.
 ///
 /// # Panics
 ///
-/// Where it does not build or has no `cdylib`, with what cargo said.
+/// If it does not build or has no `cdylib`, with cargo's messages.
 pub fn library(package: &str) -> PathBuf {
     let args = [&["build", "--package", package][..], profile()].concat();
     once(package, || built_library(&args, workspace(), package))
 }
 
-/// The `tocsin` program, in the `dev` profile; in a drill, the `release` one.
+/// Builds the `tocsin` program, in the `dev` profile; in a drill, in `release`.
 ///
 /// # Panics
 ///
-/// Where it does not build, with what cargo said.
+/// If it does not build, with cargo's messages.
 pub fn tocsin() -> PathBuf {
     let args = [&["build", "--package", "tocsin", "--bin", "tocsin"][..], profile()].concat();
     once("tocsin program", || executable(cargo(&args, workspace()), "tocsin"))
 }
 
-/// What is tested is built for debugging, save in the drills of `make drill`.
+/// Returns the arguments for the profile: `release` in the drills of `make drill`, otherwise `dev`.
 fn profile() -> &'static [&'static str] {
     if env::var_os("TOCSIN_DRILL").is_some() { &["--release"] } else { &[] }
 }
 
-/// `bad-panic-abort`, built so that a panic aborts.
+/// Builds `bad-panic-abort` so that a panic aborts.
 ///
 /// # Panics
 ///
-/// Where it does not build, with what cargo said.
+/// If it does not build, with cargo's messages.
 pub fn panic_abort() -> PathBuf {
     let package = "bad-panic-abort";
     let args = ["rustc", "--package", package, "--lib", "--crate-type", "cdylib"];
     let strategy = ["--", "-C", "panic=abort"];
-    // Among the usual builds it would have the path of the one that unwinds.
+    // Among the usual builds, the library would have the path of the one that unwinds.
     once("panic abort", || {
         built_library(&[&args[..], &other_times_args(), &strategy].concat(), workspace(), package)
     })
 }
 
-/// `frozen-heartbeat`: a plugin built against plugin-api as it was in 1.0.0, with the dependencies
-/// of that time.
+/// Builds `frozen-heartbeat`: a plugin for plugin-api 1.0.0, with the dependencies of that time.
 ///
 /// # Panics
 ///
-/// Where it does not build, with what cargo said.
+/// If it does not build, with cargo's messages.
 pub fn frozen() -> PathBuf {
     let package = "frozen-heartbeat";
     let args = ["build", "--locked", "--package", package];
@@ -80,7 +78,7 @@ pub fn frozen() -> PathBuf {
     once(package, || built_library(&[&args[..], &other_times_args()].concat(), &folder, package))
 }
 
-/// `frozen-host`: a program on the host's side of plugin-api as it was in 1.0.0.
+/// Builds `frozen-host`: a program on the host's side of plugin-api as it was in 1.0.0.
 ///
 /// `frozen-host [--body TEXT] LIBRARY...` admits each library as the host of that time did, gives it
 /// the body, and prints the outcome's name. It exits with 1 and a sentence on stderr if it cannot.
@@ -97,7 +95,7 @@ pub fn frozen_host() -> PathBuf {
     })
 }
 
-/// `pretended-later`: a plugin built against a plugin-api that does not exist yet.
+/// Builds `pretended-later`: a plugin for a plugin-api that does not exist yet.
 ///
 /// Version `1.2.0` has one module function, one capability, one field of an event and one urgency
 /// more than today's; `2.0.0` has nothing but another number.
@@ -116,7 +114,7 @@ pub fn pretended(version: &str) -> PathBuf {
     })
 }
 
-/// `pretended-echo`: a plugin with a capability that plugin-api 1.2.0 added, and without `receive`.
+/// Builds `pretended-echo`: a plugin with a capability that plugin-api 1.2.0 added, and without `receive`.
 ///
 /// # Panics
 ///
@@ -130,7 +128,7 @@ pub fn pretended_echo() -> PathBuf {
     })
 }
 
-/// `pretended-host`: a program on the host's side of plugin-api 1.2.0, see [`pretended`].
+/// Builds `pretended-host`: a program on the host's side of plugin-api 1.2.0, see [`pretended`].
 ///
 /// `pretended-host [--body TEXT] LIBRARY...` opens each library, prints `described` or `not
 /// described` (whether it has the function that 1.2.0 added), gives it the body, and prints the
@@ -151,8 +149,8 @@ pub fn pretended_host() -> PathBuf {
 
 fn once(what: &str, build: impl FnOnce() -> PathBuf) -> PathBuf {
     static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
-    // Held while building: two runs of cargo would only wait for each other. A panic in one of them
-    // leaves the map as it was.
+    // Held during the build: two runs of cargo would only wait for each other. After a panic in one of
+    // them, the map is still valid.
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(path) = built.get(what) {
         return path.clone();
@@ -162,7 +160,8 @@ fn once(what: &str, build: impl FnOnce() -> PathBuf) -> PathBuf {
     path
 }
 
-/// `name` is that of the package, or of its library if it is called otherwise.
+/// Builds a library and returns its path. `name` is that of the package, or of its library if that has
+/// another name.
 fn built_library(args: &[&str], folder: &Path, name: &str) -> PathBuf {
     let target = name.replace('-', "_");
     let built = cargo(args, folder);
@@ -180,7 +179,7 @@ fn executable(built: Vec<Artifact>, name: &str) -> PathBuf {
     executable.unwrap_or_else(|| panic!("`{name}` builds no executable")).into()
 }
 
-/// Runs cargo in `folder` and gives what it built.
+/// Runs cargo in `folder` and returns what it built.
 fn cargo(args: &[&str], folder: &Path) -> Vec<Artifact> {
     let (command, rest) = args.split_first().expect("a command");
     let cargo = env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
@@ -209,11 +208,11 @@ fn other_times_args() -> [&'static str; 2] {
     ["--target-dir", other_times().to_str().expect("a target directory in UTF-8")]
 }
 
-/// Where what is not a usual build of this workspace goes: a target directory.
+/// Returns the target directory of all but the usual builds of this workspace.
 ///
 /// # Panics
 ///
-/// Where cargo does not know the workspace.
+/// If `cargo metadata` fails.
 pub fn other_times() -> &'static Path {
     static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
         let metadata = MetadataCommand::new().current_dir(workspace()).no_deps().exec();
@@ -223,7 +222,7 @@ pub fn other_times() -> &'static Path {
     &FOLDER
 }
 
-/// The folder of this workspace.
+/// Returns the folder of this workspace.
 ///
 /// # Panics
 ///

@@ -1,7 +1,7 @@
 //! The context of a certification: the plugin's schema, options that it accepts, messages, and its
 //! outcomes for them. Each is found once, by the check that needs it first.
 //!
-//! This file judges nothing. It keeps every [`Failure`] for the check that reports it.
+//! The context judges nothing. It keeps every [`Failure`] for the check that reports it.
 
 use std::{
     thread,

@@ -1,7 +1,7 @@
 //! Options tables made from a schema: tables that it allows, and tables that it forbids.
 //!
-//! This file knows the part of JSON Schema that schemars writes, and ignores the rest. It returns only
-//! tables on which the validator agrees.
+//! Only the part of JSON Schema that schemars writes is known here; the rest is ignored. The validator
+//! confirms every table.
 
 use serde_json::{Map, Value, json};
 

@@ -38,11 +38,11 @@ pub(super) enum Needs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Status {
-    /// Nothing is wrong.
+    /// The check found no fault.
     Passed,
-    /// Nothing is wrong, but an author should look.
+    /// The check found no fault, but something that the author should look at.
     Warned,
-    /// Something is wrong.
+    /// The check found a fault.
     Failed,
     /// The check was not made.
     Skipped,

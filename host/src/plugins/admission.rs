@@ -1,6 +1,6 @@
-//! What can be known of a plugin from its bytes, checked before any of them is run.
+//! Admission: everything that the bytes of a plugin can tell, checked before any of them runs.
 //!
-//! It maps and loads nothing.
+//! Admission maps and loads nothing.
 
 use std::{
     fmt,
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{alert::PluginId, file_stamp::Stamp, problem::Problem};
 
-/// A file in the plugins folder, read but not understood.
+/// A file of the plugins folder, read into memory and not checked yet.
 pub struct DroppedFile {
     path: PathBuf,
     stamp: Option<Stamp>,
@@ -33,33 +33,33 @@ pub struct DroppedFile {
     sha256: String,
 }
 
-/// A plugin that may be loaded: everything that its bytes can tell was checked, and the operator's
-/// [`Verifier`] consented to these very bytes.
+/// A plugin that may be loaded: its bytes passed every check, and the operator's [`Verifier`] accepted
+/// exactly these bytes.
 #[derive(Debug)]
 pub struct AdmittedPlugin {
-    /// Where it was read from.
+    /// The path of the file.
     pub path: PathBuf,
-    /// What it says of itself.
+    /// The manifest.
     pub manifest: Manifest,
-    /// Its version, parsed.
+    /// The version of the manifest, parsed.
     pub version: Version,
-    /// Its name and version.
+    /// The name and version.
     pub id: Arc<PluginId>,
-    /// The hash of its bytes, in hex.
+    /// The SHA-256 hash of the bytes, in hex.
     pub sha256: String,
     /// The state of the file when it was read, if it had settled by then.
     pub stamp: Option<Stamp>,
-    // Not public: with it, nobody else can make one.
+    // Private, so that only this file can make an admitted plugin.
     verified: Option<Verified>,
 }
 
 impl AdmittedPlugin {
-    /// What it was verified by; none where the configuration asks for nothing.
+    /// Returns the result of the verification; `None` if the configuration requires none.
     pub fn verified(&self) -> Option<&Verified> {
         self.verified.as_ref()
     }
 
-    /// One that nothing was checked of.
+    /// A plugin that passed no check, for tests.
     #[cfg(test)]
     pub(crate) fn pretended(
         path: PathBuf,
@@ -78,7 +78,7 @@ impl AdmittedPlugin {
         Self { path, manifest, version, id, sha256, stamp, verified }
     }
 
-    /// The same bytes, verified anew.
+    /// Returns the same plugin with the result of a new verification.
     pub(super) fn verified_again(&self, verified: Option<Verified>) -> Self {
         Self {
             path: self.path.clone(),
@@ -92,12 +92,12 @@ impl AdmittedPlugin {
     }
 }
 
-/// Why a file is no plugin for this host: the end of a sentence that starts with the file's name.
+/// The reason why this host refuses a file: the end of a sentence that starts with the file's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdmissionRefusal {
-    /// What is wrong, and what to do about it.
+    /// The fault and the remedy.
     pub problem: Problem,
-    /// What the file says of itself, if that could be read.
+    /// The manifest, if it could be read.
     pub manifest: Option<Box<Manifest>>,
 }
 
@@ -106,7 +106,7 @@ impl AdmissionRefusal {
         Problem::new("plugin-refused", reason.to_string()).with_hint(hint.to_string()).into()
     }
 
-    /// Adds what the file says of itself, if that is known.
+    /// Adds the manifest, if it is known.
     pub(super) fn of(self, manifest: Option<Manifest>) -> Self {
         Self { manifest: manifest.map(Box::new), ..self }
     }
@@ -124,7 +124,7 @@ impl fmt::Display for AdmissionRefusal {
     }
 }
 
-/// The name of a processor, as people know it.
+/// Returns the usual name of a processor.
 pub(super) fn machine_name(machine: elf::Machine) -> String {
     match machine {
         elf::EM_AARCH64 => "AArch64".into(),
@@ -135,11 +135,11 @@ pub(super) fn machine_name(machine: elf::Machine) -> String {
 }
 
 impl DroppedFile {
-    /// Reads a file whole.
+    /// Reads a whole file.
     ///
     /// # Errors
     ///
-    /// Where it can't be read, or is no regular file.
+    /// If the file cannot be read, or is not a regular file.
     pub fn read(path: &Path) -> Result<Self, AdmissionRefusal> {
         OpenFile::at(path)?.read()
     }
@@ -149,36 +149,35 @@ impl DroppedFile {
         Self { path, stamp, bytes, sha256 }
     }
 
-    /// Where it was found.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its bytes.
+    /// Returns the bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The hash of its bytes, in hex.
+    /// Returns the SHA-256 hash of the bytes, in hex.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
 
-    /// Checks everything that the bytes can tell: gives what the plugin says of itself, and its
-    /// version.
+    /// Checks everything that the bytes can tell, and returns the manifest and its parsed version.
     ///
     /// # Errors
     ///
-    /// What is wrong, and what to do about it.
+    /// An [`AdmissionRefusal`] with the first fault.
     pub fn examine(&self) -> Result<(Manifest, Version), AdmissionRefusal> {
         examine(&self.bytes)
     }
 
-    /// Makes it a plugin that may be loaded: examines the bytes, and asks the verifier.
+    /// Makes a plugin that may be loaded: [examines](Self::examine) the bytes and asks the verifier.
     ///
     /// # Errors
     ///
-    /// What is wrong, and what to do about it.
+    /// An [`AdmissionRefusal`] with the first fault.
     pub fn admit(self, verifier: &Verifier) -> Result<AdmittedPlugin, AdmissionRefusal> {
         let (manifest, version) = self.examine()?;
         let id = PluginId { name: manifest.name.clone(), version: version.to_string() };
@@ -190,12 +189,12 @@ impl DroppedFile {
         Ok(AdmittedPlugin { path, manifest, version, id: Arc::new(id), sha256, stamp, verified })
     }
 
-    /// Makes a plugin that may be loaded in a child process: examines the bytes and asks no verifier.
-    /// The operator who names a file by its path vouches for it.
+    /// Makes a plugin that may be loaded in a child process: [examines](Self::examine) the bytes and asks
+    /// no verifier. The operator who names a file by its path vouches for it.
     ///
     /// # Errors
     ///
-    /// What is wrong, and what to do about it.
+    /// An [`AdmissionRefusal`] with the first fault.
     pub(crate) fn admit_unverified(self) -> Result<AdmittedPlugin, AdmissionRefusal> {
         let (manifest, version) = self.examine()?;
         let id = PluginId { name: manifest.name.clone(), version: version.to_string() };
@@ -218,7 +217,7 @@ fn examine(bytes: &[u8]) -> Result<(Manifest, Version), AdmissionRefusal> {
 
 type Elf<'b> = ElfFile64<'b, LittleEndian>;
 
-/// The machine that this host runs on, as ELF numbers and names it.
+/// The processor of this host: its ELF number and its name.
 const MACHINE: (elf::Machine, &str) = if cfg!(target_arch = "aarch64") {
     (elf::EM_AARCH64, "AArch64")
 } else {
@@ -228,25 +227,25 @@ const MACHINE: (elf::Machine, &str) = if cfg!(target_arch = "aarch64") {
 /// The capabilities that this host can ask of a plugin.
 const CAPABILITIES: &[&str] = &[manifest::RECEIVE];
 
-/// A manifest is kept for every file, and told wherever plugins are listed.
+/// The longest manifest: one is kept in memory for every file and shown wherever plugins are listed.
 const LONGEST_MANIFEST_BYTES: usize = 64 * 1024;
 const LONGEST_VERSION_BYTES: usize = 128;
 
 const BUILD_HINT: &str = "drop in the `.so` that `cargo build --release` made of a plugin";
 const COPY_HINT: &str = "copy it again, to another name first, and rename it when it is whole";
 
-/// Whether the first bytes are those of an ELF file.
+/// Returns true if these are the first bytes of an ELF file.
 pub(super) fn is_elf(bytes: &[u8]) -> bool {
     bytes.starts_with(&elf::ELFMAG)
 }
 
-/// Why a file is no library, by its first bytes.
+/// The refusal of a file that is no ELF file.
 pub(super) fn not_elf(is_empty: bool) -> AdmissionRefusal {
     AdmissionRefusal::new(if is_empty { "is empty" } else { "is not an ELF file" }, BUILD_HINT)
 }
 
-/// A shared library for this machine, of which no part is missing: mapping one with a missing part
-/// kills the process.
+/// Parses a shared library for this machine, and checks that no part of it is missing: mapping a library
+/// with a missing part kills the process.
 fn whole_library(bytes: &[u8]) -> Result<Elf<'_>, AdmissionRefusal> {
     if !is_elf(bytes) {
         return Err(not_elf(bytes.is_empty()));
@@ -297,7 +296,7 @@ fn read_manifest(file: &Elf<'_>) -> Result<Manifest, AdmissionRefusal> {
         let reason = format!("has a manifest of {} bytes, more than any plugin needs", json.len());
         return Err(AdmissionRefusal::new(reason, "shorten the description in its Cargo.toml"));
     }
-    // The form comes first: what a later one looks like otherwise is not known here.
+    // The format comes first: other fields of a later format are not known here.
     let form = serde_json::from_slice::<serde_json::Value>(json).ok();
     let form = form.and_then(|value| value.get("manifest")?.as_u64());
     if form.is_some_and(|form| form != u64::from(manifest::FORMAT)) {
@@ -322,7 +321,7 @@ fn check_manifest(manifest: &Manifest) -> Result<Version, AdmissionRefusal> {
         ));
     }
     let named = |what: &str| format!("is plugin `{}` {what}", manifest.name);
-    // It stands in every alert and in many a sentence.
+    // The version is part of every alert and of many messages.
     let longest = manifest.version.len().max(manifest.plugin_api.len());
     if longest > LONGEST_VERSION_BYTES {
         let reason = named(&format!("with a version of {longest} bytes"));
@@ -435,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_library_is_refused() {
+    fn refuses_a_file_that_is_no_library() {
         insta::assert_snapshot!(refusal(b""), @"is empty; hint: drop in the `.so` that `cargo build --release` made of a plugin");
         insta::assert_snapshot!(refusal(b"#!/bin/sh"), @"is not an ELF file; hint: drop in the `.so` that `cargo build --release` made of a plugin");
         insta::assert_snapshot!(refusal(b"\x7fELF"), @"is not a 64-bit little-endian ELF file; hint: drop in the `.so` that `cargo build --release` made of a plugin");
@@ -443,12 +442,12 @@ mod tests {
     }
 
     #[test]
-    fn a_good_manifest_is_accepted_with_what_a_later_version_adds() {
+    fn accepts_a_manifest_with_fields_that_a_later_version_added() {
         assert_eq!(check_manifest(&manifest()).expect("it is good"), Version::new(1, 2, 3));
     }
 
     #[test]
-    fn each_fault_of_a_manifest_has_its_sentence() {
+    fn names_each_fault_of_a_manifest() {
         insta::assert_snapshot!(refused(|m| m.name = "a b".into()), @"has a name in its manifest that no configuration could write; hint: name the package with 1 to 64 of a-z, A-Z, 0-9, `-` and `_`");
         insta::assert_snapshot!(refused(|m| m.version = "one".into()), @"is plugin `demo` with a version that is not semver: unexpected character 'o' while parsing major version number; hint: mend its Cargo.toml");
         insta::assert_snapshot!(refused(|m| m.plugin_api = "2.0.0".into()), @"is plugin `demo` 1.2.3, built for plugin-api 2.0.0; this host has 1.1.0; hint: upgrade the host, or drop in a version of the plugin for this one");
@@ -477,8 +476,8 @@ mod tests {
     }
 
     #[test]
-    fn a_library_without_a_manifest_or_with_a_missing_part_is_refused() {
-        // Any test binary is position independent, and so as good as a library here.
+    fn refuses_a_library_without_a_manifest_or_with_a_missing_part() {
+        // Any test binary is position independent, which is enough for these checks.
         let ours = fs::read("/proc/self/exe").expect("our own bytes");
         assert!(refusal(&ours).contains("has no `.tocsin.manifest` section"));
         for parts in [2, 3, 10] {
@@ -488,9 +487,9 @@ mod tests {
     }
 
     proptest! {
-        /// Headers at the start and section headers at the end are where a reader can be led astray.
+        /// Changes the headers at the start and the section headers at the end, which mislead readers.
         #[test]
-        fn no_bytes_make_it_panic(noise in prop::collection::vec((any::<bool>(), 0..4096_usize, any::<u8>()), 1..40)) {
+        fn no_bytes_cause_a_panic(noise in prop::collection::vec((any::<bool>(), 0..4096_usize, any::<u8>()), 1..40)) {
             static OURS: LazyLock<Mutex<Vec<u8>>> =
                 LazyLock::new(|| Mutex::new(fs::read("/proc/self/exe").expect("our own bytes")));
             let mut bytes = OURS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -498,7 +497,7 @@ mod tests {
             let place = |(at_end, offset, _): &(bool, usize, u8)| {
                 if *at_end { length - 1 - offset } else { *offset }
             };
-            // Changed in place and back again: a copy of so many bytes would take most of the time.
+            // Changed in place and restored: copying so many bytes would take most of the time.
             let before: Vec<_> = noise.iter().map(|change| (place(change), bytes[place(change)])).collect();
             noise.iter().for_each(|change| bytes[place(change)] = change.2);
             let _ = examine(&bytes);

@@ -1,7 +1,7 @@
-//! What a file tells of itself, whether or not this host would load it: for whoever wants to know
-//! before they drop it in.
+//! Inspection: describes a file before an operator drops it into the plugins folder, even if this host
+//! would refuse it.
 //!
-//! It maps nothing and runs no byte of the file. Whether a signature holds is not judged here.
+//! Inspection maps nothing and runs no byte of the file. It does not verify signatures.
 
 use std::{io::Read, path::Path};
 
@@ -18,22 +18,22 @@ use super::{
     folder::regular_file,
 };
 
-/// Everything that can be known of a file without running it.
+/// The description of a file, found without running it.
 #[derive(Debug, Serialize)]
 pub struct Inspection {
-    /// Its path, as it was named.
+    /// The path, as the operator wrote it.
     pub file: String,
-    /// How long it is.
+    /// The length of the file.
     pub size_bytes: usize,
-    /// The hash of its bytes, in hex.
+    /// The SHA-256 hash of the bytes, in hex.
     pub sha256: String,
-    /// The signature that lies beside it.
+    /// The signature in a file beside it.
     pub signature: Option<Signature>,
-    /// What it says of itself, if that can be read.
+    /// The manifest, if it can be read.
     pub manifest: Option<Manifest>,
-    /// What it was built for, if it is an ELF file.
+    /// The target of the build, if this is an ELF file.
     pub elf: Option<ElfFacts>,
-    /// Why this host would not load it; none if it would.
+    /// The reason why this host would refuse the file; `None` if it would load it.
     #[serde(serialize_with = "as_sentence")]
     pub refusal: Option<AdmissionRefusal>,
 }
@@ -41,15 +41,15 @@ pub struct Inspection {
 /// A minisign signature in a file of its own.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Signature {
-    /// Its path.
+    /// The path of the signature file.
     pub file: String,
-    /// What the signer said of the file; none where it is no minisign signature.
+    /// The signer's comment; `None` if this is no minisign signature.
     pub trusted_comment: Option<String>,
-    /// Whether it holds for these bytes, by a key that is trusted; none where nobody was asked.
+    /// True if the signature is valid for these bytes and a trusted key; `None` if it was not verified.
     pub is_good: Option<bool>,
 }
 
-/// What an ELF file says of what it needs.
+/// The requirements of an ELF file.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct ElfFacts {
     /// The processor, such as `x86-64`.
@@ -58,20 +58,20 @@ pub struct ElfFacts {
     pub bits: u8,
     /// `little-endian` or `big-endian`.
     pub byte_order: &'static str,
-    /// Its own name among libraries, if it has one.
+    /// The name of the library (`DT_SONAME`), if it has one.
     pub soname: Option<String>,
-    /// The libraries that have to be there, in the order in which they are looked for.
+    /// The libraries that the file needs, in the order in which the loader searches them.
     pub needs: Vec<String>,
-    /// The earliest glibc that has all it asks for.
+    /// The earliest version of glibc with all symbols that the file needs.
     pub glibc: Option<String>,
 }
 
 impl Inspection {
-    /// Reads a file and everything beside it that belongs to it.
+    /// Reads a file and the signature beside it.
     ///
     /// # Errors
     ///
-    /// Where it can't be read.
+    /// If the file cannot be read.
     pub fn of(path: &Path) -> Result<Self, AdmissionRefusal> {
         let file = DroppedFile::read(path)?;
         let elf = ElfReader::of(file.bytes());
@@ -99,7 +99,7 @@ impl Signature {
         let mut path = library.as_os_str().to_owned();
         path.push(".minisig");
         let mut text = String::new();
-        // The other end of a pipe may never come.
+        // Reading a pipe could wait for ever.
         let file = regular_file(Path::new(&path)).ok()?;
         file.take(LONGEST_SIGNATURE_BYTES).read_to_string(&mut text).ok()?;
         let comment = text.lines().find_map(|line| line.strip_prefix("trusted comment: "));
@@ -108,35 +108,36 @@ impl Signature {
     }
 }
 
-/// Reads ELF files of any machine: those of another one are what people wonder about.
+/// A reader of ELF files for any machine, since operators also inspect files for another one.
 struct ElfReader<'b, H: FileHeader> {
     bytes: &'b [u8],
     endian: H::Endian,
     sections: SectionTable<'b, H>,
 }
 
-/// So many entries of a list are looked at: a file can claim to have any number.
+/// The number of entries of a list that are read: a file can claim to have any number.
 const MOST_ENTRIES: usize = 1024;
-/// So many of them are told.
-const MOST_TOLD: usize = 50;
-/// Characters of a text that are told.
-const LONGEST_TOLD: usize = 1000;
-/// A signature of minisign has some 400 bytes.
+/// The number of entries of a list that are shown.
+const MOST_SHOWN: usize = 50;
+/// The number of characters of a text that are shown.
+const LONGEST_SHOWN: usize = 1000;
+/// The most that is read of a signature. A minisign signature has some 400 bytes.
 const LONGEST_SIGNATURE_BYTES: u64 = 64 * 1024;
 
-/// A text for people, which a file may have made as long as it liked.
+/// Cuts a text for display: a file can hold a text of any length.
 fn bounded_text(text: &str) -> String {
-    let Some((end, _)) = text.char_indices().nth(LONGEST_TOLD) else { return text.to_owned() };
+    let Some((end, _)) = text.char_indices().nth(LONGEST_SHOWN) else { return text.to_owned() };
     format!("{}... and {} more bytes", &text[..end], text.len() - end)
 }
 
-/// A list for people, which a file may have made as long as it liked. `count` is how many there are.
+/// Cuts a list for display: a file can hold a list of any length. `count` is the number of entries in the
+/// file.
 fn bounded_list(items: &[String], count: usize) -> Vec<String> {
-    let mut told: Vec<_> = items.iter().take(MOST_TOLD).map(|item| bounded_text(item)).collect();
-    if count > told.len() {
-        told.push(format!("... and {} more", count - told.len()));
+    let mut shown: Vec<_> = items.iter().take(MOST_SHOWN).map(|item| bounded_text(item)).collect();
+    if count > shown.len() {
+        shown.push(format!("... and {} more", count - shown.len()));
     }
-    told
+    shown
 }
 
 fn bounded_manifest(manifest: &Manifest) -> Manifest {
@@ -182,7 +183,7 @@ impl<'b, H: FileHeader<Endian = Endianness>> ElfReader<'b, H> {
             needs: Vec::new(),
             glibc: None,
         };
-        // They stand at the end: a file that was cut short has none.
+        // The section headers are at the end, so a truncated file has none.
         let Ok(sections) = header.sections(endian, bytes) else { return (facts, None) };
         let reader = Self { bytes, endian, sections };
         facts.soname = reader.dynamic_strings(elf::DT_SONAME).0.pop();
@@ -199,7 +200,7 @@ impl<'b, H: FileHeader<Endian = Endianness>> ElfReader<'b, H> {
         Some(bounded_manifest(&manifest))
     }
 
-    /// The first strings of a kind, and how many there are.
+    /// Returns the first strings of a kind, and the number of all.
     fn dynamic_strings(&self, tag: elf::DynamicTag) -> (Vec<String>, usize) {
         let Ok(table) = self.sections.dynamic_table(self.endian, self.bytes) else {
             return (Vec::new(), 0);
@@ -209,7 +210,7 @@ impl<'b, H: FileHeader<Endian = Endianness>> ElfReader<'b, H> {
         (strings.take(MOST_ENTRIES).collect(), entries().count())
     }
 
-    /// The highest version among the symbols that glibc has to have.
+    /// Returns the highest version among the symbols that the file needs of glibc.
     fn glibc(&self) -> Option<String> {
         let (needs, link) = self.sections.gnu_verneed(self.endian, self.bytes).ok()??;
         let strings = self.sections.strings(self.endian, self.bytes, link).ok()?;
@@ -229,9 +230,9 @@ impl<'b, H: FileHeader<Endian = Endianness>> ElfReader<'b, H> {
 }
 
 fn text(bytes: &[u8]) -> String {
-    // Four bytes are a character at most.
-    let told = bytes.len().min(4 * LONGEST_TOLD);
-    bounded_text(&String::from_utf8_lossy(&bytes[..told]))
+    // A character has at most four bytes.
+    let end = bytes.len().min(4 * LONGEST_SHOWN);
+    bounded_text(&String::from_utf8_lossy(&bytes[..end]))
 }
 
 #[cfg(test)]
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn an_elf_file_tells_what_it_needs() {
+    fn describes_the_requirements_of_an_elf_file() {
         let (bytes, ours) = (ours(), inspect(&ours()));
         let elf = ours.elf.expect("it is one");
         assert_eq!((elf.bits, elf.byte_order), (64, "little-endian"));
@@ -267,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_a_file_is_told() {
+    fn describes_as_much_as_possible_of_a_truncated_file() {
         let ours = ours();
         let half = inspect(&ours[..ours.len() / 2]);
         assert!(
@@ -280,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_file_says_of_itself_is_told_up_to_a_bound() {
+    fn cuts_long_texts_and_lists_of_a_file() {
         let manifest = serde_json::json!({
             "manifest": 1, "name": "demo", "version": "1.0.0", "panic": "unwind",
             "plugin_api": "1.0.0", "description": "é".repeat(10_000_000),
@@ -289,8 +290,8 @@ mod tests {
         let bounded = bounded_manifest(&serde_json::from_value(manifest).expect("a manifest"));
         assert_eq!(bounded.name, "demo");
         assert!(bounded.description.ends_with("é... and 19998000 more bytes"));
-        assert_eq!(bounded.capabilities.len(), MOST_TOLD + 1);
-        assert_eq!(bounded.capabilities[MOST_TOLD], "... and 99950 more");
+        assert_eq!(bounded.capabilities.len(), MOST_SHOWN + 1);
+        assert_eq!(bounded.capabilities[MOST_SHOWN], "... and 99950 more");
         assert!(serde_json::to_string(&bounded).expect("JSON").len() < 4000);
         assert_eq!(bounded_list(&["libc.so.6".into()], 1), ["libc.so.6"]);
         assert!(text(&vec![b'x'; 1_000_000]).len() < 2000);
@@ -298,11 +299,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(noise in prop::collection::vec((any::<bool>(), 0..4096_usize, any::<u8>()), 1..40)) {
+        fn no_bytes_cause_a_panic(noise in prop::collection::vec((any::<bool>(), 0..4096_usize, any::<u8>()), 1..40)) {
             static OURS: LazyLock<Mutex<Vec<u8>>> = LazyLock::new(|| Mutex::new(ours()));
             let mut bytes = OURS.lock().unwrap_or_else(PoisonError::into_inner);
             let length = bytes.len();
-            // Changed in place and back again: a copy of so many bytes would take most of the time.
+            // Changed in place and restored: copying so many bytes would take most of the time.
             let mut before = Vec::new();
             for (at_end, offset, byte) in noise {
                 let at = if at_end { length - 1 - offset } else { offset };

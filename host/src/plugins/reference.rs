@@ -1,22 +1,22 @@
-//! The reference of a plugin's options, written from their JSON Schema: Markdown, for people.
+//! The reference of a plugin's options in Markdown, written from their JSON Schema.
 //!
-//! It validates nothing. What it does not understand of a schema is "any value".
+//! The schema is not validated. A part of it that is not understood reads as "any value".
 
 use std::collections::{BTreeSet, VecDeque};
 
 use serde_json::{Map, Value};
 
-/// The options as Markdown: a table of all of them with type, default and meaning, then the meanings
-/// of named values, then a table under its own heading for each table within.
+/// Returns the options as Markdown: a table with type, default and meaning of each, then the meanings of
+/// named values, then a table with a heading for each nested table.
 ///
-/// Required options come first, the others in the order of the alphabet, so that the text does not
-/// depend on the order in which a schema was written.
+/// Required options come first and the others in alphabetical order, so that the text does not depend on
+/// the order of the schema.
 pub fn markdown(schema: &Value) -> String {
     let mut reference = Reference { root: schema, text: String::new(), inner: VecDeque::new() };
     reference.table("", &reference.resolved(schema));
     let mut written = BTreeSet::new();
     while let Some((path, table)) = reference.inner.pop_front() {
-        // A table can hold itself: then its own heading says all there is to say.
+        // A table can contain itself. Its first heading is enough.
         if written.insert(Value::from(table.clone()).to_string()) {
             reference.text.push_str(&format!("\n### `{path}`\n\n"));
             reference.table(&format!("{path}."), &table);
@@ -27,10 +27,10 @@ pub fn markdown(schema: &Value) -> String {
 
 type Schema = Map<String, Value>;
 
-/// So many schemas within each other are followed: they can refer to each other in a circle.
+/// The number of nested schemas that are followed: schemas can refer to each other in a circle.
 const DEEPEST: usize = 8;
 
-/// So many forms of one value are told.
+/// The number of forms of one value that are listed.
 const MOST_FORMS: usize = 64;
 
 const ANY: &str = "any value";
@@ -38,7 +38,7 @@ const ANY: &str = "any value";
 struct Reference<'s> {
     root: &'s Value,
     text: String,
-    /// Tables within those that were written, by their paths.
+    /// Nested tables that are not written yet, with their paths.
     inner: VecDeque<(String, Schema)>,
 }
 
@@ -78,7 +78,7 @@ impl Reference<'_> {
         }
     }
 
-    /// The values that have a name, where the schema says what each of them means.
+    /// Writes the values that have a name, if the schema says what each means.
     fn named_values(&mut self, name: &str, schema: &Schema) {
         let values: Vec<_> = self
             .forms(schema, DEEPEST)
@@ -108,7 +108,7 @@ impl Reference<'_> {
         }
     }
 
-    /// The forms that a value can have, save that there is none.
+    /// Returns the forms that a value can have, without `null`.
     fn forms(&self, schema: &Schema, depth: usize) -> Vec<Schema> {
         let choice = ["anyOf", "oneOf"].into_iter().find_map(|key| schema.get(key)?.as_array());
         let (Some(choice), Some(deeper)) = (choice, depth.checked_sub(1)) else {
@@ -118,7 +118,7 @@ impl Reference<'_> {
         forms.filter(|form| form.get("type") != Some(&"null".into())).take(MOST_FORMS).collect()
     }
 
-    /// The type, in words.
+    /// Returns the type in words.
     fn kind(&self, schema: &Schema, depth: usize) -> String {
         let Some(deeper) = depth.checked_sub(1) else { return ANY.into() };
         let forms = self.forms(schema, depth);
@@ -159,7 +159,7 @@ impl Reference<'_> {
         }
     }
 
-    /// A schema with what it refers to filled in. What stands beside a reference goes before it.
+    /// Returns a schema with its references resolved. A key beside a reference takes precedence.
     fn resolved(&self, schema: &Value) -> Schema {
         let mut merged = schema.as_object().cloned().unwrap_or_default();
         for _ in 0..DEEPEST {
@@ -198,7 +198,7 @@ fn range(schema: &Schema) -> String {
     }
 }
 
-/// Limits are written as fractions wherever a number can be one: `1.0`.
+/// Returns a whole number for a limit such as `1.0`, as schemas write it for fractions.
 #[expect(clippy::cast_possible_truncation, reason = "only whole numbers in range are cast")]
 fn plain_number(limit: &Value) -> Value {
     match limit.as_f64() {
@@ -232,7 +232,7 @@ fn code(value: &Value) -> String {
     format!("`{value}`")
 }
 
-/// A pipe would end the cell, even in code.
+/// Escapes pipes, which would end the cell even in code.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
@@ -244,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_are_told_with_type_default_and_meaning() {
+    fn lists_options_with_type_default_and_meaning() {
         insta::assert_snapshot!(markdown(&json!({
             "type": "object",
             "required": ["token"],
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_within_have_tables_of_their_own() {
+    fn nested_tables_have_tables_of_their_own() {
         insta::assert_snapshot!(markdown(&json!({
             "properties": {
                 "rules": {"type": "array", "items": {"$ref": "#/$defs/Rule"}},
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_schema_is_said_all_the_same() {
+    fn an_invalid_schema_gives_a_reference_all_the_same() {
         for odd in
             [json!({}), json!(true), json!([1]), json!({"$ref": "#"}), json!({"properties": 1})]
         {

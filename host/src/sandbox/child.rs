@@ -29,7 +29,7 @@ use crate::plugins::{Libraries, admission::DroppedFile, journal::LoadJournal};
 const ADDRESS_SPACE_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 /// The size of a thread's stack, as in the host.
 const STACK_BYTES: usize = 2 * 1024 * 1024;
-/// How often a fuzz run measures its memory.
+/// The number of times that a fuzz run measures its memory.
 const MEMORY_SAMPLES: usize = 100;
 
 /// Does the job on standard input, and returns the exit code.

@@ -1,7 +1,7 @@
 //! Random messages, and mutations of sample messages. The same seed and position always give the same
 //! message.
 //!
-//! This file knows no plugin: the samples decide how far the messages get.
+//! Mutation knows no plugin: the samples decide how far the messages get.
 
 use fastrand::Rng;
 

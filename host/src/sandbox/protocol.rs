@@ -38,7 +38,7 @@ pub(crate) struct MessageRun {
     pub options: Vec<Value>,
     /// The messages. Each names its instance by the position of its options table.
     pub messages: Vec<Message>,
-    /// How often each message is received in a row.
+    /// The number of times that each message is received in a row.
     pub repeats: usize,
     /// The number of threads that receive at once; 0 is the main thread alone.
     pub threads: usize,
@@ -48,12 +48,12 @@ pub(crate) struct MessageRun {
     pub is_brief: bool,
 }
 
-/// What a confined plugin cannot reach.
+/// The limits of a confined plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Confinement {
-    /// System calls that computing does not need.
+    /// No system calls but those that computing needs.
     SystemCalls,
-    /// The same system calls, and the environment.
+    /// The same, and no environment.
     Environment,
 }
 
@@ -97,7 +97,7 @@ impl fmt::Display for Operation {
     }
 }
 
-/// One line of a child's output.
+/// A line of a child's output.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Observation {
     /// The library is loaded.
@@ -146,7 +146,7 @@ pub(crate) enum Observation {
     },
     /// The plugin broke its confinement, and the child was ended.
     Violation(Violation),
-    /// This machine cannot confine the plugin, for this reason.
+    /// The machine cannot confine the plugin, for this reason.
     NotConfined(String),
     /// The task is complete.
     Done,

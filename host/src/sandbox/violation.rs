@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Something that a plugin did besides computing.
+/// An action of a plugin besides computing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Violation {
     /// A system call that computing does not need, by its number.

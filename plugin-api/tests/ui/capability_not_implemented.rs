@@ -1,4 +1,4 @@
-//! A capability is listed, and its trait is not implemented.
+//! The list has a capability whose trait is not implemented.
 
 use tocsin_plugin_api::{capability::Plugin, prelude::*};
 

@@ -1,4 +1,4 @@
-//! A type is exported that is no integration.
+//! The exported type is not an integration.
 
 struct Plain;
 

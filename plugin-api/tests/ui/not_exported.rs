@@ -1,4 +1,4 @@
-//! The macro was forgotten.
+//! The call of `export_plugin!` is missing.
 
 use tocsin_plugin_api::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Options of which the host can't tell the operator anything.
+//! The options have no schema.
 
 use tocsin_plugin_api::prelude::*;
 

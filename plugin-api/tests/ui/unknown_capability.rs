@@ -1,4 +1,4 @@
-//! A capability is listed that this version does not have.
+//! The list has a capability that this version does not know.
 
 use tocsin_plugin_api::prelude::*;
 

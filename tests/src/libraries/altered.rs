@@ -1,5 +1,6 @@
-//! Copies of a good library with something changed, and files that are no library at all. It builds
-//! nothing, and leaves the file it copies as it is.
+//! Altered copies of a good library, and files that are no library at all.
+//!
+//! Nothing is built here, and the original file stays as it is.
 
 use std::{
     fs,
@@ -10,39 +11,38 @@ use std::{
 
 use object::{Object, ObjectSection, SectionKind, elf};
 
-/// A copy in the folder `into` whose manifest says another version of the plugin. The code is the
-/// same.
+/// Makes a copy in the folder `into` whose manifest has another version. The code is the same.
 ///
 /// # Panics
 ///
-/// Where the version is longer than the one it replaces, or the library has no manifest.
+/// If the version is longer than the one that it replaces, or the library has no manifest.
 pub fn with_version(library: &Path, version: &str, into: &Path) -> PathBuf {
     with_field(library, "version", version, into)
 }
 
-/// A copy in the folder `into` whose manifest says another name of the plugin. The code is the same.
+/// Makes a copy in the folder `into` whose manifest has another name. The code is the same.
 ///
 /// # Panics
 ///
-/// Where the name is longer than the one it replaces, or the library has no manifest.
+/// If the name is longer than the one that it replaces, or the library has no manifest.
 pub fn with_name(library: &Path, name: &str, into: &Path) -> PathBuf {
     with_field(library, "name", name, into)
 }
 
-/// A copy in the folder `into` whose manifest describes the plugin otherwise. The code is the same.
+/// Makes a copy in the folder `into` whose manifest has another description. The code is the same.
 ///
 /// # Panics
 ///
-/// Where the description is longer than the one it replaces, or the library has no manifest.
+/// If the description is longer than the one that it replaces, or the library has no manifest.
 pub fn with_description(library: &Path, description: &str, into: &Path) -> PathBuf {
     with_field(library, "description", description, into)
 }
 
-/// A copy in the folder `into` without what only debuggers read: a tenth of the size.
+/// Makes a copy in the folder `into` without debug information: a tenth of the size.
 ///
 /// # Panics
 ///
-/// Where `strip`, which comes with the linker, can't be run.
+/// If `strip`, which comes with the linker, cannot be run.
 pub fn stripped(library: &Path, into: &Path) -> PathBuf {
     let to = copy_name(library, "stripped", into);
     let status = Command::new("strip").arg("-o").arg(&to).arg(library).status();
@@ -50,22 +50,22 @@ pub fn stripped(library: &Path, into: &Path) -> PathBuf {
     to
 }
 
-/// A file in the folder `into` that is called like a library and is text.
+/// Makes a text file in the folder `into` with the name of a library.
 ///
 /// # Panics
 ///
-/// Where it can't be written.
+/// If the file cannot be written.
 pub fn not_elf(into: &Path) -> PathBuf {
     let to = into.join("libnot_elf.so");
     write(&to, b"This is not a shared library.\n");
     to
 }
 
-/// The first half of a library in the folder `into`, as of a copy that was cut short.
+/// Makes a file in the folder `into` with the first half of a library, like an interrupted copy.
 ///
 /// # Panics
 ///
-/// Where it can't be written.
+/// If the file cannot be written.
 pub fn truncated(library: &Path, into: &Path) -> PathBuf {
     let bytes = read(library);
     let to = copy_name(library, "truncated", into);
@@ -73,12 +73,12 @@ pub fn truncated(library: &Path, into: &Path) -> PathBuf {
     to
 }
 
-/// A copy in the folder `into` whose ELF header says that it is for `AArch64`. Nothing else of it is:
+/// Makes a copy in the folder `into` whose ELF header says `AArch64`. The rest is not for that processor:
 /// a host has to stop at the header.
 ///
 /// # Panics
 ///
-/// Where it can't be written.
+/// If the file cannot be written.
 pub fn other_machine(library: &Path, into: &Path) -> PathBuf {
     // `e_machine` follows `e_ident` (16 bytes) and `e_type` (2).
     const E_MACHINE: usize = 18;
@@ -89,14 +89,14 @@ pub fn other_machine(library: &Path, into: &Path) -> PathBuf {
     to
 }
 
-/// A copy in the folder `into` whose code is gone: a trap stands in place of every instruction, so
-/// that whoever maps it is ended by its initializers. All that can be read of it is as it was.
+/// Makes a copy in the folder `into` with a trap in place of every instruction. Its initializers end any
+/// process that maps it. The rest of the file is as it was.
 ///
 /// # Panics
 ///
-/// Where it can't be written.
+/// If the file cannot be written.
 pub fn without_code(library: &Path, into: &Path) -> PathBuf {
-    // `int3`, one byte long, on x86-64; no instruction at all on AArch64.
+    // `int3` on x86-64, one byte long; an invalid instruction on AArch64.
     const TRAP: u8 = 0xCC;
     let mut bytes = read(library);
     for range in code_ranges(library, &bytes) {
@@ -118,7 +118,7 @@ fn with_field(library: &Path, field: &str, value: &str, into: &Path) -> PathBuf 
     let old = &json[start..start + length];
     assert!(value.len() <= length, "`{value}` does not fit where `{old}` stands");
 
-    // JSON may have blanks behind a string.
+    // JSON may have blanks after a string.
     let at = manifest.start + start;
     let padded = format!("{value}\"{}", " ".repeat(length - value.len()));
     bytes[at..=at + length].copy_from_slice(padded.as_bytes());
@@ -127,7 +127,7 @@ fn with_field(library: &Path, field: &str, value: &str, into: &Path) -> PathBuf 
     to
 }
 
-/// Where the manifest lies in the file.
+/// Returns the place of the manifest in the file.
 fn manifest_range(library: &Path, bytes: &[u8]) -> Range<usize> {
     let file = parse(library, bytes);
     let section = file.section_by_name(".tocsin.manifest");

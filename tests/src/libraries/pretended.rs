@@ -1,4 +1,4 @@
-//! A workspace with a plugin-api of the future in it: today's, with a few edits. It builds nothing.
+//! A workspace with a plugin-api of the future: today's with a few edits. Nothing is built here.
 //!
 //! The workspace is made under the target directory of `tests/pretended/` (two plugins and a host),
 //! of `plugin-api/`, and of this workspace's own Cargo.toml and Cargo.lock with other members. So the
@@ -14,13 +14,13 @@ use toml::{Table, Value};
 
 use super::{other_times, workspace};
 
-/// The version that adds something.
+/// The version with additions.
 pub(super) const MINOR: &str = "1.2.0";
 
 /// The version that no 1.x host may load.
 const MAJOR: &str = "2.0.0";
 
-/// What stands in a file, and what takes its place.
+/// A replacement of text in a file.
 struct Edit {
     file: &'static str,
     old: &'static str,
@@ -154,7 +154,7 @@ impl<T> Capability<T> {
 ",
         new: r#"
     pub details: Vec<Detail>,
-    /// What to paint the alert with.
+    /// The colour of the alert.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub colour: Option<String>,
 }
@@ -168,12 +168,12 @@ pub(super) fn library_name(version: &str) -> String {
     format!("pretended_later_{}", version.replace('.', "_"))
 }
 
-/// Makes the workspace with plugin-api `version`, and gives its folder.
+/// Makes the workspace with plugin-api `version`, and returns its folder.
 pub(super) fn prepare(version: &str) -> PathBuf {
     let edits = match version {
         MINOR => MINOR_EDITS,
         MAJOR => &[],
-        _ => panic!("nobody pretends plugin-api {version}"),
+        _ => panic!("there is no pretended plugin-api {version}"),
     };
     let folder = other_times().join(format!("pretended-{version}"));
 
@@ -195,12 +195,12 @@ pub(super) fn prepare(version: &str) -> PathBuf {
     let members = Value::from(["plugin-api", "later", "echo", "host"].map(Value::from).to_vec());
     let manifest = with_value(&workspace().join("Cargo.toml"), "workspace", "members", members);
     write(&folder.join("Cargo.toml"), &manifest);
-    // Cargo takes the members that are not here out of it, and keeps the versions of the others.
+    // Cargo removes the members that are missing here, and keeps the versions of the others.
     write(&folder.join("Cargo.lock"), &read(&workspace().join("Cargo.lock")));
     folder
 }
 
-/// Copies a file or a folder. Each edit of a file has to match it exactly once.
+/// Copies a file or a folder. Each edit of a file must match exactly once.
 fn copy(from: &Path, to: &Path, edits: &[Edit]) {
     if from.is_dir() {
         for entry in fs::read_dir(from).unwrap_or_else(|error| cannot("read", from, &error)) {
@@ -218,7 +218,7 @@ fn copy(from: &Path, to: &Path, edits: &[Edit]) {
     write(to, &text);
 }
 
-/// A TOML file with one value changed.
+/// Returns the text of a TOML file with one value changed.
 fn with_value(path: &Path, table: &str, key: &str, value: Value) -> String {
     let mut file: Table =
         read(path).parse().unwrap_or_else(|error| panic!("`{}`: {error}", path.display()));
@@ -231,8 +231,8 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| cannot("read", path, &error))
 }
 
-/// Writes what is new, so that cargo finds the rest unchanged. Another test process may be building
-/// what lies here: each file is replaced whole.
+/// Writes a file if its text is new, so that cargo finds the others unchanged. Replaces the file as a
+/// whole, because another test process may be building it.
 fn write(path: &Path, text: &str) {
     if fs::read_to_string(path).is_ok_and(|old| old == text) {
         return;

@@ -1,6 +1,6 @@
-//! Wrong on purpose: an initializer of the library kills the process that maps it, if that has a `PATH`:
-//! a host has, the child in which it is tried first has not. The host dies of it once, and its next
-//! start must leave this file aside and serve the others.
+//! Wrong on purpose: an initializer of the library kills the process that maps it, if the process has
+//! the variable `PATH`. A host has; the sandbox that tries the plugin first has not. The host dies once,
+//! and at its next start it must leave this file aside and serve the others.
 
 #![expect(unsafe_code, reason = "an initializer of one's own is what is tested")]
 

@@ -1,6 +1,5 @@
-//! Wrong on purpose: kills the process when it is made, as its options say, or makes it wait, for ever
-//! if need be. The host
-//! dies of it once, and its next start must leave this file aside and serve the others.
+//! Wrong on purpose: kills the process or hangs when an instance is made, as its options say. The host
+//! dies once, and at its next start it must leave this file aside and serve the others.
 
 use std::{hint::black_box, process, thread, time::Duration};
 
@@ -17,7 +16,7 @@ struct Options {
 enum How {
     Abort,
     Overflow,
-    /// Takes two seconds and is well.
+    /// Takes two seconds and returns.
     Wait,
     /// Never returns.
     Hang,
@@ -47,7 +46,7 @@ impl Integration for DiesInNew {
     }
 }
 
-/// Takes a page of the stack each time.
+/// Uses a page of the stack in each call.
 fn deeper(depth: u64) -> u64 {
     let page = black_box([depth; 512]);
     if black_box(true) { deeper(page[0] + 1) + page[511] } else { 0 }

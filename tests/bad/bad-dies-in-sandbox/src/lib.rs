@@ -1,5 +1,5 @@
 //! Wrong on purpose: an initializer of the library kills any process that maps it. The host must find
-//! that out in a child, and never map it itself.
+//! that out in a sandbox, and never map the library itself.
 
 #![expect(unsafe_code, reason = "an initializer of one's own is what is tested")]
 

@@ -1,5 +1,5 @@
-//! Wrong on purpose: overflows the stack of whoever asks it for its schema. The host must find that out
-//! in a child, and never load it.
+//! Wrong on purpose: overflows the stack when it gives its schema. The host must find that out in a
+//! child process, and never load the plugin.
 
 use std::{borrow::Cow, hint::black_box};
 
@@ -19,7 +19,7 @@ impl JsonSchema for Options {
     }
 }
 
-/// Calls itself without end, in a way that no compiler makes a loop of.
+/// Calls itself without end, in a way that the compiler cannot turn into a loop.
 fn depth(left: u64) -> u64 {
     let room = black_box([left; 64]);
     if left == 0 { 0 } else { depth(left - 1) + room[0] }

@@ -1,7 +1,7 @@
-//! Wrong on purpose: each of its habits is one that a host can't see and `tocsin plugins certify`
-//! has to. The options choose one; without any it is well-behaved.
+//! Wrong on purpose: has habits that a host cannot see and `tocsin plugins certify` has to detect. The
+//! options choose a habit; without one, the plugin behaves well.
 //!
-//! One plugin with many habits rather than many plugins: each would cost a link.
+//! The habits share one plugin, because every plugin takes time to link.
 
 mod options;
 
@@ -98,14 +98,14 @@ impl BadHabits {
     }
 }
 
-/// How many pairs of places have the same byte. A megabyte has half a million million pairs.
+/// Counts the pairs of positions with the same byte. A megabyte has 5 * 10^11 pairs.
 fn repeats(text: &str) -> usize {
     let bytes = text.as_bytes();
     let of = |at: usize| bytes[at + 1..].iter().filter(|other| **other == bytes[at]).count();
     (0..bytes.len()).map(of).sum()
 }
 
-/// How deep the brackets at the beginning are nested, by calling itself for each.
+/// Counts the opening brackets at the beginning, with a recursive call for each.
 fn depth(text: &[u8]) -> usize {
     let room = std::hint::black_box([0_u8; 128]);
     match text.split_first() {

@@ -1,4 +1,4 @@
-//! The options, read by hand: what is derived could neither lie nor be silent.
+//! The options, read by hand: derived code could neither contradict its schema nor hide its errors.
 
 use std::borrow::Cow;
 
@@ -10,13 +10,13 @@ use serde::{
 use serde_json::{Map, Value};
 use tocsin_plugin_api::Secret;
 
-/// One way of being wrong.
+/// A bad habit.
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Habit {
     File,
     FileInNew,
-    // Out of the schema, or whoever tries what the schema allows would meet it.
+    // Hidden from the schema: otherwise a check that tries all allowed options would hang.
     #[schemars(skip)]
     HangInNew,
     Socket,
@@ -47,7 +47,7 @@ pub(crate) struct Options {
     pub(crate) token: Option<Secret>,
 }
 
-/// What the schema says, and what is read save where a habit gets in the way.
+/// The options as the schema describes them. All habits but a few read them so.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Honest {
@@ -58,7 +58,7 @@ struct Honest {
     _count: u8,
 }
 
-/// The same where an unknown key is nobody's concern.
+/// The same options with unknown keys allowed.
 #[derive(Deserialize)]
 struct Careless {
     habit: Option<Habit>,
@@ -73,7 +73,7 @@ impl<'de> Deserialize<'de> for Options {
         let is = |habit: &str| table.get("habit").and_then(Value::as_str) == Some(habit);
         if is("unknown-keys") || is("loose-types") {
             let mut table = table.clone();
-            // The other habit's mistake is not this one's.
+            // This habit refuses unknown keys; the other one accepts them.
             if is("loose-types") && table.keys().any(|key| key.starts_with("no_such")) {
                 return Err(D::Error::custom("unknown field `no_such_option`"));
             }

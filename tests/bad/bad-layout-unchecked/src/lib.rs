@@ -1,5 +1,5 @@
-//! Wrong on purpose: has a manifest, and a header whose layout check is switched off. The host must
-//! refuse it before it calls anything in it: nothing shows that its functions are what they claim.
+//! Wrong on purpose: has a manifest, and a header whose layout check is switched off. The host must refuse
+//! the plugin before it calls any function: nothing shows that the functions have the right types.
 
 #![expect(unsafe_code, reason = "a header of one's own is what is tested")]
 
@@ -33,7 +33,7 @@ impl Integration for LayoutUnchecked {
     }
 }
 
-// What follows is `export_plugin!` with another header.
+// The rest is `export_plugin!` with another header.
 
 tocsin_plugin_api::export_plugin!(
     @exported LayoutUnchecked, ["receive"], [integration::<LayoutUnchecked>()]
@@ -52,8 +52,7 @@ static HEADER: LibraryHeader =
     // SAFETY: the constructor returns no module that could be of another type.
     unsafe { LibHeader::from_constructor::<PluginModuleRef>(no_module, CheckTypeLayout::No) };
 
-/// The functions behind a real module are private to plugin-api. A host that gets as far as calling
-/// this has missed that the check is off.
+/// A constructor without a module. A host that calls it has overlooked that the check is switched off.
 extern "C" fn no_module() -> RootModuleResult {
     RErr(RootModuleError::Unwound)
 }

@@ -1,6 +1,6 @@
-//! Wrong on purpose: some requests keep it for ever, asleep (`hang`) or busy (`spin`). The host must
-//! give such a call up at its deadline, answer 503, and serve the rest on other threads. Others keep
-//! it for a fifth of a second (`slow`) or for two (`late`), which the host must say.
+//! Wrong on purpose: never returns from some requests, asleep (`hang`) or busy (`spin`). The host must
+//! give up such a call at its deadline, answer 503, and serve the rest on other threads. Other requests
+//! take a fifth of a second (`slow`) or six seconds (`late`), which the host must report.
 
 use std::{hint, thread, time::Duration};
 

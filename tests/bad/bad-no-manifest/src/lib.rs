@@ -1,5 +1,5 @@
-//! Wrong on purpose: exports a module that works, and no `.tocsin.manifest` section. The host must
-//! refuse it before loading: nothing says what it is called or how it was built.
+//! Wrong on purpose: exports a working module and no `.tocsin.manifest` section. The host must refuse the
+//! plugin before loading it: nothing says what it is called or how it was built.
 
 use tocsin_plugin_api::{
     abi::{LibraryHeader, library_header},
@@ -25,7 +25,7 @@ impl Integration for NoManifest {
     }
 }
 
-// What follows is `export_plugin!` with the section left out.
+// The rest is `export_plugin!` without the section.
 
 tocsin_plugin_api::export_plugin!(@exported NoManifest, ["receive"], [integration::<NoManifest>()]);
 

@@ -1,5 +1,5 @@
-//! Wrong on purpose: nothing in the source, but the tests build it with `-C panic=abort`, so that a
-//! panic takes the whole process with it. The host must refuse it by its manifest, before loading.
+//! Wrong on purpose: the source is good, but the tests build it with `-C panic=abort`, so that a panic
+//! ends the whole process. The host must refuse the plugin by its manifest, before loading it.
 
 use tocsin_plugin_api::prelude::*;
 

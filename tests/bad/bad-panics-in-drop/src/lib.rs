@@ -1,5 +1,5 @@
-//! Wrong on purpose: serves like any other, and panics when it is dropped. The host must live
-//! through a reload and through its own end, and say what happened.
+//! Wrong on purpose: serves like any other, and panics when an instance is dropped. The host must survive
+//! a reload, stop in good order, and report the panic.
 
 use tocsin_plugin_api::prelude::*;
 

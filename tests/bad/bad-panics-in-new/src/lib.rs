@@ -1,5 +1,5 @@
-//! Wrong on purpose: panics when it is made, unless its options say `panic = false`. The host must
-//! start without it, say so, and go on serving the other integrations.
+//! Wrong on purpose: panics when an instance is made, unless its options say `panic = false`. The host
+//! must start without the plugin, report it, and serve the other integrations.
 
 use tocsin_plugin_api::prelude::*;
 

@@ -1,5 +1,5 @@
-//! Wrong on purpose: panics on some requests, and one of those panics panics again when it is
-//! dropped. The host must answer 503 for that request, make the instance anew, and live.
+//! Wrong on purpose: panics on some requests, once with a payload that panics when it is dropped. The
+//! host must answer 503 to that request, make a new instance, and live on.
 
 use tocsin_plugin_api::prelude::*;
 
@@ -26,7 +26,7 @@ impl Integration for PanicsInReceive {
     }
 }
 
-/// What a panic carries can be anything, even this.
+/// A panic payload whose destructor panics.
 struct PanicsWhenDropped;
 
 impl Drop for PanicsWhenDropped {

@@ -1,4 +1,4 @@
-//! Wrong on purpose: whoever asks it for its schema waits for ever. `tocsin check` must not.
+//! Wrong on purpose: never returns from giving its schema. `tocsin check` must not wait for ever.
 
 use std::{borrow::Cow, thread, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Wrong on purpose: its schema asks for more than it looks at itself, a range, a pattern and a
-//! length. `tocsin check` must say so; the host must serve all the same.
+//! Wrong on purpose: its schema requires a range, a pattern and a length that the plugin itself does not
+//! check. `tocsin check` must report options that break them; the host must serve all the same.
 
 use tocsin_plugin_api::prelude::*;
 

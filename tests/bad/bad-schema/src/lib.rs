@@ -1,5 +1,5 @@
-//! Wrong on purpose: serves like any other, and the schema of its options is none. A host needs no
-//! schema to serve; whoever writes the configuration, and `tocsin check`, do.
+//! Wrong on purpose: serves like any other, but the schema of its options is invalid. A host serves
+//! without a schema; `tocsin check` and the author of a configuration need one.
 
 use std::borrow::Cow;
 

@@ -1,5 +1,5 @@
-//! Wrong on purpose: an initializer of the library never returns, and holds up the system's loader. The
-//! host must find that out in a child, never map it itself, and serve the others meanwhile.
+//! Wrong on purpose: an initializer of the library never returns and so blocks the system's loader. The
+//! host must find that out in a sandbox, never map the library itself, and serve the others meanwhile.
 
 #![expect(unsafe_code, reason = "an initializer of one's own is what is tested")]
 

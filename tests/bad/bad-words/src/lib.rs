@@ -1,5 +1,5 @@
-//! Wrong on purpose: repeats what it is sent in whatever it says, as it is and as often as the sender
-//! likes. The host must bound it, and show none of it raw.
+//! Wrong on purpose: repeats the request in every text that it returns, unchanged and as often as the
+//! sender likes. The host must cut such texts, and never show control characters in them.
 
 use tocsin_plugin_api::{outcome::Reply, prelude::*};
 

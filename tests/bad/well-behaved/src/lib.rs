@@ -1,6 +1,6 @@
-//! Nothing wrong with it: the smallest plugin that does all the tests need, what an event is made of
-//! chosen by the request. The host must serve it, whatever its neighbours do; altered copies of it
-//! stand for other versions and for broken files.
+//! A good plugin, the smallest that does all that the tests need: the headers of a request choose the
+//! fields of its event. The host must serve it, whatever other plugins do. Altered copies of it stand for
+//! other versions and for broken files.
 
 use tocsin_plugin_api::prelude::*;
 
