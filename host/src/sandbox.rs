@@ -81,7 +81,7 @@ impl fmt::Display for Death {
         match self {
             Self::Hung(timeout) => write!(f, "did not return within {timeout:?} and was killed"),
             Self::Overtime(timeout) => {
-                write!(f, "was not through within {timeout:?} and was killed")
+                write!(f, "took longer than {timeout:?} in all and was killed")
             }
             Self::Signal(signal, line) => {
                 write!(f, "was ended by {}{}", signal_name(*signal), in_brackets(line))
@@ -89,7 +89,7 @@ impl fmt::Display for Death {
             Self::Exited(code, line) => {
                 write!(f, "ended its process with exit code {code}{}", in_brackets(line))
             }
-            Self::InvalidOutput(what) => write!(f, "disturbed its process: {what}"),
+            Self::InvalidOutput(what) => write!(f, "broke the output of its process: {what}"),
             Self::NotStarted(why) => write!(f, "could not be tried: {why}"),
         }
     }
@@ -151,7 +151,7 @@ impl Sandbox {
         if let Some(death @ Death::NotStarted(_)) = &record.death {
             return Err(death.to_string());
         }
-        let death = record.death.map_or_else(|| "said nothing".into(), |death| death.to_string());
+        let death = record.death.map_or_else(|| "gave no answer".into(), |death| death.to_string());
         Err(format!("{death}, asked for its schema"))
     }
 
@@ -261,14 +261,14 @@ fn read_observations(
             // The last line of a child that died while it wrote has no end.
             let is_whole = line.last() == Some(&b'\n');
             let observation =
-                serde_json::from_slice(&line).map_err(|_| "its words make no sense".into());
+                serde_json::from_slice(&line).map_err(|_| "a line of it is invalid".into());
             if is_whole && sender.send(observation).is_err() {
                 return;
             }
             line.clear();
         }
         if stdout.get_ref().limit() == 0 {
-            let _ = sender.send(Err(format!("it said more than {MOST_OUTPUT_BYTES} bytes")));
+            let _ = sender.send(Err(format!("it is longer than {MOST_OUTPUT_BYTES} bytes")));
         }
     };
     thread::Builder::new().spawn(read)?;

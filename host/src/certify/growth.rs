@@ -36,8 +36,8 @@ pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
     let growth_bytes = slope * requests as f64 * 0.8;
     if slope >= MOST_BYTES_PER_REQUEST && growth_bytes >= LEAST_GROWTH_BYTES {
         return Verdict::failed(format!(
-            "memory grows by {slope:.0} bytes with each request; {MOST_BYTES_PER_REQUEST} are put \
-             down to noise"
+            "memory grows by {slope:.0} bytes with each request; less than \
+             {MOST_BYTES_PER_REQUEST} would be noise"
         ));
     }
     Verdict::passed(format!("{requests} requests, less than {MOST_BYTES_PER_REQUEST} bytes each"))

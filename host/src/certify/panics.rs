@@ -30,7 +30,7 @@ pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
     faults.extend(fault);
     if faults.is_empty() && reached < requests {
         return Verdict::skipped(format!(
-            "{reached} of {requests} requests without one; `deadline` says why not all"
+            "{reached} of {requests} requests were received, without a panic; `deadline` says why not all"
         ));
     }
     Verdict::of_faults(&faults, format!("{requests} random and mutated requests of seed {seed}"))

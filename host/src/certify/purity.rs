@@ -35,7 +35,7 @@ pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
     let mut sentences: Vec<String> = Vec::new();
     match found {
         Err(why) => {
-            return Verdict::skipped(format!("a plugin can't be locked in on this machine: {why}"));
+            return Verdict::skipped(format!("this machine cannot confine a plugin: {why}"));
         }
         Ok(found) => {
             for PlacedViolation { what, place } in found {

@@ -117,7 +117,7 @@ mod tests {
         for death in [
             Death::NotStarted("no memory".into()),
             Death::Exited(1, "error: no memory".into()),
-            Death::InvalidOutput("its words make no sense".into()),
+            Death::InvalidOutput("a line of it is invalid".into()),
         ] {
             assert!(matches!(of(None, death), Finding::NotTried(_)));
         }

@@ -26,7 +26,7 @@ impl fmt::Display for Violation {
         });
         match named {
             Some((what, name)) => write!(f, "{what} (system call `{name}`)"),
-            None => write!(f, "asked something of the system (system call {number})"),
+            None => write!(f, "used another service of the system (system call {number})"),
         }
     }
 }
@@ -42,7 +42,7 @@ const SOCKETS: &str = "used a socket";
 /// The description of starting a thread or a process.
 pub(crate) const THREADS: &str = "started a thread or a process";
 const SLEEP: &str = "slept or used a timer";
-const OTHER: &str = "asked something of the system";
+const OTHER: &str = "used another service of the system";
 
 /// System calls that a plugin is likely to use, by their purpose.
 const GROUPS: &[(&str, Calls)] = &[
@@ -112,7 +112,7 @@ mod tests {
         insta::assert_snapshot!(words(libc::SYS_openat), @"opened, read or changed a file (system call `openat`)");
         insta::assert_snapshot!(words(libc::SYS_socket), @"used a socket (system call `socket`)");
         insta::assert_snapshot!(words(libc::SYS_clone3), @"started a thread or a process (system call `clone3`)");
-        insta::assert_snapshot!(words(9999), @"asked something of the system (system call 9999)");
+        insta::assert_snapshot!(words(9999), @"used another service of the system (system call 9999)");
         insta::assert_snapshot!(Violation::Environment.to_string(), @"read the environment");
     }
 }
