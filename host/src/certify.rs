@@ -2,7 +2,7 @@
 //! and a result with one sentence.
 //!
 //! No plugin runs in this process: every check runs it in a [`sandbox`](crate::sandbox). The checks share
-//! their findings in a [`CheckContext`].
+//! their findings in `context.rs`.
 
 mod baseline;
 mod context;

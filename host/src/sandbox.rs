@@ -114,12 +114,12 @@ impl Sandbox {
         Self { library: library.to_owned(), sha256: None, call_timeout, total_timeout }
     }
 
-    /// Runs a task in a new child, which has ended when this function returns.
+    /// Runs a [`Task`] in a new child, which has ended when this function returns.
     pub(crate) fn run(&self, task: Task) -> Record {
         self.watch(task, |_| {})
     }
 
-    /// Runs a task in a new child, and reports the position of each operation as it begins.
+    /// Runs a [`Task`] in a new child, and reports the position of each operation as it begins.
     pub(crate) fn watch(&self, task: Task, mut began: impl FnMut(usize)) -> Record {
         let mut record = Record::default();
         let job = SandboxJob { library: self.library.clone(), sha256: self.sha256.clone(), task };

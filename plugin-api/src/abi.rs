@@ -144,7 +144,7 @@ impl Answer {
     }
 }
 
-/// The answer to making an instance. The pointer is null unless the code is [`DONE`].
+/// The answer to making an instance. The pointer is null unless the call returned one.
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct NewInstance {

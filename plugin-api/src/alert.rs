@@ -138,7 +138,7 @@ impl Event {
         self
     }
 
-    /// Sets the urgency; with `None`, the urgency of the integration applies.
+    /// Sets the [`Urgency`]; with `None`, the urgency of the integration applies.
     #[must_use]
     pub fn urgency(mut self, urgency: impl Into<Option<Urgency>>) -> Self {
         self.urgency = urgency.into();
@@ -166,7 +166,7 @@ impl Event {
         self
     }
 
-    /// Adds a detail.
+    /// Adds a [`Detail`].
     #[must_use]
     pub fn detail(mut self, label: impl Into<String>, value: impl Into<String>) -> Self {
         self.details.push(Detail { label: label.into(), value: value.into() });

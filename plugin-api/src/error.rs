@@ -32,27 +32,27 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The sender is not authorized.
+    /// [`Unauthorized`](Self::Unauthorized): the sender is not authorized.
     pub fn unauthorized(reason: impl Into<String>) -> Self {
         Self::Unauthorized { reason: reason.into() }
     }
 
-    /// The request makes no sense.
+    /// [`Malformed`](Self::Malformed): the request makes no sense.
     pub fn malformed(reason: impl Into<String>) -> Self {
         Self::Malformed { kind: Malformed::BadRequest, reason: reason.into() }
     }
 
-    /// The plugin does not read bodies of this type.
+    /// [`Malformed`](Self::Malformed): the plugin does not read bodies of this type.
     pub fn unsupported_media_type(reason: impl Into<String>) -> Self {
         Self::Malformed { kind: Malformed::UnsupportedMediaType, reason: reason.into() }
     }
 
-    /// The body is larger than the plugin accepts.
+    /// [`Malformed`](Self::Malformed): the body is larger than the plugin accepts.
     pub fn too_large(reason: impl Into<String>) -> Self {
         Self::Malformed { kind: Malformed::TooLarge, reason: reason.into() }
     }
 
-    /// The plugin could not do its work.
+    /// [`Failed`](Self::Failed): the plugin could not do its work.
     pub fn failed(reason: impl Into<String>) -> Self {
         Self::Failed { reason: reason.into() }
     }
@@ -116,7 +116,7 @@ impl OptionsError {
         Self::at("", message)
     }
 
-    /// An error in one key.
+    /// An error in one key, see [`path`](Self::path).
     pub fn at(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self { path: path.into(), message: message.into() }
     }

@@ -114,7 +114,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
-/// The types that the author of an [`Integration`](crate::Integration) needs:
+/// The types that the author of an [`Integration`] needs:
 /// `use tocsin_plugin_api::prelude::*;`.
 pub mod prelude {
     pub use crate::{

@@ -68,7 +68,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// A JSON reply.
+    /// A reply in JSON, for [`Received::with_reply`].
     pub fn json(value: &serde_json::Value) -> Self {
         Self { content_type: "application/json".into(), body: value.to_string() }
     }

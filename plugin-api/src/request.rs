@@ -16,7 +16,7 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// A request as the host received it.
+    /// A request as the host received it. Tests use [`post`](Self::post).
     ///
     /// `method` is in upper case. `query` has no question mark and is not decoded; it is empty if there
     /// is none. The names of `headers` are in lower case, in the order in which they arrived.

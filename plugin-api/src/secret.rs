@@ -1,4 +1,4 @@
-//! Values that must not be shown. They are redacted when printed, wiped from memory when dropped, and
+//! [`Secret`] and [`Secrets`]: values that must not be shown. They are redacted when printed, wiped from memory when dropped, and
 //! compared in constant time.
 //!
 //! Secrets deliberately do not implement `Serialize`.
@@ -73,7 +73,7 @@ impl JsonSchema for Secret {
 pub struct Secrets(Vec<Secret>);
 
 impl Secrets {
-    /// A list of these secrets.
+    /// A list of these [secrets](Secret).
     pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
         Self(secrets.into_iter().collect())
     }

@@ -160,7 +160,7 @@ impl Fixture {
         content_type.chain(others).collect()
     }
 
-    /// Compares an outcome with the expected one.
+    /// Compares an [`Outcome`] with the expected one.
     ///
     /// # Errors
     ///
@@ -201,14 +201,14 @@ fn field(event: &Event, key: &str) -> Json {
 
 /// A plugin under test: [`Value`] or [`Library`].
 pub trait Subject {
-    /// Makes an instance from `options`, gives it the request, and drops it.
+    /// Makes an instance from `options`, gives it the [`Request`], and drops it.
     ///
     /// # Errors
     ///
     /// If the plugin refuses the options or panics.
     fn receive(&self, options: &Json, request: &Request<'_>) -> Result<Outcome, NewInstanceError>;
 
-    /// Runs every fixture.
+    /// Runs every [`Fixture`].
     ///
     /// # Panics
     ///
@@ -224,7 +224,7 @@ pub trait Subject {
         assert!(failures.is_empty(), "{}", failures.join("\n"));
     }
 
-    /// Runs one fixture.
+    /// Runs one [`Fixture`].
     ///
     /// # Errors
     ///

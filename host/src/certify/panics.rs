@@ -36,7 +36,7 @@ pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
     Verdict::of_faults(&faults, format!("{requests} random and mutated requests of seed {seed}"))
 }
 
-/// Returns the number of requests that were received in a fuzz run.
+/// Returns the number of requests that were received in the [`Record`] of a fuzz run.
 pub(super) fn reached(record: &Record) -> usize {
     let samples = record.observations.iter().filter_map(|observation| match observation {
         Observation::Memory { requests, .. } => Some(*requests),

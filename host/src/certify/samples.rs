@@ -8,7 +8,7 @@ const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 const TEXT: &str = "text/plain";
 
-/// Returns the sample messages, for the first instance.
+/// Returns the sample [messages](Message), for the first instance.
 pub(super) fn usual() -> Vec<Message> {
     let message = |name: &str, content_type: &str, body: &str| {
         Message::new(format!("usual {name}"), content_type, body)

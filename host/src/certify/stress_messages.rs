@@ -35,7 +35,7 @@ const UNITS: &[(&str, &str)] = &[
     ("zeros", "0"),
 ];
 
-/// Returns stress messages that suit the messages that the plugin is known to accept.
+/// Returns stress messages that suit the messages of a [`Baseline`] that the plugin accepts.
 pub(super) fn suited_to(baseline: &Baseline) -> Vec<Message> {
     let mut messages = bare();
     if let Some(known) = accepted(baseline, FORM) {

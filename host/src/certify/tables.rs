@@ -18,7 +18,7 @@ pub(super) struct Broken {
     pub(super) key: String,
 }
 
-/// Returns tables that the schema allows: `base`, and copies of it with one key changed.
+/// Returns tables that the [`OptionsSchema`] allows: `base`, and copies of it with one key changed.
 pub(super) fn valid(schema: &OptionsSchema, base: &Value) -> Vec<Value> {
     let mut tables = vec![filled(&schema.json, base)];
     for (key, property) in &properties(&schema.json) {
@@ -35,7 +35,7 @@ pub(super) fn valid(schema: &OptionsSchema, base: &Value) -> Vec<Value> {
     known
 }
 
-/// Returns tables that the schema forbids: copies of `base` with one key of a wrong type, out of its
+/// Returns tables that the [`OptionsSchema`] forbids: copies of `base` with one key of a wrong type, out of its
 /// bounds or missing.
 pub(super) fn broken(schema: &OptionsSchema, base: &Value) -> Vec<Broken> {
     let base = filled(&schema.json, base);

@@ -1,4 +1,4 @@
-//! The types of every check: what it is given, what it needs, and what it says in the end.
+//! The types that every check uses: its [`Settings`], its [`Needs`] and its [`Verdict`].
 
 use std::{path::PathBuf, time::Duration};
 
@@ -34,7 +34,7 @@ pub(super) enum Needs {
     Instance,
 }
 
-/// The result of a check in one word.
+/// The result of a check in one word. [`Verdict`] adds a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Status {
@@ -60,7 +60,7 @@ impl Status {
     }
 }
 
-/// The result of a check with its sentence.
+/// The [`Status`] of a check with its sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub(super) status: Status,

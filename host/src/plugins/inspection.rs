@@ -27,9 +27,9 @@ pub struct Inspection {
     pub size_bytes: usize,
     /// The SHA-256 hash of the bytes, in hex.
     pub sha256: String,
-    /// The signature in a file beside it.
+    /// The [`Signature`] in a file beside it.
     pub signature: Option<Signature>,
-    /// The manifest, if it can be read.
+    /// The [`Manifest`], if it can be read.
     pub manifest: Option<Manifest>,
     /// The target of the build, if this is an ELF file.
     pub elf: Option<ElfFacts>,

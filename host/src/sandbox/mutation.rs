@@ -116,7 +116,7 @@ const TYPES: &[&str] = &[
     "\u{ff}",
 ];
 
-/// Returns the message at a position of the fuzz run with this seed.
+/// Returns the [`Message`] at a position of the fuzz run with this seed.
 pub(crate) fn message(samples: &[Message], seed: u64, index: usize) -> Message {
     let mut rng = Rng::with_seed(seed ^ (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let Some(known) = rng.choice(samples) else { return random(&mut rng, 0) };

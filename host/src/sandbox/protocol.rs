@@ -104,7 +104,7 @@ pub(crate) enum Observation {
     Loaded,
     /// The library cannot be loaded, for this reason.
     NotLoaded(String),
-    /// An operation began, on the options table or message at this position.
+    /// An [`Operation`] began, on the options table or message at this position.
     Began(Operation, usize),
     /// The schema of the options.
     Schema(Value),
@@ -114,16 +114,16 @@ pub(crate) enum Observation {
     Made(usize),
     /// The plugin refused its options.
     Refused {
-        /// The position of the options table.
+        /// The position in [`Task::Make`] or [`MessageRun::options`].
         index: usize,
         /// The sentence, as an operator sees it.
         sentence: String,
     },
     /// An instance received a message.
     Received {
-        /// The position of the message.
+        /// The position in [`MessageRun::messages`].
         index: usize,
-        /// The outcome, as it crosses the boundary; null if the run is brief.
+        /// The outcome, as it crosses the boundary; null if the run [is brief](MessageRun::is_brief).
         outcome: Value,
         /// The duration of the call.
         micros: u64,
@@ -144,7 +144,7 @@ pub(crate) enum Observation {
         /// The memory in bytes.
         anonymous_bytes: u64,
     },
-    /// The plugin broke its confinement, and the child was ended.
+    /// The plugin broke its [`Confinement`], and the child was ended.
     Violation(Violation),
     /// The machine cannot confine the plugin, for this reason.
     NotConfined(String),

@@ -1,6 +1,6 @@
 //! Violations of purity: things that a plugin must not do, and their names in reports.
 //!
-//! The child's confinement detects them; this file only describes them.
+//! The child's [`confinement`](super::confinement) detects them; this file only describes them.
 
 use std::fmt;
 
