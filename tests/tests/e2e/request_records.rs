@@ -172,7 +172,7 @@ fn lists_and_shows_requests_on_the_command_line() {
     let times = Regex::new(r"20\d\d-\d\d-\d\dT[\d:.]+Z").expect("a pattern");
     assert_snapshot!(times.replace_all(&list, "[TIME]"), @"
     REQUEST                     RECEIVED              INTEGRATION  OUTCOME        ALERT  SENDER     BYTES  REASON
-    [FAILED]  [TIME]  bad          failed, waits         127.0.0.1  5      the plugin panicked: asked to panic (tests/bad/bad-panics-in-receive/src/lib.rs:24:9)
+    [FAILED]  [TIME]  bad          failed, waits         127.0.0.1  5      the plugin panicked: asked to panic (tests/bad/bad-panics-in-receive/src/lib.rs:21:9)
     [OK]  [TIME]  good         events         #1     127.0.0.1  9
     ");
     let shown = host.run(&["requests", "show", &id]).stdout.replace(&id, "[OK]");

@@ -2,13 +2,8 @@
 //! the variable `PATH`. A host has; the sandbox that tries the plugin first has not. The host dies once,
 //! and at its next start it must leave this file aside and serve the others.
 
-#![expect(unsafe_code, reason = "an initializer of one's own is what is tested")]
-
+use good_parts::{Options, body_as_title, run_while_loading};
 use tocsin_plugin_api::prelude::*;
-
-#[derive(serde::Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Options {}
 
 struct DiesInLoad;
 
@@ -20,7 +15,7 @@ impl Integration for DiesInLoad {
     }
 
     fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
-        Ok(Event::create(String::from_utf8_lossy(request.body())).into())
+        body_as_title(request)
     }
 }
 
@@ -32,7 +27,4 @@ extern "C" fn die() {
     }
 }
 
-// SAFETY: the section is an array of such functions, which the loader calls one after the other.
-#[used]
-#[unsafe(link_section = ".init_array")]
-static DIE: extern "C" fn() = die;
+run_while_loading!(die);

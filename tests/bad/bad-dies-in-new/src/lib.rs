@@ -3,6 +3,7 @@
 
 use std::{hint::black_box, process, thread, time::Duration};
 
+use good_parts::body_as_title;
 use tocsin_plugin_api::prelude::*;
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -42,7 +43,7 @@ impl Integration for DiesInNew {
     }
 
     fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
-        Ok(Event::create(String::from_utf8_lossy(request.body())).into())
+        body_as_title(request)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::{borrow::Cow, hint::black_box};
 
+use good_parts::body_as_title;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use tocsin_plugin_api::prelude::*;
 
@@ -35,7 +36,7 @@ impl Integration for DiesInSchema {
     }
 
     fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
-        Ok(Event::create(String::from_utf8_lossy(request.body())).into())
+        body_as_title(request)
     }
 }
 

@@ -7,6 +7,7 @@ use abi_stable::{
     library::{CheckTypeLayout, LibHeader, RootModuleError, RootModuleResult},
     std_types::RErr,
 };
+use good_parts::Options;
 use tocsin_plugin_api::{
     Exported,
     abi::{LibraryHeader, PluginModuleRef},
@@ -14,10 +15,6 @@ use tocsin_plugin_api::{
     manifest::PackageManifest,
     prelude::*,
 };
-
-#[derive(serde::Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Options {}
 
 struct LayoutUnchecked;
 

@@ -4,11 +4,8 @@
 
 use std::{hint, thread, time::Duration};
 
+use good_parts::Options;
 use tocsin_plugin_api::prelude::*;
-
-#[derive(serde::Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Options {}
 
 struct NeverReturns;
 

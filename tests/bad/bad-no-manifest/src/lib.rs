@@ -1,15 +1,12 @@
 //! Wrong on purpose: exports a working module and no `.tocsin.manifest` section. The host must refuse the
 //! plugin before loading it: nothing says what it is called or how it was built.
 
+use good_parts::{Options, body_as_title};
 use tocsin_plugin_api::{
     abi::{LibraryHeader, library_header},
     capability::integration,
     prelude::*,
 };
-
-#[derive(serde::Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Options {}
 
 struct NoManifest;
 
@@ -21,7 +18,7 @@ impl Integration for NoManifest {
     }
 
     fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
-        Ok(Event::create(String::from_utf8_lossy(request.body())).into())
+        body_as_title(request)
     }
 }
 

@@ -1,11 +1,8 @@
 //! Wrong on purpose: the source is good, but the tests build it with `-C panic=abort`, so that a panic
 //! ends the whole process. The host must refuse the plugin by its manifest, before loading it.
 
+use good_parts::Options;
 use tocsin_plugin_api::prelude::*;
-
-#[derive(serde::Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Options {}
 
 struct PanicAbort;
 

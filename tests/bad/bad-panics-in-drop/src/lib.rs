@@ -1,11 +1,8 @@
 //! Wrong on purpose: serves like any other, and panics when an instance is dropped. The host must survive
 //! a reload, stop in good order, and report the panic.
 
+use good_parts::{Options, body_as_title};
 use tocsin_plugin_api::prelude::*;
-
-#[derive(serde::Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Options {}
 
 struct PanicsInDrop;
 
@@ -17,7 +14,7 @@ impl Integration for PanicsInDrop {
     }
 
     fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
-        Ok(Event::create(String::from_utf8_lossy(request.body())).into())
+        body_as_title(request)
     }
 }
 

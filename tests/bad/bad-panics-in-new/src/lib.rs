@@ -1,6 +1,7 @@
 //! Wrong on purpose: panics when an instance is made, unless its options say `panic = false`. The host
 //! must start without the plugin, report it, and serve the other integrations.
 
+use good_parts::body_as_title;
 use tocsin_plugin_api::prelude::*;
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -25,7 +26,7 @@ impl Integration for PanicsInNew {
     }
 
     fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
-        Ok(Event::create(String::from_utf8_lossy(request.body())).into())
+        body_as_title(request)
     }
 }
 

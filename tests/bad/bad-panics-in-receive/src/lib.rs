@@ -1,11 +1,8 @@
 //! Wrong on purpose: panics on some requests, once with a payload that panics when it is dropped. The
 //! host must answer 503 to that request, make a new instance, and live on.
 
+use good_parts::Options;
 use tocsin_plugin_api::prelude::*;
-
-#[derive(serde::Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Options {}
 
 struct PanicsInReceive;
 

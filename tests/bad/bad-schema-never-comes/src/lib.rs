@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, thread, time::Duration};
 
+use good_parts::body_as_title;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use tocsin_plugin_api::prelude::*;
 
@@ -30,7 +31,7 @@ impl Integration for SchemaNeverComes {
     }
 
     fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
-        Ok(Event::create(String::from_utf8_lossy(request.body())).into())
+        body_as_title(request)
     }
 }
 

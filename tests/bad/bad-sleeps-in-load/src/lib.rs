@@ -1,15 +1,10 @@
 //! Wrong on purpose: an initializer of the library never returns and so blocks the system's loader. The
 //! host must find that out in a sandbox, never map the library itself, and serve the others meanwhile.
 
-#![expect(unsafe_code, reason = "an initializer of one's own is what is tested")]
-
 use std::{thread, time::Duration};
 
+use good_parts::{Options, body_as_title, run_while_loading};
 use tocsin_plugin_api::prelude::*;
-
-#[derive(serde::Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Options {}
 
 struct SleepsInLoad;
 
@@ -21,7 +16,7 @@ impl Integration for SleepsInLoad {
     }
 
     fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
-        Ok(Event::create(String::from_utf8_lossy(request.body())).into())
+        body_as_title(request)
     }
 }
 
@@ -33,7 +28,4 @@ extern "C" fn sleep() {
     }
 }
 
-// SAFETY: the section is an array of such functions, which the loader calls one after the other.
-#[used]
-#[unsafe(link_section = ".init_array")]
-static SLEEP: extern "C" fn() = sleep;
+run_while_loading!(sleep);
