@@ -22,6 +22,7 @@ mod references;
 mod requests;
 mod required_plugins;
 mod retention;
+mod secrets;
 mod server;
 mod snippet;
 mod store;

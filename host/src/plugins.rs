@@ -1,15 +1,17 @@
 //! The plugins folder: finds the files in it, admits plugins, and loads them.
 //!
 //! A file becomes a plugin in three steps. Each is a type that only the step before gives:
-//! [`DroppedFile`](admission::DroppedFile) -> [`AdmittedPlugin`] -> [`LoadedPlugin`]. Until the last
+//! [`DroppedFile`](dropped_file::DroppedFile) -> [`AdmittedPlugin`] -> [`LoadedPlugin`]. Until the last
 //! step, no byte of the file is run.
 
 pub mod admission;
+pub mod dropped_file;
 pub mod folder;
 pub mod inspection;
 pub mod journal;
 pub mod library;
 pub mod reference;
+pub mod refusal;
 pub(crate) mod schema;
 pub mod validation;
 pub mod verification;
@@ -30,9 +32,10 @@ use semver::VersionReq;
 use tocsin_plugin_api::manifest::Manifest;
 
 use self::{
-    admission::{AdmissionRefusal, AdmittedPlugin},
+    admission::AdmittedPlugin,
     journal::LoadJournal,
     library::{LoadError, LoadedPlugin, Loader, Probe},
+    refusal::AdmissionRefusal,
     verification::{Verifier, VerifierError},
 };
 use crate::{file_stamp::Stamp, problem::Problem};

@@ -19,7 +19,7 @@ use super::{
     verdict::{Needs, Settings},
 };
 use crate::{
-    plugins::admission::AdmissionRefusal,
+    plugins::refusal::AdmissionRefusal,
     sandbox::{
         Record, Sandbox,
         message::{Body, Bytes, Message},

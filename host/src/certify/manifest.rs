@@ -3,7 +3,7 @@
 //! Loading shows if the manifest is true.
 
 use super::{context::CheckContext, verdict::Verdict};
-use crate::plugins::admission::DroppedFile;
+use crate::plugins::dropped_file::DroppedFile;
 
 pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
     let path = context.settings.file.clone();

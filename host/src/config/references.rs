@@ -12,8 +12,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     ConfigError, Document,
-    literals::{is_place_of_secrets, stray_characters},
     masking::is_usual_variable,
+    secrets::{is_place_of_secrets, stray_characters},
 };
 use crate::{file_permissions::HostUser, plugins::folder::regular_file};
 

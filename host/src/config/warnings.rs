@@ -2,7 +2,8 @@
 
 use super::{
     ConfigError, LoadedConfig, RequiredPlugins,
-    literals::{Literal, is_place_of_secrets, literals, stray_characters},
+    literals::{Literal, literals},
+    secrets::{is_place_of_secrets, stray_characters},
 };
 
 impl LoadedConfig {

@@ -3,7 +3,6 @@
 //! Admission maps and loads nothing.
 
 use std::{
-    fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -13,25 +12,18 @@ use object::{
     read::elf::{ElfFile64, FileHeader, ProgramHeader},
 };
 use semver::Version;
-use sha2::{Digest, Sha256};
 use tocsin_plugin_api::{
     abi,
     manifest::{self, Manifest},
 };
 
 use super::{
+    dropped_file::{DroppedFile, is_elf},
     folder::OpenFile,
+    refusal::{AdmissionRefusal, BUILD_HINT, not_elf},
     verification::{Verified, Verifier},
 };
-use crate::{alert::PluginId, file_stamp::Stamp, problem::Problem};
-
-/// A file of the plugins folder, read into memory and not checked yet.
-pub struct DroppedFile {
-    path: PathBuf,
-    stamp: Option<Stamp>,
-    bytes: Vec<u8>,
-    sha256: String,
-}
+use crate::{alert::PluginId, file_stamp::Stamp};
 
 /// A plugin that may be loaded: its bytes passed every check, and the operator's [`Verifier`] accepted
 /// exactly these bytes.
@@ -92,38 +84,6 @@ impl AdmittedPlugin {
     }
 }
 
-/// The reason why this host refuses a file: the end of a sentence that starts with the file's name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdmissionRefusal {
-    /// The fault and the remedy.
-    pub problem: Problem,
-    /// The manifest, if it could be read.
-    pub manifest: Option<Box<Manifest>>,
-}
-
-impl AdmissionRefusal {
-    pub(super) fn new(reason: impl fmt::Display, hint: impl fmt::Display) -> Self {
-        Problem::new("plugin-refused", reason.to_string()).with_hint(hint.to_string()).into()
-    }
-
-    /// Adds the manifest, if it is known.
-    pub(super) fn of(self, manifest: Option<Manifest>) -> Self {
-        Self { manifest: manifest.map(Box::new), ..self }
-    }
-}
-
-impl From<Problem> for AdmissionRefusal {
-    fn from(problem: Problem) -> Self {
-        Self { problem, manifest: None }
-    }
-}
-
-impl fmt::Display for AdmissionRefusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.problem.one_line())
-    }
-}
-
 /// Returns the usual name of a processor.
 pub(super) fn machine_name(machine: elf::Machine) -> String {
     match machine {
@@ -134,36 +94,50 @@ pub(super) fn machine_name(machine: elf::Machine) -> String {
     }
 }
 
-impl DroppedFile {
-    /// Reads a whole file.
+impl Verifier {
+    /// Opens, reads and examines a file of the folder, and consents to it: the only way to an
+    /// [`AdmittedPlugin`] outside of a sandbox.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, or is not a regular file.
-    pub fn read(path: &Path) -> Result<Self, AdmissionRefusal> {
-        OpenFile::at(path)?.read()
+    /// An [`AdmissionRefusal`] with the fault of the file and its remedy.
+    pub fn admit(&self, path: &Path) -> Result<AdmittedPlugin, AdmissionRefusal> {
+        self.admit_open(self.open(path)?)
     }
 
-    pub(super) fn new(path: PathBuf, stamp: Option<Stamp>, bytes: Vec<u8>) -> Self {
-        let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { path, stamp, bytes, sha256 }
+    /// Admits a known plugin again under the present trust settings. The file is read again only if the
+    /// file or its signature has changed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`admit`](Self::admit).
+    pub fn admit_again(&self, known: &AdmittedPlugin) -> Result<AdmittedPlugin, AdmissionRefusal> {
+        let file = self.open(&known.path)?;
+        if known.stamp.is_none() || known.stamp != file.stamp() {
+            return self.admit_open(file);
+        }
+        let with_manifest = |refusal: AdmissionRefusal| refusal.of(Some(known.manifest.clone()));
+        self.check_permissions(&file).map_err(with_manifest)?;
+        match self.verify_again(&known.id, &known.path, &known.sha256, known.verified()) {
+            Some(verified) => Ok(known.verified_again(verified.map_err(with_manifest)?)),
+            None => file.read()?.admit(self),
+        }
     }
 
-    /// Returns the path of the file.
-    pub fn path(&self) -> &Path {
-        &self.path
+    fn admit_open(&self, file: OpenFile) -> Result<AdmittedPlugin, AdmissionRefusal> {
+        match self.check_permissions(&file) {
+            Ok(()) => file.read()?.admit(self),
+            Err(refusal) => Err(refusal.of(manifest(file))),
+        }
     }
+}
 
-    /// Returns the bytes.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
+/// Returns the manifest of a file that is refused for another reason.
+fn manifest(file: OpenFile) -> Option<Manifest> {
+    Some(file.read().ok()?.examine().ok()?.0)
+}
 
-    /// Returns the SHA-256 hash of the bytes, in hex.
-    pub fn sha256(&self) -> &str {
-        &self.sha256
-    }
-
+impl DroppedFile {
     /// Checks everything that the bytes can tell, and returns the manifest and its parsed version.
     ///
     /// # Errors
@@ -231,18 +205,7 @@ const CAPABILITIES: &[&str] = &[manifest::RECEIVE];
 const LONGEST_MANIFEST_BYTES: usize = 64 * 1024;
 const LONGEST_VERSION_BYTES: usize = 128;
 
-const BUILD_HINT: &str = "drop in the `.so` that `cargo build --release` made of a plugin";
 const COPY_HINT: &str = "copy it again, to another name first, and rename it when it is whole";
-
-/// Returns true if these are the first bytes of an ELF file.
-pub(super) fn is_elf(bytes: &[u8]) -> bool {
-    bytes.starts_with(&elf::ELFMAG)
-}
-
-/// The refusal of a file that is no ELF file.
-pub(super) fn not_elf(is_empty: bool) -> AdmissionRefusal {
-    AdmissionRefusal::new(if is_empty { "is empty" } else { "is not an ELF file" }, BUILD_HINT)
-}
 
 /// Parses a shared library for this machine, and checks that no part of it is missing: mapping a library
 /// with a missing part kills the process.

@@ -17,7 +17,10 @@ use std::{
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
-use super::admission::{AdmissionRefusal, DroppedFile, is_elf, not_elf};
+use super::{
+    dropped_file::{DroppedFile, is_elf},
+    refusal::{AdmissionRefusal, not_elf},
+};
 use crate::{file_stamp::Stamp, problem::Problem};
 
 /// The plugins folder, held open. Another folder that takes its name is another folder.
@@ -196,6 +199,17 @@ impl OpenFile {
         read_to(usize::try_from(LIMIT_BYTES).unwrap_or(usize::MAX), &mut bytes)?;
         let stamp = self.stamp();
         Ok(DroppedFile::new(self.path, stamp, bytes))
+    }
+}
+
+impl DroppedFile {
+    /// Reads a whole file.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or is not a regular file.
+    pub fn read(path: &Path) -> Result<Self, AdmissionRefusal> {
+        OpenFile::at(path)?.read()
     }
 }
 

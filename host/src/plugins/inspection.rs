@@ -14,8 +14,8 @@ use serde::Serialize;
 use tocsin_plugin_api::manifest::{self, Manifest};
 
 use super::{
-    admission::{AdmissionRefusal, DroppedFile, machine_name},
-    folder::regular_file,
+    admission::machine_name, dropped_file::DroppedFile, folder::regular_file,
+    refusal::AdmissionRefusal,
 };
 
 /// The description of a file, found without running it.

@@ -25,7 +25,8 @@ use rustix::{
 use tocsin_plugin_api::abi::{self, Module};
 
 use super::{
-    admission::{AdmittedPlugin, DroppedFile},
+    admission::AdmittedPlugin,
+    dropped_file::DroppedFile,
     folder::explained,
     journal::{Attempt, LoadGuard, LoadJournal},
 };

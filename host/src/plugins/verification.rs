@@ -16,7 +16,6 @@ use std::{
 };
 
 use serde::Deserialize;
-use tocsin_plugin_api::manifest::Manifest;
 
 use self::{
     checksum::{Checksum, Release},
@@ -26,8 +25,9 @@ use self::{
     trusted_checksums::Checksums,
 };
 use super::{
-    admission::{AdmissionRefusal, AdmittedPlugin, DroppedFile},
+    dropped_file::DroppedFile,
     folder::{Folder, OpenFile},
+    refusal::AdmissionRefusal,
 };
 use crate::{alert::PluginId, problem::Problem};
 
@@ -144,35 +144,6 @@ impl Verifier {
         }
     }
 
-    /// Opens, reads and examines a file of the folder, and consents to it: the only way to an
-    /// [`AdmittedPlugin`] outside of a sandbox.
-    ///
-    /// # Errors
-    ///
-    /// An [`AdmissionRefusal`] with the fault of the file and its remedy.
-    pub fn admit(&self, path: &Path) -> Result<AdmittedPlugin, AdmissionRefusal> {
-        self.admit_open(self.open(path)?)
-    }
-
-    /// Admits a known plugin again under the present trust settings. The file is read again only if the
-    /// file or its signature has changed.
-    ///
-    /// # Errors
-    ///
-    /// As for [`admit`](Self::admit).
-    pub fn admit_again(&self, known: &AdmittedPlugin) -> Result<AdmittedPlugin, AdmissionRefusal> {
-        let file = self.open(&known.path)?;
-        if known.stamp.is_none() || known.stamp != file.stamp() {
-            return self.admit_open(file);
-        }
-        let with_manifest = |refusal: AdmissionRefusal| refusal.of(Some(known.manifest.clone()));
-        self.permissions.check_file(&self.folder, &file).map_err(with_manifest)?;
-        match self.verify_again(known) {
-            Some(verified) => Ok(known.verified_again(verified.map_err(with_manifest)?)),
-            None => file.read()?.admit(self),
-        }
-    }
-
     /// Consents to the bytes of a plugin.
     pub(super) fn verify(
         &self,
@@ -192,19 +163,23 @@ impl Verifier {
         }
     }
 
-    /// Consents to bytes that were verified before; none if the file has to be read for that.
-    fn verify_again(
+    /// Consents to a plugin with a hash that was verified before; none if the file has to be read for
+    /// that.
+    pub(super) fn verify_again(
         &self,
-        known: &AdmittedPlugin,
+        plugin: &PluginId,
+        path: &Path,
+        sha256: &str,
+        earlier: Option<&Verified>,
     ) -> Option<Result<Option<Verified>, AdmissionRefusal>> {
-        match (&self.proof, known.verified()) {
+        match (&self.proof, earlier) {
             (Proof::None, _) => Some(Ok(None)),
             (Proof::Checksum(checksums), _) => {
-                let consent = checksums.check(&known.id, &known.sha256);
+                let consent = checksums.check(plugin, sha256);
                 Some(consent.map(|()| Some(Verified::Checksum)))
             }
             (Proof::Signature(keys), Some(Verified::Signature(verified))) => {
-                let present = signature::read(&self.folder, &known.path, &known.id).ok()?;
+                let present = signature::read(&self.folder, path, plugin).ok()?;
                 verified
                     .still_holds(&present, keys)
                     .then(|| Ok(Some(Verified::Signature(verified.clone()))))
@@ -213,14 +188,13 @@ impl Verifier {
         }
     }
 
-    fn admit_open(&self, file: OpenFile) -> Result<AdmittedPlugin, AdmissionRefusal> {
-        match self.permissions.check_file(&self.folder, &file) {
-            Ok(()) => file.read()?.admit(self),
-            Err(refusal) => Err(refusal.of(manifest(file))),
-        }
+    /// Checks that nobody but root and the host's user could have changed a file.
+    pub(super) fn check_permissions(&self, file: &OpenFile) -> Result<(), AdmissionRefusal> {
+        self.permissions.check_file(&self.folder, file)
     }
 
-    fn open(&self, path: &Path) -> Result<OpenFile, AdmissionRefusal> {
+    /// Opens a file of the folder.
+    pub(super) fn open(&self, path: &Path) -> Result<OpenFile, AdmissionRefusal> {
         self.folder.file(path.file_name().unwrap_or_default())
     }
 }
@@ -253,16 +227,14 @@ fn checksums(trust: &Trust, permissions: &Permissions) -> Result<Checksums, Veri
     Ok(Checksums::new(&trust.lock_name, lock.map(|(lock, _)| lock), &trust.checksums))
 }
 
-/// Returns the manifest of a file that is refused for another reason.
-fn manifest(file: OpenFile) -> Option<Manifest> {
-    Some(file.read().ok()?.examine().ok()?.0)
-}
-
 #[cfg(test)]
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt};
 
-    use super::{super::folder::tests::settled_stamp, *};
+    use super::{
+        super::{admission::AdmittedPlugin, folder::tests::settled_stamp},
+        *,
+    };
 
     const SHA256: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 

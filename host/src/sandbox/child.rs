@@ -23,7 +23,7 @@ use super::{
     mutation,
     protocol::{Confinement, FuzzRun, MessageRun, Observation, Operation, SandboxJob, Task},
 };
-use crate::plugins::{Libraries, admission::DroppedFile, journal::LoadJournal};
+use crate::plugins::{Libraries, dropped_file::DroppedFile, journal::LoadJournal};
 
 /// The most memory that a child may map: more than any plugin needs, and less than a machine has.
 const ADDRESS_SPACE_BYTES: u64 = 4 * 1024 * 1024 * 1024;

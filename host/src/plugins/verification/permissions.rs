@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::super::{
-    admission::AdmissionRefusal,
     folder::{Folder, OpenFile},
+    refusal::AdmissionRefusal,
 };
 use crate::file_permissions::{Exposed, HostUser, Writer};
 

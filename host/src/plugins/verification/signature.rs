@@ -11,7 +11,7 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 
-use super::super::{admission::AdmissionRefusal, folder::Folder};
+use super::super::{folder::Folder, refusal::AdmissionRefusal};
 use crate::alert::PluginId;
 
 /// Longer files are no signatures: a signature file has four lines.

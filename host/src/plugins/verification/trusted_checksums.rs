@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    super::admission::AdmissionRefusal,
+    super::refusal::AdmissionRefusal,
     checksum::{Checksum, Release},
     lock_file::LockFile,
 };
