@@ -110,7 +110,9 @@ fn resolves_an_alert_that_gets_no_further_events() {
     let host = host("resolve_after = '5s'\n");
     host.post_with("good", &[("x-dedup-key", "k")], "disk full");
     assert!(alert(&host, 1)["resolves_at"].is_string());
-    wait::until("it is resolved", || (alert(&host, 1)["status"] == "resolved").then_some(()));
+    wait::until("the alert is resolved", || {
+        (alert(&host, 1)["status"] == "resolved").then_some(())
+    });
     let over = alert(&host, 1);
     assert_eq!(over["history"][1]["by"], "automatic resolve");
     assert_eq!(over["resolves_at"], Value::Null);
@@ -124,5 +126,7 @@ fn applies_auto_resolve_to_alerts_that_are_already_open() {
     let section = "[integrations.good]\nplugin = 'well-behaved'\nresolve_after = '1s'\n";
     host.site().configure(&format!("{admin}{section}"));
     assert_eq!(host.reload().status, 200);
-    wait::until("it is resolved", || (alert(&host, 1)["status"] == "resolved").then_some(()));
+    wait::until("the alert is resolved", || {
+        (alert(&host, 1)["status"] == "resolved").then_some(())
+    });
 }

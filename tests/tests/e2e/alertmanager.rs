@@ -63,7 +63,7 @@ impl Alertmanager {
                 .stderr(Stdio::null())
                 .spawn()
                 .expect("it starts");
-            let ready = wait::until("it is ready, or has ended", || {
+            let ready = wait::until("Alertmanager is ready or has ended", || {
                 if child.try_wait().expect("it is our child").is_some() {
                     return Some(false);
                 }
@@ -108,7 +108,7 @@ fn drill(options: &str, http_config: &str) {
     let Some(alertmanager) = Alertmanager::start(&host, http_config) else { return };
     let (started, long) = ("2026-01-01T00:00:00Z", json!({ "startsAt": "2026-01-01T00:00:00Z" }));
     alertmanager.tell(&json!([disk_full("db1", &long), disk_full("db2", &long)]));
-    wait::until("both are open here", || (host.alerts().len() == 2).then_some(()));
+    wait::until("both alerts are open", || (host.alerts().len() == 2).then_some(()));
     let alerts = host.alerts();
     let alert = alerts.iter().find(|alert| alert["title"] == "db1 is full").expect("db1's");
     assert_eq!((&alert["urgency"], &alert["status"]), (&json!("critical"), &json!("open")));
@@ -121,7 +121,7 @@ fn drill(options: &str, http_config: &str) {
     let over = json!({ "startsAt": started, "endsAt": "2026-01-01T01:00:00Z" });
     alertmanager.tell(&json!([disk_full("db1", &over)]));
     let number = alert["number"].clone();
-    wait::until("it is resolved here", || {
+    wait::until("the alert is resolved", || {
         (host.api(&format!("/api/v1/alerts/{number}"))["status"] == "resolved").then_some(())
     });
     let other = host.alerts().into_iter().find(|alert| alert["title"] == "db2 is full");
@@ -129,7 +129,7 @@ fn drill(options: &str, http_config: &str) {
 
     // A later firing opens another alert, which names the previous one.
     alertmanager.tell(&json!([disk_full("db1", &json!({ "startsAt": "2026-01-02T00:00:00Z" }))]));
-    wait::until("it is open again", || (host.alerts().len() == 3).then_some(()));
+    wait::until("a new alert is open", || (host.alerts().len() == 3).then_some(()));
     let again = &host.alerts()[0];
     assert_eq!((&again["previous"], &again["status"]), (&number, &json!("open")));
     let outcomes = host.api("/api/v1/requests?limit=500");
@@ -175,7 +175,7 @@ fn refuses_an_alertmanager_with_a_wrong_token() {
     let http_config = "authorization: { type: Bearer, credentials: wrong }";
     let Some(alertmanager) = Alertmanager::start(&host, http_config) else { return };
     alertmanager.tell(&json!([disk_full("db1", &json!({}))]));
-    wait::until("it is refused", || {
+    wait::until("the notification is refused", || {
         let list = host.api("/api/v1/requests?outcome=unauthorized");
         (!list["requests"].as_array().expect("a list").is_empty()).then_some(())
     });

@@ -240,21 +240,21 @@ fn serves_genuine_senders_during_every_attack_at_once() {
     let of_good: Vec<_> =
         host.alerts().into_iter().filter(|alert| alert["integration"] == "good").collect();
     assert_kept(&of_good, &accepted);
-    wait::until("open files and threads are back to level", || {
+    wait::until("open files and threads are back to normal", || {
         let (files, threads) = (host.open_files(), host.kernel_says("Threads"));
         (files <= level.1 + 2 && threads <= level.2 + 10).then_some(())
     });
     let right_after = host.kernel_says("RssAnon");
     // The allocator returns freed memory of a thread only while that thread goes on.
     let usual = Load::start_with(host.webhooks(), "afterwards", 4, &[("x-token", TOKEN)]);
-    let level_kb = wait::until("memory is back to level", || {
+    let level_kb = wait::until("memory is back to normal", || {
         let now = host.kernel_says("RssAnon");
         (now <= level.0 + MOST_KEPT_KB).then_some(now)
     });
     let afterwards = usual.accepted().len();
     println!("RssAnon was {} kB before, {right_after} kB right after, is {level_kb} kB", level.0);
     if is_drill {
-        wait::until("readiness tells of no limit any more", || {
+        wait::until("readiness reports no limit", || {
             host.problems().iter().all(|it| !it.contains("within the last minute")).then_some(())
         });
     }

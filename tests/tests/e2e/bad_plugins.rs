@@ -207,7 +207,7 @@ fn repeated_panics_open_the_breaker() {
     }
     // The first back-off lasts five seconds, the second ten, which gives a slow machine the time to
     // see both.
-    wait::until("it is left alone again", || {
+    wait::until("the breaker is open again", || {
         assert_eq!(host.post("bad", "do panic").status, 503);
         (host.integration("bad")["breaker"]["trips"] == 2).then_some(())
     });
@@ -220,7 +220,7 @@ fn repeated_panics_open_the_breaker() {
     let state = |at: usize| integrations["integrations"][at]["state"].clone();
     assert_eq!((state(0), state(1)), ("broken".into(), "serving".into()), "{integrations}");
 
-    wait::until("it is tried again", || {
+    wait::until("the host tries the plugin again", || {
         (host.post("bad", "disk full").status == 200).then_some(())
     });
     let integrations = host.api("/api/v1/integrations");

@@ -148,7 +148,7 @@ fn warns_about_a_readable_configuration_with_secrets() {
     assert_eq!(keys, ["admin.tokens", "admin.tokens", "integrations.good.options.token"], "{said}");
     assert!(said.contains("`tocsin.toml` can be read by everybody on this machine; hint: `chmod o-r tocsin.toml`, or write { file = \"PATH\" } here"), "{said}");
     let host = site.serve();
-    wait::until("it is logged", || (host.times_logged("config_warning") == 3).then_some(()));
+    wait::until("the event is logged", || (host.times_logged("config_warning") == 3).then_some(()));
     // A configuration without secrets may be readable by everybody.
     let site = host.stop();
     site.configure(GOOD);

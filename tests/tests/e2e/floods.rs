@@ -119,7 +119,7 @@ fn stores_ten_thousand_events_of_one_request_while_others_are_answered() {
     // Other requests got the numbers in between.
     let number = |effect: &serde_json::Value| effect["alert"].as_u64().expect("a number");
     let numbers = number(&effects[9999]) - number(&effects[0]) + 1;
-    assert!(numbers > 10_000, "nobody was answered meanwhile");
+    assert!(numbers > 10_000, "no other request was answered meanwhile");
     println!("{} were answered while 10000 events were stored", numbers - 10_000);
     let shown = host.run(&["requests", "show", large.request_id()]);
     assert!(shown.stdout.contains(", and 9900 more, see `--json`\n"), "{}", shown.stdout);
@@ -227,7 +227,7 @@ fn cuts_off_slow_senders_without_delaying_others() {
     });
     let mut slow: Vec<_> = heads.chain(bodies).collect();
     let load = Load::start(host.webhooks(), "quick", 8);
-    wait::until("all of the slow ones are cut off", || {
+    wait::until("all slow senders are cut off", || {
         slow.iter_mut().filter(|one| !one.is_over).for_each(Slow::go_on);
         slow.iter().all(|one| one.is_over).then_some(())
     });
@@ -240,7 +240,9 @@ fn cuts_off_slow_senders_without_delaying_others() {
         assert!(told.starts_with("HTTP/1.1 408 "), "{told}");
         assert!(told.contains(r#""code":"request_timeout""#), "{told}");
     }
-    wait::until("nobody is left", || (host.metric("tocsin_connections")? == 0.0).then_some(()));
+    wait::until("no connection is left", || {
+        (host.metric("tocsin_connections")? == 0.0).then_some(())
+    });
     assert_eq!(host.alerts().len(), sent.accepted.len());
     assert_eq!(host.ready().0, 200);
 }
@@ -275,7 +277,7 @@ fn ten_thousand_idle_connections_take_little_memory_and_time_out() {
     );
     assert_eq!(host.post("good", "before").status, 200);
     let connections = || host.metric("tocsin_connections").expect("it is counted");
-    wait::until("nobody is connected", || (connections() == 0.0).then_some(()));
+    wait::until("no connection is left", || (connections() == 0.0).then_some(()));
     let memory = || host.kernel_says("RssAnon");
     let before = memory();
 
@@ -294,7 +296,7 @@ fn ten_thousand_idle_connections_take_little_memory_and_time_out() {
     assert!(taken < MOST_EACH * idle.len(), "{taken} kB for {} connections", idle.len());
     assert_eq!(host.ready().0, 200);
 
-    wait::until("all are gone", || (connections() == 0.0).then_some(()));
+    wait::until("all connections are gone", || (connections() == 0.0).then_some(()));
     let alerts = 2 + idle.len() / 100;
     let ends = idle.into_iter().map(|mut one| one.rest());
     let told: Vec<_> = ends.filter(|end| !matches!(end, Ok(told) if told.is_empty())).collect();

@@ -70,7 +70,7 @@ fn a_disk_that_fills_under_load_loses_nothing_answered_200() {
         wait::until("the disk is full", || (host.ready().0 == 503).then_some(()));
         limit_files(&host, None);
         let before = load.answered();
-        wait::until("answers again", || (load.answered() >= before + 20).then_some(()));
+        wait::until("the host answers again", || (load.answered() >= before + 20).then_some(()));
         assert_eq!(host.ready().0, 200);
     }
     let accepted = load.accepted();

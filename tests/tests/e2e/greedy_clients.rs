@@ -46,7 +46,7 @@ fn clients_that_read_no_answers_lose_their_connection() {
     let unread_at_admin: Vec<_> = (0..8).map(|_| unread(host.admin(), "/openapi.json")).collect();
     // Above the connection limit of the admin listener, only health is answered.
     assert_eq!(host.ask_admin(&Request::new("GET", "/health/live")).status, 200);
-    wait::until("all are cut off", || {
+    wait::until("all clients are cut off", || {
         let open = host.metric("tocsin_connections")?;
         (open == 0.0 && limit_reached(&host, "unread_answers") >= 5.0).then_some(())
     });
@@ -61,7 +61,7 @@ fn answers_health_checks_at_the_connection_limit_of_the_admin_listener() {
     let taken: Vec<_> =
         (0..4).map(|_| Connection::open(host.admin()).expect("it listens")).collect();
     let ask = |path| host.ask_admin(&Request::new("GET", path));
-    wait::until("all places are taken", || (ask("/openapi.json").status == 503).then_some(()));
+    wait::until("all connections are taken", || (ask("/openapi.json").status == 503).then_some(()));
     // More connections than the reserve holds.
     let idle: Vec<_> =
         (0..200).map(|_| Connection::open(host.admin()).expect("it listens")).collect();
@@ -95,7 +95,7 @@ fn limits_the_connections_of_one_address() {
     let reasons = host.reasons();
     assert!(reasons.iter().any(|it| it.contains("(127.0.0.1 has 5)")), "{reasons:?}");
     drop(own.pop());
-    wait::until("there is a place again", || {
+    wait::until("a connection is free again", || {
         let answer = host.connect().ask(&request);
         (answer.ok()?.status == 200).then_some(())
     });
@@ -133,13 +133,13 @@ fn limits_the_memory_of_large_bodies_only() {
         // The host stops reading while the budget is spent.
         let _ = connection.send(&body);
     }
-    wait::until("some are turned away", || {
+    wait::until("some bodies are refused", || {
         (limit_reached(&host, "body_memory") >= 1.0).then_some(())
     });
     let taken = host.kernel_says("RssAnon").saturating_sub(before);
     assert!(taken < 80_000, "{taken} kB");
     let answered = load.answered();
-    wait::until("small ones go on", || (load.answered() >= answered + 20).then_some(()));
+    wait::until("small requests are answered", || (load.answered() >= answered + 20).then_some(()));
     assert_eq!(load.sent().refused, []);
     let turned_away = senders.iter_mut().filter_map(|connection| {
         connection.set_read_timeout(Duration::from_millis(1)).expect("a socket");
@@ -155,9 +155,7 @@ fn limits_the_memory_of_large_bodies_only() {
     }
     drop(senders);
     let large = "x".repeat(LARGE);
-    wait::until("there is memory again", || {
-        (host.post("good", &large).status == 200).then_some(())
-    });
+    wait::until("memory is free again", || (host.post("good", &large).status == 200).then_some(()));
 }
 
 #[test]

@@ -168,17 +168,17 @@ fn retention_deletes_old_rows_while_webhooks_are_served() {
             assert_eq!(host.post_with("good", &resolve, "over").status, 200);
         }
     }
-    wait::until("what is resolved is forgotten", || (host.alerts().len() == 21).then_some(()));
+    wait::until("resolved alerts are deleted", || (host.alerts().len() == 21).then_some(()));
     let numbers: Vec<_> = host.alerts().iter().map(|alert| alert["number"].clone()).collect();
     let expected: Vec<_> = [250].into_iter().chain((1..=20).rev()).map(Value::from).collect();
     assert_eq!(numbers, expected, "what is open stays, and the newest");
-    wait::until("records are forgotten", || {
+    wait::until("records are deleted", || {
         let list = host.api("/api/v1/requests");
         list["requests"].as_array().expect("a list").is_empty().then_some(())
     });
     let forgotten = |what: &str| host.metric(&format!("tocsin_forgotten_total{{what=\"{what}\"}}"));
     for (what, count) in [("resolved_alerts", 229.0), ("records", 480.0)] {
-        wait::until("it is counted", || (forgotten(what) == Some(count)).then_some(()));
+        wait::until("the deletions are counted", || (forgotten(what) == Some(count)).then_some(()));
     }
     host.post("good", "next");
     assert_eq!(host.alerts()[0]["number"], 251);
@@ -207,8 +207,8 @@ fn retention_by_size_deletes_the_oldest_rows_first() {
         last = answer.request_id().to_owned();
     }
     let raw = |id: &str| host.api(&format!("/api/v1/requests/{id}"))["raw"].clone();
-    wait::until("the oldest leaves", || (raw(&first) == "absent").then_some(()));
-    wait::until("it fits", || {
+    wait::until("the oldest raw request is deleted", || (raw(&first) == "absent").then_some(()));
+    wait::until("the store fits its limit", || {
         let kept = host.metric("tocsin_forgotten_total{what=\"raw_requests\"}")?;
         (kept > 0.0).then_some(())
     });

@@ -192,7 +192,9 @@ fn thousands_of_short_connections_leave_nothing_behind() {
         // Each closes without a request, some before the host accepts them.
         drop(TcpStream::connect(host.webhooks()).expect("the host listens"));
     }
-    wait::until("all are gone", || (host.metric("tocsin_connections")? == 0.0).then_some(()));
+    wait::until("all connections are gone", || {
+        (host.metric("tocsin_connections")? == 0.0).then_some(())
+    });
     assert_serves_on(&host);
 }
 

@@ -49,7 +49,9 @@ fn a_missing_plugin_breaks_only_its_integration_until_its_file_arrives() {
 
     let folder = tempfile::tempdir().expect("a folder");
     host.site().replace(&plugin("absent", folder.path()), "absent.so");
-    wait::until("it is served", || (host.post("absent", "disk full").status == 200).then_some(()));
+    wait::until("the integration serves", || {
+        (host.post("absent", "disk full").status == 200).then_some(())
+    });
     assert_eq!(host.problems(), [""; 0]);
     assert_eq!(host.restart().post("absent", "disk full").status, 200);
 }

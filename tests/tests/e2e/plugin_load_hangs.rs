@@ -159,7 +159,7 @@ fn a_stop_while_a_plugin_hangs_ends_the_host_and_sets_the_plugin_aside() {
     let host = host(&library("bad-dies-in-new"));
     configure(host.site(), &format!("{}{}", hangs_in_new("a", "hang"), hangs_in_new("b", "wait")));
     host.signal(Signal::HUP);
-    wait::until("it is being made", || {
+    wait::until("the instance is being made", || {
         journal(host.site()).contains("bad-dies-in-new").then_some(())
     });
     let site = host.stop();

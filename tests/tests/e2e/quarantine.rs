@@ -111,7 +111,7 @@ fn replays_a_thousand_failed_requests_exactly_once() {
     assert_eq!(late.status, 200);
     assert_eq!(host.alerts().len(), 1000);
     let record = host.api(&format!("/api/v1/requests/{}", newest.as_str().expect("an id")));
-    assert_eq!(record["replay"]["tries"], 3, "in vain, then well, then to no end");
+    assert_eq!(record["replay"]["tries"], 3, "failed, succeeded, then changed nothing");
     assert_eq!(
         (&record["outcome"], &record["replay"]["outcome"]),
         (&json!("failed"), &json!("events"))

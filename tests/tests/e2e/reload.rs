@@ -45,14 +45,18 @@ fn applies_an_edited_configuration_automatically() {
     let host = host(&format!("{WATCHED}{GOOD}"));
     let fresh = "[integrations.fresh]\nplugin = 'well-behaved'\n";
     host.site().configure(&format!("{WATCHED}{GOOD}{fresh}"));
-    wait::until("it is there", || (host.post("fresh", "disk full").status == 200).then_some(()));
+    wait::until("the integration serves", || {
+        (host.post("fresh", "disk full").status == 200).then_some(())
+    });
 
     // Editors replace the file by a new one.
     let path = host.site().path("tocsin.toml");
     let text = fs::read_to_string(&path).expect("it can be read").replace("fresh", "newer");
     host.site().write("tocsin.toml.new", &text);
     fs::rename(host.site().path("tocsin.toml.new"), &path).expect("a rename");
-    wait::until("it is there", || (host.post("newer", "disk full").status == 200).then_some(()));
+    wait::until("the integration serves", || {
+        (host.post("newer", "disk full").status == 200).then_some(())
+    });
     assert_eq!(host.post("fresh", "disk full").status, 404);
     assert_eq!(host.integration("good")["generation"], 1, "nothing was said of it");
 }
@@ -61,10 +65,10 @@ fn applies_an_edited_configuration_automatically() {
 fn a_broken_edit_changes_nothing_and_is_reported_until_it_is_repaired() {
     let host = host(&format!("{WATCHED}{GOOD}"));
     host.site().configure(&format!("{WATCHED}{GOOD}options.prefiks = 'x'\n"));
-    wait::until("it is shown", || host.reasons().first().cloned());
+    wait::until("the problem is shown", || host.reasons().first().cloned());
     assert_eq!(host.post("good", "disk full").status, 200);
     host.site().configure(&format!("{WATCHED}{GOOD}"));
-    wait::until("nothing is wrong", || host.reasons().is_empty().then_some(()));
+    wait::until("no problem is left", || host.reasons().is_empty().then_some(()));
 }
 
 #[test]
@@ -78,13 +82,13 @@ fn removing_every_integration_needs_an_explicit_reload() {
             .expect("a rename");
     };
     let refusal = || {
-        let reason = wait::until("it is shown", || host.reasons().first().cloned());
+        let reason = wait::until("the problem is shown", || host.reasons().first().cloned());
         assert_eq!(host.post("good", "disk full").status, 200);
         reason
     };
     let mended = || {
         host.site().configure(&config);
-        wait::until("nothing is wrong", || host.reasons().is_empty().then_some(()));
+        wait::until("no problem is left", || host.reasons().is_empty().then_some(()));
     };
     // An empty file, as `> tocsin.toml` or a full disk leaves it.
     replace("");
@@ -117,7 +121,7 @@ fn reads_a_secret_file_that_is_replaced() {
     let status = |token| host.post_with("good", &[("x-token", token)], "disk full").status;
     assert_eq!((status("first"), status("second")), (200, 403));
     host.site().write("token", "second\n");
-    wait::until("it is read", || (status("second") == 200).then_some(()));
+    wait::until("the host has read the file", || (status("second") == 200).then_some(()));
     assert_eq!(status("first"), 403);
 }
 
@@ -146,7 +150,9 @@ fn reads_nothing_automatically_while_watching_is_off() {
     host.site().configure(&config(true, "high"));
     host.hang_up();
     host.site().configure(&config(false, "medium"));
-    wait::until("it is read", || (host.integration("good")["urgency"] == "medium").then_some(()));
+    wait::until("the host has read the file", || {
+        (host.integration("good")["urgency"] == "medium").then_some(())
+    });
 }
 
 #[test]

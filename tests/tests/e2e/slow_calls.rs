@@ -32,7 +32,7 @@ fn logs_and_counts_a_slow_call_with_its_request() {
     // On a busy machine the other integration may be slow as well.
     let of_slow =
         || host.logged("plugin_slow").into_iter().find(|line| line["integration"] == "slow");
-    let line = wait::until("it is logged", of_slow);
+    let line = wait::until("the event is logged", of_slow);
     assert_eq!(line["request_id"], answer.request_id());
     assert_eq!(
         (&line["integration"], &line["plugin"], &line["version"], &line["level"]),
@@ -60,7 +60,7 @@ fn logs_one_slow_call_a_second() {
         let left_out = lines.iter().filter_map(|line| line["left_out"].as_u64());
         lines.len() as u64 + left_out.sum::<u64>()
     };
-    wait::until("a line says how many were left out", || {
+    wait::until("a line counts the calls left out", || {
         host.post("slow", "slow");
         let calls = metric(&host, "tocsin_plugin_slow_calls_total") as u64;
         (calls == counted()).then_some(())
@@ -125,7 +125,7 @@ fn shows_a_breaker_open_half_open_and_closed() {
     // The back-off lasts five seconds, then ten: a machine too slow to see everything in the first
     // has a second attempt.
     let (open, metrics, [row_of_integration, row_of_serving, row_of_plugin]) =
-        wait::until("it is left alone for as long as it is looked at", || {
+        wait::until("the breaker stays open while it is read", || {
             let open = breaker();
             if open["state"] != "open" {
                 host.post("bad", "do panic");
@@ -146,7 +146,7 @@ fn shows_a_breaker_open_half_open_and_closed() {
     assert!(row_of_serving.starts_with("bad broken (breaker open) "));
     assert_snapshot!(row_of_plugin, @"`libbad_panics_in_receive.so` plugin `bad-panics-in-receive 0.1.0` panicked: asked to panic (tests/bad/bad-panics-in-receive/src/lib.rs), at [...]; it is left alone for another [...]; hint: report it to the plugin's author, or drop in another version");
 
-    wait::until("it is on trial", || (breaker()["state"] == "half_open").then_some(()));
+    wait::until("the breaker is half open", || (breaker()["state"] == "half_open").then_some(()));
     assert_eq!((metric("open"), metric("trips_total")), (Some(0.0), counted));
     assert_snapshot!(row(&host, "integrations", "bad-panics"), @"bad serving (breaker half open) bad-panics-in-receive 0.1.0 medium [...]");
     assert_snapshot!(row(&host, "plugins", "panicked"), @"`libbad_panics_in_receive.so` plugin `bad-panics-in-receive 0.1.0` panicked: asked to panic (tests/bad/bad-panics-in-receive/src/lib.rs), at [...]; it was left alone and is tried again; hint: report it to the plugin's author, or drop in another version");

@@ -84,7 +84,7 @@ fn nothing_is_taken_after_a_failed_sync(end: impl Fn(TestHost) -> Site) {
     let host = site().env(FAULT, "sync:100").serve();
     let load = Load::start(host.webhooks(), "sync", SENDERS);
     wait::until("the disk fails", || (host.ready().0 == 503).then_some(()));
-    wait::until("each is turned away", || (load.turned_away() == SENDERS).then_some(()));
+    wait::until("each sender is refused", || (load.turned_away() == SENDERS).then_some(()));
     let sent = load.sent();
     assert!(sent.accepted.len() >= 20, "{}", sent.accepted.len());
     assert_others_turned_away(&sent);
@@ -234,7 +234,7 @@ fn refuses_senders_while_another_program_holds_the_lock_and_loses_nothing() {
     let before = load.answered();
 
     intruder.execute_batch("ROLLBACK").expect("it was begun");
-    wait::until("answers again", || (load.answered() >= before + 20).then_some(()));
+    wait::until("the host answers again", || (load.answered() >= before + 20).then_some(()));
     assert_eq!(host.ready().0, 200);
     let sent = load.sent();
     assert_others_turned_away(&sent);

@@ -75,7 +75,7 @@ fn assert_shown(host: &TestHost) {
 /// Checks that new threads serve the integration after the back-off.
 #[track_caller]
 fn assert_serves_again(host: &TestHost) {
-    wait::until("it serves again", || {
+    wait::until("the integration serves again", || {
         (host.post("stuck", "disk full").status == 200).then_some(())
     });
     assert_eq!(host.post("good", "disk full").status, 200);

@@ -140,7 +140,9 @@ fn log_lines_hold_no_control_characters_and_no_forged_lines() {
         host.post_with("ops", &[("x-kind", kind)], NASTY);
     }
     // Both failures have one code, of which one line a second is logged.
-    wait::until("all is logged", || (host.times_logged("webhook_refused") >= 3).then_some(()));
+    wait::until("every refusal is logged", || {
+        (host.times_logged("webhook_refused") >= 3).then_some(())
+    });
     let log = host.log();
     log.iter().for_each(|line| assert_harmless(line));
     let mut refusals = host.logged("webhook_refused");

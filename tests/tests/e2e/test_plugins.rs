@@ -177,10 +177,10 @@ fn bad_never_returns_spins_on_request() {
     assert_eq!(lines.next().expect("a line").expect("text"), "not described");
 
     // A call that returns takes far less.
-    wait::until("it computes", || (cpu_ticks(host.id()) >= 20).then_some(()));
-    assert_eq!(host.try_wait().expect("it can be asked"), None, "it came back");
+    wait::until("the process computes", || (cpu_ticks(host.id()) >= 20).then_some(()));
+    assert_eq!(host.try_wait().expect("it can be asked"), None, "the call came back");
     host.kill().and_then(|()| host.wait()).expect("it ends");
-    assert!(lines.next().is_none(), "it said something");
+    assert!(lines.next().is_none(), "the plugin printed something");
 }
 
 #[test]

@@ -81,7 +81,7 @@ fn the_host_goes_on_without_more_threads_and_says_why_a_call_failed() {
     assert!(lines <= 60, "{lines} lines");
 
     drop(crowd);
-    wait::until("calls have their turn again", || {
+    wait::until("calls are served again", || {
         (host.post("good", "afterwards").status == 200).then_some(())
     });
     host.stop();

@@ -71,7 +71,7 @@ fn logs_one_refusal_a_second_per_code_with_a_count() {
         // The next line of the kind counts the requests that no line tells of.
         let target = if code == "unauthorized" { "/in/good" } else { &*long };
         let sent = refused.entry(code).or_insert(3200);
-        wait::until("all of them are counted", || {
+        wait::until("every refusal is counted", || {
             host.ask(&Request::post(target, "disk full"));
             *sent += 1;
             let (lines, left_out) = refusal_lines(&host, code);
@@ -102,7 +102,7 @@ fn limits_wrong_tokens_of_an_address_but_not_the_right_token() {
     let statuses: Vec<_> = (0..20).map(|_| host.ask(&wrong).status).collect();
     assert_eq!(statuses, [403; 20]);
     // The limit admits one more every three seconds.
-    let over = wait::until("that was enough", || {
+    let over = wait::until("the limit is reached", || {
         let answer = host.ask(&wrong);
         (answer.status != 403).then_some(answer)
     });
@@ -136,7 +136,7 @@ fn limits_wrong_tokens_of_the_api() {
     };
     let statuses: Vec<_> = (0..20).map(|_| ask("guess").status).collect();
     assert_eq!(statuses, [401; 20]);
-    wait::until("that was enough", || (ask("guess").status == 429).then_some(()));
+    wait::until("the limit is reached", || (ask("guess").status == 429).then_some(()));
     assert_eq!(ask("an admin token of some length").status, 200);
 }
 
@@ -262,14 +262,14 @@ fn reports_a_store_over_its_size_limit() {
         assert_eq!(host.post("good", &format!("{count} {}", "x".repeat(4000))).status, 200);
     }
     // Retention never deletes open alerts.
-    wait::until("it is said", || {
+    wait::until("the reason is shown", || {
         let reasons = host.reasons();
         let said = reasons.iter().any(|it| it.contains("more than `retention.max_store_bytes`"));
         said.then_some(())
     });
     host.site().configure(&format!("[retention]\nmax_store_bytes = 100000000\n{section}"));
     assert_eq!(host.reload().status, 200);
-    wait::until("it is over", || host.reasons().is_empty().then_some(()));
+    wait::until("no reason is left", || host.reasons().is_empty().then_some(()));
 }
 
 #[test]

@@ -166,7 +166,7 @@ fn a_slow_log_stops_nothing_and_counts_the_lost_lines() {
     let drain = std::thread::spawn(move || {
         let _ = lines.count();
     });
-    wait::until("nothing is dropped any more", || {
+    wait::until("no more lines are dropped", || {
         (!host.readiness().contains("log lines are lost")).then_some(())
     });
     host.stop();

@@ -115,7 +115,9 @@ fn other_bytes_of_the_same_version_take_over() {
     let (host, versions) = (host(), Versions::new());
     let rebuilt = libraries::stripped(&library("well-behaved"), versions.folder.path());
     host.site().replace(&rebuilt, FILE);
-    wait::until("it is loaded", || (host.integration("good")["generation"] == 2).then_some(()));
+    wait::until("the new file is loaded", || {
+        (host.integration("good")["generation"] == 2).then_some(())
+    });
     assert_eq!(served_by(&host, "good"), "1.0.0");
     assert_eq!(host.reasons(), [""; 0]);
 }
@@ -127,7 +129,7 @@ fn the_version_of_a_removed_file_serves_until_its_integration_changes() {
     site.drop_in(&versions.well_behaved("1.0.1"), "newer.so");
     let host = site.serve();
     fs::remove_file(host.site().plugins().join("newer.so")).expect("it is there");
-    let notice = wait::until("it is noticed", || {
+    let notice = wait::until("the host has noticed the removal", || {
         host.integration("good")["notice"].as_str().map(str::to_owned)
     });
     assert_snapshot!(notice, @"is served by well-behaved 1.0.1, whose file is no longer in the folder; hint: copy the version in that is to serve it, anew if it lies there already, or it goes on so until it is changed or the host restarted");
@@ -150,7 +152,7 @@ fn a_partly_written_file_changes_nothing_until_it_is_complete() {
     let mut file = fs::File::create(host.site().plugins().join(FILE)).expect("it can be written");
     file.write_all(first).expect("it can be written");
     // The host may see the file while it is empty.
-    let said = wait::until("half of it is seen", || {
+    let said = wait::until("the host has seen the partial file", || {
         Some(problem(&host, FILE)).filter(|said| said.contains("truncated"))
     });
     assert_snapshot!(said, @"is truncated: its headers point behind its end; hint: copy it again, to another name first, and rename it when it is whole");
@@ -196,12 +198,12 @@ fn holds_back_a_version_that_panics_in_new() {
 
     // The host tries the version again on request, but not when another file changes.
     let times_tried = |host: &TestHost| host.times_logged("plugin_version_held_back");
-    wait::until("it is logged", || (times_tried(&host) == 1).then_some(()));
+    wait::until("the event is logged", || (times_tried(&host) == 1).then_some(()));
     host.site().drop_in(&library("bad-never-returns"), "another.so");
     problem(&host, "another.so");
     assert_eq!(times_tried(&host), 1);
     host.reload();
-    wait::until("it is tried again", || (times_tried(&host) == 2).then_some(()));
+    wait::until("the host tries the plugin again", || (times_tried(&host) == 2).then_some(()));
 
     // A restart keeps the older version in service.
     let host = host.restart();
@@ -212,7 +214,7 @@ fn holds_back_a_version_that_panics_in_new() {
     // A repaired file takes over.
     host.site().replace(&versions.well_behaved("1.0.1"), "newer.so");
     host.wait_for_version("good", "1.0.1");
-    wait::until("nothing is wrong with it", || {
+    wait::until("the file has no problem", || {
         fs::remove_file(host.site().plugins().join("another.so")).ok();
         host.reasons().is_empty().then_some(())
     });
@@ -222,7 +224,9 @@ fn holds_back_a_version_that_panics_in_new() {
 fn holds_back_a_version_that_refuses_the_current_options() {
     let (host, versions) = (host(), Versions::new());
     host.site().configure(&format!("{CONFIG}options.prefix = 'x'\n"));
-    wait::until("it is read", || (host.integration("good")["generation"] == 2).then_some(()));
+    wait::until("the host has read the file", || {
+        (host.integration("good")["generation"] == 2).then_some(())
+    });
     host.site().replace(&versions.pretended("slack-outgoing-webhook", "1.0.1"), "newer.so");
     assert_snapshot!(problem(&host, "newer.so"), @"does not serve integration `good`, which goes on with well-behaved 1.0.0: tocsin.toml:8:10: `integrations.good.options.prefix`: unknown field `prefix`, expected one of `token`, `unauthenticated`, `urgency_pattern`, `urgencies`, `bots`, `channels`, `trigger_words`, `reply`; hint: see the options of plugin `well-behaved`");
     assert_eq!(served_by(&host, "good"), "1.0.0");

@@ -36,7 +36,7 @@ fn wait_for_reason(host: &TestHost, words: &str) {
 }
 
 fn wait_until_nothing_is_wrong(host: &TestHost) {
-    wait::until("nothing is wrong", || host.problems().is_empty().then_some(()));
+    wait::until("no problem is left", || host.problems().is_empty().then_some(()));
 }
 
 fn rename(site: &Site, from: &str, to: &str) {
@@ -186,7 +186,7 @@ fn newly_required_verification_refuses_plugins_until_they_pass() {
 
     // A lock file that was broken before the configuration named it can be repaired, too.
     host.site().configure(&format!("{LOOKED_FOR}{GOOD}"));
-    wait::until("nothing is asked for", || {
+    wait::until("no verification is required", || {
         host.api("/api/v1/plugins")["plugins"][0]["verified"].is_null().then_some(())
     });
     host.site().write("plugins.lock", "broken");
@@ -311,7 +311,7 @@ fn rotates_admin_tokens_without_refusing_a_valid_one() {
                 ),
             ] {
                 host.site().configure(&config(tokens));
-                wait::until("the new one is let in", || (status(new) == 200).then_some(()));
+                wait::until("the new token is accepted", || (status(new) == 200).then_some(()));
                 assert_eq!(status(old), 401);
             }
         }
