@@ -109,10 +109,18 @@ pub use secret::{Secret, Secrets};
 /// The version of this crate, which is the version of the boundary between plugin and host.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The plugin in the README compiles.
+/// Rust in the README and in the plugin author's guide, as doctests.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
+mod guide {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../docs/author/options.md")]
+    struct Options;
+    #[doc = include_str!("../../docs/author/outcomes.md")]
+    struct Outcomes;
+    #[doc = include_str!("../../docs/author/testing.md")]
+    struct Testing;
+}
 
 /// The types that the author of an [`Integration`] needs:
 /// `use tocsin_plugin_api::prelude::*;`.

@@ -1,4 +1,4 @@
-//! `tocsin plugins new`: what it writes is a plugin at once. The commands of the README are run as
+//! `tocsin plugins new`: what it writes is a plugin at once. The commands of the author's guide are run as
 //! they stand there; what cannot be so in a test, such as ports and folders, is replaced by name.
 
 use std::{
@@ -15,7 +15,7 @@ use tocsin_plugin_api::testing::Library;
 use tocsin_tests::{Finished, Site, TestHost, libraries};
 
 #[test]
-fn the_commands_of_the_readme_lead_from_nothing_to_an_alert() {
+fn the_commands_of_the_guide_lead_from_nothing_to_an_alert() {
     let host = Site::new().serve();
     let said = run(&host, &commands(&host));
     let said = said[said.find("\n{}\n").expect("the answer to the post")..].trim_start();
@@ -35,10 +35,11 @@ fn the_commands_of_the_readme_lead_from_nothing_to_an_alert() {
     );
 }
 
-/// The block of the README. The host finds out by itself what is dropped in and configured.
+/// The block of the guide. The host finds out by itself what is dropped in and configured.
 fn commands(host: &TestHost) -> String {
-    let readme = fs::read_to_string(libraries::workspace().join("README.md")).expect("a README");
-    let (_, chapter) = readme.split_once("### From nothing to an alert\n").expect("its chapter");
+    let page = libraries::workspace().join("docs/author/first-plugin.md");
+    let page = fs::read_to_string(page).expect("a page");
+    let (_, chapter) = page.split_once("## From nothing to an alert\n").expect("its chapter");
     let (_, block) = chapter.split_once("```sh\n").expect("its commands");
     let (block, _) = block.split_once("```\n").expect("their end");
 
