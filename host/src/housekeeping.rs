@@ -18,7 +18,7 @@ use crate::{
     http::server::Stop,
     store::{
         StoreError,
-        housekeeping::{Forgettable, HousekeepingStep, HousekeepingTask, StepResult},
+        housekeeping::{Forgettable, HousekeepingProgress, HousekeepingStep, HousekeepingTask},
     },
 };
 
@@ -147,7 +147,7 @@ impl Housekeeper {
                     self.host.over_size.store(None);
                     return Ok(());
                 }
-                let StepResult { count, more } =
+                let HousekeepingProgress { count, more } =
                     self.step(HousekeepingTask::Forget { what, before: None }).await?;
                 forgotten += count;
                 if !more {
@@ -185,7 +185,7 @@ impl Housekeeper {
     async fn whole(&self, task: HousekeepingTask) -> Result<usize, StoreError> {
         let mut done = 0;
         loop {
-            let StepResult { count, more } = self.step(task.clone()).await?;
+            let HousekeepingProgress { count, more } = self.step(task.clone()).await?;
             done += count;
             if !more {
                 return Ok(done);
@@ -193,13 +193,13 @@ impl Housekeeper {
         }
     }
 
-    async fn step(&self, task: HousekeepingTask) -> Result<StepResult, StoreError> {
+    async fn step(&self, task: HousekeepingTask) -> Result<HousekeepingProgress, StoreError> {
         let started = Instant::now();
-        let tidied = self.host.store.housekeep(HousekeepingStep { task, limit: STEP }).await?;
-        if tidied.more {
+        let progress = self.host.store.housekeep(HousekeepingStep { task, limit: STEP }).await?;
+        if progress.more {
             tokio::time::sleep(started.elapsed() * REST).await;
         }
-        Ok(tidied)
+        Ok(progress)
     }
 }
 

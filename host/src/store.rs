@@ -6,6 +6,8 @@
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod fixture;
 pub mod housekeeping;
 #[cfg(test)]
 mod model;
@@ -26,7 +28,7 @@ use tokio::sync::oneshot;
 use ulid::Ulid;
 
 use self::{
-    housekeeping::{HousekeepingStep, StepResult},
+    housekeeping::{HousekeepingProgress, HousekeepingStep},
     request::{
         Effect, Quarantined, RawRequest, RequestPage, RequestQuery, RequestRecord, Submission,
     },
@@ -54,13 +56,13 @@ pub trait Store: Send + Sync {
     ///
     /// A continuation rather than a future: whoever submits need not be woken in between. It must
     /// not block.
-    fn commit(&self, submission: Submission, then: Committed);
+    fn commit(&self, submission: Submission, then: CommitCallback);
 
     /// What [`commit`](Self::commit) would give, without anything being changed.
     fn rehearse(&self, submission: Submission) -> Pending<Vec<Effect>>;
 
     /// Changes an alert by hand.
-    fn change(&self, alert: AlertRef, change: ManualChange) -> Pending<Changed>;
+    fn change(&self, alert: AlertRef, change: ManualChange) -> Pending<ManualChangeOutcome>;
 
     /// One alert with its history.
     fn alert(&self, alert: AlertRef) -> Pending<Option<AlertWithHistory>>;
@@ -82,7 +84,7 @@ pub trait Store: Send + Sync {
 
     /// Does a small part of what has to be done from time to time, and says how much that was and
     /// whether there may be more.
-    fn housekeep(&self, chore: HousekeepingStep) -> Pending<StepResult>;
+    fn housekeep(&self, step: HousekeepingStep) -> Pending<HousekeepingProgress>;
 
     /// Why the last commit failed; none once a webhook, or the [probe](Self::probe), was kept.
     fn problem(&self) -> Option<String>;
@@ -109,7 +111,7 @@ pub trait Store: Send + Sync {
 }
 
 /// What happens after a commit, or when it failed. Dropped unused if the store is closed.
-pub type Committed = Box<dyn FnOnce(Result<Vec<Effect>, StoreError>) + Send>;
+pub type CommitCallback = Box<dyn FnOnce(Result<Vec<Effect>, StoreError>) + Send>;
 
 impl dyn Store + '_ {
     /// Commits what came of one request, as something to wait for.
@@ -144,7 +146,7 @@ pub enum ManualAction {
 
 /// What became of a change by hand.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Changed {
+pub enum ManualChangeOutcome {
     /// The alert is now so, whether the change made it so or it was before.
     Done(Box<AlertWithHistory>),
     /// A resolved alert can't be acknowledged.

@@ -19,7 +19,7 @@ use crate::{
     alert::{Alert, AlertRef, AlertWithHistory, Status, UrgencyName},
     host::Host,
     http::error::{ApiError, ErrorBody},
-    store::{AlertQuery, Changed, ManualAction, ManualChange},
+    store::{AlertQuery, ManualAction, ManualChange, ManualChangeOutcome},
 };
 
 /// Filter and page of a list of alerts.
@@ -171,11 +171,11 @@ async fn change(
 ) -> ApiResult<AlertWithHistory> {
     let change = ManualChange { action, by, at: Timestamp::now() };
     match host.store.change(parse(id)?, change).await? {
-        Changed::Done(alert) => Ok(Json(*alert)),
-        Changed::AlreadyResolved => {
+        ManualChangeOutcome::Done(alert) => Ok(Json(*alert)),
+        ManualChangeOutcome::AlreadyResolved => {
             Err(ApiError::conflict("the alert is resolved; a new report opens a new one"))
         }
-        Changed::NotFound => Err(not_found(id)),
+        ManualChangeOutcome::NotFound => Err(not_found(id)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What every store has to keep, as tests that run against any of them.
 //!
-//! It knows no store: [`Place`] is where one is opened, closed and opened again.
+//! It knows no store: [`StoreFixture`] is where one is opened, closed and opened again.
 
 use std::{sync::Arc, thread, time::Duration};
 
@@ -9,25 +9,22 @@ use tocsin_plugin_api::{Event, Urgency};
 use ulid::Ulid;
 
 use super::{
-    AlertQuery, Changed, EVENTS_TOGETHER, ManualAction, ManualChange, Store, StoreError,
-    housekeeping::{Forgettable, HousekeepingStep, HousekeepingTask, StepResult},
+    AlertQuery, EVENTS_TOGETHER, ManualAction, ManualChange, ManualChangeOutcome, Store,
+    StoreError,
+    fixture::{StoreFixture, submission},
+    housekeeping::{Forgettable, HousekeepingProgress, HousekeepingStep, HousekeepingTask},
     model,
     request::{
         Content, Effect, EventEffect, Kept, RawRequest, RawState, RequestOutcome, RequestQuery,
         Share, ShareBounds, Submission, Terms,
     },
 };
-use crate::alert::{Alert, AlertRef, AlertWithHistory, ChangeKind, PluginId, Status};
+use crate::alert::{Alert, AlertRef, AlertWithHistory, ChangeKind, Status};
 
-/// Somewhere a store keeps its data while nobody has it open.
-pub(super) trait Place {
-    fn open(&self) -> Arc<dyn Store>;
-}
-
-type Promise = fn(&dyn Place);
+type Promise = fn(&dyn StoreFixture);
 
 /// Runs every promise on a fresh place.
-pub(super) fn keep<P: Place>(fresh: impl Fn() -> P) {
+pub(super) fn keep<P: StoreFixture>(fresh: impl Fn() -> P) {
     let promises: [(&str, Promise); 36] = [
         ("what was committed is there after closing", survives),
         ("numbers have no gap", numbers),
@@ -72,7 +69,7 @@ pub(super) fn keep<P: Place>(fresh: impl Fn() -> P) {
     }
 }
 
-fn survives(place: &dyn Place) {
+fn survives(place: &dyn StoreFixture) {
     let store = place.open();
     let event = Event::create("disk full")
         .description("disk full\non db1")
@@ -106,7 +103,7 @@ fn survives(place: &dyn Place) {
     }
 }
 
-fn numbers(place: &dyn Place) {
+fn numbers(place: &dyn StoreFixture) {
     let store = place.open();
     for number in 1..=50 {
         let event = Event::create("x").dedup_key(format!("{number}")).event_id(format!("{number}"));
@@ -118,7 +115,7 @@ fn numbers(place: &dyn Place) {
     assert!(store.size_bytes() > 0);
 }
 
-fn same_delivery(place: &dyn Place) {
+fn same_delivery(place: &dyn StoreFixture) {
     let store = place.open();
     let event = Event::create("x").dedup_key("k").event_id("e");
     assert_eq!(commit(&*store, event.clone()), [Effect::Opened(1)]);
@@ -135,7 +132,7 @@ fn same_delivery(place: &dyn Place) {
     assert_eq!(commit(&*store, Event::create("no keys")), [Effect::Opened(3)]);
 }
 
-fn same_problem(place: &dyn Place) {
+fn same_problem(place: &dyn StoreFixture) {
     let store = place.open();
     assert_eq!(commit(&*store, Event::create("x").dedup_key("k")), [Effect::Opened(1)]);
     assert_eq!(commit(&*store, Event::create("y").dedup_key("k")), [Effect::Occurred(1)]);
@@ -151,7 +148,7 @@ fn same_problem(place: &dyn Place) {
     assert_eq!(commit(&*store, Event::create("again").dedup_key("k")), [Effect::Opened(2)]);
 }
 
-fn keys_are_scoped(place: &dyn Place) {
+fn keys_are_scoped(place: &dyn StoreFixture) {
     let store = place.open();
     let event = || Event::create("x").dedup_key("k").event_id("e");
     for (integration, number) in [("one", 1), ("two", 2)] {
@@ -160,7 +157,7 @@ fn keys_are_scoped(place: &dyn Place) {
     }
 }
 
-fn life_by_events(place: &dyn Place) {
+fn life_by_events(place: &dyn StoreFixture) {
     let store = place.open();
     assert_eq!(commit(&*store, Event::resolve("k")), [Effect::NoMatch]);
     commit(&*store, Event::create("x").dedup_key("k"));
@@ -175,7 +172,7 @@ fn life_by_events(place: &dyn Place) {
     assert!(over.history.iter().all(|entry| entry.request_id.is_some()));
 }
 
-fn life_by_hand(place: &dyn Place) {
+fn life_by_hand(place: &dyn StoreFixture) {
     let store = place.open();
     commit(&*store, Event::create("x"));
     let acknowledged = by_hand(&*store, 1, ManualAction::Acknowledge);
@@ -186,15 +183,15 @@ fn life_by_hand(place: &dyn Place) {
     assert!(resolved.alert.updated_at >= resolved.alert.created_at);
     assert_eq!(resolved.history.last().unwrap().by, "steve");
     let late = store.change(AlertRef::Number(1), by_steve(ManualAction::Acknowledge));
-    assert_eq!(late.wait().unwrap(), Changed::AlreadyResolved);
+    assert_eq!(late.wait().unwrap(), ManualChangeOutcome::AlreadyResolved);
     for nobody in [AlertRef::Number(2), AlertRef::Number(u64::MAX), AlertRef::Id(Ulid::nil())] {
         let changed = store.change(nobody, by_steve(ManualAction::Resolve)).wait().unwrap();
-        assert_eq!(changed, Changed::NotFound);
+        assert_eq!(changed, ManualChangeOutcome::NotFound);
         assert_eq!(store.alert(nobody).wait().unwrap(), None);
     }
 }
 
-fn together(place: &dyn Place) {
+fn together(place: &dyn StoreFixture) {
     let store = place.open();
     let events = vec![
         Event::create("a").dedup_key("a"),
@@ -207,7 +204,7 @@ fn together(place: &dyn Place) {
     assert_eq!(effects, [Opened(1), Occurred(1), Resolved(1), Opened(2)]);
 }
 
-fn races(place: &dyn Place) {
+fn races(place: &dyn StoreFixture) {
     let store = place.open();
     let senders: Vec<_> = (0..16)
         .map(|sender| {
@@ -229,7 +226,7 @@ fn races(place: &dyn Place) {
     assert_eq!(numbers, (1..=801).collect::<Vec<_>>());
 }
 
-fn pages(place: &dyn Place) {
+fn pages(place: &dyn StoreFixture) {
     let store = place.open();
     for number in 1..=25_u64 {
         let urgency = if number % 5 == 0 { Urgency::High } else { Urgency::Low };
@@ -258,7 +255,7 @@ fn pages(place: &dyn Place) {
     assert_eq!(numbers(nobody), (vec![], None));
 }
 
-fn records(place: &dyn Place) {
+fn records(place: &dyn StoreFixture) {
     let store = place.open();
     let contents = [
         (None, Some(1), events(vec![Event::create("x")], Urgency::Low.into())),
@@ -289,7 +286,7 @@ fn records(place: &dyn Place) {
     assert_eq!(again, first, "how long its transaction took is known for good");
 }
 
-fn lists_of_records(place: &dyn Place) {
+fn lists_of_records(place: &dyn StoreFixture) {
     let store = place.open();
     let mut ids = Vec::new();
     for second in 0..12_u64 {
@@ -323,7 +320,7 @@ fn lists_of_records(place: &dyn Place) {
     assert_eq!(list(RequestQuery { quarantined: true, ..all() }), (vec![], None));
 }
 
-fn effects_of_requests(place: &dyn Place) {
+fn effects_of_requests(place: &dyn StoreFixture) {
     let store = place.open();
     let sent = submission(
         "ops",
@@ -364,7 +361,7 @@ fn failed(integration: &str, body: &str, bounds: ShareBounds) -> Submission {
 
 const WIDE: ShareBounds = ShareBounds { count: 100, bytes: 100_000 };
 
-fn quarantine(place: &dyn Place) {
+fn quarantine(place: &dyn StoreFixture) {
     let store = place.open();
     let bounds = ShareBounds { count: 3, bytes: 1000 };
     let sent: Vec<_> = (0..5).map(|number| failed("ops", &format!("{number}"), bounds)).collect();
@@ -407,7 +404,7 @@ fn count_kept(store: &dyn Store, all: &[Submission]) -> usize {
     all.iter().filter(|one| is_kept(store, one)).count()
 }
 
-fn shares_of_senders(place: &dyn Place) {
+fn shares_of_senders(place: &dyn StoreFixture) {
     let store = place.open();
     let bounds = ShareBounds { count: 50, bytes: 1_000_000 };
     let genuine: Vec<_> =
@@ -435,7 +432,7 @@ fn shares_of_senders(place: &dyn Place) {
     assert_eq!(store.quarantine()[0].count, 50);
 }
 
-fn large_ones_leave_first(place: &dyn Place) {
+fn large_ones_leave_first(place: &dyn StoreFixture) {
     let store = place.open();
     let bounds = ShareBounds { count: 10_000, bytes: 1_000_000 };
     let genuine: Vec<_> = (0..20).map(|_| failed_from([192, 0, 2, 1], "genuine", bounds)).collect();
@@ -450,7 +447,7 @@ fn large_ones_leave_first(place: &dyn Place) {
     assert!(store.quarantine()[0].bytes <= 1_000_000);
 }
 
-fn the_oldest_small_ones_stay(place: &dyn Place) {
+fn the_oldest_small_ones_stay(place: &dyn StoreFixture) {
     let store = place.open();
     let bounds = ShareBounds { count: 1000, bytes: 10_000_000 };
     let genuine: Vec<_> = (0..10).map(|_| failed_from([192, 0, 2, 1], "genuine", bounds)).collect();
@@ -465,7 +462,7 @@ fn the_oldest_small_ones_stay(place: &dyn Place) {
     assert_eq!(store.quarantine()[0].count, 1000);
 }
 
-fn share_of_malformed(place: &dyn Place) {
+fn share_of_malformed(place: &dyn StoreFixture) {
     let store = place.open();
     let waits = failed("ops", "waits", WIDE);
     store.submit(waits.clone()).wait().unwrap();
@@ -489,7 +486,7 @@ fn share_of_malformed(place: &dyn Place) {
     assert_eq!(record.outcome, RequestOutcome::Malformed);
 }
 
-fn replays(place: &dyn Place) {
+fn replays(place: &dyn StoreFixture) {
     let store = place.open();
     let sent = failed("ops", "body", WIDE);
     store.submit(sent.clone()).wait().unwrap();
@@ -535,7 +532,7 @@ fn replays(place: &dyn Place) {
     assert_eq!(store.quarantine()[0].count, 0);
 }
 
-fn repeated_reports(place: &dyn Place) {
+fn repeated_reports(place: &dyn StoreFixture) {
     let store = place.open();
     let first = Event::create("disk full").urgency(Urgency::Low).dedup_key("k").event_id("e");
     commit(&*store, first.clone());
@@ -562,7 +559,7 @@ fn repeated_reports(place: &dyn Place) {
     );
 }
 
-fn histories_have_an_end(place: &dyn Place) {
+fn histories_have_an_end(place: &dyn StoreFixture) {
     let store = place.open();
     commit(&*store, Event::create("x").dedup_key("k"));
     for number in 0..600 {
@@ -574,7 +571,7 @@ fn histories_have_an_end(place: &dyn Place) {
     assert_eq!((last.count, last.differences[0].reported.as_str()), (101, "599"));
 }
 
-fn reopening(place: &dyn Place) {
+fn reopening(place: &dyn StoreFixture) {
     let store = place.open();
     for number in 1..=3 {
         assert_eq!(commit(&*store, Event::create("x").dedup_key("k")), [Effect::Opened(number)]);
@@ -588,7 +585,7 @@ fn reopening(place: &dyn Place) {
     assert_eq!(get(&*store, AlertRef::Number(4)).alert.previous, None);
 }
 
-fn maintenance(place: &dyn Place) {
+fn maintenance(place: &dyn StoreFixture) {
     let store = place.open();
     let event = || Event::create("x").dedup_key("k").event_id("e");
     let closed = Terms { opens: false, ..Urgency::Low.into() };
@@ -605,7 +602,7 @@ fn maintenance(place: &dyn Place) {
     assert_eq!(record.outcome, RequestOutcome::Maintenance);
 }
 
-fn automatic_resolve(place: &dyn Place) {
+fn automatic_resolve(place: &dyn StoreFixture) {
     let store = place.open();
     let terms = |seconds| Terms {
         resolve_after: Some(Duration::from_secs(seconds)),
@@ -636,13 +633,13 @@ fn automatic_resolve(place: &dyn Place) {
     let adopt = || HousekeepingTask::ResolveAfter { integration: "ops".into(), after };
     let adopted = steps(&*store, &adopt(), 1);
     assert_eq!((adopted.len(), adopted.iter().sum()), (3, 51), "what is open, {adopted:?}");
-    assert_eq!(tidied(&*store, adopt(), 1), StepResult { count: 0, more: false });
+    assert_eq!(one_step(&*store, adopt(), 1), HousekeepingProgress { count: 0, more: false });
     let times = [3, 4, 53].map(|number| get(&*store, AlertRef::Number(number)).alert.resolves_at);
     assert_eq!(times, [Some(at(600)), Some(at(800)), Some(at(800))]);
     assert_eq!(get(&*store, AlertRef::Number(2)).alert.resolves_at, None, "it is resolved");
 }
 
-fn forgetting(place: &dyn Place) {
+fn forgetting(place: &dyn StoreFixture) {
     let store = place.open();
     for second in 0..10_u64 {
         let mut sent = failed("ops", &"x".repeat(100), WIDE);
@@ -699,7 +696,7 @@ fn forgetting(place: &dyn Place) {
 }
 
 /// Much of it leaves in several steps, each of which says what it did.
-fn forgetting_what_is_large(place: &dyn Place) {
+fn forgetting_what_is_large(place: &dyn StoreFixture) {
     let store = place.open();
     let bounds = ShareBounds { count: 100, bytes: 100_000_000 };
     for _ in 0..5 {
@@ -711,14 +708,14 @@ fn forgetting_what_is_large(place: &dyn Place) {
     assert_eq!(forgotten.iter().sum::<usize>(), 5, "all of it");
     assert!(forgotten.iter().all(|count| *count < 5), "not at once: {forgotten:?}");
     assert_eq!(store.quarantine()[0].count, 0);
-    assert_eq!(tidied(&*store, forget, 10), StepResult { count: 0, more: false });
+    assert_eq!(one_step(&*store, forget, 10), HousekeepingProgress { count: 0, more: false });
 }
 
-fn notes(place: &dyn Place) {
+fn notes(place: &dyn StoreFixture) {
     let store = place.open();
     commit(&*store, Event::create("x"));
-    for deed in [ManualAction::Resolve, ManualAction::Note("it was the fan".into())] {
-        by_hand(&*store, 1, deed);
+    for action in [ManualAction::Resolve, ManualAction::Note("it was the fan".into())] {
+        by_hand(&*store, 1, action);
     }
     let AlertWithHistory { alert, history } = get(&*store, AlertRef::Number(1));
     let last = history.last().unwrap();
@@ -727,7 +724,7 @@ fn notes(place: &dyn Place) {
     assert_eq!((alert.status, history.len()), (Status::Resolved, 3));
 }
 
-fn a_clock_that_jumps_back(place: &dyn Place) {
+fn a_clock_that_jumps_back(place: &dyn StoreFixture) {
     let store = place.open();
     let arrive = |second: i64, event: Event| {
         let request_id =
@@ -762,7 +759,7 @@ fn mixed_events(count: usize) -> Vec<Event> {
     (0..count).map(event).collect()
 }
 
-fn many_events(place: &dyn Place) {
+fn many_events(place: &dyn StoreFixture) {
     let store = place.open();
     let events = mixed_events(3 * EVENTS_TOGETHER + 7);
     let sent = submission("ops", events.clone());
@@ -806,7 +803,7 @@ fn answered(store: &dyn Store, requests: [(&'static str, Vec<Event>); 3]) -> Vec
     answered.iter().collect()
 }
 
-fn turns(place: &dyn Place) {
+fn turns(place: &dyn StoreFixture) {
     let store = place.open();
     let many = |parts: usize| {
         let events = (0..parts * EVENTS_TOGETHER).map(|at| Event::create(format!("{at}")));
@@ -816,7 +813,7 @@ fn turns(place: &dyn Place) {
     assert_eq!(answered(&*store, requests), ["one", "many", "most"]);
 }
 
-fn many_events_at_the_end(place: &dyn Place) {
+fn many_events_at_the_end(place: &dyn StoreFixture) {
     let store = place.open();
     let sent = submission("ops", mixed_events(2 * EVENTS_TOGETHER + 1));
     let pending = store.submit(sent.clone());
@@ -826,7 +823,7 @@ fn many_events_at_the_end(place: &dyn Place) {
     assert_eq!(record.effects.len(), effects.len());
 }
 
-fn replay_of_many_events(place: &dyn Place) {
+fn replay_of_many_events(place: &dyn StoreFixture) {
     let store = place.open();
     let sent = failed("ops", "body", WIDE);
     store.submit(sent.clone()).wait().unwrap();
@@ -849,29 +846,13 @@ fn replay_of_many_events(place: &dyn Place) {
     assert_eq!((replay.tries, replay.effects.len()), (2, count));
 }
 
-fn closed(place: &dyn Place) {
+fn closed(place: &dyn StoreFixture) {
     let store = place.open();
     store.close();
     store.close();
     let late = store.submit(submission("ops", vec![Event::create("late")])).wait();
     assert!(matches!(late, Err(StoreError::Closed)));
     assert!(matches!(store.alert(AlertRef::Number(1)).wait(), Err(StoreError::Closed)));
-}
-
-pub(super) fn submission(integration: &str, events: Vec<Event>) -> Submission {
-    let now = Timestamp::now().as_millisecond();
-    Submission {
-        request_id: Ulid::generate(),
-        received_at: Timestamp::from_millisecond(now).unwrap(),
-        integration: integration.into(),
-        plugin: Some(Arc::new(PluginId { name: "test".into(), version: "1.0.0".into() })),
-        sender: Some([192, 0, 2, 1].into()),
-        size_bytes: Some(4),
-        plugin_time: Some(Duration::from_micros(17)),
-        content: self::events(events, Urgency::Medium.into()),
-        kept: None,
-        replayed_by: None,
-    }
 }
 
 fn events(events: Vec<Event>, terms: Terms) -> Content {
@@ -896,14 +877,14 @@ fn at(seconds: i64) -> Timestamp {
 
 /// How many it concerned.
 fn housekeep(store: &dyn Store, task: HousekeepingTask, limit: usize) -> usize {
-    tidied(store, task, limit).count
+    one_step(store, task, limit).count
 }
 
 /// Does all of it, and gives how many each step concerned.
 fn steps(store: &dyn Store, task: &HousekeepingTask, limit: usize) -> Vec<usize> {
     let mut counts = Vec::new();
     loop {
-        let StepResult { count, more } = tidied(store, task.clone(), limit);
+        let HousekeepingProgress { count, more } = one_step(store, task.clone(), limit);
         counts.push(count);
         if !more {
             return counts;
@@ -911,7 +892,7 @@ fn steps(store: &dyn Store, task: &HousekeepingTask, limit: usize) -> Vec<usize>
     }
 }
 
-fn tidied(store: &dyn Store, task: HousekeepingTask, limit: usize) -> StepResult {
+fn one_step(store: &dyn Store, task: HousekeepingTask, limit: usize) -> HousekeepingProgress {
     store.housekeep(HousekeepingStep { task, limit }).wait().expect("it commits")
 }
 
@@ -921,7 +902,7 @@ fn commit(store: &dyn Store, event: Event) -> Vec<Effect> {
 
 fn by_hand(store: &dyn Store, number: u64, action: ManualAction) -> AlertWithHistory {
     match store.change(AlertRef::Number(number), by_steve(action)).wait().expect("it commits") {
-        Changed::Done(alert) => *alert,
+        ManualChangeOutcome::Done(alert) => *alert,
         other => panic!("{other:?}"),
     }
 }

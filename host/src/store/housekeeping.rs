@@ -15,16 +15,16 @@ pub struct HousekeepingStep {
     pub limit: usize,
 }
 
-/// What became of a chore.
+/// What became of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StepResult {
+pub struct HousekeepingProgress {
     /// How many alerts, records or requests it concerned.
     pub count: usize,
-    /// Whether there may be more of them: the same chore goes on where this one ended.
+    /// Whether there may be more of them: the same step goes on where this one ended.
     pub more: bool,
 }
 
-impl StepResult {
+impl HousekeepingProgress {
     /// Where as many were found as were allowed, there may be more.
     pub fn of(count: usize, limit: usize) -> Self {
         Self { count, more: count == limit }

@@ -20,7 +20,7 @@ use ulid::Ulid;
 
 use super::{
     AlertQuery, Store,
-    contract::{Place, submission},
+    fixture::{StoreFixture, submission},
     request::{Effect, Submission},
 };
 use crate::alert::Status;
@@ -136,7 +136,7 @@ fn events() -> impl Strategy<Value = Event> {
 }
 
 /// Requests of one or several events each, one after the other.
-pub(super) fn sequences(place: &dyn Place) {
+pub(super) fn sequences(place: &dyn StoreFixture) {
     let store = place.open();
     let integrations = Cell::new(0);
     let mut runner =
@@ -170,17 +170,17 @@ pub(super) fn sequences(place: &dyn Place) {
 }
 
 /// 64 senders over some keys.
-pub(super) fn races(place: &dyn Place) {
+pub(super) fn races(place: &dyn StoreFixture) {
     race(place, 10);
 }
 
 /// 64 senders over one key.
-pub(super) fn races_for_one_key(place: &dyn Place) {
+pub(super) fn races_for_one_key(place: &dyn StoreFixture) {
     race(place, 1);
 }
 
 /// Compares with the model given the same events in the order in which they were committed.
-fn race(place: &dyn Place, keys: u64) {
+fn race(place: &dyn StoreFixture, keys: u64) {
     const SENDERS: u64 = 64;
     const EACH: u64 = 100;
     let store = place.open();

@@ -4,24 +4,26 @@
 //! answers; a few threads read, each on its own connection, and never wait for the writer. One host
 //! uses a database at a time.
 
+mod alert_changes;
+mod emergency_copy;
+mod eviction;
+mod health;
 mod housekeeping;
 mod identity;
-mod life;
 mod lock;
 mod long_submission;
 mod open_files;
 mod orphaned_log;
-mod problem;
 mod reader;
-mod records;
-mod rescue;
+mod request_queries;
 mod rows;
-mod shares;
-mod step;
 mod submission;
 mod syncer;
-mod transactions;
+mod transaction_times;
+mod write_job;
+mod write_transaction;
 mod writer;
+mod writer_state;
 
 use std::{
     fs, io,
@@ -39,12 +41,13 @@ use self::{
     lock::{DatabaseLock, KnownDatabase},
     reader::{Reader, Readers},
     syncer::Syncer,
-    transactions::TransactionTimes,
-    writer::{WriteJob, Writer},
+    transaction_times::TransactionTimes,
+    write_job::WriteJob,
+    writer::Writer,
 };
 use super::{
-    AlertPage, AlertQuery, Changed, Committed, ManualChange, Pending, Store,
-    housekeeping::{HousekeepingStep, StepResult},
+    AlertPage, AlertQuery, CommitCallback, ManualChange, ManualChangeOutcome, Pending, Store,
+    housekeeping::{HousekeepingProgress, HousekeepingStep},
     request::{
         Effect, Quarantined, RawRequest, RequestPage, RequestQuery, RequestRecord, Submission,
     },
@@ -171,7 +174,7 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn commit(&self, submission: Submission, then: Committed) {
+    fn commit(&self, submission: Submission, then: CommitCallback) {
         self.writer.commit(submission, then);
     }
 
@@ -179,7 +182,7 @@ impl Store for SqliteStore {
         self.writer.ask(|responder| WriteJob::Rehearse(submission, responder))
     }
 
-    fn change(&self, alert: AlertRef, change: ManualChange) -> Pending<Changed> {
+    fn change(&self, alert: AlertRef, change: ManualChange) -> Pending<ManualChangeOutcome> {
         self.writer.ask(|responder| WriteJob::ManualChange(alert, change, responder))
     }
 
@@ -215,8 +218,8 @@ impl Store for SqliteStore {
         self.writer.quarantine()
     }
 
-    fn housekeep(&self, chore: HousekeepingStep) -> Pending<StepResult> {
-        self.writer.ask(|responder| WriteJob::Tidy(chore, responder))
+    fn housekeep(&self, step: HousekeepingStep) -> Pending<HousekeepingProgress> {
+        self.writer.ask(|responder| WriteJob::Housekeep(step, responder))
     }
 
     fn problem(&self) -> Option<String> {
@@ -417,11 +420,16 @@ fn upgrade(connection: &Connection, version: i64) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{StoreError, contract, housekeeping::HousekeepingTask, request::RawState};
+    use crate::store::{
+        StoreError, contract,
+        fixture::{StoreFixture, submission},
+        housekeeping::HousekeepingTask,
+        request::RawState,
+    };
 
     struct Folder(tempfile::TempDir);
 
-    impl contract::Place for Folder {
+    impl StoreFixture for Folder {
         fn open(&self) -> Arc<dyn Store> {
             let path = self.0.path().join("tocsin.db");
             Arc::new(SqliteStore::open(&path, "a test", Arc::default()).expect("it opens"))
@@ -489,7 +497,7 @@ mod tests {
 
     fn report(store: &SqliteStore, title: &str) -> Result<Vec<Effect>, StoreError> {
         let event = tocsin_plugin_api::Event::create(title);
-        (store as &dyn Store).submit(contract::submission("ops", vec![event])).wait()
+        (store as &dyn Store).submit(submission("ops", vec![event])).wait()
     }
 
     #[test]
@@ -694,9 +702,9 @@ mod tests {
         assert!(store.problem().is_some());
 
         let task = HousekeepingTask::ResolveDue { now: jiff::Timestamp::now() };
-        let tidied =
+        let progress =
             store.housekeep(HousekeepingStep { task, limit: 10 }).wait().expect("nothing is due");
-        assert_eq!(tidied, StepResult { count: 0, more: false });
+        assert_eq!(progress, HousekeepingProgress { count: 0, more: false });
         assert!(store.problem().is_some(), "a record still can't be kept");
 
         other.execute_batch("DROP TRIGGER no").expect("it is there");

@@ -8,18 +8,23 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 use ulid::Ulid;
 
-use super::step::Step;
-use crate::store::housekeeping::{Forgettable, HousekeepingStep, HousekeepingTask, StepResult};
+use super::write_transaction::WriteTransaction;
+use crate::store::housekeeping::{
+    Forgettable, HousekeepingProgress, HousekeepingStep, HousekeepingTask,
+};
 
 /// Pages of larger requests are many, and freed one by one.
 const MOST_BYTES_AT_ONCE: i64 = 4 * 1024 * 1024;
 /// How many alerts are looked at for each that may be changed.
 const LOOKED_AT: i64 = 20;
 
-impl Step<'_> {
-    pub(super) fn housekeep(&mut self, chore: &HousekeepingStep) -> rusqlite::Result<StepResult> {
-        let limit = chore.limit;
-        match &chore.task {
+impl WriteTransaction<'_> {
+    pub(super) fn housekeep(
+        &mut self,
+        step: &HousekeepingStep,
+    ) -> rusqlite::Result<HousekeepingProgress> {
+        let limit = step.limit;
+        match &step.task {
             HousekeepingTask::ResolveDue { now } => self.resolve_due(*now, limit),
             HousekeepingTask::ResolveAfter { integration, after } => {
                 self.resolve_after(integration, *after, limit)
@@ -33,7 +38,11 @@ impl Step<'_> {
         }
     }
 
-    fn resolve_due(&mut self, now: Timestamp, limit: usize) -> rusqlite::Result<StepResult> {
+    fn resolve_due(
+        &mut self,
+        now: Timestamp,
+        limit: usize,
+    ) -> rusqlite::Result<HousekeepingProgress> {
         let sql = "SELECT number FROM alerts WHERE due_at <= ?1 ORDER BY due_at LIMIT ?2";
         let now = now.as_millisecond();
         let due: Vec<i64> = self
@@ -41,7 +50,7 @@ impl Step<'_> {
             .query_map(params![now, number(limit)], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         due.iter().try_for_each(|number| self.expire(*number, now))?;
-        Ok(StepResult::of(due.len(), limit))
+        Ok(HousekeepingProgress::of(due.len(), limit))
     }
 
     /// Goes through the alerts in the order of their numbers: which of them are open, and of that
@@ -51,28 +60,28 @@ impl Step<'_> {
         name: &Arc<str>,
         after: Option<Duration>,
         limit: usize,
-    ) -> rusqlite::Result<StepResult> {
+    ) -> rusqlite::Result<HousekeepingProgress> {
         let integration = self.integration(name)?;
         let wanted = after.map(|after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
         let known = "SELECT resolve_after FROM integrations WHERE id = ?1";
         let known: Option<i64> =
             self.statement(known)?.query_row([integration], |row| row.get(0))?;
         if known == wanted {
-            return Ok(StepResult { count: 0, more: false });
+            return Ok(HousekeepingProgress { count: 0, more: false });
         }
-        let from = self.scratch.adopted.get(&integration).copied().unwrap_or(0);
+        let from = self.state.adopted.get(&integration).copied().unwrap_or(0);
         let to = from + number(limit).saturating_mul(LOOKED_AT);
         let sql = "UPDATE alerts SET due_at = ifnull(last_occurred_at, created_at) + ?4 \
                    WHERE number > ?1 AND number <= ?2 AND integration = ?3 AND status < 2";
         let count = self.statement(sql)?.execute(params![from, to, integration, wanted])?;
-        if to < self.scratch.highest {
-            self.scratch.adopted.insert(integration, to);
-            return Ok(StepResult { count, more: true });
+        if to < self.state.highest {
+            self.state.adopted.insert(integration, to);
+            return Ok(HousekeepingProgress { count, more: true });
         }
-        self.scratch.adopted.remove(&integration);
+        self.state.adopted.remove(&integration);
         let sql = "UPDATE integrations SET resolve_after = ?2 WHERE id = ?1";
         self.statement(sql)?.execute(params![integration, wanted])?;
-        Ok(StepResult { count, more: false })
+        Ok(HousekeepingProgress { count, more: false })
     }
 
     fn forget_raw(
@@ -80,7 +89,7 @@ impl Step<'_> {
         quarantined: bool,
         before: Option<Timestamp>,
         limit: usize,
-    ) -> rusqlite::Result<StepResult> {
+    ) -> rusqlite::Result<HousekeepingProgress> {
         let sql = "SELECT seq, integration, size FROM kept_requests \
                    WHERE quarantined = ?1 AND request < ?2 ORDER BY seq LIMIT ?3";
         let oldest: Vec<(i64, i64, i64)> = self
@@ -101,14 +110,14 @@ impl Step<'_> {
                 break;
             }
         }
-        Ok(StepResult { count, more: count < oldest.len() || count == limit })
+        Ok(HousekeepingProgress { count, more: count < oldest.len() || count == limit })
     }
 
     fn forget_records(
         &mut self,
         before: Option<Timestamp>,
         limit: usize,
-    ) -> rusqlite::Result<StepResult> {
+    ) -> rusqlite::Result<HousekeepingProgress> {
         let sql = "SELECT id FROM requests WHERE id < ?1 ORDER BY id LIMIT ?2";
         let oldest: Vec<Vec<u8>> = self
             .statement(sql)?
@@ -131,21 +140,21 @@ impl Step<'_> {
         let sql = "DELETE FROM transactions WHERE id IN (SELECT id FROM transactions WHERE id < \
                    (SELECT ifnull(transaction_id, 0) FROM requests ORDER BY id LIMIT 1) LIMIT ?1)";
         self.statement(sql)?.execute([number(limit)])?;
-        Ok(StepResult::of(oldest.len(), limit))
+        Ok(HousekeepingProgress::of(oldest.len(), limit))
     }
 
     fn forget_alerts(
         &mut self,
         before: Option<Timestamp>,
         limit: usize,
-    ) -> rusqlite::Result<StepResult> {
+    ) -> rusqlite::Result<HousekeepingProgress> {
         // The newest one stays: the number after its own is the next.
         let sql = "SELECT number FROM alerts WHERE status = 2 AND updated_at < ?1 AND number < ?2 \
                    ORDER BY updated_at LIMIT ?3";
         let before = before.map_or(i64::MAX, Timestamp::as_millisecond);
         let oldest: Vec<i64> = self
             .statement(sql)?
-            .query_map(params![before, self.scratch.highest, number(limit)], |row| row.get(0))?
+            .query_map(params![before, self.state.highest, number(limit)], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         for alert in &oldest {
             let sql = "DELETE FROM former WHERE alert = ?1 AND (integration, dedup_key) = \
@@ -154,7 +163,7 @@ impl Step<'_> {
             self.statement("DELETE FROM changes WHERE alert = ?1")?.execute([alert])?;
             self.statement("DELETE FROM alerts WHERE number = ?1")?.execute([alert])?;
         }
-        Ok(StepResult::of(oldest.len(), limit))
+        Ok(HousekeepingProgress::of(oldest.len(), limit))
     }
 }
 

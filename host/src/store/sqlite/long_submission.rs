@@ -3,14 +3,14 @@
 //! [`super::writer`] decides on the transactions, and [`super::submission`] does their work.
 
 use crate::store::{
-    Committed, EVENTS_TOGETHER, StoreError,
+    CommitCallback, EVENTS_TOGETHER, StoreError,
     request::{Effect, Submission},
 };
 
 /// A submission of which some events may be committed and some are not.
 pub(super) struct LongSubmission {
     submission: Submission,
-    then: Committed,
+    then: CommitCallback,
     /// The effects of the events that are committed, in their order.
     effects: Vec<Effect>,
 }
@@ -21,7 +21,7 @@ impl LongSubmission {
         submission.event_count() > EVENTS_TOGETHER
     }
 
-    pub(super) fn new(submission: Submission, then: Committed) -> Self {
+    pub(super) fn new(submission: Submission, then: CommitCallback) -> Self {
         let effects = Vec::with_capacity(submission.event_count());
         Self { submission, then, effects }
     }
@@ -55,7 +55,7 @@ impl LongSubmission {
 /// How far a submission has come.
 pub(super) enum Progress {
     Unfinished(LongSubmission),
-    Finished(Submission, Committed, Vec<Effect>),
+    Finished(Submission, CommitCallback, Vec<Effect>),
 }
 
 #[cfg(test)]
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
     use crate::store::{
         AlertQuery, Store,
-        contract::submission,
+        fixture::submission,
         request::{Kept, RawRequest, RequestOutcome, RequestQuery, Share, ShareBounds},
         sqlite::SqliteStore,
     };

@@ -1,5 +1,5 @@
 //! The reading threads and the queries for alerts that they answer; those for requests are in
-//! [`super::records`].
+//! [`super::request_queries`].
 //!
 //! A reader sees what is committed, and never makes the writer wait. Searches, which may read a large
 //! part of the database, have a thread of their own: nobody who asks for one alert waits for them.
@@ -19,9 +19,9 @@ use anyhow::Context;
 use rusqlite::{Connection, OptionalExtension, ToSql};
 
 use super::{
-    problem::Problem,
+    health::Health,
     rows::{self, Stored},
-    transactions::TransactionTimes,
+    transaction_times::TransactionTimes,
 };
 use crate::{
     alert::{AlertIds, AlertRef, AlertWithHistory},
@@ -45,7 +45,7 @@ pub(super) struct Readers {
     jobs: Sender<Option<Query>>,
     searches: Sender<Option<Query>>,
     threads: Vec<JoinHandle<()>>,
-    problem: Problem,
+    problem: Health,
     limits: Arc<LimitsReached>,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Queue {
     searches: Sender<Option<Query>>,
     /// Searches that run or wait.
     searching: Arc<AtomicUsize>,
-    problem: Problem,
+    problem: Health,
     limits: Arc<LimitsReached>,
 }
 
@@ -71,7 +71,7 @@ impl Readers {
         path: &Path,
         ids: AlertIds,
         times: &Arc<TransactionTimes>,
-        problem: &Problem,
+        problem: &Health,
         limits: Arc<LimitsReached>,
     ) -> anyhow::Result<Self> {
         let mut threads = Vec::new();
@@ -162,7 +162,7 @@ impl Queue {
     }
 }
 
-fn answer<T>(read: rusqlite::Result<T>, problem: &Problem) -> Result<T, StoreError> {
+fn answer<T>(read: rusqlite::Result<T>, problem: &Health) -> Result<T, StoreError> {
     read.map_err(|error| {
         problem.learn(&error);
         StoreError::Unavailable(super::sentence(&error))

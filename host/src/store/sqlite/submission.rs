@@ -1,6 +1,6 @@
 //! What a submission does within a transaction: its events, its record, and the request as it came.
 //!
-//! What an event does to an alert is in [`super::life`].
+//! What an event does to an alert is in [`super::alert_changes`].
 
 use std::{borrow::Cow, net::IpAddr, ops::Range};
 
@@ -8,10 +8,10 @@ use rusqlite::{OptionalExtension, params};
 use tocsin_plugin_api::Event;
 
 use super::{
+    eviction::stored,
     long_submission::LongSubmission,
     rows::{self, Stored},
-    shares::stored,
-    step::Step,
+    write_transaction::WriteTransaction,
 };
 use crate::store::{
     EVENTS_TOGETHER,
@@ -37,7 +37,7 @@ impl Origin<'_> {
     }
 }
 
-impl Step<'_> {
+impl WriteTransaction<'_> {
     /// Does all that a submission asks for, and returns what each of its events did.
     pub(super) fn submit(&mut self, submission: &Submission) -> rusqlite::Result<Vec<Effect>> {
         self.submit_events(submission, &[], usize::MAX)
@@ -190,7 +190,7 @@ impl Step<'_> {
             sender,
             submission.size_bytes.map(|size| i64::try_from(size).unwrap_or(i64::MAX)),
             plugin_us.map(|us| i64::try_from(us).unwrap_or(i64::MAX)),
-            self.scratch.transaction,
+            self.state.transaction,
             effects,
         ];
         self.statement(sql)?.execute(values).map(drop)
@@ -263,8 +263,8 @@ impl Step<'_> {
         integration: i64,
         name: &str,
     ) -> &mut crate::store::request::Quarantined {
-        self.scratch.quarantine_changed = true;
-        let waiting = self.scratch.quarantine.entry(integration).or_default();
+        self.state.quarantine_changed = true;
+        let waiting = self.state.quarantine.entry(integration).or_default();
         if waiting.integration.is_empty() {
             name.clone_into(&mut waiting.integration);
         }
@@ -273,8 +273,8 @@ impl Step<'_> {
 
     /// Takes a request off the count of those that wait for a replay.
     pub(super) fn left_quarantine(&mut self, integration: i64, size: i64) {
-        self.scratch.quarantine_changed = true;
-        let Some(waiting) = self.scratch.quarantine.get_mut(&integration) else { return };
+        self.state.quarantine_changed = true;
+        let Some(waiting) = self.state.quarantine.get_mut(&integration) else { return };
         waiting.count = waiting.count.saturating_sub(1);
         waiting.bytes = waiting.bytes.saturating_sub(size.cast_unsigned());
     }

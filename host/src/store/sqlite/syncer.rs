@@ -20,10 +20,10 @@ use anyhow::Context;
 use rusqlite::Connection;
 
 use super::{
+    health::Health,
     open_files::OpenFiles,
-    problem::Problem,
-    transactions::TransactionTimes,
-    writer::{Done, WriteJob},
+    transaction_times::TransactionTimes,
+    write_job::{JobResult, WriteJob},
 };
 use crate::{
     fault_injection, line_limit::LineLimit, metrics::StoreMetrics, private_file::beside,
@@ -33,7 +33,7 @@ use crate::{
 /// A transaction that is written but not yet on disk.
 pub(super) struct Batch {
     pub(super) jobs: Vec<WriteJob>,
-    pub(super) done: Vec<Done>,
+    pub(super) done: Vec<JobResult>,
     pub(super) started: Instant,
     /// Its number, if it holds records.
     pub(super) transaction: Option<i64>,
@@ -51,7 +51,7 @@ enum Message {
 pub(super) struct Syncer {
     messages: SyncSender<Message>,
     turn: Arc<Mutex<()>>,
-    problem: Problem,
+    problem: Health,
     threads: [JoinHandle<()>; 2],
 }
 
@@ -96,7 +96,7 @@ impl Syncer {
         metrics: Arc<StoreMetrics>,
         times: Arc<TransactionTimes>,
     ) -> anyhow::Result<Self> {
-        let (turn, problem) = (Arc::default(), Problem::default());
+        let (turn, problem) = (Arc::default(), Health::default());
         // The writer hands a batch over when the one before is on disk: until then it gathers, and
         // fewer, larger transactions cost each request less.
         let (messages, waiting) = mpsc::sync_channel(0);
@@ -109,7 +109,7 @@ impl Syncer {
             syncer: messages.clone(),
         };
         let checkpointer = spawn("store-checkpoint", move || checkpointer.serve(&nudged))?;
-        let mut state = State {
+        let mut state = SyncerThread {
             files: OpenFiles::of(database),
             looked_at: Instant::now(),
             log: Log::of(database),
@@ -130,7 +130,7 @@ impl Syncer {
         Queue { messages: self.messages.clone(), turn: Arc::clone(&self.turn) }
     }
 
-    pub(super) fn problem(&self) -> Problem {
+    pub(super) fn problem(&self) -> Health {
         self.problem.clone()
     }
 
@@ -148,13 +148,13 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> anyhow::Result<Joi
 }
 
 /// What the syncing thread has.
-struct State {
+struct SyncerThread {
     files: OpenFiles,
     looked_at: Instant,
     log: Log,
     metrics: Arc<StoreMetrics>,
     times: Arc<TransactionTimes>,
-    problem: Problem,
+    problem: Health,
     nudges: SyncSender<()>,
     since_checkpoint: usize,
     log_bytes_at_checkpoint: u64,
@@ -163,7 +163,7 @@ struct State {
     runtime: Option<tokio::runtime::Handle>,
 }
 
-impl State {
+impl SyncerThread {
     fn serve(&mut self, waiting: &Receiver<Message>) {
         while let Ok(first) = waiting.recv() {
             let (mut batches, mut stops) = (Vec::new(), false);
@@ -339,7 +339,7 @@ impl Log {
 struct Checkpointer {
     connection: Connection,
     turn: Arc<Mutex<()>>,
-    problem: Problem,
+    problem: Health,
     syncer: SyncSender<Message>,
 }
 

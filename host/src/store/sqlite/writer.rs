@@ -2,7 +2,7 @@
 //!
 //! It answers nobody: that is for [`super::syncer`], once the transaction is on disk. While one batch is
 //! synced the next is written, and while that is written the one after it gathers: the busier the host,
-//! the more requests share a sync. What a transaction does is in [`super::step`].
+//! the more requests share a sync. What a transaction does is in [`super::write_transaction`].
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -19,23 +19,23 @@ use anyhow::Context;
 use rusqlite::Connection;
 
 use super::{
+    emergency_copy,
+    health::Health,
     long_submission::{LongSubmission, Progress},
     open_files::OpenFiles,
-    problem::Problem,
-    rescue,
-    step::{Scratch, Step},
     syncer::{self, Batch, Syncer},
-    transactions::TransactionTimes,
+    transaction_times::TransactionTimes,
+    write_job::{JobResult, WriteJob},
+    write_transaction::WriteTransaction,
+    writer_state::WriterState,
 };
 use crate::{
-    alert::{AlertIds, AlertRef},
+    alert::AlertIds,
     fault_injection,
     limits_reached::Limit,
     metrics::StoreMetrics,
     store::{
-        Changed, Committed, EVENTS_TOGETHER, ManualChange, Pending, Responder, StoreError,
-        housekeeping::{HousekeepingStep, StepResult},
-        pending,
+        CommitCallback, EVENTS_TOGETHER, Pending, Responder, StoreError, pending,
         request::{Effect, Quarantined, Submission},
     },
 };
@@ -59,27 +59,8 @@ type QuarantineBoard = Arc<Mutex<BTreeMap<i64, Quarantined>>>;
 /// Where writes are asked for.
 pub(super) struct Queue {
     jobs: Sender<WriteJob>,
-    problem: Problem,
+    problem: Health,
     quarantine: QuarantineBoard,
-}
-
-pub(super) enum WriteJob {
-    Commit(Submission, Committed),
-    /// The next part of a submission that needs several transactions.
-    Part(LongSubmission),
-    Rehearse(Submission, Responder<Vec<Effect>>),
-    ManualChange(AlertRef, ManualChange, Responder<Changed>),
-    Tidy(HousekeepingStep, Responder<StepResult>),
-    Probe(Responder<()>),
-    Stop,
-}
-
-/// What a job gave, held back until the commit is on disk.
-pub(super) enum Done {
-    Commit(Vec<Effect>),
-    ManualChange(Changed),
-    Tidy(StepResult),
-    Probe,
 }
 
 impl Writer {
@@ -92,15 +73,15 @@ impl Writer {
         times: Arc<TransactionTimes>,
     ) -> anyhow::Result<Self> {
         connection.set_prepared_statement_cache_capacity(64);
-        let scratch = Scratch::read(&connection)?;
-        let highest = scratch.highest;
-        let quarantine = QuarantineBoard::new(Mutex::new(scratch.quarantine.clone()));
-        let mut state = State {
+        let state = WriterState::read(&connection)?;
+        let highest = state.highest;
+        let quarantine = QuarantineBoard::new(Mutex::new(state.quarantine.clone()));
+        let mut state = WriterThread {
             database: database.to_owned(),
             files: OpenFiles::of(database),
             connection,
             ids,
-            scratch,
+            state,
             metrics,
             synced: syncer.queue(),
             problem: syncer.problem(),
@@ -113,7 +94,7 @@ impl Writer {
             .name("store-writer".into())
             .spawn(move || {
                 state.serve(&waiting);
-                state.scratch.highest
+                state.state.highest
             })
             .context("cannot start a thread")?;
         Ok(Self { jobs, syncer, quarantine, highest, thread })
@@ -124,7 +105,7 @@ impl Writer {
         Queue { jobs: self.jobs.clone(), problem, quarantine }
     }
 
-    pub(super) fn problem(&self) -> Problem {
+    pub(super) fn problem(&self) -> Health {
         self.syncer.problem()
     }
 
@@ -143,7 +124,7 @@ impl Writer {
 }
 
 impl Queue {
-    pub(super) fn commit(&self, submission: Submission, then: Committed) {
+    pub(super) fn commit(&self, submission: Submission, then: CommitCallback) {
         // A closed store drops the job, and with it what would have followed.
         let _ = self.jobs.send(WriteJob::Commit(submission, then));
     }
@@ -172,22 +153,22 @@ impl Queue {
 }
 
 /// What the thread has.
-struct State {
+struct WriterThread {
     database: PathBuf,
     files: OpenFiles,
     connection: Connection,
     ids: AlertIds,
-    scratch: Scratch,
+    state: WriterState,
     metrics: Arc<StoreMetrics>,
     synced: syncer::Queue,
-    problem: Problem,
+    problem: Health,
     times: Arc<TransactionTimes>,
     quarantine: QuarantineBoard,
     /// Submissions that need several transactions. Each has a part in one transaction, in turn.
     long: VecDeque<LongSubmission>,
 }
 
-impl State {
+impl WriterThread {
     fn serve(&mut self, waiting: &Receiver<WriteJob>) {
         let mut stops = false;
         while let Some(mut jobs) = self.gather(waiting, &mut stops) {
@@ -203,7 +184,7 @@ impl State {
             self.problem.displace(reason);
         }
         if self.problem.is_displaced() {
-            rescue::save(&self.connection, &self.database);
+            emergency_copy::save(&self.connection, &self.database);
         }
         self.problem.spare(&self.connection);
     }
@@ -251,7 +232,7 @@ impl State {
         let started = Instant::now();
         match self.transaction(&jobs) {
             Ok(done) => {
-                let transaction = holds_records(&jobs).then_some(self.scratch.transaction);
+                let transaction = holds_records(&jobs).then_some(self.state.transaction);
                 let (jobs, done) = self.put_back_unfinished(jobs, done);
                 self.synced.written(Batch { jobs, done, started, transaction });
             }
@@ -274,12 +255,13 @@ impl State {
     fn put_back_unfinished(
         &mut self,
         mut jobs: Vec<WriteJob>,
-        mut done: Vec<Done>,
-    ) -> (Vec<WriteJob>, Vec<Done>) {
+        mut done: Vec<JobResult>,
+    ) -> (Vec<WriteJob>, Vec<JobResult>) {
         let Some(place) = jobs.iter().position(|job| matches!(job, WriteJob::Part(_))) else {
             return (jobs, done);
         };
-        if let (WriteJob::Part(long), Done::Commit(part)) = (jobs.remove(place), done.remove(place))
+        if let (WriteJob::Part(long), JobResult::Commit(part)) =
+            (jobs.remove(place), done.remove(place))
         {
             match long.advance(part) {
                 Progress::Unfinished(long) => {
@@ -288,40 +270,44 @@ impl State {
                 }
                 Progress::Finished(submission, then, effects) => {
                     jobs.push(WriteJob::Commit(submission, then));
-                    done.push(Done::Commit(effects));
+                    done.push(JobResult::Commit(effects));
                 }
             }
         }
         (jobs, done)
     }
 
-    fn transaction(&mut self, jobs: &[WriteJob]) -> rusqlite::Result<Vec<Done>> {
+    fn transaction(&mut self, jobs: &[WriteJob]) -> rusqlite::Result<Vec<JobResult>> {
         // Only what is committed counts: until then, this is a draft.
-        let mut scratch = self.scratch.clone();
-        scratch.transaction += 1;
-        let done = self.write(jobs, &mut scratch)?;
-        if std::mem::take(&mut scratch.quarantine_changed) {
-            self.show(&scratch.quarantine);
+        let mut state = self.state.clone();
+        state.transaction += 1;
+        let done = self.write(jobs, &mut state)?;
+        if std::mem::take(&mut state.quarantine_changed) {
+            self.show(&state.quarantine);
         }
-        for (integration, count) in std::mem::take(&mut scratch.malformed_pushed_out) {
-            let detail = format_args!("integration `{}`", scratch.name_of(integration));
+        for (integration, count) in std::mem::take(&mut state.malformed_pushed_out) {
+            let detail = format_args!("integration `{}`", state.name_of(integration));
             self.metrics.limits.reached_times(Limit::Malformed, count, detail);
         }
-        self.scratch = scratch;
+        self.state = state;
         Ok(done)
     }
 
-    fn write(&self, jobs: &[WriteJob], scratch: &mut Scratch) -> rusqlite::Result<Vec<Done>> {
+    fn write(
+        &self,
+        jobs: &[WriteJob],
+        state: &mut WriterState,
+    ) -> rusqlite::Result<Vec<JobResult>> {
         // A checkpoint that has to see the log at rest waits for the end of a transaction.
         let _turn = self.synced.turn();
         let transaction = Transaction::begin(&self.connection)?;
         fault_injection::point("begun");
         // A host that rests writes nothing.
         let known = if holds_records(jobs) { self.times.write(&self.connection)? } else { 0 };
-        let mut step = Step::new(&self.connection, self.ids, scratch);
+        let mut open = WriteTransaction::new(&self.connection, self.ids, state);
         let mut done = Vec::with_capacity(jobs.len());
         for job in jobs {
-            done.push(step.apply(job)?);
+            done.push(open.apply(job)?);
             fault_injection::point("applied");
         }
         fault_injection::point("before-commit");
@@ -334,7 +320,7 @@ impl State {
     /// Shows what waits for a replay, and says so where some of it had to leave.
     fn show(&mut self, quarantine: &BTreeMap<i64, Quarantined>) {
         for (number, waiting) in quarantine {
-            let before = self.scratch.quarantine.get(number).map_or(0, |before| before.pushed_out);
+            let before = self.state.quarantine.get(number).map_or(0, |before| before.pushed_out);
             if waiting.pushed_out > before {
                 let (times, integration) = (waiting.pushed_out - before, &waiting.integration);
                 let detail = format_args!(
@@ -350,11 +336,11 @@ impl State {
 
     /// Does it, looks, and takes it back.
     fn rehearse(&self, submission: &Submission) -> rusqlite::Result<Vec<Effect>> {
-        let mut scratch = self.scratch.clone();
+        let mut state = self.state.clone();
         let _turn = self.synced.turn();
         // Dropped without being committed.
         let _transaction = Transaction::begin(&self.connection)?;
-        Step::new(&self.connection, self.ids, &mut scratch).submit(submission)
+        WriteTransaction::new(&self.connection, self.ids, &mut state).submit(submission)
     }
 
     /// The times of the last transactions, which no other one will write down.
@@ -369,53 +355,6 @@ impl State {
             && let Ok(known) = write()
         {
             self.times.written(known);
-        }
-    }
-}
-
-impl WriteJob {
-    /// Whether webhooks can be kept again once this is on disk. A chore that found nothing to do has
-    /// written nothing, which succeeds on a full disk too.
-    pub(super) fn is_a_proof(&self) -> bool {
-        matches!(self, Self::Commit(..) | Self::Probe(_))
-    }
-
-    fn arrival(&self) -> u128 {
-        match self {
-            Self::Commit(submission, _) => submission.request_id.into(),
-            Self::Part(long) => long.submission().request_id.into(),
-            _ => u128::MAX,
-        }
-    }
-
-    fn event_count(&self) -> usize {
-        match self {
-            Self::Commit(submission, _) => submission.event_count(),
-            _ => 0,
-        }
-    }
-
-    pub(super) fn answer(self, done: Done) {
-        match (self, done) {
-            (Self::Commit(_, then), Done::Commit(effects)) => then(Ok(effects)),
-            (Self::ManualChange(.., responder), Done::ManualChange(changed)) => {
-                responder.answer(Ok(changed));
-            }
-            (Self::Tidy(_, responder), Done::Tidy(tidied)) => responder.answer(Ok(tidied)),
-            (Self::Probe(responder), Done::Probe) => responder.answer(Ok(())),
-            _ => {}
-        }
-    }
-
-    pub(super) fn refuse(self, error: &StoreError) {
-        match self {
-            Self::Commit(_, then) => then(Err(error.clone())),
-            Self::Part(long) => long.refuse(error),
-            Self::Rehearse(_, responder) => responder.answer(Err(error.clone())),
-            Self::ManualChange(.., responder) => responder.answer(Err(error.clone())),
-            Self::Tidy(_, responder) => responder.answer(Err(error.clone())),
-            Self::Probe(responder) => responder.answer(Err(error.clone())),
-            Self::Stop => {}
         }
     }
 }

@@ -174,7 +174,7 @@ mod tests {
     use tocsin_plugin_api::Event;
 
     use super::*;
-    use crate::store::{Store, contract::submission, request::Submission, sqlite::SqliteStore};
+    use crate::store::{Store, fixture::submission, request::Submission, sqlite::SqliteStore};
 
     #[test]
     fn records_of_very_many_effects_come_in_smaller_pages_and_all_of_them_come() {

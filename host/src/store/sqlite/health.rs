@@ -8,7 +8,7 @@ use rusqlite::{Connection, config::DbConfig};
 
 /// What is wrong, for everybody to see.
 #[derive(Clone, Default)]
-pub(super) struct Problem(Arc<Mutex<Wrong>>);
+pub(super) struct Health(Arc<Mutex<Wrong>>);
 
 #[derive(Default)]
 struct Wrong {
@@ -22,7 +22,7 @@ struct Wrong {
     is_displaced: bool,
 }
 
-impl Problem {
+impl Health {
     pub(super) fn get(&self) -> Option<String> {
         self.wrong().last.clone()
     }

@@ -5,7 +5,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::step::Step;
+use super::write_transaction::WriteTransaction;
 use crate::store::request::{Share, ShareBounds};
 
 /// Requests up to this size, head and body, are small: they leave by age, larger ones by size.
@@ -20,7 +20,7 @@ struct Candidate {
     size: i64,
 }
 
-impl Step<'_> {
+impl WriteTransaction<'_> {
     /// Returns whether a large request would be the first to leave a share. Such a request is not written,
     /// so that a flood of large requests costs the disk nothing.
     pub(super) fn would_leave(
@@ -54,13 +54,13 @@ impl Step<'_> {
     pub(super) fn count_pushed_out(&mut self, integration: i64, share: Share) {
         match share {
             Share::Quarantine => {
-                self.scratch.quarantine_changed = true;
-                if let Some(waiting) = self.scratch.quarantine.get_mut(&integration) {
+                self.state.quarantine_changed = true;
+                if let Some(waiting) = self.state.quarantine.get_mut(&integration) {
                     waiting.pushed_out += 1;
                 }
             }
             Share::Malformed => {
-                *self.scratch.malformed_pushed_out.entry(integration).or_default() += 1;
+                *self.state.malformed_pushed_out.entry(integration).or_default() += 1;
             }
         }
     }
@@ -94,7 +94,7 @@ impl Step<'_> {
     fn taken(&self, integration: i64, share: Share) -> rusqlite::Result<(u64, u64)> {
         // Known without asking, where it is counted for everybody to see.
         if share == Share::Quarantine
-            && let Some(waiting) = self.scratch.quarantine.get(&integration)
+            && let Some(waiting) = self.state.quarantine.get(&integration)
         {
             return Ok((waiting.count, waiting.bytes));
         }

@@ -7,13 +7,13 @@ use tocsin_plugin_api::{Action, Event, Urgency};
 
 use super::{
     rows::{self, EntryData, Stored},
-    step::Step,
     submission::Origin,
+    write_transaction::WriteTransaction,
 };
 use crate::{
     alert::{AlertRef, ChangeKind, Difference, Status},
     store::{
-        Changed, ManualAction, ManualChange,
+        ManualAction, ManualChange, ManualChangeOutcome,
         request::{Effect, Terms},
     },
 };
@@ -23,7 +23,7 @@ const MOST_ENTRIES: i64 = 500;
 /// Characters of what a report said otherwise; more are cut off.
 const LONGEST_DIFFERENCE: usize = 200;
 
-impl Step<'_> {
+impl WriteTransaction<'_> {
     /// One event, whose id is given where it has one.
     pub(super) fn event(
         &mut self,
@@ -33,7 +33,7 @@ impl Step<'_> {
         terms: Terms,
     ) -> rusqlite::Result<Effect> {
         let Some(event_id) = event_id else { return self.act(origin, event, terms) };
-        let opens = (event.action == Action::Create).then_some(self.scratch.highest + 1);
+        let opens = (event.action == Action::Create).then_some(self.state.highest + 1);
         let sql = "INSERT INTO deliveries VALUES (?1, ?2, ?3) \
                    ON CONFLICT (integration, event_id) DO NOTHING";
         if self.statement(sql)?.execute(params![origin.integration, event_id, opens])? == 0 {
@@ -90,7 +90,7 @@ impl Step<'_> {
             let known = self.unresolved(origin, event, |_| Ok(()))?.is_some();
             return if known { self.occur(origin, event, terms) } else { Ok(Effect::Suppressed) };
         }
-        let number = self.scratch.highest + 1;
+        let number = self.state.highest + 1;
         let previous = self.former(origin, event)?;
         // The unique index decides whether the problem is known, so that nothing can race it.
         let description = event.description.as_deref().map(|text| same_as(&event.title, text));
@@ -115,7 +115,7 @@ impl Step<'_> {
         if inserted == 0 {
             return self.occur(origin, event, terms);
         }
-        self.scratch.highest = number;
+        self.state.highest = number;
         if let Some(previous) = previous {
             let next = Some(number.cast_unsigned());
             let data = EntryData { next, ..EntryData::default() };
@@ -129,7 +129,7 @@ impl Step<'_> {
     /// The resolved alert of the same problem, if there was one.
     fn former(&self, origin: &Origin<'_>, event: &Event) -> rusqlite::Result<Option<i64>> {
         // Where nothing was ever resolved, every alert is spared the look.
-        let dedup_key = event.dedup_key.as_ref().filter(|_| self.scratch.has_former);
+        let dedup_key = event.dedup_key.as_ref().filter(|_| self.state.has_former);
         let Some(dedup_key) = dedup_key else { return Ok(None) };
         let sql = "SELECT alert FROM former WHERE integration = ?1 AND dedup_key = ?2";
         let values = params![origin.integration, dedup_key];
@@ -200,9 +200,9 @@ impl Step<'_> {
         &mut self,
         alert: AlertRef,
         change: &ManualChange,
-    ) -> rusqlite::Result<Changed> {
+    ) -> rusqlite::Result<ManualChangeOutcome> {
         let Some(number) = rows::resolve(self.connection, self.ids, alert)? else {
-            return Ok(Changed::NotFound);
+            return Ok(ManualChangeOutcome::NotFound);
         };
         let stored = number.cast_signed();
         let status = "SELECT status FROM alerts WHERE number = ?1";
@@ -210,7 +210,9 @@ impl Step<'_> {
             self.statement(status)?.query_row([stored], |row| row.get::<_, Stored<Status>>(0))?;
         let now = change.at.as_millisecond();
         let (kind, target, data) = match (&change.action, status) {
-            (ManualAction::Acknowledge, Status::Resolved) => return Ok(Changed::AlreadyResolved),
+            (ManualAction::Acknowledge, Status::Resolved) => {
+                return Ok(ManualChangeOutcome::AlreadyResolved);
+            }
             (ManualAction::Acknowledge, _) => {
                 (ChangeKind::Acknowledged, Some(Status::Acknowledged), None)
             }
@@ -226,7 +228,7 @@ impl Step<'_> {
             self.add(stored, &Entry { at: now, kind, by: &change.by, request: None, data })?;
         }
         let changed = rows::with_history(self.connection, self.ids, number)?;
-        Ok(Changed::Done(Box::new(changed)))
+        Ok(ManualChangeOutcome::Done(Box::new(changed)))
     }
 
     /// Resolves an alert of which nothing was heard.
@@ -249,7 +251,7 @@ impl Step<'_> {
                    WHERE number = ?1 AND dedup_key IS NOT NULL \
                    ON CONFLICT (integration, dedup_key) DO UPDATE SET alert = excluded.alert";
         self.statement(sql)?.execute([number])?;
-        self.scratch.has_former = true;
+        self.state.has_former = true;
         Ok(())
     }
 

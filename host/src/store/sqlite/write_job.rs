@@ -1,0 +1,83 @@
+//! Jobs for the writing thread, and their results.
+//!
+//! [`super::writer`] gathers jobs into transactions, [`super::write_transaction`] carries them out, and
+//! [`super::syncer`] answers them once their transaction is on disk.
+
+use super::long_submission::LongSubmission;
+use crate::{
+    alert::AlertRef,
+    store::{
+        CommitCallback, ManualChange, ManualChangeOutcome, Responder, StoreError,
+        housekeeping::{HousekeepingProgress, HousekeepingStep},
+        request::{Effect, Submission},
+    },
+};
+
+/// Job for the writing thread, with the place where its answer goes.
+pub(super) enum WriteJob {
+    Commit(Submission, CommitCallback),
+    /// The next part of a submission that needs several transactions.
+    Part(LongSubmission),
+    Rehearse(Submission, Responder<Vec<Effect>>),
+    ManualChange(AlertRef, ManualChange, Responder<ManualChangeOutcome>),
+    Housekeep(HousekeepingStep, Responder<HousekeepingProgress>),
+    Probe(Responder<()>),
+    Stop,
+}
+
+/// Result of a [`WriteJob`], held back until its transaction is on disk.
+pub(super) enum JobResult {
+    Commit(Vec<Effect>),
+    ManualChange(ManualChangeOutcome),
+    Housekeep(HousekeepingProgress),
+    Probe,
+}
+
+impl WriteJob {
+    /// Whether webhooks can be kept again once this is on disk. A step that found nothing to do has
+    /// written nothing, which succeeds on a full disk too.
+    pub(super) fn is_a_proof(&self) -> bool {
+        matches!(self, Self::Commit(..) | Self::Probe(_))
+    }
+
+    pub(super) fn arrival(&self) -> u128 {
+        match self {
+            Self::Commit(submission, _) => submission.request_id.into(),
+            Self::Part(long) => long.submission().request_id.into(),
+            _ => u128::MAX,
+        }
+    }
+
+    pub(super) fn event_count(&self) -> usize {
+        match self {
+            Self::Commit(submission, _) => submission.event_count(),
+            _ => 0,
+        }
+    }
+
+    pub(super) fn answer(self, done: JobResult) {
+        match (self, done) {
+            (Self::Commit(_, then), JobResult::Commit(effects)) => then(Ok(effects)),
+            (Self::ManualChange(.., responder), JobResult::ManualChange(changed)) => {
+                responder.answer(Ok(changed));
+            }
+            (Self::Housekeep(_, responder), JobResult::Housekeep(progress)) => {
+                responder.answer(Ok(progress))
+            }
+            (Self::Probe(responder), JobResult::Probe) => responder.answer(Ok(())),
+            _ => {}
+        }
+    }
+
+    pub(super) fn refuse(self, error: &StoreError) {
+        match self {
+            Self::Commit(_, then) => then(Err(error.clone())),
+            Self::Part(long) => long.refuse(error),
+            Self::Rehearse(_, responder) => responder.answer(Err(error.clone())),
+            Self::ManualChange(.., responder) => responder.answer(Err(error.clone())),
+            Self::Housekeep(_, responder) => responder.answer(Err(error.clone())),
+            Self::Probe(responder) => responder.answer(Err(error.clone())),
+            Self::Stop => {}
+        }
+    }
+}

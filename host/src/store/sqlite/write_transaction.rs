@@ -1,0 +1,113 @@
+//! The inside of one transaction: what every part of it needs.
+//!
+//! What a submission does is in [`super::submission`], what an event does to an alert in
+//! [`super::alert_changes`], what is done from time to time in [`super::housekeeping`].
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::{CachedStatement, Connection, params};
+use tocsin_plugin_api::{Event, Urgency};
+use ulid::Ulid;
+
+use super::{
+    write_job::{JobResult, WriteJob},
+    writer_state::WriterState,
+};
+use crate::{
+    alert::{AlertIds, PluginId},
+    store::request::{Content, Submission, Terms},
+};
+
+/// A webhook that opens an alert.
+fn webhook() -> Submission {
+    let terms = Terms::from(Urgency::Low);
+    Submission {
+        request_id: Ulid::generate(),
+        received_at: Timestamp::now(),
+        integration: "".into(),
+        plugin: Some(Arc::new(PluginId { name: "".into(), version: "".into() })),
+        sender: None,
+        size_bytes: None,
+        plugin_time: None,
+        content: Content::Events { events: vec![Event::create("probe")], terms, remark: None },
+        kept: None,
+        replayed_by: None,
+    }
+}
+
+/// The inside of one transaction.
+pub(super) struct WriteTransaction<'s> {
+    pub(super) connection: &'s Connection,
+    pub(super) ids: AlertIds,
+    pub(super) state: &'s mut WriterState,
+}
+
+impl<'s> WriteTransaction<'s> {
+    pub(super) fn new(
+        connection: &'s Connection,
+        ids: AlertIds,
+        state: &'s mut WriterState,
+    ) -> Self {
+        Self { connection, ids, state }
+    }
+
+    pub(super) fn apply(&mut self, job: &WriteJob) -> rusqlite::Result<JobResult> {
+        match job {
+            WriteJob::Commit(submission, _) => self.submit(submission).map(JobResult::Commit),
+            WriteJob::Part(long) => self.submit_part(long).map(JobResult::Commit),
+            WriteJob::ManualChange(alert, change, _) => {
+                self.change(*alert, change).map(JobResult::ManualChange)
+            }
+            WriteJob::Housekeep(step, _) => self.housekeep(step).map(JobResult::Housekeep),
+            WriteJob::Probe(_) => self.probe(),
+            WriteJob::Rehearse(..) | WriteJob::Stop => Ok(JobResult::Probe),
+        }
+    }
+
+    /// Whether a webhook would be kept is only known once one was.
+    fn probe(&mut self) -> rusqlite::Result<JobResult> {
+        self.connection.execute_batch("SAVEPOINT probe")?;
+        let mut draft = self.state.clone();
+        let tried = WriteTransaction::new(self.connection, self.ids, &mut draft).submit(&webhook());
+        self.connection.execute_batch("ROLLBACK TO probe; RELEASE probe")?;
+        tried?;
+        let sql = "INSERT INTO meta VALUES ('probes', 1) ON CONFLICT (key) DO UPDATE SET value = value + 1";
+        self.statement(sql)?.execute([])?;
+        Ok(JobResult::Probe)
+    }
+
+    pub(super) fn integration(&mut self, name: &Arc<str>) -> rusqlite::Result<i64> {
+        if let Some(id) = self.state.names.integrations.get(name) {
+            return Ok(*id);
+        }
+        self.statement(
+            "INSERT INTO integrations (name) VALUES (?1) ON CONFLICT (name) DO NOTHING",
+        )?
+        .execute([name])?;
+        let id = "SELECT id FROM integrations WHERE name = ?1";
+        let id = self.statement(id)?.query_row([name], |row| row.get(0))?;
+        self.state.names.integrations.insert(Arc::clone(name), id);
+        Ok(id)
+    }
+
+    pub(super) fn plugin(&mut self, plugin: &Arc<PluginId>) -> rusqlite::Result<i64> {
+        if let Some(id) = self.state.names.plugins.get(plugin) {
+            return Ok(*id);
+        }
+        let names = params![plugin.name, plugin.version];
+        self.statement(
+            "INSERT INTO plugins (name, version) VALUES (?1, ?2) \
+             ON CONFLICT (name, version) DO NOTHING",
+        )?
+        .execute(names)?;
+        let id = "SELECT id FROM plugins WHERE name = ?1 AND version = ?2";
+        let id = self.statement(id)?.query_row(names, |row| row.get(0))?;
+        self.state.names.plugins.insert(Arc::clone(plugin), id);
+        Ok(id)
+    }
+
+    pub(super) fn statement(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
+        self.connection.prepare_cached(sql)
+    }
+}
