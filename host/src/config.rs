@@ -31,7 +31,7 @@ mod tests;
 mod warnings;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 
@@ -69,6 +69,9 @@ pub(crate) struct Config {
     pub admin: Admin,
     /// The database of alerts and requests.
     pub store: Store,
+    /// Folder for the host's own files, such as the journal of plugin loads. Default: the folder of the
+    /// SQLite file.
+    pub state_dir: Option<PathBuf>,
     /// The folder of plugins, trust in them, and limits of their calls.
     pub plugins: Plugins,
     /// Requests that are kept in full, for a replay.

@@ -1,8 +1,8 @@
-//! What the host needs of a database: one narrow interface, and the promises behind it.
+//! Storage of alerts and request records: narrow interfaces, and the promises behind them.
 //!
-//! What is stored is in [`crate::alert`] and [`request`]; what leaves again by itself in [`housekeeping`].
-//! [`sqlite`] keeps it in a file. Another store has to pass the same tests, `contract`. Nothing else in
-//! the host touches a database.
+//! The stored types are in [`crate::alert`] and [`request`], and the tasks that delete old data in
+//! [`housekeeping`]. [`open`] chooses a store by its [`StoreConfig`]. [`sqlite`] keeps everything in one
+//! file. Every store has to pass the tests in `contract`. Nothing else in the host touches a database.
 
 #[cfg(test)]
 mod contract;
@@ -11,230 +11,264 @@ mod fixture;
 pub mod housekeeping;
 #[cfg(test)]
 mod model;
+mod pending;
 // Until every room names it where it lies.
 pub use crate::request;
 pub mod sqlite;
 
 use std::{
-    fmt,
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll},
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use jiff::Timestamp;
 use tocsin_plugin_api::Urgency;
-use tokio::sync::oneshot;
 use ulid::Ulid;
 
+pub use self::pending::{Pending, Responder, pending};
 use self::{
     housekeeping::{HousekeepingProgress, HousekeepingStep},
     request::{
         Effect, Quarantined, RawRequest, RequestPage, RequestQuery, RequestRecord, Submission,
     },
+    sqlite::SqliteStore,
 };
-use crate::alert::{Alert, AlertRef, AlertWithHistory, Status};
+use crate::{
+    alert::{Alert, AlertRef, AlertWithHistory, Status},
+    metrics::StoreMetrics,
+};
 
-/// How many events of a request are committed all or nothing. It bounds a transaction, and with it how
-/// long one request can make others wait.
+/// Number of events of one request that are committed all or nothing.
+///
+/// The number bounds a transaction, and with it the time for which one request can delay others.
 pub const EVENTS_TOGETHER: usize = 1000;
 
-/// A place where alerts and the records of requests are kept.
+/// Kind and address of a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreConfig {
+    /// Store in one SQLite file.
+    Sqlite {
+        /// Path of the database file.
+        path: PathBuf,
+    },
+}
+
+impl StoreConfig {
+    /// Returns the folder for the host's own files, unless the operator names another one.
+    pub fn default_state_dir(&self) -> &Path {
+        match self {
+            Self::Sqlite { path } => path.parent().unwrap_or(Path::new("")),
+        }
+    }
+
+    /// Returns the name by which the host's own files are known as those of this store.
+    pub fn name(&self) -> OsString {
+        match self {
+            Self::Sqlite { path } => path.file_name().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+/// Opens a store, and creates it if it is missing. A second host is told `holder` about this one.
 ///
-/// What [`commit`](Self::commit) and [`change`](Self::change) gave back is on disk and survives the
-/// death of the host and of the machine. Both keys are enforced inside the committing transaction,
-/// so that no number of concurrent callers can race them.
-pub trait Store: Send + Sync {
-    /// Commits what came of one request, and calls `then` when all of it is on disk.
-    ///
-    /// Up to [`EVENTS_TOGETHER`] events are committed all or nothing. More are committed in several
-    /// steps, in their order, and other requests are committed between these. The record has all
-    /// effects and comes with the last step. If a step fails, `then` is called with the error; if it
-    /// fails or the host dies, the steps before it stay. Until it is finished, a record with the outcome
-    /// [`Failed`](request::RequestOutcome::Failed) stands for the request, so that its alerts lead to
-    /// one. The sender tries again, and events that have keys are then known by these.
-    ///
-    /// A continuation rather than a future: whoever submits need not be woken in between. It must
-    /// not block.
-    fn commit(&self, submission: Submission, then: CommitCallback);
+/// # Errors
+///
+/// If another host has the store open, a newer host or another program wrote it, or the disk refuses.
+pub fn open(
+    config: &StoreConfig,
+    holder: &str,
+    metrics: Arc<StoreMetrics>,
+) -> anyhow::Result<Arc<dyn Store>> {
+    match config {
+        StoreConfig::Sqlite { path } => Ok(Arc::new(SqliteStore::open(path, holder, metrics)?)),
+    }
+}
 
-    /// What [`commit`](Self::commit) would give, without anything being changed.
-    fn rehearse(&self, submission: Submission) -> Pending<Vec<Effect>>;
+/// Checks that a store can be opened, without changing anything.
+///
+/// # Errors
+///
+/// If a newer host or another program wrote the store, or what a host used there is gone or replaced.
+pub fn check(config: &StoreConfig) -> anyhow::Result<()> {
+    match config {
+        StoreConfig::Sqlite { path } => SqliteStore::check(path),
+    }
+}
 
-    /// Changes an alert by hand.
-    fn change(&self, alert: AlertRef, change: ManualChange) -> Pending<ManualChangeOutcome>;
+/// Returns the name of the host that has a store open; none if no host has.
+pub fn holder(config: &StoreConfig) -> Option<String> {
+    match config {
+        StoreConfig::Sqlite { path } => SqliteStore::holder(path),
+    }
+}
 
-    /// One alert with its history.
-    fn alert(&self, alert: AlertRef) -> Pending<Option<AlertWithHistory>>;
-
-    /// Alerts, newest first.
-    fn alerts(&self, query: AlertQuery) -> Pending<AlertPage>;
-
-    /// The record of one request.
-    fn request(&self, id: Ulid) -> Pending<Option<RequestRecord>>;
-
-    /// The records of requests, newest first.
-    fn requests(&self, query: RequestQuery) -> Pending<RequestPage>;
-
-    /// A request as it came, if it is kept.
-    fn raw_request(&self, id: Ulid) -> Pending<Option<RawRequest>>;
-
-    /// The requests of each integration that wait for a replay, by the integration's name.
-    fn quarantine(&self) -> Vec<Quarantined>;
-
-    /// Does a small part of what has to be done from time to time, and says how much that was and
-    /// whether there may be more.
-    fn housekeep(&self, step: HousekeepingStep) -> Pending<HousekeepingProgress>;
-
-    /// Why the last commit failed; none once a webhook, or the [probe](Self::probe), was kept.
-    fn problem(&self) -> Option<String>;
-
-    /// What of it was found to be damaged since it was opened, if anything was. The rest is served.
-    fn damage(&self) -> Option<String>;
-
-    /// A sentence if it was not, when it was opened, what an earlier host had left there: empty, older,
-    /// or another one.
-    fn surprise(&self) -> Option<String>;
-
-    /// Does what a webhook does, takes it back, and commits something without meaning, to see whether
-    /// it can be done.
-    fn probe(&self) -> Pending<()>;
-
-    /// What it takes on disk, in bytes.
-    fn size_bytes(&self) -> u64;
-
-    /// What of that holds something, in bytes: what was forgotten leaves room that is used again.
-    fn used_bytes(&self) -> Pending<u64>;
-
-    /// Commits what was submitted, lets the database go, and returns when that is done.
+/// Handle of a store.
+///
+/// Committed data is on disk and survives the death of the host and of the machine. Other hosts may
+/// write to the same store.
+pub trait Store: AlertStore + RequestStore + Housekeeping + StoreHealth {
+    /// Commits what was submitted, closes the store, and returns when that is done.
     fn close(&self);
 }
 
-/// What happens after a commit, or when it failed. Dropped unused if the store is closed.
-pub type CommitCallback = Box<dyn FnOnce(Result<Vec<Effect>, StoreError>) + Send>;
+/// Alerts with their histories, and changes to them by hand.
+pub trait AlertStore: Send + Sync {
+    /// Changes an alert by hand.
+    fn change(&self, alert: AlertRef, change: ManualChange) -> Pending<ManualChangeOutcome>;
 
-impl dyn Store + '_ {
-    /// Commits what came of one request, as something to wait for.
-    pub fn submit(&self, submission: Submission) -> Pending<Vec<Effect>> {
+    /// Returns one alert with its history.
+    fn alert(&self, alert: AlertRef) -> Pending<Option<AlertWithHistory>>;
+
+    /// Returns a page of alerts, newest first.
+    fn alerts(&self, query: AlertQuery) -> Pending<AlertPage>;
+}
+
+/// Requests: their events, their records, and their bytes if those are kept.
+///
+/// Dedup keys and event ids are enforced inside the committing transaction, so that no number of
+/// concurrent callers can race them.
+pub trait RequestStore: Send + Sync {
+    /// Commits the events and the record of one request, and calls `then` when all of it is on disk.
+    ///
+    /// Up to [`EVENTS_TOGETHER`] events are committed all or nothing. More events are committed in
+    /// several steps, in their order, and other requests are committed between these steps. The record
+    /// has all effects and is committed with the last step. If a step fails, `then` is called with the
+    /// error. If a step fails or the host dies, earlier steps stay committed. Until the last step, a
+    /// record with the outcome [`Failed`](request::RequestOutcome::Failed) stands for the request, so
+    /// that its alerts lead to a record. The sender tries again, and events with keys are then
+    /// recognized by their keys.
+    ///
+    /// `then` is a continuation rather than a future, so that the submitting task need not be woken in
+    /// between. It must not block.
+    fn commit(&self, submission: Submission, then: CommitCallback);
+
+    /// Commits the events and the record of one request, as [`commit`](Self::commit) does.
+    fn submit(&self, submission: Submission) -> Pending<Vec<Effect>> {
         let (responder, pending) = pending();
         self.commit(submission, Box::new(move |committed| responder.answer(committed)));
         pending
     }
+
+    /// Returns the effects that [`commit`](Self::commit) would have, and changes nothing.
+    fn rehearse(&self, submission: Submission) -> Pending<Vec<Effect>>;
+
+    /// Returns the record of one request.
+    fn request(&self, id: Ulid) -> Pending<Option<RequestRecord>>;
+
+    /// Returns a page of records, newest first.
+    fn requests(&self, query: RequestQuery) -> Pending<RequestPage>;
+
+    /// Returns the bytes of a request, if they are kept.
+    fn raw_request(&self, id: Ulid) -> Pending<Option<RawRequest>>;
+
+    /// Returns, for each integration, the requests that wait for a replay, sorted by its name.
+    fn quarantine(&self) -> Pending<Vec<Quarantined>>;
 }
 
-/// A change by hand.
+/// Recurring tasks, such as deleting old records.
+pub trait Housekeeping: Send + Sync {
+    /// Does one small step of a task.
+    fn housekeep(&self, step: HousekeepingStep) -> Pending<HousekeepingProgress>;
+}
+
+/// State of a store, and this host's own experience with it.
+///
+/// Methods that return a [`Pending`] ask the store. The others return what this process has seen itself,
+/// and know nothing of other hosts.
+pub trait StoreHealth: Send + Sync {
+    /// Returns the error of this process's last commit; none once a later request, or a
+    /// [probe](Self::probe), was committed.
+    fn last_write_error(&self) -> Option<String>;
+
+    /// Returns the first damage that this process has found since it opened the store. Undamaged data
+    /// is still served.
+    fn damage_found(&self) -> Option<String>;
+
+    /// Returns a sentence if this process, when it opened the store, did not find the data that an
+    /// earlier host had left: if the store was empty, older, or another one.
+    fn identity_warning(&self) -> Option<String>;
+
+    /// Tests whether requests can be committed: writes one, takes it back, and commits a counter.
+    fn probe(&self) -> Pending<()>;
+
+    /// Returns the size of the store on disk, in bytes.
+    fn size_bytes(&self) -> Pending<u64>;
+
+    /// Returns the size of the data, in bytes. Deleted data leaves room on disk that is used again.
+    fn used_bytes(&self) -> Pending<u64>;
+}
+
+/// Callback for the result of a commit. Dropped unused if the store is closed.
+pub type CommitCallback = Box<dyn FnOnce(Result<Vec<Effect>, StoreError>) + Send>;
+
+/// Change of an alert by hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManualChange {
-    /// What is done.
+    /// The action.
     pub action: ManualAction,
-    /// Who does it, in words for the alert's history.
+    /// The person or program that acts, in words for the alert's history.
     pub by: String,
-    /// When.
+    /// Time of the change.
     pub at: Timestamp,
 }
 
-/// What can be done to an alert by hand.
+/// Action on an alert by hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ManualAction {
-    /// Somebody takes it on.
+    /// Acknowledge the alert: somebody works on it.
     Acknowledge,
-    /// It is over.
+    /// Resolve the alert: the problem is over.
     Resolve,
-    /// Somebody writes something down about it.
+    /// Add a note to the history.
     Note(String),
 }
 
-/// What became of a change by hand.
+/// Outcome of a [`ManualChange`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum ManualChangeOutcome {
-    /// The alert is now so, whether the change made it so or it was before.
+    /// The alert has the wanted state, whether the change or an earlier one led to it.
     Done(Box<AlertWithHistory>),
-    /// A resolved alert can't be acknowledged.
+    /// The alert is resolved, and a resolved alert cannot be acknowledged.
     AlreadyResolved,
-    /// There is no such alert.
+    /// No such alert exists.
     NotFound,
 }
 
-/// Which alerts.
+/// Query for alerts. Filters that are `None` match every alert.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AlertQuery {
-    /// Only with this status.
+    /// Status of the alerts.
     pub status: Option<Status>,
-    /// Only with this urgency.
+    /// Urgency of the alerts.
     pub urgency: Option<Urgency>,
-    /// Only of this integration.
+    /// Name of the integration.
     pub integration: Option<String>,
-    /// How many at most, 1 or more.
+    /// Largest number of alerts on the page, 1 or more.
     pub limit: usize,
-    /// Only alerts with a lower number.
+    /// Exclusive upper bound of the alert numbers.
     pub before: Option<u64>,
 }
 
-/// Some alerts, newest first.
+/// Page of alerts, newest first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlertPage {
     /// The alerts.
     pub alerts: Vec<Alert>,
-    /// Where the next page starts, if there is one: a value for [`AlertQuery::before`].
+    /// Start of the next page, if there is one: a value for [`AlertQuery::before`].
     pub next: Option<u64>,
 }
 
-/// Why the store could not do what it was asked.
+/// Reason why the store could not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database refused; another try may succeed.
+    /// The database refused. Another try may succeed.
     #[error("the store cannot be used: {0}")]
     Unavailable(String),
-    /// Too many searches run or wait already; another try may succeed.
+    /// Too many searches run or wait already. Another try may succeed.
     #[error("too many searches at once")]
     Busy,
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
-}
-
-/// An answer of the store that is on its way.
-///
-/// A plain future rather than a boxed one, so that the interface can be a trait object.
-pub struct Pending<T>(oneshot::Receiver<Result<T, StoreError>>);
-
-/// Where the answer to a [`Pending`] goes.
-pub struct Responder<T>(oneshot::Sender<Result<T, StoreError>>);
-
-/// An answer on its way, and where it goes.
-pub fn pending<T>() -> (Responder<T>, Pending<T>) {
-    let (sender, receiver) = oneshot::channel();
-    (Responder(sender), Pending(receiver))
-}
-
-impl<T> Responder<T> {
-    /// Answers. Whoever asked may have gone; then the answer is dropped.
-    pub fn answer(self, answer: Result<T, StoreError>) {
-        let _ = self.0.send(answer);
-    }
-}
-
-impl<T> Pending<T> {
-    /// Waits on a thread outside the async runtime.
-    ///
-    /// # Errors
-    ///
-    /// As the store answers.
-    pub fn wait(self) -> Result<T, StoreError> {
-        self.0.blocking_recv().unwrap_or(Err(StoreError::Closed))
-    }
-}
-
-impl<T> Future for Pending<T> {
-    type Output = Result<T, StoreError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context).map(|answer| answer.unwrap_or(Err(StoreError::Closed)))
-    }
-}
-
-impl<T> fmt::Debug for Pending<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pending").finish_non_exhaustive()
-    }
 }

@@ -67,14 +67,14 @@ pub(super) async fn ready(State(host): State<Arc<Host>>) -> Response {
     } else if !host.is_serving() {
         fatal.push("the host is starting".to_owned());
     }
-    if host.store.problem().is_some()
+    if host.store.last_write_error().is_some()
         // It may be over, and nobody has sent anything since.
         && let Err(error) = host.store.probe().await
     {
         fatal.push(advised(&error));
     }
     let is_ready = fatal.is_empty();
-    let reasons = [fatal, problems(&host)].concat();
+    let reasons = [fatal, problems(&host).await].concat();
     let status = match (is_ready, reasons.is_empty()) {
         (false, _) => ReadinessStatus::Unready,
         (true, false) => ReadinessStatus::Degraded,
@@ -92,12 +92,12 @@ fn advised(error: &StoreError) -> String {
     sentence + hint
 }
 
-fn problems(host: &Host) -> Vec<String> {
+async fn problems(host: &Host) -> Vec<String> {
     let mut problems = Vec::new();
-    if let Some(damage) = host.store.damage() {
+    if let Some(damage) = host.store.damage_found() {
         problems.push(format!("the store is damaged, and what is whole of it is served: {damage}"));
     }
-    problems.extend(host.store.surprise());
+    problems.extend(host.store.identity_warning());
     if let Some(over) = &*host.over_size.load() {
         problems.push(format!(
             "the store holds {} bytes, more than `retention.max_store_bytes` ({}); hint: what is open is \
@@ -126,7 +126,7 @@ fn problems(host: &Host) -> Vec<String> {
             problems.push(format!("integration `{}`: {problem}", integration.name));
         }
     }
-    for Quarantined { integration, count, .. } in host.store.quarantine() {
+    for Quarantined { integration, count, .. } in quarantined(host).await {
         if count > 0 {
             let requests =
                 if count == 1 { "1 request waits" } else { &format!("{count} requests wait") };
@@ -144,6 +144,12 @@ fn problems(host: &Host) -> Vec<String> {
     problems
 }
 
+/// Returns the requests that wait for a replay; none if the store cannot say, which is a problem of
+/// its own.
+async fn quarantined(host: &Host) -> Vec<Quarantined> {
+    host.store.quarantine().await.unwrap_or_default()
+}
+
 /// Gives the host's counters in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "health", security(("token" = [])),
     responses(
@@ -151,11 +157,13 @@ fn problems(host: &Host) -> Vec<String> {
         (status = 401, description = "No token, or another one", body = ErrorBody),
     ))]
 pub(super) async fn metrics(State(host): State<Arc<Host>>) -> Response {
-    let size = i64::try_from(host.store.size_bytes()).unwrap_or(i64::MAX);
-    host.metrics.store.size_bytes.set(size);
+    // A store that cannot answer keeps the figures of the last time.
+    if let Ok(size) = host.store.size_bytes().await {
+        host.metrics.store.size_bytes.set(i64::try_from(size).unwrap_or(i64::MAX));
+    }
     let lost = &host.metrics.lost_log_lines;
     lost.inc_by(log::lost_lines().saturating_sub(lost.get()));
-    host.metrics.store.waiting(&host.store.quarantine());
+    host.metrics.store.waiting(&quarantined(&host).await);
     let in_force = host.in_force();
     let integrations = &in_force.integrations;
     let text = host.metrics.encode(integrations.by_name.values().map(|integration| {

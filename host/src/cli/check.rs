@@ -15,13 +15,13 @@ use super::{
 use crate::{
     api::reload::ReloadReport,
     config::{ConfigError, ConfigErrors, LoadedConfig},
-    store::sqlite::SqliteStore,
+    store,
 };
 
 pub(super) fn check(connection: &Connection) -> anyhow::Result<()> {
     let config = &*connection.config.config;
     let offline = OfflineState::load(config)?;
-    let store = offline.config.store_path().map(|path| SqliteStore::check(&path));
+    let store = offline.config.store_config().map(|config| store::check(&config));
     let (integrations, plugins) = (offline.integrations(), offline.plugins());
     print_integrations(&integrations)?;
     for plugin in &plugins {
@@ -87,7 +87,7 @@ fn print_what_a_reload_would_change(
 /// Returns the reason why a running host gave no answer, or `None` if no host seems to run.
 fn why_unknown(error: &anyhow::Error, config: &LoadedConfig) -> Option<String> {
     if let Some(Unreachable { base, .. }) = error.downcast_ref() {
-        let holder = SqliteStore::holder(&config.store_path()?)?;
+        let holder = store::holder(&config.store_config()?)?;
         return Some(format!(
             "the store is in use by {holder}, but no host answers at {base}\n\
              hint: if the host's API is elsewhere, name its URL with `--url`"

@@ -36,8 +36,8 @@ pub(super) struct OfflineState {
 impl OfflineState {
     pub(super) fn load(config: &Path) -> anyhow::Result<Self> {
         let config = LoadedConfig::read(config)?;
-        let store = config.store_path();
-        let journal = store.map(|store| LoadJournal::peek(&LoadJournal::path(&store)));
+        let store = config.store_config();
+        let journal = store.map(|store| LoadJournal::peek(&config.load_journal(&store)));
         let metrics = Metrics::new();
         let stuck_threads = metrics.calls.stuck_threads.clone();
         let runtime = InProcessRuntime::new(

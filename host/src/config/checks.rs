@@ -18,7 +18,17 @@ impl LoadedConfig {
         let mut checks = Checks { document: &self.document, errors: Vec::new() };
         checks.check_server(server);
         checks.check_admin(admin, server);
-        if self.store_path().is_none() {
+        if let Some(folder) = &self.config.state_dir
+            && let Some(file) = self.resolve(folder).ancestors().find(|path| path.exists())
+            && !file.is_dir()
+        {
+            checks.refuse(
+                &["state_dir"],
+                format!("`{}` is a file, not a folder", file.display()),
+                "name a folder, or leave it out for the folder of the store",
+            );
+        }
+        if self.store_config().is_none() {
             checks.refuse(
                 &["store", "url"],
                 "is not a kind of store that this host supports",

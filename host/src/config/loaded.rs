@@ -11,7 +11,10 @@ use super::{
     parse_error::parse_error,
     references::ReferenceResolver,
 };
-use crate::file_permissions::{HostUser, Reader};
+use crate::{
+    file_permissions::{HostUser, Reader},
+    store::StoreConfig,
+};
 
 /// A checked [`Config`] with its [`Document`], so that later errors can point into the file.
 #[derive(Clone, Debug)]
@@ -106,9 +109,20 @@ impl LoadedConfig {
         self.document.error_at(&[&["integrations", name], key].concat(), message)
     }
 
-    /// The file of the SQLite store; none if the URL names another kind.
-    pub fn store_path(&self) -> Option<PathBuf> {
+    /// Returns the store that `store.url` names; none if its kind is unknown.
+    pub(crate) fn store_config(&self) -> Option<StoreConfig> {
         let path = self.config.store.url.strip_prefix("sqlite:")?;
-        (!path.is_empty()).then(|| self.resolve(Path::new(path)))
+        (!path.is_empty()).then(|| StoreConfig::Sqlite { path: self.resolve(Path::new(path)) })
+    }
+
+    /// Returns the path of the journal of plugin loads, which belongs to a store.
+    pub(crate) fn load_journal(&self, store: &StoreConfig) -> PathBuf {
+        let folder = match &self.config.state_dir {
+            Some(folder) => self.resolve(folder),
+            None => store.default_state_dir().to_owned(),
+        };
+        let mut name = store.name();
+        name.push(".loading");
+        folder.join(name)
     }
 }

@@ -33,6 +33,36 @@ fn an_empty_configuration_listens_only_on_loopback() {
 }
 
 #[test]
+fn the_load_journal_lies_in_the_state_dir_or_beside_the_sqlite_file() {
+    let journal = |text: &str| {
+        let path = Path::new("/etc/tocsin/tocsin.toml");
+        let loaded = LoadedConfig::parse(path, text.into(), |_| None).expect("it is right");
+        loaded.load_journal(&loaded.store_config().expect("a store"))
+    };
+    assert_eq!(journal(""), Path::new("/etc/tocsin/tocsin.db.loading"));
+    let elsewhere = "[store]\nurl = \"sqlite:/var/lib/tocsin/a.db\"";
+    assert_eq!(journal(elsewhere), Path::new("/var/lib/tocsin/a.db.loading"));
+    let state_dir = format!("state_dir = \"state\"\n{elsewhere}");
+    assert_eq!(journal(&state_dir), Path::new("/etc/tocsin/state/a.db.loading"));
+}
+
+#[test]
+fn a_file_as_state_dir_is_refused() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let path = file.path().display();
+    for state_dir in [format!("{path}"), format!("{path}/below")] {
+        let error = refused(&format!("state_dir = \"{state_dir}\""));
+        assert!(error.contains("tocsin.toml:1:"), "{error}");
+        assert!(error.contains(&format!("`{path}` is a file, not a folder")), "{error}");
+        assert!(error.contains("hint: name a folder"), "{error}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let new = folder.path().join("new");
+    parse(&format!("state_dir = \"{}\"", new.display())).expect("the host creates it");
+    assert!(!new.exists(), "a check changes nothing");
+}
+
+#[test]
 fn an_integration_needs_only_its_plugin() {
     let config = parse("[integrations.ops]\nplugin = 'slack'").expect("a plugin is enough");
     let ops = &config.integrations["ops"];

@@ -8,7 +8,7 @@ use std::{
     fs::{File, TryLockError},
     io::{self, Read},
     os::unix::fs::FileExt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
@@ -68,13 +68,6 @@ impl Drop for LoadGuard {
 }
 
 impl LoadJournal {
-    /// Returns the path of the journal of a store.
-    pub fn path(store: &Path) -> PathBuf {
-        let mut path = store.as_os_str().to_owned();
-        path.push(".loading");
-        path.into()
-    }
-
     /// Opens the journal of a host, which locks it as long as it runs. Every line found is of a load in
     /// which an earlier host died.
     pub fn open(path: &Path) -> Self {
@@ -325,6 +318,7 @@ mod tests {
     use std::{
         fs::{self, Permissions},
         os::unix::fs::PermissionsExt,
+        path::PathBuf,
     };
 
     use super::*;
@@ -337,7 +331,7 @@ mod tests {
         }
 
         fn path(&self) -> PathBuf {
-            LoadJournal::path(&self.0.path().join("tocsin.db"))
+            self.0.path().join("tocsin.db.loading")
         }
 
         fn open(&self) -> LoadJournal {
@@ -472,7 +466,7 @@ mod tests {
     fn folders_that_the_journal_creates_are_private() {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("var/tocsin");
-        drop(LoadJournal::open(&LoadJournal::path(&folder.join("tocsin.db"))));
+        drop(LoadJournal::open(&folder.join("tocsin.db.loading")));
         for made in [folder.parent().unwrap(), &folder] {
             assert_eq!(fs::metadata(made).unwrap().permissions().mode() & 0o777, 0o700);
         }

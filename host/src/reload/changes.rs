@@ -108,8 +108,18 @@ fn changed_keys(old: &config::IntegrationConfig, new: &config::IntegrationConfig
 /// Returns the changes of all settings except integrations.
 pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<ConfigChange> {
     // The pattern names every key, so that a new one cannot be forgotten here.
-    let Config { server, admin, store, plugins, requests, retention, watch, log, integrations: _ } =
-        new;
+    let Config {
+        server,
+        admin,
+        store,
+        state_dir,
+        plugins,
+        requests,
+        retention,
+        watch,
+        log,
+        integrations: _,
+    } = new;
     let config::Server {
         listen,
         public_url,
@@ -193,6 +203,7 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<ConfigChange> {
         ("admin.max_connections", *admin_connections != old.admin.max_connections),
         ("admin.listen", is_elsewhere(*admin_listen, old.admin.listen)),
         ("store.url", *url != old.store.url),
+        ("state_dir", *state_dir != old.state_dir),
         ("log.format", *format != old.log.format),
         ("log.level", *level != old.log.level),
     ];
@@ -212,4 +223,18 @@ fn is_elsewhere(new: SocketAddr, old: SocketAddr) -> bool {
 
 fn are_same(new: &[AdminToken], old: &[AdminToken]) -> bool {
     new.len() == old.len() && new.iter().zip(old).all(|(new, old)| new.is_same(old))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_state_dir_needs_a_restart() {
+        let old = Config::default();
+        let new = Config { state_dir: Some("elsewhere".into()), ..Config::default() };
+        let changes = of_settings(&old, &new);
+        let changes: Vec<_> = changes.iter().map(|it| (it.key.as_str(), it.change)).collect();
+        assert_eq!(changes, [("state_dir", ConfigChangeKind::NeedsRestart)]);
+    }
 }

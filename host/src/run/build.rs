@@ -1,6 +1,6 @@
 //! Makes the host from its configuration: plugins, store, metrics and limits.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -17,7 +17,7 @@ use crate::{
     plugins::journal::LoadJournal,
     process_limits,
     sandbox::probe::ChildProbe,
-    store::sqlite::SqliteStore,
+    store,
 };
 
 /// Loads plugins, opens the store, and joins both to a host.
@@ -27,9 +27,8 @@ use crate::{
 /// [`ConfigErrors`] if the configuration is wrong, or a plugin that it requires cannot serve; anything
 /// else if the store cannot be opened.
 pub(super) fn build(config: LoadedConfig) -> anyhow::Result<Arc<Host>> {
-    // The checks of the configuration let only SQLite URLs through.
-    let path = config.store_path().unwrap_or_else(|| PathBuf::from("tocsin.db"));
-    let journal = LoadJournal::open(&LoadJournal::path(&path));
+    let store_config = config.store_config().context("`store.url` names no known store")?;
+    let journal = LoadJournal::open(&config.load_journal(&store_config));
     let metrics = Metrics::new();
     let runtime = InProcessRuntime::new(
         journal,
@@ -43,9 +42,9 @@ pub(super) fn build(config: LoadedConfig) -> anyhow::Result<Arc<Host>> {
     if !errors.is_empty() {
         return Err(ConfigErrors(errors).into());
     }
-    let store = SqliteStore::open(&path, &holder(&config), Arc::clone(&metrics.store))?;
+    let store = store::open(&store_config, &holder(&config), Arc::clone(&metrics.store))?;
     let fewer_connections = fewer_connections(&config);
-    let (store, runtime) = (Arc::new(store), Box::new(runtime));
+    let runtime = Box::new(runtime);
     let parts = Parts { config, integrations, metrics, store, runtime, pool, fewer_connections };
     Ok(Arc::new(Host::new(parts)))
 }

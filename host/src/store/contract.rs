@@ -112,7 +112,7 @@ fn numbers(place: &dyn StoreFixture) {
         let again = event.event_id("again");
         assert_ne!(commit(&*store, again), [Effect::Opened(number + 1)]);
     }
-    assert!(store.size_bytes() > 0);
+    assert!(store.size_bytes().wait().unwrap() > 0);
 }
 
 fn same_delivery(place: &dyn StoreFixture) {
@@ -374,18 +374,22 @@ fn quarantine(place: &dyn StoreFixture) {
     let bodies: Vec<_> = sent.iter().map(|one| raw(&*store, one).map(|raw| raw.body)).collect();
     assert_eq!(bodies, [None, None, Some("2".into()), Some("3".into()), Some("4".into())]);
     assert_eq!(raw(&*store, &sent[4]), sent[4].kept.as_ref().map(|kept| kept.raw.clone()));
-    let waiting = store.quarantine();
+    let waiting = store.quarantine().wait().unwrap();
     assert_eq!(waiting.iter().map(|one| &*one.integration).collect::<Vec<_>>(), ["ops", "other"]);
     assert_eq!((waiting[0].count, waiting[0].bytes, waiting[0].pushed_out), (3, 3 * 7, 2));
     let large = failed("ops", &"x".repeat(990), bounds);
     store.submit(large.clone()).wait().unwrap();
-    assert_eq!((store.quarantine()[0].count, store.quarantine()[0].bytes), (1, 996));
+    assert_eq!(
+        (store.quarantine().wait().unwrap()[0].count, store.quarantine().wait().unwrap()[0].bytes),
+        (1, 996)
+    );
     let states = |one: &Submission| store.request(one.request_id).wait().unwrap().unwrap().raw;
     assert_eq!([&sent[4], &large].map(states), [RawState::Absent, RawState::Quarantined]);
     let page = store.requests(RequestQuery { quarantined: true, limit: 9, ..Default::default() });
     assert_eq!(page.wait().unwrap().requests.len(), 2);
     store.close();
-    let counts: Vec<_> = place.open().quarantine().iter().map(|one| one.count).collect();
+    let counts: Vec<_> =
+        place.open().quarantine().wait().unwrap().iter().map(|one| one.count).collect();
     assert_eq!(counts, [1, 1], "they wait on");
 }
 
@@ -429,7 +433,7 @@ fn shares_of_senders(place: &dyn StoreFixture) {
     let more: Vec<_> = (0..50).map(|_| failed_from(ATTACKER, "flood", bounds)).collect();
     more.iter().for_each(|one| drop(store.submit(one.clone()).wait().unwrap()));
     assert_eq!(count_kept(&*store, &genuine), 20);
-    assert_eq!(store.quarantine()[0].count, 50);
+    assert_eq!(store.quarantine().wait().unwrap()[0].count, 50);
 }
 
 fn large_ones_leave_first(place: &dyn StoreFixture) {
@@ -444,7 +448,7 @@ fn large_ones_leave_first(place: &dyn StoreFixture) {
     flood.iter().for_each(|one| drop(store.submit(one.clone()).wait().unwrap()));
     assert_eq!(count_kept(&*store, &genuine), 20);
     assert!(count_kept(&*store, &flood) >= 8);
-    assert!(store.quarantine()[0].bytes <= 1_000_000);
+    assert!(store.quarantine().wait().unwrap()[0].bytes <= 1_000_000);
 }
 
 fn the_oldest_small_ones_stay(place: &dyn StoreFixture) {
@@ -459,7 +463,7 @@ fn the_oldest_small_ones_stay(place: &dyn StoreFixture) {
         drop(store.submit(one).wait().unwrap());
     }
     assert_eq!(count_kept(&*store, &genuine), 10, "they are the oldest hundredth");
-    assert_eq!(store.quarantine()[0].count, 1000);
+    assert_eq!(store.quarantine().wait().unwrap()[0].count, 1000);
 }
 
 fn share_of_malformed(place: &dyn StoreFixture) {
@@ -481,7 +485,7 @@ fn share_of_malformed(place: &dyn StoreFixture) {
     garbage.iter().for_each(|one| drop(store.submit(one.clone()).wait().unwrap()));
     assert_eq!(count_kept(&*store, &garbage), 3, "as many as the bytes allow");
     assert!(is_kept(&*store, &waits), "they push out nothing of another share");
-    assert_eq!(store.quarantine()[0].count, 1, "and wait for nothing");
+    assert_eq!(store.quarantine().wait().unwrap()[0].count, 1, "and wait for nothing");
     let record = store.request(garbage[0].request_id).wait().unwrap().expect("its record stays");
     assert_eq!(record.outcome, RequestOutcome::Malformed);
 }
@@ -496,7 +500,7 @@ fn replays(place: &dyn StoreFixture) {
     };
     let still = again(nothing(RequestOutcome::Failed, "panicked again"));
     store.submit(still).wait().unwrap();
-    assert_eq!(store.quarantine()[0].count, 1, "it goes on waiting");
+    assert_eq!(store.quarantine().wait().unwrap()[0].count, 1, "it goes on waiting");
 
     let events =
         || again(events(vec![Event::create("x"), Event::create("y")], Urgency::High.into()));
@@ -505,7 +509,7 @@ fn replays(place: &dyn StoreFixture) {
     assert_eq!(store.submit(events()).wait().unwrap(), [Effect::Opened(1), Effect::Opened(2)]);
     let (one, two) = (Effect::Duplicate(Some(1)), Effect::Duplicate(Some(2)));
     assert_eq!(store.submit(events()).wait().unwrap(), [one, two], "however often: once");
-    assert_eq!(store.quarantine()[0].count, 0);
+    assert_eq!(store.quarantine().wait().unwrap()[0].count, 0);
 
     let record = store.request(sent.request_id).wait().unwrap().expect("a record");
     assert_eq!((record.outcome, record.raw), (RequestOutcome::Failed, RawState::Kept));
@@ -529,7 +533,7 @@ fn replays(place: &dyn StoreFixture) {
     let id = not_genuine.request_id;
     store.submit(Submission { content, kept, replayed_by, ..not_genuine }).wait().unwrap();
     assert_eq!(store.raw_request(id).wait().unwrap(), None, "it is not kept");
-    assert_eq!(store.quarantine()[0].count, 0);
+    assert_eq!(store.quarantine().wait().unwrap()[0].count, 0);
 }
 
 fn repeated_reports(place: &dyn StoreFixture) {
@@ -671,11 +675,15 @@ fn forgetting(place: &dyn StoreFixture) {
     assert_eq!(forget(Forgettable::RawRequests, Some(at(4)), 10), 2);
     assert_eq!(kept(), (10, 3, 5));
     assert_eq!(forget(Forgettable::Quarantine, None, 1), 1);
-    assert_eq!((kept(), store.quarantine()[0].count), ((10, 3, 4), 4));
+    assert_eq!((kept(), store.quarantine().wait().unwrap()[0].count), ((10, 3, 4), 4));
     assert_eq!(forget(Forgettable::Records, Some(at(6)), 4), 4, "no more than was allowed");
     assert_eq!(forget(Forgettable::Records, Some(at(6)), 4), 2);
-    assert_eq!((kept(), store.quarantine()[0].count), ((4, 2, 2), 2));
-    assert_eq!(store.quarantine()[0].pushed_out, 0, "age is no reason to look for a flood");
+    assert_eq!((kept(), store.quarantine().wait().unwrap()[0].count), ((4, 2, 2), 2));
+    assert_eq!(
+        store.quarantine().wait().unwrap()[0].pushed_out,
+        0,
+        "age is no reason to look for a flood"
+    );
 
     let soon = Some(Timestamp::now() + Duration::from_secs(90));
     assert_eq!(forget(Forgettable::ResolvedAlerts, soon, 99), 2, "by their last change");
@@ -707,7 +715,7 @@ fn forgetting_what_is_large(place: &dyn StoreFixture) {
     let forgotten = steps(&*store, &forget, 10);
     assert_eq!(forgotten.iter().sum::<usize>(), 5, "all of it");
     assert!(forgotten.iter().all(|count| *count < 5), "not at once: {forgotten:?}");
-    assert_eq!(store.quarantine()[0].count, 0);
+    assert_eq!(store.quarantine().wait().unwrap()[0].count, 0);
     assert_eq!(one_step(&*store, forget, 10), HousekeepingProgress { count: 0, more: false });
 }
 
@@ -837,7 +845,7 @@ fn replay_of_many_events(place: &dyn StoreFixture) {
     assert!(store.rehearse(replay()).wait().unwrap() == opened);
     assert!(all(&*store).is_empty(), "a rehearsal changes nothing");
     assert!(store.submit(replay()).wait().unwrap() == opened);
-    assert_eq!(store.quarantine()[0].count, 0);
+    assert_eq!(store.quarantine().wait().unwrap()[0].count, 0);
     let seen: Vec<_> = (1..=count as u64).map(|number| Effect::Duplicate(Some(number))).collect();
     assert!(store.submit(replay()).wait().unwrap() == seen);
     let record = store.request(sent.request_id).wait().unwrap().expect("a record");

@@ -46,7 +46,8 @@ use self::{
     writer::Writer,
 };
 use super::{
-    AlertPage, AlertQuery, CommitCallback, ManualChange, ManualChangeOutcome, Pending, Store,
+    AlertPage, AlertQuery, AlertStore, CommitCallback, Housekeeping, ManualChange,
+    ManualChangeOutcome, Pending, RequestStore, Store, StoreHealth,
     housekeeping::{HousekeepingProgress, HousekeepingStep},
     request::{
         Effect, Quarantined, RawRequest, RequestPage, RequestQuery, RequestRecord, Submission,
@@ -78,8 +79,8 @@ pub struct SqliteStore {
     threads: Mutex<Option<Threads>>,
     writer: writer::Queue,
     readers: reader::Queue,
-    /// A sentence, if the database is not the one that an earlier host used here.
-    surprise: Option<String>,
+    /// A sentence if the database is not the one that an earlier host used here.
+    identity_warning: Option<String>,
 }
 
 struct Threads {
@@ -123,14 +124,14 @@ impl SqliteStore {
         let limits = Arc::clone(&metrics.limits);
         let writer = Writer::start(path, connection, ids, metrics, syncer, Arc::clone(&times))
             .with_context(context)?;
-        let readers = Readers::start(path, ids, &times, &writer.problem(), limits)?;
+        let readers = Readers::start(path, ids, &times, &writer.health(), limits)?;
         let inodes = (inode(path), inode(&beside(path, "-wal")));
         // As the file itself has it, since its log may not have been copied.
         let session = orphaned_log::session_of(path).unwrap_or_default();
         let found = KnownDatabase { salt, session, alerts: writer.highest_at_start(), inodes };
         let before = lock.before();
-        let surprise = identity::surprise(path, before, found, was_empty, orphan.as_deref());
-        if let Some(error) = &surprise {
+        let identity_warning = identity::warning(path, before, found, was_empty, orphan.as_deref());
+        if let Some(error) = &identity_warning {
             tracing::error!(
                 event = "unexpected_store",
                 error,
@@ -142,7 +143,7 @@ impl SqliteStore {
             path: path.to_owned(),
             writer: writer.queue(),
             readers: readers.queue(),
-            surprise,
+            identity_warning,
             threads: Mutex::new(Some(Threads { writer, readers, lock, known: found })),
         })
     }
@@ -173,15 +174,7 @@ impl SqliteStore {
     }
 }
 
-impl Store for SqliteStore {
-    fn commit(&self, submission: Submission, then: CommitCallback) {
-        self.writer.commit(submission, then);
-    }
-
-    fn rehearse(&self, submission: Submission) -> Pending<Vec<Effect>> {
-        self.writer.ask(|responder| WriteJob::Rehearse(submission, responder))
-    }
-
+impl AlertStore for SqliteStore {
     fn change(&self, alert: AlertRef, change: ManualChange) -> Pending<ManualChangeOutcome> {
         self.writer.ask(|responder| WriteJob::ManualChange(alert, change, responder))
     }
@@ -196,6 +189,16 @@ impl Store for SqliteStore {
             return self.readers.read(move |reader| reader.alerts(&query));
         }
         self.readers.search(move |reader| reader.alerts(&query))
+    }
+}
+
+impl RequestStore for SqliteStore {
+    fn commit(&self, submission: Submission, then: CommitCallback) {
+        self.writer.commit(submission, then);
+    }
+
+    fn rehearse(&self, submission: Submission) -> Pending<Vec<Effect>> {
+        self.writer.ask(|responder| WriteJob::Rehearse(submission, responder))
     }
 
     fn request(&self, id: Ulid) -> Pending<Option<RequestRecord>> {
@@ -214,41 +217,48 @@ impl Store for SqliteStore {
         self.readers.read(move |reader| reader.raw_request(id))
     }
 
-    fn quarantine(&self) -> Vec<Quarantined> {
-        self.writer.quarantine()
+    fn quarantine(&self) -> Pending<Vec<Quarantined>> {
+        // The lock makes this process the only writer of the file, so that its memory is right.
+        Pending::ready(self.writer.quarantine())
     }
+}
 
+impl Housekeeping for SqliteStore {
     fn housekeep(&self, step: HousekeepingStep) -> Pending<HousekeepingProgress> {
         self.writer.ask(|responder| WriteJob::Housekeep(step, responder))
     }
+}
 
-    fn problem(&self) -> Option<String> {
-        self.writer.problem()
+impl StoreHealth for SqliteStore {
+    fn last_write_error(&self) -> Option<String> {
+        self.writer.last_write_error()
     }
 
-    fn damage(&self) -> Option<String> {
+    fn damage_found(&self) -> Option<String> {
         self.writer.damage()
     }
 
-    fn surprise(&self) -> Option<String> {
-        self.surprise.clone()
+    fn identity_warning(&self) -> Option<String> {
+        self.identity_warning.clone()
     }
 
     fn probe(&self) -> Pending<()> {
         self.writer.ask(WriteJob::Probe)
     }
 
-    fn used_bytes(&self) -> Pending<u64> {
-        self.readers.read(Reader::used_bytes)
-    }
-
-    fn size_bytes(&self) -> u64 {
+    fn size_bytes(&self) -> Pending<u64> {
         let files = ["", "-wal"].map(|suffix| {
             fs::metadata(beside(&self.path, suffix)).map_or(0, |metadata| metadata.len())
         });
-        files.iter().sum()
+        Pending::ready(files.iter().sum())
     }
 
+    fn used_bytes(&self) -> Pending<u64> {
+        self.readers.read(Reader::used_bytes)
+    }
+}
+
+impl Store for SqliteStore {
     fn close(&self) {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Threads { writer, readers, mut lock, known }) = threads {
@@ -484,7 +494,7 @@ mod tests {
         let record = store.request(id).wait().unwrap().expect("its record");
         assert_eq!((record.size_bytes, record.transaction, record.commit_us), (None, None, None));
         assert_eq!(record.raw, RawState::Quarantined);
-        assert_eq!(store.quarantine()[0].count, 1);
+        assert_eq!(store.quarantine().wait().unwrap()[0].count, 1);
         let raw = store.raw_request(id).wait().unwrap().expect("it is there as it came");
         assert_eq!((&raw.body[..], &raw.headers[..]), (&b"\x00\xff"[..], &b"h: v"[..]));
         store.close();
@@ -497,7 +507,7 @@ mod tests {
 
     fn report(store: &SqliteStore, title: &str) -> Result<Vec<Effect>, StoreError> {
         let event = tocsin_plugin_api::Event::create(title);
-        (store as &dyn Store).submit(submission("ops", vec![event])).wait()
+        store.submit(submission("ops", vec![event])).wait()
     }
 
     #[test]
@@ -515,7 +525,7 @@ mod tests {
         let error = report(&store, "two").expect_err("the number is taken").to_string();
         assert!(error.contains("UNIQUE constraint failed: alerts.number"), "{error}");
         assert!(error.contains("; hint: another program has written to the database"), "{error}");
-        assert!(store.problem().is_some());
+        assert!(store.last_write_error().is_some());
     }
 
     #[test]
@@ -529,7 +539,11 @@ mod tests {
             std::thread::sleep(syncer::LOOK_AT_MOST_EVERY);
             let error = report(&store, "too late").expect_err("nobody would find it").to_string();
             assert!(error.contains(what) && error.contains("was removed while"), "{error}");
-            assert!(store.problem().is_some_and(|problem| problem.contains("was removed while")));
+            assert!(
+                store
+                    .last_write_error()
+                    .is_some_and(|problem| problem.contains("was removed while"))
+            );
             report(&store, "too late").expect_err("nor later");
             store.close();
             let saved: Vec<_> = fs::read_dir(folder.path())
@@ -554,11 +568,11 @@ mod tests {
         report(&store, "kept").expect("it is kept");
         fs::rename(&backup, &path).expect("renamed");
         let end = std::time::Instant::now() + Duration::from_secs(60);
-        while store.problem().is_none() {
+        while store.last_write_error().is_none() {
             assert!(std::time::Instant::now() < end, "it is not noticed");
             std::thread::yield_now();
         }
-        assert!(store.problem().is_some_and(|problem| problem.contains("was replaced")));
+        assert!(store.last_write_error().is_some_and(|problem| problem.contains("was replaced")));
         store.close();
         let restored = opened(&path);
         assert_eq!(restored.alert(AlertRef::Number(1)).wait().unwrap(), None, "the backup alone");
@@ -584,7 +598,7 @@ mod tests {
         fs::rename(&backup, &left).expect("put in place");
         let restored = opened(&left);
         assert_eq!(restored.alert(AlertRef::Number(1)).wait().unwrap(), None, "the backup alone");
-        let surprise = restored.surprise().expect("it is said");
+        let surprise = restored.identity_warning().expect("it is said");
         assert!(surprise.contains(".db-wal.orphaned-"), "{surprise}");
         drop(store);
     }
@@ -594,17 +608,17 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("tocsin.db");
         let store = opened(&path);
-        assert_eq!(store.surprise(), None);
+        assert_eq!(store.identity_warning(), None);
         report(&store, "one").expect("it is kept");
         store.close();
-        assert_eq!(opened(&path).surprise(), None);
+        assert_eq!(opened(&path).identity_warning(), None);
         let copy = fs::read(&path).expect("a database");
         let store = opened(&path);
         report(&store, "two").expect("it is kept");
         store.close();
 
         fs::write(&path, copy).expect("an older copy");
-        let older = opened(&path).surprise().expect("it is older");
+        let older = opened(&path).identity_warning().expect("it is older");
         assert!(
             older.contains("holds alerts up to #1, though there were alerts up to #2"),
             "{older}"
@@ -614,14 +628,14 @@ mod tests {
         assert!(error.contains("is missing or empty, though a host used"), "{error}");
         fs::write(beside(&path, "-wal"), "what may be the last trace").expect("written");
         let store = opened(&path);
-        let emptied = store.surprise().expect("it is empty");
+        let emptied = store.identity_warning().expect("it is empty");
         assert!(
             emptied.contains("is empty, though a host used a database with alerts up to #1"),
             "{emptied}"
         );
         assert!(emptied.contains(".db-wal.orphaned-") && emptied.contains("; hint: "), "{emptied}");
         store.close();
-        assert_eq!(opened(&path).surprise(), None, "it is said once");
+        assert_eq!(opened(&path).identity_warning(), None, "it is said once");
     }
 
     #[test]
@@ -699,17 +713,17 @@ mod tests {
             )
             .expect("a table that takes nothing");
         store.probe().wait().expect_err("a record can't be kept");
-        assert!(store.problem().is_some());
+        assert!(store.last_write_error().is_some());
 
         let task = HousekeepingTask::ResolveDue { now: jiff::Timestamp::now() };
         let progress =
             store.housekeep(HousekeepingStep { task, limit: 10 }).wait().expect("nothing is due");
         assert_eq!(progress, HousekeepingProgress { count: 0, more: false });
-        assert!(store.problem().is_some(), "a record still can't be kept");
+        assert!(store.last_write_error().is_some(), "a record still can't be kept");
 
         other.execute_batch("DROP TRIGGER no").expect("it is there");
         store.probe().wait().expect("a record can be kept");
-        assert_eq!(store.problem(), None);
+        assert_eq!(store.last_write_error(), None);
     }
 
     #[test]
@@ -733,7 +747,7 @@ mod tests {
         SqliteStore::open(&link, "others", Arc::default()).err().expect("it is held");
         store.close();
         let store = SqliteStore::open(&link, "us", Arc::default()).expect("free");
-        (&store as &dyn Store).probe().wait().expect("the log is found");
+        store.probe().wait().expect("the log is found");
     }
 
     #[test]

@@ -17,9 +17,8 @@ use tocsin::{
     config::Server,
     http::server::{self, AddressLimit, Beyond, Counted, Limits, stop_sign},
     store::{
-        Store,
+        self, StoreConfig,
         request::{Content, Submission},
-        sqlite::SqliteStore,
     },
 };
 use tocsin_plugin_api::{Event, Urgency};
@@ -149,8 +148,8 @@ pub(crate) struct Filled(TempDir);
 pub(crate) fn fill(alerts: u64) -> anyhow::Result<Filled> {
     eprintln!("storing {alerts} alerts");
     let folder = folder()?;
-    let path = PathBuf::from(folder.path()).join("tocsin.db");
-    let store = SqliteStore::open(&path, "the benchmark", Arc::default())?;
+    let config = StoreConfig::Sqlite { path: folder.path().join("tocsin.db") };
+    let store = store::open(&config, "the benchmark", Arc::default())?;
     let plugin =
         Arc::new(PluginId { name: "slack-outgoing-webhook".into(), version: "1.0.0".into() });
     let mut waiting = std::collections::VecDeque::new();
@@ -167,7 +166,7 @@ pub(crate) fn fill(alerts: u64) -> anyhow::Result<Filled> {
             .detail("Channel", "production")
             .detail("User", "austinrmiller1991")
             .detail("Team", "pagertree");
-        waiting.push_back((&store as &dyn Store).submit(Submission {
+        waiting.push_back(store.submit(Submission {
             request_id: ulid::Ulid::generate(),
             received_at: Timestamp::now(),
             integration: "bench".into(),

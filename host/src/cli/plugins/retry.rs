@@ -62,7 +62,7 @@ fn ask(client: &Client, name: &str) -> anyhow::Result<()> {
 /// Removes the plugin's failed attempts from the [`LoadJournal`], so that the next host loads it.
 fn forget(Retry { name, connection }: &Retry) -> anyhow::Result<()> {
     let config = LoadedConfig::read(&connection.config.config)?;
-    let journal = config.store_path().map(|store| LoadJournal::path(&store));
+    let journal = config.store_config().map(|store| config.load_journal(&store));
     let attempts = match journal.filter(|journal| journal.exists()) {
         Some(journal) => LoadJournal::hold(&journal)?.retry(name)?,
         None => Vec::new(),

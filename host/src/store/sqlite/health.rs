@@ -1,79 +1,84 @@
-//! What is wrong with the database, as its threads have found it.
+//! Errors of the database, as the threads of this process have met them.
 //!
-//! What it means for those who ask is not known here.
+//! Readiness and metrics are built from them elsewhere.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, config::DbConfig};
 
-/// What is wrong, for everybody to see.
+/// State of the database as this process knows it. Clones share the state.
 #[derive(Clone, Default)]
-pub(super) struct Health(Arc<Mutex<Wrong>>);
+pub(super) struct Health(Arc<Mutex<HealthState>>);
 
 #[derive(Default)]
-struct Wrong {
-    /// Why the last commit failed.
-    last: Option<String>,
-    /// What was found to be damaged.
+struct HealthState {
+    /// Reason why the last commit failed.
+    last_write_error: Option<String>,
+    /// First damage that was found.
     damage: Option<String>,
-    /// Why nothing is written any more.
-    lost: Option<String>,
+    /// Reason why nothing is written any more.
+    write_stop: Option<String>,
     /// True if a file of the database is no longer at its path.
     is_displaced: bool,
 }
 
 impl Health {
-    pub(super) fn get(&self) -> Option<String> {
-        self.wrong().last.clone()
+    /// Returns the reason why the last commit failed; none once a later one succeeded.
+    pub(super) fn last_write_error(&self) -> Option<String> {
+        self.state().last_write_error.clone()
     }
 
-    pub(super) fn set(&self, problem: Option<String>) {
-        self.wrong().last = problem;
+    /// Notes that a commit failed, or with `None` that one succeeded.
+    pub(super) fn set_write_error(&self, error: Option<String>) {
+        self.state().last_write_error = error;
     }
 
+    /// Returns the first damage that was found.
     pub(super) fn damage(&self) -> Option<String> {
-        self.wrong().damage.clone()
+        self.state().damage.clone()
     }
 
-    /// Remembers what an error says of the database.
-    pub(super) fn learn(&self, refused: &rusqlite::Error) {
+    /// Notes damage of the database if an error tells of it.
+    pub(super) fn note_damage(&self, refused: &rusqlite::Error) {
         if super::is_damage(refused) {
-            self.wrong().damage.get_or_insert_with(|| super::sentence(refused));
+            self.state().damage.get_or_insert_with(|| super::sentence(refused));
         }
     }
 
-    /// Has nothing written any more.
-    pub(super) fn lose(&self, reason: String) {
-        self.wrong().lost = Some(reason);
+    /// Stops all writing for good.
+    pub(super) fn stop_writes(&self, reason: String) {
+        self.state().write_stop = Some(reason);
     }
 
-    /// Has nothing written any more, because a file of the database was removed or replaced.
+    /// Stops all writing for good, because a file of the database was removed or replaced.
     pub(super) fn displace(&self, reason: String) {
-        let mut wrong = self.wrong();
-        wrong.last = Some(reason.clone());
-        wrong.lost.get_or_insert(reason);
-        wrong.is_displaced = true;
+        let mut state = self.state();
+        state.last_write_error = Some(reason.clone());
+        state.write_stop.get_or_insert(reason);
+        state.is_displaced = true;
     }
 
-    /// Returns whether a file of the database was removed or replaced.
+    /// Returns true if a file of the database was removed or replaced.
     pub(super) fn is_displaced(&self) -> bool {
-        self.wrong().is_displaced
+        self.state().is_displaced
     }
 
-    pub(super) fn lost(&self) -> Option<String> {
-        self.wrong().lost.clone()
+    /// Returns the reason why nothing is written any more.
+    pub(super) fn write_stop(&self) -> Option<String> {
+        self.state().write_stop.clone()
     }
 
-    /// Has a connection that is about to close leave the log alone if what became of it on its way to
-    /// disk is not known. Otherwise the last one copies it into the database.
-    pub(super) fn spare(&self, connection: &Connection) {
-        if self.lost().is_some() {
+    /// Prepares a connection for its end: if writing was stopped, closing the connection leaves the log
+    /// alone. The last connection otherwise copies the log into the database, although nobody knows
+    /// how much of the log reached the disk.
+    pub(super) fn prepare_close(&self, connection: &Connection) {
+        if self.write_stop().is_some() {
             let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
             let _ = connection.set_db_config(no_checkpoint, true);
         }
     }
 
-    fn wrong(&self) -> MutexGuard<'_, Wrong> {
+    fn state(&self) -> MutexGuard<'_, HealthState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,7 +13,7 @@ use crate::private_file::beside;
 
 /// Compares a database with the one that an earlier host used at the same path: a sentence if they
 /// differ in a way that may mean a loss.
-pub(super) fn surprise(
+pub(super) fn warning(
     path: &Path,
     before: Before,
     found: KnownDatabase,

@@ -154,7 +154,7 @@ mod tests {
         };
         let other = break_last_part(&path);
         store.submit(replay()).wait().expect_err("the last part fails");
-        assert_eq!(store.quarantine()[0].count, 1, "it goes on waiting");
+        assert_eq!(store.quarantine().wait().unwrap()[0].count, 1, "it goes on waiting");
         let record = store.request(request_id).wait().expect("it reads").expect("a record");
         assert_eq!((record.reason.as_deref(), record.replay), (Some("panicked"), None));
 
@@ -162,6 +162,6 @@ mod tests {
         let effects = store.submit(replay()).wait().expect("it commits");
         let is_seen = |effect: &&Effect| matches!(effect, Effect::Duplicate(Some(_)));
         assert_eq!(effects.iter().filter(is_seen).count(), COUNT - 10);
-        assert_eq!((alerts(&*store), store.quarantine()[0].count), (COUNT, 0));
+        assert_eq!((alerts(&*store), store.quarantine().wait().unwrap()[0].count), (COUNT, 0));
     }
 }

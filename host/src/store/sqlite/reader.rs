@@ -45,7 +45,7 @@ pub(super) struct Readers {
     jobs: Sender<Option<Query>>,
     searches: Sender<Option<Query>>,
     threads: Vec<JoinHandle<()>>,
-    problem: Health,
+    health: Health,
     limits: Arc<LimitsReached>,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Queue {
     searches: Sender<Option<Query>>,
     /// Searches that run or wait.
     searching: Arc<AtomicUsize>,
-    problem: Health,
+    health: Health,
     limits: Arc<LimitsReached>,
 }
 
@@ -71,7 +71,7 @@ impl Readers {
         path: &Path,
         ids: AlertIds,
         times: &Arc<TransactionTimes>,
-        problem: &Health,
+        health: &Health,
         limits: Arc<LimitsReached>,
     ) -> anyhow::Result<Self> {
         let mut threads = Vec::new();
@@ -92,7 +92,7 @@ impl Readers {
         };
         let jobs = start("store-reader", READERS)?;
         let searches = start("store-search", SEARCHERS)?;
-        Ok(Self { jobs, searches, threads, problem: problem.clone(), limits })
+        Ok(Self { jobs, searches, threads, health: health.clone(), limits })
     }
 
     pub(super) fn queue(&self) -> Queue {
@@ -100,7 +100,7 @@ impl Readers {
             jobs: self.jobs.clone(),
             searches: self.searches.clone(),
             searching: Arc::default(),
-            problem: self.problem.clone(),
+            health: self.health.clone(),
             limits: Arc::clone(&self.limits),
         }
     }
@@ -127,9 +127,9 @@ impl Queue {
     {
         let (responder, pending) = pending();
         // A closed store drops the job, and with it the responder, which answers so.
-        let problem = self.problem.clone();
+        let health = self.health.clone();
         let _ = self.jobs.send(Some(Box::new(move |reader| {
-            responder.answer(answer(read(reader), &problem));
+            responder.answer(answer(read(reader), &health));
         })));
         pending
     }
@@ -147,14 +147,14 @@ impl Queue {
             responder.answer(Err(StoreError::Busy));
             return pending;
         }
-        let (problem, limits) = (self.problem.clone(), Arc::clone(&self.limits));
+        let (health, limits) = (self.health.clone(), Arc::clone(&self.limits));
         let (searching, asked_at) = (Arc::clone(&self.searching), Instant::now());
         let _ = self.searches.send(Some(Box::new(move |reader| {
             if asked_at.elapsed() > LONGEST_WAIT {
                 limits.reached(Limit::Searches, format_args!("one waited {LONGEST_WAIT:?}"));
                 responder.answer(Err(StoreError::Busy));
             } else {
-                responder.answer(answer(read(reader), &problem));
+                responder.answer(answer(read(reader), &health));
             }
             searching.fetch_sub(1, Ordering::Relaxed);
         })));
@@ -162,9 +162,9 @@ impl Queue {
     }
 }
 
-fn answer<T>(read: rusqlite::Result<T>, problem: &Health) -> Result<T, StoreError> {
+fn answer<T>(read: rusqlite::Result<T>, health: &Health) -> Result<T, StoreError> {
     read.map_err(|error| {
-        problem.learn(&error);
+        health.note_damage(&error);
         StoreError::Unavailable(super::sentence(&error))
     })
 }

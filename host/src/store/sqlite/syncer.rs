@@ -51,7 +51,7 @@ enum Message {
 pub(super) struct Syncer {
     messages: SyncSender<Message>,
     turn: Arc<Mutex<()>>,
-    problem: Health,
+    health: Health,
     threads: [JoinHandle<()>; 2],
 }
 
@@ -96,7 +96,7 @@ impl Syncer {
         metrics: Arc<StoreMetrics>,
         times: Arc<TransactionTimes>,
     ) -> anyhow::Result<Self> {
-        let (turn, problem) = (Arc::default(), Health::default());
+        let (turn, health) = (Arc::default(), Health::default());
         // The writer hands a batch over when the one before is on disk: until then it gathers, and
         // fewer, larger transactions cost each request less.
         let (messages, waiting) = mpsc::sync_channel(0);
@@ -105,7 +105,7 @@ impl Syncer {
         let checkpointer = Checkpointer {
             connection: checkpoints,
             turn: Arc::clone(&turn),
-            problem: problem.clone(),
+            health: health.clone(),
             syncer: messages.clone(),
         };
         let checkpointer = spawn("store-checkpoint", move || checkpointer.serve(&nudged))?;
@@ -115,7 +115,7 @@ impl Syncer {
             log: Log::of(database),
             metrics,
             times,
-            problem: problem.clone(),
+            health: health.clone(),
             nudges,
             since_checkpoint: 0,
             log_bytes_at_checkpoint: 0,
@@ -123,15 +123,15 @@ impl Syncer {
             runtime: tokio::runtime::Handle::try_current().ok(),
         };
         let syncer = spawn("store-syncer", move || state.serve(&waiting))?;
-        Ok(Self { messages, turn, problem, threads: [syncer, checkpointer] })
+        Ok(Self { messages, turn, health, threads: [syncer, checkpointer] })
     }
 
     pub(super) fn queue(&self) -> Queue {
         Queue { messages: self.messages.clone(), turn: Arc::clone(&self.turn) }
     }
 
-    pub(super) fn problem(&self) -> Health {
-        self.problem.clone()
+    pub(super) fn health(&self) -> Health {
+        self.health.clone()
     }
 
     /// Syncs and answers what waits, and returns when that is done.
@@ -154,7 +154,7 @@ struct SyncerThread {
     log: Log,
     metrics: Arc<StoreMetrics>,
     times: Arc<TransactionTimes>,
-    problem: Health,
+    health: Health,
     nudges: SyncSender<()>,
     since_checkpoint: usize,
     log_bytes_at_checkpoint: u64,
@@ -194,7 +194,7 @@ impl SyncerThread {
             let reason = format!("cannot sync `{}`: {error}", self.log.path.display());
             if self.log.is_lost {
                 self.metrics.is_lost.set(1);
-                self.problem.lose(reason.clone());
+                self.health.stop_writes(reason.clone());
             }
             let jobs = batches.into_iter().flat_map(|batch| batch.jobs).collect();
             return self.refuse(jobs, reason);
@@ -202,7 +202,7 @@ impl SyncerThread {
         fault_injection::point("synced");
         // In files that are no longer there, nothing is kept.
         let is_time = self.looked_at.elapsed() >= LOOK_AT_MOST_EVERY;
-        if (is_time || self.problem.is_displaced())
+        if (is_time || self.health.is_displaced())
             && let Err(reason) = self.look_at_files()
         {
             self.metrics.failed();
@@ -210,7 +210,7 @@ impl SyncerThread {
             return self.refuse(jobs, reason);
         }
         if batches.iter().flat_map(|batch| &batch.jobs).any(WriteJob::is_a_proof) {
-            self.problem.set(None);
+            self.health.set_write_error(None);
         }
         for batch in &batches {
             let took = batch.started.elapsed();
@@ -235,7 +235,7 @@ impl SyncerThread {
         let looked = self.files.check();
         self.looked_at = Instant::now();
         if let Err(reason) = &looked
-            && !self.problem.is_displaced()
+            && !self.health.is_displaced()
         {
             tracing::error!(
                 event = "store_lost",
@@ -243,7 +243,7 @@ impl SyncerThread {
                 "the store can keep nothing more",
             );
             self.metrics.is_lost.set(1);
-            self.problem.displace(reason.clone());
+            self.health.displace(reason.clone());
         }
         looked
     }
@@ -276,7 +276,7 @@ impl SyncerThread {
                 "the store cannot commit",
             );
         }
-        self.problem.set(Some(reason.clone()));
+        self.health.set_write_error(Some(reason.clone()));
         let error = StoreError::Unavailable(reason);
         jobs.into_iter().for_each(|job| job.refuse(&error));
     }
@@ -339,7 +339,7 @@ impl Log {
 struct Checkpointer {
     connection: Connection,
     turn: Arc<Mutex<()>>,
-    problem: Health,
+    health: Health,
     syncer: SyncSender<Message>,
 }
 
@@ -364,7 +364,7 @@ impl Checkpointer {
             self.checkpoint();
             fault_injection::point("checkpointed");
         }
-        self.problem.spare(&self.connection);
+        self.health.prepare_close(&self.connection);
     }
 
     fn checkpoint(&self) {

@@ -62,7 +62,7 @@ impl WriteJob {
                 responder.answer(Ok(changed));
             }
             (Self::Housekeep(_, responder), JobResult::Housekeep(progress)) => {
-                responder.answer(Ok(progress))
+                responder.answer(Ok(progress));
             }
             (Self::Probe(responder), JobResult::Probe) => responder.answer(Ok(())),
             _ => {}

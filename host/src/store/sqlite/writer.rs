@@ -59,7 +59,7 @@ type QuarantineBoard = Arc<Mutex<BTreeMap<i64, Quarantined>>>;
 /// Where writes are asked for.
 pub(super) struct Queue {
     jobs: Sender<WriteJob>,
-    problem: Health,
+    health: Health,
     quarantine: QuarantineBoard,
 }
 
@@ -84,7 +84,7 @@ impl Writer {
             state,
             metrics,
             synced: syncer.queue(),
-            problem: syncer.problem(),
+            health: syncer.health(),
             times,
             quarantine: Arc::clone(&quarantine),
             long: VecDeque::new(),
@@ -101,12 +101,12 @@ impl Writer {
     }
 
     pub(super) fn queue(&self) -> Queue {
-        let (problem, quarantine) = (self.syncer.problem(), Arc::clone(&self.quarantine));
-        Queue { jobs: self.jobs.clone(), problem, quarantine }
+        let (health, quarantine) = (self.syncer.health(), Arc::clone(&self.quarantine));
+        Queue { jobs: self.jobs.clone(), health, quarantine }
     }
 
-    pub(super) fn problem(&self) -> Health {
-        self.syncer.problem()
+    pub(super) fn health(&self) -> Health {
+        self.syncer.health()
     }
 
     /// The number of the newest alert when the database was opened.
@@ -136,12 +136,12 @@ impl Queue {
         pending
     }
 
-    pub(super) fn problem(&self) -> Option<String> {
-        self.problem.get()
+    pub(super) fn last_write_error(&self) -> Option<String> {
+        self.health.last_write_error()
     }
 
     pub(super) fn damage(&self) -> Option<String> {
-        self.problem.damage()
+        self.health.damage()
     }
 
     pub(super) fn quarantine(&self) -> Vec<Quarantined> {
@@ -161,7 +161,7 @@ struct WriterThread {
     state: WriterState,
     metrics: Arc<StoreMetrics>,
     synced: syncer::Queue,
-    problem: Health,
+    health: Health,
     times: Arc<TransactionTimes>,
     quarantine: QuarantineBoard,
     /// Submissions that need several transactions. Each has a part in one transaction, in turn.
@@ -181,12 +181,12 @@ impl WriterThread {
         self.keep_times();
         // It may have happened since the last look.
         if let Err(reason) = self.files.check() {
-            self.problem.displace(reason);
+            self.health.displace(reason);
         }
-        if self.problem.is_displaced() {
+        if self.health.is_displaced() {
             emergency_copy::save(&self.connection, &self.database);
         }
-        self.problem.spare(&self.connection);
+        self.health.prepare_close(&self.connection);
     }
 
     /// Gathers what waits for the next transaction, beside a part of a long submission. Returns `None`
@@ -224,7 +224,7 @@ impl WriterThread {
         if jobs.is_empty() {
             return;
         }
-        if let Some(lost) = self.problem.lost() {
+        if let Some(lost) = self.health.write_stop() {
             // What is turned away is not to be found in the store either.
             self.metrics.failed();
             return self.synced.refused(jobs, lost);
@@ -244,7 +244,7 @@ impl WriterThread {
             }
             Err(error) => {
                 self.metrics.failed();
-                self.problem.learn(&error);
+                self.health.note_damage(&error);
                 self.synced.refused(jobs, super::sentence(&error));
             }
         }
@@ -351,7 +351,7 @@ impl WriterThread {
             transaction.commit().map(|()| known)
         };
         // They are good to know, no more.
-        if self.problem.lost().is_none()
+        if self.health.write_stop().is_none()
             && let Ok(known) = write()
         {
             self.times.written(known);
