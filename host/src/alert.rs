@@ -2,6 +2,8 @@
 //!
 //! How it is stored, and which event makes which change, is the store's subject.
 
+mod actor;
+
 use std::{fmt, str::FromStr};
 
 use jiff::Timestamp;
@@ -9,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use tocsin_plugin_api::{Detail, Urgency};
 use ulid::Ulid;
 use utoipa::ToSchema;
+
+pub use self::actor::{Actor, ApiToken};
 
 /// An alert as the API shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -77,9 +81,10 @@ pub struct HistoryEntry {
     pub at: Timestamp,
     /// What.
     pub change: ChangeKind,
-    /// Who: `integration NAME`, `api token NAME`, `command line, NAME`, `replay by ...`, or what else
-    /// changes alerts.
-    pub by: String,
+    /// Person or program that did it: `integration NAME`, `api token NAME`, `command line, USER`,
+    /// `replay by ...`, or another text.
+    #[schema(value_type = String)]
+    pub by: Actor,
     /// The request that caused it, if one did; the last one, where it happened several times.
     #[schema(value_type = Option<String>)]
     pub request_id: Option<Ulid>,

@@ -34,7 +34,7 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::actor::Actor;
+use self::actor::actor;
 use crate::http::error::ApiError;
 use crate::{
     host::Host,
@@ -179,7 +179,7 @@ async fn authorize(State(host): State<Arc<Host>>, mut request: Request, next: Ne
         let in_force = host.in_force();
         let headers = request.headers();
         match in_force.config.config.admin.tokens.as_slice() {
-            [] => Some(Actor::of(headers, None)),
+            [] => Some(actor(headers, None)),
             tokens => {
                 let presented = bearer(headers);
                 // All tokens are compared, so that the time does not tell which one matched.
@@ -187,7 +187,7 @@ async fn authorize(State(host): State<Arc<Host>>, mut request: Request, next: Ne
                 let found = tokens.fold(None, |found, (place, token)| {
                     token.token.matches(presented).then_some((place, token)).or(found)
                 });
-                found.map(|token| Actor::of(headers, Some(token)))
+                found.map(|token| actor(headers, Some(token)))
             }
         }
     };

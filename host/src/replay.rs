@@ -14,7 +14,7 @@ use ulid::Ulid;
 use utoipa::ToSchema;
 
 use crate::{
-    alert::{Alert, AlertRef, Difference, PluginId},
+    alert::{Actor, Alert, AlertRef, Difference, PluginId},
     call::IncomingRequest,
     host::Host,
     ingest::verdict::Verdict,
@@ -80,7 +80,7 @@ pub async fn replay(
     host: &Arc<Host>,
     id: Ulid,
     dry_run: bool,
-    by: &str,
+    by: Actor,
 ) -> Result<ReplayReport, ReplayError> {
     let record = host.store.request(id).await?.ok_or(ReplayError::NotFound(id))?;
     let raw = host.store.raw_request(id).await?.ok_or_else(|| {
@@ -111,7 +111,7 @@ pub async fn replay(
         plugin_time: verdict.plugin_time,
         content: verdict.content,
         kept: None,
-        replayed_by: Some(by.into()),
+        replayed_by: Some(by.clone()),
     };
     let (events, reason) = match &submission.content {
         Content::Events { events, remark, .. } => (events.clone(), remark.clone()),
@@ -133,7 +133,7 @@ pub async fn replay(
         integration = &*integration.name,
         outcome = outcome.as_str(),
         dry_run,
-        by,
+        by = by.to_string(),
         "replayed a request",
     );
     let redactor = integration.redactor().await;

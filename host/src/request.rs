@@ -10,7 +10,7 @@ use tocsin_plugin_api::{Event, Urgency};
 use ulid::Ulid;
 use utoipa::ToSchema;
 
-use crate::alert::PluginId;
+use crate::alert::{Actor, PluginId};
 
 /// What came of one request.
 #[derive(Clone, Debug)]
@@ -33,8 +33,8 @@ pub struct Submission {
     pub content: Content,
     /// The request as it came, where it is to be kept.
     pub kept: Option<Kept>,
-    /// Who asked for it to be run again, where it is a replay.
-    pub replayed_by: Option<String>,
+    /// Actor that asked for the request to be run again, if this is a replay.
+    pub replayed_by: Option<Actor>,
 }
 
 impl Submission {
@@ -315,8 +315,9 @@ pub struct Replay {
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// Who asked for it.
-    pub by: String,
+    /// Actor that asked for the replay.
+    #[schema(value_type = String)]
+    pub by: Actor,
     /// How often it was run again.
     pub tries: u64,
     /// The plugin that judged it.

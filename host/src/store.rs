@@ -35,7 +35,7 @@ use self::{
     sqlite::SqliteStore,
 };
 use crate::{
-    alert::{Alert, AlertRef, AlertWithHistory, Status},
+    alert::{Actor, Alert, AlertRef, AlertWithHistory, Status},
     metrics::StoreMetrics,
 };
 
@@ -207,8 +207,8 @@ pub type CommitCallback = Box<dyn FnOnce(Result<Vec<Effect>, StoreError>) + Send
 pub struct ManualChange {
     /// The action.
     pub action: ManualAction,
-    /// The person or program that acts, in words for the alert's history.
-    pub by: String,
+    /// Person or program that acts.
+    pub by: Actor,
     /// Time of the change.
     pub at: Timestamp,
 }

@@ -5,33 +5,27 @@
 
 use axum::http::HeaderMap;
 
-use crate::config::AdminToken;
-
-/// Actor of a request, as an extension of it.
-#[derive(Clone, Debug)]
-pub(super) struct Actor(pub(super) String);
+use crate::{
+    alert::{Actor, ApiToken},
+    config::AdminToken,
+};
 
 /// Header in which the command line names its user.
 pub(crate) const USER_HEADER: &str = "x-tocsin-user";
 
 const LONGEST_USER: usize = 64;
 
-impl Actor {
-    /// Names the actor by the user in the headers and the token with its place in the configuration. No
-    /// token means that the API needs none.
-    pub(super) fn of(headers: &HeaderMap, token: Option<(usize, &AdminToken)>) -> Self {
-        let user = headers.get(USER_HEADER).map(|user| as_word(user.as_bytes()));
-        let user = user.filter(|user| !user.is_empty());
-        let token = token.map(|(place, token)| match &token.name {
-            Some(name) => format!("token {name}"),
-            None => format!("token #{}", place + 1),
-        });
-        Self(match (user, token) {
-            (Some(user), Some(token)) => format!("command line, {user}, api {token}"),
-            (Some(user), None) => format!("command line, {user}"),
-            (None, Some(token)) => format!("api {token}"),
-            (None, None) => "api".into(),
-        })
+/// Returns the actor of a request: the owner of the token at that place in the configuration, if the API
+/// needs one, and the user that the command line names.
+pub(super) fn actor(headers: &HeaderMap, token: Option<(usize, &AdminToken)>) -> Actor {
+    let user = headers.get(USER_HEADER).map(|user| as_word(user.as_bytes()));
+    let token = token.map(|(place, token)| match &token.name {
+        Some(name) => ApiToken::Named(name.clone()),
+        None => ApiToken::Unnamed(place + 1),
+    });
+    match user.filter(|user| !user.is_empty()) {
+        Some(user) => Actor::CommandLine { user, token },
+        None => Actor::Api(token),
     }
 }
 
@@ -56,7 +50,7 @@ mod tests {
 
     use super::*;
 
-    fn actor(user: Option<&[u8]>, token: Option<&str>) -> String {
+    fn text(user: Option<&[u8]>, token: Option<&str>) -> String {
         let mut headers = HeaderMap::new();
         if let Some(user) = user {
             headers.insert(USER_HEADER, HeaderValue::from_bytes(user).expect("a value"));
@@ -65,24 +59,24 @@ mod tests {
             name: (!name.is_empty()).then(|| name.into()),
             token: Secret::new("x"),
         });
-        Actor::of(&headers, token.as_ref().map(|token| (0, token))).0
+        super::actor(&headers, token.as_ref().map(|token| (0, token))).to_string()
     }
 
     #[test]
     fn names_the_user_and_the_token() {
-        assert_eq!(actor(None, None), "api");
-        assert_eq!(actor(Some(b"steve"), None), "command line, steve");
-        assert_eq!(actor(Some(b"steve"), Some("alice")), "command line, steve, api token alice");
-        assert_eq!(actor(None, Some("alice")), "api token alice");
-        assert_eq!(actor(None, Some("")), "api token #1");
-        assert_eq!(actor(Some(b""), Some("alice")), "api token alice");
+        assert_eq!(text(None, None), "api");
+        assert_eq!(text(Some(b"steve"), None), "command line, steve");
+        assert_eq!(text(Some(b"steve"), Some("alice")), "command line, steve, api token alice");
+        assert_eq!(text(None, Some("alice")), "api token alice");
+        assert_eq!(text(None, Some("")), "api token #1");
+        assert_eq!(text(Some(b""), Some("alice")), "api token alice");
     }
 
     #[test]
     fn a_user_name_cannot_look_like_another_actor() {
-        assert_eq!(actor(Some(b"x, api token alice"), None), "command line, x__api_token_alice");
-        assert_eq!(actor(Some(b"x\xe2\x80\xae\tz#1"), None), "command line, x____z_1");
-        let long = actor(Some("a".repeat(1000).as_bytes()), None);
+        assert_eq!(text(Some(b"x, api token alice"), None), "command line, x__api_token_alice");
+        assert_eq!(text(Some(b"x\xe2\x80\xae\tz#1"), None), "command line, x____z_1");
+        let long = text(Some("a".repeat(1000).as_bytes()), None);
         assert_eq!(long, format!("command line, {}", "a".repeat(64)));
     }
 

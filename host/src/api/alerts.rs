@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use tocsin_plugin_api::Urgency;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{ApiResult, actor::Actor, page};
+use super::{ApiResult, page};
 use crate::{
-    alert::{Alert, AlertRef, AlertWithHistory, Status, UrgencyName},
+    alert::{Actor, Alert, AlertRef, AlertWithHistory, Status, UrgencyName},
     host::Host,
     http::error::{ApiError, ErrorBody},
     store::{AlertQuery, ManualAction, ManualChange, ManualChangeOutcome},
@@ -167,7 +167,7 @@ async fn change(
     host: &Host,
     id: &str,
     action: ManualAction,
-    Actor(by): Actor,
+    by: Actor,
 ) -> ApiResult<AlertWithHistory> {
     let change = ManualChange { action, by, at: Timestamp::now() };
     match host.store.change(parse(id)?, change).await? {

@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{ApiResult, actor::Actor, page};
+use super::{ApiResult, page};
 use crate::{
+    alert::Actor,
     host::Host,
     http::error::{ApiError, ErrorBody},
     integration::Integration,
@@ -190,13 +191,13 @@ pub struct ReplayParams {
     ))]
 pub(super) async fn replay(
     State(host): State<Arc<Host>>,
-    Extension(Actor(by)): Extension<Actor>,
+    Extension(by): Extension<Actor>,
     Path(id): Path<String>,
     params: Result<Query<ReplayParams>, QueryRejection>,
 ) -> ApiResult<ReplayReport> {
     let Query(params) = params.map_err(|error| ApiError::bad_request(error.body_text()))?;
     let dry_run = params.dry_run.unwrap_or(false);
-    let report = replay::replay(&host, parse(&id)?, dry_run, &by).await;
+    let report = replay::replay(&host, parse(&id)?, dry_run, by).await;
     report.map(Json).map_err(|error| match error {
         ReplayError::NotFound(_) => not_found(&id),
         ReplayError::Conflict(_) | ReplayError::BackingOff(_) => {

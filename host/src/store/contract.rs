@@ -19,7 +19,7 @@ use super::{
         Share, ShareBounds, Submission, Terms,
     },
 };
-use crate::alert::{Alert, AlertRef, AlertWithHistory, ChangeKind, Status};
+use crate::alert::{Actor, Alert, AlertRef, AlertWithHistory, ChangeKind, Status};
 
 type Promise = fn(&dyn StoreFixture);
 
@@ -168,7 +168,7 @@ fn life_by_events(place: &dyn StoreFixture) {
     let over = get(&*store, AlertRef::Number(1));
     assert_eq!(over.alert.status, Status::Resolved);
     assert_eq!(over.history.len(), 3, "what changes nothing leaves no entry: {:?}", over.history);
-    assert!(over.history.iter().all(|entry| entry.by == "integration ops"));
+    assert!(over.history.iter().all(|entry| entry.by.to_string() == "integration ops"));
     assert!(over.history.iter().all(|entry| entry.request_id.is_some()));
 }
 
@@ -181,7 +181,7 @@ fn life_by_hand(place: &dyn StoreFixture) {
     let resolved = by_hand(&*store, 1, ManualAction::Resolve);
     assert_eq!(resolved.alert.status, Status::Resolved);
     assert!(resolved.alert.updated_at >= resolved.alert.created_at);
-    assert_eq!(resolved.history.last().unwrap().by, "steve");
+    assert_eq!(resolved.history.last().unwrap().by, steve());
     let late = store.change(AlertRef::Number(1), by_steve(ManualAction::Acknowledge));
     assert_eq!(late.wait().unwrap(), ManualChangeOutcome::AlreadyResolved);
     for nobody in [AlertRef::Number(2), AlertRef::Number(u64::MAX), AlertRef::Id(Ulid::nil())] {
@@ -495,7 +495,7 @@ fn replays(place: &dyn StoreFixture) {
     let sent = failed("ops", "body", WIDE);
     store.submit(sent.clone()).wait().unwrap();
     let again = |content: Content| {
-        let (request_id, replayed_by) = (sent.request_id, Some("steve".to_owned()));
+        let (request_id, replayed_by) = (sent.request_id, Some(steve()));
         Submission { request_id, replayed_by, content, ..submission("ops", Vec::new()) }
     };
     let still = again(nothing(RequestOutcome::Failed, "panicked again"));
@@ -514,22 +514,22 @@ fn replays(place: &dyn StoreFixture) {
     let record = store.request(sent.request_id).wait().unwrap().expect("a record");
     assert_eq!((record.outcome, record.raw), (RequestOutcome::Failed, RawState::Kept));
     let replay = record.replay.expect("it was replayed");
-    assert_eq!((replay.by.as_str(), replay.tries), ("steve", 3));
+    assert_eq!((replay.by, replay.tries), (steve(), 3));
     assert_eq!(replay.outcome, RequestOutcome::Events);
     assert_eq!(replay.effects, [one, two].map(EventEffect::from));
     let alert = get(&*store, AlertRef::Number(1));
     assert_eq!(alert.alert.request_id, sent.request_id);
-    assert_eq!(alert.history.last().unwrap().by, "replay by steve");
+    assert_eq!(alert.history.last().unwrap().by.to_string(), "replay by command line, steve");
 
     // What came without ids when it was heeded the first time is not heeded again.
     let heeded = submission("ops", vec![Event::create("z")]);
     store.submit(heeded.clone()).wait().unwrap();
-    let replayed = Submission { replayed_by: Some("steve".into()), ..heeded };
+    let replayed = Submission { replayed_by: Some(steve()), ..heeded };
     assert_eq!(store.submit(replayed).wait().unwrap(), [Effect::Duplicate(None)]);
     let not_genuine = failed("ops", "x", WIDE);
     store.submit(not_genuine.clone()).wait().unwrap();
     let content = nothing(RequestOutcome::Unauthorized, "token");
-    let (kept, replayed_by) = (None, Some("steve".into()));
+    let (kept, replayed_by) = (None, Some(steve()));
     let id = not_genuine.request_id;
     store.submit(Submission { content, kept, replayed_by, ..not_genuine }).wait().unwrap();
     assert_eq!(store.raw_request(id).wait().unwrap(), None, "it is not kept");
@@ -626,7 +626,7 @@ fn automatic_resolve(place: &dyn StoreFixture) {
     assert_eq!([59, 60, 60, 89, 90, 100_000].map(resolve), [0, 1, 0, 0, 1, 0]);
     let over = get(&*store, AlertRef::Number(1));
     assert_eq!((over.alert.status, over.alert.resolves_at), (Status::Resolved, None));
-    assert_eq!(over.history.last().unwrap().by, "automatic resolve");
+    assert_eq!(over.history.last().unwrap().by, Actor::AutomaticResolve);
     assert_eq!(get(&*store, AlertRef::Number(3)).alert.status, Status::Open);
 
     // Another time for what is open already, found step by step.
@@ -658,7 +658,7 @@ fn forgetting(place: &dyn StoreFixture) {
     for second in 0..4 {
         let key = format!("{second}");
         commit(&*store, Event::create("x").dedup_key(&*key).event_id(&*key));
-        let (action, by) = (ManualAction::Resolve, "steve".into());
+        let (action, by) = (ManualAction::Resolve, steve());
         let change =
             ManualChange { action, by, at: Timestamp::now() + Duration::from_secs(60 * second) };
         store.change(AlertRef::Number(second + 2), change).wait().unwrap();
@@ -728,7 +728,7 @@ fn notes(place: &dyn StoreFixture) {
     let AlertWithHistory { alert, history } = get(&*store, AlertRef::Number(1));
     let last = history.last().unwrap();
     assert_eq!(last.note.as_deref(), Some("it was the fan"));
-    assert_eq!((last.change, last.by.as_str()), (ChangeKind::Noted, "steve"));
+    assert_eq!((last.change, &last.by), (ChangeKind::Noted, &steve()));
     assert_eq!((alert.status, history.len()), (Status::Resolved, 3));
 }
 
@@ -838,7 +838,7 @@ fn replay_of_many_events(place: &dyn StoreFixture) {
     let count = 2 * EVENTS_TOGETHER + 1;
     let replay = || Submission {
         request_id: sent.request_id,
-        replayed_by: Some("steve".into()),
+        replayed_by: Some(steve()),
         ..submission("ops", vec![Event::create("x"); count])
     };
     let opened: Vec<_> = (1..=count as u64).map(Effect::Opened).collect();
@@ -915,8 +915,12 @@ fn by_hand(store: &dyn Store, number: u64, action: ManualAction) -> AlertWithHis
     }
 }
 
+fn steve() -> Actor {
+    Actor::CommandLine { user: "steve".into(), token: None }
+}
+
 fn by_steve(action: ManualAction) -> ManualChange {
-    ManualChange { action, by: "steve".into(), at: Timestamp::now() }
+    ManualChange { action, by: steve(), at: Timestamp::now() }
 }
 
 fn get(store: &dyn Store, alert: AlertRef) -> AlertWithHistory {

@@ -11,7 +11,7 @@ use super::{
     write_transaction::WriteTransaction,
 };
 use crate::{
-    alert::{AlertRef, ChangeKind, Difference, Status},
+    alert::{Actor, AlertRef, ChangeKind, Difference, Status},
     store::{
         ManualAction, ManualChange, ManualChangeOutcome,
         request::{Effect, Terms},
@@ -119,7 +119,7 @@ impl WriteTransaction<'_> {
         if let Some(previous) = previous {
             let next = Some(number.cast_unsigned());
             let data = EntryData { next, ..EntryData::default() };
-            let by = origin.by();
+            let by = origin.by().to_string();
             let entry = Entry::of(origin, &by, ChangeKind::Reopened, data);
             self.add(previous, &entry)?;
         }
@@ -185,7 +185,7 @@ impl WriteTransaction<'_> {
                 Status::Resolved => ChangeKind::Resolved,
                 Status::Open | Status::Acknowledged => ChangeKind::Acknowledged,
             };
-            let by = origin.by();
+            let by = origin.by().to_string();
             self.add(number, &Entry::of(origin, &by, kind, EntryData::default()))?;
         }
         let number = number.cast_unsigned();
@@ -225,7 +225,10 @@ impl WriteTransaction<'_> {
                 None => self.touch(stored, now)?,
             }
             let data = EntryData { note: data, ..EntryData::default() };
-            self.add(stored, &Entry { at: now, kind, by: &change.by, request: None, data })?;
+            self.add(
+                stored,
+                &Entry { at: now, kind, by: &change.by.to_string(), request: None, data },
+            )?;
         }
         let changed = rows::with_history(self.connection, self.ids, number)?;
         Ok(ManualChangeOutcome::Done(Box::new(changed)))
@@ -235,7 +238,10 @@ impl WriteTransaction<'_> {
     pub(super) fn expire(&mut self, number: i64, now: i64) -> rusqlite::Result<()> {
         self.set_status(number, Status::Resolved, now)?;
         let (kind, data) = (ChangeKind::Resolved, EntryData::default());
-        self.add(number, &Entry { at: now, kind, by: rows::BY_ITSELF, request: None, data })
+        self.add(
+            number,
+            &Entry { at: now, kind, by: &Actor::AutomaticResolve.to_string(), request: None, data },
+        )
     }
 
     fn set_status(&mut self, number: i64, status: Status, now: i64) -> rusqlite::Result<()> {
@@ -280,7 +286,7 @@ impl WriteTransaction<'_> {
     ) -> rusqlite::Result<()> {
         let last = "SELECT seq, change, by, data FROM changes WHERE alert = ?1 \
                     ORDER BY seq DESC LIMIT 1";
-        let by = origin.by();
+        let by = origin.by().to_string();
         let entry = Entry::of(origin, &by, kind, data);
         let (by, data) = (entry.by, json(&entry.data));
         let last = self.statement(last)?.query_row([number], |row| {

@@ -66,6 +66,7 @@ mod tests {
     use tocsin_plugin_api::Event;
 
     use super::*;
+    use crate::alert::Actor;
     use crate::store::{
         AlertQuery, Store,
         fixture::submission,
@@ -149,7 +150,7 @@ mod tests {
         store.submit(sent).wait().expect("it is kept");
         let replay = || Submission {
             request_id,
-            replayed_by: Some("steve".into()),
+            replayed_by: Some(Actor::Api(None)),
             ..submission("ops", events(false))
         };
         let other = break_last_part(&path);

@@ -143,7 +143,7 @@ fn replay(row: &Row<'_>) -> rusqlite::Result<Option<Replay>> {
     let effects = rows::read_effects(row.get_ref(19)?.as_str()?);
     Ok(Some(Replay {
         at,
-        by: row.get(15)?,
+        by: row.get_ref(15)?.as_str()?.into(),
         tries: row.get::<_, i64>(16)?.cast_unsigned(),
         plugin: plugin(row, 20)?,
         outcome: row.get::<_, Stored<RequestOutcome>>(17)?.0,

@@ -13,7 +13,7 @@ use ulid::Ulid;
 
 use crate::{
     alert::{
-        Alert, AlertIds, AlertRef, AlertWithHistory, ChangeKind, Difference, HistoryEntry,
+        Actor, Alert, AlertIds, AlertRef, AlertWithHistory, ChangeKind, Difference, HistoryEntry,
         PluginId, Status,
     },
     store::request::{Effect, RequestOutcome},
@@ -113,7 +113,7 @@ pub(super) fn with_history(
     let mut history = vec![HistoryEntry {
         at: alert.created_at,
         change: ChangeKind::Created,
-        by: by_integration(&alert.integration),
+        by: Actor::Integration(alert.integration.as_str().into()),
         request_id: Some(alert.request_id),
         count: 1,
         last_at: alert.created_at,
@@ -135,7 +135,7 @@ pub(super) fn with_history(
         Ok(HistoryEntry {
             at,
             change: row.get::<_, Stored<ChangeKind>>(1)?.0,
-            by: row.get(2)?,
+            by: row.get_ref(2)?.as_str()?.into(),
             request_id: row.get::<_, Option<Stored<Ulid>>>(3)?.map(|Stored(id)| id),
             count: row.get::<_, i64>(4)?.cast_unsigned(),
             last_at: optional_time(row, 5)?.unwrap_or(at),
@@ -160,14 +160,6 @@ pub(super) struct EntryData {
     pub(super) note: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) next: Option<u64>,
-}
-
-/// How a history names nobody: the time that an integration has set is over.
-pub(super) const BY_ITSELF: &str = "automatic resolve";
-
-/// How a history names an integration.
-pub(super) fn by_integration(name: &str) -> String {
-    format!("integration {name}")
 }
 
 /// A value in the form in which the database has it: places in a list as numbers, ids as bytes.

@@ -2,7 +2,7 @@
 //!
 //! What an event does to an alert is in [`super::alert_changes`].
 
-use std::{borrow::Cow, net::IpAddr, ops::Range};
+use std::{borrow::Cow, net::IpAddr, ops::Range, sync::Arc};
 
 use rusqlite::{OptionalExtension, params};
 use tocsin_plugin_api::Event;
@@ -13,6 +13,7 @@ use super::{
     rows::{self, Stored},
     write_transaction::WriteTransaction,
 };
+use crate::alert::Actor;
 use crate::store::{
     EVENTS_TOGETHER,
     request::{Content, Effect, Kept, RequestOutcome, Share, Submission, Terms},
@@ -29,10 +30,10 @@ pub(super) struct Origin<'s> {
 
 impl Origin<'_> {
     /// How a history names it.
-    pub(super) fn by(&self) -> String {
+    pub(super) fn by(&self) -> Actor {
         match &self.submission.replayed_by {
-            Some(by) => format!("replay by {by}"),
-            None => rows::by_integration(&self.submission.integration),
+            Some(by) => Actor::Replay { by: Box::new(by.clone()) },
+            None => Actor::Integration(Arc::clone(&self.submission.integration)),
         }
     }
 }
@@ -211,7 +212,7 @@ impl WriteTransaction<'_> {
         let values = params![
             request.as_slice(),
             now,
-            submission.replayed_by,
+            submission.replayed_by.as_ref().map(Actor::to_string),
             plugin,
             Stored(outcome),
             reason,
