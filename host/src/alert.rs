@@ -3,6 +3,7 @@
 //! How it is stored, and which event makes which change, is the store's subject.
 
 mod actor;
+pub mod life;
 
 use std::{fmt, str::FromStr};
 

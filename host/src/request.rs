@@ -6,10 +6,11 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tocsin_plugin_api::{Event, Urgency};
+use tocsin_plugin_api::Event;
 use ulid::Ulid;
 use utoipa::ToSchema;
 
+pub use crate::alert::life::{Effect, Terms};
 use crate::alert::{Actor, PluginId};
 
 /// What came of one request.
@@ -68,23 +69,6 @@ pub enum Content {
     },
 }
 
-/// What an integration adds to the events of its plugin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
-    /// For those whose plugin found no urgency.
-    pub default_urgency: Urgency,
-    /// False in a maintenance window: what would open an alert is recorded and opens none.
-    pub opens: bool,
-    /// After how long without another report an alert resolves by itself.
-    pub resolve_after: Option<Duration>,
-}
-
-impl From<Urgency> for Terms {
-    fn from(default_urgency: Urgency) -> Self {
-        Self { default_urgency, opens: true, resolve_after: None }
-    }
-}
-
 /// A request to be kept as it came.
 #[derive(Clone, Debug)]
 pub struct Kept {
@@ -134,52 +118,6 @@ impl RawRequest {
     /// What it takes, in bytes.
     pub fn size_bytes(&self) -> usize {
         self.query.len() + self.headers.len() + self.body.len()
-    }
-}
-
-/// What one event changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// It opened the alert with this number.
-    Opened(u64),
-    /// It was one more occurrence of the alert with this number.
-    Occurred(u64),
-    /// It acknowledged the alert with this number.
-    Acknowledged(u64),
-    /// It resolved the alert with this number.
-    Resolved(u64),
-    /// Its `event_id` was seen before, in this alert if that is known: nothing changed.
-    Duplicate(Option<u64>),
-    /// It acknowledges or resolves what is not open: nothing changed.
-    NoMatch,
-    /// It would have opened an alert, in a maintenance window: nothing changed.
-    Suppressed,
-}
-
-impl Effect {
-    /// The name in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Opened(_) => "opened",
-            Self::Occurred(_) => "occurred",
-            Self::Acknowledged(_) => "acknowledged",
-            Self::Resolved(_) => "resolved",
-            Self::Duplicate(_) => "duplicate",
-            Self::NoMatch => "no_match",
-            Self::Suppressed => "suppressed",
-        }
-    }
-
-    /// The alert that it concerns.
-    pub fn alert(self) -> Option<u64> {
-        match self {
-            Self::Opened(number)
-            | Self::Occurred(number)
-            | Self::Acknowledged(number)
-            | Self::Resolved(number) => Some(number),
-            Self::Duplicate(number) => number,
-            Self::NoMatch | Self::Suppressed => None,
-        }
     }
 }
 

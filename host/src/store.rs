@@ -34,6 +34,7 @@ use self::{
     },
     sqlite::SqliteStore,
 };
+pub use crate::alert::life::ManualAction;
 use crate::{
     alert::{Actor, Alert, AlertRef, AlertWithHistory, Status},
     metrics::StoreMetrics,
@@ -211,17 +212,6 @@ pub struct ManualChange {
     pub by: Actor,
     /// Time of the change.
     pub at: Timestamp,
-}
-
-/// Action on an alert by hand.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ManualAction {
-    /// Acknowledge the alert: somebody works on it.
-    Acknowledge,
-    /// Resolve the alert: the problem is over.
-    Resolve,
-    /// Add a note to the history.
-    Note(String),
 }
 
 /// Outcome of a [`ManualChange`].

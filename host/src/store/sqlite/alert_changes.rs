@@ -1,30 +1,28 @@
-//! What events and people do to an alert within a transaction, and what its history says of it.
+//! Reads the rows that the keys of an event lead to, and writes the changes that [`life`] decides on.
 //!
-//! Both keys are enforced here, by unique indexes, so that nothing can race them.
+//! Unique indexes guard both keys, so that nothing can race them. The rules are in [`life`].
 
 use rusqlite::{OptionalExtension, Row, params};
 use tocsin_plugin_api::{Action, Event, Urgency};
 
 use super::{
-    rows::{self, EntryData, Stored},
+    rows::{self, Stored},
     submission::Origin,
     write_transaction::WriteTransaction,
 };
 use crate::{
-    alert::{Actor, AlertRef, ChangeKind, Difference, Status},
-    store::{
-        ManualAction, ManualChange, ManualChangeOutcome,
-        request::{Effect, Terms},
+    alert::{
+        AlertRef, HistoryEntry, Status,
+        life::{
+            self, AlertChange, AlertState, Cause, Changes, Effect, EventOutcome, Found,
+            HistoryChange, LastEntry, Report, SeenEvent, Terms, UnresolvedAlert,
+        },
     },
+    store::{ManualChange, ManualChangeOutcome},
 };
 
-/// So many entries, and what is reported again no longer gets one of its own: the last one counts it.
-const MOST_ENTRIES: i64 = 500;
-/// Characters of what a report said otherwise; more are cut off.
-const LONGEST_DIFFERENCE: usize = 200;
-
 impl WriteTransaction<'_> {
-    /// One event, whose id is given where it has one.
+    /// Applies one event, with the event id by which it is known.
     pub(super) fn event(
         &mut self,
         origin: &Origin<'_>,
@@ -32,17 +30,21 @@ impl WriteTransaction<'_> {
         event_id: Option<&str>,
         terms: Terms,
     ) -> rusqlite::Result<Effect> {
-        let Some(event_id) = event_id else { return self.act(origin, event, terms) };
-        let opens = (event.action == Action::Create).then_some(self.state.highest + 1);
+        let report = Report { event, terms, cause: &origin.cause };
+        let Some(event_id) = event_id else { return Ok(self.report(origin, report)?.effect) };
+        // Most events open an alert, whose number is thus written at once.
+        let opens = life::may_open(event, terms).then_some(self.state.highest + 1);
         let sql = "INSERT INTO deliveries VALUES (?1, ?2, ?3) \
                    ON CONFLICT (integration, event_id) DO NOTHING";
         if self.statement(sql)?.execute(params![origin.integration, event_id, opens])? == 0 {
-            return self.duplicate(origin, event_id);
+            let seen = Some(self.seen_event(origin, event_id)?);
+            let outcome = life::on_event(report, Found { seen, ..self.nothing_found() });
+            self.write(origin, event, &outcome.changes)?;
+            return Ok(outcome.effect);
         }
-        let effect = self.act(origin, event, terms)?;
+        let EventOutcome { effect, is_seen, .. } = self.report(origin, report)?;
         let alert = effect.alert().map(u64::cast_signed);
-        if effect == Effect::Suppressed {
-            // It may come again, or be replayed, once alerts open.
+        if !is_seen {
             let sql = "DELETE FROM deliveries WHERE integration = ?1 AND event_id = ?2";
             self.statement(sql)?.execute(params![origin.integration, event_id])?;
         } else if alert != opens {
@@ -52,150 +54,99 @@ impl WriteTransaction<'_> {
         Ok(effect)
     }
 
-    fn act(
+    /// Applies one event that was not seen before.
+    fn report(
         &mut self,
         origin: &Origin<'_>,
-        event: &Event,
-        terms: Terms,
-    ) -> rusqlite::Result<Effect> {
-        match event.action {
-            Action::Create => self.create(origin, event, terms),
-            Action::Acknowledge => self.by_key(origin, event, Status::Acknowledged),
-            Action::Resolve => self.by_key(origin, event, Status::Resolved),
-            // What a later plugin-api adds is refused before it gets here.
-            _ => Ok(Effect::NoMatch),
+        report: Report<'_>,
+    ) -> rusqlite::Result<EventOutcome> {
+        let event = report.event;
+        let may_open = life::may_open(event, report.terms);
+        if may_open {
+            // The unique index tells whether the dedup key is free, so that no statement need ask.
+            let last_resolved = self.last_resolved(origin, event)?;
+            let outcome = life::on_event(report, Found { last_resolved, ..self.nothing_found() });
+            if self.write(origin, event, &outcome.changes)? {
+                return Ok(outcome);
+            }
+        }
+        let outcome = match self.on_unresolved(origin, report)? {
+            Some(outcome) => outcome,
+            // The index has refused a key that nobody has.
+            None if may_open => return Err(rusqlite::Error::QueryReturnedNoRows),
+            None => life::on_event(report, self.nothing_found()),
+        };
+        self.write(origin, event, &outcome.changes)?;
+        Ok(outcome)
+    }
+
+    fn nothing_found(&self) -> Found<'static> {
+        Found {
+            next_number: (self.state.highest + 1).cast_unsigned(),
+            seen: None,
+            unresolved: None,
+            last_resolved: None,
         }
     }
 
-    fn duplicate(&mut self, origin: &Origin<'_>, event_id: &str) -> rusqlite::Result<Effect> {
-        // None also where the alert has been forgotten.
+    fn seen_event(&self, origin: &Origin<'_>, event_id: &str) -> rusqlite::Result<SeenEvent> {
         let sql = "SELECT a.number FROM deliveries d JOIN alerts a ON a.number = d.alert \
                    WHERE d.integration = ?1 AND d.event_id = ?2";
         let values = params![origin.integration, event_id];
         let alert: Option<i64> =
             self.statement(sql)?.query_row(values, |row| row.get(0)).optional()?;
-        if let Some(number) = alert {
-            self.add_repeated(number, origin, ChangeKind::Duplicated, EntryData::default())?;
-        }
-        Ok(Effect::Duplicate(alert.map(i64::cast_unsigned)))
+        Ok(SeenEvent {
+            alert: match alert {
+                Some(number) => Some((number.cast_unsigned(), self.last_entry(number)?)),
+                None => None,
+            },
+        })
     }
 
-    fn create(
-        &mut self,
-        origin: &Origin<'_>,
-        event: &Event,
-        terms: Terms,
-    ) -> rusqlite::Result<Effect> {
-        if !terms.opens {
-            let known = self.unresolved(origin, event, |_| Ok(()))?.is_some();
-            return if known { self.occur(origin, event, terms) } else { Ok(Effect::Suppressed) };
-        }
-        let number = self.state.highest + 1;
-        let previous = self.former(origin, event)?;
-        // The unique index decides whether the problem is known, so that nothing can race it.
-        let description = event.description.as_deref().map(|text| same_as(&event.title, text));
-        let sql = "INSERT INTO alerts VALUES (?1, ?2, ?3, 0, ?4, 1, ?5, ?5, ?6, ?7, ?8, ?9, ?10, \
-                   ?11, NULL, ?12, ?13) ON CONFLICT (integration, dedup_key) \
-                   WHERE status < 2 AND dedup_key IS NOT NULL DO NOTHING";
-        let inserted = self.statement(sql)?.execute(params![
-            number,
-            origin.integration,
-            origin.plugin,
-            Stored(event.urgency.unwrap_or(terms.default_urgency)),
-            origin.now,
-            origin.request.as_slice(),
-            event.title,
-            description,
-            event.dedup_key,
-            event.link,
-            details(event),
-            due(origin, terms),
-            previous,
-        ])?;
-        if inserted == 0 {
-            return self.occur(origin, event, terms);
-        }
-        self.state.highest = number;
-        if let Some(previous) = previous {
-            let next = Some(number.cast_unsigned());
-            let data = EntryData { next, ..EntryData::default() };
-            let by = origin.by().to_string();
-            let entry = Entry::of(origin, &by, ChangeKind::Reopened, data);
-            self.add(previous, &entry)?;
-        }
-        Ok(Effect::Opened(number.cast_unsigned()))
-    }
-
-    /// The resolved alert of the same problem, if there was one.
-    fn former(&self, origin: &Origin<'_>, event: &Event) -> rusqlite::Result<Option<i64>> {
-        // Where nothing was ever resolved, every alert is spared the look.
+    fn last_resolved(&self, origin: &Origin<'_>, event: &Event) -> rusqlite::Result<Option<u64>> {
+        // While no alert with a dedup key was ever resolved, the look is spared.
         let dedup_key = event.dedup_key.as_ref().filter(|_| self.state.has_former);
         let Some(dedup_key) = dedup_key else { return Ok(None) };
         let sql = "SELECT alert FROM former WHERE integration = ?1 AND dedup_key = ?2";
         let values = params![origin.integration, dedup_key];
-        self.statement(sql)?.query_row(values, |row| row.get(0)).optional()
+        let alert: Option<i64> =
+            self.statement(sql)?.query_row(values, |row| row.get(0)).optional()?;
+        Ok(alert.map(i64::cast_unsigned))
     }
 
-    /// The alert of the event's problem that is not resolved: its number, status, and what `read` takes
-    /// of the rest.
-    fn unresolved<T>(
+    /// Decides on an event with the unresolved alert of its dedup key; none if there is no such alert.
+    fn on_unresolved(
         &self,
         origin: &Origin<'_>,
-        event: &Event,
-        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> rusqlite::Result<Option<(i64, Status, T)>> {
-        let sql = "SELECT number, status, title, description, urgency, link, details FROM alerts \
-                   WHERE integration = ?1 AND dedup_key = ?2 AND status < 2";
-        let found =
-            self.statement(sql)?.query_row(params![origin.integration, event.dedup_key], |row| {
-                Ok((row.get(0)?, row.get::<_, Stored<Status>>(1)?.0, read(row)?))
-            });
-        found.optional()
-    }
-
-    fn occur(
-        &mut self,
-        origin: &Origin<'_>,
-        event: &Event,
-        terms: Terms,
-    ) -> rusqlite::Result<Effect> {
-        let found = self.unresolved(origin, event, |row| differences(row, event))?;
-        let Some((number, _, differences)) = found else { return Ok(Effect::NoMatch) };
-        let sql = "UPDATE alerts SET occurrences = occurrences + 1, \
-                   updated_at = max(updated_at, ?2), \
-                   last_occurred_at = max(ifnull(last_occurred_at, created_at), ?2), due_at = ?3 \
-                   WHERE number = ?1";
-        self.statement(sql)?.execute(params![number, origin.now, due(origin, terms)])?;
-        let data = EntryData { differences, ..EntryData::default() };
-        self.add_repeated(number, origin, ChangeKind::Occurred, data)?;
-        Ok(Effect::Occurred(number.cast_unsigned()))
-    }
-
-    fn by_key(
-        &mut self,
-        origin: &Origin<'_>,
-        event: &Event,
-        target: Status,
-    ) -> rusqlite::Result<Effect> {
-        let found = self.unresolved(origin, event, |_| Ok(()))?;
-        let Some((number, status, ())) = found else { return Ok(Effect::NoMatch) };
-        if status != target {
-            self.set_status(number, target, origin.now)?;
-            let kind = match target {
-                Status::Resolved => ChangeKind::Resolved,
-                Status::Open | Status::Acknowledged => ChangeKind::Acknowledged,
+        report: Report<'_>,
+    ) -> rusqlite::Result<Option<EventOutcome>> {
+        let sql = "SELECT number, status, updated_at, occurrences, \
+                   ifnull(last_occurred_at, created_at), title, description, urgency, link, details \
+                   FROM alerts WHERE integration = ?1 AND dedup_key = ?2 AND status < 2";
+        let values = params![origin.integration, report.event.dedup_key];
+        // Decided here, where the texts of the row need not be copied.
+        let decide = |row: &Row<'_>| {
+            let last_entry = match report.event.action {
+                Action::Create => self.last_entry(row.get(0)?)?,
+                _ => None,
             };
-            let by = origin.by().to_string();
-            self.add(number, &Entry::of(origin, &by, kind, EntryData::default()))?;
-        }
-        let number = number.cast_unsigned();
-        Ok(match target {
-            Status::Resolved => Effect::Resolved(number),
-            Status::Open | Status::Acknowledged => Effect::Acknowledged(number),
-        })
+            let unresolved = Some(unresolved(row, last_entry)?);
+            Ok(life::on_event(report, Found { unresolved, ..self.nothing_found() }))
+        };
+        self.statement(sql)?.query_row(values, decide).optional()
     }
 
-    /// What somebody does by hand.
+    fn last_entry(&self, number: i64) -> rusqlite::Result<Option<LastEntry>> {
+        let sql = "SELECT at, change, by, request, count, last_at, data, seq FROM changes \
+                   WHERE alert = ?1 ORDER BY seq DESC LIMIT 1";
+        let last = |row: &Row<'_>| {
+            let place = row.get::<_, i64>(7)?.cast_unsigned();
+            Ok(LastEntry { place, entry: rows::history_entry(row)? })
+        };
+        self.statement(sql)?.query_row([number], last).optional()
+    }
+
+    /// Applies a change by hand.
     pub(super) fn change(
         &mut self,
         alert: AlertRef,
@@ -204,55 +155,98 @@ impl WriteTransaction<'_> {
         let Some(number) = rows::resolve(self.connection, self.ids, alert)? else {
             return Ok(ManualChangeOutcome::NotFound);
         };
-        let stored = number.cast_signed();
-        let status = "SELECT status FROM alerts WHERE number = ?1";
-        let Stored(status) =
-            self.statement(status)?.query_row([stored], |row| row.get::<_, Stored<Status>>(0))?;
-        let now = change.at.as_millisecond();
-        let (kind, target, data) = match (&change.action, status) {
-            (ManualAction::Acknowledge, Status::Resolved) => {
-                return Ok(ManualChangeOutcome::AlreadyResolved);
-            }
-            (ManualAction::Acknowledge, _) => {
-                (ChangeKind::Acknowledged, Some(Status::Acknowledged), None)
-            }
-            (ManualAction::Resolve, _) => (ChangeKind::Resolved, Some(Status::Resolved), None),
-            (ManualAction::Note(text), _) => (ChangeKind::Noted, None, Some(text.clone())),
+        let sql = "SELECT number, status, updated_at FROM alerts WHERE number = ?1";
+        let state = self.statement(sql)?.query_row([number.cast_signed()], state)?;
+        let cause = Cause { by: change.by.clone(), request_id: None, at: change.at };
+        let Some(changes) = life::on_manual_action(&change.action, &cause, state) else {
+            return Ok(ManualChangeOutcome::AlreadyResolved);
         };
-        if target != Some(status) {
-            match target {
-                Some(target) => self.set_status(stored, target, now)?,
-                None => self.touch(stored, now)?,
-            }
-            let data = EntryData { note: data, ..EntryData::default() };
-            self.add(
-                stored,
-                &Entry { at: now, kind, by: &change.by.to_string(), request: None, data },
-            )?;
-        }
+        self.update(&changes)?;
         let changed = rows::with_history(self.connection, self.ids, number)?;
         Ok(ManualChangeOutcome::Done(Box::new(changed)))
     }
 
-    /// Resolves an alert of which nothing was heard.
-    pub(super) fn expire(&mut self, number: i64, now: i64) -> rusqlite::Result<()> {
-        self.set_status(number, Status::Resolved, now)?;
-        let (kind, data) = (ChangeKind::Resolved, EntryData::default());
-        self.add(
-            number,
-            &Entry { at: now, kind, by: &Actor::AutomaticResolve.to_string(), request: None, data },
-        )
+    /// Writes the changes of an event. Returns false if nothing was written, because an unresolved alert
+    /// has the dedup key of the alert that was to be opened.
+    fn write(
+        &mut self,
+        origin: &Origin<'_>,
+        event: &Event,
+        changes: &Changes,
+    ) -> rusqlite::Result<bool> {
+        let Some(AlertChange::Open { number, urgency, previous, resolves_at }) = changes.alert
+        else {
+            self.update(changes)?;
+            return Ok(true);
+        };
+        let description = event.description.as_deref().map(|text| same_as(&event.title, text));
+        let sql = "INSERT INTO alerts VALUES (?1, ?2, ?3, 0, ?4, 1, ?5, ?5, ?6, ?7, ?8, ?9, ?10, \
+                   ?11, NULL, ?12, ?13) ON CONFLICT (integration, dedup_key) \
+                   WHERE status < 2 AND dedup_key IS NOT NULL DO NOTHING";
+        let inserted = self.statement(sql)?.execute(params![
+            number.cast_signed(),
+            origin.integration,
+            origin.plugin,
+            Stored(urgency),
+            origin.cause.at.as_millisecond(),
+            origin.request.as_slice(),
+            event.title,
+            description,
+            event.dedup_key,
+            event.link,
+            life::details_json(&event.details),
+            resolves_at.map(jiff::Timestamp::as_millisecond),
+            previous.map(u64::cast_signed),
+        ])?;
+        if inserted == 0 {
+            return Ok(false);
+        }
+        self.state.highest = number.cast_signed();
+        self.write_history(changes.history.as_ref())?;
+        Ok(true)
     }
 
-    fn set_status(&mut self, number: i64, status: Status, now: i64) -> rusqlite::Result<()> {
-        if status != Status::Resolved {
-            let sql =
-                "UPDATE alerts SET status = ?2, updated_at = max(updated_at, ?3) WHERE number = ?1";
-            return self.statement(sql)?.execute(params![number, Stored(status), now]).map(drop);
+    /// Writes changes of alerts that exist.
+    pub(super) fn update(&mut self, changes: &Changes) -> rusqlite::Result<()> {
+        match changes.alert {
+            None | Some(AlertChange::Open { .. }) => {}
+            Some(AlertChange::Occur {
+                number,
+                occurrences,
+                last_occurred_at,
+                resolves_at,
+                updated_at,
+            }) => {
+                let sql = "UPDATE alerts SET occurrences = ?2, updated_at = ?3, \
+                           last_occurred_at = ?4, due_at = ?5 WHERE number = ?1";
+                self.statement(sql)?.execute(params![
+                    number.cast_signed(),
+                    occurrences.cast_signed(),
+                    updated_at.as_millisecond(),
+                    last_occurred_at.as_millisecond(),
+                    resolves_at.map(jiff::Timestamp::as_millisecond),
+                ])?;
+            }
+            Some(AlertChange::SetStatus { number, status, updated_at }) => {
+                self.set_status(number.cast_signed(), status, updated_at.as_millisecond())?;
+            }
+            Some(AlertChange::Touch { number, updated_at }) => {
+                let sql = "UPDATE alerts SET updated_at = ?2 WHERE number = ?1";
+                let values = params![number.cast_signed(), updated_at.as_millisecond()];
+                self.statement(sql)?.execute(values)?;
+            }
         }
-        let sql = "UPDATE alerts SET status = 2, updated_at = max(updated_at, ?2), due_at = NULL \
-                   WHERE number = ?1";
-        self.statement(sql)?.execute(params![number, now])?;
+        self.write_history(changes.history.as_ref())
+    }
+
+    fn set_status(&mut self, number: i64, status: Status, updated_at: i64) -> rusqlite::Result<()> {
+        if status != Status::Resolved {
+            let sql = "UPDATE alerts SET status = ?2, updated_at = ?3 WHERE number = ?1";
+            let values = params![number, Stored(status), updated_at];
+            return self.statement(sql)?.execute(values).map(drop);
+        }
+        let sql = "UPDATE alerts SET status = 2, updated_at = ?2, due_at = NULL WHERE number = ?1";
+        self.statement(sql)?.execute(params![number, updated_at])?;
         let sql = "INSERT INTO former SELECT integration, dedup_key, number FROM alerts \
                    WHERE number = ?1 AND dedup_key IS NOT NULL \
                    ON CONFLICT (integration, dedup_key) DO UPDATE SET alert = excluded.alert";
@@ -261,120 +255,70 @@ impl WriteTransaction<'_> {
         Ok(())
     }
 
-    fn touch(&self, number: i64, now: i64) -> rusqlite::Result<()> {
-        let sql = "UPDATE alerts SET updated_at = max(updated_at, ?2) WHERE number = ?1";
-        self.statement(sql)?.execute(params![number, now]).map(drop)
-    }
-
-    fn add(&self, number: i64, entry: &Entry<'_>) -> rusqlite::Result<()> {
+    fn write_history(&self, change: Option<&HistoryChange>) -> rusqlite::Result<()> {
+        let Some(HistoryChange { alert, replaces, entry }) = change else { return Ok(()) };
+        let HistoryEntry { at, change, by, request_id, count, last_at, .. } = entry;
+        let request = request_id.map(|id| id.to_bytes());
+        let request = request.as_ref().map(<[u8; 16]>::as_slice);
+        let data = rows::entry_data(entry);
+        if let Some(place) = replaces {
+            let sql = "UPDATE changes SET count = ?3, request = ?4, last_at = ?5, data = ?6 \
+                       WHERE alert = ?1 AND seq = ?2";
+            let values = params![
+                alert.cast_signed(),
+                place.cast_signed(),
+                count.cast_signed(),
+                request,
+                last_at.as_millisecond(),
+                data,
+            ];
+            return self.statement(sql)?.execute(values).map(drop);
+        }
         let sql = "INSERT INTO changes VALUES (?1, \
                    (SELECT ifnull(max(seq), 0) + 1 FROM changes WHERE alert = ?1), \
                    ?2, ?3, ?4, ?5, 1, NULL, ?6)";
-        let Entry { at, kind, by, request, data } = entry;
-        let request = request.map(<[u8; 16]>::as_slice);
-        let values = params![number, at, Stored(*kind), by, request, json(data)];
+        let by = by.to_string();
+        let values =
+            params![alert.cast_signed(), at.as_millisecond(), Stored(*change), by, request, data];
         self.statement(sql)?.execute(values).map(drop)
     }
-
-    /// Adds what can happen again and again: what is as the last entry is counted by that.
-    fn add_repeated(
-        &self,
-        number: i64,
-        origin: &Origin<'_>,
-        kind: ChangeKind,
-        data: EntryData,
-    ) -> rusqlite::Result<()> {
-        let last = "SELECT seq, change, by, data FROM changes WHERE alert = ?1 \
-                    ORDER BY seq DESC LIMIT 1";
-        let by = origin.by().to_string();
-        let entry = Entry::of(origin, &by, kind, data);
-        let (by, data) = (entry.by, json(&entry.data));
-        let last = self.statement(last)?.query_row([number], |row| {
-            let is_kind = row.get::<_, Stored<ChangeKind>>(1)?.0 == kind;
-            let is_same = row.get_ref(2)?.as_str()? == by
-                && row.get_ref(3)?.as_str_or_null()? == data.as_deref();
-            let seq: i64 = row.get(0)?;
-            Ok((seq, is_kind && (is_same || seq >= MOST_ENTRIES)))
-        });
-        match last.optional()? {
-            Some((seq, true)) => {
-                let sql = "UPDATE changes SET count = count + 1, request = ?3, \
-                           last_at = max(ifnull(last_at, at), ?4), data = ?5 \
-                           WHERE alert = ?1 AND seq = ?2";
-                let values = params![number, seq, origin.request.as_slice(), origin.now, data];
-                self.statement(sql)?.execute(values).map(drop)
-            }
-            _ => self.add(number, &entry),
-        }
-    }
 }
 
-/// An entry of a history.
-struct Entry<'e> {
-    at: i64,
-    kind: ChangeKind,
-    by: &'e str,
-    request: Option<&'e [u8; 16]>,
-    data: EntryData,
+/// Reads number, status and time of an alert from the first columns of a row.
+pub(super) fn state(row: &Row<'_>) -> rusqlite::Result<AlertState> {
+    Ok(AlertState {
+        number: row.get::<_, i64>(0)?.cast_unsigned(),
+        status: row.get::<_, Stored<Status>>(1)?.0,
+        updated_at: rows::time(row, 2)?,
+    })
 }
 
-impl<'e> Entry<'e> {
-    fn of(origin: &'e Origin<'_>, by: &'e str, kind: ChangeKind, data: EntryData) -> Self {
-        Self { at: origin.now, kind, by, request: Some(&origin.request), data }
-    }
-}
-
-fn json(data: &EntryData) -> Option<String> {
-    if *data == EntryData::default() {
-        return None;
-    }
-    // Strings and numbers can always be written as JSON.
-    serde_json::to_string(data).ok()
-}
-
-fn details(event: &Event) -> Option<String> {
-    if event.details.is_empty() {
-        return None;
-    }
-    serde_json::to_string(&event.details).ok()
-}
-
-/// When the alert resolves by itself, unless it is reported again.
-fn due(origin: &Origin<'_>, terms: Terms) -> Option<i64> {
-    let after = i64::try_from(terms.resolve_after?.as_millis()).unwrap_or(i64::MAX);
-    Some(origin.now.saturating_add(after))
-}
-
-/// A message of one line is its own title, which is stored once.
-fn same_as<'t>(title: &str, description: &'t str) -> &'t str {
-    if description == title { "" } else { description }
-}
-
-/// What a further report says otherwise than the alert that has the columns of the row.
-fn differences(row: &Row<'_>, event: &Event) -> rusqlite::Result<Vec<Difference>> {
-    let title = row.get_ref(2)?.as_str()?;
+fn unresolved<'r>(
+    row: &'r Row<'_>,
+    last_entry: Option<LastEntry>,
+) -> rusqlite::Result<UnresolvedAlert<'r>> {
     let text = |column: usize| {
         let text = row.get_ref(column).map(|value| value.as_str_or_null());
-        text.and_then(|text| Ok(text?.unwrap_or_default()))
+        text.and_then(|text| Ok(text?))
     };
-    let description = match row.get_ref(3)?.as_str_or_null()? {
-        Some("") => title,
-        description => description.unwrap_or_default(),
-    };
-    let urgency = row.get::<_, Stored<Urgency>>(4)?.0;
-    let reported_details = details(event);
-    let pairs = [
-        ("title", title, event.title.as_str()),
-        ("description", description, event.description.as_deref().unwrap_or_default()),
-        ("urgency", urgency.as_str(), event.urgency.unwrap_or(urgency).as_str()),
-        ("link", text(5)?, event.link.as_deref().unwrap_or_default()),
-        ("details", text(6)?, reported_details.as_deref().unwrap_or_default()),
-    ];
-    let differing = pairs.into_iter().filter(|(_, kept, reported)| kept != reported);
-    let difference = |(field, kept, reported): (&str, &str, &str)| Difference {
-        field: field.into(),
-        kept: kept.chars().take(LONGEST_DIFFERENCE).collect(),
-        reported: reported.chars().take(LONGEST_DIFFERENCE).collect(),
-    };
-    Ok(differing.map(difference).collect())
+    let title = row.get_ref(5)?.as_str()?;
+    Ok(UnresolvedAlert {
+        state: state(row)?,
+        occurrences: row.get::<_, i64>(3)?.cast_unsigned(),
+        last_occurred_at: rows::time(row, 4)?,
+        title,
+        description: match text(6)? {
+            Some("") => title,
+            description => description.unwrap_or_default(),
+        },
+        urgency: row.get::<_, Stored<Urgency>>(7)?.0,
+        link: text(8)?.unwrap_or_default(),
+        details: text(9)?.unwrap_or_default(),
+        last_entry,
+    })
+}
+
+/// Returns the stored form of a description: empty if it is the same as the title, which is stored once.
+fn same_as<'t>(title: &str, description: &'t str) -> &'t str {
+    if description == title { "" } else { description }
 }

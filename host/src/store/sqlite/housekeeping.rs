@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 use ulid::Ulid;
 
-use super::write_transaction::WriteTransaction;
+use super::{alert_changes::state, write_transaction::WriteTransaction};
+use crate::alert::life::{self, AlertState};
 use crate::store::housekeeping::{
     Forgettable, HousekeepingProgress, HousekeepingStep, HousekeepingTask,
 };
@@ -43,13 +44,13 @@ impl WriteTransaction<'_> {
         now: Timestamp,
         limit: usize,
     ) -> rusqlite::Result<HousekeepingProgress> {
-        let sql = "SELECT number FROM alerts WHERE due_at <= ?1 ORDER BY due_at LIMIT ?2";
-        let now = now.as_millisecond();
-        let due: Vec<i64> = self
+        let sql = "SELECT number, status, updated_at FROM alerts WHERE due_at <= ?1 \
+                   ORDER BY due_at LIMIT ?2";
+        let due: Vec<AlertState> = self
             .statement(sql)?
-            .query_map(params![now, number(limit)], |row| row.get(0))?
+            .query_map(params![now.as_millisecond(), number(limit)], state)?
             .collect::<Result<_, _>>()?;
-        due.iter().try_for_each(|number| self.expire(*number, now))?;
+        due.iter().try_for_each(|alert| self.update(&life::on_silence(now, *alert)))?;
         Ok(HousekeepingProgress::of(due.len(), limit))
     }
 

@@ -13,8 +13,8 @@ use ulid::Ulid;
 
 use crate::{
     alert::{
-        Actor, Alert, AlertIds, AlertRef, AlertWithHistory, ChangeKind, Difference, HistoryEntry,
-        PluginId, Status,
+        Alert, AlertIds, AlertRef, AlertWithHistory, ChangeKind, Difference, HistoryEntry,
+        PluginId, Status, life,
     },
     store::request::{Effect, RequestOutcome},
 };
@@ -110,56 +110,66 @@ pub(super) fn with_history(
     let alert = connection
         .prepare_cached(&format!("{ALERT} WHERE a.number = ?1"))?
         .query_row([number.cast_signed()], |row| alert(row, ids))?;
-    let mut history = vec![HistoryEntry {
-        at: alert.created_at,
-        change: ChangeKind::Created,
-        by: Actor::Integration(alert.integration.as_str().into()),
-        request_id: Some(alert.request_id),
-        count: 1,
-        last_at: alert.created_at,
-        differences: Vec::new(),
-        note: None,
-        next: None,
-    }];
+    let mut history = vec![life::opening(&alert)];
     let mut changes = connection.prepare_cached(
         "SELECT at, change, by, request, count, last_at, data FROM changes WHERE alert = ?1 \
          ORDER BY seq",
     )?;
-    let changes = changes.query_map([number.cast_signed()], |row| {
-        let at = time(row, 0)?;
-        let EntryData { differences, note, next } = row
-            .get_ref(6)?
-            .as_str_or_null()?
-            .map(|json| serde_json::from_str(json).unwrap_or_default())
-            .unwrap_or_default();
-        Ok(HistoryEntry {
-            at,
-            change: row.get::<_, Stored<ChangeKind>>(1)?.0,
-            by: row.get_ref(2)?.as_str()?.into(),
-            request_id: row.get::<_, Option<Stored<Ulid>>>(3)?.map(|Stored(id)| id),
-            count: row.get::<_, i64>(4)?.cast_unsigned(),
-            last_at: optional_time(row, 5)?.unwrap_or(at),
-            differences,
-            note,
-            next,
-        })
-    })?;
+    let changes = changes.query_map([number.cast_signed()], history_entry)?;
     for change in changes {
         history.push(change?);
     }
     Ok(AlertWithHistory { alert, history })
 }
 
-/// What only some changes have, as JSON in `changes.data`.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Reads an entry of a history from the columns `at, change, by, request, count, last_at, data`.
+pub(super) fn history_entry(row: &Row<'_>) -> rusqlite::Result<HistoryEntry> {
+    let at = time(row, 0)?;
+    let data = row.get_ref(6)?.as_str_or_null()?;
+    let EntryData { differences, note, next } =
+        data.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+    Ok(HistoryEntry {
+        at,
+        change: row.get::<_, Stored<ChangeKind>>(1)?.0,
+        by: row.get_ref(2)?.as_str()?.into(),
+        request_id: row.get::<_, Option<Stored<Ulid>>>(3)?.map(|Stored(id)| id),
+        count: row.get::<_, i64>(4)?.cast_unsigned(),
+        last_at: optional_time(row, 5)?.unwrap_or(at),
+        differences,
+        note,
+        next,
+    })
+}
+
+/// Returns the stored form of what only some entries have; none if this one has nothing of it.
+pub(super) fn entry_data(entry: &HistoryEntry) -> Option<String> {
+    let HistoryEntry { differences, note, next, .. } = entry;
+    if differences.is_empty() && note.is_none() && next.is_none() {
+        return None;
+    }
+    let data = BorrowedEntryData { differences, note: note.as_deref(), next: *next };
+    // Strings and numbers can always be written as JSON.
+    serde_json::to_string(&data).ok()
+}
+
+/// JSON in `changes.data`.
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct EntryData {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) differences: Vec<Difference>,
+struct EntryData {
+    differences: Vec<Difference>,
+    note: Option<String>,
+    next: Option<u64>,
+}
+
+/// [`EntryData`] to be written.
+#[derive(Serialize)]
+struct BorrowedEntryData<'e> {
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    differences: &'e [Difference],
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) note: Option<String>,
+    note: Option<&'e str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) next: Option<u64>,
+    next: Option<u64>,
 }
 
 /// A value in the form in which the database has it: places in a list as numbers, ids as bytes.

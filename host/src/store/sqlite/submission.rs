@@ -13,7 +13,7 @@ use super::{
     rows::{self, Stored},
     write_transaction::WriteTransaction,
 };
-use crate::alert::Actor;
+use crate::alert::{Actor, life::Cause};
 use crate::store::{
     EVENTS_TOGETHER,
     request::{Content, Effect, Kept, RequestOutcome, Share, Submission, Terms},
@@ -24,18 +24,8 @@ pub(super) struct Origin<'s> {
     pub(super) submission: &'s Submission,
     pub(super) integration: i64,
     pub(super) plugin: Option<i64>,
-    pub(super) now: i64,
+    pub(super) cause: Cause,
     pub(super) request: [u8; 16],
-}
-
-impl Origin<'_> {
-    /// How a history names it.
-    pub(super) fn by(&self) -> Actor {
-        match &self.submission.replayed_by {
-            Some(by) => Actor::Replay { by: Box::new(by.clone()) },
-            None => Actor::Integration(Arc::clone(&self.submission.integration)),
-        }
-    }
 }
 
 impl WriteTransaction<'_> {
@@ -62,7 +52,7 @@ impl WriteTransaction<'_> {
             submission,
             integration: self.integration(&submission.integration)?,
             plugin,
-            now: submission.received_at.as_millisecond(),
+            cause: cause(submission),
             request: submission.request_id.to_bytes(),
         };
         let (part, known_outcome, reason) = match &submission.content {
@@ -179,12 +169,12 @@ impl WriteTransaction<'_> {
         let sender = origin.submission.sender.map(|sender| octets(sender, &mut address));
         let plugin_us = origin.submission.plugin_time.map(|time| time.as_micros());
         let sql = "INSERT INTO requests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
-        let Origin { request, integration, plugin, now, submission, .. } = origin;
+        let Origin { request, integration, plugin, cause, submission, .. } = origin;
         let values = params![
             request.as_slice(),
             integration,
             plugin,
-            now,
+            cause.at.as_millisecond(),
             Stored(outcome),
             alert,
             reason,
@@ -208,10 +198,10 @@ impl WriteTransaction<'_> {
                    ON CONFLICT (request) DO UPDATE SET at = excluded.at, by = excluded.by, \
                    tries = tries + 1, plugin = excluded.plugin, outcome = excluded.outcome, \
                    reason = excluded.reason, effects = excluded.effects";
-        let Origin { request, plugin, now, submission, .. } = origin;
+        let Origin { request, plugin, cause, submission, .. } = origin;
         let values = params![
             request.as_slice(),
-            now,
+            cause.at.as_millisecond(),
             submission.replayed_by.as_ref().map(Actor::to_string),
             plugin,
             Stored(outcome),
@@ -300,6 +290,14 @@ impl WriteTransaction<'_> {
         }
         Ok(())
     }
+}
+
+fn cause(submission: &Submission) -> Cause {
+    let by = match &submission.replayed_by {
+        Some(by) => Actor::Replay { by: Box::new(by.clone()) },
+        None => Actor::Integration(Arc::clone(&submission.integration)),
+    };
+    Cause { by, request_id: Some(submission.request_id), at: submission.received_at }
 }
 
 /// An address as it is stored.
