@@ -256,6 +256,11 @@ impl AlertIds {
         Self { salt: salt & ((1 << NUMBER_BITS) - 1) }
     }
 
+    /// Returns the number that tells this database from others.
+    pub(crate) fn database(self) -> u64 {
+        self.salt
+    }
+
     /// The id of an alert.
     pub fn id(self, number: u64, created_at: Timestamp) -> Ulid {
         let random = u128::from(self.salt) << NUMBER_BITS | u128::from(number);

@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod contract;
+pub mod feed;
 #[cfg(test)]
 mod fixture;
 pub mod housekeeping;
@@ -28,6 +29,7 @@ use ulid::Ulid;
 
 pub use self::pending::{Pending, Responder, pending};
 use self::{
+    feed::{ChangePage, Cursor},
     housekeeping::{HousekeepingProgress, HousekeepingStep},
     request::{
         Effect, Quarantined, RawRequest, RequestPage, RequestQuery, RequestRecord, Submission,
@@ -123,6 +125,16 @@ pub trait AlertStore: Send + Sync {
 
     /// Returns a page of alerts, newest first.
     fn alerts(&self, query: AlertQuery) -> Pending<AlertPage>;
+
+    /// Returns the changes after a cursor, at most `limit` and at most [`MOST_CHANGES`](feed::MOST_CHANGES).
+    ///
+    /// Changes come in the order of their commits. Changes of one transaction come in the order of their
+    /// alerts, and for one alert in the order in which they were made. A reader that goes on from the
+    /// cursor of each page sees every change, and none twice: a merged history entry that has counted
+    /// another report is another change. Changes appear only once they are on disk for good. Alerts that
+    /// [`Housekeeping`] has deleted are no longer in the feed. Changes made before the feed existed come
+    /// first, in the order of their alerts.
+    fn changes_since(&self, cursor: Cursor, limit: usize) -> Pending<ChangePage>;
 }
 
 /// Requests: their events, their records, and their bytes if those are kept.
@@ -258,6 +270,9 @@ pub enum StoreError {
     /// Too many searches run or wait already. Another try may succeed.
     #[error("too many searches at once")]
     Busy,
+    /// Another store made the cursor, or this store in a state that it no longer has.
+    #[error("the cursor does not belong to this store")]
+    UnknownCursor,
     /// The store was closed.
     #[error("the store is closed")]
     Closed,

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use tocsin_plugin_api::{Action, Detail, Event, Urgency};
 use ulid::Ulid;
 
-use super::{Actor, Alert, ChangeKind, Difference, HistoryEntry, Status};
+use super::{Actor, ChangeKind, Difference, HistoryEntry, Status};
 
 /// Number of history entries from which repeated reports no longer get entries of their own. The last
 /// entry counts them.
@@ -333,12 +333,9 @@ pub fn on_silence(now: Timestamp, alert: AlertState) -> Changes {
 }
 
 /// Returns the first entry of an alert's history. No store keeps this entry, since the alert says it.
-pub fn opening(alert: &Alert) -> HistoryEntry {
-    let cause = Cause {
-        by: Actor::Integration(alert.integration.as_str().into()),
-        request_id: Some(alert.request_id),
-        at: alert.created_at,
-    };
+pub fn opening(integration: &str, request_id: Ulid, created_at: Timestamp) -> HistoryEntry {
+    let by = Actor::Integration(integration.into());
+    let cause = Cause { by, request_id: Some(request_id), at: created_at };
     entry(ChangeKind::Created, &cause)
 }
 

@@ -5,8 +5,10 @@
 //! uses a database at a time.
 
 mod alert_changes;
+mod durable;
 mod emergency_copy;
 mod eviction;
+mod feed_queries;
 mod health;
 mod housekeeping;
 mod identity;
@@ -37,6 +39,7 @@ use rusqlite::{Connection, MAIN_DB, OpenFlags, OptionalExtension};
 use ulid::Ulid;
 
 use self::{
+    durable::DurableTransaction,
     identity::inode,
     lock::{DatabaseLock, KnownDatabase},
     reader::{Reader, Readers},
@@ -48,6 +51,7 @@ use self::{
 use super::{
     AlertPage, AlertQuery, AlertStore, CommitCallback, Housekeeping, ManualChange,
     ManualChangeOutcome, Pending, RequestStore, Store, StoreHealth,
+    feed::{ChangePage, Cursor},
     housekeeping::{HousekeepingProgress, HousekeepingStep},
     request::{
         Effect, Quarantined, RawRequest, RequestPage, RequestQuery, RequestRecord, Submission,
@@ -61,10 +65,11 @@ use crate::{
 
 /// How the schema of each version is made from the one before, the first from nothing. The number of
 /// the last is the version that this host writes, in SQLite's `user_version`.
-const SCHEMAS: [&str; 3] = [
+const SCHEMAS: [&str; 4] = [
     include_str!("sqlite/schema/1.sql"),
     include_str!("sqlite/schema/2.sql"),
     include_str!("sqlite/schema/3.sql"),
+    include_str!("sqlite/schema/4.sql"),
 ];
 const SCHEMA_VERSION: i64 = SCHEMAS.len() as i64;
 /// The log is cut to this size once all of it was copied into the database.
@@ -120,11 +125,20 @@ impl SqliteStore {
         }
         let checkpoints = connect(path).with_context(context)?;
         let times = Arc::<TransactionTimes>::default();
-        let syncer = Syncer::start(path, checkpoints, Arc::clone(&metrics), Arc::clone(&times))?;
+        let durable = Arc::<DurableTransaction>::default();
+        let syncer = Syncer::start(
+            path,
+            checkpoints,
+            Arc::clone(&metrics),
+            Arc::clone(&times),
+            Arc::clone(&durable),
+        )?;
         let limits = Arc::clone(&metrics.limits);
         let writer = Writer::start(path, connection, ids, metrics, syncer, Arc::clone(&times))
             .with_context(context)?;
-        let readers = Readers::start(path, ids, &times, &writer.health(), limits)?;
+        // The log was copied into the database and synced above.
+        durable.advance(writer.transaction_at_start());
+        let readers = Readers::start(path, ids, &times, &durable, &writer.health(), limits)?;
         let inodes = (inode(path), inode(&beside(path, "-wal")));
         // As the file itself has it, since its log may not have been copied.
         let session = orphaned_log::session_of(path).unwrap_or_default();
@@ -181,6 +195,10 @@ impl AlertStore for SqliteStore {
 
     fn alert(&self, alert: AlertRef) -> Pending<Option<AlertWithHistory>> {
         self.readers.read(move |reader| reader.alert(alert))
+    }
+
+    fn changes_since(&self, cursor: Cursor, limit: usize) -> Pending<ChangePage> {
+        self.readers.feed(move |reader| reader.changes_since(&cursor, limit))
     }
 
     fn alerts(&self, query: AlertQuery) -> Pending<AlertPage> {
@@ -520,7 +538,7 @@ mod tests {
         // As a second host would, with its own idea of the next number.
         let copy = "INSERT INTO alerts SELECT 2, integration, plugin, status, urgency, occurrences, \
                     created_at, updated_at, request, 'theirs', description, 'k', link, details, \
-                    last_occurred_at, due_at, previous FROM alerts";
+                    last_occurred_at, due_at, previous, transaction_id FROM alerts";
         other.execute_batch(copy).expect("written");
         let error = report(&store, "two").expect_err("the number is taken").to_string();
         assert!(error.contains("UNIQUE constraint failed: alerts.number"), "{error}");

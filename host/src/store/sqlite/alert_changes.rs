@@ -34,7 +34,7 @@ impl WriteTransaction<'_> {
         let Some(event_id) = event_id else { return Ok(self.report(origin, report)?.effect) };
         // Most events open an alert, whose number is thus written at once.
         let opens = life::may_open(event, terms).then_some(self.state.highest + 1);
-        let sql = "INSERT INTO deliveries VALUES (?1, ?2, ?3) \
+        let sql = "INSERT INTO seen_events VALUES (?1, ?2, ?3) \
                    ON CONFLICT (integration, event_id) DO NOTHING";
         if self.statement(sql)?.execute(params![origin.integration, event_id, opens])? == 0 {
             let seen = Some(self.seen_event(origin, event_id)?);
@@ -45,10 +45,10 @@ impl WriteTransaction<'_> {
         let EventOutcome { effect, is_seen, .. } = self.report(origin, report)?;
         let alert = effect.alert().map(u64::cast_signed);
         if !is_seen {
-            let sql = "DELETE FROM deliveries WHERE integration = ?1 AND event_id = ?2";
+            let sql = "DELETE FROM seen_events WHERE integration = ?1 AND event_id = ?2";
             self.statement(sql)?.execute(params![origin.integration, event_id])?;
         } else if alert != opens {
-            let sql = "UPDATE deliveries SET alert = ?3 WHERE integration = ?1 AND event_id = ?2";
+            let sql = "UPDATE seen_events SET alert = ?3 WHERE integration = ?1 AND event_id = ?2";
             self.statement(sql)?.execute(params![origin.integration, event_id, alert])?;
         }
         Ok(effect)
@@ -90,7 +90,7 @@ impl WriteTransaction<'_> {
     }
 
     fn seen_event(&self, origin: &Origin<'_>, event_id: &str) -> rusqlite::Result<SeenEvent> {
-        let sql = "SELECT a.number FROM deliveries d JOIN alerts a ON a.number = d.alert \
+        let sql = "SELECT a.number FROM seen_events d JOIN alerts a ON a.number = d.alert \
                    WHERE d.integration = ?1 AND d.event_id = ?2";
         let values = params![origin.integration, event_id];
         let alert: Option<i64> =
@@ -181,7 +181,7 @@ impl WriteTransaction<'_> {
         };
         let description = event.description.as_deref().map(|text| same_as(&event.title, text));
         let sql = "INSERT INTO alerts VALUES (?1, ?2, ?3, 0, ?4, 1, ?5, ?5, ?6, ?7, ?8, ?9, ?10, \
-                   ?11, NULL, ?12, ?13) ON CONFLICT (integration, dedup_key) \
+                   ?11, NULL, ?12, ?13, ?14) ON CONFLICT (integration, dedup_key) \
                    WHERE status < 2 AND dedup_key IS NOT NULL DO NOTHING";
         let inserted = self.statement(sql)?.execute(params![
             number.cast_signed(),
@@ -197,6 +197,7 @@ impl WriteTransaction<'_> {
             life::details_json(&event.details),
             resolves_at.map(jiff::Timestamp::as_millisecond),
             previous.map(u64::cast_signed),
+            self.state.transaction,
         ])?;
         if inserted == 0 {
             return Ok(false);
@@ -262,7 +263,8 @@ impl WriteTransaction<'_> {
         let request = request.as_ref().map(<[u8; 16]>::as_slice);
         let data = rows::entry_data(entry);
         if let Some(place) = replaces {
-            let sql = "UPDATE changes SET count = ?3, request = ?4, last_at = ?5, data = ?6 \
+            let sql = "UPDATE changes SET count = ?3, request = ?4, last_at = ?5, data = ?6, \
+                       transaction_id = ?7 \
                        WHERE alert = ?1 AND seq = ?2";
             let values = params![
                 alert.cast_signed(),
@@ -271,15 +273,23 @@ impl WriteTransaction<'_> {
                 request,
                 last_at.as_millisecond(),
                 data,
+                self.state.transaction,
             ];
             return self.statement(sql)?.execute(values).map(drop);
         }
         let sql = "INSERT INTO changes VALUES (?1, \
                    (SELECT ifnull(max(seq), 0) + 1 FROM changes WHERE alert = ?1), \
-                   ?2, ?3, ?4, ?5, 1, NULL, ?6)";
+                   ?2, ?3, ?4, ?5, 1, NULL, ?6, ?7)";
         let by = by.to_string();
-        let values =
-            params![alert.cast_signed(), at.as_millisecond(), Stored(*change), by, request, data];
+        let values = params![
+            alert.cast_signed(),
+            at.as_millisecond(),
+            Stored(*change),
+            by,
+            request,
+            data,
+            self.state.transaction,
+        ];
         self.statement(sql)?.execute(values).map(drop)
     }
 }

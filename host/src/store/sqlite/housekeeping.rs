@@ -157,6 +157,12 @@ impl WriteTransaction<'_> {
             .statement(sql)?
             .query_map(params![before, self.state.highest, number(limit)], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
+        if !oldest.is_empty() {
+            // The rows that are deleted may be the last with the highest number of a transaction.
+            let sql = "INSERT INTO meta VALUES ('transaction', ?1) \
+                       ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+            self.statement(sql)?.execute([self.state.transaction])?;
+        }
         for alert in &oldest {
             let sql = "DELETE FROM former WHERE alert = ?1 AND (integration, dedup_key) = \
                        (SELECT integration, dedup_key FROM alerts WHERE number = ?1)";

@@ -19,6 +19,7 @@ use anyhow::Context;
 use rusqlite::{Connection, OptionalExtension, ToSql};
 
 use super::{
+    durable::DurableTransaction,
     health::Health,
     rows::{self, Stored},
     transaction_times::TransactionTimes,
@@ -33,6 +34,8 @@ use crate::{
 const READERS: usize = 2;
 /// Threads for searches.
 const SEARCHERS: usize = 1;
+/// Threads for the feed, whose readers may wait until the disk has what they see.
+const FEED_READERS: usize = 1;
 /// More searches than this neither run nor wait.
 const MOST_SEARCHES: usize = 16;
 /// A search that waited longer for its turn is given up: another try soon is as good.
@@ -44,6 +47,7 @@ type Query = Box<dyn FnOnce(&Reader) + Send>;
 pub(super) struct Readers {
     jobs: Sender<Option<Query>>,
     searches: Sender<Option<Query>>,
+    feeds: Sender<Option<Query>>,
     threads: Vec<JoinHandle<()>>,
     health: Health,
     limits: Arc<LimitsReached>,
@@ -53,6 +57,7 @@ pub(super) struct Readers {
 pub(super) struct Queue {
     jobs: Sender<Option<Query>>,
     searches: Sender<Option<Query>>,
+    feeds: Sender<Option<Query>>,
     /// Searches that run or wait.
     searching: Arc<AtomicUsize>,
     health: Health,
@@ -63,7 +68,8 @@ pub(super) struct Queue {
 pub(super) struct Reader {
     pub(super) connection: Connection,
     pub(super) times: Arc<TransactionTimes>,
-    ids: AlertIds,
+    pub(super) ids: AlertIds,
+    pub(super) durable: Arc<DurableTransaction>,
 }
 
 impl Readers {
@@ -71,6 +77,7 @@ impl Readers {
         path: &Path,
         ids: AlertIds,
         times: &Arc<TransactionTimes>,
+        durable: &Arc<DurableTransaction>,
         health: &Health,
         limits: Arc<LimitsReached>,
     ) -> anyhow::Result<Self> {
@@ -82,7 +89,8 @@ impl Readers {
                 let connection = super::connect(path)?;
                 connection.pragma_update(None, "query_only", true)?;
                 connection.pragma_update(None, "cache_size", -4 * 1024)?;
-                let reader = Reader { connection, ids, times: Arc::clone(times) };
+                let (times, durable) = (Arc::clone(times), Arc::clone(durable));
+                let reader = Reader { connection, ids, times, durable };
                 let (thread, waiting) =
                     (thread::Builder::new().name(name.into()), Arc::clone(&waiting));
                 let serve = move || serve(&reader, &waiting);
@@ -92,13 +100,15 @@ impl Readers {
         };
         let jobs = start("store-reader", READERS)?;
         let searches = start("store-search", SEARCHERS)?;
-        Ok(Self { jobs, searches, threads, health: health.clone(), limits })
+        let feeds = start("store-feed", FEED_READERS)?;
+        Ok(Self { jobs, searches, feeds, threads, health: health.clone(), limits })
     }
 
     pub(super) fn queue(&self) -> Queue {
         Queue {
             jobs: self.jobs.clone(),
             searches: self.searches.clone(),
+            feeds: self.feeds.clone(),
             searching: Arc::default(),
             health: self.health.clone(),
             limits: Arc::clone(&self.limits),
@@ -111,6 +121,9 @@ impl Readers {
         }
         for _ in 0..SEARCHERS {
             let _ = self.searches.send(None);
+        }
+        for _ in 0..FEED_READERS {
+            let _ = self.feeds.send(None);
         }
         for thread in self.threads {
             let _ = thread.join();
@@ -130,6 +143,20 @@ impl Queue {
         let health = self.health.clone();
         let _ = self.jobs.send(Some(Box::new(move |reader| {
             responder.answer(answer(read(reader), &health));
+        })));
+        pending
+    }
+
+    /// Reads from the feed.
+    pub(super) fn feed<T, F>(&self, read: F) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Reader) -> rusqlite::Result<Result<T, StoreError>> + Send + 'static,
+    {
+        let (responder, pending) = pending();
+        let health = self.health.clone();
+        let _ = self.feeds.send(Some(Box::new(move |reader| {
+            responder.answer(answer(read(reader), &health).flatten());
         })));
         pending
     }

@@ -110,7 +110,7 @@ pub(super) fn with_history(
     let alert = connection
         .prepare_cached(&format!("{ALERT} WHERE a.number = ?1"))?
         .query_row([number.cast_signed()], |row| alert(row, ids))?;
-    let mut history = vec![life::opening(&alert)];
+    let mut history = vec![life::opening(&alert.integration, alert.request_id, alert.created_at)];
     let mut changes = connection.prepare_cached(
         "SELECT at, change, by, request, count, last_at, data FROM changes WHERE alert = ?1 \
          ORDER BY seq",

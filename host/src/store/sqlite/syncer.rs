@@ -20,6 +20,7 @@ use anyhow::Context;
 use rusqlite::Connection;
 
 use super::{
+    durable::DurableTransaction,
     health::Health,
     open_files::OpenFiles,
     transaction_times::TransactionTimes,
@@ -35,8 +36,10 @@ pub(super) struct Batch {
     pub(super) jobs: Vec<WriteJob>,
     pub(super) done: Vec<JobResult>,
     pub(super) started: Instant,
-    /// Its number, if it holds records.
-    pub(super) transaction: Option<i64>,
+    /// Number of the transaction.
+    pub(super) transaction: i64,
+    /// True if the transaction holds records of requests, so that its time is of interest.
+    pub(super) holds_records: bool,
 }
 
 enum Message {
@@ -95,6 +98,7 @@ impl Syncer {
         checkpoints: Connection,
         metrics: Arc<StoreMetrics>,
         times: Arc<TransactionTimes>,
+        durable: Arc<DurableTransaction>,
     ) -> anyhow::Result<Self> {
         let (turn, health) = (Arc::default(), Health::default());
         // The writer hands a batch over when the one before is on disk: until then it gathers, and
@@ -115,6 +119,7 @@ impl Syncer {
             log: Log::of(database),
             metrics,
             times,
+            durable,
             health: health.clone(),
             nudges,
             since_checkpoint: 0,
@@ -154,6 +159,7 @@ struct SyncerThread {
     log: Log,
     metrics: Arc<StoreMetrics>,
     times: Arc<TransactionTimes>,
+    durable: Arc<DurableTransaction>,
     health: Health,
     nudges: SyncSender<()>,
     since_checkpoint: usize,
@@ -215,9 +221,10 @@ impl SyncerThread {
         for batch in &batches {
             let took = batch.started.elapsed();
             self.metrics.committed(batch.jobs.len(), took);
-            if let Some(transaction) = batch.transaction {
-                self.times.synced(transaction, took);
+            if batch.holds_records {
+                self.times.synced(batch.transaction, took);
             }
+            self.durable.advance(batch.transaction);
         }
         let log_bytes = self.files.log_bytes();
         self.log_bytes_at_checkpoint = self.log_bytes_at_checkpoint.min(log_bytes);

@@ -50,6 +50,7 @@ pub(super) struct Writer {
     syncer: Syncer,
     quarantine: QuarantineBoard,
     highest: i64,
+    transaction: i64,
     thread: JoinHandle<i64>,
 }
 
@@ -74,7 +75,7 @@ impl Writer {
     ) -> anyhow::Result<Self> {
         connection.set_prepared_statement_cache_capacity(64);
         let state = WriterState::read(&connection)?;
-        let highest = state.highest;
+        let (highest, transaction) = (state.highest, state.transaction);
         let quarantine = QuarantineBoard::new(Mutex::new(state.quarantine.clone()));
         let mut state = WriterThread {
             database: database.to_owned(),
@@ -97,7 +98,7 @@ impl Writer {
                 state.state.highest
             })
             .context("cannot start a thread")?;
-        Ok(Self { jobs, syncer, quarantine, highest, thread })
+        Ok(Self { jobs, syncer, quarantine, highest, transaction, thread })
     }
 
     pub(super) fn queue(&self) -> Queue {
@@ -107,6 +108,11 @@ impl Writer {
 
     pub(super) fn health(&self) -> Health {
         self.syncer.health()
+    }
+
+    /// Returns a number that no transaction exceeds that was in the database when it was opened.
+    pub(super) fn transaction_at_start(&self) -> i64 {
+        self.transaction
     }
 
     /// The number of the newest alert when the database was opened.
@@ -232,9 +238,9 @@ impl WriterThread {
         let started = Instant::now();
         match self.transaction(&jobs) {
             Ok(done) => {
-                let transaction = holds_records(&jobs).then_some(self.state.transaction);
+                let (transaction, holds_records) = (self.state.transaction, holds_records(&jobs));
                 let (jobs, done) = self.put_back_unfinished(jobs, done);
-                self.synced.written(Batch { jobs, done, started, transaction });
+                self.synced.written(Batch { jobs, done, started, transaction, holds_records });
             }
             // One job must not fail the others: each gets a transaction of its own.
             Err(error) if jobs.len() > 1 && !concerns_all(&error) => {

@@ -41,6 +41,13 @@ pub(super) struct Names {
 /// are not given again.
 const SKIPPED: i64 = 1000;
 
+/// The highest number of a transaction that left a trace.
+const LAST_TRANSACTION: &str = "SELECT max( \
+     ifnull((SELECT max(id) FROM transactions), 0), \
+     ifnull((SELECT max(transaction_id) FROM changes), 0), \
+     ifnull((SELECT transaction_id FROM alerts ORDER BY number DESC LIMIT 1), 0), \
+     ifnull((SELECT value FROM meta WHERE key = 'transaction'), 0))";
+
 impl WriterState {
     /// Returns the name of an integration that this transaction has stored something of.
     pub(super) fn name_of(&self, integration: i64) -> String {
@@ -66,7 +73,7 @@ impl WriterState {
         })?;
         Ok(Self {
             highest: number("SELECT ifnull(max(number), 0) FROM alerts")?,
-            transaction: number("SELECT ifnull(max(id), 0) FROM transactions")? + SKIPPED,
+            transaction: number(LAST_TRANSACTION)? + SKIPPED,
             quarantine: quarantine.collect::<Result<_, _>>()?,
             quarantine_changed: false,
             malformed_pushed_out: BTreeMap::new(),

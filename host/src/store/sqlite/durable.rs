@@ -1,0 +1,54 @@
+//! Number of the last transaction that is on disk.
+//!
+//! Readers see a transaction as soon as it is written, which is before [`super::syncer`] has synced it. A
+//! power cut takes such a transaction back.
+
+use std::{
+    sync::{Condvar, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// Number of the last transaction that is on disk.
+#[derive(Default)]
+pub(super) struct DurableTransaction {
+    number: Mutex<i64>,
+    advanced: Condvar,
+}
+
+impl DurableTransaction {
+    /// Notes that a transaction, and with it all earlier ones, is on disk.
+    pub(super) fn advance(&self, transaction: i64) {
+        let mut number = self.number.lock().unwrap_or_else(PoisonError::into_inner);
+        *number = transaction.max(*number);
+        self.advanced.notify_all();
+    }
+
+    /// Waits until a transaction is on disk, and returns the number of the last one that is; none after
+    /// the timeout.
+    pub(super) fn wait_for(&self, transaction: i64, timeout: Duration) -> Option<i64> {
+        let number = self.number.lock().unwrap_or_else(PoisonError::into_inner);
+        let (number, waited) = self
+            .advanced
+            .wait_timeout_while(number, timeout, |number| *number < transaction)
+            .unwrap_or_else(PoisonError::into_inner);
+        (!waited.timed_out()).then_some(*number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_is_waited_for_until_it_is_on_disk() {
+        let durable = DurableTransaction::default();
+        durable.advance(7);
+        assert_eq!(durable.wait_for(7, Duration::ZERO), Some(7));
+        assert_eq!(durable.wait_for(8, Duration::from_millis(1)), None);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| durable.wait_for(8, Duration::from_secs(60)));
+            durable.advance(9);
+            assert_eq!(waiting.join().expect("no panic"), Some(9));
+        });
+    }
+}
