@@ -7,10 +7,13 @@ use tocsin_plugin_api::{Event, Urgency};
 use ulid::Ulid;
 
 use super::{
-    Store,
-    request::{Content, Submission},
+    AlertQuery, ManualAction, ManualChange, ManualChangeOutcome, Store,
+    housekeeping::{HousekeepingProgress, HousekeepingStep, HousekeepingTask},
+    request::{
+        Content, Effect, Kept, RawRequest, RequestOutcome, Share, ShareBounds, Submission, Terms,
+    },
 };
-use crate::alert::PluginId;
+use crate::alert::{Actor, Alert, AlertRef, AlertWithHistory, PluginId};
 
 /// Place of a store's data, where the store can be opened, closed and opened again.
 pub(super) trait StoreFixture {
@@ -34,3 +37,94 @@ pub(super) fn submission(integration: &str, events: Vec<Event>) -> Submission {
         replayed_by: None,
     }
 }
+
+pub(super) fn events(events: Vec<Event>, terms: Terms) -> Content {
+    Content::Events { events, terms, remark: None }
+}
+
+pub(super) fn nothing(outcome: RequestOutcome, reason: &str) -> Content {
+    Content::Nothing { outcome, reason: reason.into() }
+}
+
+pub(super) fn with_terms(store: &dyn Store, event: Event, terms: Terms) -> Vec<Effect> {
+    let content = events(vec![event], terms);
+    store
+        .submit(Submission { content, ..submission("ops", Vec::new()) })
+        .wait()
+        .expect("it commits")
+}
+
+pub(super) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + seconds).expect("a time")
+}
+
+/// How many it concerned.
+pub(super) fn housekeep(store: &dyn Store, task: HousekeepingTask, limit: usize) -> usize {
+    one_step(store, task, limit).count
+}
+
+/// Does all of it, and gives how many each step concerned.
+pub(super) fn steps(store: &dyn Store, task: &HousekeepingTask, limit: usize) -> Vec<usize> {
+    let mut counts = Vec::new();
+    loop {
+        let HousekeepingProgress { count, more } = one_step(store, task.clone(), limit);
+        counts.push(count);
+        if !more {
+            return counts;
+        }
+    }
+}
+
+pub(super) fn one_step(
+    store: &dyn Store,
+    task: HousekeepingTask,
+    limit: usize,
+) -> HousekeepingProgress {
+    store.housekeep(HousekeepingStep { task, limit }).wait().expect("it commits")
+}
+
+pub(super) fn commit(store: &dyn Store, event: Event) -> Vec<Effect> {
+    store.submit(submission("ops", vec![event])).wait().expect("it commits")
+}
+
+pub(super) fn by_hand(store: &dyn Store, number: u64, action: ManualAction) -> AlertWithHistory {
+    match store.change(AlertRef::Number(number), by_steve(action)).wait().expect("it commits") {
+        ManualChangeOutcome::Done(alert) => *alert,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(super) fn steve() -> Actor {
+    Actor::CommandLine { user: "steve".into(), token: None }
+}
+
+pub(super) fn by_steve(action: ManualAction) -> ManualChange {
+    ManualChange { action, by: steve(), at: Timestamp::now() }
+}
+
+pub(super) fn get(store: &dyn Store, alert: AlertRef) -> AlertWithHistory {
+    store.alert(alert).wait().expect("it reads").expect("the alert is there")
+}
+
+pub(super) fn all(store: &dyn Store) -> Vec<Alert> {
+    let (mut alerts, mut before) = (Vec::new(), None);
+    loop {
+        let query = AlertQuery { limit: 10, before, ..AlertQuery::default() };
+        let page = store.alerts(query).wait().expect("it reads");
+        alerts.extend(page.alerts);
+        before = page.next;
+        if before.is_none() {
+            return alerts;
+        }
+    }
+}
+
+pub(super) fn failed(integration: &str, body: &str, bounds: ShareBounds) -> Submission {
+    let raw =
+        RawRequest { query: "q".into(), headers: "h: v\n".into(), body: body.to_owned().into() };
+    let kept = Some(Kept { raw, share: Some((Share::Quarantine, bounds)) });
+    let content = nothing(RequestOutcome::Failed, "panicked");
+    Submission { content, kept, ..submission(integration, Vec::new()) }
+}
+
+pub(super) const WIDE: ShareBounds = ShareBounds { count: 100, bytes: 100_000 };

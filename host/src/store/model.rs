@@ -136,7 +136,7 @@ fn events() -> impl Strategy<Value = Event> {
 }
 
 /// Requests of one or several events each, one after the other.
-pub(super) fn sequences(place: &dyn StoreFixture) {
+pub(super) fn any_sequence_of_events_matches_the_model(place: &dyn StoreFixture) {
     let store = place.open();
     let integrations = Cell::new(0);
     let mut runner =
@@ -170,12 +170,12 @@ pub(super) fn sequences(place: &dyn StoreFixture) {
 }
 
 /// 64 senders over some keys.
-pub(super) fn races(place: &dyn StoreFixture) {
+pub(super) fn racing_senders_match_the_model(place: &dyn StoreFixture) {
     race(place, 10);
 }
 
 /// 64 senders over one key.
-pub(super) fn races_for_one_key(place: &dyn StoreFixture) {
+pub(super) fn senders_that_race_for_one_key_match_the_model(place: &dyn StoreFixture) {
     race(place, 1);
 }
 
