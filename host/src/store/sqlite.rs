@@ -22,6 +22,8 @@ mod rows;
 mod submission;
 mod syncer;
 mod transaction_times;
+#[cfg(test)]
+mod upgrades;
 mod write_job;
 mod write_transaction;
 mod writer;
@@ -446,27 +448,35 @@ fn upgrade(connection: &Connection, version: i64) -> anyhow::Result<()> {
 }
 
 #[cfg(test)]
+mod contract {
+    use super::tests::Folder;
+
+    crate::store::contract::store_contract!(Folder::new());
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::{
-        StoreError, contract,
+        StoreError,
         fixture::{StoreFixture, submission},
         housekeeping::HousekeepingTask,
         request::RawState,
     };
 
-    struct Folder(tempfile::TempDir);
+    pub(super) struct Folder(tempfile::TempDir);
+
+    impl Folder {
+        pub(super) fn new() -> Self {
+            Self(tempfile::tempdir().expect("a folder"))
+        }
+    }
 
     impl StoreFixture for Folder {
         fn open(&self) -> Arc<dyn Store> {
             let path = self.0.path().join("tocsin.db");
             Arc::new(SqliteStore::open(&path, "a test", Arc::default()).expect("it opens"))
         }
-    }
-
-    #[test]
-    fn keeps_the_contract() {
-        contract::keep(|| Folder(tempfile::tempdir().expect("a folder")));
     }
 
     #[test]
@@ -517,6 +527,24 @@ mod tests {
         assert_eq!((&raw.body[..], &raw.headers[..]), (&b"\x00\xff"[..], &b"h: v"[..]));
         store.close();
         SqliteStore::open(&path, "us", Arc::default()).expect("it went over once");
+    }
+
+    #[test]
+    fn changes_that_are_not_on_disk_are_not_in_the_feed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tocsin.db");
+        let store = opened(&path);
+        report(&store, "one").expect("it is kept");
+        let other = Connection::open(&path).expect("a database");
+        // As a transaction of the writer that the syncer has not synced yet.
+        let unsynced =
+            "INSERT INTO changes VALUES (1, 1, 0, 5, 'api', NULL, 1, NULL, NULL, 999999)";
+        other.execute_batch(unsynced).expect("written");
+        let page = store.changes_since(Cursor::start(), 10).wait();
+        assert!(matches!(page, Err(StoreError::Unavailable(_))), "{page:?}");
+        other.execute_batch("DELETE FROM changes").expect("taken back");
+        let page = store.changes_since(Cursor::start(), 10).wait().expect("it reads");
+        assert_eq!(page.changes.len(), 1);
     }
 
     fn opened(path: &Path) -> SqliteStore {
