@@ -140,48 +140,48 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn assert_form(actor: Actor, text: &str) {
+    fn assert_form(actor: &Actor, text: &str) {
         assert_eq!(actor.to_string(), text);
-        assert_eq!(Actor::from(text), actor);
-        assert_eq!(serde_json::to_string(&actor).unwrap(), format!("\"{text}\""));
+        assert_eq!(Actor::from(text), *actor);
+        assert_eq!(serde_json::to_string(actor).unwrap(), format!("\"{text}\""));
     }
 
     #[test]
     fn names_an_integration() {
-        assert_form(Actor::Integration("ops-slack".into()), "integration ops-slack");
+        assert_form(&Actor::Integration("ops-slack".into()), "integration ops-slack");
     }
 
     #[test]
     fn names_a_client_of_the_api_by_its_token() {
-        assert_form(Actor::Api(None), "api");
-        assert_form(Actor::Api(Some(ApiToken::Named("alice".into()))), "api token alice");
-        assert_form(Actor::Api(Some(ApiToken::Unnamed(1))), "api token #1");
+        assert_form(&Actor::Api(None), "api");
+        assert_form(&Actor::Api(Some(ApiToken::Named("alice".into()))), "api token alice");
+        assert_form(&Actor::Api(Some(ApiToken::Unnamed(1))), "api token #1");
     }
 
     #[test]
     fn names_the_user_of_the_command_line_and_its_token() {
         let steve = |token| Actor::CommandLine { user: "steve".into(), token };
-        assert_form(steve(None), "command line, steve");
+        assert_form(&steve(None), "command line, steve");
         let alice = ApiToken::Named("alice".into());
-        assert_form(steve(Some(alice)), "command line, steve, api token alice");
-        assert_form(steve(Some(ApiToken::Unnamed(12))), "command line, steve, api token #12");
+        assert_form(&steve(Some(alice)), "command line, steve, api token alice");
+        assert_form(&steve(Some(ApiToken::Unnamed(12))), "command line, steve, api token #12");
     }
 
     #[test]
     fn names_the_actor_that_asked_for_a_replay() {
         let by = Box::new(Actor::CommandLine { user: "steve".into(), token: None });
-        assert_form(Actor::Replay { by }, "replay by command line, steve");
+        assert_form(&Actor::Replay { by }, "replay by command line, steve");
     }
 
     #[test]
     fn names_the_automatic_resolve() {
-        assert_form(Actor::AutomaticResolve, "automatic resolve");
+        assert_form(&Actor::AutomaticResolve, "automatic resolve");
     }
 
     #[test]
     fn keeps_unknown_texts_as_they_are() {
         for text in ["", "steve", "api ", "api token #01", "api token #x", "command line, a, b"] {
-            assert_form(Actor::Unknown(text.into()), text);
+            assert_form(&Actor::Unknown(text.into()), text);
         }
     }
 

@@ -15,6 +15,9 @@ pub const MOST_CHANGES: usize = 1000;
 pub struct FeedChange {
     /// Number of the alert.
     pub alert: u64,
+    /// Place of the entry in the alert's history: 0 for the opening, and growing. A merged entry keeps
+    /// its place when it comes again.
+    pub place: u64,
     /// Entry of the alert's history: kind, actor, request and time of the change.
     ///
     /// A merged entry comes again, with a higher `count`, after each further report that it counts.

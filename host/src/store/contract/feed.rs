@@ -64,9 +64,9 @@ pub(in crate::store) fn every_change_is_in_the_feed_once_and_in_the_order_of_com
     for limit in [1, 2, 3, MOST_CHANGES] {
         let (changes, cursor) = read_on(&*store, Cursor::start(), limit);
         assert_eq!(kinds(&changes), expected);
-        for FeedChange { alert, entry } in &changes {
+        for FeedChange { alert, place, entry } in &changes {
             let history = get(&*store, AlertRef::Number(*alert)).history;
-            assert!(history.contains(entry), "kind, actor, request and time of {entry:?}");
+            assert_eq!(history[*place as usize], *entry, "kind, actor, request and time");
         }
         assert_eq!(read_on(&*store, cursor, limit).0, [], "nothing has changed since");
     }
@@ -216,19 +216,13 @@ pub(in crate::store) fn a_reader_beside_writers_misses_no_change(place: &dyn Sto
 /// Adds a change to the histories that a reader has put together. Only the last entry may come again.
 fn apply(histories: &mut BTreeMap<u64, Vec<HistoryEntry>>, change: FeedChange) {
     let history = histories.entry(change.alert).or_default();
-    let is_merged = change.entry.count > 1;
-    match history.last_mut() {
-        Some(last)
-            if is_merged
-                && (last.change, last.at) == (change.entry.change, change.entry.at)
-                && last.count < change.entry.count =>
-        {
-            *last = change.entry;
-        }
-        _ => {
-            let is_first = change.entry.change == ChangeKind::Created;
-            assert_eq!(is_first, history.is_empty(), "the opening comes first, and once");
-            history.push(change.entry);
-        }
+    let place = usize::try_from(change.place).expect("a short history");
+    if place + 1 == history.len() {
+        assert!(history[place].count < change.entry.count, "a change comes once");
+        history[place] = change.entry;
+    } else {
+        assert_eq!(place, history.len(), "no entry is left out");
+        assert_eq!(place == 0, change.entry.change == ChangeKind::Created);
+        history.push(change.entry);
     }
 }

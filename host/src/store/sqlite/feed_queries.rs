@@ -82,7 +82,9 @@ impl Reader {
             } else {
                 position.entry = key;
             }
-            changes.push(FeedChange { alert: key.1.cast_unsigned(), entry });
+            let (_, alert, place) = key;
+            let (alert, place) = (alert.cast_unsigned(), place.cast_unsigned());
+            changes.push(FeedChange { alert, place, entry });
         }
         Ok(Ok(ChangePage { changes, cursor: Cursor::after(position.write(database)) }))
     }
