@@ -125,7 +125,7 @@ fn announce(host: &Host) {
                     event = "integration_ready",
                     integration = name,
                     endpoint,
-                    state = integration.state,
+                    state = integration.state.as_str(),
                     "ready",
                 );
             }

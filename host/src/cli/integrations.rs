@@ -58,7 +58,7 @@ pub(super) fn state(integration: &IntegrationStatus) -> String {
     });
     let unusual: Vec<_> = maintenance.into_iter().chain(breaker).chain(stuck).collect();
     if unusual.is_empty() {
-        return integration.state.clone();
+        return integration.state.as_str().into();
     }
-    format!("{} ({})", integration.state, unusual.join(", "))
+    format!("{} ({})", integration.state.as_str(), unusual.join(", "))
 }

@@ -1,7 +1,9 @@
 //! `tocsin plugins list`: the files of the plugins folder, and the version that serves each integration.
 
 use crate::{
-    api::status::{IntegrationStatus, PluginList, PluginStatus, WaitingVersion},
+    api::status::{
+        IntegrationStatus, PluginList, PluginStatus, VerifiedBy, WaitingReasonName, WaitingVersion,
+    },
     cli::{
         Inventory,
         integrations::state,
@@ -47,8 +49,8 @@ fn print_files(plugins: &[PluginStatus]) -> anyhow::Result<()> {
         vec![
             text(&plugin.name),
             text(&plugin.version),
-            plugin.state.clone(),
-            text(&plugin.verified),
+            plugin.state.as_str().into(),
+            plugin.verified.map_or("-", VerifiedBy::as_str).into(),
             plugin.integrations.join(", "),
             plugin.file.clone(),
         ]
@@ -80,10 +82,10 @@ fn print_services(integrations: &[IntegrationStatus]) -> anyhow::Result<()> {
 }
 
 fn waiting(waiting: &WaitingVersion) -> String {
-    let reason = match waiting.reason.as_str() {
-        "failed" => " (failed)",
-        "not_allowed" => " (not allowed)",
-        _ => "",
+    let reason = match waiting.reason {
+        WaitingReasonName::Failed => " (failed)",
+        WaitingReasonName::NotAllowed => " (not allowed)",
+        WaitingReasonName::NotNeeded => "",
     };
     format!("{}{reason} since {:.0}", waiting.version, waiting.since)
 }

@@ -1,0 +1,254 @@
+//! State of an integration.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tocsin_plugin_api::Urgency;
+use utoipa::ToSchema;
+
+use crate::{
+    alert::{PluginId, UrgencyName},
+    call::{BreakerReport, BreakerState},
+    config::LoadedConfig,
+    host::InForce,
+    integration::{
+        Integration, IntegrationState, Integrations, PluginAlternatives, WaitingPlugin,
+        WaitingReason,
+    },
+};
+
+/// State of an [`Integration`].
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+pub struct IntegrationStatus {
+    /// Name of the integration.
+    pub name: String,
+    /// True if the configuration enables the integration.
+    pub enabled: bool,
+    /// State in short.
+    pub state: IntegrationStateName,
+    /// The plugin that serves the integration.
+    pub plugin: Option<PluginId>,
+    /// The versions that the configuration allows.
+    pub version: String,
+    /// Urgency of events for which the plugin found none.
+    #[schema(value_type = UrgencyName)]
+    pub urgency: Urgency,
+    /// URL to which its sender posts.
+    pub endpoint: String,
+    /// Maintenance window that is open now, in which no alert opens; null if there is none.
+    pub maintenance: Option<MaintenanceStatus>,
+    /// Largest rate of requests, such as `100/s`; null if there is no limit.
+    pub rate_limit: Option<String>,
+    /// Largest rate of requests from one sender's address; null if there is no limit.
+    pub sender_rate_limit: Option<String>,
+    /// Time without another report after which an alert resolves automatically, such as `1d`; null if
+    /// alerts do not.
+    pub resolve_after: Option<String>,
+    /// Number of times that this host has set up the integration: 1 at first, and one more for each other
+    /// version of its plugin and each change of its configuration.
+    pub generation: u64,
+    /// Start of this generation.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// Other versions of its plugin in the folder, highest first.
+    pub waiting: Vec<WaitingVersion>,
+    /// Notice for the operator though nothing is wrong, one sentence with a hint.
+    pub notice: Option<String>,
+    /// Reason why the integration cannot serve now, one sentence with a hint.
+    pub problem: Option<String>,
+    /// Circuit breaker of its plugin; null if no plugin serves the integration.
+    pub breaker: Option<BreakerStatus>,
+    /// Number of threads that are stuck in calls of this version of its plugin.
+    pub stuck_threads: u64,
+}
+
+/// State of an integration in short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = IntegrationState)]
+pub enum IntegrationStateName {
+    /// A plugin serves the integration.
+    Serving,
+    /// The configuration disables the integration.
+    Disabled,
+    /// No plugin can serve the integration now.
+    Broken,
+}
+
+impl IntegrationStateName {
+    /// Returns the name in JSON and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Disabled => "disabled",
+            Self::Broken => "broken",
+        }
+    }
+}
+
+/// Reason why a version of a plugin waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = WaitingReason)]
+pub enum WaitingReasonName {
+    /// Another version serves.
+    NotNeeded,
+    /// The integration's `version` excludes this version.
+    NotAllowed,
+    /// This version was tried and failed.
+    Failed,
+}
+
+/// Maintenance window that is open.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct MaintenanceStatus {
+    /// End of the window; null if it stays open until the configuration changes.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Timestamp>,
+}
+
+/// Circuit breaker, which keeps a plugin that fails repeatedly from being called.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct BreakerStatus {
+    /// State of the breaker.
+    pub state: BreakerStateName,
+    /// Number of failures within the last minute.
+    pub failures: usize,
+    /// Time of the next call while the breaker is open.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub retry_at: Option<Timestamp>,
+    /// Number of times that the breaker opened since the integration was set up.
+    pub trips: u64,
+}
+
+/// State of a circuit breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BreakerStateName {
+    /// The plugin is called.
+    Closed,
+    /// The plugin is not called for a while. Webhooks get 503.
+    Open,
+    /// The plugin is called again. Another failure opens the breaker for a longer time.
+    HalfOpen,
+}
+
+impl From<BreakerReport> for BreakerStatus {
+    fn from(report: BreakerReport) -> Self {
+        let BreakerReport { state, retry_at, failures, trips } = report;
+        let state = match state {
+            BreakerState::Closed => BreakerStateName::Closed,
+            BreakerState::Open(_) => BreakerStateName::Open,
+            BreakerState::HalfOpen => BreakerStateName::HalfOpen,
+        };
+        Self { state, failures, retry_at, trips }
+    }
+}
+
+/// Version of a plugin in the folder that does not serve the integration.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+pub struct WaitingVersion {
+    /// The version.
+    pub version: String,
+    /// Name of its file.
+    pub file: String,
+    /// Time at which the file arrived.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// Reason why the version does not serve.
+    pub reason: WaitingReasonName,
+    /// Problem that occurred when the version was tried, one sentence.
+    pub problem: Option<String>,
+}
+
+/// Describes the integrations in force.
+pub fn integration_list(in_force: &InForce) -> Vec<IntegrationStatus> {
+    describe_integrations(&in_force.integrations, &in_force.config)
+}
+
+/// Describes integrations with the endpoints that a configuration gives them.
+pub fn describe_integrations(
+    integrations: &Integrations,
+    config: &LoadedConfig,
+) -> Vec<IntegrationStatus> {
+    let describe = |integration: &&Arc<Integration>| {
+        let endpoint = config.config.server.endpoint(&integration.name);
+        describe_integration(
+            integration,
+            &integrations.alternatives_of(&integration.name),
+            endpoint,
+        )
+    };
+    integrations.sorted().iter().map(describe).collect()
+}
+
+fn describe_integration(
+    integration: &Integration,
+    alternatives: &PluginAlternatives,
+    endpoint: String,
+) -> IntegrationStatus {
+    let problem = integration.health().problem.map(|problem| problem.one_line());
+    let state = match &integration.state {
+        IntegrationState::Serving { .. } if problem.is_some() => IntegrationStateName::Broken,
+        IntegrationState::Serving { .. } => IntegrationStateName::Serving,
+        IntegrationState::Disabled => IntegrationStateName::Disabled,
+        IntegrationState::Broken(_) => IntegrationStateName::Broken,
+    };
+    let section = &integration.settings.section;
+    IntegrationStatus {
+        name: integration.name.to_string(),
+        enabled: section.enabled,
+        state,
+        plugin: integration.plugin().map(|plugin| PluginId::clone(plugin)),
+        version: section.version.to_string(),
+        urgency: integration.urgency,
+        endpoint,
+        maintenance: section
+            .maintenance
+            .at(Timestamp::now())
+            .map(|until| MaintenanceStatus { until }),
+        rate_limit: section.rate_limit.map(|rate| rate.to_string()),
+        sender_rate_limit: section.sender_rate_limit.map(|rate| rate.to_string()),
+        resolve_after: section.resolve_after.map(|age| age.to_string()),
+        generation: integration.generation,
+        since: integration.since,
+        waiting: alternatives.waiting.iter().map(describe_waiting).collect(),
+        notice: notice(integration, alternatives),
+        problem,
+        breaker: integration.breaker().map(BreakerStatus::from),
+        // A thread may return just before it is counted as stuck.
+        stuck_threads: u64::try_from(integration.metrics.stuck_threads.get()).unwrap_or(0),
+    }
+}
+
+fn describe_waiting(waiting: &WaitingPlugin) -> WaitingVersion {
+    let reason = match &waiting.reason {
+        WaitingReason::NotNeeded => WaitingReasonName::NotNeeded,
+        WaitingReason::NotAllowed => WaitingReasonName::NotAllowed,
+        WaitingReason::Failed(_) => WaitingReasonName::Failed,
+    };
+    let file = waiting.plugin.path.file_name().unwrap_or_default();
+    WaitingVersion {
+        version: waiting.plugin.id.version.clone(),
+        file: file.to_string_lossy().into_owned(),
+        since: waiting.since,
+        reason,
+        problem: waiting.failure().map(|failure| failure.sentence.clone()),
+    }
+}
+
+/// Returns a notice if the plugin that serves is not the one that the folder now holds.
+fn notice(integration: &Integration, alternatives: &PluginAlternatives) -> Option<String> {
+    let plugin = integration.plugin()?;
+    let goes_on = "it goes on so until it is changed or the host restarted";
+    if let Some(refusal) = &alternatives.refused {
+        return Some(format!("is served by {plugin}, and {goes_on}; but its file {refusal}"));
+    }
+    alternatives.gone_since.map(|_| {
+        format!(
+            "is served by {plugin}, whose file is no longer in the folder; hint: copy the version \
+             in that is to serve it, anew if it lies there already, or {goes_on}"
+        )
+    })
+}

@@ -1,0 +1,190 @@
+//! State of a file in the plugins folder.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    call::PluginRuntime,
+    integration::{Integration, Integrations},
+    plugins::{CatalogFile, admission::AdmittedPlugin, verification::Verified},
+};
+
+/// State of a file in the plugins folder.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+pub struct PluginStatus {
+    /// Name of the file.
+    pub file: String,
+    /// Name of the plugin, if its manifest could be read.
+    pub name: Option<String>,
+    /// Version of the plugin.
+    pub version: Option<String>,
+    /// Description in its manifest.
+    pub description: Option<String>,
+    /// Licence in its manifest.
+    pub license: Option<String>,
+    /// Version of plugin-api that the plugin was built against.
+    pub plugin_api: Option<String>,
+    /// Compiler that built the plugin.
+    pub rustc: Option<String>,
+    /// SHA-256 hash of the file in hex, if the file was admitted.
+    pub sha256: Option<String>,
+    /// Proof by which the file was verified; null if the configuration asks for none.
+    pub verified: Option<VerifiedBy>,
+    /// State in short.
+    pub state: PluginFileState,
+    /// Time at which the file arrived or last changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// Integrations that the plugin serves.
+    pub integrations: Vec<String>,
+    /// Problem with the file, one sentence with a hint.
+    pub problem: Option<String>,
+}
+
+/// State of a file in the plugins folder in short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PluginFileState {
+    /// The plugin is loaded.
+    Loaded,
+    /// Another version of the plugin serves.
+    Waiting,
+    /// The plugin was tried and failed, and another version serves.
+    HeldBack,
+    /// No integration uses the plugin.
+    Unused,
+    /// The file was not admitted or could not be loaded.
+    Refused,
+    /// A host died while it loaded the plugin.
+    SetAside,
+}
+
+impl PluginFileState {
+    /// Returns the name in JSON and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::Waiting => "waiting",
+            Self::HeldBack => "held_back",
+            Self::Unused => "unused",
+            Self::Refused => "refused",
+            Self::SetAside => "set_aside",
+        }
+    }
+}
+
+/// Proof by which a plugin was verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum VerifiedBy {
+    /// The lock file or the configuration has its checksum.
+    Checksum,
+    /// One of the configured keys signed it.
+    Signature,
+}
+
+impl VerifiedBy {
+    /// Returns the name in JSON and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Checksum => "checksum",
+            Self::Signature => "signature",
+        }
+    }
+}
+
+impl From<&Verified> for VerifiedBy {
+    fn from(verified: &Verified) -> Self {
+        match verified {
+            Verified::Checksum => Self::Checksum,
+            Verified::Signature(_) => Self::Signature,
+        }
+    }
+}
+
+/// Describes the files of the plugins folder.
+pub fn describe_plugins(
+    integrations: &Integrations,
+    runtime: &dyn PluginRuntime,
+) -> Vec<PluginStatus> {
+    let files = integrations.catalog.files.iter();
+    files.map(|file| describe_plugin(file, integrations, runtime)).collect()
+}
+
+fn describe_plugin(
+    file: &CatalogFile,
+    integrations: &Integrations,
+    runtime: &dyn PluginRuntime,
+) -> PluginStatus {
+    let admitted = file.admission.as_ref().ok();
+    let serves = |integration: &&&Arc<Integration>| {
+        let serving = integration.admitted().map(|plugin| &plugin.sha256);
+        admitted.is_some_and(|plugin| serving == Some(&plugin.sha256))
+    };
+    let sorted = integrations.sorted();
+    let users: Vec<_> = sorted.iter().filter(serves).collect();
+    let loaded = admitted.and_then(|plugin| runtime.known(plugin));
+    let (state, problem) = match (&file.admission, loaded) {
+        (Err(refusal), _) => (PluginFileState::Refused, Some(refusal.to_string())),
+        (_, Some(Err(error))) if error.is_set_aside => {
+            (PluginFileState::SetAside, Some(error.to_string()))
+        }
+        (_, Some(Err(error))) => (PluginFileState::Refused, Some(error.to_string())),
+        (Ok(plugin), _) if users.is_empty() => describe_unused(plugin, integrations),
+        _ => {
+            let health = users.iter().map(|integration| integration.health());
+            let mut problems = health.filter_map(|health| health.problem.or(health.last_failure));
+            (PluginFileState::Loaded, problems.next().map(|problem| problem.one_line()))
+        }
+    };
+    let manifest = file.manifest();
+    let said = |text: fn(&tocsin_plugin_api::manifest::Manifest) -> &String| {
+        manifest.map(text).filter(|text| !text.is_empty()).cloned()
+    };
+    PluginStatus {
+        file: file.file_name.clone(),
+        name: said(|manifest| &manifest.name),
+        version: said(|manifest| &manifest.version),
+        description: said(|manifest| &manifest.description),
+        license: said(|manifest| &manifest.license),
+        plugin_api: said(|manifest| &manifest.plugin_api),
+        rustc: said(|manifest| &manifest.rustc),
+        sha256: admitted.map(|plugin| plugin.sha256.clone()),
+        verified: admitted.and_then(|plugin| plugin.verified()).map(VerifiedBy::from),
+        state,
+        since: file.since,
+        integrations: users.iter().map(|integration| integration.name.to_string()).collect(),
+        problem,
+    }
+}
+
+/// Returns the state and the problem of a plugin that serves no integration.
+fn describe_unused(
+    plugin: &AdmittedPlugin,
+    integrations: &Integrations,
+) -> (PluginFileState, Option<String>) {
+    let mut state = None;
+    for integration in integrations.sorted() {
+        let alternatives = integrations.alternatives_of(&integration.name);
+        let mut waiting = alternatives.waiting.into_iter();
+        let Some(waiting) = waiting.find(|one| one.plugin.sha256 == plugin.sha256) else {
+            continue;
+        };
+        if let Some(failure) = waiting.failure() {
+            let goes_on = integration
+                .plugin()
+                .map_or_else(String::new, |plugin| format!(", which goes on with {plugin}"));
+            let name = &integration.name;
+            let problem =
+                format!("does not serve integration `{name}`{goes_on}: {}", failure.sentence);
+            return (PluginFileState::HeldBack, Some(problem));
+        }
+        state = Some(PluginFileState::Waiting);
+    }
+    let hint = format!("enable one with `plugin = \"{}\"`", plugin.manifest.name);
+    let unused = format!("is not used by any integration; hint: {hint}, or remove the file");
+    state.map_or((PluginFileState::Unused, Some(unused)), |state| (state, None))
+}
