@@ -161,7 +161,7 @@ impl OpenFile {
         Ok(Self { path, metadata, stamp, handle })
     }
 
-    /// Returns the [`Stamp`] of this state of the file; none while the file is so fresh that another
+    /// Returns the stamp of this state of the file; none while the file is so fresh that another
     /// change could leave the same times.
     pub fn stamp(&self) -> Option<Stamp> {
         self.stamp

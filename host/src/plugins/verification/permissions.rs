@@ -1,5 +1,5 @@
 //! Refuses plugins that others than root and the host's user could change, unless the operator allows
-//! it. [`file_permissions`](crate::file_permissions) finds out who could.
+//! it. The module `file_permissions` finds out who could.
 
 use std::{
     fs::Metadata,
@@ -23,7 +23,7 @@ pub struct Permissions {
 }
 
 impl Permissions {
-    /// Uses the [`HostUser`] of this process. `allowed` holds names of files in the plugins folder, or
+    /// Uses the user of this process. `allowed` holds names of files in the plugins folder, or
     /// `.` for the folder.
     pub fn of_this_process(allowed: &[String]) -> Self {
         Self { host: HostUser::of_this_process(), allowed: allowed.to_vec() }
