@@ -2,4 +2,5 @@
 
 mod comments;
 mod events;
+mod invariants;
 mod sources;
