@@ -100,13 +100,13 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// A trial of plugins before they are loaded into this process, where they can do no harm.
+/// A probe, which tries a plugin outside of this process before it is loaded.
 pub trait Probe: fmt::Debug + Send {
     /// Has a plugin loaded elsewhere, and gives up after the timeout.
     fn try_out(&self, plugin: &AdmittedPlugin, timeout: Duration) -> Finding;
 }
 
-/// The result of a trial by a [`Probe`].
+/// The result of a [`Probe`].
 #[derive(Clone, Debug)]
 pub enum Finding {
     /// Loading the plugin returned, or the loader refused it.
@@ -227,7 +227,8 @@ impl Loader {
                 Ok(())
             }
             Finding::Harmful { what, is_transient } => {
-                let message = format!("{what}; that was a trial, and the host does not load it");
+                let message =
+                    format!("{what}; it was tried in a sandbox, and the host does not load it");
                 let problem = not_loaded(message).with_hint(retry_hint(&plugin.id));
                 Err(LoadError {
                     id: Arc::clone(&plugin.id),
@@ -338,7 +339,7 @@ mod tests {
 
     use super::{super::Libraries, *};
 
-    /// A probe that finds the same of every plugin, and counts its trials.
+    /// A probe that finds the same of every plugin, and counts its calls.
     #[derive(Debug)]
     struct Found(Finding, Arc<AtomicUsize>);
 
@@ -411,7 +412,7 @@ mod tests {
     #[test]
     fn a_harmful_plugin_is_not_loaded_and_only_tried_again_on_request() {
         let (sentence, asked) = load(harmful(false), 3, false);
-        insta::assert_snapshot!(sentence, @"plugin `demo` 1.0.0 sang; that was a trial, and the host does not load it; hint: drop in another version, or try again with `tocsin plugins retry demo`");
+        insta::assert_snapshot!(sentence, @"plugin `demo` 1.0.0 sang; it was tried in a sandbox, and the host does not load it; hint: drop in another version, or try again with `tocsin plugins retry demo`");
         assert_eq!(asked, 1);
         assert_eq!(load(harmful(false), 3, true).1, 3);
         assert_eq!(load(harmful(true), 3, false).1, 3, "it may have passed");

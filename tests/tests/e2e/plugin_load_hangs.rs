@@ -61,7 +61,7 @@ fn a_plugin_that_hangs_in_an_initializer_delays_nobody() {
         assert!(rounds > 1, "nobody was answered before it was given up");
         assert_eq!(reload.join().expect("it is answered").status, 200);
     });
-    assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-sleeps-in-load` 0.1.0 did not come back from being loaded within 5s; that was a trial, and the host does not load it; hint: drop in another version, or try again with `tocsin plugins retry bad-sleeps-in-load`");
+    assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-sleeps-in-load` 0.1.0 did not come back from being loaded within 5s; it was tried in a sandbox, and the host does not load it; hint: drop in another version, or try again with `tocsin plugins retry bad-sleeps-in-load`");
     assert_eq!(host.post("bad", "disk full").status, 503);
     assert_eq!(host.metric("tocsin_stuck_threads"), Some(0.0), "the host did not map it");
     assert_eq!(journal(host.site()), "");
@@ -93,7 +93,7 @@ fn a_plugin_that_dies_in_the_sandbox_does_not_harm_the_host() {
     let host = host(&bad);
     configure(host.site(), "[integrations.bad]\nplugin = 'bad-dies-in-sandbox'\n");
     assert_eq!(host.reload().status, 200);
-    assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-dies-in-sandbox` 0.1.0 killed the process that loaded it: SIGABRT; that was a trial, and the host does not load it; hint: drop in another version, or try again with `tocsin plugins retry bad-dies-in-sandbox`");
+    assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-dies-in-sandbox` 0.1.0 killed the process that loaded it: SIGABRT; it was tried in a sandbox, and the host does not load it; hint: drop in another version, or try again with `tocsin plugins retry bad-dies-in-sandbox`");
     assert_eq!(journal(host.site()), "", "the host never came near it");
 
     let retry = host.run(&["plugins", "retry", "bad-dies-in-sandbox"]);
@@ -115,7 +115,7 @@ fn a_plugin_that_dies_in_schema_does_not_harm_the_host() {
     // To redact secrets, the host asks a loaded plugin for its schema.
     host.run(&["requests", "show", answer.request_id()]);
     assert_eq!(host.post("good", "disk full").status, 200);
-    assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-dies-in-schema` 0.1.0 killed the process that asked for its schema: SIGABRT (its stack has overflowed); that was a trial, and the host does not load it; hint: drop in another version, or try again with `tocsin plugins retry bad-dies-in-schema`");
+    assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-dies-in-schema` 0.1.0 killed the process that asked for its schema: SIGABRT (its stack has overflowed); it was tried in a sandbox, and the host does not load it; hint: drop in another version, or try again with `tocsin plugins retry bad-dies-in-schema`");
     let host = host.restart();
     assert_eq!(host.post("good", "disk full").status, 200);
     assert_eq!(host.site().run(&["check"]).code, Some(2));
@@ -129,7 +129,7 @@ fn a_plugin_that_hangs_in_schema_does_not_delay_the_host() {
     assert_eq!(host.reload().status, 200);
     assert_eq!(host.post("bad", "disk full").status, 503);
     assert_eq!(host.post("good", "disk full").status, 200);
-    assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-schema-never-comes` 0.1.0 did not give its schema within 5s; that was a trial, and the host does not load it; hint: drop in another version, or try again with `tocsin plugins retry bad-schema-never-comes`");
+    assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-schema-never-comes` 0.1.0 did not give its schema within 5s; it was tried in a sandbox, and the host does not load it; hint: drop in another version, or try again with `tocsin plugins retry bad-schema-never-comes`");
     host.stop();
 }
 
