@@ -2,5 +2,7 @@
 
 mod comments;
 mod events;
+mod imports;
 mod invariants;
+mod layers;
 mod sources;
