@@ -1,6 +1,7 @@
-//! What an alert is, once it is in the store: its fields, its life, its names.
+//! Alerts as they are stored and shown: fields, history, numbers and ids.
 //!
-//! How it is stored, and which event makes which change, is the store's subject.
+//! The rules that change alerts are in [`life`], and the persons and programs that act in [`Actor`]. A
+//! [`Store`](crate::store::Store) keeps alerts.
 
 mod actor;
 pub mod life;
@@ -27,110 +28,110 @@ pub struct Alert {
     pub integration: String,
     /// The plugin that made it.
     pub plugin: PluginId,
-    /// One line of plain text.
+    /// Title, one line of plain text.
     pub title: String,
-    /// The whole story, with lines.
+    /// Description, plain text with lines.
     pub description: Option<String>,
-    /// How soon a human has to look.
+    /// Urgency: how soon a human has to look.
     #[schema(value_type = UrgencyName)]
     pub urgency: Urgency,
-    /// Where it is in its life.
+    /// Status: open, acknowledged or resolved.
     pub status: Status,
-    /// Same problem: what further events of the integration are matched by.
+    /// Key by which further events of the integration are recognized as the same problem.
     pub dedup_key: Option<String>,
-    /// Where to read on.
+    /// Link to more information.
     pub link: Option<String>,
     /// Labelled values, in the plugin's order.
     #[schema(value_type = Vec<DetailBody>)]
     pub details: Vec<Detail>,
-    /// How often the problem was reported, 1 or more; the first time is `created_at`.
+    /// Number of reports of the problem, 1 or more. The first report is the one at `created_at`.
     pub occurrences: u64,
-    /// When it was reported last.
+    /// Time of the last report.
     #[schema(value_type = String, format = DateTime)]
     pub last_occurred_at: Timestamp,
     /// The number of the resolved alert of the same problem before it, if there was one.
     pub previous: Option<u64>,
-    /// When it resolves by itself unless it is reported again.
+    /// Time of the automatic resolve, unless the problem is reported again.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub resolves_at: Option<Timestamp>,
     /// The request that opened it.
     #[schema(value_type = String)]
     pub request_id: Ulid,
-    /// When it was opened.
+    /// Time of the first report.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// Time of the last change.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
 }
 
-/// An alert with everything that happened to it.
+/// An [`Alert`] with its history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AlertWithHistory {
     /// The alert as it is now.
     #[serde(flatten)]
     pub alert: Alert,
-    /// What happened to it, oldest first.
+    /// History, oldest entry first.
     pub history: Vec<HistoryEntry>,
 }
 
-/// One thing that happened to an alert, or several of the same kind in a row.
+/// Change of an alert. Consecutive identical changes are merged and counted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HistoryEntry {
-    /// When, for the first time where it happened several times.
+    /// Time of the change; of the first one if several are merged.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// What.
+    /// Kind of the change.
     pub change: ChangeKind,
     /// Person or program that did it: `integration NAME`, `api token NAME`, `command line, USER`,
     /// `replay by ...`, or another text.
     #[schema(value_type = String)]
     pub by: Actor,
-    /// The request that caused it, if one did; the last one, where it happened several times.
+    /// Request that caused the change, if one did; the last request if several changes are merged.
     #[schema(value_type = Option<String>)]
     pub request_id: Option<Ulid>,
-    /// How many times in a row.
+    /// Number of merged changes.
     pub count: u64,
-    /// When for the last time.
+    /// Time of the last merged change.
     #[schema(value_type = String, format = DateTime)]
     pub last_at: Timestamp,
-    /// What a further report said otherwise than the alert, which stays as it is. An occurrence
-    /// changes `occurrences` and `last_occurred_at`, and nothing else.
+    /// Fields in which a further report differs from the alert. The fields of the alert stay as they are:
+    /// a further report changes only `occurrences` and `last_occurred_at`.
     pub differences: Vec<Difference>,
-    /// What somebody wrote down.
+    /// Text of a note.
     pub note: Option<String>,
     /// The number of the alert that was opened for the same problem after this one.
     pub next: Option<u64>,
 }
 
-/// What a further report said otherwise than the alert.
+/// Field in which a further report differs from the alert.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Difference {
     /// `title`, `description`, `urgency`, `link` or `details`.
     pub field: String,
-    /// What the alert has, cut where it is long.
+    /// Value in the alert, cut off if it is long.
     pub kept: String,
-    /// What was reported, cut where it is long.
+    /// Value in the report, cut off if it is long.
     pub reported: String,
 }
 
-/// What can happen to an alert.
+/// Kind of a [`HistoryEntry`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {
-    /// It was opened.
+    /// The alert was opened.
     Created,
     /// The same problem was reported again.
     Occurred,
-    /// Somebody took it on.
+    /// The alert was acknowledged.
     Acknowledged,
-    /// It is over.
+    /// The alert was resolved.
     Resolved,
-    /// A delivery that was seen before came again, and changed nothing.
+    /// An event that was seen before came again, and changed nothing.
     Duplicated,
-    /// Somebody wrote something down.
+    /// A note was added.
     Noted,
-    /// The same problem was reported after it was resolved: another alert was opened.
+    /// The same problem was reported after the alert was resolved, and opened another alert.
     Reopened,
 }
 
@@ -146,7 +147,7 @@ impl ChangeKind {
         Self::Reopened,
     ];
 
-    /// The name in JSON and in the store.
+    /// Returns the name in JSON and in the store.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -160,15 +161,15 @@ impl ChangeKind {
     }
 }
 
-/// Where an alert is in its life.
+/// Status of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Nobody has taken it on.
+    /// Nobody has acknowledged the alert.
     Open,
-    /// Somebody has.
+    /// Somebody works on the problem.
     Acknowledged,
-    /// It is over; further reports open a new alert.
+    /// The problem is over. Further reports open a new alert.
     Resolved,
 }
 
@@ -176,7 +177,7 @@ impl Status {
     /// All of them, in the order of an alert's life.
     pub const ALL: [Self; 3] = [Self::Open, Self::Acknowledged, Self::Resolved];
 
-    /// The name in JSON and on the command line.
+    /// Returns the name in JSON and on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -195,9 +196,9 @@ impl fmt::Display for Status {
 /// A plugin in one version.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct PluginId {
-    /// Its name.
+    /// Name of the plugin.
     pub name: String,
-    /// Its version, semver.
+    /// Version of the plugin, semver.
     pub version: String,
 }
 
@@ -207,7 +208,7 @@ impl fmt::Display for PluginId {
     }
 }
 
-/// How somebody names an alert: by its number or its id.
+/// Reference to an alert, by number or id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlertRef {
     /// 1, 2, 3 ...
@@ -238,7 +239,7 @@ impl fmt::Display for AlertRef {
     }
 }
 
-/// How the ids of one database are made, so that an id leads to its alert without an index.
+/// Ids of the alerts of one database. An id leads to its alert without an index.
 ///
 /// A ULID has 48 bits of time and 80 of randomness. Of these 80, the upper 40 are drawn once for a
 /// database and the lower 40 are the alert's number: unique within the database by the number,
@@ -251,7 +252,7 @@ pub struct AlertIds {
 const NUMBER_BITS: u32 = 40;
 
 impl AlertIds {
-    /// The ids of the database for which `salt` was drawn; its lower 40 bits are used.
+    /// Returns the ids of the database for which `salt` was drawn. Only the lower 40 bits are used.
     pub fn new(salt: u64) -> Self {
         Self { salt: salt & ((1 << NUMBER_BITS) - 1) }
     }
@@ -261,13 +262,14 @@ impl AlertIds {
         self.salt
     }
 
-    /// The id of an alert.
+    /// Returns the id of an alert.
     pub fn id(self, number: u64, created_at: Timestamp) -> Ulid {
         let random = u128::from(self.salt) << NUMBER_BITS | u128::from(number);
         Ulid::from_parts(created_at.as_millisecond().unsigned_abs(), random)
     }
 
-    /// The number of the alert that would have this id, if its time of creation fits too.
+    /// Returns the number of the alert with this id; none if the id is of another database. The caller has
+    /// to compare the time of creation.
     pub fn number(self, id: Ulid) -> Option<u64> {
         let random = id.random();
         let number = random & ((1 << NUMBER_BITS) - 1);
@@ -280,7 +282,7 @@ impl AlertIds {
 #[schema(as = Urgency)]
 #[serde(rename_all = "snake_case")]
 pub enum UrgencyName {
-    /// Some time.
+    /// At some time.
     Low,
     /// In working hours.
     Medium,
@@ -294,7 +296,7 @@ pub enum UrgencyName {
 #[derive(ToSchema)]
 #[schema(as = Detail)]
 pub struct DetailBody {
-    /// What the value is.
+    /// Label of the value.
     pub label: String,
     /// The value, plain text.
     pub value: String,
@@ -305,7 +307,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_leads_to_its_number_in_its_own_database_alone() {
+    fn an_id_leads_to_its_number_only_in_its_own_database() {
         let (ours, theirs) = (AlertIds::new(7), AlertIds::new(8));
         let at = Timestamp::from_millisecond(1_700_000_000_123).unwrap();
         let id = ours.id(42, at);

@@ -1,6 +1,6 @@
-//! What is kept of a request: what came of it, in which alerts, and the request as it came.
+//! Requests as they are submitted to the store, recorded, and kept for a replay.
 //!
-//! It keeps nothing itself: that is for a [`Store`](crate::store::Store).
+//! A [`RequestStore`](crate::store::RequestStore) keeps them.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -13,33 +13,33 @@ use utoipa::ToSchema;
 pub use crate::alert::life::{Effect, Terms};
 use crate::alert::{Actor, PluginId};
 
-/// What came of one request.
+/// Result of one request, for the store.
 #[derive(Clone, Debug)]
 pub struct Submission {
-    /// The request's id; that of the first time, where it is replayed.
+    /// Id of the request. A replay has the id of the original request.
     pub request_id: Ulid,
-    /// When it arrived, or is replayed.
+    /// Time of arrival, or of the replay.
     pub received_at: Timestamp,
     /// The integration that received it.
     pub integration: Arc<str>,
-    /// The plugin that judged it, if one did.
+    /// Plugin that judged the request, if one did.
     pub plugin: Option<Arc<PluginId>>,
-    /// Who sent it.
+    /// Address of the sender.
     pub sender: Option<IpAddr>,
-    /// The length of its body, if it was read.
+    /// Length of the body, if the body was read.
     pub size_bytes: Option<usize>,
-    /// How long the plugin had it.
+    /// Time that the plugin took.
     pub plugin_time: Option<Duration>,
-    /// What came of it.
+    /// Events, or the reason why there are none.
     pub content: Content,
-    /// The request as it came, where it is to be kept.
+    /// The request itself, if it is to be kept.
     pub kept: Option<Kept>,
     /// Actor that asked for the request to be run again, if this is a replay.
     pub replayed_by: Option<Actor>,
 }
 
 impl Submission {
-    /// How many events it has.
+    /// Returns the number of events.
     pub fn event_count(&self) -> usize {
         match &self.content {
             Content::Events { events, .. } => events.len(),
@@ -48,62 +48,62 @@ impl Submission {
     }
 }
 
-/// What came of a request, as far as it is recorded.
+/// Events of a request, or the reason why there are none.
 #[derive(Clone, Debug)]
 pub enum Content {
     /// Events, at least one, each with a title or a dedup key as its action needs.
     Events {
         /// The events, in order.
         events: Vec<Event>,
-        /// What the integration adds to them.
+        /// Settings of the integration for these events.
         terms: Terms,
-        /// What went wrong on the way, though the events are good.
+        /// Problem on the way that does not affect the events.
         remark: Option<String>,
     },
-    /// No events, and why.
+    /// No events.
     Nothing {
         /// `ignored`, `malformed`, `failed`, `unauthorized` or `refused`.
         outcome: RequestOutcome,
-        /// Why.
+        /// Reason why there are no events.
         reason: String,
     },
 }
 
-/// A request to be kept as it came.
+/// Request to be kept, for a replay.
 #[derive(Clone, Debug)]
 pub struct Kept {
     /// The request.
     pub raw: RawRequest,
-    /// The bounded share of its integration that it counts against; none if it is kept for as long as
-    /// `retention` says.
+    /// Bounded share that the request counts against; none if only `retention` limits how long it is
+    /// kept.
     pub share: Option<(Share, ShareBounds)>,
 }
 
-/// A share of the requests that are kept of one integration. Each has bounds of its own, so that no
-/// kind of request pushes out another.
+/// Share of the kept requests of one integration. Each share has [`ShareBounds`] of its own, so that no
+/// kind of request displaces another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
-    /// Requests on which the plugin failed. They wait for a replay.
+    /// Requests on which the plugin failed, and which wait for a replay.
     Quarantine,
     /// Requests that the plugin called malformed. Anybody can send these: most plugins cannot check a
     /// token in a body that they cannot read.
     Malformed,
 }
 
-/// Bounds of a share.
+/// Bounds of a [`Share`].
 ///
-/// Above them, requests leave the share: of the sender that has most of it, first the largest one over
-/// 16 KiB, then the oldest. The oldest small ones stay whoever comes after them: as many as a hundredth
-/// of `count` and a quarter of `bytes` allow.
+/// Above the bounds, requests of the sender that has most of the share leave: first the largest one over
+/// 16 KiB, then the oldest. The oldest small requests always stay: as many as fit into a hundredth of
+/// `count` and a quarter of `bytes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShareBounds {
-    /// How many.
+    /// Largest number of requests.
     pub count: u64,
-    /// How many bytes, of heads and bodies.
+    /// Largest number of bytes, of heads and bodies.
     pub bytes: u64,
 }
 
-/// A request as it came.
+/// Request as it came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawRequest {
     /// The query string.
@@ -115,20 +115,20 @@ pub struct RawRequest {
 }
 
 impl RawRequest {
-    /// What it takes, in bytes.
+    /// Returns the size of head and body, in bytes.
     pub fn size_bytes(&self) -> usize {
         self.query.len() + self.headers.len() + self.body.len()
     }
 }
 
-/// What one event of a request did, as the API shows it.
+/// [`Effect`] of one event, as the API shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EventEffect {
-    /// `opened`, `occurred`, `acknowledged`, `resolved`; or, where nothing changed, `duplicate` (the
-    /// event was seen before), `no_match` (it acknowledges or resolves what is not open) or
-    /// `suppressed` (it would have opened an alert, in a maintenance window).
+    /// `opened`, `occurred`, `acknowledged`, `resolved`; or, if nothing changed, `duplicate` (the event was
+    /// seen before), `no_match` (the event acknowledges or resolves an alert that is not open) or
+    /// `suppressed` (the event would have opened an alert, in a maintenance window).
     pub effect: String,
-    /// The number of the alert that it concerns.
+    /// Number of the alert that the event concerns.
     pub alert: Option<u64>,
 }
 
@@ -138,7 +138,7 @@ impl From<Effect> for EventEffect {
     }
 }
 
-/// What became of a request.
+/// Outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RequestOutcome {
@@ -146,21 +146,21 @@ pub enum RequestOutcome {
     Events,
     /// A genuine request from which no alert comes.
     Ignored,
-    /// It makes no sense.
+    /// The plugin could not read the request.
     Malformed,
-    /// The plugin failed on it.
+    /// The plugin failed on the request.
     Failed,
-    /// Its token is not that of the integration. Its body is never kept.
+    /// The token is not that of the integration. The body is never kept.
     Unauthorized,
-    /// The host refused it: before any plugin saw it as too large, too slow, or over a rate, or after
-    /// that because its plugin made more events of it than are taken of one request.
+    /// The host refused the request: before its plugin ran, because the request was too large, too slow or
+    /// over a rate; or afterwards, because the plugin made more events of it than one request may have.
     Refused,
-    /// It came in a maintenance window, and would have opened an alert otherwise.
+    /// The request came in a maintenance window, and would have opened an alert otherwise.
     Maintenance,
 }
 
 impl RequestOutcome {
-    /// All of them, in the order in which they are stored.
+    /// All outcomes, in the order in which they are stored.
     pub const ALL: [Self; 7] = [
         Self::Events,
         Self::Ignored,
@@ -171,7 +171,7 @@ impl RequestOutcome {
         Self::Maintenance,
     ];
 
-    /// The name in JSON and on the command line.
+    /// Returns the name in JSON and on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Events => "events",
@@ -184,7 +184,7 @@ impl RequestOutcome {
         }
     }
 
-    /// What came of events.
+    /// Returns the outcome of a request with these effects.
     pub fn of_effects(effects: &[Effect]) -> Self {
         if effects.contains(&Effect::Suppressed) { Self::Maintenance } else { Self::Events }
     }
@@ -196,115 +196,116 @@ impl std::fmt::Display for RequestOutcome {
     }
 }
 
-/// What is known of a request afterwards.
+/// Record of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RequestRecord {
-    /// Its id, as the sender got it in `X-Request-Id`.
+    /// Id of the request, as the sender got it in `X-Request-Id`.
     #[schema(value_type = String)]
     pub id: Ulid,
     /// The integration that received it.
     pub integration: String,
-    /// The plugin that judged it.
+    /// The plugin that judged the request.
     pub plugin: Option<PluginId>,
-    /// The address of its sender.
+    /// Address of the sender.
     pub sender: Option<String>,
-    /// The length of its body, if it was read.
+    /// Length of the body, if the body was read.
     pub size_bytes: Option<u64>,
-    /// What became of it when it came.
+    /// Outcome when the request came.
     pub outcome: RequestOutcome,
-    /// Why, unless it made events; what went wrong on the way, where it did.
+    /// Reason why there are no events, or a problem on the way that does not affect the events.
     pub reason: Option<String>,
-    /// The number of the first alert that it touched.
+    /// Number of the first alert that the request concerns.
     pub alert: Option<u64>,
-    /// What each of its events did, in their order.
+    /// Effects of the events, in their order.
     pub effects: Vec<EventEffect>,
-    /// When it arrived.
+    /// Time of arrival.
     #[schema(value_type = String, format = DateTime)]
     pub received_at: Timestamp,
-    /// How long the plugin had it, in microseconds.
+    /// Time that the plugin took, in microseconds.
     pub plugin_us: Option<u64>,
-    /// How long the transaction that holds it took until it was on disk, in microseconds. It is known
-    /// a moment after the sender was answered.
+    /// Time until the transaction of this record was on disk, in microseconds. The time is known a moment
+    /// after the sender was answered.
     pub commit_us: Option<u64>,
-    /// The transaction that holds it, in their order; those of one transaction are in the order of
-    /// their ids.
+    /// Number of the transaction of this record. Transactions are numbered in their order. Requests of one
+    /// transaction were committed in the order of their ids.
     pub transaction: Option<u64>,
-    /// Whether the request is there as it came, and waits for a replay.
+    /// State of the kept request.
     pub raw: RawState,
-    /// What came of it when it was run again, the last time.
+    /// The last replay.
     pub replay: Option<Replay>,
 }
 
-/// Whether a request is there as it came.
+/// State of a kept request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RawState {
-    /// It is not.
+    /// The request is not kept.
     Absent,
-    /// It is.
+    /// The request is kept.
     Kept,
-    /// It is, and waits to be run again, because the plugin failed on it.
+    /// The request is kept and waits for a replay, because the plugin failed on it.
     Quarantined,
 }
 
-/// What came of a request when it was run again, the last time.
+/// Last replay of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Replay {
-    /// When.
+    /// Time of the replay.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// Actor that asked for the replay.
     #[schema(value_type = String)]
     pub by: Actor,
-    /// How often it was run again.
+    /// Number of replays so far.
     pub tries: u64,
-    /// The plugin that judged it.
+    /// The plugin that judged the replay.
     pub plugin: Option<PluginId>,
-    /// What became of it.
+    /// Outcome of the replay.
     pub outcome: RequestOutcome,
-    /// Why, unless it made events.
+    /// Reason why there are no events.
     pub reason: Option<String>,
-    /// What each of its events did, in their order.
+    /// Effects of the events, in their order.
     pub effects: Vec<EventEffect>,
 }
 
-/// Which requests.
+/// Query for records of requests. Filters that are `None` match every record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestQuery {
-    /// Only with this outcome.
+    /// Outcome of the requests.
     pub outcome: Option<RequestOutcome>,
-    /// Only of this integration.
+    /// Name of the integration.
     pub integration: Option<String>,
-    /// Only those that wait for a replay.
+    /// True for only the requests that wait for a replay.
     pub quarantined: bool,
-    /// Only those that arrived then or later.
+    /// Earliest time of arrival.
     pub since: Option<Timestamp>,
-    /// Only those that arrived before.
+    /// Exclusive latest time of arrival.
     pub until: Option<Timestamp>,
-    /// How many at most, 1 or more. There are fewer on a page if they have very many effects.
+    /// Largest number of records on the page, 1 or more. A page has fewer if its records have very many
+    /// effects.
     pub limit: usize,
-    /// Only those before this one.
+    /// Exclusive upper bound of the ids.
     pub before: Option<Ulid>,
 }
 
-/// Some records, newest first.
+/// Page of records, newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestPage {
     /// The records.
     pub requests: Vec<RequestRecord>,
-    /// Where the next page starts, if there is one: a value for [`RequestQuery::before`].
+    /// Start of the next page, if there is one: a value for [`RequestQuery::before`].
     pub next: Option<Ulid>,
 }
 
-/// The requests of one integration that wait for a replay.
+/// Number and size of the requests of one integration that wait for a replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Quarantined {
     /// The integration's name.
     pub integration: String,
-    /// How many.
+    /// Number of requests.
     pub count: u64,
-    /// How many bytes, of heads and bodies.
+    /// Number of bytes, of heads and bodies.
     pub bytes: u64,
-    /// How many left since the host was started, because others came.
+    /// Number of requests that this host has displaced since its start, because others came.
     pub pushed_out: u64,
 }

@@ -15,7 +15,7 @@ mod model;
 mod pending;
 // Until every room names it where it lies.
 pub use crate::request;
-pub mod sqlite;
+mod sqlite;
 
 use std::{
     ffi::OsString,
@@ -27,7 +27,8 @@ use jiff::Timestamp;
 use tocsin_plugin_api::Urgency;
 use ulid::Ulid;
 
-pub use self::pending::{Pending, Responder, pending};
+pub use self::pending::Pending;
+pub(crate) use self::pending::{Responder, pending};
 use self::{
     feed::{ChangePage, Cursor},
     housekeeping::{HousekeepingProgress, HousekeepingStep},

@@ -58,12 +58,12 @@ pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + seconds).expect("a time")
 }
 
-/// How many it concerned.
+/// Does one step of a task, and returns the number of changes.
 pub(super) fn housekeep(store: &dyn Store, task: HousekeepingTask, limit: usize) -> usize {
     one_step(store, task, limit).count
 }
 
-/// Does all of it, and gives how many each step concerned.
+/// Does all steps of a task, and returns the number of changes of each.
 pub(super) fn steps(store: &dyn Store, task: &HousekeepingTask, limit: usize) -> Vec<usize> {
     let mut counts = Vec::new();
     loop {

@@ -1,70 +1,71 @@
-//! What a store has to do from time to time, in parts so small that nobody waits for them.
+//! Recurring tasks of a store, in steps so small that no request waits for them.
 //!
-//! When each is due is for [`crate::housekeeping`] to say.
+//! [`crate::housekeeping`] decides when each task is due.
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
-/// A part of what has to be done from time to time.
+/// One step of a [`HousekeepingTask`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HousekeepingStep {
-    /// What.
+    /// The task.
     pub task: HousekeepingTask,
-    /// How many alerts, records or requests at most.
+    /// Largest number of alerts, records or requests that the step may change.
     pub limit: usize,
 }
 
-/// What became of a step.
+/// Progress that a [`HousekeepingStep`] made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HousekeepingProgress {
-    /// How many alerts, records or requests it concerned.
+    /// Number of alerts, records or requests that were changed.
     pub count: usize,
-    /// Whether there may be more of them: the same step goes on where this one ended.
+    /// True if there may be more. The next step of the same task goes on where this one ended.
     pub more: bool,
 }
 
 impl HousekeepingProgress {
-    /// Where as many were found as were allowed, there may be more.
+    /// Returns the progress of a step that found `count`. If the step found as many as it was allowed,
+    /// there may be more.
     pub fn of(count: usize, limit: usize) -> Self {
         Self { count, more: count == limit }
     }
 }
 
-/// What has to be done from time to time.
+/// Recurring task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HousekeepingTask {
-    /// Resolve alerts of which nothing was heard for as long as their integration says.
+    /// Resolves alerts that were not reported for as long as their integration allows.
     ResolveDue {
-        /// What time it is.
+        /// The present time.
         now: Timestamp,
     },
-    /// Have the open alerts of an integration resolve by themselves after another time than before,
-    /// or not at all. Alerts opened from now on have it from the request that opens them.
+    /// Gives the open alerts of an integration another time of their automatic resolve, or none. Later
+    /// alerts get it from the request that opens them.
     ResolveAfter {
-        /// The integration.
+        /// Name of the integration.
         integration: Arc<str>,
-        /// After how long.
+        /// Time without another report after which alerts resolve; none if they never do.
         after: Option<Duration>,
     },
-    /// Forget the oldest.
+    /// Deletes the oldest data of a kind.
     Forget {
-        /// Of what.
+        /// The kind.
         what: Forgettable,
-        /// Only what is older than that.
+        /// Time before which data is deleted; none for any age.
         before: Option<Timestamp>,
     },
 }
 
-/// What can be forgotten. What is open is not.
+/// Kind of data that can be deleted. Open alerts are never deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Forgettable {
-    /// Requests as they came that wait for nothing.
+    /// Kept requests that do not wait for a replay.
     RawRequests,
-    /// Those that wait for a replay.
+    /// Kept requests that wait for a replay.
     Quarantine,
-    /// The records of requests, with the requests themselves.
+    /// Records of requests, with the kept requests.
     Records,
-    /// Resolved alerts with their history. That their events were seen is not forgotten.
+    /// Resolved alerts with their history. Their event ids still count as seen.
     ResolvedAlerts,
 }

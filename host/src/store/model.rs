@@ -1,7 +1,7 @@
-//! What a store has to do with events, as a model so simple that it can be read: compared with a store
-//! after random sequences of actions, and after a race.
+//! Simple model of the rules for events, which is compared with a store after random sequences of events
+//! and after races.
 //!
-//! It knows no time and no people.
+//! The model knows no time and no people, and shares no code with [`crate::alert::life`].
 
 use std::{
     cell::Cell,
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::alert::Status;
 
-/// One alert of the model.
+/// Alert of the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     key: Option<String>,
@@ -235,7 +235,7 @@ fn events_of(request: &Submission) -> &[Event] {
 }
 
 #[test]
-fn the_model_itself_knows_both_keys() {
+fn the_model_knows_both_keys() {
     let mut model = Model::default();
     let mut apply = |action, key, id| model.apply(&event(action, key, id));
     assert_eq!(apply(Action::Create, Some(1), Some(1)), Effect::Opened(1));

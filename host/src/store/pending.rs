@@ -17,17 +17,17 @@ use super::StoreError;
 pub struct Pending<T>(oneshot::Receiver<Result<T, StoreError>>);
 
 /// Sending half of a [`Pending`].
-pub struct Responder<T>(oneshot::Sender<Result<T, StoreError>>);
+pub(crate) struct Responder<T>(oneshot::Sender<Result<T, StoreError>>);
 
 /// Creates a [`Pending`] answer and the [`Responder`] that sends it.
-pub fn pending<T>() -> (Responder<T>, Pending<T>) {
+pub(crate) fn pending<T>() -> (Responder<T>, Pending<T>) {
     let (sender, receiver) = oneshot::channel();
     (Responder(sender), Pending(receiver))
 }
 
 impl<T> Responder<T> {
     /// Sends the answer. If the asking task is gone, the answer is dropped.
-    pub fn answer(self, answer: Result<T, StoreError>) {
+    pub(crate) fn answer(self, answer: Result<T, StoreError>) {
         let _ = self.0.send(answer);
     }
 }

@@ -1,8 +1,8 @@
-//! The store in one SQLite file: the embedded default.
+//! Store in one SQLite file: the embedded default.
 //!
-//! One thread writes all waiting submissions in one transaction, the next makes it durable and
-//! answers; a few threads read, each on its own connection, and never wait for the writer. One host
-//! uses a database at a time.
+//! The [`Writer`] thread writes all waiting jobs in one transaction. The [`Syncer`] thread makes the
+//! transaction durable and answers. A few [`Readers`] read, each on its own connection, and never wait for
+//! the writer. One host uses a database at a time.
 
 mod alert_changes;
 mod durable;
@@ -65,8 +65,8 @@ use crate::{
     private_file::{self, beside},
 };
 
-/// How the schema of each version is made from the one before, the first from nothing. The number of
-/// the last is the version that this host writes, in SQLite's `user_version`.
+/// Scripts that make the schema of each version from the one before. The first script starts with an empty
+/// database. SQLite's `user_version` holds the version.
 const SCHEMAS: [&str; 4] = [
     include_str!("sqlite/schema/1.sql"),
     include_str!("sqlite/schema/2.sql"),
@@ -74,15 +74,15 @@ const SCHEMAS: [&str; 4] = [
     include_str!("sqlite/schema/4.sql"),
 ];
 const SCHEMA_VERSION: i64 = SCHEMAS.len() as i64;
-/// The log is cut to this size once all of it was copied into the database.
+/// Size to which the write-ahead log is cut once all of it was copied into the database.
 const LARGEST_LOG_BYTES: i64 = 64 * 1024 * 1024;
-/// `TCSN`, in SQLite's `application_id`: this file is a Tocsin database.
+/// Mark of a Tocsin database in SQLite's `application_id`: `TCSN`.
 const APPLICATION_ID: i64 = 0x5443_534e;
 
-/// A store in one SQLite file.
-pub struct SqliteStore {
+/// [`Store`] in one SQLite file.
+pub(super) struct SqliteStore {
     path: PathBuf,
-    /// None once closed.
+    /// None once the store is closed.
     threads: Mutex<Option<Threads>>,
     writer: writer::Queue,
     readers: reader::Queue,
@@ -98,13 +98,18 @@ struct Threads {
 }
 
 impl SqliteStore {
-    /// Opens the database, and makes it where there is none. `holder` is what a second host is told
-    /// about this one.
+    /// Opens the database, and creates it if it is missing. A second host is told `holder` about this
+    /// one.
     ///
     /// # Errors
     ///
-    /// Where another host holds it, it is no Tocsin database or a newer one, or the disk refuses.
-    pub fn open(path: &Path, holder: &str, metrics: Arc<StoreMetrics>) -> anyhow::Result<Self> {
+    /// If another host has the database open, a newer host or another program wrote it, or the disk
+    /// refuses.
+    pub(super) fn open(
+        path: &Path,
+        holder: &str,
+        metrics: Arc<StoreMetrics>,
+    ) -> anyhow::Result<Self> {
         Self::start(path, holder, metrics).map_err(advised)
     }
 
@@ -142,7 +147,7 @@ impl SqliteStore {
         durable.advance(writer.transaction_at_start());
         let readers = Readers::start(path, ids, &times, &durable, &writer.health(), limits)?;
         let inodes = (inode(path), inode(&beside(path, "-wal")));
-        // As the file itself has it, since its log may not have been copied.
+        // From the file itself, since the log may not have been copied.
         let session = orphaned_log::session_of(path).unwrap_or_default();
         let found = KnownDatabase { salt, session, alerts: writer.highest_at_start(), inodes };
         let before = lock.before();
@@ -168,9 +173,9 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// If there is a file that is no Tocsin database, or a newer one; or if the database that a host
-    /// used here, or uses now, is gone or replaced.
-    pub fn check(path: &Path) -> anyhow::Result<()> {
+    /// If a newer host or another program wrote the file, or if the database that a host used here, or uses
+    /// now, is gone or replaced.
+    pub(super) fn check(path: &Path) -> anyhow::Result<()> {
         if let Ok(path) = resolved(path) {
             identity::check(&path)?;
         }
@@ -184,8 +189,8 @@ impl SqliteStore {
         version.map(drop).map_err(advised)
     }
 
-    /// Which host has the database in use, in its own words; none where none has.
-    pub fn holder(path: &Path) -> Option<String> {
+    /// Returns the name of the host that has the database open; none if no host has.
+    pub(super) fn holder(path: &Path) -> Option<String> {
         DatabaseLock::holder(&resolved(path).ok()?)
     }
 }
@@ -302,8 +307,8 @@ impl Drop for SqliteStore {
     }
 }
 
-/// The file itself, whatever links lead to it: SQLite puts the log beside it, and two hosts have to
-/// lock the same.
+/// Returns the path of the file itself, without links: SQLite puts the log beside the file, and two hosts
+/// have to lock the same file.
 fn resolved(path: &Path) -> io::Result<PathBuf> {
     if path.exists() {
         return path.canonicalize();
@@ -322,7 +327,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 const NOT_WRITABLE: &str =
     "the user that the host runs as has to be able to write the file and its folder";
 
-/// The same error, once and with what the operator can do, where SQLite or the system refused.
+/// Adds a hint to an error if SQLite or the system refused.
 fn advised(error: anyhow::Error) -> anyhow::Error {
     if let Some(system) = error.downcast_ref::<io::Error>() {
         let is_denied = system.kind() == io::ErrorKind::PermissionDenied;
@@ -335,7 +340,7 @@ fn advised(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// A refusal of SQLite on one line, with what the operator can do.
+/// Returns an error of SQLite on one line, with a hint.
 fn sentence(refused: &rusqlite::Error) -> String {
     hint(refused).map_or_else(|| refused.to_string(), |hint| format!("{refused}; hint: {hint}"))
 }
@@ -361,7 +366,7 @@ fn is_damage(refused: &rusqlite::Error) -> bool {
     matches!(refused.sqlite_error_code(), Some(Code::DatabaseCorrupt | Code::NotADatabase))
 }
 
-/// The version of its schema; 0 where there is none yet.
+/// Returns the version of the schema; 0 for an empty database.
 fn version(connection: &Connection) -> anyhow::Result<i64> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     match (number("application_id")?, number("user_version")?) {
@@ -385,7 +390,7 @@ fn version(connection: &Connection) -> anyhow::Result<i64> {
     }
 }
 
-/// Writes a new number into the database, by which the log of this host is known as its own.
+/// Writes a new number into the database, by which the log of this host is recognized.
 fn begin_session(connection: &Connection) -> rusqlite::Result<()> {
     let session = (Ulid::generate().random() as u64 >> 1).cast_signed();
     let sql = "INSERT INTO meta VALUES ('session', ?1) \
@@ -393,8 +398,8 @@ fn begin_session(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute(sql, [session]).map(drop)
 }
 
-/// What a host that died left in the log may be in the system's memory alone, where its disk had
-/// failed. In the database, it is on disk before anything is built on it.
+/// Copies the log into the database and syncs it. If the disk failed under a host that died, the end of its
+/// log may be only in the system's memory.
 fn settle_log(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
@@ -402,7 +407,7 @@ fn settle_log(connection: &Connection) -> rusqlite::Result<()> {
 /// Returns the random number that tells this database from others.
 fn prepare_schema(connection: &Connection) -> anyhow::Result<u64> {
     let version = version(connection)?;
-    // SQLite opens a file all the same where it can only be read.
+    // SQLite opens a read-only file without an error.
     let is_readonly = connection.is_readonly(MAIN_DB)?;
     anyhow::ensure!(!is_readonly, "it can't be written\nhint: {NOT_WRITABLE}");
     // `normal` syncs where the order of writes matters and leaves the end of a transaction to the
@@ -433,8 +438,8 @@ fn prepare_schema(connection: &Connection) -> anyhow::Result<u64> {
     Ok(salt.context("it is incomplete: `alert_id_salt` is missing")?.cast_unsigned())
 }
 
-/// Goes over from a version to the present one, within a transaction. A new database takes the same
-/// way, from nothing.
+/// Upgrades a database from a version to the present one, within a transaction. A new database is upgraded
+/// from an empty one.
 fn upgrade(connection: &Connection, version: i64) -> anyhow::Result<()> {
     for schema in SCHEMAS.iter().skip(usize::try_from(version)?) {
         connection.execute_batch(schema)?;
@@ -480,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_of_an_earlier_version_goes_on_with_all_it_holds() {
+    fn a_request_that_waited_in_schema_1_still_waits() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("tocsin.db");
         let old = Connection::open(&path).expect("a database");
@@ -557,13 +562,13 @@ mod tests {
     }
 
     #[test]
-    fn a_clash_of_numbers_is_an_error_and_never_taken_for_a_known_problem() {
+    fn a_number_in_use_is_an_error_and_not_taken_for_a_known_problem() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("tocsin.db");
         let store = opened(&path);
         report(&store, "one").expect("it is kept");
         let other = Connection::open(&path).expect("a database");
-        // As a second host would, with its own idea of the next number.
+        // A second host would write so, since it counts on its own.
         let copy = "INSERT INTO alerts SELECT 2, integration, plugin, status, urgency, occurrences, \
                     created_at, updated_at, request, 'theirs', description, 'k', link, details, \
                     last_occurred_at, due_at, previous, transaction_id FROM alerts";
@@ -575,7 +580,7 @@ mod tests {
     }
 
     #[test]
-    fn when_the_database_is_removed_nothing_is_acknowledged_and_all_is_saved() {
+    fn after_the_database_is_removed_no_request_is_acknowledged_and_all_alerts_are_saved() {
         for (removed, what) in [("", "the database"), ("-wal", "the write-ahead log")] {
             let folder = tempfile::tempdir().expect("a folder");
             let path = folder.path().join("tocsin.db");
@@ -605,7 +610,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_that_is_renamed_over_the_database_is_noticed_while_nothing_comes() {
+    fn a_backup_renamed_over_the_database_of_an_idle_host_is_noticed() {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, backup) = (folder.path().join("tocsin.db"), folder.path().join("backup.db"));
         opened(&path).close();
@@ -633,7 +638,7 @@ mod tests {
         fs::copy(&path, &backup).expect("copied");
         let store = opened(&path);
         report(&store, "kept").expect("it is kept");
-        // What a host leaves that is killed: the files as they are, and a lock that nobody holds.
+        // A host that is killed leaves the files as they are, and a lock file that no host holds.
         let left = tempfile::tempdir().expect("a folder");
         let left = left.path().join("tocsin.db");
         for suffix in ["", "-wal", "-shm"] {
@@ -650,7 +655,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_that_was_emptied_is_said() {
+    fn an_older_or_empty_database_is_reported() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("tocsin.db");
         let store = opened(&path);
@@ -685,7 +690,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_made_belongs_to_the_host_alone() {
+    fn all_files_are_private() {
         use std::os::unix::fs::PermissionsExt;
 
         let folder = tempfile::tempdir().expect("a folder");
@@ -710,7 +715,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_alerts_is_filtered_in_its_index() {
+    fn lists_of_alerts_are_filtered_in_the_index() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("tocsin.db");
         opened(&path).close();
@@ -725,7 +730,7 @@ mod tests {
     }
 
     #[test]
-    fn more_searches_than_are_taken_are_refused_and_one_alert_is_found_meanwhile() {
+    fn too_many_searches_are_refused_and_delay_no_look_at_one_alert() {
         let folder = tempfile::tempdir().expect("a folder");
         let store = opened(&folder.path().join("tocsin.db"));
         report(&store, "one").expect("it is kept");
@@ -748,7 +753,7 @@ mod tests {
     }
 
     #[test]
-    fn what_writes_nothing_does_not_end_a_problem() {
+    fn a_commit_that_writes_nothing_does_not_clear_the_write_error() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("tocsin.db");
         let store = SqliteStore::open(&path, "a test", Arc::default()).expect("it opens");
@@ -773,7 +778,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_host_is_told_who_holds_the_database() {
+    fn a_second_host_learns_which_host_has_the_database_open() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("tocsin.db");
         let first = SqliteStore::open(&path, "process 17 on alpha", Arc::default()).expect("free");
@@ -797,7 +802,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_another_program_is_left_alone() {
+    fn a_file_of_another_program_is_refused_and_left_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("other.db");
         let other = Connection::open(&path).expect("a database");

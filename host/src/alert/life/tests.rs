@@ -1,4 +1,4 @@
-//! One promise of the rules a test.
+//! Tests of the rules, one promise each.
 
 use super::*;
 

@@ -16,8 +16,9 @@ use crate::{
     store::{
         ManualAction, Store, StoreError,
         feed::{Cursor, FeedChange, MOST_CHANGES},
-        fixture::{StoreFixture, all, by_hand, commit, get, housekeep, submission},
+        fixture::{StoreFixture, all, at, by_hand, commit, get, housekeep, submission},
         housekeeping::{Forgettable, HousekeepingTask},
+        request::Submission,
     },
 };
 
@@ -167,8 +168,8 @@ pub(in crate::store) fn a_rehearsal_is_not_in_the_feed(place: &dyn StoreFixture)
 }
 
 pub(in crate::store) fn a_reader_beside_writers_misses_no_change(place: &dyn StoreFixture) {
-    const WRITERS: u64 = 8;
-    const EACH: u64 = 60;
+    const WRITERS: u32 = 8;
+    const EACH: u32 = 60;
     let store = place.open();
     let has_ended = Arc::new(AtomicBool::new(false));
     let reader = {
@@ -197,7 +198,10 @@ pub(in crate::store) fn a_reader_beside_writers_misses_no_change(place: &dyn Sto
                         5 => Event::resolve(key),
                         _ => Event::create(format!("{count}")).dedup_key(key),
                     };
-                    commit(&*store, event);
+                    // The time tells the entries of a history apart.
+                    let sent = submission("ops", vec![event]);
+                    let received_at = at(i64::from(writer * EACH + count));
+                    store.submit(Submission { received_at, ..sent }).wait().expect("it commits");
                 }
             })
         })

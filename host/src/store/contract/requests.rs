@@ -195,7 +195,7 @@ pub(in crate::store) fn the_oldest_small_requests_stay(place: &dyn StoreFixture)
     let bounds = ShareBounds { count: 1000, bytes: 10_000_000 };
     let genuine: Vec<_> = (0..10).map(|_| failed_from([192, 0, 2, 1], "genuine", bounds)).collect();
     genuine.iter().for_each(|one| drop(store.submit(one.clone()).wait().unwrap()));
-    // One from each of many addresses: each of them has less than the genuine sender.
+    // A request from each of many addresses: each sender has less than the genuine one.
     for number in 0..2000_u16 {
         let [high, low] = number.to_be_bytes();
         let one = failed_from([203, 0, high, low], "flood", bounds);
@@ -260,7 +260,7 @@ pub(in crate::store) fn a_replay_applies_once(place: &dyn StoreFixture) {
     assert_eq!(alert.alert.request_id, sent.request_id);
     assert_eq!(alert.history.last().unwrap().by.to_string(), "replay by command line, steve");
 
-    // What came without ids when it was heeded the first time is not heeded again.
+    // Accepted events without ids are not applied again.
     let heeded = submission("ops", vec![Event::create("z")]);
     store.submit(heeded.clone()).wait().unwrap();
     let replayed = Submission { replayed_by: Some(steve()), ..heeded };

@@ -1,6 +1,6 @@
-//! Saves what a host still holds open of a database whose files were removed or replaced.
+//! Emergency copy of a database whose files were removed or replaced while the host has them open.
 //!
-//! The files of the database itself are left as they lie.
+//! The files of the database itself are left as they are.
 
 use std::{
     fs::{self, File},
@@ -19,7 +19,7 @@ use rusqlite::{
 use super::identity::SAVED;
 use crate::private_file::{self, beside};
 
-/// How often a copy is tried: the disk may be full, and somebody may be making room.
+/// Number of tries. The disk may be full, and an operator may be making room.
 const TRIES: u32 = 10;
 /// The pause before another try.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -58,7 +58,7 @@ fn copy(connection: &Connection, database: &Path) -> anyhow::Result<PathBuf> {
     let path = beside(database, &format!("{SAVED}{now}"));
     let copied = copy_into(&path, connection).with_context(|| format!("`{}`", path.display()));
     if copied.is_err() {
-        // Half a copy helps nobody.
+        // An incomplete copy is useless.
         let _ = fs::remove_file(&path);
     }
     copied.map(|()| path)
@@ -71,7 +71,7 @@ fn copy_into(path: &Path, connection: &Connection) -> anyhow::Result<()> {
     anyhow::ensure!(step == StepResult::Done, "the database is in use ({step:?})");
     copy.close().map_err(|(_, error)| error)?;
     file.sync_all()?;
-    // The name, too.
+    // The name of the file has to be on disk, too.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     Ok(File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?)
 }

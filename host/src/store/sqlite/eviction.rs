@@ -1,6 +1,6 @@
-//! Room for requests that are kept: which of them leave when a share is full.
+//! Eviction of kept requests when a [`Share`] is full.
 //!
-//! Nobody can push out the requests of others by sending more or larger ones: the sender that has most
+//! No sender can displace the requests of others by sending more or larger ones: the sender that has most
 //! of a share loses first.
 
 use rusqlite::{OptionalExtension, params};
@@ -8,13 +8,14 @@ use rusqlite::{OptionalExtension, params};
 use super::write_transaction::WriteTransaction;
 use crate::store::request::{Share, ShareBounds};
 
-/// Requests up to this size, head and body, are small: they leave by age, larger ones by size.
+/// Largest size of a small request, head and body. Small requests leave by age, larger ones by size.
 const SMALL_BYTES: i64 = 16 * 1024;
 
-/// So many leave for one that comes: after an upgrade, or with smaller bounds, the rest leaves later.
+/// Largest number of requests that leave for one that comes. After an upgrade, or with smaller bounds, the
+/// rest leaves later.
 const MOST_AT_ONCE: usize = 100;
 
-/// A request that may leave.
+/// Request that may leave.
 struct Candidate {
     seq: i64,
     size: i64,
@@ -50,7 +51,7 @@ impl WriteTransaction<'_> {
         Ok(own.saturating_add(size) >= most && largest <= size)
     }
 
-    /// Counts a request that is not kept, or no longer, because others are.
+    /// Counts a request that is not kept, or no longer, because of others.
     pub(super) fn count_pushed_out(&mut self, integration: i64, share: Share) {
         match share {
             Share::Quarantine => {
@@ -65,7 +66,7 @@ impl WriteTransaction<'_> {
         }
     }
 
-    /// Has requests leave a share of an integration until the rest fits.
+    /// Deletes requests from a share of an integration until the rest fits.
     pub(super) fn make_room(
         &mut self,
         integration: i64,
@@ -90,9 +91,9 @@ impl WriteTransaction<'_> {
         Ok(())
     }
 
-    /// Requests and bytes in a share of an integration.
+    /// Returns the number of requests and bytes in a share of an integration.
     fn taken(&self, integration: i64, share: Share) -> rusqlite::Result<(u64, u64)> {
-        // Known without asking, where it is counted for everybody to see.
+        // The quarantine is counted in memory.
         if share == Share::Quarantine
             && let Some(waiting) = self.state.quarantine.get(&integration)
         {
@@ -140,13 +141,13 @@ impl WriteTransaction<'_> {
         if oldest.is_some() {
             return Ok(oldest);
         }
-        // All of that sender's are among the oldest small ones.
+        // All requests of that sender are among the oldest small ones.
         let sql = "SELECT seq, size FROM kept_requests WHERE integration = ?1 AND share = ?2 \
                    ORDER BY seq <= ?3, seq LIMIT 1";
         self.statement(sql)?.query_row(params![integration, share, floor], candidate).optional()
     }
 
-    /// The place of the last request among the oldest small ones, which stay.
+    /// Returns the place of the last request among the oldest small ones, which stay.
     fn floor(&self, integration: i64, share: i64, bounds: ShareBounds) -> rusqlite::Result<i64> {
         let by_bytes = bounds.bytes / 4 / SMALL_BYTES.cast_unsigned();
         let stay = i64::try_from((bounds.count / 100).min(by_bytes)).unwrap_or(i64::MAX);
@@ -165,7 +166,7 @@ fn candidate(row: &rusqlite::Row<'_>) -> rusqlite::Result<Candidate> {
     Ok(Candidate { seq: row.get(0)?, size: row.get(1)? })
 }
 
-/// A share as the database has it.
+/// Returns the stored form of a share.
 pub(super) fn stored(share: Share) -> i64 {
     match share {
         Share::Quarantine => 0,

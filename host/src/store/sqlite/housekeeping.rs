@@ -1,6 +1,6 @@
-//! What is done from time to time within a transaction, a small part of it at once.
+//! Steps of recurring tasks, within a transaction.
 //!
-//! When it is due is not known here.
+//! [`crate::housekeeping`] decides when each task is due.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,9 +14,10 @@ use crate::store::housekeeping::{
     Forgettable, HousekeepingProgress, HousekeepingStep, HousekeepingTask,
 };
 
-/// Pages of larger requests are many, and freed one by one.
+/// Largest size of the requests that one step deletes. The pages of large requests are many, and SQLite
+/// frees them one by one.
 const MOST_BYTES_AT_ONCE: i64 = 4 * 1024 * 1024;
-/// How many alerts are looked at for each that may be changed.
+/// Number of alerts that are looked at for each that may be changed.
 const LOOKED_AT: i64 = 20;
 
 impl WriteTransaction<'_> {
@@ -54,8 +55,8 @@ impl WriteTransaction<'_> {
         Ok(HousekeepingProgress::of(due.len(), limit))
     }
 
-    /// Goes through the alerts in the order of their numbers: which of them are open, and of that
-    /// integration, no index says.
+    /// Goes through all alerts in the order of their numbers, since no index leads to the open alerts of an
+    /// integration.
     fn resolve_after(
         &mut self,
         name: &Arc<str>,

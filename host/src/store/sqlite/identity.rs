@@ -124,7 +124,7 @@ fn saved_beside(database: &Path) -> Option<PathBuf> {
         let path = entry.ok()?.path();
         path.file_name()?.to_str()?.starts_with(&begins).then_some(path)
     });
-    // Their names end with their time.
+    // The names end with the time.
     saved.max()
 }
 

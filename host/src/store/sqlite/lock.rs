@@ -1,8 +1,8 @@
-//! One host a database: a lock that dies with its holder, says who holds it, and remembers which
-//! database was in use.
+//! Lock of a database for one host. The lock dies with its holder, names it, and remembers which database
+//! was in use.
 //!
-//! SQLite's own locks would let two hosts take turns, each with its own idea of the next number. The
-//! database itself is locked, and a file beside it that can hold text. Removing that file gives no
+//! SQLite's own locks would let two hosts take turns, and both would give out the same numbers. Therefore
+//! the database itself is locked, and a file beside it that can hold text. Removing that file gives no
 //! second host the database.
 
 use std::{
@@ -16,7 +16,7 @@ use anyhow::Context;
 
 use crate::private_file::{self, beside};
 
-/// The lock, held as long as it lives.
+/// Lock of a database, released when dropped.
 ///
 /// The lock has to outlive every connection of this process: closing any descriptor of the database would
 /// release SQLite's own locks (<https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks>).
@@ -68,14 +68,14 @@ impl DatabaseLock {
         let text = text_of(&mut note);
         let held = || in_use(database, holder_in(&text));
         try_lock(&note).with_context(context)?.then_some(()).ok_or_else(held)?;
-        // The host that held it until now may have written meanwhile.
+        // The earlier holder may have written until now.
         note.rewind().with_context(context)?;
         let text = text_of(&mut note);
         let held = || in_use(database, None);
         let context = || format!("cannot open the store `{}`", database.display());
         let file = private_file::open_for_reading(database).with_context(context)?;
         try_lock(&file).with_context(context)?.then_some(()).ok_or_else(held)?;
-        // It may have been replaced between the two steps.
+        // The file may have been replaced between the two steps.
         let (opened, named) = (file.metadata()?, fs::metadata(database).with_context(context)?);
         anyhow::ensure!(
             (opened.dev(), opened.ino()) == (named.dev(), named.ino()),
@@ -151,7 +151,7 @@ fn path_of(database: &Path) -> PathBuf {
     beside(database, ".lock")
 }
 
-/// Returns false if somebody else holds the lock.
+/// Returns false if another host holds the lock.
 fn try_lock(file: &File) -> std::io::Result<bool> {
     match file.try_lock() {
         Ok(()) => Ok(true),
@@ -203,7 +203,7 @@ mod tests {
     const KNOWN: KnownDatabase = KnownDatabase { salt: 17, session: 9, alerts: 3, inodes: (1, 2) };
 
     #[test]
-    fn the_database_in_use_is_remembered_after_the_end_and_after_a_death() {
+    fn remembers_the_database_after_an_orderly_stop_and_after_a_kill() {
         let folder = tempfile::tempdir().expect("a folder");
         let database = folder.path().join("tocsin.db");
         let mut lock = DatabaseLock::acquire(&database, "host 1").expect("free");
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn removing_the_lock_file_gives_no_second_host_the_database() {
+    fn a_second_host_stays_locked_out_without_the_lock_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let database = folder.path().join("tocsin.db");
         let _first = DatabaseLock::acquire(&database, "host 1").expect("free");
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_symlink_in_place_of_the_lock_file_has_its_target_left_alone() {
+    fn a_symlink_in_place_of_the_lock_file_is_not_followed() {
         let folder = tempfile::tempdir().expect("a folder");
         let (database, precious) = (folder.path().join("tocsin.db"), folder.path().join("notes"));
         fs::write(&precious, "precious").expect("written");

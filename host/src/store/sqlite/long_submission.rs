@@ -1,13 +1,13 @@
-//! A submission of more events than one transaction takes, on its way through several.
+//! Submission with more events than one transaction takes.
 //!
-//! [`super::writer`] decides on the transactions, and [`super::submission`] does their work.
+//! [`super::writer`] decides on the transactions, and [`super::submission`] writes the parts.
 
 use crate::store::{
     CommitCallback, EVENTS_TOGETHER, StoreError,
     request::{Effect, Submission},
 };
 
-/// A submission of which some events may be committed and some are not.
+/// [`Submission`] of which some events may be committed and others are not.
 pub(super) struct LongSubmission {
     submission: Submission,
     then: CommitCallback,
@@ -35,8 +35,8 @@ impl LongSubmission {
         &self.effects
     }
 
-    /// Takes note of what the next part did. With the last part, gives back the submission, with what
-    /// all of its events did.
+    /// Adds the effects of the next part. With the last part, gives back the submission and the effects of
+    /// all events.
     pub(super) fn advance(mut self, part: Vec<Effect>) -> Progress {
         self.effects.extend(part);
         if self.effects.len() < self.submission.event_count() {
@@ -46,13 +46,13 @@ impl LongSubmission {
         Progress::Finished(submission, then, effects)
     }
 
-    /// Gives up. What is committed stays.
+    /// Gives up. Committed parts stay.
     pub(super) fn refuse(self, error: &StoreError) {
         (self.then)(Err(error.clone()));
     }
 }
 
-/// How far a submission has come.
+/// Progress of a [`LongSubmission`].
 pub(super) enum Progress {
     Unfinished(LongSubmission),
     Finished(Submission, CommitCallback, Vec<Effect>),
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_in_between_is_said_and_completed_by_the_next_try() {
+    fn a_failure_between_parts_is_reported_and_completed_by_the_next_try() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("tocsin.db");
         let store = open(&path);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replay_that_fails_in_between_waits_and_goes_on_where_it_was() {
+    fn a_replay_that_fails_between_parts_waits_and_goes_on() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("tocsin.db");
         let store = open(&path);

@@ -1,7 +1,7 @@
-//! The files of a database that is in use, and whether they are still the ones that lie at their paths.
+//! Watch over the files of a database in use: are they still the files at their paths?
 //!
-//! SQLite does not notice when its files are removed or replaced: it goes on writing to files that
-//! nobody will find again. Nothing is opened here, since closing a descriptor of the database would
+//! SQLite does not notice when its files are removed or replaced, and goes on writing to files that no
+//! host will find again. This module opens no file, since closing a descriptor of the database would
 //! release SQLite's locks.
 
 use std::{
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_removed_replaced_or_cut_off_is_named() {
+    fn names_a_file_that_was_removed_replaced_or_cut_off() {
         for (suffix, what) in [
             ("", "the database `"),
             ("-wal", "the write-ahead log `"),
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn growing_is_no_change_and_a_log_may_come_later() {
+    fn accepts_growing_files_and_a_log_that_comes_later() {
         let (_folder, database, mut files) = in_use();
         fs::write(&database, "0123456789 and more").expect("written");
         fs::write(beside(&database, "-wal"), "").expect("written");

@@ -1,5 +1,7 @@
-//! The reading threads and the queries for alerts that they answer; those for requests are in
-//! [`super::request_queries`].
+//! Reading threads, and the queries for alerts.
+//!
+//! The queries for requests are in [`super::request_queries`], and the one for the feed in
+//! [`super::feed_queries`].
 //!
 //! A reader sees what is committed, and never makes the writer wait. Searches, which may read a large
 //! part of the database, have a thread of their own: nobody who asks for one alert waits for them.
@@ -30,20 +32,20 @@ use crate::{
     store::{AlertPage, AlertQuery, Pending, StoreError, pending},
 };
 
-/// Threads for what is found at once: one alert, one record, the newest of all.
+/// Number of threads for fast reads: one alert, one record, the newest of all.
 const READERS: usize = 2;
-/// Threads for searches.
+/// Number of threads for searches.
 const SEARCHERS: usize = 1;
-/// Threads for the feed, whose readers may wait until the disk has what they see.
+/// Number of threads for the feed, which may wait for the disk.
 const FEED_READERS: usize = 1;
-/// More searches than this neither run nor wait.
+/// Largest number of searches that run or wait.
 const MOST_SEARCHES: usize = 16;
-/// A search that waited longer for its turn is given up: another try soon is as good.
+/// Longest time that a search waits for its turn. The caller may try again.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 type Query = Box<dyn FnOnce(&Reader) + Send>;
 
-/// The reading threads.
+/// Reading threads.
 pub(super) struct Readers {
     jobs: Sender<Option<Query>>,
     searches: Sender<Option<Query>>,
@@ -53,18 +55,18 @@ pub(super) struct Readers {
     limits: Arc<LimitsReached>,
 }
 
-/// Where reads are asked for.
+/// Sending half of the queues of the reading threads.
 pub(super) struct Queue {
     jobs: Sender<Option<Query>>,
     searches: Sender<Option<Query>>,
     feeds: Sender<Option<Query>>,
-    /// Searches that run or wait.
+    /// Number of searches that run or wait.
     searching: Arc<AtomicUsize>,
     health: Health,
     limits: Arc<LimitsReached>,
 }
 
-/// One connection that only reads.
+/// Connection that only reads.
 pub(super) struct Reader {
     pub(super) connection: Connection,
     pub(super) times: Arc<TransactionTimes>,
@@ -132,7 +134,7 @@ impl Readers {
 }
 
 impl Queue {
-    /// Reads something that is found at once.
+    /// Runs a fast read.
     pub(super) fn read<T, F>(&self, read: F) -> Pending<T>
     where
         T: Send + 'static,
@@ -147,7 +149,7 @@ impl Queue {
         pending
     }
 
-    /// Reads from the feed.
+    /// Runs a read of the feed.
     pub(super) fn feed<T, F>(&self, read: F) -> Pending<T>
     where
         T: Send + 'static,
@@ -161,7 +163,7 @@ impl Queue {
         pending
     }
 
-    /// Reads something that may have to be searched for. Too many searches at once are refused.
+    /// Runs a search, which may read much. Too many searches at once are refused.
     pub(super) fn search<T, F>(&self, read: F) -> Pending<T>
     where
         T: Send + 'static,
@@ -208,7 +210,7 @@ fn serve(reader: &Reader, waiting: &Mutex<Receiver<Option<Query>>>) {
 
 impl Reader {
     pub(super) fn alert(&self, alert: AlertRef) -> rusqlite::Result<Option<AlertWithHistory>> {
-        // One snapshot: the alert and its history belong together.
+        // In one snapshot, since the alert and its history belong together.
         let snapshot = self.connection.unchecked_transaction()?;
         rows::resolve(&snapshot, self.ids, alert)?
             .map(|number| rows::with_history(&snapshot, self.ids, number))
@@ -239,7 +241,7 @@ impl Reader {
         if let Some(before) = query.before {
             condition("number <", Box::new(i64::try_from(before).unwrap_or(i64::MAX)));
         }
-        // One more than asked for tells whether there is a next page.
+        // An extra row tells whether there is a next page.
         let limit = query.limit + 1;
         let sql = format!(
             "{} WHERE a.number IN ({sql} ORDER BY number DESC LIMIT {limit}) ORDER BY a.number DESC",
@@ -256,7 +258,7 @@ impl Reader {
         Ok(AlertPage { alerts, next })
     }
 
-    /// The number under which an integration is stored; none if nothing of it is.
+    /// Returns the number under which an integration is stored; none if nothing of it is stored.
     pub(super) fn integration(&self, name: &str) -> rusqlite::Result<Option<i64>> {
         let sql = "SELECT id FROM integrations WHERE name = ?1";
         self.connection.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()

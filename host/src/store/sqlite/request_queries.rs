@@ -1,6 +1,6 @@
-//! The queries for records of requests, and for requests as they came.
+//! Queries for records of requests, and for kept requests.
 //!
-//! A request's id begins with its time: neither the newest first nor a time needs an index.
+//! The id of a request begins with its time, so that neither lists nor times need an index.
 
 use std::net::IpAddr;
 
@@ -33,7 +33,7 @@ const NAMES: &str = "JOIN integrations i ON i.id = r.integration \
      LEFT JOIN plugins p ON p.id = r.plugin \
      LEFT JOIN replays y ON y.request = r.id LEFT JOIN plugins q ON q.id = y.plugin";
 
-/// So many effects make a page full, however few records that are: one alone can have as many.
+/// Number of effects that fill a page, however few records it has. A single record can have as many.
 const MOST_EFFECTS: usize = 100_000;
 
 impl Reader {
@@ -73,7 +73,7 @@ impl Reader {
             // As a number in the text, so that the partial index is seen to hold it.
             sql.push_str(&format!(" AND r.outcome = {place}"));
         }
-        // One more than asked for tells whether there is a next page.
+        // An extra row tells whether there is a next page.
         sql.push_str(&format!(" ORDER BY r.id DESC LIMIT {}", query.limit + 1));
         let mut statement = self.connection.prepare_cached(&sql)?;
         let (mut requests, mut effects, mut has_more) = (Vec::<RequestRecord>::new(), 0, false);
@@ -177,7 +177,7 @@ mod tests {
     use crate::store::{Store, fixture::submission, request::Submission, sqlite::SqliteStore};
 
     #[test]
-    fn records_of_very_many_effects_come_in_smaller_pages_and_all_of_them_come() {
+    fn records_with_very_many_effects_come_in_smaller_pages() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("tocsin.db");
         let store = SqliteStore::open(&path, "a test", Arc::default()).expect("it opens");

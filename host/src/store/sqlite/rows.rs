@@ -1,6 +1,4 @@
-//! How rows become alerts, for the writer and the readers alike.
-//!
-//! It holds no SQL but the columns it reads.
+//! Conversion of rows to alerts and back, for the writer and the readers.
 
 use jiff::Timestamp;
 use rusqlite::{
@@ -73,7 +71,7 @@ pub(super) fn optional_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Op
     }
 }
 
-/// The number of the alert that is meant, if it exists.
+/// Returns the number of the alert that a reference leads to, if the alert exists.
 pub(super) fn resolve(
     connection: &Connection,
     ids: AlertIds,
@@ -101,7 +99,7 @@ pub(super) fn resolve(
     ))
 }
 
-/// An alert that exists, with its history.
+/// Returns an existing alert with its history.
 pub(super) fn with_history(
     connection: &Connection,
     ids: AlertIds,
@@ -172,7 +170,7 @@ struct BorrowedEntryData<'e> {
     next: Option<u64>,
 }
 
-/// A value in the form in which the database has it: places in a list as numbers, ids as bytes.
+/// Value in its stored form: a variant as its place in `ALL`, an id as bytes.
 pub(super) struct Stored<T>(pub(super) T);
 
 fn place<T: PartialEq>(all: &[T], value: &T) -> ToSqlOutput<'static> {
@@ -211,7 +209,7 @@ impl FromSql for Stored<Ulid> {
     }
 }
 
-/// What the events of a request did, as text: a letter each, with the number of the alert.
+/// Returns the text of [effects](Effect): a letter each, with the number of the alert.
 pub(super) fn write_effects(effects: &[Effect]) -> String {
     let word = |effect: &Effect| {
         let letter = match effect {
@@ -228,7 +226,7 @@ pub(super) fn write_effects(effects: &[Effect]) -> String {
     effects.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// The inverse of [`write_effects`]. What makes no sense is left out.
+/// Reads the text of [`write_effects`]. Unknown words are left out.
 pub(super) fn read_effects(text: &str) -> Vec<Effect> {
     let read = |word: &str| {
         let number = word.get(1..)?.parse().ok();

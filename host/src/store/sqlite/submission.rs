@@ -1,6 +1,6 @@
-//! What a submission does within a transaction: its events, its record, and the request as it came.
+//! Writes a [`Submission`]: its events, its record, and the kept request.
 //!
-//! What an event does to an alert is in [`super::alert_changes`].
+//! The changes of alerts are in [`super::alert_changes`].
 
 use std::{borrow::Cow, net::IpAddr, ops::Range, sync::Arc};
 
@@ -19,7 +19,7 @@ use crate::store::{
     request::{Content, Effect, Kept, RequestOutcome, Share, Submission, Terms},
 };
 
-/// What every event of a submission shares.
+/// Values that all events of a submission share.
 pub(super) struct Origin<'s> {
     pub(super) submission: &'s Submission,
     pub(super) integration: i64,
@@ -29,18 +29,18 @@ pub(super) struct Origin<'s> {
 }
 
 impl WriteTransaction<'_> {
-    /// Does all that a submission asks for, and returns what each of its events did.
+    /// Writes a submission, and returns the effects of its events.
     pub(super) fn submit(&mut self, submission: &Submission) -> rusqlite::Result<Vec<Effect>> {
         self.submit_events(submission, &[], usize::MAX)
     }
 
-    /// Does the next part of a long submission, and returns what each event of that part did. With the
-    /// last part comes the record.
+    /// Writes the next part of a long submission, and returns the effects of its events. The record comes
+    /// with the last part.
     pub(super) fn submit_part(&mut self, long: &LongSubmission) -> rusqlite::Result<Vec<Effect>> {
         self.submit_events(long.submission(), long.effects(), EVENTS_TOGETHER)
     }
 
-    /// Does what comes after the events whose effects are known, up to so many events.
+    /// Writes at most that many events after those whose effects are known.
     fn submit_events(
         &mut self,
         submission: &Submission,
@@ -106,11 +106,12 @@ impl WriteTransaction<'_> {
             let effect = match (&event.event_id, &origin.submission.replayed_by) {
                 (Some(id), _) => self.event(origin, event, Some(id), terms)?,
                 (None, None) => self.event(origin, event, None, terms)?,
-                // It came without an id the first time, too, and was heeded then.
+                // The original request had no id either, and its events were accepted.
                 (None, Some(_)) if first_time == Some(RequestOutcome::Events) => {
                     Effect::Duplicate(None)
                 }
-                // However often a request is replayed, its events come once.
+                // An id of the host's own lets the events of a request apply once, however often it is
+                // replayed.
                 (None, Some(_)) => {
                     let id = format!("replay {} {place}", origin.submission.request_id);
                     self.event(origin, event, Some(&id), terms)?
@@ -160,7 +161,7 @@ impl WriteTransaction<'_> {
         effects: &[Effect],
     ) -> rusqlite::Result<()> {
         let alert = effects.iter().find_map(|effect| effect.alert()).map(u64::cast_signed);
-        // Most requests open one alert, which needs no second saying.
+        // The effect of most requests is one new alert, which the column `alert` says already.
         let effects = match effects {
             [] | [Effect::Opened(_)] => None,
             effects => Some(rows::write_effects(effects)),
@@ -211,7 +212,7 @@ impl WriteTransaction<'_> {
         self.statement(sql)?.execute(values).map(drop)
     }
 
-    /// Keeps the request as it came. Above the bounds of its share, others leave.
+    /// Keeps the request. Above the bounds of its share, others leave.
     fn keep(&mut self, origin: &Origin<'_>, kept: &Kept) -> rusqlite::Result<()> {
         let Kept { raw, share } = kept;
         let (size, Origin { request, integration, .. }) = (raw.size_bytes(), origin);
@@ -270,7 +271,8 @@ impl WriteTransaction<'_> {
         waiting.bytes = waiting.bytes.saturating_sub(size.cast_unsigned());
     }
 
-    /// What a replay has made something of waits no longer; what proved not to be genuine is not kept.
+    /// Ends the waiting of a request after a successful replay, and deletes a request that proved not to be
+    /// genuine.
     fn release(&mut self, origin: &Origin<'_>, outcome: RequestOutcome) -> rusqlite::Result<()> {
         if matches!(outcome, RequestOutcome::Failed | RequestOutcome::Refused) {
             return Ok(());
@@ -300,7 +302,7 @@ fn cause(submission: &Submission) -> Cause {
     Cause { by, request_id: Some(submission.request_id), at: submission.received_at }
 }
 
-/// An address as it is stored.
+/// Returns the stored form of an address.
 fn octets(address: IpAddr, bytes: &mut [u8; 16]) -> Cow<'_, [u8]> {
     match address.to_canonical() {
         IpAddr::V4(address) => {

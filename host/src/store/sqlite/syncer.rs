@@ -1,7 +1,7 @@
-//! Makes durable what the writer has written, and only then lets those who wait go on.
+//! Syncing thread: makes transactions durable, and only then answers their jobs.
 //!
-//! SQLite would sync the log inside every commit, and write nothing meanwhile. Here the writer's
-//! commits leave the log unsynced, and this thread syncs it for all of them: what is answered is as
+//! SQLite would sync the log inside every commit, and write nothing during the sync. Here the commits of
+//! [`super::writer`] leave the log unsynced, and this thread syncs it for all of them. Answered jobs are as
 //! durable as with `synchronous = FULL`. A second thread copies the log into the database, so that the
 //! writer never has to.
 
@@ -58,7 +58,7 @@ pub(super) struct Syncer {
     threads: [JoinHandle<()>; 2],
 }
 
-/// Where the writer leaves what it has written.
+/// Sending half of the queue of the syncing thread.
 pub(super) struct Queue {
     messages: SyncSender<Message>,
     turn: Arc<Mutex<()>>,
@@ -80,19 +80,19 @@ impl Queue {
     }
 }
 
-/// How often the files are looked at while nothing is written, or little.
+/// Interval between looks at the files while little or nothing is written.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often the files are looked at under load, since a look costs about as much as a request. A
+/// Shortest interval between looks at the files under load, since a look costs about as much as a request. A
 /// transaction that ends later than that after the last look is not answered before the next one.
 pub(super) const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(20);
 
-/// So many transactions, and the log is copied into the database: some megabytes.
+/// Number of transactions after which the log, then some megabytes, is copied into the database.
 const TRANSACTIONS_BETWEEN_CHECKPOINTS: usize = 512;
-/// Or, if requests are large, when the log has grown by so much.
+/// Growth after which the log is copied earlier, since requests are large.
 const LARGEST_GROWTH_BYTES: u64 = 32 * 1024 * 1024;
 
 impl Syncer {
-    /// Starts the threads for a database whose connection for checkpoints is given.
+    /// Starts the threads for a database, with a connection for checkpoints.
     pub(super) fn start(
         database: &Path,
         checkpoints: Connection,
@@ -104,7 +104,7 @@ impl Syncer {
         // The writer hands a batch over when the one before is on disk: until then it gathers, and
         // fewer, larger transactions cost each request less.
         let (messages, waiting) = mpsc::sync_channel(0);
-        // One request for a checkpoint is as good as many.
+        // Further requests for a checkpoint add nothing.
         let (nudges, nudged) = mpsc::sync_channel(1);
         let checkpointer = Checkpointer {
             connection: checkpoints,
@@ -139,7 +139,7 @@ impl Syncer {
         self.health.clone()
     }
 
-    /// Syncs and answers what waits, and returns when that is done.
+    /// Syncs and answers all waiting batches, and returns when that is done.
     pub(super) fn stop(self) {
         let _ = self.messages.send(Message::Stop);
         for thread in self.threads {
@@ -152,7 +152,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> anyhow::Result<Joi
     thread::Builder::new().name(name.into()).spawn(body).context("cannot start a thread")
 }
 
-/// What the syncing thread has.
+/// State of the syncing thread.
 struct SyncerThread {
     files: OpenFiles,
     looked_at: Instant,
@@ -165,7 +165,7 @@ struct SyncerThread {
     since_checkpoint: usize,
     log_bytes_at_checkpoint: u64,
     refusal_lines: LineLimit,
-    /// Where those who wait are, if the store was opened inside a runtime.
+    /// Async runtime of the tasks that wait, if the store was opened inside one.
     runtime: Option<tokio::runtime::Handle>,
 }
 
@@ -255,7 +255,7 @@ impl SyncerThread {
         looked
     }
 
-    /// Lets everybody who waits go on. From here, each would be woken across threads; from a task of
+    /// Answers all jobs. From here, each waiting task would be woken across threads; from a task of
     /// their own runtime it is one such wake-up for all.
     fn deliver(&self, batches: Vec<Batch>) {
         let deliver = move || {
@@ -305,7 +305,7 @@ struct Log {
 impl Log {
     fn of(database: &Path) -> Self {
         let (database, path) = (database.to_owned(), beside(database, "-wal"));
-        // Opened at once, so that what is synced is the log that SQLite writes to.
+        // Opened at once, so that the synced file is the log that SQLite writes to.
         let file = File::open(&path).ok();
         Self { database, path, file, is_suspect: false, is_lost: false }
     }
@@ -377,7 +377,7 @@ impl Checkpointer {
     fn checkpoint(&self) {
         let passive = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         if let Err(error) = passive {
-            // The log holds everything meanwhile, and grows.
+            // Until the next try, the log holds everything, and grows.
             tracing::warn!(
                 event = "store_checkpoint_failed",
                 %error,
@@ -392,14 +392,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn after_a_failure_of_the_disk_nothing_is_answered_until_a_restart() {
+    fn a_failed_disk_refuses_every_sync_until_a_restart() {
         let mut log = Log::of(Path::new("nowhere"));
         log.is_lost = true;
         assert!(log.sync().expect_err("it is lost").to_string().contains("restart the host"));
     }
 
     #[test]
-    fn after_a_full_disk_everything_is_copied_before_anything_is_answered() {
+    fn a_full_disk_has_the_log_copied_before_the_next_sync_succeeds() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("tocsin.db");
         let connection = super::super::connect(&path).expect("a database");

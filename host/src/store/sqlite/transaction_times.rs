@@ -1,5 +1,6 @@
-//! How long transactions took until they were on disk: known only afterwards, so that each is written
-//! down by the next.
+//! Times until transactions were on disk.
+//!
+//! The time of a transaction is known only after its end. The next transaction writes it.
 
 use std::{
     collections::VecDeque,
@@ -9,18 +10,18 @@ use std::{
 
 use rusqlite::{Connection, OptionalExtension};
 
-/// The times of transactions that are not written down yet.
+/// Times that are not written yet.
 #[derive(Default)]
 pub(super) struct TransactionTimes(Mutex<VecDeque<(i64, i64)>>);
 
 impl TransactionTimes {
-    /// A transaction is on disk.
+    /// Notes the time of a transaction that is on disk.
     pub(super) fn synced(&self, transaction: i64, took: Duration) {
         let microseconds = i64::try_from(took.as_micros()).unwrap_or(i64::MAX);
         self.waiting().push_back((transaction, microseconds));
     }
 
-    /// Writes down what is known, within a transaction, and says how many these are.
+    /// Writes all known times, within a transaction, and returns their number.
     pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<usize> {
         let waiting: Vec<_> = self.waiting().iter().copied().collect();
         for time in &waiting {
@@ -30,12 +31,12 @@ impl TransactionTimes {
         Ok(waiting.len())
     }
 
-    /// So many of them are committed.
+    /// Forgets that many times, since they are committed.
     pub(super) fn written(&self, count: usize) {
         self.waiting().drain(..count);
     }
 
-    /// How long one took, in microseconds.
+    /// Returns the time of a transaction, in microseconds.
     pub(super) fn of(
         &self,
         transaction: i64,

@@ -34,8 +34,8 @@ pub(super) enum JobResult {
 }
 
 impl WriteJob {
-    /// Whether webhooks can be kept again once this is on disk. A step that found nothing to do has
-    /// written nothing, which succeeds on a full disk too.
+    /// Returns true if this job, once it is on disk, proves that requests can be committed. Other jobs may
+    /// have written nothing, which succeeds on a full disk, too.
     pub(super) fn is_a_proof(&self) -> bool {
         matches!(self, Self::Commit(..) | Self::Probe(_))
     }

@@ -1,7 +1,7 @@
-//! The inside of one transaction: what every part of it needs.
+//! The open transaction, in which jobs are carried out.
 //!
-//! What a submission does is in [`super::submission`], what an event does to an alert in
-//! [`super::alert_changes`], what is done from time to time in [`super::housekeeping`].
+//! [`super::submission`] writes the events and the record of a request, [`super::alert_changes`] the changes
+//! of alerts, and [`super::housekeeping`] does recurring tasks.
 
 use std::sync::Arc;
 
@@ -19,24 +19,7 @@ use crate::{
     store::request::{Content, Submission, Terms},
 };
 
-/// A webhook that opens an alert.
-fn webhook() -> Submission {
-    let terms = Terms::from(Urgency::Low);
-    Submission {
-        request_id: Ulid::generate(),
-        received_at: Timestamp::now(),
-        integration: "".into(),
-        plugin: Some(Arc::new(PluginId { name: "".into(), version: "".into() })),
-        sender: None,
-        size_bytes: None,
-        plugin_time: None,
-        content: Content::Events { events: vec![Event::create("probe")], terms, remark: None },
-        kept: None,
-        replayed_by: None,
-    }
-}
-
-/// The inside of one transaction.
+/// Open transaction on the writer's connection, with a draft of the [`WriterState`] after it.
 pub(super) struct WriteTransaction<'s> {
     pub(super) connection: &'s Connection,
     pub(super) ids: AlertIds,
@@ -65,7 +48,7 @@ impl<'s> WriteTransaction<'s> {
         }
     }
 
-    /// Whether a webhook would be kept is only known once one was.
+    /// Tries whether a request can be committed. Only a real attempt can tell.
     fn probe(&mut self) -> rusqlite::Result<JobResult> {
         self.connection.execute_batch("SAVEPOINT probe")?;
         let mut draft = self.state.clone();
@@ -109,5 +92,22 @@ impl<'s> WriteTransaction<'s> {
 
     pub(super) fn statement(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
         self.connection.prepare_cached(sql)
+    }
+}
+
+/// Returns a submission that opens an alert, to be tried.
+fn webhook() -> Submission {
+    let terms = Terms::from(Urgency::Low);
+    Submission {
+        request_id: Ulid::generate(),
+        received_at: Timestamp::now(),
+        integration: "".into(),
+        plugin: Some(Arc::new(PluginId { name: "".into(), version: "".into() })),
+        sender: None,
+        size_bytes: None,
+        plugin_time: None,
+        content: Content::Events { events: vec![Event::create("probe")], terms, remark: None },
+        kept: None,
+        replayed_by: None,
     }
 }

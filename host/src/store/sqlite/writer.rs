@@ -1,8 +1,8 @@
-//! The writing thread: one transaction for everything that waits.
+//! Writing thread: one transaction for all waiting jobs.
 //!
-//! It answers nobody: that is for [`super::syncer`], once the transaction is on disk. While one batch is
-//! synced the next is written, and while that is written the one after it gathers: the busier the host,
-//! the more requests share a sync. What a transaction does is in [`super::write_transaction`].
+//! The [`Syncer`] answers, once the transaction is on disk. While one batch is synced, the next is written,
+//! and the one after it gathers: the busier the host, the more requests share a sync. A
+//! [`WriteTransaction`] carries out the jobs.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -40,11 +40,11 @@ use crate::{
     },
 };
 
-/// How many requests share a commit at most: enough that the sync costs each next to nothing, few
-/// enough that none waits long for the others. With many events each, it is fewer.
+/// Largest number of requests that share a commit: enough that the sync costs each next to nothing, few
+/// enough that none waits long for the others. Requests with many events share it with fewer.
 const LARGEST_BATCH: usize = 512;
 
-/// The writing thread.
+/// Writing thread.
 pub(super) struct Writer {
     jobs: Sender<WriteJob>,
     syncer: Syncer,
@@ -54,10 +54,10 @@ pub(super) struct Writer {
     thread: JoinHandle<i64>,
 }
 
-/// What waits for a replay, by the number of the integration, for everybody to see.
+/// Requests that wait for a replay, by the number of the integration, as the last commit left them.
 type QuarantineBoard = Arc<Mutex<BTreeMap<i64, Quarantined>>>;
 
-/// Where writes are asked for.
+/// Sending half of the queue of the writing thread.
 pub(super) struct Queue {
     jobs: Sender<WriteJob>,
     health: Health,
@@ -110,7 +110,7 @@ impl Writer {
         self.syncer.health()
     }
 
-    /// Returns a number that no transaction exceeds that was in the database when it was opened.
+    /// Returns a number not lower than that of any transaction in the database when it was opened.
     pub(super) fn transaction_at_start(&self) -> i64 {
         self.transaction
     }
@@ -120,7 +120,7 @@ impl Writer {
         self.highest.cast_unsigned()
     }
 
-    /// Commits what waits, and returns the number of the newest alert when the database is closed.
+    /// Commits all waiting jobs, closes the database, and returns the number of the newest alert.
     pub(super) fn stop(self) -> u64 {
         let _ = self.jobs.send(WriteJob::Stop);
         let highest = self.thread.join().unwrap_or(self.highest);
@@ -131,7 +131,7 @@ impl Writer {
 
 impl Queue {
     pub(super) fn commit(&self, submission: Submission, then: CommitCallback) {
-        // A closed store drops the job, and with it what would have followed.
+        // A closed store drops the job, and with it the callback.
         let _ = self.jobs.send(WriteJob::Commit(submission, then));
     }
 
@@ -158,7 +158,7 @@ impl Queue {
     }
 }
 
-/// What the thread has.
+/// State of the writing thread.
 struct WriterThread {
     database: PathBuf,
     files: OpenFiles,
@@ -170,7 +170,7 @@ struct WriterThread {
     health: Health,
     times: Arc<TransactionTimes>,
     quarantine: QuarantineBoard,
-    /// Submissions that need several transactions. Each has a part in one transaction, in turn.
+    /// Submissions that need several transactions. They take turns: one part a transaction.
     long: VecDeque<LongSubmission>,
 }
 
@@ -185,7 +185,7 @@ impl WriterThread {
             self.commit_together(jobs);
         }
         self.keep_times();
-        // It may have happened since the last look.
+        // The files may have been removed since the last look.
         if let Err(reason) = self.files.check() {
             self.health.displace(reason);
         }
@@ -195,7 +195,7 @@ impl WriterThread {
         self.health.prepare_close(&self.connection);
     }
 
-    /// Gathers what waits for the next transaction, beside a part of a long submission. Returns `None`
+    /// Gathers the jobs of the next transaction, beside a part of a long submission. Returns `None`
     /// once everything is done that was asked for before the end.
     fn gather(&mut self, waiting: &Receiver<WriteJob>, stops: &mut bool) -> Option<Vec<WriteJob>> {
         let (mut jobs, mut events) = (Vec::new(), 0);
@@ -231,7 +231,7 @@ impl WriterThread {
             return;
         }
         if let Some(lost) = self.health.write_stop() {
-            // What is turned away is not to be found in the store either.
+            // Refused requests must not be in the store either.
             self.metrics.failed();
             return self.synced.refused(jobs, lost);
         }
@@ -242,7 +242,7 @@ impl WriterThread {
                 let (jobs, done) = self.put_back_unfinished(jobs, done);
                 self.synced.written(Batch { jobs, done, started, transaction, holds_records });
             }
-            // One job must not fail the others: each gets a transaction of its own.
+            // A failing job must not fail the others: each gets a transaction of its own.
             Err(error) if jobs.len() > 1 && !concerns_all(&error) => {
                 for job in jobs {
                     self.commit_together(vec![job]);
@@ -284,7 +284,7 @@ impl WriterThread {
     }
 
     fn transaction(&mut self, jobs: &[WriteJob]) -> rusqlite::Result<Vec<JobResult>> {
-        // Only what is committed counts: until then, this is a draft.
+        // A draft until the transaction is committed.
         let mut state = self.state.clone();
         state.transaction += 1;
         let done = self.write(jobs, &mut state)?;
@@ -308,7 +308,7 @@ impl WriterThread {
         let _turn = self.synced.turn();
         let transaction = Transaction::begin(&self.connection)?;
         fault_injection::point("begun");
-        // A host that rests writes nothing.
+        // An idle host writes no times.
         let known = if holds_records(jobs) { self.times.write(&self.connection)? } else { 0 };
         let mut open = WriteTransaction::new(&self.connection, self.ids, state);
         let mut done = Vec::with_capacity(jobs.len());
@@ -323,7 +323,7 @@ impl WriterThread {
         Ok(done)
     }
 
-    /// Shows what waits for a replay, and says so where some of it had to leave.
+    /// Publishes the requests that wait for a replay, and reports those that were displaced.
     fn show(&mut self, quarantine: &BTreeMap<i64, Quarantined>) {
         for (number, waiting) in quarantine {
             let before = self.state.quarantine.get(number).map_or(0, |before| before.pushed_out);
@@ -356,7 +356,7 @@ impl WriterThread {
             let known = self.times.write(&self.connection)?;
             transaction.commit().map(|()| known)
         };
-        // They are good to know, no more.
+        // Losing the times does no harm.
         if self.health.write_stop().is_none()
             && let Ok(known) = write()
         {
@@ -365,7 +365,7 @@ impl WriterThread {
     }
 }
 
-/// Whether the time of a transaction is of interest.
+/// Returns true if the time of a transaction is of interest.
 fn holds_records(jobs: &[WriteJob]) -> bool {
     jobs.iter().any(|job| matches!(job, WriteJob::Commit(..) | WriteJob::Part(_)))
 }
@@ -374,8 +374,8 @@ fn unavailable(error: &rusqlite::Error) -> StoreError {
     StoreError::Unavailable(super::sentence(error))
 }
 
-/// Whether the disk or the database is at fault rather than what one job asked for. A broken page
-/// concerns those alone who need it.
+/// Returns true if the disk or the database is at fault rather than one job. A damaged page concerns only
+/// jobs that need it.
 fn concerns_all(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode as Code;
     matches!(

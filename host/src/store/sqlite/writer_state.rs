@@ -9,36 +9,36 @@ use rusqlite::Connection;
 
 use crate::{alert::PluginId, store::request::Quarantined};
 
-/// What the writer knows beside the database, as it is after the last commit. A transaction works on a
-/// copy.
+/// State after the last commit, so that it need not be read again. A transaction works on a copy.
 #[derive(Clone)]
 pub(super) struct WriterState {
-    /// The number of the newest alert.
+    /// Number of the newest alert.
     pub(super) highest: i64,
-    /// The number of the transaction.
+    /// Number of the last transaction.
     pub(super) transaction: i64,
-    /// What waits for a replay, by the number of the integration.
+    /// Requests that wait for a replay, by the number of the integration.
     pub(super) quarantine: BTreeMap<i64, Quarantined>,
+    /// True if this transaction has changed `quarantine`.
     pub(super) quarantine_changed: bool,
-    /// Malformed requests that left in this transaction because others came, by the number of the
-    /// integration.
+    /// Malformed requests that this transaction displaced, by the number of the integration.
     pub(super) malformed_pushed_out: BTreeMap<i64, u64>,
-    /// Whether any alert with a dedup key was ever resolved.
+    /// True if any alert with a dedup key was ever resolved.
     pub(super) has_former: bool,
-    /// How far the open alerts of an integration have been given another time to resolve by themselves.
+    /// Number of the last alert that has the new time of the automatic resolve, by the number of the
+    /// integration.
     pub(super) adopted: HashMap<i64, i64>,
     pub(super) names: Names,
 }
 
-/// The numbers under which names are stored.
+/// Numbers under which names are stored.
 #[derive(Clone, Default)]
 pub(super) struct Names {
     pub(super) integrations: HashMap<Arc<str>, i64>,
     pub(super) plugins: HashMap<Arc<PluginId>, i64>,
 }
 
-/// More than the transactions whose times may have been lost when the host was killed: their numbers
-/// are not given again.
+/// Numbers of transactions that are skipped at each start: more than the transactions that may have left no
+/// trace when the host was killed.
 const SKIPPED: i64 = 1000;
 
 /// The highest number of a transaction that left a trace.
@@ -49,7 +49,7 @@ const LAST_TRANSACTION: &str = "SELECT max( \
      ifnull((SELECT value FROM meta WHERE key = 'transaction'), 0))";
 
 impl WriterState {
-    /// Returns the name of an integration that this transaction has stored something of.
+    /// Returns the name of an integration of which this transaction has stored something.
     pub(super) fn name_of(&self, integration: i64) -> String {
         let mut names = self.names.integrations.iter();
         let found = names.find(|(_, number)| **number == integration);
