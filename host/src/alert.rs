@@ -75,7 +75,7 @@ pub struct AlertWithHistory {
     pub history: Vec<HistoryEntry>,
 }
 
-/// Change of an alert. Consecutive identical changes are merged and counted.
+/// Change of an [`Alert`]. Consecutive identical changes are merged and counted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HistoryEntry {
     /// Time of the change; of the first one if several are merged.
@@ -104,7 +104,7 @@ pub struct HistoryEntry {
     pub next: Option<u64>,
 }
 
-/// Field in which a further report differs from the alert.
+/// Field in which a further report differs from the [`Alert`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Difference {
     /// `title`, `description`, `urgency`, `link` or `details`.
@@ -161,7 +161,7 @@ impl ChangeKind {
     }
 }
 
-/// Status of an alert.
+/// Status of an [`Alert`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -208,7 +208,7 @@ impl fmt::Display for PluginId {
     }
 }
 
-/// Reference to an alert, by number or id.
+/// Reference to an [`Alert`], by number or id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlertRef {
     /// 1, 2, 3 ...
@@ -239,7 +239,7 @@ impl fmt::Display for AlertRef {
     }
 }
 
-/// Ids of the alerts of one database. An id leads to its alert without an index.
+/// Ids of the [alerts](Alert) of one database. An id leads to its alert without an index.
 ///
 /// A ULID has 48 bits of time and 80 of randomness. Of these 80, the upper 40 are drawn once for a
 /// database and the lower 40 are the alert's number: unique within the database by the number,

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 pub use crate::alert::life::{Effect, Terms};
 use crate::alert::{Actor, PluginId};
 
-/// Result of one request, for the store.
+/// Result of one request, for [`RequestStore::commit`](crate::store::RequestStore::commit).
 #[derive(Clone, Debug)]
 pub struct Submission {
     /// Id of the request. A replay has the id of the original request.
@@ -55,7 +55,7 @@ pub enum Content {
     Events {
         /// The events, in order.
         events: Vec<Event>,
-        /// Settings of the integration for these events.
+        /// [`Terms`] of the integration for these events.
         terms: Terms,
         /// Problem on the way that does not affect the events.
         remark: Option<String>,
@@ -69,7 +69,7 @@ pub enum Content {
     },
 }
 
-/// Request to be kept, for a replay.
+/// [`RawRequest`] to be kept, for a replay.
 #[derive(Clone, Debug)]
 pub struct Kept {
     /// The request.
@@ -184,7 +184,7 @@ impl RequestOutcome {
         }
     }
 
-    /// Returns the outcome of a request with these effects.
+    /// Returns the outcome of a request with these [effects](Effect).
     pub fn of_effects(effects: &[Effect]) -> Self {
         if effects.contains(&Effect::Suppressed) { Self::Maintenance } else { Self::Events }
     }
@@ -196,7 +196,7 @@ impl std::fmt::Display for RequestOutcome {
     }
 }
 
-/// Record of a request.
+/// Record of a request, made of its [`Submission`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RequestRecord {
     /// Id of the request, as the sender got it in `X-Request-Id`.
@@ -231,11 +231,11 @@ pub struct RequestRecord {
     pub transaction: Option<u64>,
     /// State of the kept request.
     pub raw: RawState,
-    /// The last replay.
+    /// The last [`Replay`].
     pub replay: Option<Replay>,
 }
 
-/// State of a kept request.
+/// State of a [`RawRequest`] in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RawState {
@@ -268,7 +268,7 @@ pub struct Replay {
     pub effects: Vec<EventEffect>,
 }
 
-/// Query for records of requests. Filters that are `None` match every record.
+/// Query for [records](RequestRecord) of requests. Filters that are `None` match every record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestQuery {
     /// Outcome of the requests.
@@ -288,7 +288,7 @@ pub struct RequestQuery {
     pub before: Option<Ulid>,
 }
 
-/// Page of records, newest first.
+/// Page of [records](RequestRecord), newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestPage {
     /// The records.
@@ -297,7 +297,7 @@ pub struct RequestPage {
     pub next: Option<Ulid>,
 }
 
-/// Number and size of the requests of one integration that wait for a replay.
+/// Number and size of the [raw requests](RawRequest) of one integration that wait for a replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Quarantined {
     /// The integration's name.

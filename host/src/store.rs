@@ -1,7 +1,7 @@
 //! Storage of alerts and request records: narrow interfaces, and the promises behind them.
 //!
 //! The stored types are in [`crate::alert`] and [`request`], and the tasks that delete old data in
-//! [`housekeeping`]. [`open`] chooses a store by its [`StoreConfig`]. [`sqlite`] keeps everything in one
+//! [`housekeeping`]. [`open`] chooses a store by its [`StoreConfig`]. `sqlite` keeps everything in one
 //! file. Every store has to pass the tests in `contract`. Nothing else in the host touches a database.
 
 #[cfg(test)]
@@ -74,7 +74,7 @@ impl StoreConfig {
     }
 }
 
-/// Opens a store, and creates it if it is missing. A second host is told `holder` about this one.
+/// Opens the [`Store`] of a configuration, and creates it if it is missing. A second host is told `holder` about this one.
 ///
 /// # Errors
 ///
@@ -116,15 +116,15 @@ pub trait Store: AlertStore + RequestStore + Housekeeping + StoreHealth {
     fn close(&self);
 }
 
-/// Alerts with their histories, and changes to them by hand.
+/// [Alerts](Alert) with their histories, and changes to them by hand.
 pub trait AlertStore: Send + Sync {
-    /// Changes an alert by hand.
+    /// Applies a [`ManualChange`] to an alert.
     fn change(&self, alert: AlertRef, change: ManualChange) -> Pending<ManualChangeOutcome>;
 
     /// Returns one alert with its history.
     fn alert(&self, alert: AlertRef) -> Pending<Option<AlertWithHistory>>;
 
-    /// Returns a page of alerts, newest first.
+    /// Returns an [`AlertPage`], newest alert first.
     fn alerts(&self, query: AlertQuery) -> Pending<AlertPage>;
 
     /// Returns the changes after a cursor, at most `limit` and at most [`MOST_CHANGES`](feed::MOST_CHANGES).
@@ -167,13 +167,13 @@ pub trait RequestStore: Send + Sync {
     /// Returns the effects that [`commit`](Self::commit) would have, and changes nothing.
     fn rehearse(&self, submission: Submission) -> Pending<Vec<Effect>>;
 
-    /// Returns the record of one request.
+    /// Returns the [`RequestRecord`] of one request.
     fn request(&self, id: Ulid) -> Pending<Option<RequestRecord>>;
 
-    /// Returns a page of records, newest first.
+    /// Returns a [`RequestPage`], newest record first.
     fn requests(&self, query: RequestQuery) -> Pending<RequestPage>;
 
-    /// Returns the bytes of a request, if they are kept.
+    /// Returns the [`RawRequest`], if it is kept.
     fn raw_request(&self, id: Ulid) -> Pending<Option<RawRequest>>;
 
     /// Returns, for each integration, the requests that wait for a replay, sorted by its name.
@@ -182,7 +182,7 @@ pub trait RequestStore: Send + Sync {
 
 /// Recurring tasks, such as deleting old records.
 pub trait Housekeeping: Send + Sync {
-    /// Does one small step of a task.
+    /// Does one [`HousekeepingStep`].
     fn housekeep(&self, step: HousekeepingStep) -> Pending<HousekeepingProgress>;
 }
 
@@ -213,10 +213,10 @@ pub trait StoreHealth: Send + Sync {
     fn used_bytes(&self) -> Pending<u64>;
 }
 
-/// Callback for the result of a commit. Dropped unused if the store is closed.
+/// Callback for the result of [`RequestStore::commit`]. Dropped unused if the store is closed.
 pub type CommitCallback = Box<dyn FnOnce(Result<Vec<Effect>, StoreError>) + Send>;
 
-/// Change of an alert by hand.
+/// Change of an [`Alert`] by hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManualChange {
     /// The action.
@@ -238,7 +238,7 @@ pub enum ManualChangeOutcome {
     NotFound,
 }
 
-/// Query for alerts. Filters that are `None` match every alert.
+/// Query for [`AlertStore::alerts`]. Filters that are `None` match every alert.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AlertQuery {
     /// Status of the alerts.
@@ -253,7 +253,7 @@ pub struct AlertQuery {
     pub before: Option<u64>,
 }
 
-/// Page of alerts, newest first.
+/// Page of [alerts](Alert), newest first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlertPage {
     /// The alerts.

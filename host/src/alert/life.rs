@@ -23,7 +23,7 @@ const MOST_ENTRIES: u64 = 500;
 /// Largest number of characters of each side of a [`Difference`].
 const LONGEST_DIFFERENCE: usize = 200;
 
-/// Request, person or clock behind a change.
+/// Request, person or clock behind [`Changes`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
     /// Person or program that acts.
@@ -51,7 +51,7 @@ impl From<Urgency> for Terms {
     }
 }
 
-/// Effect of one event.
+/// Effect of one [`Event`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// The event opened the alert with this number.
@@ -108,18 +108,18 @@ pub enum ManualAction {
     Note(String),
 }
 
-/// Event with everything that its rules need beside the store.
+/// [`Event`] with everything that its rules need beside the store.
 #[derive(Clone, Copy, Debug)]
 pub struct Report<'e> {
     /// The event.
     pub event: &'e Event,
-    /// Settings of its integration.
+    /// [`Terms`] of its integration.
     pub terms: Terms,
     /// Cause of all changes that the event makes.
     pub cause: &'e Cause,
 }
 
-/// Rows that the keys of an event lead to.
+/// Rows that the keys of an [`Event`] lead to.
 #[derive(Debug)]
 pub struct Found<'r> {
     /// Number that the next alert gets.
@@ -141,7 +141,7 @@ pub struct SeenEvent {
     pub alert: Option<(u64, Option<LastEntry>)>,
 }
 
-/// State of any alert.
+/// State of any [`Alert`](super::Alert).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AlertState {
     /// Number of the alert.
@@ -175,7 +175,7 @@ pub struct UnresolvedAlert<'r> {
     pub last_entry: Option<LastEntry>,
 }
 
-/// Last entry of an alert's history. The opening is not an entry.
+/// Last [`HistoryEntry`] of an alert. The opening is not an entry.
 #[derive(Debug)]
 pub struct LastEntry {
     /// Place in the history, counted from 1.
@@ -184,7 +184,7 @@ pub struct LastEntry {
     pub entry: HistoryEntry,
 }
 
-/// Effect and changes of one event.
+/// [`Effect`] and [`Changes`] of one event.
 #[derive(Debug, PartialEq)]
 pub struct EventOutcome {
     /// Effect for the record of the request.
@@ -204,7 +204,7 @@ pub struct Changes {
     pub history: Option<HistoryChange>,
 }
 
-/// Change of one alert, with the new values.
+/// Change of one [`Alert`](super::Alert), with the new values.
 #[derive(Debug, PartialEq)]
 pub enum AlertChange {
     /// Opens an alert. Title, description, keys, link and details are those of the event.
@@ -250,7 +250,7 @@ pub enum AlertChange {
     },
 }
 
-/// Change of one history: an entry at its end, or the new state of its last entry.
+/// Change of one history: a [`HistoryEntry`] at its end, or the new state of its last entry.
 #[derive(Debug, PartialEq)]
 pub struct HistoryChange {
     /// Number of the alert.
@@ -267,7 +267,7 @@ pub fn may_open(event: &Event, terms: Terms) -> bool {
     event.action == Action::Create && terms.opens
 }
 
-/// Decides on an event.
+/// Decides on a [`Report`] with the rows that were [`Found`].
 pub fn on_event(report: Report<'_>, found: Found<'_>) -> EventOutcome {
     let Report { event, terms, cause } = report;
     if let Some(SeenEvent { alert }) = found.seen {
@@ -302,7 +302,7 @@ pub fn on_event(report: Report<'_>, found: Found<'_>) -> EventOutcome {
     EventOutcome { effect, is_seen: true, changes }
 }
 
-/// Decides on an action by hand. Returns `None` if the alert is resolved and thus cannot be
+/// Decides on a [`ManualAction`]. Returns `None` if the alert is resolved and thus cannot be
 /// acknowledged.
 pub fn on_manual_action(
     action: &ManualAction,
@@ -332,14 +332,14 @@ pub fn on_silence(now: Timestamp, alert: AlertState) -> Changes {
     set_status(alert, Status::Resolved, &cause)
 }
 
-/// Returns the first entry of an alert's history. No store keeps this entry, since the alert says it.
+/// Returns the first [`HistoryEntry`] of an alert. No store keeps this entry, since the alert says it.
 pub fn opening(integration: &str, request_id: Ulid, created_at: Timestamp) -> HistoryEntry {
     let by = Actor::Integration(integration.into());
     let cause = Cause { by, request_id: Some(request_id), at: created_at };
     entry(ChangeKind::Created, &cause)
 }
 
-/// Returns the JSON of details; none if there are no details.
+/// Returns the JSON of [details](Detail); none if there are no details.
 pub fn details_json(details: &[Detail]) -> Option<String> {
     if details.is_empty() {
         return None;

@@ -10,7 +10,7 @@ use crate::alert::HistoryEntry;
 /// Largest number of changes on one page.
 pub const MOST_CHANGES: usize = 1000;
 
-/// Change of one alert.
+/// Change of one [`Alert`](crate::alert::Alert).
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeedChange {
     /// Number of the alert.
@@ -24,7 +24,7 @@ pub struct FeedChange {
     pub entry: HistoryEntry,
 }
 
-/// Page of changes, oldest first.
+/// Page of [changes](FeedChange), oldest first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChangePage {
     /// The changes; none if nothing has changed since the cursor.
@@ -33,7 +33,7 @@ pub struct ChangePage {
     pub cursor: Cursor,
 }
 
-/// Place in the feed of one store.
+/// Place in the feed of one [`Store`](super::Store).
 ///
 /// The text of a cursor can be kept anywhere and read again. Its content is known only to the store that
 /// made it.

@@ -21,7 +21,7 @@ pub(super) trait StoreFixture {
     fn open(&self) -> Arc<dyn Store>;
 }
 
-/// Returns a submission of events as a sender's request makes it.
+/// Returns a [`Submission`] of events as a sender's request makes it.
 pub(super) fn submission(integration: &str, events: Vec<Event>) -> Submission {
     let now = Timestamp::now().as_millisecond();
     Submission {
@@ -58,7 +58,7 @@ pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + seconds).expect("a time")
 }
 
-/// Does one step of a task, and returns the number of changes.
+/// Does one [`HousekeepingStep`], and returns the number of changes.
 pub(super) fn housekeep(store: &dyn Store, task: HousekeepingTask, limit: usize) -> usize {
     one_step(store, task, limit).count
 }

@@ -79,7 +79,7 @@ const LARGEST_LOG_BYTES: i64 = 64 * 1024 * 1024;
 /// Mark of a Tocsin database in SQLite's `application_id`: `TCSN`.
 const APPLICATION_ID: i64 = 0x5443_534e;
 
-/// [`Store`] in one SQLite file.
+/// [`Store`] in one SQLite file, locked by a [`DatabaseLock`].
 pub(super) struct SqliteStore {
     path: PathBuf,
     /// None once the store is closed.

@@ -146,7 +146,7 @@ impl WriteTransaction<'_> {
         self.statement(sql)?.query_row([number], last).optional()
     }
 
-    /// Applies a change by hand.
+    /// Applies a [`ManualChange`].
     pub(super) fn change(
         &mut self,
         alert: AlertRef,
@@ -166,7 +166,7 @@ impl WriteTransaction<'_> {
         Ok(ManualChangeOutcome::Done(Box::new(changed)))
     }
 
-    /// Writes the changes of an event. Returns false if nothing was written, because an unresolved alert
+    /// Writes the [`Changes`] of an event. Returns false if nothing was written, because an unresolved alert
     /// has the dedup key of the alert that was to be opened.
     fn write(
         &mut self,
@@ -207,7 +207,7 @@ impl WriteTransaction<'_> {
         Ok(true)
     }
 
-    /// Writes changes of alerts that exist.
+    /// Writes [`Changes`] of alerts that exist.
     pub(super) fn update(&mut self, changes: &Changes) -> rusqlite::Result<()> {
         match changes.alert {
             None | Some(AlertChange::Open { .. }) => {}
@@ -294,7 +294,7 @@ impl WriteTransaction<'_> {
     }
 }
 
-/// Reads number, status and time of an alert from the first columns of a row.
+/// Reads an [`AlertState`] from the first columns of a row.
 pub(super) fn state(row: &Row<'_>) -> rusqlite::Result<AlertState> {
     Ok(AlertState {
         number: row.get::<_, i64>(0)?.cast_unsigned(),

@@ -11,27 +11,38 @@ use std::{
 /// Number of the last transaction that is on disk.
 #[derive(Default)]
 pub(super) struct DurableTransaction {
-    number: Mutex<i64>,
+    state: Mutex<State>,
     advanced: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    number: i64,
+    /// Number of threads that wait. Waking none costs a system call, too.
+    waiting: usize,
 }
 
 impl DurableTransaction {
     /// Notes that a transaction, and with it all earlier ones, is on disk.
     pub(super) fn advance(&self, transaction: i64) {
-        let mut number = self.number.lock().unwrap_or_else(PoisonError::into_inner);
-        *number = transaction.max(*number);
-        self.advanced.notify_all();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.number = transaction.max(state.number);
+        if state.waiting > 0 {
+            self.advanced.notify_all();
+        }
     }
 
     /// Waits until a transaction is on disk, and returns the number of the last one that is; none after
     /// the timeout.
     pub(super) fn wait_for(&self, transaction: i64, timeout: Duration) -> Option<i64> {
-        let number = self.number.lock().unwrap_or_else(PoisonError::into_inner);
-        let (number, waited) = self
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.waiting += 1;
+        let (mut state, waited) = self
             .advanced
-            .wait_timeout_while(number, timeout, |number| *number < transaction)
+            .wait_timeout_while(state, timeout, |state| state.number < transaction)
             .unwrap_or_else(PoisonError::into_inner);
-        (!waited.timed_out()).then_some(*number)
+        state.waiting -= 1;
+        (!waited.timed_out()).then_some(state.number)
     }
 }
 

@@ -166,7 +166,7 @@ fn candidate(row: &rusqlite::Row<'_>) -> rusqlite::Result<Candidate> {
     Ok(Candidate { seq: row.get(0)?, size: row.get(1)? })
 }
 
-/// Returns the stored form of a share.
+/// Returns the stored form of a [`Share`].
 pub(super) fn stored(share: Share) -> i64 {
     match share {
         Share::Quarantine => 0,

@@ -40,7 +40,7 @@ type EntryKey = (i64, i64, i64);
 type Keyed = (EntryKey, HistoryEntry);
 
 impl Reader {
-    /// Returns the changes after a cursor.
+    /// Returns the changes after a [`Cursor`].
     ///
     /// The snapshot may hold transactions that are not on disk yet. Leaving these out would not do,
     /// since they may have rewritten older entries. The reader waits until all of the snapshot is on disk.
@@ -125,7 +125,7 @@ fn entries(snapshot: &Connection, position: Position, limit: i64) -> rusqlite::R
 }
 
 impl Position {
-    /// Returns the text for a cursor. The number of the database keeps it from being used with another
+    /// Returns the text for a [`Cursor`]. The number of the database keeps it from being used with another
     /// one.
     fn write(self, database: u64) -> String {
         let Self { opened, entry: (transaction, alert, place) } = self;

@@ -45,7 +45,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 type Query = Box<dyn FnOnce(&Reader) + Send>;
 
-/// Reading threads.
+/// Threads that each have a [`Reader`].
 pub(super) struct Readers {
     jobs: Sender<Option<Query>>,
     searches: Sender<Option<Query>>,
@@ -55,7 +55,7 @@ pub(super) struct Readers {
     limits: Arc<LimitsReached>,
 }
 
-/// Sending half of the queues of the reading threads.
+/// Sending half of the queues of the [`Readers`].
 pub(super) struct Queue {
     jobs: Sender<Option<Query>>,
     searches: Sender<Option<Query>>,

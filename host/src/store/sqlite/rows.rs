@@ -71,7 +71,7 @@ pub(super) fn optional_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Op
     }
 }
 
-/// Returns the number of the alert that a reference leads to, if the alert exists.
+/// Returns the number of the alert that an [`AlertRef`] leads to, if the alert exists.
 pub(super) fn resolve(
     connection: &Connection,
     ids: AlertIds,
@@ -99,7 +99,7 @@ pub(super) fn resolve(
     ))
 }
 
-/// Returns an existing alert with its history.
+/// Returns an existing [`Alert`] with its history.
 pub(super) fn with_history(
     connection: &Connection,
     ids: AlertIds,
@@ -120,7 +120,7 @@ pub(super) fn with_history(
     Ok(AlertWithHistory { alert, history })
 }
 
-/// Reads an entry of a history from the columns `at, change, by, request, count, last_at, data`.
+/// Reads a [`HistoryEntry`] from the columns `at, change, by, request, count, last_at, data`.
 pub(super) fn history_entry(row: &Row<'_>) -> rusqlite::Result<HistoryEntry> {
     let at = time(row, 0)?;
     let data = row.get_ref(6)?.as_str_or_null()?;

@@ -19,7 +19,7 @@ use crate::store::{
     request::{Content, Effect, Kept, RequestOutcome, Share, Submission, Terms},
 };
 
-/// Values that all events of a submission share.
+/// Values that all events of a [`Submission`] share.
 pub(super) struct Origin<'s> {
     pub(super) submission: &'s Submission,
     pub(super) integration: i64,
@@ -34,7 +34,7 @@ impl WriteTransaction<'_> {
         self.submit_events(submission, &[], usize::MAX)
     }
 
-    /// Writes the next part of a long submission, and returns the effects of its events. The record comes
+    /// Writes the next part of a [`LongSubmission`], and returns the effects of its events. The record comes
     /// with the last part.
     pub(super) fn submit_part(&mut self, long: &LongSubmission) -> rusqlite::Result<Vec<Effect>> {
         self.submit_events(long.submission(), long.effects(), EVENTS_TOGETHER)
@@ -302,7 +302,7 @@ fn cause(submission: &Submission) -> Cause {
     Cause { by, request_id: Some(submission.request_id), at: submission.received_at }
 }
 
-/// Returns the stored form of an address.
+/// Returns the stored form of an [`IpAddr`].
 fn octets(address: IpAddr, bytes: &mut [u8; 16]) -> Cow<'_, [u8]> {
     match address.to_canonical() {
         IpAddr::V4(address) => {

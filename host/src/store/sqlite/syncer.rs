@@ -58,7 +58,7 @@ pub(super) struct Syncer {
     threads: [JoinHandle<()>; 2],
 }
 
-/// Sending half of the queue of the syncing thread.
+/// Sending half of the queue of the [`Syncer`].
 pub(super) struct Queue {
     messages: SyncSender<Message>,
     turn: Arc<Mutex<()>>,
@@ -152,7 +152,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> anyhow::Result<Joi
     thread::Builder::new().name(name.into()).spawn(body).context("cannot start a thread")
 }
 
-/// State of the syncing thread.
+/// State of the thread behind a [`Syncer`].
 struct SyncerThread {
     files: OpenFiles,
     looked_at: Instant,

@@ -95,7 +95,7 @@ impl<'s> WriteTransaction<'s> {
     }
 }
 
-/// Returns a submission that opens an alert, to be tried.
+/// Returns a [`Submission`] that opens an alert, to be tried.
 fn webhook() -> Submission {
     let terms = Terms::from(Urgency::Low);
     Submission {

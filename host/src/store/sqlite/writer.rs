@@ -54,10 +54,10 @@ pub(super) struct Writer {
     thread: JoinHandle<i64>,
 }
 
-/// Requests that wait for a replay, by the number of the integration, as the last commit left them.
+/// [Requests](Quarantined) that wait for a replay, by the number of the integration, as the last commit left them.
 type QuarantineBoard = Arc<Mutex<BTreeMap<i64, Quarantined>>>;
 
-/// Sending half of the queue of the writing thread.
+/// Sending half of the queue of the [`Writer`].
 pub(super) struct Queue {
     jobs: Sender<WriteJob>,
     health: Health,
@@ -158,7 +158,7 @@ impl Queue {
     }
 }
 
-/// State of the writing thread.
+/// State of the thread behind a [`Writer`].
 struct WriterThread {
     database: PathBuf,
     files: OpenFiles,
@@ -365,7 +365,7 @@ impl WriterThread {
     }
 }
 
-/// Returns true if the time of a transaction is of interest.
+/// Returns true if [`TransactionTimes`] keeps the time of a transaction.
 fn holds_records(jobs: &[WriteJob]) -> bool {
     jobs.iter().any(|job| matches!(job, WriteJob::Commit(..) | WriteJob::Part(_)))
 }

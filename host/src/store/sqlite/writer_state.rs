@@ -16,7 +16,7 @@ pub(super) struct WriterState {
     pub(super) highest: i64,
     /// Number of the last transaction.
     pub(super) transaction: i64,
-    /// Requests that wait for a replay, by the number of the integration.
+    /// [Requests](Quarantined) that wait for a replay, by the number of the integration.
     pub(super) quarantine: BTreeMap<i64, Quarantined>,
     /// True if this transaction has changed `quarantine`.
     pub(super) quarantine_changed: bool,
