@@ -1,48 +1,46 @@
-//! The events that the alerts of a notification become, one each and in their order.
+//! Events for the host, one for each alert of a notification and in the same order.
 //!
-//! An alert that is over says no more than which one it is: what it was about is in the alert that
-//! it opened.
+//! The event of a resolved alert has keys only. Its texts are in the alert that the firing one opened.
 
 use std::borrow::Cow;
 
 use tocsin_plugin_api::Event;
+use tocsin_plugin_kit::{json::JsonError, text::is_blank};
 
 use crate::{
-    json::Fault,
+    alert_text::{ALERTNAME, AlertText, TextSources},
     keys::{self, KeyPrefix},
     link,
     notification::{Alert, Notification, Status},
-    text,
     urgency::UrgencyRule,
-    wording::{ALERTNAME, Wording, Words},
 };
 
-/// So many details of an alert a host keeps.
-const MOST_DETAILS: usize = 100;
+/// Number of details that a host keeps of an event.
+const DETAILS_LIMIT: usize = 100;
 
-/// The labels of the details that are no label or annotation.
+/// Labels of the details that are made by this plugin.
 mod label {
     pub(crate) const STARTED: &str = "Started";
     pub(crate) const TRUNCATED: &str = "Truncated";
     pub(crate) const LEFT_OUT: &str = "Left out";
 }
 
-/// How alerts become events.
-pub(crate) struct Events {
-    pub(crate) wording: Wording,
+/// Builder of events, with the operator's options.
+pub(crate) struct EventBuilder {
+    pub(crate) text_sources: TextSources,
     pub(crate) urgency: UrgencyRule,
     pub(crate) key_prefix: KeyPrefix,
-    /// Whether repeats count, so that no event has an id: see `keys.rs`.
+    /// Option `reopen`. If it is set, events have no ids: see [`keys`].
     pub(crate) reopen: bool,
 }
 
-impl Events {
-    /// The events of a notification, one for each of its alerts.
+impl EventBuilder {
+    /// Builds the events of a notification, one for each alert.
     ///
     /// # Errors
     ///
-    /// If the notification lacks what its keys are made of.
-    pub(crate) fn of(&self, notification: &Notification<'_>) -> Result<Vec<Event>, Fault> {
+    /// If the notification lacks a value for [`KeyPrefix`].
+    pub(crate) fn events(&self, notification: &Notification<'_>) -> Result<Vec<Event>, JsonError> {
         let group = Group {
             key_prefix: self.key_prefix.of(notification)?,
             link: link::of_group(notification),
@@ -64,53 +62,53 @@ impl Events {
     }
 
     fn firing(&self, alert: &Alert<'_>, group: &Group<'_>) -> Event {
-        let words = self.wording.of(alert);
-        let mut event = Event::create(words.title.as_str()).urgency(self.urgency.of(&alert.labels));
-        for (label, value) in details(alert, &words, group.truncated.as_deref()) {
+        let text = self.text_sources.text(alert);
+        let mut event = Event::create(text.title.as_str()).urgency(self.urgency.of(&alert.labels));
+        for (label, value) in details(alert, &text, group.truncated.as_deref()) {
             event = event.detail(label, value);
         }
         if let Some(link) = link::of_alert(alert).or(group.link) {
             event = event.link(link);
         }
-        event.description = words.description;
+        event.description = text.description;
         event
     }
 }
 
-/// The parts that the events of a notification have in common.
+/// Parts that all events of a notification share.
 struct Group<'a> {
     key_prefix: String,
     link: Option<&'a str>,
     truncated: Option<String>,
 }
 
-/// The labels, the name of the rule first, then the annotations that neither title nor description
-/// tells, then what else helps. If there are more than a host keeps, the last ones are counted instead
-/// of shown.
+/// Returns the details of a firing alert: its labels, that of the rule's name first; the annotations that are
+/// neither title nor description; then notes of this plugin. Labels and annotations beyond
+/// [`DETAILS_LIMIT`] are counted in a note instead of shown.
 fn details<'a>(
     alert: &'a Alert<'_>,
-    words: &Words<'_>,
+    text: &AlertText<'_>,
     truncated: Option<&'a str>,
 ) -> Vec<(&'a str, Cow<'a, str>)> {
     let (name, other_labels): (Vec<_>, Vec<_>) =
         alert.labels.iter().partition(|(name, _)| name.as_str() == ALERTNAME);
-    let annotations = alert.annotations.iter().filter(|(name, _)| !words.tell(name));
+    let annotations = alert.annotations.iter().filter(|(name, _)| !text.shows_in_full(name));
     let pairs = name.into_iter().chain(other_labels).chain(annotations);
-    let pairs = pairs.filter(|(_, value)| text::can_be_seen(value));
+    let pairs = pairs.filter(|(_, value)| !is_blank(value));
     let mut details: Vec<_> =
         pairs.map(|(name, value)| (name.as_str(), Cow::Borrowed(value.as_ref()))).collect();
     let started = alert.started.map(|time| (label::STARTED, time.to_string().into()));
     let truncated = truncated.map(|text| (label::TRUNCATED, text.into()));
     let notes = usize::from(started.is_some()) + usize::from(truncated.is_some());
-    if details.len() + notes > MOST_DETAILS {
-        let left_out = details.split_off(MOST_DETAILS - notes - 1).len();
+    if details.len() + notes > DETAILS_LIMIT {
+        let left_out = details.split_off(DETAILS_LIMIT - notes - 1).len();
         let text = format!("{left_out} more labels and annotations");
         details.push((label::LEFT_OUT, text.into()));
     }
     details.into_iter().chain(started).chain(truncated).collect()
 }
 
-/// Returns a sentence on alerts of the group that are not in the notification.
+/// Returns a note on the alerts of the group that Alertmanager left out of the notification.
 fn truncated(notification: &Notification<'_>) -> Option<String> {
     let more = match notification.truncated {
         0 => return None,
@@ -124,8 +122,9 @@ fn truncated(notification: &Notification<'_>) -> Option<String> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use serde_json::{json, value::RawValue};
+    use serde_json::json;
     use tocsin_plugin_api::Urgency;
+    use tocsin_plugin_kit::json::Object;
 
     use super::*;
 
@@ -137,13 +136,15 @@ mod tests {
         let key_prefix = KeyPrefix::new(Some(prefix).filter(|prefix| !prefix.is_empty()));
         let key_prefix = key_prefix.expect("a prefix");
         let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
-        let wording = Wording::new(names(&["summary"]), names(&["description", "message"]));
+        let text_sources =
+            TextSources::new(names(&["summary"]), names(&["description", "message"]));
         let urgency = UrgencyRule::new("severity".into(), BTreeMap::new());
-        let (wording, urgency) = (wording.expect("names"), urgency.expect("a rule"));
+        let (text_sources, urgency) = (text_sources.expect("names"), urgency.expect("a rule"));
         let text = notification.to_string();
-        let raw: &RawValue = serde_json::from_str(&text).expect("JSON");
-        let notification = Notification::read(raw).expect("a notification");
-        Events { wording, urgency, key_prefix, reopen }.of(&notification).expect("events")
+        let body = Object::from_body(text.as_bytes()).expect("an object");
+        let notification = Notification::read(&body).expect("a notification");
+        let builder = EventBuilder { text_sources, urgency, key_prefix, reopen };
+        builder.events(&notification).expect("events")
     }
 
     fn events(notification: &serde_json::Value) -> Vec<Event> {
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_firing_alert_opens_one() {
+    fn a_firing_alert_opens_an_alert() {
         let expected = Event::create("db1 is down")
             .description("since noon")
             .urgency(Urgency::Critical)
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resolved_alert_says_which_one_is_over() {
+    fn a_resolved_alert_has_its_key_only() {
         assert_eq!(events(&notification(&[down("resolved")])), [Event::resolve("c0ffee")]);
     }
 
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_alertmanager_left_out_is_said_in_every_alert() {
+    fn every_alert_notes_how_many_alertmanager_left_out() {
         let mut notification = notification(&[down("firing"), down("firing")]);
         assert_eq!(truncated_of(&notification), None);
         notification["truncatedAlerts"] = json!(3);
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn every_alert_of_a_notification_is_an_event() {
+    fn every_alert_of_a_notification_becomes_an_event() {
         let mut notification = notification(&vec![down("firing"); 1002]);
         notification["truncatedAlerts"] = json!(1);
         assert_eq!(events(&notification).len(), 1002);
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn details_that_a_host_would_drop_are_counted_and_the_notes_stay() {
+    fn details_over_the_limit_are_counted_and_the_notes_stay() {
         let mut alert = down("firing");
         let labels =
             |count: usize| (0..count).map(|at| (format!("l{at:03}"), json!("x"))).collect();
@@ -267,9 +268,11 @@ mod tests {
     }
 
     #[test]
-    fn labels_and_annotations_with_nothing_to_see_are_no_details() {
+    fn blank_labels_and_annotations_are_no_details() {
         let mut alert = down("firing");
         alert["labels"]["a"] = json!("\u{3164}");
+        alert["labels"]["control"] = json!("\u{0}\u{1b}");
+        alert["labels"]["hieroglyph"] = json!("\u{13441}");
         alert["annotations"]["runbook_url"] = json!("\u{2800}\u{E0041}");
         let events = events(&notification(&[alert]));
         let labels: Vec<_> = events[0].details.iter().map(|it| it.label.as_str()).collect();
@@ -277,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_comes_before_both_keys_and_is_not_seen() {
+    fn the_prefix_is_in_both_keys_and_in_no_text() {
         let mut alerts = [down("firing"), down("resolved")];
         alerts[0]["annotations"] = json!({});
         alerts[0]["labels"] = json!({});

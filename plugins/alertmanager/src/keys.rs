@@ -1,45 +1,45 @@
-//! The two keys of an alert: which problem it is, and which delivery.
+//! Keys of an event: the prefix of both, and the event id.
 //!
-//! *Same problem* is what Alertmanager's fingerprint says, a hash of all labels. Alertmanagers that know
-//! nothing of each other can have alerts with the same labels: `key_prefix` keeps those apart.
+//! The dedup key, of which one problem has one, is in [`crate::dedup_key`]. Independent Alertmanagers can
+//! have alerts with the same labels and so with the same dedup key; the option `key_prefix` keeps them
+//! apart.
 //!
-//! *Same delivery* is a matter of choice, because Alertmanager says everything more than once: it
-//! sends a whole group again whenever an alert joins or leaves it or `repeat_interval` is over, and
-//! whatever was not answered with 2xx. With `reopen`, the default, there are no ids, and the host goes
-//! by the problem alone: a repeat adds an occurrence to what is open, and opens a new alert after what
-//! was resolved, since losing a page is worse than reopening an alert. Alertmanager takes an alert that
-//! it hears nothing of for resolved and says so; when it hears of it again, `startsAt` can be that of
-//! before, and nothing tells that from a repeat. Its end then looks like the first end, so that
-//! `resolved` has no id either.
+//! The event id decides which deliveries count as repeats. Alertmanager sends everything more than once:
+//! a whole group whenever an alert joins or leaves it, after `repeat_interval`, and after every answer
+//! other than 2xx.
 //!
-//! With `reopen = false`, repeats change nothing. What stays the same in all of them is `startsAt`: of
-//! the times that Prometheus reports for one firing period, Alertmanager keeps the earliest
-//! (`Alert.Merge` in its `alert/alert.go`), and the next period has a later one. So an id is made of
-//! status, key and `startsAt`:
+//! With `reopen = true`, the default, events have no id, and the host compares dedup keys alone: a
+//! repeat adds an occurrence to an open alert, and opens a new alert if the old one is resolved. A lost
+//! page is worse than a reopened alert. `resolved` has no id either: Alertmanager also resolves an alert
+//! that it has not heard of for a while, and when the alert fires again, `startsAt` can be the same, so
+//! its second end looks like the first.
 //!
-//! - an alert that somebody resolved here while it fires is not opened again by a repeat, but by the
-//!   next firing period;
-//! - a firing period that is resolved twice is resolved once. `endsAt` is no part of the id: where
-//!   two Prometheus servers watch the same, Alertmanager keeps the later end, so that it can differ
-//!   from one notification to the next, and a late repeat would resolve the period after it.
+//! With `reopen = false`, repeats change nothing. The id is made of status, dedup key and `startsAt`,
+//! which is the same in all repeats: of the times that Prometheus reports for one firing period,
+//! Alertmanager keeps the earliest (`Alert.Merge` in its `alert/alert.go`), and the next period has a
+//! later one. It follows that
+//!
+//! - an alert that a person resolved here while it fires is opened again by the next firing period, but
+//!   not by a repeat;
+//! - a firing period is resolved once, even if it is reported as resolved twice. `endsAt` is not part of
+//!   the id: if two Prometheus servers watch the same target, Alertmanager keeps the later end, which can
+//!   change between notifications, and a late repeat would resolve the next period.
 
 use std::borrow::Cow;
 
 use tocsin_plugin_api::OptionsError;
+use tocsin_plugin_kit::json::JsonError;
 
-use crate::{
-    json::Fault,
-    notification::{Alert, Notification, Pairs, Status},
-};
+use crate::notification::{Alert, Notification, Status};
 
-/// The longest `key_prefix`, in characters.
-const LONGEST_PREFIX_CHARS: usize = 128;
+/// Length of the longest `key_prefix`, in characters.
+const PREFIX_LIMIT_CHARS: usize = 128;
 
-/// The longest value that takes the place of a name in `key_prefix`. The prefix is repeated in every
-/// event.
-const LONGEST_VALUE_BYTES: usize = 512;
+/// Length of the longest value that replaces a placeholder in `key_prefix`, in bytes. Every event of a
+/// notification repeats the prefix.
+const VALUE_LIMIT_BYTES: usize = 512;
 
-/// Text that is put before both keys of every alert, from the option `key_prefix`.
+/// Text in front of both keys of every alert, from the option `key_prefix`.
 #[derive(Debug, Default)]
 pub(crate) struct KeyPrefix(Vec<Part>);
 
@@ -55,7 +55,7 @@ impl KeyPrefix {
     ///
     /// # Errors
     ///
-    /// If it says nothing, is too long, or has a name in braces that is not known.
+    /// If the option is empty or too long, or has control characters or an unknown placeholder.
     pub(crate) fn new(option: Option<&str>) -> Result<Self, OptionsError> {
         let Some(option) = option else { return Ok(Self::default()) };
         let refused = |message: &str| Err(OptionsError::at("key_prefix", message));
@@ -65,27 +65,27 @@ impl KeyPrefix {
         if option.chars().any(char::is_control) {
             return refused("has a control character\nhint: remove it");
         }
-        if option.chars().count() > LONGEST_PREFIX_CHARS {
+        if option.chars().count() > PREFIX_LIMIT_CHARS {
             return refused(
-                "longer than 128 characters\nhint: some letters are enough to tell Alertmanagers apart",
+                "longer than 128 characters\nhint: a few letters are enough to tell Alertmanagers apart",
             );
         }
         match parts(option) {
             Some(parts) => Ok(Self(parts)),
             None => refused(
                 "has braces with something else than `{receiver}` or `{externalURL}`\n\
-                 hint: these two are what can be put in; other text is taken as it is, without braces",
+                 hint: use these two placeholders and text without braces",
             ),
         }
     }
 
-    /// The prefix of the keys of a notification.
+    /// Returns the prefix of the keys of a notification.
     ///
     /// # Errors
     ///
-    /// If the notification lacks what the prefix is made of: alerts that should stay apart could
-    /// become one.
-    pub(crate) fn of(&self, notification: &Notification<'_>) -> Result<String, Fault> {
+    /// If the notification lacks the value for a placeholder. Without the value, alerts that should stay
+    /// apart could become one.
+    pub(crate) fn of(&self, notification: &Notification<'_>) -> Result<String, JsonError> {
         let mut prefix = String::new();
         for part in &self.0 {
             match part {
@@ -101,7 +101,7 @@ impl KeyPrefix {
     }
 }
 
-/// The parts of the option, or none if there are braces that make no sense.
+/// Splits the option into its parts; `None` if it has an unknown placeholder or a single brace.
 fn parts(option: &str) -> Option<Vec<Part>> {
     let (mut parts, mut rest) = (Vec::new(), option);
     while let Some((text, behind)) = rest.split_once('{') {
@@ -119,35 +119,18 @@ fn parts(option: &str) -> Option<Vec<Part>> {
     (!parts.iter().any(has_stray_brace)).then_some(parts)
 }
 
-fn value<'a>(name: &str, value: Option<Cow<'a, str>>) -> Result<Cow<'a, str>, Fault> {
+fn value<'a>(name: &str, value: Option<Cow<'a, str>>) -> Result<Cow<'a, str>, JsonError> {
     match value {
-        Some(value) if value.len() <= LONGEST_VALUE_BYTES => Ok(value),
-        Some(_) => Err(Fault::new("longer than 512 bytes, too long for `key_prefix`").under(name)),
-        None => Err(Fault::new("is missing, and `key_prefix` is made of it").under(name)),
-    }
-}
-
-/// What tells the problem from others: the fingerprint, else the labels in the order of their
-/// names. Without either there is nothing to tell it by.
-pub(crate) fn dedup_key(fingerprint: Option<&str>, labels: &Pairs<'_>) -> Option<String> {
-    if let Some(fingerprint) = fingerprint {
-        return Some(fingerprint.to_owned());
-    }
-    let mut key = String::new();
-    for (name, value) in labels {
-        if !key.is_empty() {
-            key.push(',');
+        Some(value) if value.len() <= VALUE_LIMIT_BYTES => Ok(value),
+        Some(_) => {
+            Err(JsonError::new("longer than 512 bytes, too long for `key_prefix`").at_key(name))
         }
-        key.push_str(name);
-        key.push_str("=\"");
-        push_quoted(&mut key, value);
-        key.push('"');
+        None => Err(JsonError::new("is missing, and `key_prefix` needs it").at_key(name)),
     }
-    Some(key).filter(|key| !key.is_empty())
 }
 
-/// What tells the delivery from others. An alert that does not say when it started has none: all of
-/// its firing periods would be one.
+/// Returns the id that an alert has in all repeats. An alert without `startsAt` has none: all of its firing
+/// periods would share it.
 pub(crate) fn event_id(alert: &Alert<'_>) -> Option<String> {
     let status = match alert.status {
         Status::Firing => "firing",
@@ -156,42 +139,24 @@ pub(crate) fn event_id(alert: &Alert<'_>) -> Option<String> {
     alert.started.map(|started| format!("{status} {} {started}", alert.key))
 }
 
-/// So that no value can look like the end of it and another label.
-fn push_quoted(key: &mut String, value: &str) {
-    for character in value.chars() {
-        if matches!(character, '"' | '\\') {
-            key.push('\\');
-        }
-        key.push(character);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::value::RawValue;
-    use tocsin_plugin_api::Refusal;
+    use tocsin_plugin_kit::json::Object;
 
     use super::*;
-
-    fn of_labels(labels: &[(&str, &str)]) -> Option<String> {
-        let pairs = labels.iter().map(|(name, value)| (name.to_string(), (*value).into()));
-        dedup_key(None, &pairs.collect())
-    }
+    use crate::labels::Pairs;
 
     fn prefix_of(option: &str, notification: &str) -> Result<String, String> {
         let prefix = KeyPrefix::new(Some(option)).expect("a prefix");
-        let raw: &RawValue = serde_json::from_str(notification).expect("JSON");
-        let notification = Notification::read(raw).expect("a notification");
-        prefix.of(&notification).map_err(|fault| match fault.into() {
-            Refusal::Malformed { reason, .. } => reason,
-            other => panic!("{other:?}"),
-        })
+        let body = Object::from_body(notification.as_bytes()).expect("an object");
+        let notification = Notification::read(&body).expect("a notification");
+        prefix.of(&notification).map_err(|error| error.to_string())
     }
 
     const EU: &str = r#"{"version":"4","alerts":[],"receiver":"eu","externalURL":"http://am"}"#;
 
     #[test]
-    fn a_prefix_is_text_and_what_the_notification_says_of_its_alertmanager() {
+    fn a_prefix_is_text_with_values_of_the_notification() {
         for (option, prefix) in [
             ("eu:", "eu:"),
             ("é ", "é "),
@@ -205,24 +170,24 @@ mod tests {
     }
 
     #[test]
-    fn a_notification_that_lacks_what_the_prefix_is_made_of_is_a_fault() {
+    fn a_notification_without_a_value_for_the_prefix_is_an_error() {
         let nobody = r#"{"version":"4","alerts":[],"receiver":""}"#;
-        let missing = |name| Err(format!("`{name}`: is missing, and `key_prefix` is made of it"));
+        let missing = |name| Err(format!("`{name}`: is missing, and `key_prefix` needs it"));
         assert_eq!(prefix_of("{receiver}", nobody), missing("receiver"));
         assert_eq!(prefix_of("{externalURL}", nobody), missing("externalURL"));
         assert_eq!(prefix_of("eu", nobody).as_deref(), Ok("eu"));
         let odd = r#"{"version":"4","alerts":[],"receiver":7}"#;
-        let fault = "`receiver`: expected a string, found a number";
-        assert_eq!(prefix_of("{receiver}", odd), Err(fault.into()));
+        let error = "`receiver`: expected a string, found a number";
+        assert_eq!(prefix_of("{receiver}", odd), Err(error.into()));
         let long = EU.replace("http://am", &"x".repeat(513));
-        let fault = "`externalURL`: longer than 512 bytes, too long for `key_prefix`";
-        assert_eq!(prefix_of("{externalURL}", &long), Err(fault.into()));
+        let error = "`externalURL`: longer than 512 bytes, too long for `key_prefix`";
+        assert_eq!(prefix_of("{externalURL}", &long), Err(error.into()));
         let long = EU.replace("http://am", &"x".repeat(512));
         assert_eq!(prefix_of("{externalURL}", &long), Ok("x".repeat(512)));
     }
 
     #[test]
-    fn a_prefix_that_makes_no_sense_is_an_error() {
+    fn an_empty_long_or_broken_prefix_is_refused() {
         let error = |option: &str| KeyPrefix::new(Some(option)).expect_err("refused").path;
         let long = "é".repeat(129);
         for option in [
@@ -256,29 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fingerprint_comes_before_the_labels() {
-        let labels = Pairs::from([("a".to_owned(), "b".into())]);
-        assert_eq!(dedup_key(Some("c0ffee"), &labels).as_deref(), Some("c0ffee"));
-    }
-
-    #[test]
-    fn labels_make_the_same_key_in_any_order() {
-        let key = r#"alertname="X",instance="Y""#;
-        assert_eq!(of_labels(&[("alertname", "X"), ("instance", "Y")]).as_deref(), Some(key));
-        assert_eq!(of_labels(&[("instance", "Y"), ("alertname", "X")]).as_deref(), Some(key));
-        assert_eq!(of_labels(&[]), None);
-    }
-
-    #[test]
-    fn different_labels_make_different_keys() {
-        let one = of_labels(&[("a", r#"x",b="y"#)]);
-        assert_eq!(one.as_deref(), Some(r#"a="x\",b=\"y""#));
-        assert_ne!(one, of_labels(&[("a", "x"), ("b", "y")]));
-        assert_ne!(of_labels(&[("a", r"\")]), of_labels(&[("a", r"\\")]));
-    }
-
-    #[test]
-    fn an_id_is_that_of_a_firing_period() {
+    fn each_firing_period_and_each_end_has_its_own_id() {
         let id = |status, started| event_id(&alert(status, "k", started));
         let first = id(Status::Firing, Some("2026-01-01T01:00:00.5+01:00"));
         assert_eq!(first.as_deref(), Some("firing k 2026-01-01T00:00:00.5Z"));

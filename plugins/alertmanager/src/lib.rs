@@ -1,66 +1,74 @@
 //! Alerts from the webhook of Prometheus Alertmanager, version 4 of its format.
 //!
-//! This file owns the order in which a notification is judged; each rule is in the file of its
-//! noun. Payloads that an operator words with Alertmanager's own `payload` templates are not read:
-//! they have no format to rely on.
+//! This file owns the order of the checks; each rule has a file of its own. Payloads made by
+//! Alertmanager's `payload` templates are not supported: operators can give them any format.
 //!
-//! | step | where | what comes of it |
+//! | step | file | otherwise |
 //! | --- | --- | --- |
-//! | the sender has one of our credentials | `sender.rs` | unauthorized |
-//! | the body is a JSON object | `body.rs`, `json.rs` | malformed |
-//! | it is a notification of version 4, and every alert in it can be told from the others | `notification.rs` | malformed |
-//! | there is an alert in it | here | ignored |
-//! | each alert's keys, title, urgency, details and link | `keys.rs`, `wording.rs`, `urgency.rs`, `event.rs` | an event |
+//! | the sender shows one of the configured credentials | `authentication.rs` | unauthorized |
+//! | the body is a JSON object | here | malformed |
+//! | the object is a notification of version 4, in which every alert has a dedup key | `notification.rs`, `dedup_key.rs` | malformed |
+//! | the notification has an alert | here | ignored |
+//! | title, description, urgency, details, link and keys of each alert | `event.rs`, `alert_text.rs`, `urgency.rs`, `link.rs`, `keys.rs` | |
 //!
-//! The format is that of `notify/webhook/webhook.go` and `template/template.go` in
+//! The format is defined in `notify/webhook/webhook.go` and `template/template.go` of
 //! <https://github.com/prometheus/alertmanager>, release 0.34.
 
-mod body;
+mod alert_text;
+mod authentication;
+mod dedup_key;
 mod event;
-mod json;
 mod keys;
+mod labels;
 mod link;
 mod notification;
 mod options;
-mod sender;
-mod text;
 mod urgency;
-mod wording;
 
 use tocsin_plugin_api::prelude::*;
+use tocsin_plugin_kit::{body::Format, json::Object};
 
 pub use crate::options::{BasicAuth, Options};
 use crate::{
-    event::Events, keys::KeyPrefix, notification::Notification, sender::Senders,
-    urgency::UrgencyRule, wording::Wording,
+    alert_text::TextSources, authentication::Authentication, event::EventBuilder, keys::KeyPrefix,
+    notification::Notification, urgency::UrgencyRule,
 };
 
-/// One Alertmanager, or several that share a configuration.
+/// Integration for one Alertmanager, or for several that share its options.
 pub struct Alertmanager {
-    senders: Senders,
-    events: Events,
+    authentication: Authentication,
+    event_builder: EventBuilder,
 }
 
 impl Integration for Alertmanager {
     type Options = Options;
 
     fn new(options: Options) -> Result<Self, OptionsError> {
-        let senders =
-            Senders::new(options.bearer_token, options.basic_auth, options.unauthenticated)?;
-        let wording = Wording::new(options.title_annotations, options.description_annotations)?;
-        let urgency = UrgencyRule::new(options.severity_label, options.urgencies)?;
-        let key_prefix = KeyPrefix::new(options.key_prefix.as_deref())?;
-        let events = Events { wording, urgency, key_prefix, reopen: options.reopen };
-        Ok(Self { senders, events })
+        let authentication =
+            Authentication::new(options.bearer_token, options.basic_auth, options.unauthenticated)?;
+        let event_builder = EventBuilder {
+            text_sources: TextSources::new(
+                options.title_annotations,
+                options.description_annotations,
+            )?,
+            urgency: UrgencyRule::new(options.severity_label, options.urgencies)?,
+            key_prefix: KeyPrefix::new(options.key_prefix.as_deref())?,
+            reopen: options.reopen,
+        };
+        Ok(Self { authentication, event_builder })
     }
 
     fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
-        self.senders.admit(request)?;
-        let notification = Notification::read(body::json(request)?)?;
-        if notification.alerts.is_empty() {
-            return Ok(Received::ignored("there are no alerts in the notification"));
+        self.authentication.check(request)?;
+        // Alertmanager sends a content type; a proxy may lose it.
+        if !matches!(Format::of(request)?, Format::Json | Format::Unspecified) {
+            return Err(Refusal::unsupported_media_type("the body is not `application/json`"));
         }
-        Ok(Received::events(self.events.of(&notification)?))
+        let notification = Notification::read(&Object::from_body(request.body())?)?;
+        if notification.alerts.is_empty() {
+            return Ok(Received::ignored("the notification has no alerts"));
+        }
+        Ok(Received::events(self.event_builder.events(&notification)?))
     }
 }
 

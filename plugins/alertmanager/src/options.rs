@@ -1,6 +1,6 @@
-//! What an operator writes under `[integrations.NAME.options]`.
+//! Options table that an operator writes under `[integrations.NAME.options]`.
 //!
-//! It says what may be written; whether it makes sense is judged where it is used, in `new`.
+//! Only types are checked here. Each file that uses an option checks if its value makes sense.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -11,48 +11,46 @@ use serde::{
 };
 use tocsin_plugin_api::{Secrets, Urgency};
 
-/// The options of one integration.
+/// Options of one integration.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// The token that Alertmanager shows (`http_config.authorization.credentials`), or a list of
-    /// tokens: of several Alertmanagers, or an old and a new one while it is being replaced. A
-    /// notification without one of them is refused, unless `basic_auth` lets it in.
+    /// Token that Alertmanager sends (`http_config.authorization.credentials`), or a list of tokens:
+    /// of several Alertmanagers, or an old and a new one during a rotation. A notification without one of
+    /// the tokens is refused, unless `basic_auth` accepts it.
     pub bearer_token: Option<Secrets>,
 
-    /// The user name and password that Alertmanager shows (`http_config.basic_auth`). Beside
-    /// `bearer_token`, either will do.
+    /// User name and password that Alertmanager sends (`http_config.basic_auth`). If `bearer_token` is set
+    /// as well, either of the two is accepted.
     #[serde(deserialize_with = "basic_auth")]
     pub basic_auth: Option<BasicAuth>,
 
-    /// Accepts notifications without looking at who sends them: anyone who can reach the endpoint
-    /// can then raise and resolve alerts. Either this, `bearer_token` or `basic_auth` has to be
-    /// set.
+    /// Accepts notifications without authentication: anyone who can reach the endpoint can then raise
+    /// and resolve alerts. Required if neither `bearer_token` nor `basic_auth` is set.
     pub unauthenticated: bool,
 
-    /// The annotations that make the title: the first of them that an alert has. Where it has none,
-    /// the labels `alertname` and `instance` make it.
+    /// Names of the annotations for the title; the first that an alert has is used. If an alert has none of
+    /// them, its labels `alertname` and `instance` make the title.
     pub title_annotations: Vec<String>,
 
-    /// The annotations that make the description: the first of them that an alert has.
+    /// Names of the annotations for the description; the first that an alert has is used.
     pub description_annotations: Vec<String>,
 
-    /// The label that says how urgent an alert is.
+    /// Name of the label with the severity of an alert, which decides its urgency.
     pub severity_label: String,
 
-    /// What values of that label mean, in any case: `urgencies = { p1 = "critical" }`. They come
-    /// before those that are known anyway.
+    /// Urgencies for values of the severity label, in any case: `urgencies = { p1 = "critical" }`. They
+    /// take precedence over the built-in values.
     pub urgencies: BTreeMap<String, Urgency>,
 
-    /// Whether repeats count. A repeated notification that an alert fires then adds an occurrence
-    /// to the alert if it is open, and opens a new one, which links to the one before, if it was
-    /// resolved: by hand, or because Alertmanager heard nothing of it for a while. With `false`,
-    /// repeats change nothing.
+    /// Makes repeated notifications of a firing alert count: a repeat adds an occurrence to the alert if it
+    /// is open. If the alert was resolved (by hand, or because Alertmanager heard nothing of it for a
+    /// while), a repeat opens a new alert, which links to the old one. With `false`, repeats change nothing.
     pub reopen: bool,
 
-    /// Text before every key of an alert, 1 to 128 characters, so that equal alerts of several
-    /// Alertmanagers that share the integration stay apart. `{receiver}` and `{externalURL}` in it
-    /// stand for what a notification says there.
+    /// Text in front of every key of an alert, 1 to 128 characters. Keeps equal alerts of several
+    /// Alertmanagers apart that share the integration. The placeholders `{receiver}` and `{externalURL}`
+    /// stand for the fields of those names in a notification.
     #[schemars(length(min = 1, max = 128))]
     pub key_prefix: Option<String>,
 }
@@ -73,20 +71,19 @@ impl Default for Options {
     }
 }
 
-/// A user name and its password, as HTTP's basic authentication has them.
+/// User name and password of HTTP basic authentication.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BasicAuth {
-    /// The user name. It is empty if Alertmanager shows a password alone.
+    /// User name. Empty if Alertmanager sends a password alone.
     pub username: String,
 
-    /// The password, never empty, or a list of passwords: an old and a new one while it is being
-    /// replaced.
+    /// Password, never empty, or a list of passwords: an old and a new one during a rotation.
     pub password: Secrets,
 }
 
-/// Only a table. What else somebody writes there may hold the password, as in `"user:password"`,
-/// and serde's own errors would repeat it.
+/// Reads the option `basic_auth` and refuses anything but a table. Other values can contain the password, as
+/// in `"user:password"`, and serde's own errors would quote it.
 fn basic_auth<'de, D: Deserializer<'de>>(from: D) -> Result<Option<BasicAuth>, D::Error> {
     from.deserialize_any(TableVisitor)
 }
@@ -140,17 +137,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_written_has_its_default() {
+    fn an_option_that_is_not_set_has_its_default() {
         let options = read(r#"{"basic_auth": null}"#).expect("options");
         assert_eq!(format!("{options:?}"), format!("{:?}", Options::default()));
     }
 
     #[test]
-    fn an_account_is_a_table_and_nothing_else() {
+    fn basic_auth_is_a_table_and_its_errors_quote_nothing() {
         let account = r#"{"basic_auth": {"username": "am", "password": ["old", "new"]}}"#;
         assert!(read(account).expect("options").basic_auth.is_some());
         for other in [r#""am:31337""#, "31337", "-31337", "31337.5", r#"["am", "31337"]"#, "true"] {
-            let error = read(&format!(r#"{{"basic_auth": {other}}}"#)).expect_err("no table");
+            let error = read(&format!(r#"{{"basic_auth": {other}}}"#)).expect_err("not a table");
             assert!(error.contains("expected a table with `username` and `password`"), "{error}");
             assert!(!error.contains("31337"), "{error}");
         }

@@ -1,32 +1,36 @@
-//! How urgent an alert is, by the label that says how severe it is.
+//! Urgency of an alert, from its severity label.
 //!
-//! Prometheus gives that label no meaning: what its values are is up to whoever writes the rules.
-//! The words that are known here are those that mean the same to everybody; `P1` and `sev2` are not
-//! among them. Of what is not known nothing is made up: the integration's own urgency applies.
+//! Prometheus gives that label no meaning; the authors of rules choose its values. The built-in values
+//! are words with one common meaning, so `P1` and `sev2` are not among them. For an unknown value, the
+//! integration's own urgency applies.
 
 use std::collections::BTreeMap;
 
 use tocsin_plugin_api::{OptionsError, Urgency};
 
-use crate::notification::Pairs;
+use crate::labels::Pairs;
 
-/// The words that are known, in lower case.
-const KNOWN: [(Urgency, &[&str]); 4] = [
+/// Built-in values of the severity label, in lower case.
+const BUILT_IN: [(Urgency, &[&str]); 4] = [
     (Urgency::Critical, &["critical", "crit", "page", "emergency", "emerg", "fatal"]),
     (Urgency::High, &["high", "major", "error", "err"]),
     (Urgency::Medium, &["medium", "moderate", "warning", "warn", "minor"]),
     (Urgency::Low, &["low", "info", "informational", "information", "notice", "debug", "none"]),
 ];
 
-/// How the urgency is found.
+/// Rule that finds the urgency of an alert.
 pub(crate) struct UrgencyRule {
     label: String,
-    /// By values in lower case: the known words, and what the operator added or changed.
+    /// Urgencies by values in lower case: the operator's and the built-in ones.
     urgencies: BTreeMap<String, Urgency>,
 }
 
 impl UrgencyRule {
-    /// From the options `severity_label` and `urgencies`.
+    /// Takes the options `severity_label` and `urgencies`.
+    ///
+    /// # Errors
+    ///
+    /// If the label or a value is empty, or two values differ in case alone.
     pub(crate) fn new(
         label: String,
         urgencies: BTreeMap<String, Urgency>,
@@ -34,15 +38,15 @@ impl UrgencyRule {
         if label.is_empty() {
             return Err(OptionsError::at(
                 "severity_label",
-                "empty\nhint: remove it; then it is `severity`",
+                "empty\nhint: remove it to use the label `severity`",
             ));
         }
         Ok(Self { label, urgencies: by_value(urgencies)? })
     }
 
-    /// What the label of an alert means.
+    /// Returns the urgency that the severity label of an alert means.
     pub(crate) fn of(&self, labels: &Pairs<'_>) -> Option<Urgency> {
-        let value = normal(labels.get(&self.label)?);
+        let value = normalized(labels.get(&self.label)?);
         self.urgencies.get(&value).copied()
     }
 }
@@ -53,25 +57,25 @@ fn by_value(
     let mut own = BTreeMap::new();
     for (value, urgency) in urgencies {
         let refused = |message: &str| OptionsError::at(format!("urgencies.{value}"), message);
-        let normal = normal(&value);
+        let normal = normalized(&value);
         if normal.is_empty() {
             return Err(refused(
-                "empty\nhint: an alert without a value has the integration's urgency",
+                "empty\nhint: remove it; an alert without a severity has the integration's own urgency",
             ));
         }
         if own.insert(normal, urgency).is_some() {
-            return Err(refused("there twice, in another case\nhint: remove one of the two"));
+            return Err(refused("repeated in another case\nhint: remove one of the two"));
         }
     }
-    let known =
-        KNOWN.iter().flat_map(|(urgency, words)| words.iter().map(|word| (*urgency, *word)));
-    for (urgency, word) in known {
+    let built_in =
+        BUILT_IN.iter().flat_map(|(urgency, words)| words.iter().map(|word| (*urgency, *word)));
+    for (urgency, word) in built_in {
         own.entry(word.to_owned()).or_insert(urgency);
     }
     Ok(own)
 }
 
-fn normal(value: &str) -> String {
+fn normalized(value: &str) -> String {
     value.trim().to_lowercase()
 }
 
@@ -90,8 +94,8 @@ mod tests {
     }
 
     #[test]
-    fn every_known_word_is_known_in_any_case() {
-        for (urgency, words) in KNOWN {
+    fn built_in_values_are_known_in_any_case() {
+        for (urgency, words) in BUILT_IN {
             for word in words {
                 assert_eq!(of(&[], word), Some(urgency), "{word}");
                 assert_eq!(of(&[], &word.to_uppercase()), Some(urgency), "{word}");
@@ -101,14 +105,14 @@ mod tests {
     }
 
     #[test]
-    fn the_names_of_urgencies_mean_themselves() {
+    fn each_name_of_an_urgency_means_that_urgency() {
         for urgency in Urgency::ALL {
             assert_eq!(of(&[], urgency.as_str()), Some(urgency));
         }
     }
 
     #[test]
-    fn what_is_not_known_says_nothing() {
+    fn an_unknown_value_means_no_urgency() {
         for severity in ["P1", "sev2", "criticalish", "page me", "1", "漢"] {
             assert_eq!(of(&[], severity), None, "{severity}");
         }
@@ -116,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_s_values_come_first_and_the_others_stay() {
+    fn the_operators_values_take_precedence_over_built_in_ones() {
         let own = [("P1", Urgency::Critical), ("Warning", Urgency::High), ("ÄRGER", Urgency::Low)];
         assert_eq!(of(&own, "p1"), Some(Urgency::Critical));
         assert_eq!(of(&own, "warning"), Some(Urgency::High));
@@ -125,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn another_label_can_say_it() {
+    fn the_label_can_be_chosen() {
         let rule = UrgencyRule::new("priority".into(), BTreeMap::new()).expect("a rule");
         let labels = ["severity", "priority"].into_iter().zip(["low", "high"]);
         let labels = labels.map(|(name, value)| (name.to_owned(), value.into())).collect();
@@ -133,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_can_t_be_told_apart_or_never_come_are_errors() {
+    fn ambiguous_and_empty_values_are_refused() {
         let error = |urgencies: &[_]| rule(urgencies).err().expect("refused").path;
         assert_eq!(error(&[("P1", Urgency::High), ("p1", Urgency::Low)]), "urgencies.p1");
         assert_eq!(error(&[(" ", Urgency::High)]), "urgencies. ");

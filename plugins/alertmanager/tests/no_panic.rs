@@ -1,43 +1,22 @@
-//! Whatever arrives, the plugin answers, and what it answers keeps its promises.
+//! Hostile requests: the plugin answers each one, and its answers are fit to show.
 
 use alertmanager::Alertmanager;
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::json;
 use tocsin_plugin_api::{prelude::*, testing::Value};
+use tocsin_plugin_kit::{
+    link::is_web_address,
+    testing::{check_receive, config, content_types, damaged, long_texts, texts},
+};
 
 const TOKEN: &str = "Xk3vT9pQz7LmN2rB8sWc4dYf";
-/// `am:` and the token, in base64.
+/// User name `am` and the token as password, in base64.
 const BASIC: &str = "Basic YW06WGszdlQ5cFF6N0xtTjJyQjhzV2M0ZFlm";
 
 const SCHEMES: [&str; 3] = ["", "Bearer ", "Basic "];
 
-/// What texts are made of, and where they may break.
-const FRAGMENTS: [&str; 24] = [
-    " ",
-    "\n",
-    "\r\n",
-    "\t",
-    "\0",
-    "\u{1b}[31m",
-    "\u{202E}",
-    "\u{200D}",
-    "\u{FEFF}",
-    "é",
-    "\u{301}",
-    "漢",
-    "🔥",
-    "x",
-    "\"",
-    "\\",
-    ",",
-    "=",
-    "<b>",
-    "&amp;",
-    "critical",
-    "http://",
-    "https://x",
-    "://",
-];
+/// Text that Alertmanager or this plugin gives a meaning.
+const FRAGMENTS: [&str; 3] = ["critical", "firing", "{receiver}"];
 
 const NAMES: [&str; 10] = [
     "alertname",
@@ -63,7 +42,7 @@ const TIMES: [&str; 8] = [
     "",
 ];
 
-/// Plugins with options of every kind, each with what lets a sender in.
+/// Plugins with options of every kind, each with an `Authorization` that it accepts.
 fn plugins() -> Vec<(Alertmanager, &'static str)> {
     let bearer = "Bearer Xk3vT9pQz7LmN2rB8sWc4dYf";
     let account = json!({"username": "am", "password": ["other", TOKEN]});
@@ -90,32 +69,27 @@ fn plugins() -> Vec<(Alertmanager, &'static str)> {
     .collect()
 }
 
-/// Gives the body to every plugin and holds it to what it promises.
+/// Gives a body to every plugin and checks the answers.
 fn check(content_type: Option<&[u8]>, body: &[u8]) -> Result<(), TestCaseError> {
-    for (plugin, shown) in plugins() {
-        let mut request = Request::post(body).with_header("authorization", shown.as_bytes());
+    for (plugin, authorization) in plugins() {
+        let mut request =
+            Request::post(body).with_header("authorization", authorization.as_bytes());
         if let Some(content_type) = content_type {
             request = request.with_header("content-type", content_type);
         }
-        let received = plugin.receive(&request);
-        prop_assert_eq!(&received, &plugin.receive(&request));
-        match received {
+        match check_receive(&plugin, &request)? {
             Ok(Received::Events { events, reply }) => {
-                prop_assert!(!events.is_empty());
                 prop_assert_eq!(reply, None);
                 events.iter().try_for_each(check_event)?;
             }
-            Err(Refusal::Malformed { reason, .. }) => {
-                prop_assert!(!reason.chars().any(char::is_control), "{:?}", reason);
-                prop_assert!(reason.len() < 1000, "{} bytes", reason.len());
-            }
-            Ok(Received::Ignored { .. }) => {}
+            Ok(Received::Ignored { .. }) | Err(Refusal::Malformed { .. }) => {}
             other => prop_assert!(false, "{:?}", other),
         }
     }
     Ok(())
 }
 
+/// Checks what [`check_receive`] does not know of Alertmanager's events.
 fn check_event(event: &Event) -> Result<(), TestCaseError> {
     prop_assert!(event.dedup_key.as_ref().is_some_and(|key| !key.is_empty()));
     if let Some(id) = &event.event_id {
@@ -126,40 +100,21 @@ fn check_event(event: &Event) -> Result<(), TestCaseError> {
         return Ok(());
     }
     prop_assert_eq!(event.action, Action::Create);
-    prop_assert!(!event.title.is_empty());
-    prop_assert_eq!(event.title.trim(), &event.title);
-    prop_assert!(event.title.chars().count() <= 1024);
-    prop_assert!(!event.title.contains("  ") && !event.title.chars().any(char::is_control));
+    prop_assert!(!event.title.contains("  "));
     if let Some(text) = &event.description {
-        prop_assert!(!text.is_empty() && text.trim() == text);
-        prop_assert!(text.chars().all(|c| matches!(c, '\n' | '\t') || !c.is_control()));
+        prop_assert_eq!(text.trim(), text);
     }
-    prop_assert!(event.details.iter().all(|detail| !detail.value.is_empty()));
     if let Some(link) = &event.link {
-        prop_assert!(link.to_ascii_lowercase().starts_with("http"), "{}", link);
+        prop_assert!(is_web_address(link), "{}", link);
     }
     Ok(())
 }
 
-fn content_type() -> impl Strategy<Value = Option<Vec<u8>>> {
-    prop_oneof![
-        Just(None),
-        Just(Some(b"application/json".to_vec())),
-        Just(Some(b"Application/JSON; charset=utf-8".to_vec())),
-        vec(any::<u8>(), 0..20).prop_map(Some),
-    ]
-}
-
 fn text() -> impl Strategy<Value = String> {
-    let fragment = prop_oneof![
-        8 => select(&FRAGMENTS[..]).prop_map(str::to_owned),
-        1 => any::<char>().prop_map(String::from),
-        1 => ".{0,20}",
-    ];
-    vec(fragment, 0..20).prop_map(|fragments| fragments.concat())
+    texts(&FRAGMENTS)
 }
 
-/// A value where a text is expected: nearly always one.
+/// Generates a value in the place of a text; nearly always a text.
 fn leaf() -> impl Strategy<Value = serde_json::Value> {
     prop_oneof![
         60 => text().prop_map(serde_json::Value::from),
@@ -219,46 +174,29 @@ fn notification() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// A body that was damaged on its way.
-fn damaged(body: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
-    let damage = vec((any::<prop::sample::Index>(), any::<Option<u8>>()), 0..4);
-    (body, damage).prop_map(|(mut body, damage)| {
-        for (at, byte) in damage {
-            let at = at.index(body.len() + 1);
-            match byte {
-                Some(byte) => body.insert(at, byte),
-                None => body.truncate(at),
-            }
-        }
-        body
-    })
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 300,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(config())]
 
     #[test]
-    fn any_bytes_of_any_type(content_type in content_type(), body in vec(any::<u8>(), 0..300)) {
+    fn answers_any_bytes_of_any_type(
+        content_type in content_types(&["application/json", "Application/JSON; charset=utf-8"]),
+        body in vec(any::<u8>(), 0..300),
+    ) {
         check(content_type.as_deref(), &body)?;
     }
 
     #[test]
-    fn notifications(body in notification()) {
+    fn answers_notifications(body in notification()) {
         check(None, &body)?;
     }
 
     #[test]
-    fn damaged_notifications(body in damaged(notification())) {
+    fn answers_damaged_notifications(body in damaged(notification())) {
         check(Some(b"application/json"), &body)?;
     }
 
     #[test]
-    fn long_texts(fragments in vec(select(&FRAGMENTS[..]), 1..6), times in 1..3_000_usize) {
-        let text = fragments.concat().repeat(times);
+    fn answers_long_texts(text in long_texts(&FRAGMENTS)) {
         let alert = json!({
             "status": "firing",
             "labels": {"alertname": text, "severity": text, "a": text},
@@ -270,7 +208,7 @@ proptest! {
     }
 
     #[test]
-    fn any_other_authorization_gives_nothing_away(
+    fn refuses_every_other_authorization(
         shown in vec(any::<u8>(), 0..60),
         scheme in select(&SCHEMES[..]),
         body in damaged(notification()),

@@ -1,5 +1,4 @@
-//! What comes of whole requests: the order of the rules, what repeats come to, and the errors in
-//! options.
+//! Answers to whole requests: order of the checks, repeats, limits, and errors in options.
 
 use alertmanager::Alertmanager;
 use serde_json::{Value as Json, json};
@@ -56,10 +55,10 @@ fn refused(options: &Json) -> String {
 const NOON: &str = "2026-03-01T12:00:00Z";
 const ONE: &str = "2026-03-01T13:00:00Z";
 
-// The order of the rules.
+// Order of the checks.
 
 #[test]
-fn the_sender_is_judged_before_everything_else() {
+fn checks_the_credentials_before_anything_else() {
     let plugin = plugin(json!({}));
     for (content_type, body) in [
         (&b"application/json"[..], &br#"{"version":"4","alerts":[]}"#[..]),
@@ -77,7 +76,7 @@ fn the_sender_is_judged_before_everything_else() {
 }
 
 #[test]
-fn query_and_body_carry_no_token() {
+fn ignores_tokens_in_query_and_body() {
     let query = format!("token={TOKEN}&bearer_token={TOKEN}");
     let body = format!(r#"{{"version":"4","alerts":[],"bearer_token":"{TOKEN}"}}"#);
     let request = Request::new("POST", &query, &[], body.as_bytes());
@@ -86,20 +85,20 @@ fn query_and_body_carry_no_token() {
 }
 
 #[test]
-fn a_notification_without_alerts_is_ignored() {
-    let ignored = Received::ignored("there are no alerts in the notification");
+fn ignores_a_notification_without_alerts() {
+    let ignored = Received::ignored("the notification has no alerts");
     assert_eq!(receive(json!({}), br#"{"version":"4","alerts":[]}"#), Ok(ignored));
 }
 
 #[test]
-fn one_alert_that_makes_no_sense_refuses_the_whole_notification() {
+fn refuses_the_whole_notification_if_one_alert_is_malformed() {
     let group = group(&[alert("firing", "a", NOON), alert("silenced", "b", NOON)]);
     let refusal = Refusal::malformed("`alerts[1].status`: neither `firing` nor `resolved`");
     assert_eq!(receive(json!({}), group.to_string().as_bytes()), Err(refusal));
 }
 
 #[test]
-fn no_reason_repeats_what_was_sent() {
+fn no_reason_quotes_the_request() {
     for body in [
         r#""s3cret""#,
         r#"{"version":"s3cret"}"#,
@@ -120,7 +119,7 @@ fn no_reason_repeats_what_was_sent() {
 }
 
 #[test]
-fn a_title_of_invisible_characters_alone_is_replaced_by_the_next_source() {
+fn takes_the_title_from_the_next_source_if_one_is_invisible() {
     for blank in
         ["\u{2800}", "\u{3164}", "\u{115F}\u{1160}", "\u{FFA0}", "\u{E0041}\u{E007F}", "\u{200B}"]
     {
@@ -145,7 +144,7 @@ fn a_title_of_invisible_characters_alone_is_replaced_by_the_next_source() {
 }
 
 #[test]
-fn an_alert_without_a_status_has_that_of_its_group() {
+fn an_alert_without_a_status_takes_that_of_its_group() {
     let mut alert = alert("firing", "a", NOON);
     alert.as_object_mut().expect("an object").remove("status");
     let mut group = group(&[alert]);
@@ -157,10 +156,10 @@ fn an_alert_without_a_status_has_that_of_its_group() {
     assert_eq!(receive(json!({}), group.to_string().as_bytes()), Err(Refusal::malformed(reason)));
 }
 
-// Groups, and what repeats come to.
+// Groups and repeats.
 
 #[test]
-fn each_alert_of_a_group_is_an_event_in_its_order() {
+fn each_alert_of_a_group_becomes_an_event_in_the_same_order() {
     let group = group(&[
         alert("firing", "b", NOON),
         alert("resolved", "c", NOON),
@@ -175,7 +174,7 @@ fn each_alert_of_a_group_is_an_event_in_its_order() {
 }
 
 #[test]
-fn without_reopen_an_alert_is_the_same_delivery_whatever_is_sent_beside_it() {
+fn without_reopen_the_event_id_depends_on_the_alert_alone() {
     let alone = group(&[alert("firing", "a", NOON)]);
     let mut repeated = group(&[alert("resolved", "b", NOON), alert("firing", "a", NOON)]);
     repeated["truncatedAlerts"] = json!(2);
@@ -187,7 +186,7 @@ fn without_reopen_an_alert_is_the_same_delivery_whatever_is_sent_beside_it() {
 }
 
 #[test]
-fn without_reopen_every_firing_period_is_a_delivery_of_its_own_and_so_is_its_end() {
+fn without_reopen_each_firing_period_and_each_end_has_its_own_event_id() {
     let group = group(&[
         alert("firing", "a", NOON),
         alert("resolved", "a", NOON),
@@ -203,7 +202,7 @@ fn without_reopen_every_firing_period_is_a_delivery_of_its_own_and_so_is_its_end
 }
 
 #[test]
-fn what_fires_again_since_the_same_time_is_no_duplicate_but_the_same_problem() {
+fn with_reopen_repeats_have_a_dedup_key_and_no_event_id() {
     let statuses = ["firing", "firing", "resolved", "firing", "resolved"];
     let group = group(&statuses.map(|status| alert(status, "a", NOON)));
     let by_default = events(json!({}), &group);
@@ -224,7 +223,7 @@ fn from(receiver: &str, url: &str) -> Json {
 }
 
 #[test]
-fn equal_alerts_of_two_alertmanagers_are_one_problem_unless_a_prefix_tells_them_apart() {
+fn equal_alerts_of_two_alertmanagers_share_keys_unless_a_prefix_differs() {
     let (eu, us) = (from("tocsin-eu", "http://eu.example"), from("tocsin-us", "http://us.example"));
     let keys = |prefix: Option<&str>, reopen: bool, body: &Json| -> Vec<_> {
         let events = events(json!({"key_prefix": prefix, "reopen": reopen}), body);
@@ -250,17 +249,17 @@ fn equal_alerts_of_two_alertmanagers_are_one_problem_unless_a_prefix_tells_them_
 }
 
 #[test]
-fn alerts_that_a_prefix_can_not_tell_apart_are_refused() {
+fn refuses_a_notification_without_a_value_for_the_prefix() {
     let group = group(&[alert("firing", "a", NOON)]).to_string();
-    let refusal = Refusal::malformed("`receiver`: is missing, and `key_prefix` is made of it");
+    let refusal = Refusal::malformed("`receiver`: is missing, and `key_prefix` needs it");
     let options = json!({"key_prefix": "{receiver}"});
     assert_eq!(receive(options, group.as_bytes()), Err(refusal));
 }
 
-// Sizes.
+// Limits.
 
 #[test]
-fn a_group_of_a_hundred_thousand_alerts_is_as_many_events_in_their_order() {
+fn a_group_of_a_hundred_thousand_alerts_becomes_as_many_events() {
     for status in ["firing", "resolved"] {
         let alerts = (0..100_000).map(|at| {
             format!(
@@ -280,7 +279,7 @@ fn a_group_of_a_hundred_thousand_alerts_is_as_many_events_in_their_order() {
     }
 }
 
-/// What comes of a notification is not many times as large as it is.
+/// Asserts that the events of a body are not many times as large as the body, and counts the events.
 fn assert_bounded(body: &str) -> usize {
     assert!(body.len() <= 1 << 20, "{}", body.len());
     match receive(json!({}), body.as_bytes()) {
@@ -294,7 +293,7 @@ fn assert_bounded(body: &str) -> usize {
 }
 
 #[test]
-fn what_is_common_to_a_group_does_not_multiply() {
+fn shared_parts_of_a_group_do_not_multiply_its_size() {
     let alert = r#"{"status":"firing","fingerprint":"a"}"#;
     let alerts = vec![alert; 5000].join(",");
     let url = format!("http://x/{}", "a".repeat(800_000));
@@ -311,7 +310,7 @@ fn what_is_common_to_a_group_does_not_multiply() {
 }
 
 #[test]
-fn an_alert_of_many_or_long_labels_is_one_event() {
+fn an_alert_with_many_or_long_labels_becomes_one_event() {
     let labels: Vec<_> = (0..80_000).map(|at| format!(r#""{at}":"x""#)).collect();
     for labels in [labels.join(","), format!(r#""alertname":"{}""#, "é ".repeat(300_000))] {
         let alert = format!(r#"{{"status":"firing","labels":{{{labels}}},"startsAt":"{NOON}"}}"#);
@@ -322,45 +321,45 @@ fn an_alert_of_many_or_long_labels_is_one_event() {
 // Options.
 
 #[test]
-fn a_credential_or_the_decision_to_go_without_is_needed() {
+fn requires_credentials_or_unauthenticated() {
     assert_eq!(
         refused(&json!({})),
-        "`bearer_token`: missing, and so is `basic_auth`: anyone could raise alerts\n\
-         hint: set one of them to what Alertmanager shows, or set `unauthenticated = true` if \
-         anyone may"
+        "`bearer_token`: missing, and so is `basic_auth`, so anyone could raise alerts\n\
+         hint: set one of them to the credential that Alertmanager sends, or set \
+         `unauthenticated = true` to let anyone raise alerts"
     );
     assert_eq!(refused(&json!({"unauthenticated": false})), refused(&json!({})));
     assert_eq!(
         refused(&json!({"bearer_token": "s3cret", "unauthenticated": true})),
-        "`unauthenticated`: contradicts `bearer_token`, which would never be looked at\n\
+        "`unauthenticated`: contradicts `bearer_token`, which would never be checked\n\
          hint: remove one of the two"
     );
     let account = json!({"username": "am", "password": "s3cret"});
     assert_eq!(
         refused(&json!({"basic_auth": account, "unauthenticated": true})),
-        "`unauthenticated`: contradicts `basic_auth`, which would never be looked at\n\
+        "`unauthenticated`: contradicts `basic_auth`, which would never be checked\n\
          hint: remove one of the two"
     );
 }
 
 #[test]
-fn an_option_that_makes_no_sense_is_named_with_what_to_do() {
+fn errors_in_options_name_the_option_and_a_remedy() {
     let error = |key: &str, value: Json| refused(&json!({"bearer_token": "t", key: value}));
     assert_eq!(
         error("title_annotations", json!([""])),
-        "`title_annotations[0]`: empty\nhint: remove it; it would name no annotation"
+        "`title_annotations[0]`: empty\nhint: remove it; no annotation has an empty name"
     );
     assert_eq!(
         error("description_annotations", json!(["a", ""])),
-        "`description_annotations[1]`: empty\nhint: remove it; it would name no annotation"
+        "`description_annotations[1]`: empty\nhint: remove it; no annotation has an empty name"
     );
     assert_eq!(
         error("severity_label", json!("")),
-        "`severity_label`: empty\nhint: remove it; then it is `severity`"
+        "`severity_label`: empty\nhint: remove it to use the label `severity`"
     );
     assert_eq!(
         error("urgencies", json!({"P1": "high", "p1": "low"})),
-        "`urgencies.p1`: there twice, in another case\nhint: remove one of the two"
+        "`urgencies.p1`: repeated in another case\nhint: remove one of the two"
     );
     let empty = "`key_prefix`: empty\nhint: remove it; then keys have no prefix";
     assert_eq!(error("key_prefix", json!("")), empty);
@@ -368,12 +367,12 @@ fn an_option_that_makes_no_sense_is_named_with_what_to_do() {
     assert_eq!(
         error("key_prefix", json!("x".repeat(129))),
         "`key_prefix`: longer than 128 characters\n\
-         hint: some letters are enough to tell Alertmanagers apart"
+         hint: a few letters are enough to tell Alertmanagers apart"
     );
     assert_eq!(
         error("key_prefix", json!("{cluster}")),
         "`key_prefix`: has braces with something else than `{receiver}` or `{externalURL}`\n\
-         hint: these two are what can be put in; other text is taken as it is, without braces"
+         hint: use these two placeholders and text without braces"
     );
     assert_eq!(
         error("basic_auth", json!({"username": "", "password": ""})),
@@ -381,13 +380,13 @@ fn an_option_that_makes_no_sense_is_named_with_what_to_do() {
     );
     assert_eq!(
         error("basic_auth", json!({"username": "a:b", "password": "p"})),
-        "`basic_auth.username`: has a colon, at which a user name ends\n\
-         hint: RFC 7617 forbids it; choose another one"
+        "`basic_auth.username`: contains a colon, which RFC 7617 does not allow in a user name\n\
+         hint: choose another user name"
     );
 }
 
 #[test]
-fn an_option_that_is_misspelt_is_named_with_what_is_expected() {
+fn errors_in_options_name_a_misspelt_key_and_the_known_ones() {
     assert_eq!(
         refused(&json!({"token": "t"})),
         "`token`: unknown field `token`, expected one of `bearer_token`, `basic_auth`, \
@@ -410,7 +409,7 @@ fn an_option_that_is_misspelt_is_named_with_what_is_expected() {
 }
 
 #[test]
-fn no_error_in_options_shows_a_secret() {
+fn no_error_in_options_quotes_a_secret() {
     for options in [
         json!({"bearer_token": 31337}),
         json!({"bearer_token": ["31337", ""]}),

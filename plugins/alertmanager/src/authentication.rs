@@ -1,22 +1,22 @@
-//! Who may send: the `Authorization` header shows a credential that is configured.
+//! Authentication of the sender by the header `Authorization`.
 //!
-//! It looks at nothing else, so that whoever has none learns nothing by trying. A token in the
-//! query has no place there: proxies log it.
+//! Nothing else of the request is read before, so a sender without credentials learns nothing from the
+//! answer. A token in the query is not accepted, because proxies log queries.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use tocsin_plugin_api::{OptionsError, Refusal, Request, Secret, Secrets};
 
 use crate::options::BasicAuth;
 
-/// Who may send.
-pub(crate) enum Senders {
-    /// Whoever reaches the endpoint: the operator has said so.
-    Anyone,
-    /// Whoever shows a token or an account that is among these.
-    Holders(Credentials),
+/// Authentication that the operator configured.
+pub(crate) enum Authentication {
+    /// Every sender is accepted (option `unauthenticated`).
+    Unauthenticated,
+    /// Senders with one of these credentials are accepted.
+    Required(Credentials),
 }
 
-/// At least one of the two is there.
+/// Configured credentials, at least one of the two kinds.
 pub(crate) struct Credentials {
     tokens: Option<Secrets>,
     account: Option<Account>,
@@ -27,9 +27,12 @@ struct Account {
     passwords: Secrets,
 }
 
-impl Senders {
-    /// From the options `bearer_token`, `basic_auth` and `unauthenticated`: either the last alone,
-    /// or one or both of the others.
+impl Authentication {
+    /// Takes the options of those names.
+    ///
+    /// # Errors
+    ///
+    /// Unless there are credentials or `unauthenticated` is set, but not both.
     pub(crate) fn new(
         bearer_token: Option<Secrets>,
         basic_auth: Option<BasicAuth>,
@@ -43,48 +46,53 @@ impl Senders {
         match (given, unauthenticated) {
             (Some(_), false) => {
                 let account = basic_auth.map(Account::new).transpose()?;
-                Ok(Self::Holders(Credentials { tokens: bearer_token, account }))
+                Ok(Self::Required(Credentials { tokens: bearer_token, account }))
             }
-            (None, true) => Ok(Self::Anyone),
+            (None, true) => Ok(Self::Unauthenticated),
             (None, false) => Err(OptionsError::at(
                 "bearer_token",
-                "missing, and so is `basic_auth`: anyone could raise alerts\n\
-                 hint: set one of them to what Alertmanager shows, or set \
-                 `unauthenticated = true` if anyone may",
+                "missing, and so is `basic_auth`, so anyone could raise alerts\n\
+                 hint: set one of them to the credential that Alertmanager sends, or set \
+                 `unauthenticated = true` to let anyone raise alerts",
             )),
             (Some(key), true) => Err(OptionsError::at(
                 "unauthenticated",
                 format!(
-                    "contradicts `{key}`, which would never be looked at\n\
+                    "contradicts `{key}`, which would never be checked\n\
                      hint: remove one of the two"
                 ),
             )),
         }
     }
 
-    /// Compares every byte of what is shown with all that is configured, in constant time.
-    pub(crate) fn admit(&self, request: &Request<'_>) -> Result<(), Refusal> {
+    /// Accepts or refuses the sender of a request. Credentials are compared in constant time, each with all
+    /// configured ones.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unauthorized`] if the request does not show exactly one configured credential.
+    pub(crate) fn check(&self, request: &Request<'_>) -> Result<(), Refusal> {
         match self {
-            Self::Anyone => Ok(()),
-            Self::Holders(credentials) => {
-                credentials.admit(authorization(request)).map_err(Refusal::unauthorized)
+            Self::Unauthenticated => Ok(()),
+            Self::Required(credentials) => {
+                credentials.check(authorization(request)).map_err(Refusal::unauthorized)
             }
         }
     }
 }
 
 impl Credentials {
-    fn admit(&self, authorization: Result<&[u8], &'static str>) -> Result<(), &'static str> {
+    fn check(&self, authorization: Result<&[u8], &'static str>) -> Result<(), &'static str> {
         let value = authorization?.trim_ascii();
         let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
         let (scheme, shown) = (&value[..end], value[end..].trim_ascii());
         match (self, scheme) {
-            (Self { tokens: Some(tokens), .. }, bearer) if is(bearer, "Bearer") => {
+            (Self { tokens: Some(tokens), .. }, bearer) if is_scheme(bearer, "Bearer") => {
                 let known = tokens.match_any(shown);
                 known.then_some(()).ok_or("the bearer token is not one of those configured")
             }
-            (Self { account: Some(account), .. }, basic) if is(basic, "Basic") => {
-                account.admit(shown)
+            (Self { account: Some(account), .. }, basic) if is_scheme(basic, "Basic") => {
+                account.check(shown)
             }
             _ => Err("the scheme of `Authorization` is not one of those configured"),
         }
@@ -93,19 +101,20 @@ impl Credentials {
 
 impl Account {
     fn new(BasicAuth { username, password }: BasicAuth) -> Result<Self, OptionsError> {
-        // An empty one is allowed: Alertmanager then shows `:password`.
+        // An empty user name is allowed: Alertmanager then sends `:password`.
         if username.contains(':') {
             return Err(OptionsError::at(
                 "basic_auth.username",
-                "has a colon, at which a user name ends\n\
-                 hint: RFC 7617 forbids it; choose another one",
+                "contains a colon, which RFC 7617 does not allow in a user name\n\
+                 hint: choose another user name",
             ));
         }
         Ok(Self { username: Secret::new(username), passwords: password })
     }
 
-    /// Both are compared whichever is wrong, so that a user name can't be found by itself.
-    fn admit(&self, encoded: &[u8]) -> Result<(), &'static str> {
+    /// Compares user name and password. Both are compared even if the user name is wrong, so response times do
+    /// not reveal user names.
+    fn check(&self, encoded: &[u8]) -> Result<(), &'static str> {
         let malformed = "`Authorization` has no user name and password in base64";
         let decoded = BASE64_STANDARD.decode(encoded).map_err(|_| malformed)?;
         let colon = decoded.iter().position(|byte| *byte == b':').ok_or(malformed)?;
@@ -115,7 +124,7 @@ impl Account {
     }
 }
 
-/// The one header line of that name.
+/// Returns the value of the header, which must come exactly once.
 fn authorization<'a>(request: &Request<'a>) -> Result<&'a [u8], &'static str> {
     let mut lines = request
         .headers()
@@ -128,7 +137,7 @@ fn authorization<'a>(request: &Request<'a>) -> Result<&'a [u8], &'static str> {
     }
 }
 
-fn is(scheme: &[u8], name: &str) -> bool {
+fn is_scheme(scheme: &[u8], name: &str) -> bool {
     scheme.eq_ignore_ascii_case(name.as_bytes())
 }
 
@@ -144,17 +153,17 @@ mod tests {
         BasicAuth { username: username.into(), password: secrets(&["old: é", "new"]) }
     }
 
-    fn holders(tokens: Option<Secrets>, account: Option<BasicAuth>) -> Senders {
-        Senders::new(tokens, account, false).expect("credentials are enough")
+    fn required(tokens: Option<Secrets>, account: Option<BasicAuth>) -> Authentication {
+        Authentication::new(tokens, account, false).expect("credentials are enough")
     }
 
-    fn both() -> Senders {
-        holders(Some(secrets(&["t1", "t2"])), Some(account("am")))
+    fn both() -> Authentication {
+        required(Some(secrets(&["t1", "t2"])), Some(account("am")))
     }
 
-    fn admit(senders: &Senders, authorization: &str) -> Result<(), Refusal> {
+    fn check(authentication: &Authentication, authorization: &str) -> Result<(), Refusal> {
         let request = Request::post(b"");
-        senders.admit(&request.with_header("Authorization", authorization.as_bytes()))
+        authentication.check(&request.with_header("Authorization", authorization.as_bytes()))
     }
 
     fn basic(text: &str) -> String {
@@ -166,98 +175,99 @@ mod tests {
     }
 
     #[test]
-    fn any_configured_credential_admits() {
+    fn each_configured_credential_is_accepted() {
         for shown in ["Bearer t1", "bearer t2", "BEARER  t2", "Bearer t1 "] {
-            assert_eq!(admit(&both(), shown), Ok(()), "{shown}");
+            assert_eq!(check(&both(), shown), Ok(()), "{shown}");
         }
         for shown in ["am:old: é", "am:new"] {
-            assert_eq!(admit(&both(), &basic(shown)), Ok(()), "{shown}");
-            assert_eq!(admit(&both(), &basic(shown).replace("Basic", "bAsIc")), Ok(()), "{shown}");
+            assert_eq!(check(&both(), &basic(shown)), Ok(()), "{shown}");
+            assert_eq!(check(&both(), &basic(shown).replace("Basic", "bAsIc")), Ok(()), "{shown}");
         }
     }
 
     #[test]
-    fn a_token_that_is_only_like_one_does_not() {
+    fn a_token_that_only_resembles_a_configured_one_is_refused() {
         let refusal = refused("the bearer token is not one of those configured");
         for shown in ["Bearer", "Bearer ", "Bearer T1", "Bearer t", "Bearer t1t2", "Bearer t1,t2"] {
-            assert_eq!(admit(&both(), shown), refusal, "{shown}");
+            assert_eq!(check(&both(), shown), refusal, "{shown}");
         }
     }
 
     #[test]
-    fn both_user_name_and_password_have_to_be_right() {
+    fn user_name_and_password_must_both_match() {
         let refusal = refused("user name and password are not those configured");
         for shown in ["am:", "am:old", "AM:new", "a:new", ":new", ":", "am:new:", "am: new"] {
-            assert_eq!(admit(&both(), &basic(shown)), refusal, "{shown}");
+            assert_eq!(check(&both(), &basic(shown)), refusal, "{shown}");
         }
     }
 
     #[test]
-    fn what_is_no_account_is_refused() {
+    fn basic_credentials_that_cannot_be_decoded_are_refused() {
         let refusal = refused("`Authorization` has no user name and password in base64");
         for shown in ["Basic", "Basic !", "Basic YW0", "Basic am:new", "Basic YW06bmV3 YW06bmV3"] {
-            assert_eq!(admit(&both(), shown), refusal, "{shown}");
+            assert_eq!(check(&both(), shown), refusal, "{shown}");
         }
-        assert_eq!(admit(&both(), &basic("am")), refusal);
+        assert_eq!(check(&both(), &basic("am")), refusal);
     }
 
     #[test]
     fn a_scheme_that_is_not_configured_is_refused() {
         let refusal = refused("the scheme of `Authorization` is not one of those configured");
         for shown in ["", " ", "t1", "Bearert1", "Digest t1", "Token t1", "Bearer\tt1"] {
-            assert_eq!(admit(&both(), shown), refusal, "{shown}");
+            assert_eq!(check(&both(), shown), refusal, "{shown}");
         }
-        let tokens = holders(Some(secrets(&["t1"])), None);
-        assert_eq!(admit(&tokens, &basic("am:new")), refusal);
-        let account = holders(None, Some(account("am")));
-        assert_eq!(admit(&account, "Bearer t1"), refusal);
-        assert_eq!(admit(&account, &basic("am:new")), Ok(()));
+        let tokens = required(Some(secrets(&["t1"])), None);
+        assert_eq!(check(&tokens, &basic("am:new")), refusal);
+        let account = required(None, Some(account("am")));
+        assert_eq!(check(&account, "Bearer t1"), refusal);
+        assert_eq!(check(&account, &basic("am:new")), Ok(()));
     }
 
     #[test]
-    fn the_header_comes_once() {
-        assert_eq!(both().admit(&Request::post(b"")), refused("`Authorization` is missing"));
+    fn a_missing_or_repeated_header_is_refused() {
+        assert_eq!(both().check(&Request::post(b"")), refused("`Authorization` is missing"));
         let twice = Request::post(b"")
             .with_header("authorization", b"Bearer t1")
             .with_header("Authorization", b"Bearer t1");
-        assert_eq!(both().admit(&twice), refused("`Authorization` is repeated"));
+        assert_eq!(both().check(&twice), refused("`Authorization` is repeated"));
         let other = Request::post(b"").with_header("proxy-authorization", b"Bearer t1");
-        assert_eq!(both().admit(&other), refused("`Authorization` is missing"));
+        assert_eq!(both().check(&other), refused("`Authorization` is missing"));
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_only_wrong() {
+    fn credentials_that_are_not_utf8_are_refused() {
         let request = Request::post(b"").with_header("authorization", b"Bearer \xff\xfe");
-        assert!(both().admit(&request).is_err());
+        assert!(both().check(&request).is_err());
     }
 
     #[test]
-    fn without_credentials_anyone_is_admitted() {
-        let anyone = Senders::new(None, None, true).expect("it was said");
-        assert_eq!(anyone.admit(&Request::post(b"")), Ok(()));
-        assert_eq!(admit(&anyone, "Digest x"), Ok(()));
+    fn every_sender_is_accepted_if_unauthenticated() {
+        let unauthenticated = Authentication::new(None, None, true).expect("the option is enough");
+        assert_eq!(unauthenticated.check(&Request::post(b"")), Ok(()));
+        assert_eq!(check(&unauthenticated, "Digest x"), Ok(()));
     }
 
     #[test]
-    fn a_user_name_that_could_never_match_is_an_error() {
+    fn a_user_name_with_a_colon_is_refused() {
         for username in [":", "a:m"] {
-            let error = Senders::new(None, Some(account(username)), false).err().expect("refused");
+            let error =
+                Authentication::new(None, Some(account(username)), false).err().expect("refused");
             assert_eq!(error.path, "basic_auth.username");
         }
     }
 
     #[test]
-    fn an_empty_user_name_admits_its_password_alone() {
-        let senders = holders(None, Some(account("")));
+    fn an_empty_user_name_accepts_the_password_alone() {
+        let authentication = required(None, Some(account("")));
         for shown in [":old: é", ":new"] {
-            assert_eq!(admit(&senders, &basic(shown)), Ok(()), "{shown}");
+            assert_eq!(check(&authentication, &basic(shown)), Ok(()), "{shown}");
         }
         let refusal = refused("user name and password are not those configured");
         for shown in [":", "am:new", "new:", "::new", " :new", ":new ", ":old"] {
-            assert_eq!(admit(&senders, &basic(shown)), refusal, "{shown}");
+            assert_eq!(check(&authentication, &basic(shown)), refusal, "{shown}");
         }
         let malformed = refused("`Authorization` has no user name and password in base64");
-        assert_eq!(admit(&senders, &basic("new")), malformed);
-        assert_eq!(admit(&senders, "Basic"), malformed);
+        assert_eq!(check(&authentication, &basic("new")), malformed);
+        assert_eq!(check(&authentication, "Basic"), malformed);
     }
 }
