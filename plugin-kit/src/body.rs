@@ -1,7 +1,7 @@
 //! Format of a request's body, by method and content type.
 //!
-//! Bodies themselves are read in [`crate::json`] and [`crate::form`]. Their size is no subject here:
-//! the host limits it.
+//! Bodies themselves are read in [`crate::json`] and [`crate::form`]. Their size is no subject
+//! here: the host limits it.
 
 use tocsin_plugin_api::{Refusal, Request};
 
@@ -20,8 +20,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// Reads the content type of a POST request. Case and parameters such as `; charset=utf-8` make no
-    /// difference.
+    /// Reads the content type of a POST request. Case and parameters such as `; charset=utf-8` make
+    /// no difference.
     ///
     /// # Errors
     ///
@@ -43,8 +43,8 @@ impl Format {
     }
 }
 
-/// Returns whether the header is absent or has only white space and parameters. `media_type` is also
-/// empty for a header that is not ASCII, which does name a type.
+/// Returns whether the header is absent or has only white space and parameters. `media_type` is
+/// also empty for a header that is not ASCII, which does name a type.
 fn has_no_content_type(request: &Request<'_>) -> bool {
     request.header("content-type").is_none_or(<[u8]>::is_ascii)
 }

@@ -4,8 +4,8 @@
 //! ([`char::is_control`]). This module adds classes from the Unicode Character Database
 //! (<https://www.unicode.org/reports/tr44/>), version 16; the tests compare the lists with it.
 
-/// Returns whether a character changes the direction of writing (property `Bidi_Control`), which can
-/// make a text look like another one.
+/// Returns whether a character changes the direction of writing (property `Bidi_Control`), which
+/// can make a text look like another one.
 pub fn is_bidi_control(character: char) -> bool {
     matches!(
         character,
@@ -13,8 +13,8 @@ pub fn is_bidi_control(character: char) -> bool {
     )
 }
 
-/// Returns whether a character has to be removed from text that people see: a control character, which can
-/// steer a terminal, or a [bidi control](is_bidi_control).
+/// Returns whether a character has to be removed from text that people see: a control character,
+/// which can steer a terminal, or a [bidi control](is_bidi_control).
 pub fn is_control_or_bidi(character: char) -> bool {
     character.is_control() || is_bidi_control(character)
 }
@@ -26,16 +26,17 @@ pub fn is_control_or_bidi(character: char) -> bool {
 /// - a control character (general category `Cc`);
 /// - a format character (`Cf`): joiners, bidi controls, tags; but not those with the property
 ///   `Prepended_Concatenation_Mark`, which are drawn, such as the Arabic number sign. The Syriac
-///   abbreviation mark has that property as well and counts as invisible, because alone it is not drawn;
-/// - a character with the property `Default_Ignorable_Code_Point`: variation selectors, the fillers of
-///   Hangul, and code points reserved for more of their kind;
-/// - a letter, mark or symbol with a blank glyph: the blank pattern of Braille, two blanks of Egyptian
-///   hieroglyphs, the filler of Khitan, and the musical note without a head.
+///   abbreviation mark has that property as well and counts as invisible, because alone it is not
+///   drawn;
+/// - a character with the property `Default_Ignorable_Code_Point`: variation selectors, the fillers
+///   of Hangul, and code points reserved for more of their kind;
+/// - a letter, mark or symbol with a blank glyph: the blank pattern of Braille, two blanks of
+///   Egyptian hieroglyphs, the filler of Khitan, and the musical note without a head.
 ///
 /// White space is not among them, except for control characters such as a tab.
 ///
-/// Invisible characters between others matter: emoji are made with them. [`is_blank`] judges a whole
-/// text.
+/// Invisible characters between others matter: emoji are made with them. [`is_blank`] judges a
+/// whole text.
 ///
 /// [`is_blank`]: crate::text::is_blank
 pub fn is_invisible(character: char) -> bool {

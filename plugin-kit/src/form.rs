@@ -2,8 +2,8 @@
 //! (<https://url.spec.whatwg.org/#urlencoded-parsing>).
 //!
 //! Every sequence of bytes is a form, so that nothing here returns an error: an escape that is none
-//! stays as it is, and bad UTF-8 becomes U+FFFD. Brackets in names have no meaning: `text[]` is a name
-//! like any other.
+//! stays as it is, and bad UTF-8 becomes U+FFFD. Brackets in names have no meaning: `text[]` is a
+//! name like any other.
 
 use std::borrow::Cow;
 
@@ -14,8 +14,8 @@ use percent_encoding::percent_decode;
 pub struct Field<'a> {
     /// The name, decoded.
     pub name: Cow<'a, str>,
-    /// The value, decoded. Bad UTF-8 in it became U+FFFD: compare a token with [`bytes`](Self::bytes)
-    /// instead.
+    /// The value, decoded. Bad UTF-8 in it became U+FFFD: compare a token with
+    /// [`bytes`](Self::bytes) instead.
     pub text: Cow<'a, str>,
     /// The value as it stands in the body.
     encoded: &'a [u8],
@@ -35,7 +35,8 @@ impl<'a> Field<'a> {
     /// assert_eq!(token.bytes().as_ref(), b"a\xFF b");
     /// ```
     pub fn bytes(&self) -> Cow<'a, [u8]> {
-        // `form_urlencoded` returns text only, so the bytes are decoded again with the crate below it.
+        // `form_urlencoded` returns text only, so the bytes are decoded again with the crate below
+        // it.
         if !self.encoded.iter().any(|byte| matches!(byte, b'+' | b'%')) {
             return Cow::Borrowed(self.encoded);
         }

@@ -1,9 +1,9 @@
 //! JSON whose errors name the path to what is wrong, and never quote a value.
 //!
 //! Values are read on demand: [`Object`] splits one object into its members and leaves their values
-//! as they are ([`RawValue`]). A member that nobody asks for can have any shape and any depth, so new
-//! fields of a sender do no harm. A key that comes twice is an error as soon as it is asked for,
-//! because receivers disagree on which of the two values counts (RFC 8259, section 4).
+//! as they are ([`RawValue`]). A member that nobody asks for can have any shape and any depth, so
+//! new fields of a sender do no harm. A key that comes twice is an error as soon as it is asked
+//! for, because receivers disagree on which of the two values counts (RFC 8259, section 4).
 //!
 //! Error messages reach the sender and the log of the operator. For that reason they hold names and
 //! types, but no values, which may be secret.

@@ -1,9 +1,9 @@
 //! Building blocks for Tocsin plugins that read webhooks.
 //!
 //! Tocsin is an alerting host: a monitoring tool or a chat sends it HTTP requests (webhooks), and a
-//! plugin translates each request into alert events. [`tocsin_plugin_api`] defines the plugin itself:
-//! its trait [`Integration`], its options and its answers. This crate holds the parts of the
-//! translation that most plugins need and that are easy to get wrong:
+//! plugin translates each request into alert events. [`tocsin_plugin_api`] defines the plugin
+//! itself: its trait [`Integration`], its options and its answers. This crate holds the parts of
+//! the translation that most plugins need and that are easy to get wrong:
 //!
 //! | module | job |
 //! | --- | --- |
@@ -26,15 +26,15 @@
 //!
 //! # A whole plugin
 //!
-//! The plugin below reads `{"service": "db1", "problem": "disk full", "runbook": "https://..."}`. In
-//! its Cargo.toml:
+//! The plugin below reads `{"service": "db1", "problem": "disk full", "runbook": "https://..."}`.
+//! In its Cargo.toml:
 //!
 //! ```toml
 //! [lib]
 //! crate-type = ["cdylib", "rlib"]
 //!
 //! [dependencies]
-//! tocsin-plugin-api = "1"
+//! tocsin-plugin-api = "1.1"
 //! tocsin-plugin-kit = "0.1"
 //! serde = { version = "1", features = ["derive"] }
 //! schemars = "1"

@@ -1,14 +1,14 @@
 //! Links that an alert may show.
 //!
-//! People click on the link of an alert while something is on fire. A link is therefore taken as it was
-//! sent or not at all; nothing is repaired or resolved.
+//! People click on the link of an alert while something is on fire. A link is therefore taken as it
+//! was sent or not at all; nothing is repaired or resolved.
 
-/// Length in bytes of the longest link that is accepted. RFC 9110 (section 4.1) asks browsers and servers
-/// to support 8,000; a longer link may lead nowhere.
+/// Length in bytes of the longest link that is accepted. RFC 9110 (section 4.1) asks browsers and
+/// servers to support 8,000; a longer link may lead nowhere.
 pub const LINK_LIMIT_BYTES: usize = 8 * 1024;
 
-/// Returns whether a text is an address that a browser opens as a web page: `http` or `https` with a
-/// host, no white space or control characters, at most [`LINK_LIMIT_BYTES`] long.
+/// Returns whether a text is an address that a browser opens as a web page: `http` or `https` with
+/// a host, no white space or control characters, at most [`LINK_LIMIT_BYTES`] long.
 ///
 /// ```
 /// use tocsin_plugin_kit::link::is_web_address;

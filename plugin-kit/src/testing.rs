@@ -1,9 +1,9 @@
 //! Hostile requests for the tests of a plugin (feature `testing`).
 //!
-//! A host receives requests from strangers, so a plugin has to answer every one of them: it must not
-//! panic, and what it returns must be fit to show. [`check_receive`] asserts both for one request. The
-//! strategies of [`mod@proptest`] in this module generate texts, content types and damaged bodies; the
-//! plugin adds a strategy for bodies of its own format.
+//! A host receives requests from strangers, so a plugin has to answer every one of them: it must
+//! not panic, and what it returns must be fit to show. [`check_receive`] asserts both for one
+//! request. The strategies of [`mod@proptest`] in this module generate texts, content types and
+//! damaged bodies; the plugin adds a strategy for bodies of its own format.
 //!
 //! ```
 //! use proptest::{collection::vec, prelude::*};
@@ -58,7 +58,7 @@ use proptest::{
     prelude::*,
     sample::{Index, select},
 };
-use tocsin_plugin_api::{Action, Event, Integration, Received, Refusal, Request};
+use tocsin_plugin_api::{Action, Event, Received, Refusal, Request, capability::Receiver};
 
 use crate::{
     characters::is_control_or_bidi,
@@ -98,14 +98,14 @@ const FRAGMENTS: [&str; 26] = [
     "://",
 ];
 
-/// Settings for tests that generate requests: 300 cases, and no file that records failures. proptest
-/// prints the request that failed; add it to the plugin's fixtures.
+/// Settings for tests that generate requests: 300 cases, and no file that records failures.
+/// proptest prints the request that failed; add it to the plugin's fixtures.
 pub fn config() -> ProptestConfig {
     ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// Generates texts from the given fragments, from fragments that are hostile to any format, and from
-/// random characters. Give the words and marks that mean something in the plugin's format.
+/// Generates texts from the given fragments, from fragments that are hostile to any format, and
+/// from random characters. Give the words and marks that mean something in the plugin's format.
 pub fn texts(fragments: &[&'static str]) -> impl Strategy<Value = String> + use<> {
     let own = if fragments.is_empty() { FRAGMENTS.to_vec() } else { fragments.to_vec() };
     let fragment = prop_oneof![
@@ -159,11 +159,11 @@ pub fn damaged(body: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Ve
 /// - answers the same request differently the second time;
 /// - fails ([`Refusal::Failed`]), or gives a reason that is empty, longer than 1,000 bytes or has
 ///   control characters;
-/// - returns no event at all, or an event that is not fit to show: a new alert whose title is blank, has
-///   white space at its ends, has control characters or is longer than [`TITLE_LIMIT_CHARS`]; a
-///   description that is blank or has control characters other than line feeds and tabs; a detail without
-///   a value.
-pub fn check_receive<T: Integration>(
+/// - returns no event at all, or an event that is not fit to show: a new alert whose title is
+///   blank, has white space at its ends, has control characters or is longer than
+///   [`TITLE_LIMIT_CHARS`]; a description that is blank or has control characters other than line
+///   feeds and tabs; a detail without a value.
+pub fn check_receive<T: Receiver>(
     plugin: &T,
     request: &Request<'_>,
 ) -> Result<Result<Received, Refusal>, TestCaseError> {
@@ -207,7 +207,7 @@ fn check_event(event: &Event) -> Result<(), TestCaseError> {
 
 #[cfg(test)]
 mod tests {
-    use tocsin_plugin_api::OptionsError;
+    use tocsin_plugin_api::{Integration, OptionsError};
 
     use super::*;
 

@@ -1,9 +1,9 @@
 //! Text of strangers, made safe to show to people.
 //!
 //! Senders choose the text of their webhooks. Control characters in it can steer a terminal, bidi
-//! characters can make it look like another text, and a title of invisible characters looks empty. The
-//! functions of this module remove the first two kinds and return `None` for a text that would look
-//! empty. Markup (HTML, Markdown) stays as it is: the formats of most senders define none.
+//! characters can make it look like another text, and a title of invisible characters looks empty.
+//! The functions of this module remove the first two kinds and return `None` for a text that would
+//! look empty. Markup (HTML, Markdown) stays as it is: the formats of most senders define none.
 
 use crate::characters::{is_control_or_bidi, is_invisible};
 
@@ -13,7 +13,8 @@ pub const TITLE_LIMIT_CHARS: usize = 1024;
 /// Puts a text on one line, for a title or the value of a detail.
 ///
 /// Control and bidi characters are removed. Runs of white space, line breaks included, become one
-/// space, and white space at both ends is removed. Returns `None` if the result [is blank](is_blank).
+/// space, and white space at both ends is removed. Returns `None` if the result [is
+/// blank](is_blank).
 ///
 /// ```
 /// use tocsin_plugin_kit::text::one_line;

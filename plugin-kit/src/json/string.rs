@@ -1,8 +1,8 @@
 //! JSON strings, and their escapes.
 //!
-//! RFC 8259 (section 8.2) allows a string to hold one half of a UTF-16 surrogate pair, such as `\ud83d`
-//! alone. JavaScript writes one if an emoji was cut in two. It stands for no character, and `serde_json`
-//! reads no such string, so escapes are resolved here.
+//! RFC 8259 (section 8.2) allows a string to hold one half of a UTF-16 surrogate pair, such as
+//! `\ud83d` alone. JavaScript writes one if an emoji was cut in two. It stands for no character,
+//! and `serde_json` reads no such string, so escapes are resolved here.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,9 @@ use super::JsonError;
 ///
 /// If the value has another type, or half of a surrogate pair.
 pub fn string(value: &RawValue) -> Result<Cow<'_, str>, JsonError> {
-    text_of(quoted(value)?)
+    let quoted = quoted(value)?;
+    let bytes = unescaped(quoted, None).map_err(bad_escape)?;
+    Ok(text(quoted, bytes))
 }
 
 /// Reads a string, with U+FFFD in place of each half of a surrogate pair.
@@ -26,7 +28,9 @@ pub fn string(value: &RawValue) -> Result<Cow<'_, str>, JsonError> {
 ///
 /// If the value has another type.
 pub fn string_lossy(value: &RawValue) -> Result<Cow<'_, str>, JsonError> {
-    quoted(value).map(lossy_text_of)
+    let quoted = quoted(value)?;
+    let bytes = unescaped(quoted, Some("\u{FFFD}".as_bytes()));
+    Ok(text(quoted, bytes.unwrap_or_default()))
 }
 
 /// Reads a string as bytes, with the byte `0xFF` in place of each half of a surrogate pair.
@@ -52,21 +56,8 @@ pub fn string_bytes(value: &RawValue) -> Result<Cow<'_, [u8]>, JsonError> {
     Ok(bytes.map_or(Cow::Borrowed(quoted.as_bytes()), Cow::Owned))
 }
 
-/// Resolves the escapes between the quotation marks of a string.
-pub(super) fn text_of(quoted: &str) -> Result<Cow<'_, str>, JsonError> {
-    let bytes = unescaped(quoted, None).map_err(bad_escape)?;
-    Ok(text(quoted, bytes))
-}
-
-/// Resolves the escapes between the quotation marks of a string, with U+FFFD in place of each half of a
-/// surrogate pair.
-pub(super) fn lossy_text_of(quoted: &str) -> Cow<'_, str> {
-    let bytes = unescaped(quoted, Some("\u{FFFD}".as_bytes()));
-    text(quoted, bytes.unwrap_or_default())
-}
-
-/// Returns what stands between the quotation marks of a string, with its escapes.
-pub(super) fn quoted(value: &RawValue) -> Result<&str, JsonError> {
+/// Returns the text between the quotation marks of a string, with its escapes.
+fn quoted(value: &RawValue) -> Result<&str, JsonError> {
     let inside = value.get().strip_prefix('"').and_then(|json| json.strip_suffix('"'));
     inside.ok_or_else(|| JsonError::other_type("a string", value))
 }
@@ -89,8 +80,8 @@ fn bad_escape(_: LoneSurrogate) -> JsonError {
 /// Half of a surrogate pair without the other half.
 struct LoneSurrogate;
 
-/// Resolves the escapes of a string that `serde_json` has checked for its syntax; `None` if it has no
-/// escape. `replacement` takes the place of each lone surrogate; without one, it is an error.
+/// Resolves the escapes of a string that `serde_json` has checked for its syntax; `None` if it has
+/// no escape. `replacement` takes the place of each lone surrogate; without one, it is an error.
 fn unescaped(quoted: &str, replacement: Option<&[u8]>) -> Result<Option<Vec<u8>>, LoneSurrogate> {
     let Some(first) = memchr(b'\\', quoted.as_bytes()) else { return Ok(None) };
     let (mut next, mut rest) = (Some(first), quoted.as_bytes());

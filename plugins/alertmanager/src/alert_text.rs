@@ -12,13 +12,13 @@ pub(crate) const ALERTNAME: &str = "alertname";
 /// Label with the name of the monitored target.
 const INSTANCE: &str = "instance";
 
-/// Names of the annotations for each text, in order of preference.
+/// Names of the annotations for each part of [`AlertText`], in order of preference.
 pub(crate) struct TextSources {
     title: Vec<String>,
     description: Vec<String>,
 }
 
-/// Title and description of an alert.
+/// Title and description of an [`Alert`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct AlertText<'a> {
     pub(crate) title: String,

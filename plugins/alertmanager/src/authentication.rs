@@ -1,7 +1,7 @@
 //! Authentication of the sender by the header `Authorization`.
 //!
-//! Nothing else of the request is read before, so a sender without credentials learns nothing from the
-//! answer. A token in the query is not accepted, because proxies log queries.
+//! Nothing else of the request is judged before the header, so a sender without credentials learns
+//! nothing from the answer. A token in the query is not accepted, because proxies log queries.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use tocsin_plugin_api::{OptionsError, Refusal, Request, Secret, Secrets};
@@ -65,8 +65,8 @@ impl Authentication {
         }
     }
 
-    /// Accepts or refuses the sender of a request. Credentials are compared in constant time, each with all
-    /// configured ones.
+    /// Accepts or refuses the sender of a request. Credentials are compared in constant time, each
+    /// with all configured ones.
     ///
     /// # Errors
     ///
@@ -112,8 +112,8 @@ impl Account {
         Ok(Self { username: Secret::new(username), passwords: password })
     }
 
-    /// Compares user name and password. Both are compared even if the user name is wrong, so response times do
-    /// not reveal user names.
+    /// Compares user name and password. Both are compared even if the user name is wrong, so
+    /// response times do not reveal user names.
     fn check(&self, encoded: &[u8]) -> Result<(), &'static str> {
         let malformed = "`Authorization` has no user name and password in base64";
         let decoded = BASE64_STANDARD.decode(encoded).map_err(|_| malformed)?;

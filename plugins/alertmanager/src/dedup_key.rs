@@ -1,12 +1,12 @@
 //! Dedup key of an alert: the part that tells one problem from others.
 //!
-//! Notifications about the same problem have the same key, whatever else they say. `key_prefix` and the
-//! ids of deliveries are added later: see [`crate::keys`].
+//! Notifications about the same problem have the same key, whatever else they say. `key_prefix` and
+//! the ids of deliveries are added later: see [`crate::keys`].
 
 use crate::labels::Pairs;
 
-/// Returns the fingerprint, which Alertmanager computes from all labels, or else the labels in the order
-/// of their names. An alert with neither has no key.
+/// Returns the fingerprint, which Alertmanager computes from all labels, or else the labels in the
+/// order of their names. An alert with neither has no key.
 pub(crate) fn dedup_key(fingerprint: Option<&str>, labels: &Pairs<'_>) -> Option<String> {
     if let Some(fingerprint) = fingerprint {
         return Some(fingerprint.to_owned());
@@ -24,8 +24,8 @@ pub(crate) fn dedup_key(fingerprint: Option<&str>, labels: &Pairs<'_>) -> Option
     Some(key).filter(|key| !key.is_empty())
 }
 
-/// Adds a value with its quotation marks escaped. Otherwise a value could look like its own end and a
-/// further label.
+/// Adds a value with its quotation marks escaped. Otherwise a value could look like its own end and
+/// a further label.
 fn push_escaped(key: &mut String, value: &str) {
     for character in value.chars() {
         if matches!(character, '"' | '\\') {

@@ -1,6 +1,7 @@
 //! Events for the host, one for each alert of a notification and in the same order.
 //!
-//! The event of a resolved alert has keys only. Its texts are in the alert that the firing one opened.
+//! The event of a resolved alert has keys only. Its texts are in the alert that the firing one
+//! opened.
 
 use std::borrow::Cow;
 
@@ -75,16 +76,16 @@ impl EventBuilder {
     }
 }
 
-/// Parts that all events of a notification share.
+/// Parts that all events of a [`Notification`] share.
 struct Group<'a> {
     key_prefix: String,
     link: Option<&'a str>,
     truncated: Option<String>,
 }
 
-/// Returns the details of a firing alert: its labels, that of the rule's name first; the annotations that are
-/// neither title nor description; then notes of this plugin. Labels and annotations beyond
-/// [`DETAILS_LIMIT`] are counted in a note instead of shown.
+/// Returns the details of a firing alert: its labels, that of the rule's name first; the
+/// annotations that are neither title nor description; then notes of this plugin. Labels and
+/// annotations beyond [`DETAILS_LIMIT`] are counted in a note instead of shown.
 fn details<'a>(
     alert: &'a Alert<'_>,
     text: &AlertText<'_>,

@@ -1,29 +1,29 @@
 //! Keys of an event: the prefix of both, and the event id.
 //!
-//! The dedup key, of which one problem has one, is in [`crate::dedup_key`]. Independent Alertmanagers can
-//! have alerts with the same labels and so with the same dedup key; the option `key_prefix` keeps them
-//! apart.
+//! The dedup key, of which one problem has one, is in [`crate::dedup_key`]. Independent
+//! Alertmanagers can have alerts with the same labels and so with the same dedup key; the option
+//! `key_prefix` keeps them apart.
 //!
-//! The event id decides which deliveries count as repeats. Alertmanager sends everything more than once:
-//! a whole group whenever an alert joins or leaves it, after `repeat_interval`, and after every answer
-//! other than 2xx.
+//! The event id decides which deliveries count as repeats. Alertmanager sends everything more than
+//! once: a whole group whenever an alert joins or leaves it, after `repeat_interval`, and after
+//! every answer other than 2xx.
 //!
 //! With `reopen = true`, the default, events have no id, and the host compares dedup keys alone: a
-//! repeat adds an occurrence to an open alert, and opens a new alert if the old one is resolved. A lost
-//! page is worse than a reopened alert. `resolved` has no id either: Alertmanager also resolves an alert
-//! that it has not heard of for a while, and when the alert fires again, `startsAt` can be the same, so
-//! its second end looks like the first.
+//! repeat adds an occurrence to an open alert, and opens a new alert if the old one is resolved. A
+//! lost page is worse than a reopened alert. `resolved` has no id either: Alertmanager also
+//! resolves an alert that it has not heard of for a while, and when the alert fires again,
+//! `startsAt` can be the same, so its second end looks like the first.
 //!
-//! With `reopen = false`, repeats change nothing. The id is made of status, dedup key and `startsAt`,
-//! which is the same in all repeats: of the times that Prometheus reports for one firing period,
-//! Alertmanager keeps the earliest (`Alert.Merge` in its `alert/alert.go`), and the next period has a
-//! later one. It follows that
+//! With `reopen = false`, repeats change nothing. The id is made of status, dedup key and
+//! `startsAt`, which is the same in all repeats: of the times that Prometheus reports for one
+//! firing period, Alertmanager keeps the earliest (`Alert.Merge` in its `alert/alert.go`), and the
+//! next period has a later one. It follows that
 //!
-//! - an alert that a person resolved here while it fires is opened again by the next firing period, but
-//!   not by a repeat;
-//! - a firing period is resolved once, even if it is reported as resolved twice. `endsAt` is not part of
-//!   the id: if two Prometheus servers watch the same target, Alertmanager keeps the later end, which can
-//!   change between notifications, and a late repeat would resolve the next period.
+//! - an alert that a person resolved here while it fires is opened again by the next firing period,
+//!   but not by a repeat;
+//! - a firing period is resolved once, even if it is reported as resolved twice. `endsAt` is not
+//!   part of the id: if two Prometheus servers watch the same target, Alertmanager keeps the later
+//!   end, which can change between notifications, and a late repeat would resolve the next period.
 
 use std::borrow::Cow;
 
@@ -35,8 +35,8 @@ use crate::notification::{Alert, Notification, Status};
 /// Length of the longest `key_prefix`, in characters.
 const PREFIX_LIMIT_CHARS: usize = 128;
 
-/// Length of the longest value that replaces a placeholder in `key_prefix`, in bytes. Every event of a
-/// notification repeats the prefix.
+/// Length of the longest value that replaces a placeholder in `key_prefix`, in bytes. Every event
+/// of a notification repeats the prefix.
 const VALUE_LIMIT_BYTES: usize = 512;
 
 /// Text in front of both keys of every alert, from the option `key_prefix`.
@@ -83,8 +83,8 @@ impl KeyPrefix {
     ///
     /// # Errors
     ///
-    /// If the notification lacks the value for a placeholder. Without the value, alerts that should stay
-    /// apart could become one.
+    /// If the notification lacks the value for a placeholder. Without the value, alerts that should
+    /// stay apart could become one.
     pub(crate) fn of(&self, notification: &Notification<'_>) -> Result<String, JsonError> {
         let mut prefix = String::new();
         for part in &self.0 {
@@ -129,8 +129,8 @@ fn value<'a>(name: &str, value: Option<Cow<'a, str>>) -> Result<Cow<'a, str>, Js
     }
 }
 
-/// Returns the id that an alert has in all repeats. An alert without `startsAt` has none: all of its firing
-/// periods would share it.
+/// Returns the id that an alert has in all repeats. An alert without [`Alert::started`] has none:
+/// all of its firing periods would share it.
 pub(crate) fn event_id(alert: &Alert<'_>) -> Option<String> {
     let status = match alert.status {
         Status::Firing => "firing",

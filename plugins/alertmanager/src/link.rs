@@ -4,13 +4,13 @@ use tocsin_plugin_kit::link::is_web_address;
 
 use crate::notification::{Alert, Notification};
 
-/// Limit in bytes for all copies of Alertmanager's address in the events of a notification. Beyond the
-/// limit, the address is left out, unless it is short.
+/// Limit in bytes for all copies of Alertmanager's address in the events of a notification. Beyond
+/// the limit, the address is left out, unless it is short.
 const GROUP_LIMIT_BYTES: usize = 8 * 1024 * 1024;
 /// Length in bytes up to which an address is short.
 const SHORT_BYTES: usize = 256;
 
-/// Returns the web address of the expression behind an alert.
+/// Returns the address of the expression behind an alert, if it [is a web address](is_web_address).
 pub(crate) fn of_alert<'a>(alert: &'a Alert<'_>) -> Option<&'a str> {
     alert.generator_url.as_deref().filter(|link| is_web_address(link))
 }

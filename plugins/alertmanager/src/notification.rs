@@ -1,7 +1,7 @@
 //! Notification of Alertmanager: a group of alerts, read from JSON.
 //!
-//! Only fields that an event is made of are read. The labels and annotations that a group has in common
-//! are not: each alert repeats them.
+//! Only fields that an event is made of are read. The labels and annotations that a group has in
+//! common are not: each alert repeats them.
 
 use std::borrow::Cow;
 
@@ -59,7 +59,7 @@ impl<'a> Notification<'a> {
     ///
     /// # Errors
     ///
-    /// If the body is not a notification of version 4, or an alert in it has no dedup key.
+    /// If the body is not a notification of version 4, or an alert in it has no [`dedup_key`].
     pub(crate) fn read(body: &Object<'a>) -> Result<Self, JsonError> {
         check_version(body)?;
         let alerts = body.list("alerts")?.ok_or_else(|| JsonError::missing("alerts"))?;
@@ -72,8 +72,8 @@ impl<'a> Notification<'a> {
         })
     }
 
-    /// Returns the name of the receiver in Alertmanager's configuration. Only some integrations need
-    /// it, so it is read on demand, and a receiver of another type matters only to them.
+    /// Returns the name of the receiver in Alertmanager's configuration. Only some integrations
+    /// need it, so it is read on demand, and a receiver of another type matters only to them.
     ///
     /// # Errors
     ///

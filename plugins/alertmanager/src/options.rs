@@ -15,22 +15,22 @@ use tocsin_plugin_api::{Secrets, Urgency};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Token that Alertmanager sends (`http_config.authorization.credentials`), or a list of tokens:
-    /// of several Alertmanagers, or an old and a new one during a rotation. A notification without one of
-    /// the tokens is refused, unless `basic_auth` accepts it.
+    /// Token that Alertmanager sends (`http_config.authorization.credentials`), or a list of
+    /// tokens: of several Alertmanagers, or an old and a new one during a rotation. A notification
+    /// without one of the tokens is refused, unless `basic_auth` accepts it.
     pub bearer_token: Option<Secrets>,
 
-    /// User name and password that Alertmanager sends (`http_config.basic_auth`). If `bearer_token` is set
-    /// as well, either of the two is accepted.
+    /// User name and password that Alertmanager sends (`http_config.basic_auth`). If `bearer_token`
+    /// is set as well, either of the two is accepted.
     #[serde(deserialize_with = "basic_auth")]
     pub basic_auth: Option<BasicAuth>,
 
-    /// Accepts notifications without authentication: anyone who can reach the endpoint can then raise
-    /// and resolve alerts. Required if neither `bearer_token` nor `basic_auth` is set.
+    /// Accepts notifications without authentication: anyone who can reach the endpoint can then
+    /// raise and resolve alerts. Required if neither `bearer_token` nor `basic_auth` is set.
     pub unauthenticated: bool,
 
-    /// Names of the annotations for the title; the first that an alert has is used. If an alert has none of
-    /// them, its labels `alertname` and `instance` make the title.
+    /// Names of the annotations for the title; the first that an alert has is used. If an alert has
+    /// none of them, its labels `alertname` and `instance` make the title.
     pub title_annotations: Vec<String>,
 
     /// Names of the annotations for the description; the first that an alert has is used.
@@ -39,18 +39,19 @@ pub struct Options {
     /// Name of the label with the severity of an alert, which decides its urgency.
     pub severity_label: String,
 
-    /// Urgencies for values of the severity label, in any case: `urgencies = { p1 = "critical" }`. They
-    /// take precedence over the built-in values.
+    /// Urgencies for values of the severity label, in any case: `urgencies = { p1 = "critical" }`.
+    /// They take precedence over the built-in values.
     pub urgencies: BTreeMap<String, Urgency>,
 
-    /// Makes repeated notifications of a firing alert count: a repeat adds an occurrence to the alert if it
-    /// is open. If the alert was resolved (by hand, or because Alertmanager heard nothing of it for a
-    /// while), a repeat opens a new alert, which links to the old one. With `false`, repeats change nothing.
+    /// Makes repeated notifications of a firing alert count: a repeat adds an occurrence to the
+    /// alert if it is open. If the alert was resolved (by hand, or because Alertmanager heard
+    /// nothing of it for a while), a repeat opens a new alert, which links to the old one. With
+    /// `false`, repeats change nothing.
     pub reopen: bool,
 
     /// Text in front of every key of an alert, 1 to 128 characters. Keeps equal alerts of several
-    /// Alertmanagers apart that share the integration. The placeholders `{receiver}` and `{externalURL}`
-    /// stand for the fields of those names in a notification.
+    /// Alertmanagers apart that share the integration. The placeholders `{receiver}` and
+    /// `{externalURL}` stand for the fields of those names in a notification.
     #[schemars(length(min = 1, max = 128))]
     pub key_prefix: Option<String>,
 }
@@ -82,8 +83,8 @@ pub struct BasicAuth {
     pub password: Secrets,
 }
 
-/// Reads the option `basic_auth` and refuses anything but a table. Other values can contain the password, as
-/// in `"user:password"`, and serde's own errors would quote it.
+/// Reads the option `basic_auth` and refuses anything but a table. Other values can contain the
+/// password, as in `"user:password"`, and serde's own errors would quote it.
 fn basic_auth<'de, D: Deserializer<'de>>(from: D) -> Result<Option<BasicAuth>, D::Error> {
     from.deserialize_any(TableVisitor)
 }

@@ -1,8 +1,8 @@
 //! Urgency of an alert, from its severity label.
 //!
-//! Prometheus gives that label no meaning; the authors of rules choose its values. The built-in values
-//! are words with one common meaning, so `P1` and `sev2` are not among them. For an unknown value, the
-//! integration's own urgency applies.
+//! Prometheus gives that label no meaning; the authors of rules choose its values. The built-in
+//! values are words with one common meaning, so `P1` and `sev2` are not among them. For an unknown
+//! value, the integration's own urgency applies.
 
 use std::collections::BTreeMap;
 

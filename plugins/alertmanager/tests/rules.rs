@@ -279,7 +279,8 @@ fn a_group_of_a_hundred_thousand_alerts_becomes_as_many_events() {
     }
 }
 
-/// Asserts that the events of a body are not many times as large as the body, and counts the events.
+/// Asserts that the events of a body are not many times as large as the body, and counts the
+/// events.
 fn assert_bounded(body: &str) -> usize {
     assert!(body.len() <= 1 << 20, "{}", body.len());
     match receive(json!({}), body.as_bytes()) {

@@ -1,8 +1,8 @@
-//! How long one call takes: `cargo run --release --example receive_time`.
+//! Time of one call: `cargo run --release --example receive_time`.
 //!
-//! It times `receive` alone, without the boundary to the host and the JSON that crosses it.
+//! Only `receive` is timed, without the boundary to the host and the JSON that crosses it.
 
-#![expect(clippy::print_stdout, reason = "the figures are what it is for")]
+#![expect(clippy::print_stdout, reason = "the example prints its measurements")]
 
 use std::{hint::black_box, time::Instant};
 

@@ -1,19 +1,19 @@
-//! The event that a message becomes.
+//! Event of a message.
 //!
-//! It is always a new alert: nothing in the format says that one is over.
+//! The event always opens an alert: nothing in the format resolves one.
 
 use sha2::{Digest, Sha256};
 use tocsin_plugin_api::{Event, Urgency};
+use tocsin_plugin_kit::text::one_line;
 
 use crate::{
-    characters::can_be_seen,
     fields::{Field, Fields},
     link::permalink,
     product::{Product, is_whole_seconds},
-    text::{VisibleText, on_one_line},
+    text::VisibleText,
 };
 
-/// The labels of details.
+/// Labels of the details.
 pub(crate) mod label {
     pub(crate) const TRIGGER: &str = "Trigger";
     pub(crate) const CHANNEL: &str = "Channel";
@@ -21,7 +21,7 @@ pub(crate) mod label {
     pub(crate) const TEAM: &str = "Team";
 }
 
-/// Makes the event of a message.
+/// Builds the event of a message.
 pub(crate) fn event(
     product: Product,
     fields: &Fields<'_>,
@@ -41,11 +41,11 @@ pub(crate) fn event(
     event
 }
 
-/// Returns the key of a message. Two messages are never the same problem, and a message that is sent
-/// again is the same delivery.
+/// Returns the key of a message, which is both dedup key and event id: two messages are never the
+/// same problem, and a message that is sent again is a repeat.
 ///
-/// A timestamp of whole seconds is not enough, because several messages can arrive in one second. The
-/// key then holds sender and text as well, which a retry repeats.
+/// Several messages can share a timestamp of whole seconds. Their keys also have the sender and a
+/// hash of the text, which are the same in a retry.
 fn message_key(fields: &Fields<'_>) -> Option<String> {
     let channel = fields.get(Field::ChannelId)?;
     if let Some(id) = fields.first([Field::PostId, Field::MessageId]) {
@@ -59,7 +59,8 @@ fn message_key(fields: &Fields<'_>) -> Option<String> {
     Some(format!("{channel}.{timestamp}.{user}.{:016x}", text_hash(fields.text().ok()?)))
 }
 
-/// Returns the first 8 bytes of the SHA-256 of a text, as it was before it was cleaned.
+/// Returns the first 8 bytes of the SHA-256 of a text. The text must be the original one, before
+/// any cleaning.
 fn text_hash(text: &str) -> u64 {
     let hash: [u8; 32] = Sha256::digest(text).into();
     let first = hash.first_chunk().copied().unwrap_or_default();
@@ -74,8 +75,7 @@ fn details(fields: &Fields<'_>) -> impl Iterator<Item = (&'static str, String)> 
         (label::TEAM, &[Field::TeamDomain]),
     ];
     values.into_iter().filter_map(|(label, names)| {
-        let mut values = names.iter().filter_map(|name| Some(on_one_line(fields.get(*name)?)));
-        Some((label, values.find(|value| can_be_seen(value))?))
+        Some((label, names.iter().find_map(|name| one_line(fields.get(*name)?))?))
     })
 }
 
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn details_come_in_order_and_only_where_there_is_something() {
+    fn details_have_an_order_and_empty_ones_are_left_out() {
         let all = "team_domain=team&user_name=bob&user_id=U1&channel_id=C1\
                    &channel_name=On-call+%2F+EU&trigger_word=low:";
         let expected =
@@ -133,19 +133,19 @@ mod tests {
     }
 
     #[test]
-    fn details_are_plain_and_fit_on_a_line() {
+    fn details_are_cleaned_and_on_one_line() {
         assert_eq!(details_of("user_name=%E2%80%AEbob%0Ax"), pairs(&[("User", "bob x")]));
         assert_eq!(details_of("user_name=%00"), []);
     }
 
     #[test]
-    fn a_name_with_nothing_to_see_gives_way_to_the_id() {
+    fn a_blank_name_is_replaced_by_the_id() {
         let invisible = "user_name=%E2%A0%80&user_id=U1&channel_name=%E3%85%A4&trigger_word=%C2%AD";
         assert_eq!(details_of(invisible), pairs(&[("User", "U1")]));
     }
 
     #[test]
-    fn the_key_takes_ids_as_they_were_written() {
+    fn the_key_keeps_the_spelling_of_ids() {
         let key = |rest: &str| key_of_json(&format!(r#"{{"channel_id":"C1",{rest}}}"#));
         assert_eq!(key(r#""timestamp":1656637234966"#).as_deref(), Some("C1.1656637234966"));
         assert_eq!(
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_prefers_the_id_of_the_post() {
+    fn the_key_prefers_the_id_of_the_message_to_its_timestamp() {
         let ids = r#""post_id":"p","message_id":"m","timestamp":1"#;
         let key = |ids: &str| key_of_json(&format!(r#"{{"channel_id":"C1",{ids}}}"#));
         assert_eq!(key(ids).as_deref(), Some("C1.p"));
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_of_a_message_with_whole_seconds_holds_its_sender_and_its_text() {
+    fn with_whole_seconds_the_key_has_the_sender_and_a_hash_of_the_text() {
         let key = |form: &str| {
             let form = format!("channel_id=C123&timestamp=1532078950&{form}");
             of_form(&form).event_id.expect("both halves are there")
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_in_a_key_is_the_one_that_was_sent() {
+    fn the_hash_in_the_key_is_that_of_the_original_text() {
         let key = |text: &str| {
             let json = serde_json::json!({"channel_id": "C1", "timestamp": 17, "text": text});
             key_of_json(&json.to_string()).expect("both halves are there")
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_or_a_fraction_is_enough_for_a_key() {
+    fn with_an_id_or_a_fraction_the_key_has_no_hash() {
         let key = |form: &str| of_form(&format!("channel_id=C1&user_id=U1&text=a&{form}")).event_id;
         assert_eq!(key("timestamp=17&post_id=p").as_deref(), Some("C1.p"));
         assert_eq!(key("timestamp=17&message_id=m").as_deref(), Some("C1.m"));
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_key_is_none() {
+    fn without_channel_or_id_there_is_no_key() {
         assert_eq!(key_of_json(r#"{"channel_id":"C1"}"#), None);
         assert_eq!(key_of_json(r#"{"channel_id":"C1","timestamp":""}"#), None);
         assert_eq!(key_of_json(r#"{"channel_id":"","timestamp":"1"}"#), None);

@@ -1,16 +1,16 @@
-//! The fields of one message, whichever way they came.
+//! Fields of one message, from a form or from JSON.
 //!
-//! It knows neither forms nor JSON, and does not say which fields a message has to have, save for
-//! its text.
+//! [`crate::form`] and [`crate::json`] fill them in. The only rule here about the content of a
+//! message is that it must have one text.
 
 use std::borrow::Cow;
 
 use tocsin_plugin_api::Refusal;
 
-/// Names the fields that are read. Any other is ignored, of whatever shape and however often.
+/// Declares the fields that are read. Any other field is ignored.
 macro_rules! names {
     ($($name:ident = $key:literal,)*) => {
-        /// A field that is read.
+        /// Name of a field that is read. See [`Fields`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Field {
             $($name,)*
@@ -19,7 +19,7 @@ macro_rules! names {
         impl Field {
             const ALL: [Self; [$($key),*].len()] = [$(Self::$name),*];
 
-            /// The field of that key, in the sender's spelling.
+            /// Returns the field of a key. Case matters.
             pub(crate) fn of(key: &str) -> Option<Self> {
                 match key {
                     $($key => Some(Self::$name),)*
@@ -27,6 +27,7 @@ macro_rules! names {
                 }
             }
 
+            /// Returns the key of the field.
             pub(crate) fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $key,)*
@@ -58,40 +59,40 @@ names! {
     Challenge = "challenge",
 }
 
-/// What arrived under a name.
+/// Value of a field.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Value<'a> {
-    /// A string.
+    /// String.
     Text(Cow<'a, str>),
-    /// A token: it is compared as it came, so it need not be text.
+    /// Exact bytes of a string that is a token. The bytes need not be UTF-8.
     Bytes(Cow<'a, [u8]>),
-    /// A JSON number or boolean, as it was written.
+    /// JSON number or boolean, in the sender's spelling.
     Literal(&'a str),
-    /// A JSON array.
+    /// JSON array.
     Array,
-    /// A JSON object.
+    /// JSON object.
     Object,
-    /// JSON's way to say that there is none.
+    /// JSON `null`.
     Null,
-    /// More than one value, of which none is the right one.
+    /// More than one value; none of them counts.
     Repeated,
 }
 
-/// The fields of one message.
+/// Fields of one message.
 #[derive(Default)]
 pub(crate) struct Fields<'a> {
     values: [Option<Value<'a>>; Field::ALL.len()],
 }
 
 impl<'a> Fields<'a> {
-    /// Takes in what arrived under a name.
+    /// Adds a value. A second value of the same field makes it [`Value::Repeated`].
     pub(crate) fn put(&mut self, name: Field, value: Value<'a>) {
         let held = &mut self.values[name as usize];
         *held = Some(if held.is_some() { Value::Repeated } else { value });
     }
 
-    /// A field's value as text. An empty one is the same as none, and so are a JSON null, array and
-    /// object, and a field that arrived twice.
+    /// Returns the text of a field. There is none for an empty value, a JSON `null`, array or
+    /// object, or a repeated field.
     pub(crate) fn get(&self, name: Field) -> Option<&str> {
         match self.value(name)? {
             Value::Text(text) => Some(text.as_ref()).filter(|text| !text.is_empty()),
@@ -100,13 +101,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The first of several fields that has a value.
+    /// Returns the text of the first of several fields that has one: see [`get`](Self::get).
     pub(crate) fn first<const N: usize>(&self, names: [Field; N]) -> Option<&str> {
         names.into_iter().find_map(|name| self.get(name))
     }
 
-    /// Whether anything but an empty value or a JSON null arrived, of whatever shape and however
-    /// often.
+    /// Returns whether a field has a value of any type. An empty string and a JSON `null` are no
+    /// value.
     pub(crate) fn has(&self, name: Field) -> bool {
         match self.value(name) {
             None | Some(Value::Null) => false,
@@ -116,12 +117,16 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// What arrived under that name.
+    /// Returns the value of a field as it arrived.
     pub(crate) fn value(&self, name: Field) -> Option<&Value<'a>> {
         self.values[name as usize].as_ref()
     }
 
-    /// The text of the message, which may be empty.
+    /// Returns the text of the message, which can be empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Malformed`] unless the field is exactly one string.
     pub(crate) fn text(&self) -> Result<&str, Refusal> {
         match self.value(Field::Text) {
             Some(Value::Text(text)) => Ok(text),
@@ -131,8 +136,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Refuses a message in which a field arrived twice: which of the values counts, receivers
-    /// judge differently. The token is judged elsewhere.
+    /// Refuses a message in which a field is repeated, because receivers disagree on which value
+    /// counts. A repeated token is refused by [`crate::authentication`].
     pub(crate) fn refuse_repeated(&self) -> Result<(), Refusal> {
         let mut others = Field::ALL.into_iter().filter(|name| *name != Field::Token);
         match others.find(|name| self.value(*name) == Some(&Value::Repeated)) {
@@ -159,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_is_found_by_its_key() {
+    fn every_field_is_found_by_its_key() {
         for name in Field::ALL {
             assert_eq!(Field::of(name.as_str()), Some(name));
         }
@@ -176,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_there_all_the_same() {
+    fn arrays_objects_and_repeated_fields_have_a_value_and_no_text() {
         for other in [Value::Array, Value::Object, Value::Repeated] {
             let fields = fields([(Field::Event, other)]);
             assert_eq!((fields.get(Field::Event), fields.has(Field::Event)), (None, true));
@@ -184,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_that_has_a_value_counts() {
+    fn the_first_field_with_a_value_is_taken() {
         let fields = fields([
             (Field::PostId, Value::Text("".into())),
             (Field::Timestamp, Value::Literal("1656637234966")),
@@ -194,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_value_of_a_repeated_field_counts() {
+    fn no_value_of_a_repeated_field_counts() {
         let twice = || (Field::UserId, Value::Text("U1".into()));
         let fields = fields([twice(), twice(), twice()]);
         assert_eq!(fields.get(Field::UserId), None);
@@ -202,13 +207,13 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_token_is_not_judged_here() {
+    fn a_repeated_token_is_not_refused_here() {
         let token = || (Field::Token, Value::Text("t".into()));
         assert_eq!(fields([token(), token()]).refuse_repeated(), Ok(()));
     }
 
     #[test]
-    fn the_text_has_to_be_one_string() {
+    fn the_text_must_be_one_string() {
         let of = |value| fields([(Field::Text, value)]).text().map(str::to_owned);
         assert_eq!(of(Value::Text("".into())), Ok(String::new()));
         assert_eq!(of(Value::Literal("1")), Err(Refusal::malformed("`text` is not a string")));

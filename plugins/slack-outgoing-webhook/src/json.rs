@@ -1,221 +1,51 @@
-//! From a JSON object to its fields.
+//! [`Fields`] of a JSON object.
 //!
-//! Fields that are not read are checked for being JSON and for their depth, and otherwise passed
-//! over: numbers out of range in them are no error.
-//!
-//! A string may hold one half of a surrogate pair: RFC 8259 allows the escape, and JavaScript writes
-//! it if an emoji was cut in two. It is no character, so U+FFFD takes its place.
+//! Fields that are not read must be JSON of a limited depth and are otherwise ignored: a number out
+//! of range in them is no error. In the fields that are read, U+FFFD takes the place of half of a
+//! surrogate pair, which JavaScript writes if an emoji was cut in two.
 
-use std::{borrow::Cow, fmt};
-
-use memchr::memchr;
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error as _, MapAccess, Visitor},
-};
 use serde_json::value::RawValue;
 use tocsin_plugin_api::Refusal;
+use tocsin_plugin_kit::json::{self, JsonError, Object};
 
 use crate::fields::{Field, Fields, Value};
 
-/// How deep arrays and objects may be nested, the outermost object included: what `serde_json`
-/// itself allows. It does not count in what it passes over.
+/// Most levels of nested arrays and objects, the outermost object included. The limit is that of
+/// `serde_json`, which does not apply it to values that it skips.
 const DEPTH_LIMIT: usize = 127;
 
 /// Reads the fields of one JSON object.
 ///
 /// # Errors
 ///
-/// [`Refusal::Malformed`] where the body is anything else. The reason never quotes the body.
+/// [`Refusal::Malformed`] if the body is anything else or nested too deep. The reason never quotes
+/// the body.
 pub(crate) fn read(body: &[u8]) -> Result<Fields<'_>, Refusal> {
-    let text = str::from_utf8(body).map_err(|_| Refusal::malformed("the body is not UTF-8"))?;
-    // serde quotes a value of another type in its error.
-    if !text.trim_ascii_start().starts_with('{') {
-        return Err(Refusal::malformed("the body is not a JSON object"));
-    }
     let mut fields = Fields::default();
-    if put_object(&mut fields, text, Keys::Text).is_ok() {
-        return Ok(fields);
-    }
-    // A key with a lone surrogate is no reason to refuse the object.
-    fields = Fields::default();
-    match put_object(&mut fields, text, Keys::Raw) {
-        Ok(()) => Ok(fields),
-        Err(error) => Err(Refusal::malformed(format!("the body is not a JSON object: {error}"))),
-    }
-}
-
-/// Reads the fields of one JSON object.
-fn put_object<'a>(
-    fields: &mut Fields<'a>,
-    text: &'a str,
-    keys: Keys,
-) -> Result<(), serde_json::Error> {
-    let mut json = serde_json::Deserializer::from_str(text);
-    json.deserialize_map(ObjectVisitor { fields, keys })?;
-    json.end()
-}
-
-/// Ways to read keys.
-#[derive(Clone, Copy)]
-enum Keys {
-    /// As text, which is quick and fails on a lone surrogate.
-    Text,
-    /// As JSON, whose escapes are then resolved here.
-    Raw,
-}
-
-/// Visitor that fills in fields in place, because a copy of them all takes time.
-struct ObjectVisitor<'f, 'a> {
-    fields: &'f mut Fields<'a>,
-    keys: Keys,
-}
-
-impl<'de> Visitor<'de> for ObjectVisitor<'_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(Key(name)) = self.keys.next(&mut map)? {
-            let json = map.next_value::<&'de RawValue>()?.get();
-            if json.starts_with(['[', '{']) && depth(json) >= DEPTH_LIMIT {
-                return Err(A::Error::custom("nested too deep"));
-            }
-            if let Some(name) = name {
-                self.fields.put(name, value(name, json));
-            }
+    for (key, json) in Object::from_body_lossy(body)?.members() {
+        if json.get().starts_with(['[', '{']) && depth(json.get()) >= DEPTH_LIMIT {
+            return Err(Refusal::malformed("the body is nested too deep"));
         }
-        Ok(())
-    }
-}
-
-impl Keys {
-    /// Reads the next key.
-    fn next<'de, A: MapAccess<'de>>(self, map: &mut A) -> Result<Option<Key>, A::Error> {
-        match self {
-            Self::Text => map.next_key(),
-            Self::Raw => {
-                let key = map.next_key::<&'de RawValue>()?;
-                Ok(key.map(|key| Key(Field::of(&string(key.get())))))
-            }
+        if let Some(name) = Field::of(key) {
+            fields.put(name, value(name, json)?);
         }
     }
-}
-
-/// The key of a field, if it is one that is read.
-struct Key(Option<Field>);
-
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_str(KeyVisitor)
-    }
-}
-
-struct KeyVisitor;
-
-impl Visitor<'_> for KeyVisitor {
-    type Value = Key;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E>(self, key: &str) -> Result<Key, E> {
-        Ok(Key(Field::of(key)))
-    }
+    Ok(fields)
 }
 
 /// Reads one JSON value as a field.
-fn value(name: Field, json: &str) -> Value<'_> {
-    match json.as_bytes() {
-        [b'"', ..] if name == Field::Token => token(json),
-        [b'"', ..] => Value::Text(string(json)),
+fn value(name: Field, json: &RawValue) -> Result<Value<'_>, JsonError> {
+    Ok(match json.get().as_bytes() {
+        [b'"', ..] if name == Field::Token => Value::Bytes(json::string_bytes(json)?),
+        [b'"', ..] => Value::Text(json::string_lossy(json)?),
         [b'[', ..] => Value::Array,
         [b'{', ..] => Value::Object,
         b"null" => Value::Null,
-        _ => Value::Literal(json),
-    }
+        _ => Value::Literal(json.get()),
+    })
 }
 
-fn string(json: &str) -> Cow<'_, str> {
-    let quoted = unquoted(json);
-    match unescaped(quoted, "\u{FFFD}".as_bytes()) {
-        None => Cow::Borrowed(quoted),
-        Some(bytes) => Cow::Owned(
-            String::from_utf8(bytes)
-                .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
-        ),
-    }
-}
-
-/// Reads a token. One half of a surrogate pair becomes a byte that no configured token has, so that
-/// a damaged token equals none of them, not even one that holds U+FFFD.
-fn token(json: &str) -> Value<'_> {
-    let quoted = unquoted(json);
-    Value::Bytes(unescaped(quoted, b"\xFF").map_or(Cow::Borrowed(quoted.as_bytes()), Cow::Owned))
-}
-
-fn unquoted(json: &str) -> &str {
-    json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or(json)
-}
-
-/// Resolves the escapes of a JSON string that was checked for being one, if it has any.
-/// `lone_surrogate` stands for each half of a surrogate pair that lacks the other.
-fn unescaped(quoted: &str, lone_surrogate: &[u8]) -> Option<Vec<u8>> {
-    let mut next = Some(memchr(b'\\', quoted.as_bytes())?);
-    let (mut text, mut rest) = (Vec::with_capacity(quoted.len()), quoted.as_bytes());
-    while let Some(at) = next {
-        let (plain, from_escape) = rest.split_at(at);
-        text.extend_from_slice(plain);
-        let (character, after) = escape(from_escape);
-        match character {
-            Some(character) => text.extend(character.encode_utf8(&mut [0; 4]).bytes()),
-            None => text.extend_from_slice(lone_surrogate),
-        }
-        rest = after;
-        next = memchr(b'\\', rest);
-    }
-    text.extend_from_slice(rest);
-    Some(text)
-}
-
-/// Returns the character that the escape at the beginning stands for, and what follows. A lone
-/// surrogate is none.
-fn escape(text: &[u8]) -> (Option<char>, &[u8]) {
-    if let Some((unit, after)) = utf16_unit(text) {
-        let low = utf16_unit(after).filter(|(low, _)| (0xDC00..=0xDFFF).contains(low));
-        return match low {
-            Some((low, after_low)) if (0xD800..=0xDBFF).contains(&unit) => {
-                let scalar = 0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00);
-                (char::from_u32(scalar), after_low)
-            }
-            _ => (char::from_u32(unit), after),
-        };
-    }
-    let character = match text.get(1) {
-        Some(b'b') => '\u{8}',
-        Some(b'f') => '\u{C}',
-        Some(b'n') => '\n',
-        Some(b'r') => '\r',
-        Some(b't') => '\t',
-        // `"`, `\` and `/` stand for themselves.
-        Some(other) => char::from(*other),
-        None => '\\',
-    };
-    (Some(character), text.get(2..).unwrap_or_default())
-}
-
-/// Returns the number in an escape such as `\u00e9`, and what follows.
-fn utf16_unit(text: &[u8]) -> Option<(u32, &[u8])> {
-    let (digits, after) = text.strip_prefix(b"\\u")?.split_at_checked(4)?;
-    let unit = u32::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?;
-    Some((unit, after))
-}
-
-/// How deep arrays and objects are nested in a JSON value.
+/// Counts the levels of nested arrays and objects in a JSON value.
 fn depth(json: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let mut bytes = json.bytes();
@@ -233,7 +63,7 @@ fn depth(json: &str) -> usize {
     deepest
 }
 
-/// Goes on behind the quotation mark that closes a string.
+/// Skips the rest of a string, with the quotation mark that closes it.
 fn skip_string(bytes: &mut impl Iterator<Item = u8>) {
     while let Some(byte) = bytes.next() {
         match byte {
@@ -263,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_booleans_are_taken_as_they_were_written() {
+    fn numbers_and_booleans_keep_their_spelling() {
         for written in ["1656637234966", "1.50", "1e3", "-0", "12345678901234567890123", "true"] {
             let json = format!(r#"{{"timestamp": {written} , "text":"x"}}"#);
             assert_eq!(get(&json, Field::Timestamp).as_deref(), Some(written));
@@ -287,33 +117,10 @@ mod tests {
     }
 
     #[test]
-    fn every_escape_is_resolved_as_serde_json_does() {
-        for string in [
-            r#""\"\\\/\b\f\n\r\t""#,
-            r#""\u0041\u00e9\uFFFD\u6f22\u0000""#,
-            r#""\ud83d\udd25 \uD83D\uDD25é漢🔥\udbff\udfff""#,
-            r#""\\ud83d \\\\u0041""#,
-            r#""""#,
-        ] {
-            let expected: String = serde_json::from_str(string).expect("a string");
-            assert_eq!(super::string(string), expected, "{string}");
-            let token = token(string);
-            assert_eq!(token, Value::Bytes(expected.into_bytes().into()), "{string}");
-        }
-    }
-
-    #[test]
     fn a_lone_surrogate_becomes_the_replacement_character() {
-        for (string, expected) in [
-            (r#""db1 down \ud83d""#, "db1 down \u{FFFD}"),
-            (r#""\udd25 down""#, "\u{FFFD} down"),
-            (r#""\ud83dx\udd25""#, "\u{FFFD}x\u{FFFD}"),
-            (r#""\udd25\ud83d""#, "\u{FFFD}\u{FFFD}"),
-            (r#""\ud83d\ud83d\udd25""#, "\u{FFFD}🔥"),
-            (r#""\ud83d\u0041""#, "\u{FFFD}A"),
-            (r#""\ud83d\n""#, "\u{FFFD}\n"),
-            (r#""\ud83d\\udd25""#, "\u{FFFD}\\udd25"),
-        ] {
+        for (string, expected) in
+            [(r#""db1 down \ud83d""#, "db1 down \u{FFFD}"), (r#""\udd25 down""#, "\u{FFFD} down")]
+        {
             let json = format!(r#"{{"text":{string},"user_name":{string}}}"#);
             assert_eq!(get(&json, Field::Text).as_deref(), Some(expected), "{string}");
             assert_eq!(get(&json, Field::UserName).as_deref(), Some(expected), "{string}");
@@ -321,15 +128,10 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_surrogate_in_a_key_makes_it_an_unknown_one() {
+    fn a_key_with_a_lone_surrogate_is_ignored() {
         let json = r#"{"\ud83d":1,"text\udd25":"y","te\u0078t":"x","\ud83d":2}"#;
         assert_eq!(get(json, Field::Text).as_deref(), Some("x"));
         assert_eq!(read(json.as_bytes()).expect("an object").refuse_repeated(), Ok(()));
-    }
-
-    #[test]
-    fn a_string_without_escapes_is_not_copied() {
-        assert!(matches!(string(r#""plain""#), Cow::Borrowed("plain")));
     }
 
     #[test]
@@ -340,34 +142,34 @@ mod tests {
     }
 
     #[test]
-    fn a_read_field_that_comes_twice_is_repeated_even_if_once_null() {
+    fn a_field_that_comes_twice_is_repeated_even_if_one_value_is_null() {
         let fields = read(br#"{"text":null,"te\u0078t":"x"}"#).expect("an object");
         assert_eq!(fields.value(Field::Text), Some(&Value::Repeated));
     }
 
     #[test]
-    fn nesting_has_a_limit_everywhere() {
+    fn nesting_is_limited_in_every_field() {
         let nested = |key: &str, levels: usize| {
             format!(r#"{{"{key}":{}1{}}}"#, "[".repeat(levels), "]".repeat(levels))
         };
         for key in ["unknown", "text", "event"] {
             assert!(read(nested(key, DEPTH_LIMIT - 1).as_bytes()).is_ok());
-            assert!(error(nested(key, DEPTH_LIMIT)).contains("nested too deep"));
-            assert!(error(nested(key, 300_000)).contains("nested too deep"));
+            assert_eq!(error(nested(key, DEPTH_LIMIT)), "the body is nested too deep");
+            assert_eq!(error(nested(key, 300_000)), "the body is nested too deep");
         }
         let brackets_in_a_string = format!(r#"{{"a":["\"{}"]}}"#, "[".repeat(1000));
         assert!(read(brackets_in_a_string.as_bytes()).is_ok());
     }
 
     #[test]
-    fn the_limit_is_that_of_serde_json() {
+    fn the_depth_limit_is_that_of_serde_json() {
         let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
         let read = |levels| serde_json::from_str::<serde_json::Value>(&nested(levels)).is_ok();
         assert!(read(DEPTH_LIMIT) && !read(DEPTH_LIMIT + 1));
     }
 
     #[test]
-    fn anything_but_one_object_is_malformed() {
+    fn a_body_that_is_not_one_object_is_malformed() {
         for other in ["", " ", "null", "[]", "\"{}\"", "1", "token=x", "\u{FEFF}{}"] {
             assert_eq!(error(other), "the body is not a JSON object");
         }

@@ -1,56 +1,55 @@
 //! Alerts from the outgoing webhooks of Slack, Mattermost, Zulip and Rocket.Chat.
 //!
-//! This file owns the order in which a message is judged; each rule is in the file of its noun.
-//! What a workspace posts as an app (Events API, slash commands) is recognised and left alone: that
-//! is another protocol, with signatures in place of a token.
+//! This file owns the order of the checks; each rule has a file of its own. Requests of Slack apps
+//! (Events API, slash commands) are ignored: they follow another protocol, with signatures instead
+//! of a token.
 //!
-//! | step | where | what comes of it |
+//! | step | file | otherwise |
 //! | --- | --- | --- |
 //! | the body is a form or a JSON object | `body.rs` | malformed |
-//! | its token is one of ours | `token.rs` | unauthorized |
-//! | it is a message, and of a sender that counts | `selection.rs` | ignored |
-//! | it has a text, and no field twice | `fields.rs` | malformed |
-//! | its channel and trigger word are wanted | `selection.rs` | ignored |
-//! | its product is told, for texts differ | `product.rs` | |
-//! | text, urgency, details, keys and link | `text.rs`, `urgency.rs`, `alert.rs` | an event |
-//! | the answer | `reply.rs`, `answer.rs` | `{}`, or what the operator worded |
+//! | the token is one of the configured ones | `authentication.rs` | unauthorized |
+//! | the request is a message, and its sender is not excluded | `filter.rs` | ignored |
+//! | the message has a text, and no field that is read comes twice | `fields.rs` | malformed |
+//! | its channel and trigger word are not excluded | `filter.rs` | ignored |
+//! | product (formats of text differ), text, urgency, details, keys and link | `product.rs`, `text.rs`, `urgency.rs`, `alert.rs`, `link.rs` | |
+//! | reply to the chat | `reply_template.rs`, `reply_text.rs` | the host answers `{}` |
 
 mod alert;
-mod answer;
+mod authentication;
 mod body;
-mod capture;
-mod characters;
 mod fields;
+mod filter;
 mod form;
 mod json;
 mod link;
 mod markup;
-mod names;
+mod name_trie;
 mod options;
+mod pattern_check;
 mod product;
 mod reference;
-mod reply;
-mod selection;
-mod spelling;
+mod reply_template;
+mod reply_text;
 mod text;
-mod token;
 mod urgency;
+mod urgency_names;
+mod word_boundary;
 mod words;
 
 use tocsin_plugin_api::prelude::*;
 
 pub use crate::options::{Bots, Options};
 use crate::{
-    fields::Fields, product::Product, reply::Template, selection::Selection, text::VisibleText,
-    token::Senders, urgency::UrgencyRule,
+    authentication::Authentication, fields::Fields, filter::MessageFilter, product::Product,
+    reply_template::ReplyTemplate, text::VisibleText, urgency::UrgencyRule,
 };
 
-/// One outgoing webhook, or several that share a configuration.
+/// Integration for one outgoing webhook, or for several that share its options.
 pub struct SlackOutgoingWebhook {
-    senders: Senders,
-    selection: Selection,
+    authentication: Authentication,
+    filter: MessageFilter,
     urgency: UrgencyRule,
-    reply: Option<Template>,
+    reply: Option<ReplyTemplate>,
 }
 
 impl Integration for SlackOutgoingWebhook {
@@ -59,14 +58,14 @@ impl Integration for SlackOutgoingWebhook {
     const LARGEST_BODY_BYTES: Option<usize> = Some(body::LIMIT_BYTES);
 
     fn new(options: Options) -> Result<Self, OptionsError> {
-        let selection = Selection::new(options.bots, options.channels, options.trigger_words)?;
-        let reply = options.reply.as_deref().map(Template::parse).transpose()?;
+        let filter = MessageFilter::new(options.bots, options.channels, options.trigger_words)?;
+        let reply = options.reply.as_deref().map(ReplyTemplate::parse).transpose()?;
         if let Some(reply) = &reply {
-            reply.refuse_to_begin_with(selection.trigger_words())?;
+            reply.refuse_to_begin_with(filter.trigger_words())?;
         }
         Ok(Self {
-            senders: Senders::new(options.token, options.unauthenticated)?,
-            selection,
+            authentication: Authentication::new(options.token, options.unauthenticated)?,
+            filter,
             urgency: UrgencyRule::new(options.urgency_pattern.as_deref(), options.urgencies)?,
             reply,
         })
@@ -74,8 +73,8 @@ impl Integration for SlackOutgoingWebhook {
 
     fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal> {
         let fields = body::read(request)?;
-        self.senders.admit(&fields)?;
-        if let Some(reason) = self.selection.passes_over_sender(&fields) {
+        self.authentication.check(&fields)?;
+        if let Some(reason) = self.filter.reason_to_ignore_sender(&fields) {
             return Ok(Received::ignored(reason));
         }
         let product = Product::of(&fields);
@@ -85,18 +84,18 @@ impl Integration for SlackOutgoingWebhook {
         }
         fields.refuse_repeated()?;
         let text = text?;
-        if let Some(reason) = self.selection.passes_over_message(&fields, text.as_str()) {
+        if let Some(reason) = self.filter.reason_to_ignore_message(&fields, text.as_str()) {
             return Ok(Received::ignored(reason));
         }
         let urgency = self.urgency.of(product, &text);
-        Ok(self.answered(alert::event(product, &fields, text, urgency), product, &fields))
+        Ok(self.received(alert::event(product, &fields, text, urgency), product, &fields))
     }
 }
 
 impl SlackOutgoingWebhook {
-    /// Adds the answer that the operator worded to the event.
-    fn answered(&self, event: Event, product: Product, fields: &Fields<'_>) -> Received {
-        let trigger_words = self.selection.trigger_words();
+    /// Adds the operator's reply to the event, if there is one.
+    fn received(&self, event: Event, product: Product, fields: &Fields<'_>) -> Received {
+        let trigger_words = self.filter.trigger_words();
         let template = self.reply.as_ref();
         let reply =
             template.and_then(|template| template.reply(product, &event, fields, trigger_words));

@@ -1,14 +1,15 @@
-//! The link from an alert to the message that raised it.
+//! Link from an alert to the message that raised it.
 //!
-//! Only Slack's messages have one: for the others the address of the server is not known for sure.
-//! What goes into it is checked rather than escaped: of a genuine message it needs no escape.
+//! Only messages of Slack have a link, because the other products do not send the address of their
+//! server. Fields with unexpected characters make no link instead of being escaped: those of
+//! genuine messages never need it.
 
 use crate::{
     fields::{Field, Fields},
     product::Product,
 };
 
-/// Builds the permanent link to a message of Slack.
+/// Returns the permanent link to a message of [`Product::Slack`].
 pub(crate) fn permalink(product: Product, fields: &Fields<'_>) -> Option<String> {
     if product != Product::Slack {
         return None;
@@ -23,8 +24,8 @@ pub(crate) fn permalink(product: Product, fields: &Fields<'_>) -> Option<String>
     Some(link)
 }
 
-/// Seconds and microseconds of a timestamp as Slack writes it. It doubles as the message's id, so
-/// that nothing may be rounded.
+/// Splits a timestamp of Slack into seconds and microseconds. The timestamp is also the id of the
+/// message, so both parts keep all of their digits.
 fn timestamp(text: &str) -> Option<(&str, &str)> {
     let (seconds, micros) = text.split_once('.')?;
     (is_number(seconds) && is_number(micros) && micros.len() == 6).then_some((seconds, micros))
@@ -62,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_thread_the_link_names_it() {
+    fn the_link_to_a_reply_names_its_thread() {
         let expected = "https://my-team.slack.com/archives/C1/p1355517523000005\
                         ?thread_ts=1355517000.000100&cid=C1";
         let threaded = format!("{MESSAGE}&thread_ts=1355517000.000100");
@@ -73,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn the_others_have_none() {
+    fn messages_of_other_products_have_no_link() {
         assert_eq!(link(&format!("{MESSAGE}&post_id=p")), None);
         assert_eq!(link(&format!("{MESSAGE}&message_id=m")), None);
         assert_eq!(link("team_domain=chat.example.com&channel_id=C1&timestamp=1.000005"), None);
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_needs_an_escape_gets_into_a_link() {
+    fn fields_with_unexpected_characters_make_no_link() {
         for odd in [
             "team_domain=a%2F&channel_id=C1&timestamp=1.000005",
             "team_domain=evil.example%23&channel_id=C1&timestamp=1.000005",

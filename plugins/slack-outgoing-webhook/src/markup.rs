@@ -1,25 +1,24 @@
-//! The control forms of Slack's text, `<...>`, and its three character entities.
+//! Slack's markup: control forms (`<...>`) and the three character entities.
 //!
-//! The other marks of the format (`*bold*`, `` `code` ``) it leaves alone: they read well as they
-//! are. The rules are those of <https://docs.slack.dev/messaging/formatting-message-text>.
+//! Other marks of the format (`*bold*`, `` `code` ``) stay, because they are readable as they are.
+//! Slack documents the format at <https://docs.slack.dev/messaging/formatting-message-text>.
 
 use memchr::memchr3;
+use tocsin_plugin_kit::text::is_blank;
 
-use crate::characters::can_be_seen;
-
-/// What is shown for a control form.
+/// Visible text of a control form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shown<'a> {
     pub(crate) before: &'static str,
-    /// Still with entities.
+    /// Main part. Its entities are not resolved yet.
     pub(crate) text: &'a str,
     pub(crate) after: &'static str,
-    /// Whether it is a URL, a mention or the name of a channel, and not something that was said.
+    /// Set for a URL, a mention or the name of a channel, which are no words of the author.
     pub(crate) is_reference: bool,
 }
 
 impl<'a> Shown<'a> {
-    fn said(before: &'static str, text: &'a str, after: &'static str) -> Self {
+    fn words(before: &'static str, text: &'a str, after: &'static str) -> Self {
         Self { before, text, after, is_reference: false }
     }
 
@@ -33,29 +32,30 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// Resolves the control form with which `text` begins, and returns what follows it.
+/// Resolves the control form at the beginning of `text`, and returns the text after it.
 pub(crate) fn control_form(text: &str) -> Option<(Shown<'_>, &str)> {
     let inside = text.strip_prefix('<')?;
     let (form, closed) = inside.split_at_checked(memchr3(b'<', b'>', b'\n', inside.as_bytes())?)?;
     Some((shown(form)?, closed.strip_prefix('>')?))
 }
 
-/// Slack escapes every bracket that people type, so whatever is none of the other forms is a link.
+/// Returns the visible text of a control form. A form of no other kind is a link, because Slack
+/// escapes every bracket that people type.
 fn shown(form: &str) -> Option<Shown<'_>> {
     let (target, label) = form.split_once('|').unwrap_or((form, ""));
-    let label = Some(label).filter(|label| can_be_seen(label));
+    let label = Some(label).filter(|label| !is_blank(label));
     if let Some(user) = target.strip_prefix('@').filter(|user| is_id(user)) {
         return Some(Shown::name("@", label.unwrap_or(user)));
     }
     if let Some(channel) = target.strip_prefix('#').filter(|channel| is_id(channel)) {
         return Some(Shown::name("#", label.unwrap_or(channel)));
     }
-    if let Some(command) = target.strip_prefix('!').filter(|command| can_be_seen(command)) {
+    if let Some(command) = target.strip_prefix('!').filter(|command| !is_blank(command)) {
         return Some(special(command, label));
     }
     match label {
-        Some(label) => Some(Shown::said("", label, "")),
-        None => can_be_seen(target).then(|| Shown::url(target)),
+        Some(label) => Some(Shown::words("", label, "")),
+        None => (!is_blank(target)).then(|| Shown::url(target)),
     }
 }
 
@@ -67,16 +67,16 @@ fn special<'a>(command: &'a str, label: Option<&'a str>) -> Shown<'a> {
         return Shown::name("@", label.unwrap_or(group));
     }
     if let Some(fallback) = label.filter(|_| command.starts_with("date^")) {
-        return Shown::said("", fallback, "");
+        return Shown::words("", fallback, "");
     }
-    Shown::said("<", label.unwrap_or(command), ">")
+    Shown::words("<", label.unwrap_or(command), ">")
 }
 
 fn is_id(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// The character whose entity `text` begins with, and what follows it.
+/// Resolves the entity at the beginning of `text`, and returns the text after it.
 pub(crate) fn entity(text: &str) -> Option<(char, &str)> {
     [("&lt;", '<'), ("&gt;", '>'), ("&amp;", '&')]
         .into_iter()
@@ -87,7 +87,7 @@ pub(crate) fn entity(text: &str) -> Option<(char, &str)> {
 mod tests {
     use super::*;
 
-    /// What is shown for a control form, and whether it is a reference.
+    /// Returns the visible text of a control form, and `is_reference`.
     fn seen(text: &str) -> Option<(String, bool)> {
         let (Shown { before, text, after, is_reference }, rest) = control_form(text)?;
         assert_eq!(rest, "");
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn assert_said(form: &str, shown: &str) {
+    fn assert_words(form: &str, shown: &str) {
         assert_eq!(seen(form), Some((shown.into(), false)), "{form}");
     }
 
@@ -137,30 +137,30 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_their_fallback() {
-        assert_said("<!date^1392734382^{date} at {time}|Feb 18, 2014>", "Feb 18, 2014");
-        assert_said("<!date^1^{date}^https://example.com/|today>", "today");
-        assert_said("<!date^1^{date}>", "<date^1^{date}>");
+    fn dates_show_their_fallback() {
+        assert_words("<!date^1392734382^{date} at {time}|Feb 18, 2014>", "Feb 18, 2014");
+        assert_words("<!date^1^{date}^https://example.com/|today>", "today");
+        assert_words("<!date^1^{date}>", "<date^1^{date}>");
     }
 
     #[test]
     fn unknown_commands_keep_their_brackets() {
-        assert_said("<!foo|label>", "<label>");
-        assert_said("<!foo>", "<foo>");
-        assert_said("<!foo|>", "<foo>");
-        assert_said("<!subteam^>", "<subteam^>");
-        assert_said("<!--x-->", "<--x-->");
+        assert_words("<!foo|label>", "<label>");
+        assert_words("<!foo>", "<foo>");
+        assert_words("<!foo|>", "<foo>");
+        assert_words("<!subteam^>", "<subteam^>");
+        assert_words("<!--x-->", "<--x-->");
     }
 
     #[test]
-    fn links_are_their_label_or_their_url() {
-        assert_said("<https://example.com/high|graph>", "graph");
-        assert_said("<https://example.com|a|b>", "a|b");
+    fn links_show_their_label_or_else_their_url() {
+        assert_words("<https://example.com/high|graph>", "graph");
+        assert_words("<https://example.com|a|b>", "a|b");
         assert_reference("<http://example.com/>", "http://example.com/");
         assert_reference("<https://example.com/|>", "https://example.com/");
         assert_reference("<HTTPS://example.com>", "HTTPS://example.com");
         assert_reference("<mailto:bob@example.com>", "mailto:bob@example.com");
-        assert_said("<mailto:bob@example.com|bob@example.com>", "bob@example.com");
+        assert_words("<mailto:bob@example.com|bob@example.com>", "bob@example.com");
     }
 
     #[test]
@@ -181,35 +181,35 @@ mod tests {
         ] {
             assert_reference(&format!("<{url}>"), url);
             assert_reference(&format!("<{url}|>"), url);
-            assert_said(&format!("<{url}|call>"), "call");
+            assert_words(&format!("<{url}|call>"), "call");
         }
-        assert_said("<|x>", "x");
+        assert_words("<|x>", "x");
     }
 
     #[test]
-    fn a_label_with_nothing_to_see_is_none() {
+    fn a_blank_label_counts_as_none() {
         for label in [" ", "\u{200B}", "\u{2800}", "\u{3164}", "\u{E0067}"] {
             assert_reference(&format!("<https://example.com/|{label}>"), "https://example.com/");
             assert_reference(&format!("<@U1|{label}>"), "@U1");
-            assert_said(&format!("<!foo|{label}>"), "<foo>");
+            assert_words(&format!("<!foo|{label}>"), "<foo>");
         }
     }
 
     #[test]
-    fn brackets_that_close_around_nothing_or_not_at_all_stay() {
+    fn empty_and_unclosed_brackets_stay() {
         for other in ["<", "<>", "<|>", "< | >", "<\u{2800}>", "<@U1", "<@U1\n>", "<@U1<"] {
             assert_eq!(control_form(other), None, "{other}");
         }
     }
 
     #[test]
-    fn a_form_ends_where_it_closes() {
+    fn a_form_ends_at_its_closing_bracket() {
         let (_, rest) = control_form("<@U1> and <@U2>").expect("a mention");
         assert_eq!(rest, " and <@U2>");
     }
 
     #[test]
-    fn there_are_three_entities() {
+    fn only_three_entities_are_resolved() {
         assert_eq!(entity("&lt;b"), Some(('<', "b")));
         assert_eq!(entity("&gt;"), Some(('>', "")));
         assert_eq!(entity("&amp;lt;"), Some(('&', "lt;")));

@@ -1,6 +1,6 @@
-//! What an operator writes under `[integrations.NAME.options]`.
+//! Options table that an operator writes under `[integrations.NAME.options]`.
 //!
-//! It says what may be written; whether it makes sense is judged where it is used, in `new`.
+//! Only types are checked here. Each file that uses an option checks if its value makes sense.
 
 use std::collections::BTreeMap;
 
@@ -8,66 +8,67 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tocsin_plugin_api::{Secrets, Urgency};
 
-/// The options of one integration.
+/// Options of one integration.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// The token that the sender shows for this webhook, or a list of tokens: of several webhooks,
-    /// or an old and a new one while it is being replaced. A message with any other is refused.
+    /// Token that the chat shows for this webhook, or a list of tokens: of several webhooks, or an
+    /// old and a new one during a rotation. A message without one of the tokens is refused.
     pub token: Option<Secrets>,
 
-    /// Accepts messages without looking at their token: anyone who can reach the endpoint can then
-    /// raise alerts. Either this or `token` has to be set.
+    /// Accepts messages without checking their token: anyone who can reach the endpoint can then
+    /// raise alerts. Required if `token` is not set.
     #[serde(default)]
     pub unauthenticated: bool,
 
-    /// A regular expression that finds the urgency in place of the built-in rule, such as
-    /// `(?i)\bsev:(?<urgency>\w+)`. Its group `urgency` has to capture `low`, `medium`, `high` or
-    /// `critical` in any case, or one of `urgencies`: a match that captures something else is passed
-    /// over, and of several matches the highest counts. A pattern that can never capture one of them
-    /// is refused. It is matched against the text as people see it.
+    /// Regular expression that finds the urgency instead of the built-in rule, such as
+    /// `(?i)\bsev:(?<urgency>\w+)`. Its group `urgency` must capture `low`, `medium`, `high` or
+    /// `critical` in any case, or one of `urgencies`. A match that captures something else is
+    /// ignored, and the highest of several urgencies applies. A pattern that can never capture a
+    /// name is refused. The pattern is matched against the text as people see it.
     pub urgency_pattern: Option<String>,
 
     /// Further words that name an urgency, such as `{ P1 = "critical", dringend = "high" }`. They
-    /// work as the four built-in words do: they count if they stand alone, in any case, and the
-    /// highest urgency in a message applies. If `urgency_pattern` is set, they count if it captures
-    /// them, and may be any text that is not empty.
+    /// work like the four built-in words: they count in any case if they stand alone, and the
+    /// highest urgency in a message applies. With `urgency_pattern`, they count if the pattern
+    /// captures them, and can be any text that is not empty.
     #[serde(default)]
     pub urgencies: BTreeMap<String, Urgency>,
 
-    /// What to do with the posts of bots.
+    /// Treatment of messages from bots.
     #[serde(default)]
     pub bots: Bots,
 
-    /// Only messages of these channels raise an alert; if empty, those of every channel do. Names,
-    /// with or without a leading `#`, or ids.
+    /// Channels whose messages raise alerts: names, with or without a leading `#`, or ids. If the
+    /// list is empty, messages of all channels do.
     #[serde(default)]
     pub channels: Vec<String>,
 
-    /// Only messages that one of these trigger words selected raise an alert; if empty, all do. A
-    /// word has to be exactly what the sender reports; where it reports none, what the text begins
-    /// with.
+    /// Trigger words whose messages raise alerts. A word must be the trigger word that the chat
+    /// reports; if the chat reports none, the text must begin with the word. If the list is empty,
+    /// all messages raise alerts.
     #[serde(default)]
     pub trigger_words: Vec<String>,
 
-    /// An answer that is posted in the channel: a text in which `{title}`, `{urgency}` (`default`
-    /// where the message names none), `{channel}`, `{user}` and `{trigger}` are filled in; `{{` and
-    /// `}}` are braces. It must not begin with a trigger word, or it would raise the next alert;
-    /// where what is filled in makes it begin with one, nothing is posted. What is filled in notifies
-    /// nobody: mentions in it are shown without effect. Mentions in the template work, `@{user}` too.
+    /// Template of a reply that the chat posts in the channel. Placeholders are `{title}`,
+    /// `{urgency}` (`default` if the message names none), `{channel}`, `{user}` and `{trigger}`;
+    /// `{{` and `}}` are braces. The template must not begin with a trigger word, because the reply
+    /// would raise the next alert. If a filled-in value makes the reply begin with a trigger word,
+    /// nothing is posted. Mentions in filled-in values notify nobody; mentions in the template
+    /// work, `@{user}` too.
     pub reply: Option<String>,
 }
 
-/// What to do with the posts of bots.
+/// Treatment of messages from bots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Bots {
-    /// A bot's post counts only when a trigger word selected it. A webhook on every message of a
-    /// channel would otherwise feed on the answers that are posted there.
+    /// A message from a bot counts only if it has a trigger word. Otherwise a webhook on every
+    /// message of a channel would raise alerts from its own replies.
     #[default]
     Auto,
-    /// They count like those of people.
+    /// Messages from bots count like those from people.
     Accept,
-    /// They never count.
+    /// Messages from bots never count.
     Ignore,
 }

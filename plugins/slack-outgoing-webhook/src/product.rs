@@ -1,14 +1,15 @@
-//! The product that sent a message, as far as its fields tell.
+//! Chat product that sent a message, guessed from the fields.
 //!
-//! No field names the product. Mattermost and Rocket.Chat have a field of their own, Zulip has a format
-//! of timestamps, and any other message counts as Slack's.
+//! No field names the product. Mattermost and Rocket.Chat send a field that no other product sends,
+//! Zulip formats timestamps in its own way, and any other message counts as Slack's.
 
 use crate::fields::{Field, Fields};
 
-/// Largest number of digits in a timestamp of seconds. Milliseconds have had more since 1973.
+/// Largest number of digits in a timestamp of seconds. Timestamps of milliseconds have had more
+/// digits since 1973.
 const SECONDS_DIGITS: usize = 11;
 
-/// The product that sent a message.
+/// Chat product that sent a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Product {
     Slack,
@@ -18,7 +19,7 @@ pub(crate) enum Product {
 }
 
 impl Product {
-    /// Tells the product from the fields of a message.
+    /// Guesses the product from the [`Fields`] of a message.
     pub(crate) fn of(fields: &Fields<'_>) -> Self {
         if fields.has(Field::PostId) {
             Self::Mattermost
@@ -31,13 +32,14 @@ impl Product {
         }
     }
 
-    /// Returns whether the text is sent as it was typed, without control forms and entities.
+    /// Returns whether the product sends text as it was typed. Slack sends it with
+    /// [control forms and entities](crate::markup).
     pub(crate) fn is_raw(self) -> bool {
         self != Self::Slack
     }
 }
 
-/// Returns whether a timestamp counts whole seconds, so that two messages can have the same one.
+/// Returns whether a timestamp counts whole seconds, so that two messages can share one.
 pub(crate) fn is_whole_seconds(timestamp: &str) -> bool {
     (1..=SECONDS_DIGITS).contains(&timestamp.len())
         && timestamp.bytes().all(|byte| byte.is_ascii_digit())
@@ -57,14 +59,14 @@ mod tests {
     }
 
     #[test]
-    fn the_id_of_a_post_is_mattermosts_and_the_id_of_a_message_rocket_chats() {
+    fn post_id_means_mattermost_and_message_id_rocket_chat() {
         assert_eq!(of_form("post_id=p&timestamp=1656637300"), Product::Mattermost);
         assert_eq!(of_form("message_id=m&timestamp=1656637300"), Product::RocketChat);
         assert_eq!(of_json(r#"{"post_id":7}"#), Product::Mattermost);
     }
 
     #[test]
-    fn whole_seconds_without_an_id_are_zulips() {
+    fn whole_seconds_without_an_id_mean_zulip() {
         for zulip in ["timestamp=1700000100", "timestamp=1700000100&post_id=&message_id="] {
             assert_eq!(of_form(zulip), Product::Zulip, "{zulip}");
         }
@@ -72,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_slacks() {
+    fn everything_else_means_slack() {
         for timestamp in ["1664813178.766549", "", "1656637234966", "1e9", "-1", "1.5", " 17"] {
             assert_eq!(of_form(&format!("timestamp={timestamp}")), Product::Slack, "{timestamp}");
         }
@@ -80,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn only_slacks_text_is_marked_up() {
+    fn only_slack_marks_up_its_text() {
         let raw = [Product::Mattermost, Product::Zulip, Product::RocketChat];
         assert!(raw.into_iter().all(Product::is_raw));
         assert!(!Product::Slack.is_raw());

@@ -1,10 +1,9 @@
-//! Mentions, names of channels and targets of links, as people type them in products that send raw
-//! text.
+//! References in raw text: mentions, names of channels and targets of links, as people type them.
 //!
-//! Slack marks them up instead: see [`crate::markup`]. URLs are known by their scheme in every
-//! product: see [`crate::words`].
+//! Slack marks references up instead: see [`crate::markup`]. URLs have a scheme in every product:
+//! see [`crate::words`].
 
-use crate::{product::Product, words::word_len};
+use crate::{product::Product, word_boundary::word_len};
 
 /// Returns whether a reference of this product may begin with a character.
 pub(crate) fn is_sigil(product: Product, character: char) -> bool {
@@ -15,8 +14,8 @@ pub(crate) fn is_sigil(product: Product, character: char) -> bool {
     }
 }
 
-/// Returns the length in bytes of the reference at the beginning of `text`, if there is one. `before`
-/// is the character before it.
+/// Returns the length in bytes of the reference at the beginning of `text`, if there is one.
+/// `before` is the character before `text`.
 pub(crate) fn reference_len(product: Product, before: Option<char>, text: &str) -> Option<usize> {
     if text.starts_with(']') {
         return link_target_len(text);
@@ -41,8 +40,8 @@ fn named_len(before: Option<char>, text: &str) -> Option<usize> {
     (!is_inside && name > 0).then_some(sigil.len_utf8() + name)
 }
 
-/// Measures `@**Othello**`, `@**Othello|12**`, `@*group*` or `#**channel>topic**`. A `_` after the
-/// sigil makes a mention that notifies nobody.
+/// Measures `@**Othello**`, `@**Othello|12**`, `@*group*` or `#**channel>topic**`. With a `_` after
+/// the sigil, a mention notifies nobody.
 fn starred_len(text: &str) -> Option<usize> {
     let after_sigil = text.get(1..)?;
     let opened = after_sigil.strip_prefix('_').unwrap_or(after_sigil);
@@ -59,7 +58,7 @@ fn link_target_len(text: &str) -> Option<usize> {
     let mut open = 1_usize;
     for (at, character) in target.char_indices() {
         match character {
-            // Another label or line begins, so that each part of a text is looked at once.
+            // The next label or line begins. Stopping here keeps the time linear.
             ']' | '\n' => return None,
             '(' => open += 1,
             ')' if open == 1 => return Some(text.len() - target.len() + at + 1),
@@ -74,7 +73,7 @@ fn link_target_len(text: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// The reference at the first place where there is one.
+    /// Returns the first reference in a text.
     fn first(product: Product, text: &str) -> Option<&str> {
         text.char_indices().find_map(|(at, character)| {
             let rest = &text[at..];
@@ -97,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn users_and_groups_are_named_after_an_at_sign() {
+    fn an_at_sign_begins_the_name_of_a_user_or_group() {
         for product in [Product::Mattermost, Product::RocketChat] {
             for (text, reference) in [
                 ("@high", "@high"),
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn channels_are_named_after_the_sigil_of_the_product() {
+    fn each_product_has_its_own_sigil_for_channels() {
         assert_reference(Product::Mattermost, "see ~high-cpu now", "~high-cpu");
         assert_reference(Product::RocketChat, "see #high-cpu now", "#high-cpu");
         assert_none(Product::Mattermost, &["#high", "~~high~~", "~", "~ high", "a~high", "~/high"]);
@@ -126,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn zulip_marks_references_with_stars() {
+    fn references_of_zulip_are_between_stars() {
         for reference in [
             "@**Critical Alerts**",
             "@**Critical Alerts|12**",
@@ -152,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_target_of_a_link_is_a_reference_and_its_label_is_not() {
+    fn the_target_of_a_link_is_a_reference_and_the_label_is_not() {
         for product in [Product::Mattermost, Product::Zulip, Product::RocketChat] {
             assert_reference(product, "[low](/critical) x", "](/critical)");
             assert_reference(product, "[a](b (c) d)e)", "](b (c) d)");
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn slack_has_none_in_what_is_seen() {
+    fn visible_text_of_slack_has_no_references() {
         assert_none(Product::Slack, &["@high", "#high", "~high", "@**high**", "[a](b)"]);
     }
 }

@@ -1,45 +1,45 @@
-//! The text of a message as people see it: what becomes title and description.
+//! Text of a message as people see it, for title and description.
 //!
-//! It takes meaning from no word: see [`crate::urgency`].
+//! Words are interpreted elsewhere: see [`crate::urgency`].
 
 use std::{iter, ops::Range};
 
 use memchr::memchr;
+use tocsin_plugin_kit::{
+    characters::is_control_or_bidi,
+    text::{TITLE_LIMIT_CHARS, is_blank, truncated},
+};
 
 use crate::{
-    characters::{can_be_seen, is_bidi_control, is_line_break},
     markup::{self, Shown},
     product::Product,
 };
 
-/// What a title has at most. The host would cut it there.
-const TITLE_LIMIT_CHARS: usize = 1024;
-
-/// A text as people see it: plain, without control and bidi characters, without white space at its
-/// ends and those of its lines, and with single spaces.
+/// Text as people see it: control forms and entities are resolved, control and bidi characters are
+/// removed, spaces are single, and neither the text nor a line has white space at its ends.
 #[derive(Debug)]
 pub(crate) struct VisibleText {
     text: String,
-    /// Where URLs, mentions and names of channels are, in order.
+    /// Ranges of URLs, mentions and names of channels, in order.
     references: Vec<Range<usize>>,
 }
 
 impl VisibleText {
-    /// Reads a text as its product writes it.
+    /// Reads a text in the format of a product.
     pub(crate) fn of(product: Product, text: &str) -> Self {
         if product.is_raw() { Self::from_raw(text) } else { Self::from_markup(text) }
     }
 
-    /// Reads a text that is sent as it was typed.
+    /// Reads a text that the product sends as it was typed.
     pub(crate) fn from_raw(raw: &str) -> Self {
-        let mut text = Clean::with_capacity(raw.len());
+        let mut text = Cleaner::with_capacity(raw.len());
         text.push_str(raw);
         Self { text: text.text, references: Vec::new() }
     }
 
-    /// Reads a text in Slack's format.
+    /// Reads a text with Slack's [markup].
     pub(crate) fn from_markup(marked_up: &str) -> Self {
-        let mut text = Clean::with_capacity(marked_up.len());
+        let mut text = Cleaner::with_capacity(marked_up.len());
         let mut references = Vec::new();
         let mut rest = marked_up;
         while let Some((before, from_bracket)) = split_at_byte(rest, b'<') {
@@ -62,31 +62,29 @@ impl VisibleText {
         Self { text: text.text, references }
     }
 
+    /// Returns the whole text.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
+    /// Returns the whole text.
     pub(crate) fn into_string(self) -> String {
         self.text
     }
 
-    /// Whether there is nothing to see.
+    /// Returns whether the text looks empty: see [`is_blank`].
     pub(crate) fn is_blank(&self) -> bool {
-        !can_be_seen(&self.text)
+        is_blank(&self.text)
     }
 
-    /// The first line on which there is something to see, cut where it is too long.
+    /// Returns the first line that is not blank, cut at [`TITLE_LIMIT_CHARS`].
     pub(crate) fn title(&self) -> &str {
-        let line = self.text.split('\n').find(|line| can_be_seen(line)).unwrap_or_default();
-        match line.char_indices().nth(TITLE_LIMIT_CHARS) {
-            Some((end, _)) => line[..end].trim_end(),
-            None => line,
-        }
+        let line = self.text.split('\n').find(|line| !is_blank(line)).unwrap_or_default();
+        truncated(line, TITLE_LIMIT_CHARS)
     }
 
-    /// What was said: the text in pieces, without URLs, mentions and names of channels that were
-    /// marked as such.
-    pub(crate) fn said(&self) -> impl Iterator<Item = &str> {
+    /// Returns the text between URLs, mentions and names of channels that are marked up, in pieces.
+    pub(crate) fn pieces_between_references(&self) -> impl Iterator<Item = &str> {
         let starts = iter::once(0).chain(self.references.iter().map(|range| range.end));
         let ends = self.references.iter().map(|range| range.start);
         let ends = ends.chain(iter::once(self.text.len()));
@@ -94,33 +92,30 @@ impl VisibleText {
     }
 }
 
-/// A value for people to see on one line: plain, as a text is.
-pub(crate) fn on_one_line(value: &str) -> String {
-    let mut line = Clean::with_capacity(value.len());
-    for piece in value.split_whitespace() {
-        line.push_str(piece);
-        line.push(' ');
-    }
-    line.text
+/// Returns whether a character ends a line: the mandatory breaks of UAX #14, except for the
+/// carriage return, which only comes before a line feed.
+fn is_line_break(character: char) -> bool {
+    matches!(character, '\n' | '\u{B}' | '\u{C}' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
 fn split_at_byte(text: &str, byte: u8) -> Option<(&str, &str)> {
     memchr(byte, text.as_bytes()).and_then(|at| text.split_at_checked(at))
 }
 
-/// Text to which only what may be seen is added. White space waits until something follows it.
-struct Clean {
+/// Builder of a [`VisibleText`]. White space waits until a visible character follows, so none is
+/// left at the ends of the text and of its lines.
+struct Cleaner {
     text: String,
-    space_waits: bool,
-    line_breaks_waiting: usize,
+    pending_space: bool,
+    pending_line_breaks: usize,
 }
 
-impl Clean {
+impl Cleaner {
     fn with_capacity(bytes: usize) -> Self {
-        Self { text: String::with_capacity(bytes), space_waits: false, line_breaks_waiting: 0 }
+        Self { text: String::with_capacity(bytes), pending_space: false, pending_line_breaks: 0 }
     }
 
-    /// Adds what is shown for a control form, and says where it is.
+    /// Adds the visible text of a control form, and returns its range.
     fn push_shown(&mut self, shown: Shown<'_>) -> Range<usize> {
         let start = self.text.len();
         self.push_str(shown.before);
@@ -129,8 +124,7 @@ impl Clean {
         start..self.text.len()
     }
 
-    /// Adds text in which entities stand for characters. They are resolved once: what that makes is
-    /// not looked at again.
+    /// Adds text with entities, and resolves each entity once: `&amp;lt;` becomes `&lt;`.
     fn push_escaped(&mut self, escaped: &str) {
         let mut rest = escaped;
         while let Some((before, from_ampersand)) = split_at_byte(rest, b'&') {
@@ -159,23 +153,23 @@ impl Clean {
 
     fn push(&mut self, character: char) {
         if is_line_break(character) {
-            self.line_breaks_waiting += 1;
+            self.pending_line_breaks += 1;
         } else if character.is_whitespace() {
-            self.space_waits = true;
-        } else if !character.is_control() && !is_bidi_control(character) {
+            self.pending_space = true;
+        } else if !is_control_or_bidi(character) {
             self.push_visible(character.encode_utf8(&mut [0; 4]));
         }
     }
 
     fn push_visible(&mut self, visible: &str) {
         if !self.text.is_empty() {
-            if self.line_breaks_waiting > 0 {
-                self.text.extend(iter::repeat_n('\n', self.line_breaks_waiting));
-            } else if self.space_waits {
+            if self.pending_line_breaks > 0 {
+                self.text.extend(iter::repeat_n('\n', self.pending_line_breaks));
+            } else if self.pending_space {
                 self.text.push(' ');
             }
         }
-        (self.space_waits, self.line_breaks_waiting) = (false, 0);
+        (self.pending_space, self.pending_line_breaks) = (false, 0);
         self.text.push_str(visible);
     }
 }
@@ -196,8 +190,8 @@ mod tests {
         VisibleText::from_raw(text).title().to_owned()
     }
 
-    fn said(text: &str) -> Vec<String> {
-        VisibleText::from_markup(text).said().map(str::to_owned).collect()
+    fn pieces(text: &str) -> Vec<String> {
+        VisibleText::from_markup(text).pieces_between_references().map(str::to_owned).collect()
     }
 
     #[test]
@@ -215,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn brackets_that_hold_no_control_form_stay() {
+    fn brackets_without_a_control_form_stay() {
         assert_eq!(marked_up("a < b <@U1> > <> <"), "a < b @U1 > <> <");
         assert_eq!(marked_up("<<@U1>>"), "<@U1>");
     }
@@ -228,23 +222,23 @@ mod tests {
     }
 
     #[test]
-    fn raw_text_is_as_it_was_typed() {
+    fn raw_text_stays_as_it_was_typed() {
         assert_eq!(raw("&lt; <@U1|bob> &amp;"), "&lt; <@U1|bob> &amp;");
     }
 
     #[test]
-    fn white_space_runs_to_one_space_and_goes_at_the_ends_of_lines() {
+    fn white_space_becomes_one_space_and_is_removed_at_the_ends_of_lines() {
         assert_eq!(raw(" \t a \u{A0}\u{3000} b\t"), "a b");
         assert_eq!(raw("a  \n  b"), "a\nb");
     }
 
     #[test]
-    fn lines_stay_and_blank_ones_go_at_both_ends() {
+    fn lines_stay_and_empty_ones_are_removed_at_both_ends() {
         assert_eq!(raw("\n \na\r\nb\n\n\u{B}c\u{2028}d\u{85}e\n \n"), "a\nb\n\n\nc\nd\ne");
     }
 
     #[test]
-    fn control_and_bidi_characters_go() {
+    fn control_and_bidi_characters_are_removed() {
         let hidden =
             "\0\x1B\x7F\u{80}\u{9F}\u{61C}\u{200E}\u{200F}\u{202A}\u{202E}\u{2066}\u{2069}";
         for character in hidden.chars() {
@@ -255,14 +249,14 @@ mod tests {
     }
 
     #[test]
-    fn emoji_keep_what_holds_them_together() {
+    fn emoji_keep_their_joiners() {
         for emoji in ["👩‍💻", "❤️", "🏳️‍🌈", "👍🏽", "1️⃣"] {
             assert_eq!(raw(emoji), emoji);
         }
     }
 
     #[test]
-    fn a_text_is_blank_if_there_is_nothing_to_see() {
+    fn a_text_of_white_space_and_invisible_characters_is_blank() {
         for blank in [
             "",
             " \n\t",
@@ -284,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_title_is_the_first_line_with_something_on_it() {
+    fn the_title_is_the_first_line_that_is_not_blank() {
         assert_eq!(title("\n \n db1  down \nsince noon"), "db1 down");
         for invisible in ["\u{200D}", "\u{2800}\u{2800}", "\u{3164}", "\u{E0041}", "\u{AD}"] {
             assert_eq!(title(&format!("{invisible}\ndb1\nx")), "db1", "{invisible:?}");
@@ -301,22 +295,16 @@ mod tests {
     }
 
     #[test]
-    fn references_are_not_among_what_was_said() {
-        assert_eq!(said("a <@U1|b c> d <#C1|e>"), ["a", " d", ""]);
-        assert_eq!(said("<https://x.example/> a <https://x.example/|label>"), ["", " a label"]);
-        assert_eq!(said("<!date^1^x|b> <!foo>"), ["b <foo>"]);
-        assert_eq!(said(""), [""]);
+    fn references_are_left_out_of_the_pieces() {
+        assert_eq!(pieces("a <@U1|b c> d <#C1|e>"), ["a", " d", ""]);
+        assert_eq!(pieces("<https://x.example/> a <https://x.example/|label>"), ["", " a label"]);
+        assert_eq!(pieces("<!date^1^x|b> <!foo>"), ["b <foo>"]);
+        assert_eq!(pieces(""), [""]);
     }
 
     #[test]
-    fn many_open_brackets_take_no_time() {
+    fn many_open_brackets_take_linear_time() {
         let text = "<".repeat(1 << 20);
         assert_eq!(marked_up(&text), text);
-    }
-
-    #[test]
-    fn a_value_fits_on_one_line() {
-        assert_eq!(on_one_line(" On-call / EU \r\n\u{2028}\u{202E}x"), "On-call / EU x");
-        assert_eq!(on_one_line(" \0 "), "");
     }
 }

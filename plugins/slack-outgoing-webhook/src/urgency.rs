@@ -1,6 +1,6 @@
-//! How urgent a message is, by what it says.
+//! Urgency of a message, from the words or a pattern in its text.
 //!
-//! Where it says nothing, nothing is made up: the integration's own urgency applies.
+//! For a text that names no urgency, the integration's own urgency applies.
 
 use std::collections::BTreeMap;
 
@@ -8,30 +8,32 @@ use regex::Regex;
 use tocsin_plugin_api::{OptionsError, Urgency};
 
 use crate::{
-    capture::can_capture,
-    names::Names,
-    product::Product,
-    text::VisibleText,
-    words::{Words, is_hidden_inside},
+    pattern_check::can_capture_name, product::Product, text::VisibleText,
+    urgency_names::UrgencyNames, word_boundary::is_hidden_in_word, words::Words,
 };
 
-/// The group of `urgency_pattern` that captures the name of an urgency.
+/// Group of `urgency_pattern` that captures the name of an urgency.
 const GROUP: &str = "urgency";
 
-/// Rule by which the urgency of a message is found.
+/// Rule that finds the urgency of a message in its [`VisibleText`].
 pub(crate) struct UrgencyRule {
-    names: Names,
-    /// Captures the names. Without a pattern, names are words that stand alone.
+    names: UrgencyNames,
+    /// Pattern that captures the names. Without it, names are words that stand alone.
     pattern: Option<Regex>,
 }
 
 impl UrgencyRule {
-    /// Reads the options `urgency_pattern` and `urgencies`.
+    /// Takes the options `urgency_pattern` and `urgencies`.
+    ///
+    /// # Errors
+    ///
+    /// If a name is refused (see [`UrgencyNames::new`]), or the pattern is no regular expression,
+    /// has no group `urgency`, or can never capture a name.
     pub(crate) fn new(
         pattern: Option<&str>,
         own_names: BTreeMap<String, Urgency>,
     ) -> Result<Self, OptionsError> {
-        let names = Names::new(own_names, pattern.is_some())?;
+        let names = UrgencyNames::new(own_names, pattern.is_some())?;
         let pattern = pattern.map(|pattern| compiled(pattern, &names)).transpose()?;
         Ok(Self { names, pattern })
     }
@@ -45,23 +47,24 @@ impl UrgencyRule {
                 names.filter_map(|name| self.names.urgency(name)).max()
             }
             None => {
-                let words = text.said().flat_map(|piece| Words::new(product, piece));
+                let words =
+                    text.pieces_between_references().flat_map(|piece| Words::new(product, piece));
                 words.filter_map(|word| self.of_word(word)).max()
             }
         }
     }
 
-    /// Returns the urgency of a word, in which people do not see every character.
+    /// Returns the urgency of a word, without the characters that people do not see.
     fn of_word(&self, word: &str) -> Option<Urgency> {
-        if word.is_ascii() || !word.contains(is_hidden_inside) {
+        if word.is_ascii() || !word.contains(is_hidden_in_word) {
             return self.names.urgency(word);
         }
-        let seen: String = word.chars().filter(|c| !is_hidden_inside(*c)).collect();
+        let seen: String = word.chars().filter(|c| !is_hidden_in_word(*c)).collect();
         self.names.urgency(&seen)
     }
 }
 
-fn compiled(pattern: &str, names: &Names) -> Result<Regex, OptionsError> {
+fn compiled(pattern: &str, names: &UrgencyNames) -> Result<Regex, OptionsError> {
     let refused = |message: String| OptionsError::at("urgency_pattern", message);
     let regex = Regex::new(pattern).map_err(|error| {
         refused(format!(
@@ -76,7 +79,7 @@ fn compiled(pattern: &str, names: &Names) -> Result<Regex, OptionsError> {
                 .into(),
         ));
     }
-    if !can_capture(pattern, GROUP, names) {
+    if !can_capture_name(pattern, GROUP, names) {
         return Err(refused(
             "its group `urgency` can never capture the name of an urgency\n\
              hint: let it capture `low`, `medium`, `high` or `critical`, or give what it captures \
@@ -120,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn each_urgency_is_named_by_its_word_in_any_case() {
+    fn the_name_of_each_urgency_counts_in_any_case() {
         for urgency in Urgency::ALL {
             let name = urgency.as_str();
             assert_eq!(in_raw(name), Some(urgency));
@@ -131,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn part_of_a_longer_word_does_not_count() {
+    fn a_name_inside_a_longer_word_does_not_count() {
         for text in [
             "below",
             "lower",
@@ -171,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn underscores_and_hyphens_fall_off_at_the_ends() {
+    fn underscores_and_hyphens_at_the_ends_of_a_word_are_removed() {
         for text in [
             "_high_",
             "--high",
@@ -189,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_stop_joins_only_between_two_characters_of_a_word() {
+    fn a_full_stop_joins_only_inside_a_word() {
         for text in ["high.", ".high", "high...", "down.. high", "x. high.", "low..high", "high."] {
             assert_eq!(in_raw(text), Some(Urgency::High), "{text}");
         }
@@ -240,21 +243,21 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_counts() {
+    fn the_highest_urgency_applies() {
         assert_eq!(in_raw("low critical medium"), Some(Urgency::Critical));
         assert_eq!(in_raw("high medium low"), Some(Urgency::High));
         assert_eq!(in_markup("low <https://x.example/|medium>"), Some(Urgency::Medium));
     }
 
     #[test]
-    fn only_ascii_letters_are_compared_without_case() {
+    fn built_in_names_ignore_the_case_of_ascii_letters_only() {
         assert_eq!(in_raw("CRİTİCAL"), None);
         assert_eq!(in_raw("ｈｉｇｈ"), None);
         assert_eq!(in_raw("high\u{212A}"), None);
     }
 
     #[test]
-    fn names_and_urls_do_not_count() {
+    fn words_in_mentions_channels_and_urls_do_not_count() {
         for text in [
             "<@U1|high>",
             "<#C1|high>",
@@ -277,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_around_names_and_urls_counts() {
+    fn words_beside_mentions_channels_and_urls_count() {
         for text in [
             "<@U1|low>high",
             "high<@U1>",
@@ -295,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_of_links_count_as_they_are_seen() {
+    fn labels_of_links_count_as_visible_text() {
         assert_eq!(in_markup("<https://x.example/low|high>"), Some(Urgency::High));
         assert_eq!(in_markup("<https://x.example/|high>way"), None);
         assert_eq!(in_markup("<https://x.example/high|https://x.example/high>"), None);
@@ -307,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn mentions_and_names_of_channels_do_not_count_in_raw_text_either() {
+    fn words_in_mentions_and_channels_of_raw_text_do_not_count() {
         for (product, text) in [
             (Product::Mattermost, "@high-priority @critical: see ~low, ~critical-alerts"),
             (Product::Mattermost, "(@high) [graph](/critical) https://x.example/~high/@critical"),
@@ -324,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_beside_mentions_counts() {
+    fn words_beside_mentions_and_channels_of_raw_text_count() {
         for (product, text) in [
             (Product::Mattermost, "@critical high"),
             (Product::Mattermost, "~critical: high"),
@@ -341,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn own_words_count_beside_the_four_and_the_highest_wins() {
+    fn own_words_count_beside_the_built_in_names() {
         let own = own_names(&[
             ("P1", Urgency::Critical),
             ("P3", Urgency::Low),
@@ -365,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_may_capture_own_words() {
+    fn a_pattern_can_capture_own_words() {
         let own = own_names(&[("P1", Urgency::Critical), ("緊急", Urgency::High)]);
         let rule = UrgencyRule::new(Some(r"【(?<urgency>.+?)】"), own).expect("a pattern");
         let of = |text: &str| rule.of(Product::Slack, &VisibleText::from_raw(text));
@@ -388,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_takes_the_place_of_the_rule() {
+    fn a_pattern_replaces_the_built_in_rule() {
         let pattern = r"(?i)sev:(?<urgency>\w+)";
         assert_eq!(by_pattern(pattern, "critical, but sev:LOW"), Some(Urgency::Low));
         assert_eq!(by_pattern(pattern, "critical"), None);
@@ -404,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_has_to_be_one_with_the_group() {
+    fn a_pattern_must_be_a_regular_expression_with_the_group() {
         assert_eq!(
             pattern_error("(low|high)"),
             "`urgency_pattern`: has no group `urgency`\n\

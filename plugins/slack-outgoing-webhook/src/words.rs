@@ -1,16 +1,16 @@
-//! The words of a text.
+//! Words of a text.
 //!
-//! A word is made of letters, digits, `_` and `-`, and of a `.` between two of them: what names one
-//! thing (`high_cpu`, `low-latency`, `critical.log`) is one word. At its ends, `_` and `-` are marks
-//! and not part of it, and with them goes a `.` that is then at an end. URLs, mentions and names of
-//! channels have no words.
+//! A word is made of letters, digits, `_` and `-`, and of a `.` between two of them, so a name such
+//! as `high_cpu`, `low-latency` or `critical.log` is one word. `_`, `-` and `.` at the ends of a
+//! word are removed. URLs, mentions and names of channels are skipped.
 
 use crate::{
     product::Product,
     reference::{is_sigil, reference_len},
+    word_boundary::{joins, without_marks, word_len},
 };
 
-/// The words of a text of a product.
+/// Iterator over the words of a text.
 pub(crate) struct Words<'a> {
     product: Product,
     text: &'a str,
@@ -18,11 +18,13 @@ pub(crate) struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
+    /// Starts at the beginning of a text, with the mentions and channels that the product knows.
     pub(crate) fn new(product: Product, text: &'a str) -> Self {
         Self { product, text, rest: text }
     }
 
-    /// Skips the reference at the beginning of the rest, or the sigil if it begins none.
+    /// Skips the [reference](crate::reference) at the beginning of the rest, or its first character
+    /// if that begins none.
     fn skip_sigil(&mut self) {
         let before = self.text[..self.text.len() - self.rest.len()].chars().next_back();
         let sigil = self.rest.chars().next().map_or(0, char::len_utf8);
@@ -55,107 +57,13 @@ impl<'a> Iterator for Words<'a> {
     }
 }
 
-/// Returns the length in bytes of the word at the beginning of a text.
-pub(crate) fn word_len(text: &str) -> usize {
-    let ascii = text.bytes().take_while(|byte| joins_ascii(*byte)).count();
-    // Most words end with a space.
-    if text[ascii..].starts_with(' ') {
-        return ascii;
-    }
-    let mut characters = text[ascii..].char_indices();
-    while let Some((at, character)) = characters.next() {
-        let at = ascii + at;
-        let is_inner_dot = character == '.' && at > 0 && characters.as_str().starts_with(joins);
-        if !joins(character) && !is_inner_dot {
-            return at;
-        }
-    }
-    text.len()
-}
-
-/// Returns whether a word and what follows it are the beginning of a URL: a scheme, whichever it is.
+/// Returns whether a word and the text after it begin a URL. Every scheme counts.
 fn begins_url(word: &str, after: &str) -> bool {
     after.starts_with("://") || after.starts_with(':') && word.eq_ignore_ascii_case("mailto")
 }
 
 fn ends_url(character: char) -> bool {
     character.is_whitespace() || matches!(character, '<' | '>' | '"' | '`' | '|')
-}
-
-fn joins(character: char) -> bool {
-    match character {
-        '_' | '-' => true,
-        _ if character.is_ascii() => character.is_ascii_alphanumeric(),
-        _ => joins_beyond_ascii(character),
-    }
-}
-
-fn joins_ascii(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
-}
-
-fn joins_beyond_ascii(character: char) -> bool {
-    is_hyphen(character)
-        || is_hidden_inside(character)
-        || is_accent(character)
-        || (character.is_alphanumeric() && !is_cjk(character))
-}
-
-/// Returns a word without the marks at its ends. Most words have none.
-fn without_marks(word: &str) -> &str {
-    match word.as_bytes() {
-        [first, .., last] if first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric() => word,
-        _ => word.trim_matches(falls_off),
-    }
-}
-
-fn falls_off(character: char) -> bool {
-    match character {
-        '_' | '-' | '.' => true,
-        _ => !character.is_ascii() && (is_hyphen(character) || is_hidden_inside(character)),
-    }
-}
-
-/// Returns whether a character is a hyphen of word processors: one that may end a line, or one that
-/// may not.
-pub(crate) fn is_hyphen(character: char) -> bool {
-    matches!(character, '\u{2010}' | '\u{2011}')
-}
-
-/// Returns whether a character is invisible and joins its neighbours, so that people see one word. A
-/// zero-width space separates words instead.
-pub(crate) fn is_hidden_inside(character: char) -> bool {
-    matches!(
-        character,
-        '\u{AD}' | '\u{200C}' | '\u{200D}' | '\u{2060}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}'
-    )
-}
-
-/// Returns whether a character is an accent that is written as a character of its own.
-fn is_accent(character: char) -> bool {
-    matches!(
-        character,
-        '\u{300}'..='\u{36F}'
-            | '\u{1AB0}'..='\u{1AFF}'
-            | '\u{1DC0}'..='\u{1DFF}'
-            | '\u{FE20}'..='\u{FE2F}'
-    )
-}
-
-/// Returns whether a character is of a script that is written without spaces between words: Han,
-/// Hiragana, Katakana, Hangul and Bopomofo.
-fn is_cjk(character: char) -> bool {
-    matches!(
-        character,
-        '\u{1100}'..='\u{11FF}'
-            | '\u{2E80}'..='\u{9FFF}'
-            | '\u{A960}'..='\u{A97F}'
-            | '\u{AC00}'..='\u{D7FF}'
-            | '\u{F900}'..='\u{FAFF}'
-            | '\u{FF66}'..='\u{FFDC}'
-            | '\u{1AFF0}'..='\u{1B16F}'
-            | '\u{20000}'..='\u{3FFFF}'
-    )
 }
 
 #[cfg(test)]
@@ -167,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_what_names_one_thing() {
+    fn names_with_inner_marks_are_one_word() {
         assert_eq!(
             words(Product::Slack, "high_cpu: low-latency, critical.log. _a_ 緊急b c"),
             ["high_cpu", "low-latency", "critical.log", "a", "b", "c"]
@@ -175,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn hyphens_of_word_processors_join_and_fall_off_as_others_do() {
+    fn unicode_hyphens_behave_like_ascii_hyphens() {
         for hyphen in ["-", "\u{2010}", "\u{2011}"] {
             let text = format!("low{hyphen}latency {hyphen}high{hyphen} a.{hyphen} {hyphen}");
             let joined = format!("low{hyphen}latency");
@@ -187,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_invisible_inside_a_word_parts_it_only_where_a_line_may_break() {
+    fn invisible_characters_split_a_word_only_if_they_allow_a_line_break() {
         for hidden in ["\u{AD}", "\u{200C}", "\u{200D}", "\u{2060}", "\u{FEFF}"] {
             let word = format!("be{hidden}low");
             assert_eq!(words(Product::Slack, &word), [&word], "{hidden:?}");
@@ -200,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn references_of_the_product_have_no_words() {
+    fn references_of_the_product_are_skipped() {
         let text = "@a ~b #c @**d e** @_**f** @*g* #**h>i** j";
         let slack = ["a", "b", "c", "d", "e", "_", "f", "g", "h", "i", "j"];
         assert_eq!(words(Product::Slack, text), slack.map(|word| word.trim_matches('_')));
@@ -212,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn sigils_inside_urls_do_not_end_them() {
+    fn a_url_does_not_end_at_a_sigil() {
         let text = "https://x.example/~a/@b/#c/[d](e) f [g](https://x.example/(h))i";
         for product in [Product::Mattermost, Product::Zulip, Product::RocketChat] {
             assert_eq!(words(product, text), ["f", "g", "i"], "{product:?}");
@@ -220,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn sigils_without_end_take_no_time() {
+    fn many_sigils_take_linear_time() {
         for product in [Product::Mattermost, Product::Zulip, Product::RocketChat] {
             for part in ["](", "](a", "@*", "@**", "#**a", "@a", "@_", "~", "@", "a@", "](("] {
                 let text = part.repeat((1 << 17) / part.len());

@@ -1,7 +1,7 @@
-//! Small inputs that people met in the field, each of which stands for a class: `field.jsonl`.
+//! Small inputs that broke webhooks in the field, each for a whole class: `field.jsonl`.
 //!
-//! The bodies of a case arrive in order. Deliveries are told apart by their `event_id` as a host
-//! does: one that was seen opens no alert.
+//! The bodies of a case arrive in order. As in a host, an event whose `event_id` was seen opens no
+//! alert.
 
 use std::fs;
 
@@ -32,7 +32,7 @@ struct Case {
 struct Expect {
     alerts: Option<Vec<String>>,
     title: Option<String>,
-    /// `Some(None)` is the integration's own.
+    /// `Some(None)` stands for the integration's own urgency.
     #[serde(default, deserialize_with = "present")]
     urgency: Option<Option<String>>,
     reply_must_not_contain: Option<String>,
@@ -43,7 +43,7 @@ fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Option<St
 }
 
 fn cases() -> Vec<Case> {
-    let text = fs::read_to_string("tests/field.jsonl").expect("the cases lie beside this file");
+    let text = fs::read_to_string("tests/field.jsonl").expect("`field.jsonl` is beside this file");
     text.lines().map(|line| serde_json::from_str(line).expect("a case")).collect()
 }
 
@@ -104,11 +104,11 @@ fn check(subject: &impl Subject) {
 }
 
 #[test]
-fn they_come_out_right_as_a_value() {
+fn field_cases_hold_as_a_value() {
     check(&Value::<SlackOutgoingWebhook>::new());
 }
 
 #[test]
-fn they_come_out_right_through_the_built_library() {
+fn field_cases_hold_through_the_built_library() {
     check(&Library::build("slack-outgoing-webhook"));
 }

@@ -1,4 +1,4 @@
-//! Whatever arrives, the plugin answers, and what it answers keeps its promises.
+//! Hostile requests: the plugin answers each one, and its answers are fit to show.
 
 use std::sync::LazyLock;
 
@@ -6,6 +6,9 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::json;
 use slack_outgoing_webhook::SlackOutgoingWebhook;
 use tocsin_plugin_api::{prelude::*, testing::Value};
+use tocsin_plugin_kit::testing::{
+    check_receive, config, content_types, damaged, long_texts, texts,
+};
 
 const TOKEN: &str = "Xk3vT9pQz7LmN2rB8sWc4dYf";
 
@@ -34,60 +37,12 @@ const KEYS: [&str; 22] = [
     "challenge",
 ];
 
-/// What texts are made of, and where they may break.
-const FRAGMENTS: [&str; 52] = [
-    "<",
-    ">",
-    "|",
-    "&",
-    "&lt;",
-    "&amp;",
-    ";",
-    "@",
-    "#",
-    "!",
-    "^",
-    "U1",
-    "here",
-    "date^",
-    "subteam^",
-    "http://",
-    "mailto:",
-    "://",
-    "high",
-    "LOW",
-    "critical",
-    "medium",
-    ".",
-    "-",
-    "_",
-    " ",
-    "\n",
-    "\r\n",
-    "\0",
-    "\u{202E}",
-    "\u{200D}",
-    "é",
-    "\u{301}",
-    "漢",
-    "🔥",
-    "x",
-    "~",
-    "*",
-    "**",
-    "@**",
-    "@_*",
-    "#**",
-    "](",
-    ")",
-    "all",
-    "@here",
-    "P1",
-    "tel:",
-    "\u{2800}",
+/// Text that a product or this plugin gives a meaning.
+const FRAGMENTS: [&str; 39] = [
+    "<", ">", "|", "&", "&lt;", "&amp;", ";", "@", "#", "!", "^", "U1", "here", "date^",
+    "subteam^", "http://", "mailto:", "://", "high", "LOW", "critical", "medium", ".", "-", "_",
+    "~", "*", "**", "@**", "@_*", "#**", "](", ")", "all", "@here", "P1", "tel:", "\u{200D}",
     "\u{2011}",
-    "\u{AD}",
-    "\u{E0041}",
 ];
 
 /// Plugins with options of every kind.
@@ -114,22 +69,16 @@ static PLUGINS: LazyLock<Vec<SlackOutgoingWebhook>> = LazyLock::new(|| {
     .collect()
 });
 
-/// Gives the body to every plugin and holds it to what it promises.
+/// Gives a body to every plugin and checks the answers.
 fn check(content_type: Option<&[u8]>, body: &[u8]) -> Result<(), TestCaseError> {
     let mut request = Request::post(body);
     if let Some(content_type) = content_type {
         request = request.with_header("content-type", content_type);
     }
     for plugin in PLUGINS.iter() {
-        let received = plugin.receive(&request);
-        prop_assert_eq!(&received, &plugin.receive(&request));
-        match received {
-            Ok(Received::Events { events, .. }) => {
-                prop_assert_eq!(events.len(), 1);
-                check_event(&events[0])?;
-            }
-            Err(Refusal::Failed { reason }) => prop_assert!(false, "failed: {}", reason),
-            Ok(_) | Err(_) => {}
+        if let Ok(Received::Events { events, .. }) = check_receive(plugin, &request)? {
+            prop_assert_eq!(events.len(), 1);
+            check_event(&events[0])?;
         }
     }
     Ok(())
@@ -139,36 +88,18 @@ fn json_request(body: &[u8]) -> Request<'_> {
     Request::post(body).with_header("content-type", b"application/json")
 }
 
+/// Checks what [`check_receive`] does not know of this plugin's events.
 fn check_event(event: &Event) -> Result<(), TestCaseError> {
     let description = event.description.as_deref().unwrap_or_default();
-    prop_assert!(!event.title.trim().is_empty());
-    prop_assert!(event.title.chars().count() <= 1024);
-    prop_assert!(!event.title.chars().any(char::is_control));
     prop_assert!(description.contains(&event.title));
-    prop_assert!(!description.contains("  "));
+    prop_assert!(!description.contains("  ") && !description.contains('\t'));
     prop_assert_eq!(description.trim(), description);
-    prop_assert!(description.chars().all(|c| c == '\n' || !c.is_control()));
     prop_assert_eq!(&event.dedup_key, &event.event_id);
-    prop_assert!(event.details.iter().all(|detail| !detail.value.is_empty()));
     Ok(())
 }
 
-fn content_type() -> impl Strategy<Value = Option<Vec<u8>>> {
-    prop_oneof![
-        Just(None),
-        Just(Some(b"application/x-www-form-urlencoded".to_vec())),
-        Just(Some(b"Application/JSON; charset=utf-8".to_vec())),
-        vec(any::<u8>(), 0..20).prop_map(Some),
-    ]
-}
-
 fn text() -> impl Strategy<Value = String> {
-    let fragment = prop_oneof![
-        8 => select(&FRAGMENTS[..]).prop_map(str::to_owned),
-        1 => any::<char>().prop_map(String::from),
-        1 => ".{0,20}",
-    ];
-    vec(fragment, 0..40).prop_map(|fragments| fragments.concat())
+    texts(&FRAGMENTS)
 }
 
 fn key() -> impl Strategy<Value = String> {
@@ -189,7 +120,7 @@ fn value() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A value with some of its bytes escaped, or all that need it, or none.
+/// Encodes a value for a form, with none, some or all of its bytes escaped.
 fn encoded(value: &str, escapes: u8) -> Vec<u8> {
     let escape = |byte: u8| match escapes {
         0 => false,
@@ -245,69 +176,55 @@ fn json_body() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// A body that was damaged on its way.
-fn damaged(body: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
-    let damage = vec((any::<prop::sample::Index>(), any::<Option<u8>>()), 0..4);
-    (body, damage).prop_map(|(mut body, damage)| {
-        for (at, byte) in damage {
-            let at = at.index(body.len() + 1);
-            match byte {
-                Some(byte) => body.insert(at, byte),
-                None => body.truncate(at),
-            }
-        }
-        body
-    })
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 300,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(config())]
 
     #[test]
-    fn any_bytes_of_any_type(content_type in content_type(), body in vec(any::<u8>(), 0..300)) {
+    fn answers_any_bytes_of_any_type(
+        content_type in content_types(&[
+            "application/x-www-form-urlencoded",
+            "Application/JSON; charset=utf-8",
+        ]),
+        body in vec(any::<u8>(), 0..300),
+    ) {
         check(content_type.as_deref(), &body)?;
     }
 
     #[test]
-    fn forms(body in form()) {
+    fn answers_forms(body in form()) {
         check(None, &body)?;
     }
 
     #[test]
-    fn damaged_forms(body in damaged(form())) {
+    fn answers_damaged_forms(body in damaged(form())) {
         check(None, &body)?;
     }
 
     #[test]
-    fn json_objects(body in json_body()) {
+    fn answers_json_objects(body in json_body()) {
         check(Some(b"application/json"), &body)?;
     }
 
     #[test]
-    fn damaged_json_objects(body in damaged(json_body())) {
+    fn answers_damaged_json_objects(body in damaged(json_body())) {
         check(Some(b"application/json"), &body)?;
     }
 
     #[test]
-    fn long_texts(fragments in vec(select(&FRAGMENTS[..]), 1..6), times in 1..3_000_usize) {
-        let text = fragments.concat().repeat(times);
+    fn answers_long_texts(text in long_texts(&FRAGMENTS)) {
         let body = [format!("token={TOKEN}&text=").into_bytes(), encoded(&text, 1)].concat();
         check(None, &body)?;
     }
 
     #[test]
-    fn a_wrong_token_gives_nothing_away(body in form(), token in "[a-z]{0,24}") {
+    fn refuses_every_form_with_a_wrong_token(body in form(), token in "[a-z]{0,24}") {
         let body = [format!("token={token}&").into_bytes(), body].concat();
         let received = PLUGINS[0].receive(&Request::post(&body));
         prop_assert!(matches!(received, Err(Refusal::Unauthorized { .. })), "{:?}", received);
     }
 
     #[test]
-    fn a_wrong_token_in_json_gives_nothing_away(
+    fn refuses_every_json_object_with_a_wrong_token(
         body in damaged(json_body()),
         token in "[a-z]{0,24}",
     ) {
@@ -322,7 +239,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_encoded_arrives(text in text()) {
+    fn a_form_and_json_with_the_same_text_have_the_same_answer(text in text()) {
         let start = format!("token={TOKEN}&post_id=1&text=").into_bytes();
         let body = [start, encoded(&text, 1)].concat();
         let as_form = PLUGINS[0].receive(&Request::post(&body));

@@ -1,4 +1,4 @@
-//! What comes of whole requests: the order of the rules, the answers, and the errors in options.
+//! Answers to whole requests: order of the checks, events, replies, and errors in options.
 
 use serde_json::{Value as Json, json};
 use slack_outgoing_webhook::SlackOutgoingWebhook;
@@ -59,10 +59,10 @@ fn refused(options: &Json) -> String {
     }
 }
 
-// The order of the rules.
+// Order of the checks.
 
 #[test]
-fn the_token_is_judged_before_everything_else() {
+fn checks_the_token_before_anything_else() {
     for body in [
         "token=bad",
         "token=bad&text=a&text=b",
@@ -79,13 +79,13 @@ fn the_token_is_judged_before_everything_else() {
 }
 
 #[test]
-fn a_body_that_cannot_be_read_is_malformed_whatever_its_token() {
+fn a_body_that_cannot_be_parsed_is_malformed_whatever_its_token() {
     let body = r#"{"token":"bad","text":"a""#;
     assert!(matches!(receive_as_sent(json!({}), body), Err(Refusal::Malformed { .. })));
 }
 
 #[test]
-fn query_and_headers_carry_no_token() {
+fn ignores_tokens_in_query_and_headers() {
     let headers = [tocsin_plugin_api::request::Header::new("authorization", TOKEN.as_bytes())];
     let query = format!("token={TOKEN}");
     let request = Request::new("POST", &query, &headers, b"text=a");
@@ -94,7 +94,7 @@ fn query_and_headers_carry_no_token() {
 }
 
 #[test]
-fn what_is_no_message_needs_no_text() {
+fn ignores_bots_and_commands_even_without_a_text() {
     let bot = "posted by a bot without a trigger word, and `bots` is `auto`";
     assert_eq!(receive(json!({}), "bot_id=B1"), ignored(bot));
     assert_eq!(receive(json!({}), "bot_id=B1&bot_id=B1&text=a&text=b"), ignored(bot));
@@ -104,7 +104,7 @@ fn what_is_no_message_needs_no_text() {
 }
 
 #[test]
-fn an_empty_text_is_ignored_even_if_another_field_is_repeated() {
+fn ignores_a_blank_text_even_if_another_field_is_repeated() {
     for body in ["text", "text=+%0A&user_id=1&user_id=2", "text=%00", "text=%E2%80%AE"] {
         assert_eq!(receive(json!({}), body), ignored("the text is empty"), "{body}");
     }
@@ -117,14 +117,14 @@ fn an_empty_text_is_ignored_even_if_another_field_is_repeated() {
 }
 
 #[test]
-fn a_title_is_the_first_line_with_something_to_see() {
+fn the_title_is_the_first_line_that_is_not_blank() {
     for line in ["%E2%A0%80", "%E3%85%A4+%E3%85%A4", "%F3%A0%81%81", "%C2%AD", "%E2%80%8B"] {
         assert_alert(receive(json!({}), &format!("text={line}%0Adb1+down")), "db1 down");
     }
 }
 
 #[test]
-fn a_message_has_exactly_one_text() {
+fn refuses_a_message_without_exactly_one_text() {
     assert_eq!(receive(json!({}), "user_name=a"), malformed("`text` is missing"));
     assert_eq!(receive(json!({}), r#"{"text":null}"#), malformed("`text` is missing"));
     assert_eq!(receive(json!({}), r#"{"text":1}"#), malformed("`text` is not a string"));
@@ -134,7 +134,7 @@ fn a_message_has_exactly_one_text() {
 }
 
 #[test]
-fn only_a_field_that_is_read_must_not_be_repeated() {
+fn refuses_a_repeated_field_only_if_it_is_read() {
     for name in ["channel_id", "timestamp", "user_name", "trigger_word", "thread_ts", "post_id"] {
         let form = format!("text=a&{name}=1&{name}=1");
         assert_eq!(receive(json!({}), &form), malformed(&format!("`{name}` is repeated")));
@@ -147,23 +147,23 @@ fn only_a_field_that_is_read_must_not_be_repeated() {
 }
 
 #[test]
-fn a_message_has_to_make_sense_before_the_operator_s_choice_is_asked() {
+fn refuses_a_malformed_message_before_it_filters_by_channel_and_trigger_word() {
     let options = json!({"channels": ["ops"], "trigger_words": ["page"]});
     let body = "text=a&channel_name=dev&channel_name=ops";
     assert_eq!(receive(options.clone(), body), malformed("`channel_name` is repeated"));
     assert_eq!(
         receive(options.clone(), "text=page&channel_name=dev"),
-        ignored("its channel is not one of `channels`")
+        ignored("the channel is not one of `channels`")
     );
     assert_eq!(
         receive(options.clone(), "text=a&channel_name=ops"),
-        ignored("its trigger word is not one of `trigger_words`")
+        ignored("the trigger word is not one of `trigger_words`")
     );
     assert_alert(receive(options, "text=page+me&channel_name=ops"), "page me");
 }
 
 #[test]
-fn anyone_may_send_where_the_operator_said_so() {
+fn accepts_every_sender_if_unauthenticated() {
     let options = json!({"unauthenticated": true});
     for body in ["text=a", "token=&text=a", "token=x&text=a", "token=x&token=y&text=a"] {
         assert_alert(receive_as_sent(options.clone(), body), "a");
@@ -172,7 +172,7 @@ fn anyone_may_send_where_the_operator_said_so() {
 }
 
 #[test]
-fn any_token_of_a_list_admits() {
+fn accepts_each_token_of_a_list() {
     let options = json!({"token": ["new", "old"]});
     let plugin = Value::<SlackOutgoingWebhook>::instance(&options);
     let plugin = plugin.unwrap_or_else(|error| panic!("{error}"));
@@ -182,7 +182,7 @@ fn any_token_of_a_list_admits() {
 }
 
 #[test]
-fn bots_are_accepted_or_ignored_as_the_option_says() {
+fn the_option_bots_accepts_or_ignores_bots() {
     assert_alert(receive(json!({"bots": "accept"}), "text=a&bot_id=B1"), "a");
     assert_alert(receive(json!({}), "text=a&bot_id=B1&trigger_word=a"), "a");
     assert_eq!(
@@ -191,10 +191,10 @@ fn bots_are_accepted_or_ignored_as_the_option_says() {
     );
 }
 
-// The event and the answer.
+// Events and replies.
 
 #[test]
-fn the_ids_of_mattermost_and_rocket_chat_and_whole_seconds_make_the_text_raw() {
+fn the_text_is_raw_for_all_products_but_slack() {
     let body = |id: &str| format!("text=%26lt%3B+<%40U1|bob>{id}");
     assert_alert(receive(json!({}), &body("")), "< @bob");
     assert_alert(receive(json!({}), &body("&timestamp=1700000000.000100")), "< @bob");
@@ -216,7 +216,7 @@ fn a_pattern_replaces_the_urgency_rule() {
 }
 
 #[test]
-fn half_an_emoji_is_a_replacement_character_in_every_string() {
+fn half_an_emoji_becomes_a_replacement_character_in_every_string() {
     let body =
         r#"{"text":"db1 \ud83d","channel_name":"\udd25ops","x\ud83d":"\ud83d","message_id":"m"}"#;
     match receive(json!({}), body) {
@@ -229,7 +229,7 @@ fn half_an_emoji_is_a_replacement_character_in_every_string() {
 }
 
 #[test]
-fn own_words_name_an_urgency_beside_the_four() {
+fn own_words_name_an_urgency_like_the_built_in_ones() {
     let options = json!({"urgencies": {"P1": "critical", "dringend": "high"}});
     let urgency = |body: &str| match receive(options.clone(), body) {
         Ok(Received::Events { events, .. }) => events[0].urgency,
@@ -243,7 +243,7 @@ fn own_words_name_an_urgency_beside_the_four() {
 }
 
 #[test]
-fn own_words_may_be_captured_by_a_pattern() {
+fn a_pattern_can_capture_own_words() {
     let options = json!({
         "urgency_pattern": r"sev:(?<urgency>\S+)",
         "urgencies": {"1": "critical", "緊急": "high"},
@@ -259,7 +259,7 @@ fn own_words_may_be_captured_by_a_pattern() {
 }
 
 #[test]
-fn an_answer_mentions_nobody_again_in_any_product() {
+fn a_reply_mentions_nobody_again_in_any_product() {
     let options = json!({"reply": "noted: {title}"});
     let reply = |body: &str| match receive(options.clone(), body) {
         Ok(Received::Events { reply: Some(reply), .. }) => reply.body,
@@ -284,13 +284,13 @@ fn an_answer_mentions_nobody_again_in_any_product() {
 }
 
 #[test]
-fn without_a_template_the_host_words_the_answer() {
+fn without_a_template_there_is_no_reply() {
     let received = receive(json!({}), "text=a");
     assert!(matches!(received, Ok(Received::Events { reply: None, .. })), "{received:?}");
 }
 
 #[test]
-fn with_a_template_the_alert_is_confirmed_in_the_channel() {
+fn with_a_template_the_reply_confirms_the_alert() {
     let options = json!({"reply": "noted ({urgency}): {title}"});
     let reply = |body: &str| match receive(options.clone(), body) {
         Ok(Received::Events { reply, .. }) => reply,
@@ -304,23 +304,23 @@ fn with_a_template_the_alert_is_confirmed_in_the_channel() {
 // Options.
 
 #[test]
-fn a_token_or_the_decision_to_go_without_is_needed() {
+fn requires_a_token_or_unauthenticated() {
     assert_eq!(
         refused(&json!({})),
         "`token`: missing, so anyone could raise alerts\n\
-         hint: set it to the token that the sender shows for this webhook, or set \
-         `unauthenticated = true` if anyone may"
+         hint: set it to the token that the chat shows for this webhook, or set \
+         `unauthenticated = true` to let anyone raise alerts"
     );
     assert_eq!(refused(&json!({"unauthenticated": false})), refused(&json!({})));
     assert_eq!(
         refused(&json!({"token": "s3cret", "unauthenticated": true})),
-        "`unauthenticated`: contradicts `token`, which would never be looked at\n\
+        "`unauthenticated`: contradicts `token`, which would never be checked\n\
          hint: remove one of the two"
     );
 }
 
 #[test]
-fn an_option_that_makes_no_sense_is_named_with_what_to_do() {
+fn errors_in_options_name_the_option_and_a_remedy() {
     let error = |key: &str, value: Json| refused(&json!({"token": "t", key: value}));
     assert_eq!(
         error("channels", json!(["#"])),
@@ -330,10 +330,7 @@ fn an_option_that_makes_no_sense_is_named_with_what_to_do() {
         error("trigger_words", json!(["a", ""])),
         "`trigger_words[1]`: empty\nhint: remove it; with an empty list, all messages count"
     );
-    assert_eq!(
-        error("reply", json!("")),
-        "`reply`: empty\nhint: remove it if nothing is to be posted"
-    );
+    assert_eq!(error("reply", json!("")), "`reply`: empty\nhint: remove it to post nothing");
     assert_eq!(
         error("urgency_pattern", json!("high")),
         "`urgency_pattern`: has no group `urgency`\n\
@@ -349,19 +346,18 @@ fn an_option_that_makes_no_sense_is_named_with_what_to_do() {
         error("urgencies", json!({"": "low"})),
         "`urgencies`: a word is empty\nhint: remove it"
     );
-    assert!(
-        error("urgencies", json!({"P 1": "low"}))
-            .starts_with("`urgencies.P 1`: can never stand alone as a word\nhint: ")
-    );
+    assert!(error("urgencies", json!({"P 1": "low"})).starts_with(
+        "`urgencies.P 1`: is not one word, so no text can contain it as a word\nhint: "
+    ));
     assert_eq!(
         refused(&json!({"token": "t", "trigger_words": ["page"], "reply": "Page {user}"})),
-        "`reply`: begins with the trigger word `page`, so that every answer would raise the next \
+        "`reply`: begins with the trigger word `page`, so every reply would raise the next \
          alert\nhint: begin with another word"
     );
 }
 
 #[test]
-fn an_option_that_is_misspelt_is_named_with_what_is_expected() {
+fn errors_in_options_name_a_misspelt_key_and_the_known_ones() {
     assert_eq!(
         refused(&json!({"token": "t", "bots": "never"})),
         "`bots`: unknown variant `never`, expected one of `auto`, `accept`, `ignore`"
@@ -378,7 +374,7 @@ fn an_option_that_is_misspelt_is_named_with_what_is_expected() {
 }
 
 #[test]
-fn no_error_in_options_shows_a_secret() {
+fn no_error_in_options_quotes_a_secret() {
     for options in [
         json!({"token": 31337}),
         json!({"token": {"value": "31337"}}),

@@ -1,4 +1,4 @@
-//! The worked cases, as a value and through the built library.
+//! Fixtures, checked with the plugin as a value and through its built library.
 
 use slack_outgoing_webhook::SlackOutgoingWebhook;
 use tocsin_plugin_api::testing::{Fixture, Library, Subject, Value};
@@ -8,16 +8,16 @@ fn fixtures() -> Vec<Fixture> {
 }
 
 #[test]
-fn there_are_97_of_them() {
+fn there_are_97_fixtures() {
     assert_eq!(fixtures().len(), 97);
 }
 
 #[test]
-fn they_hold_as_a_value() {
+fn fixtures_hold_as_a_value() {
     Value::<SlackOutgoingWebhook>::new().check(&fixtures());
 }
 
 #[test]
-fn they_hold_through_the_built_library() {
+fn fixtures_hold_through_the_built_library() {
     Library::build("slack-outgoing-webhook").check(&fixtures());
 }

@@ -1,4 +1,5 @@
-//! Whatever is posted as a notification, alertmanager does not panic, and says the same of it twice.
+//! Notifications for `alertmanager`: the plugin does not panic, and answers the same request twice
+//! in the same way.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -11,7 +12,7 @@ use tocsin_plugin_api::{Integration, Request, Secret, Secrets};
 static PLUGIN: LazyLock<Alertmanager> = LazyLock::new(|| {
     let bearer_token = Some(Secrets::new([Secret::new(TOKEN)]));
     Alertmanager::new(Options { bearer_token, ..Options::default() })
-        .expect("the options are right")
+        .expect("the options are valid")
 });
 
 static AUTHORIZATION: LazyLock<String> = LazyLock::new(|| format!("Bearer {TOKEN}"));

@@ -1,5 +1,5 @@
-//! Whatever is posted as a form, slack-outgoing-webhook does not panic, and says the same of it
-//! twice.
+//! Forms for `slack-outgoing-webhook`: the plugin does not panic, and answers the same request
+//! twice in the same way.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -15,7 +15,7 @@ static PLUGIN: LazyLock<SlackOutgoingWebhook> = LazyLock::new(|| {
         reply: Some("{title} {urgency} {channel} {user} {trigger}".into()),
         ..Options::default()
     })
-    .expect("the options are right")
+    .expect("the options are valid")
 });
 
 fuzz_target!(|body: &[u8]| {

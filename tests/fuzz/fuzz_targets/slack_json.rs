@@ -1,4 +1,5 @@
-//! Whatever is posted as JSON, slack-outgoing-webhook does not panic, and says the same of it twice.
+//! JSON for `slack-outgoing-webhook`: the plugin does not panic, and answers the same request twice
+//! in the same way.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -11,7 +12,7 @@ use tocsin_plugin_api::{Integration, Request, Secret, Secrets};
 static PLUGIN: LazyLock<SlackOutgoingWebhook> = LazyLock::new(|| {
     let token = Some(Secrets::new([Secret::new(TOKEN)]));
     SlackOutgoingWebhook::new(Options { token, ..Options::default() })
-        .expect("the options are right")
+        .expect("the options are valid")
 });
 
 fuzz_target!(|body: &[u8]| {

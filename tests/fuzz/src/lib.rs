@@ -1,18 +1,18 @@
-//! What every fuzz target of a plugin promises.
+//! Check that all fuzz targets of plugins share.
 //!
-//! No plugin is named here: two in one program would export the same names.
+//! No plugin is a dependency here, because two plugins in one program would export the same
+//! symbols.
 
 use tocsin_plugin_api::{Integration, Request, outcome::Outcome};
 
-/// The token that the seeds show.
+/// Token in the seeds.
 pub const TOKEN: &str = "Xk3vT9pQz7LmN2rB8sWc4dYf";
 
-/// Gives a plugin a request twice: it does not fail, says the same both times, and what it says is
-/// what the host reads.
+/// Gives a plugin a request twice, and compares the outcome with what a host reads of it.
 ///
 /// # Panics
 ///
-/// Where the plugin breaks that promise.
+/// If the plugin fails, the two outcomes differ, or the host reads another outcome.
 pub fn receive_twice<I: Integration>(plugin: &I, request: &Request<'_>) {
     let received = || Outcome::from(plugin.receive(request));
     let outcome = received();

@@ -1,46 +1,46 @@
-//! Every spelling of the names of urgencies, byte by byte.
+//! Trie of all spellings of the names of urgencies, byte by byte.
 //!
-//! A tree is built for the question whether a pattern can capture a name (see [`crate::capture`]) and
-//! then dropped. Words of messages are looked up in [`Names`] instead.
+//! A trie is built to [check a pattern](crate::pattern_check) and then dropped. Words of messages
+//! are looked up in [`UrgencyNames`] instead.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tocsin_plugin_api::Urgency;
 
-use crate::names::{Names, folded_character};
+use crate::urgency_names::{UrgencyNames, folded_character};
 
-/// The last character that may differ from another in case alone.
+/// Last character that may differ from another in case alone.
 const LAST_WITH_CASE: char = '\u{1FFFF}';
 
-/// A tree of bytes, in which each way from the root to an end spells a name.
-pub(crate) struct Spellings {
+/// Trie of bytes, in which each path from the root to an end spells a name.
+pub(crate) struct NameTrie {
     nodes: Vec<Node>,
 }
 
 #[derive(Default)]
 struct Node {
     next: BTreeMap<u8, usize>,
-    /// Next node for a letter in any case.
+    /// Next nodes by folded letters.
     next_letter: BTreeMap<char, usize>,
     is_end: bool,
 }
 
-impl Spellings {
-    /// Spells the names of urgencies.
-    pub(crate) fn of(names: &Names) -> Self {
-        let mut spellings = Self { nodes: vec![Node::default()] };
+impl NameTrie {
+    /// Builds the trie of all names in every case.
+    pub(crate) fn of(names: &UrgencyNames) -> Self {
+        let mut trie = Self { nodes: vec![Node::default()] };
         for urgency in Urgency::ALL {
             let letters = urgency.as_str().chars();
-            spellings.insert(letters.map(|c| (c, vec![c, c.to_ascii_uppercase()])));
+            trie.insert(letters.map(|c| (c, vec![c, c.to_ascii_uppercase()])));
         }
         let variants = variants(names.own().flat_map(str::chars).collect());
         for name in names.own() {
-            spellings.insert(name.chars().map(|c| (c, variants[&c].clone())));
+            trie.insert(name.chars().map(|c| (c, variants[&c].clone())));
         }
-        spellings
+        trie
     }
 
-    /// Returns the node at which every spelling begins.
+    /// Returns the node at which every name begins.
     pub(crate) fn root(&self) -> usize {
         0
     }
@@ -55,7 +55,7 @@ impl Spellings {
         self.nodes[node].is_end
     }
 
-    /// Returns the bytes that lead on from a node, with the next nodes.
+    /// Returns the bytes that can follow at a node, with the next nodes.
     pub(crate) fn bytes_after(&self, node: usize) -> impl Iterator<Item = (u8, usize)> {
         self.nodes[node].next.iter().map(|(byte, node)| (*byte, *node))
     }
@@ -102,7 +102,7 @@ impl Spellings {
     }
 }
 
-/// Returns the characters that fold to each of these.
+/// Returns, for each folded character, all characters that fold to it.
 fn variants(folded: BTreeSet<char>) -> BTreeMap<char, Vec<char>> {
     let mut variants: BTreeMap<_, Vec<_>> = folded
         .into_iter()
@@ -123,22 +123,22 @@ fn variants(folded: BTreeSet<char>) -> BTreeMap<char, Vec<char>> {
 mod tests {
     use super::*;
 
-    fn spellings(own: &[&str]) -> Spellings {
+    fn trie(own: &[&str]) -> NameTrie {
         let own = own.iter().map(|name| (name.to_string(), Urgency::High)).collect();
-        Spellings::of(&Names::new(own, true).expect("names"))
+        NameTrie::of(&UrgencyNames::new(own, true).expect("names"))
     }
 
-    fn spells(spellings: &Spellings, text: &str) -> bool {
-        let end = text.bytes().try_fold(spellings.root(), |node, byte| spellings.after(node, byte));
-        end.is_some_and(|node| spellings.is_end(node))
+    fn spells(trie: &NameTrie, text: &str) -> bool {
+        let end = text.bytes().try_fold(trie.root(), |node, byte| trie.after(node, byte));
+        end.is_some_and(|node| trie.is_end(node))
     }
 
     #[test]
-    fn names_are_spelt_as_they_are_looked_up() {
+    fn the_trie_spells_exactly_the_known_names() {
         let own = ["P1", "Élevé", "kritisch", "緊急", "high-cpu", "🔥"];
         let names = own.iter().map(|name| (name.to_string(), Urgency::High)).collect();
-        let names = Names::new(names, true).expect("names");
-        let spellings = spellings(&own);
+        let names = UrgencyNames::new(names, true).expect("names");
+        let trie = trie(&own);
         for text in [
             "low",
             "HIGH",
@@ -162,12 +162,12 @@ mod tests {
             "緊",
         ] {
             let is_known = names.urgency(text).is_some();
-            assert_eq!(spells(&spellings, text), is_known, "{text}");
+            assert_eq!(spells(&trie, text), is_known, "{text}");
         }
     }
 
     #[test]
-    fn no_character_without_a_place_in_the_tree_has_case() {
+    fn no_character_beyond_the_last_one_with_case_is_folded() {
         for character in ('\u{20000}'..=char::MAX).filter(|c| *c > LAST_WITH_CASE) {
             assert_eq!(folded_character(character), character);
         }

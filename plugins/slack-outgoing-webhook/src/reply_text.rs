@@ -1,8 +1,8 @@
-//! The text of an answer, with the source of each of its parts.
+//! Text of a reply, with the source of each part.
 //!
-//! An answer repeats parts of a message. It must not notify people again, so a mention is defused if
-//! it comes from the message or if the message completes it. Mentions that the operator wrote into
-//! the template work. Words that people chose for themselves as keywords are not known here.
+//! A reply repeats parts of a message and must not notify people again. A mention is therefore
+//! defused if it comes from the message, or if the message completes it. Mentions in the operator's
+//! template work. Keywords that people chose to be notified of are unknown here and not defused.
 
 use memchr::memchr_iter;
 
@@ -11,31 +11,31 @@ use crate::product::Product;
 /// Names that mention everybody, in any product.
 const EVERYBODY: [&str; 7] = ["all", "channel", "everyone", "group", "here", "stream", "topic"];
 
-/// Invisible character between a sigil and its name, with which no product takes the two for a
-/// mention.
+/// Invisible character that is put between an `@` and a name. With it, no product takes the two for
+/// a mention.
 const ZERO_WIDTH_SPACE: char = '\u{200B}';
 
-/// Source of a part of an answer.
+/// Source of a part of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// The operator's template.
+    /// Operator's template.
     Template,
-    /// The sender's name. The template may mention the sender.
-    Sender,
-    /// Any other part of the message.
+    /// Name of the message's author, whom the template may mention.
+    Author,
+    /// Other part of the message.
     Message,
 }
 
-/// The text of an answer.
+/// Text of a reply.
 #[derive(Debug, Default)]
-pub(crate) struct Answer {
+pub(crate) struct ReplyText {
     text: String,
     /// End and source of each part.
     parts: Vec<(usize, Source)>,
 }
 
-impl Answer {
-    /// Adds a part. Control forms of Slack have to be escaped in it, unless they are the operator's.
+impl ReplyText {
+    /// Adds a part. For Slack, [control forms](crate::markup) of the message must be escaped in it.
     pub(crate) fn push(&mut self, source: Source, part: &str) {
         if !part.is_empty() {
             self.text += part;
@@ -48,7 +48,7 @@ impl Answer {
         &self.text
     }
 
-    /// Returns the text without mentions that come from the message or that it completes.
+    /// Returns the text without mentions that come from the message or that the message completes.
     pub(crate) fn defused(&self, product: Product) -> String {
         if product.is_raw() { self.without_mentions() } else { self.without_control_forms() }
     }
@@ -75,7 +75,7 @@ impl Answer {
             return false;
         }
         let notifies_many = notifies_many(name);
-        // The sigil of an address (`bob@example.com`) mentions nobody.
+        // The `@` of an address (`bob@example.com`) mentions nobody.
         let before = self.text[..sigil].chars().next_back();
         if before.is_some_and(char::is_alphanumeric) && !notifies_many {
             return false;
@@ -84,8 +84,8 @@ impl Answer {
         self.is_from_message(sigil, notifies_many, sources)
     }
 
-    /// Escapes control forms that the message completes. It cannot make whole ones, because its
-    /// brackets are escaped already.
+    /// Escapes control forms that the message completes. Those that are wholly from the message are
+    /// escaped already.
     fn without_control_forms(&self) -> String {
         let mut defused = String::with_capacity(self.text.len());
         let mut written = 0;
@@ -114,6 +114,8 @@ impl Answer {
         self.is_from_message(bracket + 1, notifies_many, sources)
     }
 
+    /// Returns whether the sigil or a part of the name is from the message. The name of the author
+    /// counts only if the mention notifies many.
     fn is_from_message(
         &self,
         sigil: usize,
@@ -125,7 +127,7 @@ impl Answer {
         !is_of_template
             || of_name.any(|source| match source {
                 Source::Template => false,
-                Source::Sender => notifies_many,
+                Source::Author => notifies_many,
                 Source::Message => true,
             })
     }
@@ -142,8 +144,8 @@ impl Answer {
     }
 }
 
-/// Returns how many bytes the name has with which the text after an `@` begins: a word, or words
-/// between stars.
+/// Returns the length in bytes of the name at the beginning of a text: a word, or words between
+/// stars.
 fn name_len(text: &str) -> usize {
     let is_of_name = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
     let stars = text.strip_prefix('_').unwrap_or(text);
@@ -171,37 +173,37 @@ mod tests {
 
     const RAW: [Product; 3] = [Product::Mattermost, Product::Zulip, Product::RocketChat];
 
-    fn answer(parts: &[(Source, &str)]) -> Answer {
-        let mut answer = Answer::default();
+    fn reply(parts: &[(Source, &str)]) -> ReplyText {
+        let mut reply = ReplyText::default();
         for (source, part) in parts {
-            answer.push(*source, part);
+            reply.push(*source, part);
         }
-        answer
+        reply
     }
 
-    /// Checks that zero-width spaces were added, and nothing else.
+    /// Asserts that zero-width spaces are added, and nothing else.
     #[track_caller]
     fn assert_defused(parts: &[(Source, &str)]) {
-        let answer = answer(parts);
+        let reply = reply(parts);
         for product in RAW {
-            let defused = answer.defused(product);
-            assert_ne!(defused, answer.as_str(), "{product:?}");
-            assert_eq!(defused.replace(ZERO_WIDTH_SPACE, ""), answer.as_str(), "{product:?}");
+            let defused = reply.defused(product);
+            assert_ne!(defused, reply.as_str(), "{product:?}");
+            assert_eq!(defused.replace(ZERO_WIDTH_SPACE, ""), reply.as_str(), "{product:?}");
         }
     }
 
     #[track_caller]
-    fn assert_left(parts: &[(Source, &str)]) {
-        let answer = answer(parts);
+    fn assert_unchanged(parts: &[(Source, &str)]) {
+        let reply = reply(parts);
         for product in RAW {
-            assert_eq!(answer.defused(product), answer.as_str(), "{product:?}");
+            assert_eq!(reply.defused(product), reply.as_str(), "{product:?}");
         }
     }
 
-    use Source::{Message, Sender, Template};
+    use Source::{Author, Message, Template};
 
     #[test]
-    fn a_mention_in_the_message_is_shown_and_mentions_nobody() {
+    fn a_mention_in_the_message_is_defused() {
         for mention in [
             "@all",
             "@ALL",
@@ -229,60 +231,65 @@ mod tests {
         ] {
             assert_defused(&[(Template, "raised: "), (Message, mention), (Template, " now")]);
             assert_defused(&[(Template, "raised: "), (Message, "db1 down "), (Message, mention)]);
-            assert_defused(&[(Sender, mention)]);
+            assert_defused(&[(Author, mention)]);
         }
-        let defused = answer(&[(Message, "@all a@all @**all**")]).defused(Product::Zulip);
+        let defused = reply(&[(Message, "@all a@all @**all**")]).defused(Product::Zulip);
         assert_eq!(defused, "@\u{200B}all a@\u{200B}all @\u{200B}**all**");
     }
 
     #[test]
-    fn what_mentions_nobody_stays() {
+    fn text_that_is_no_mention_stays() {
         for text in ["bob@example.com", "a @ b", "@", "@!", "é@x", "5@5"] {
-            assert_left(&[(Template, "raised: "), (Message, text), (Template, " now")]);
+            assert_unchanged(&[(Template, "raised: "), (Message, text), (Template, " now")]);
         }
     }
 
     #[test]
-    fn what_the_operator_wrote_works() {
-        assert_left(&[(Template, "@channel @**all** @*ops*: "), (Message, "db1 down")]);
-        assert_left(&[(Template, "@all "), (Message, "high"), (Template, " @here")]);
-        assert_left(&[(Template, "thanks, @"), (Sender, "bob"), (Template, ": "), (Message, "x")]);
-        assert_left(&[
+    fn mentions_in_the_template_stay() {
+        assert_unchanged(&[(Template, "@channel @**all** @*ops*: "), (Message, "db1 down")]);
+        assert_unchanged(&[(Template, "@all "), (Message, "high"), (Template, " @here")]);
+        assert_unchanged(&[
+            (Template, "thanks, @"),
+            (Author, "bob"),
+            (Template, ": "),
+            (Message, "x"),
+        ]);
+        assert_unchanged(&[
             (Template, "thanks, @**"),
-            (Sender, "Bob S"),
+            (Author, "Bob S"),
             (Template, "** "),
             (Message, "x"),
         ]);
-        assert_left(&[(Template, "ops@"), (Message, "x"), (Template, ".example")]);
+        assert_unchanged(&[(Template, "ops@"), (Message, "x"), (Template, ".example")]);
     }
 
     #[test]
-    fn a_mention_that_the_message_completes_mentions_nobody() {
+    fn a_mention_that_the_message_completes_is_defused() {
         for parts in [
             &[(Template, "@"), (Message, "all")][..],
-            &[(Template, "@"), (Sender, "all")],
-            &[(Template, "@"), (Sender, "Here"), (Template, ".")],
-            &[(Template, "@**"), (Sender, "all"), (Template, "**")],
-            &[(Template, "@*"), (Sender, "ops"), (Template, "*")],
+            &[(Template, "@"), (Author, "all")],
+            &[(Template, "@"), (Author, "Here"), (Template, ".")],
+            &[(Template, "@**"), (Author, "all"), (Template, "**")],
+            &[(Template, "@*"), (Author, "ops"), (Template, "*")],
             &[(Template, "@al"), (Message, "l")],
-            &[(Template, "@a"), (Sender, "ll")],
+            &[(Template, "@a"), (Author, "ll")],
             &[(Template, "@"), (Message, "bob")],
-            &[(Template, "@"), (Sender, "dev"), (Message, "elopers")],
+            &[(Template, "@"), (Author, "dev"), (Message, "elopers")],
             &[(Template, "@*ops "), (Message, "team"), (Template, "*")],
             &[(Message, "@"), (Template, "all")],
             &[(Message, "@"), (Message, "all")],
-            &[(Sender, "bob@"), (Message, "all")],
+            &[(Author, "bob@"), (Message, "all")],
             &[(Message, "@*"), (Template, "*all**")],
             &[(Template, "@"), (Message, "**all**")],
-            &[(Template, "@"), (Sender, ""), (Message, "here")],
+            &[(Template, "@"), (Author, ""), (Message, "here")],
         ] {
             assert_defused(parts);
         }
     }
 
     #[test]
-    fn a_control_form_that_the_message_completes_is_text() {
-        let defused = |parts| answer(parts).defused(Product::Slack);
+    fn a_control_form_that_the_message_completes_is_escaped() {
+        let defused = |parts| reply(parts).defused(Product::Slack);
         assert_eq!(defused(&[(Template, "<!"), (Message, "here"), (Template, ">")]), "&lt;!here>");
         assert_eq!(defused(&[(Template, "<"), (Message, "!all"), (Template, ">")]), "&lt;!all>");
         assert_eq!(
@@ -294,23 +301,23 @@ mod tests {
             "a &lt;!subteam^S1> b"
         );
         assert_eq!(defused(&[(Template, "<@"), (Message, "U1"), (Template, ">")]), "&lt;@U1>");
-        assert_eq!(defused(&[(Template, "<"), (Sender, "@U1"), (Template, ">")]), "&lt;@U1>");
-        assert_eq!(defused(&[(Template, "<!"), (Sender, "here"), (Template, ">")]), "&lt;!here>");
-        assert_eq!(defused(&[(Template, "<@"), (Sender, "here"), (Template, ">")]), "&lt;@here>");
+        assert_eq!(defused(&[(Template, "<"), (Author, "@U1"), (Template, ">")]), "&lt;@U1>");
+        assert_eq!(defused(&[(Template, "<!"), (Author, "here"), (Template, ">")]), "&lt;!here>");
+        assert_eq!(defused(&[(Template, "<@"), (Author, "here"), (Template, ">")]), "&lt;@here>");
     }
 
     #[test]
-    fn control_forms_of_the_operator_work() {
+    fn control_forms_in_the_template_stay() {
         for parts in [
             &[(Template, "<!here> <!subteam^S1|ops>: "), (Message, "@here &lt;!here&gt;")][..],
             &[(Template, "<!here|"), (Message, "x"), (Template, ">")],
-            &[(Template, "<@"), (Sender, "bob"), (Template, ">")],
+            &[(Template, "<@"), (Author, "bob"), (Template, ">")],
             &[(Template, "<https://x.example/"), (Message, "a"), (Template, "|"), (Message, "!b")],
             &[(Template, "1 < "), (Message, "2")],
             &[(Template, "<#"), (Message, "C1"), (Template, ">")],
         ] {
-            let answer = answer(parts);
-            assert_eq!(answer.defused(Product::Slack), answer.as_str());
+            let reply = reply(parts);
+            assert_eq!(reply.defused(Product::Slack), reply.as_str());
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Which genuine requests are passed over: what is no message, bots, and what the operator did not
-//! ask for.
+//! Filter of genuine requests: requests that are not messages, messages from bots, and messages
+//! that the operator excluded are ignored, each with a reason.
 //!
-//! It does not judge whether a message makes sense.
+//! Malformed messages are refused elsewhere: see [`crate::fields`].
 
 use tocsin_plugin_api::OptionsError;
 
@@ -10,16 +10,20 @@ use crate::{
     options::Bots,
 };
 
-/// Which messages count.
-pub(crate) struct Selection {
+/// Filter of messages, with the operator's options.
+pub(crate) struct MessageFilter {
     bots: Bots,
-    /// Names without their `#`, and ids.
+    /// Names, without their `#`, and ids.
     channels: Vec<String>,
     trigger_words: Vec<String>,
 }
 
-impl Selection {
-    /// From the options of those names.
+impl MessageFilter {
+    /// Takes the options of those names.
+    ///
+    /// # Errors
+    ///
+    /// If a channel or a trigger word is empty.
     pub(crate) fn new(
         bots: Bots,
         mut channels: Vec<String>,
@@ -35,13 +39,14 @@ impl Selection {
         Ok(Self { bots, channels, trigger_words })
     }
 
+    /// Returns the configured trigger words.
     pub(crate) fn trigger_words(&self) -> &[String] {
         &self.trigger_words
     }
 
-    /// Why nothing of this sender is taken, if nothing is: it sends no messages, or is a bot.
-    pub(crate) fn passes_over_sender(&self, fields: &Fields<'_>) -> Option<&'static str> {
-        // Slack checks the certificate of an endpoint this way.
+    /// Returns the reason to ignore a request because of its kind or its sender, if there is one.
+    pub(crate) fn reason_to_ignore_sender(&self, fields: &Fields<'_>) -> Option<&'static str> {
+        // Slack sends this field to check the certificate of an endpoint.
         if fields.has(Field::SslCheck) {
             return Some("a check of the certificate, not a message (`ssl_check`)");
         }
@@ -60,22 +65,23 @@ impl Selection {
         }
     }
 
-    /// Why the operator does not want this message, if so.
-    pub(crate) fn passes_over_message(
+    /// Returns the reason to ignore a message because of the options `channels` and
+    /// `trigger_words`, if there is one.
+    pub(crate) fn reason_to_ignore_message(
         &self,
         fields: &Fields<'_>,
         text: &str,
     ) -> Option<&'static str> {
-        if !self.channels.is_empty() && !self.is_of_a_channel(fields) {
-            return Some("its channel is not one of `channels`");
+        if !self.channels.is_empty() && !self.is_from_a_channel(fields) {
+            return Some("the channel is not one of `channels`");
         }
         if !self.trigger_words.is_empty() && !self.is_triggered(fields, text) {
-            return Some("its trigger word is not one of `trigger_words`");
+            return Some("the trigger word is not one of `trigger_words`");
         }
         None
     }
 
-    fn is_of_a_channel(&self, fields: &Fields<'_>) -> bool {
+    fn is_from_a_channel(&self, fields: &Fields<'_>) -> bool {
         let sent = [fields.get(Field::ChannelName), fields.get(Field::ChannelId)];
         self.channels.iter().any(|channel| sent.contains(&Some(channel)))
     }
@@ -104,7 +110,7 @@ fn is_bot(fields: &Fields<'_>) -> bool {
         || fields.get(Field::UserName) == Some("slackbot")
         || fields.has(Field::BotId)
         || fields.get(Field::Bot) == Some("true")
-        // Older versions of Rocket.Chat send an object that names the integration.
+        // Older versions of Rocket.Chat send an object with the name of the integration.
         || fields.value(Field::Bot) == Some(&Value::Object)
 }
 
@@ -113,28 +119,28 @@ mod tests {
     use super::*;
     use crate::{form, json};
 
-    fn bots(bots: Bots) -> Selection {
-        Selection::new(bots, vec![], vec![]).expect("valid")
+    fn bots(bots: Bots) -> MessageFilter {
+        MessageFilter::new(bots, vec![], vec![]).expect("valid")
     }
 
     fn sender(bots_option: Bots, form: &str) -> Option<&'static str> {
-        bots(bots_option).passes_over_sender(&form::read(form.as_bytes()))
+        bots(bots_option).reason_to_ignore_sender(&form::read(form.as_bytes()))
     }
 
     fn json_sender(body: &str) -> Option<&'static str> {
-        bots(Bots::Auto).passes_over_sender(&json::read(body.as_bytes()).expect("an object"))
+        bots(Bots::Auto).reason_to_ignore_sender(&json::read(body.as_bytes()).expect("an object"))
     }
 
-    fn only(channels: &[&str], trigger_words: &[&str]) -> Selection {
+    fn only(channels: &[&str], trigger_words: &[&str]) -> MessageFilter {
         let owned = |list: &[&str]| list.iter().map(ToString::to_string).collect();
-        Selection::new(Bots::Auto, owned(channels), owned(trigger_words)).expect("valid")
+        MessageFilter::new(Bots::Auto, owned(channels), owned(trigger_words)).expect("valid")
     }
 
     const AUTO: Option<&str> = Some("posted by a bot without a trigger word, and `bots` is `auto`");
     const IGNORED: Option<&str> = Some("posted by a bot, and `bots` is `ignore`");
 
     #[test]
-    fn what_is_no_message_is_passed_over() {
+    fn certificate_checks_and_slash_commands_are_ignored() {
         let reason = |body| sender(Bots::Accept, body);
         let certificate = Some("a check of the certificate, not a message (`ssl_check`)");
         assert_eq!(reason("ssl_check=1"), certificate);
@@ -147,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn envelopes_of_the_events_api_are_passed_over() {
+    fn requests_of_the_events_api_are_ignored() {
         let envelope = Some("a request of the Events API, not of an outgoing webhook");
         assert_eq!(json_sender(r#"{"type":"event_callback","event":{}}"#), envelope);
         assert_eq!(json_sender(r#"{"type":"url_verification","challenge":"c"}"#), envelope);
@@ -157,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn bots_are_known_by_any_of_four_signs() {
+    fn bots_are_recognized_by_any_of_four_fields() {
         for bot in ["user_id=USLACKBOT", "user_name=slackbot", "bot_id=B1", "bot=true"] {
             assert_eq!(sender(Bots::Auto, bot), AUTO, "{bot}");
         }
@@ -175,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_option_says_which_posts_of_bots_count() {
+    fn the_option_decides_which_messages_from_bots_count() {
         assert_eq!(sender(Bots::Auto, "bot_id=B1&trigger_word=outage"), None);
         assert_eq!(sender(Bots::Auto, "bot_id=B1&trigger_word="), AUTO);
         assert_eq!(sender(Bots::Accept, "bot_id=B1"), None);
@@ -184,9 +190,9 @@ mod tests {
 
     #[test]
     fn channels_are_matched_by_name_or_id() {
-        let other = Some("its channel is not one of `channels`");
+        let other = Some("the channel is not one of `channels`");
         let reason = |channels: &[&str], form: &str| {
-            only(channels, &[]).passes_over_message(&form::read(form.as_bytes()), "x")
+            only(channels, &[]).reason_to_ignore_message(&form::read(form.as_bytes()), "x")
         };
         for channels in [&["ops"][..], &["#ops"], &["C1"], &["other", "#ops"]] {
             assert_eq!(reason(channels, "channel_name=ops&channel_id=C1"), None, "{channels:?}");
@@ -196,11 +202,11 @@ mod tests {
     }
 
     #[test]
-    fn trigger_words_are_matched_as_sent_or_else_as_the_beginning() {
-        let other = Some("its trigger word is not one of `trigger_words`");
+    fn trigger_words_are_matched_with_the_reported_word_or_the_beginning() {
+        let other = Some("the trigger word is not one of `trigger_words`");
         let reason = |form: &str, text: &str| {
             let fields = form::read(form.as_bytes());
-            only(&[], &["outage", "page:"]).passes_over_message(&fields, text)
+            only(&[], &["outage", "page:"]).reason_to_ignore_message(&fields, text)
         };
         assert_eq!(reason("trigger_word=outage", "x"), None);
         assert_eq!(reason("trigger_word=Outage", "outage"), other);
@@ -213,8 +219,8 @@ mod tests {
     fn an_empty_channel_or_trigger_word_is_refused() {
         let error = |channels: &[&str], words: &[&str]| {
             let owned = |list: &[&str]| list.iter().map(ToString::to_string).collect();
-            let selection = Selection::new(Bots::Auto, owned(channels), owned(words));
-            selection.err().expect("refused").to_string()
+            let filter = MessageFilter::new(Bots::Auto, owned(channels), owned(words));
+            filter.err().expect("refused").to_string()
         };
         assert_eq!(
             error(&["ops", "#"], &[]),

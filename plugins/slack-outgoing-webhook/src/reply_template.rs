@@ -1,40 +1,45 @@
-//! The answer that confirms an alert in the channel, as the operator worded it.
+//! Template of the reply that confirms an alert in the channel (option `reply`).
 //!
-//! The answer never says more than the event does, and nothing that would raise the next alert. Text that
-//! it repeats notifies nobody: see [`crate::answer`].
+//! A reply shows nothing of the message that is not in the event, and never begins with a trigger
+//! word, which would raise the next alert. Mentions in filled-in values are defused: see
+//! [`crate::reply_text`].
 
 use std::borrow::Cow;
 
 use serde_json::json;
 use tocsin_plugin_api::{Event, OptionsError, Reply};
+use tocsin_plugin_kit::text::is_blank;
 
 use crate::{
     alert::label,
-    answer::{Answer, Source},
-    characters::can_be_seen,
     fields::{Field, Fields},
     product::Product,
+    reply_text::{ReplyText, Source},
 };
 
-/// A text with placeholders.
+/// Text with placeholders.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Template(Vec<Part>);
+pub(crate) struct ReplyTemplate(Vec<Part>);
 
 #[derive(Debug, PartialEq, Eq)]
 enum Part {
-    /// As it is. Never empty.
+    /// Text of the operator, never empty.
     Text(String),
     Title,
     Urgency,
-    /// The detail with that label.
+    /// Value of the detail with this label.
     Detail(&'static str),
 }
 
-impl Template {
-    /// Reads the option `reply`.
+impl ReplyTemplate {
+    /// Parses the option `reply`.
+    ///
+    /// # Errors
+    ///
+    /// If the template is blank, or has an unknown placeholder or a single brace.
     pub(crate) fn parse(template: &str) -> Result<Self, OptionsError> {
-        if !can_be_seen(template) {
-            return Err(refused("empty\nhint: remove it if nothing is to be posted"));
+        if is_blank(template) {
+            return Err(refused("empty\nhint: remove it to post nothing"));
         }
         let (mut parts, mut text, mut rest) = (Vec::new(), String::new(), template);
         while let Some((before, from_brace)) = split_at_brace(rest) {
@@ -49,7 +54,7 @@ impl Template {
                 let placeholder = from_brace.strip_prefix('{').and_then(|it| it.split_once('}'));
                 let Some((name, after)) = placeholder else {
                     return Err(refused(
-                        "a brace stands alone\nhint: write `{{` or `}}` for a brace in the text",
+                        "has a single brace\nhint: write `{{` or `}}` for a brace in the text",
                     ));
                 };
                 push_text(&mut parts, &mut text);
@@ -62,11 +67,15 @@ impl Template {
         Ok(Self(parts))
     }
 
-    /// Refuses a template whose every answer would begin with a trigger word.
+    /// Refuses a template if all of its replies would begin with a trigger word.
+    ///
+    /// # Errors
+    ///
+    /// If the template begins with one of the words, or with `{trigger}`.
     pub(crate) fn refuse_to_begin_with(&self, words: &[String]) -> Result<(), OptionsError> {
         let begins_with = |what: String| {
             Err(refused(format!(
-                "begins with {what}, so that every answer would raise the next alert\n\
+                "begins with {what}, so every reply would raise the next alert\n\
                  hint: begin with another word"
             )))
         };
@@ -81,8 +90,8 @@ impl Template {
         }
     }
 
-    /// Words the answer to a message, unless it would be empty or begin with a trigger word: that of
-    /// the message, or one that is configured.
+    /// Returns the reply to a message. There is none if the reply would be blank or begin with a
+    /// trigger word: that of the message, or one of `trigger_words`.
     pub(crate) fn reply(
         &self,
         product: Product,
@@ -90,19 +99,18 @@ impl Template {
         fields: &Fields<'_>,
         trigger_words: &[String],
     ) -> Option<Reply> {
-        // Where control forms are understood, what was a text has to stay one: `<!channel>`.
+        // Slack would resolve a control form in a value, such as `<!channel>`.
         let escape = if product.is_raw() { Cow::Borrowed } else { escaped };
-        let mut answer = Answer::default();
+        let mut reply = ReplyText::default();
         for part in &self.0 {
             let (source, text) = part.filled_in(event, escape);
-            answer.push(source, &text);
+            reply.push(source, &text);
         }
-        let (filled_in, text) = (answer.as_str(), answer.defused(product));
+        let (filled_in, text) = (reply.as_str(), reply.defused(product));
         let sent = fields.get(Field::TriggerWord);
         let words = trigger_words.iter().map(String::as_str).chain(sent);
         let mut spellings = words.flat_map(|word| [word.into(), escaped(word)]);
-        if !can_be_seen(&text)
-            || spellings.any(|word| begins(filled_in, &word) || begins(&text, &word))
+        if is_blank(&text) || spellings.any(|word| begins(filled_in, &word) || begins(&text, &word))
         {
             return None;
         }
@@ -120,13 +128,13 @@ impl Part {
             "trigger" => Ok(Self::Detail(label::TRIGGER)),
             _ => Err(refused(format!(
                 "`{{{name}}}` is not a placeholder\n\
-                 hint: those are `{{title}}`, `{{urgency}}`, `{{channel}}`, `{{user}}` and \
+                 hint: placeholders are `{{title}}`, `{{urgency}}`, `{{channel}}`, `{{user}}` and \
                  `{{trigger}}`; write `{{{{` for a brace in the text"
             ))),
         }
     }
 
-    /// Returns what stands in the place of the part, and where that is from.
+    /// Returns the text for the part, and the source of that text.
     fn filled_in<'a>(
         &'a self,
         event: &'a Event,
@@ -135,15 +143,15 @@ impl Part {
         match self {
             Self::Text(text) => (Source::Template, text.into()),
             Self::Title => (Source::Message, escape(&event.title)),
-            // One of the words that the operator expects.
+            // The value is one of five known words, so it is as safe as the template.
             Self::Urgency => {
                 let urgency = event.urgency.map_or("default", |urgency| urgency.as_str());
                 (Source::Template, urgency.into())
             }
             Self::Detail(label) => {
                 let detail = event.details.iter().find(|detail| detail.label == *label);
-                let is_sender = *label == label::USER;
-                let source = if is_sender { Source::Sender } else { Source::Message };
+                let is_author = *label == label::USER;
+                let source = if is_author { Source::Author } else { Source::Message };
                 (source, escape(detail.map_or("", |detail| &detail.value)))
             }
         }
@@ -164,14 +172,16 @@ fn push_text(parts: &mut Vec<Part>, text: &mut String) {
     }
 }
 
-/// Whether a text begins with a word. White space before it and the case of its ASCII letters make
-/// no difference: senders judge both differently, and a loop is the worse error.
+/// Returns whether a text begins with a word. White space before the word and the case of ASCII
+/// letters make no difference: products treat both differently, and a missing reply is better than
+/// a loop.
 fn begins(text: &str, word: &str) -> bool {
     let start = text.trim_start().get(..word.len());
     start.is_some_and(|start| start.eq_ignore_ascii_case(word))
 }
 
-/// Escapes what begins a control form or an entity in Slack's format.
+/// Escapes the characters that begin a control form or an entity in Slack's
+/// [markup](crate::markup).
 fn escaped(text: &str) -> Cow<'_, str> {
     if !text.contains(['&', '<', '>']) {
         return text.into();
@@ -186,12 +196,12 @@ mod tests {
     use super::*;
     use crate::form;
 
-    fn parse(template: &str) -> Template {
-        Template::parse(template).expect("a template")
+    fn parse(template: &str) -> ReplyTemplate {
+        ReplyTemplate::parse(template).expect("a template")
     }
 
     fn parse_error(template: &str) -> String {
-        Template::parse(template).expect_err("refused").to_string()
+        ReplyTemplate::parse(template).expect_err("refused").to_string()
     }
 
     fn beginning_error(template: &str, words: &[&str]) -> Option<String> {
@@ -199,7 +209,7 @@ mod tests {
         parse(template).refuse_to_begin_with(&words).err().map(|error| error.to_string())
     }
 
-    /// The text of the answer to a message with the title `<!here> db1`.
+    /// Returns the text of the reply to a message with the title `<!here> db1`.
     fn text(template: &str, form: &str, words: &[&str]) -> Option<String> {
         let words: Vec<_> = words.iter().map(ToString::to_string).collect();
         let event = Event::create("<!here> db1")
@@ -223,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_empty_and_the_urgency_the_default() {
+    fn missing_values_are_empty_and_a_missing_urgency_is_default() {
         let reply = parse("{urgency}:{user}:{channel}:{trigger}.");
         let reply = reply.reply(Product::Slack, &Event::create("t"), &Fields::default(), &[]);
         let reply = reply.expect("a reply");
@@ -232,15 +242,15 @@ mod tests {
 
     #[test]
     fn doubled_braces_are_braces() {
-        assert_eq!(parse("a {{x}} }}{{"), Template(vec![Part::Text("a {x} }{".into())]));
+        assert_eq!(parse("a {{x}} }}{{"), ReplyTemplate(vec![Part::Text("a {x} }{".into())]));
         assert_eq!(
             parse("{{{title}}}"),
-            Template(vec![Part::Text("{".into()), Part::Title, Part::Text("}".into())])
+            ReplyTemplate(vec![Part::Text("{".into()), Part::Title, Part::Text("}".into())])
         );
     }
 
     #[test]
-    fn only_the_message_is_escaped_and_only_where_it_has_a_meaning() {
+    fn values_are_escaped_for_slack_alone_and_the_template_never() {
         let template = "<!here> & {title}";
         assert_eq!(text(template, "", &[]).as_deref(), Some("<!here> & &lt;!here&gt; db1"));
         for raw in ["post_id=p", "message_id=m", "timestamp=1700000100"] {
@@ -250,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_filled_in_notifies_nobody_and_what_the_operator_wrote_does() {
+    fn mentions_in_values_notify_nobody_and_those_in_the_template_do() {
         let event = Event::create("@all <!here>").detail("User", "bob").detail("Trigger", "@here");
         let text = |template: &str, product| {
             let fields = Fields::default();
@@ -270,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trigger_word_that_mentions_is_known_in_an_answer() {
+    fn a_trigger_word_that_is_a_mention_prevents_a_reply() {
         let event = Event::create("@pager db1");
         let words = ["@pager".to_owned()];
         let fields = Fields::default();
@@ -283,7 +293,7 @@ mod tests {
         assert_eq!(
             parse_error("alert {severity}"),
             "`reply`: `{severity}` is not a placeholder\n\
-             hint: those are `{title}`, `{urgency}`, `{channel}`, `{user}` and `{trigger}`; write \
+             hint: placeholders are `{title}`, `{urgency}`, `{channel}`, `{user}` and `{trigger}`; write \
              `{{` for a brace in the text"
         );
         assert!(parse_error("{}").starts_with("`reply`: `{}` is not a placeholder"));
@@ -291,11 +301,11 @@ mod tests {
     }
 
     #[test]
-    fn a_brace_alone_is_refused() {
+    fn a_single_brace_is_refused() {
         for template in ["{", "}", "a {title", "a } b", "{title}}", "{{title}"] {
             assert_eq!(
                 parse_error(template),
-                "`reply`: a brace stands alone\n\
+                "`reply`: has a single brace\n\
                  hint: write `{{` or `}}` for a brace in the text",
                 "{template}"
             );
@@ -305,10 +315,7 @@ mod tests {
     #[test]
     fn an_empty_template_is_refused() {
         for template in ["", " \n", "\u{2800}"] {
-            assert_eq!(
-                parse_error(template),
-                "`reply`: empty\nhint: remove it if nothing is to be posted"
-            );
+            assert_eq!(parse_error(template), "`reply`: empty\nhint: remove it to post nothing");
         }
     }
 
@@ -317,14 +324,14 @@ mod tests {
         assert_eq!(
             beginning_error(" Outage noted", &["page", "outage"]).as_deref(),
             Some(
-                "`reply`: begins with the trigger word `outage`, so that every answer would raise \
-                 the next alert\nhint: begin with another word"
+                "`reply`: begins with the trigger word `outage`, so every reply would raise the \
+                 next alert\nhint: begin with another word"
             )
         );
         assert_eq!(
             beginning_error(" {trigger} noted", &[]).as_deref(),
             Some(
-                "`reply`: begins with `{trigger}`, so that every answer would raise the next \
+                "`reply`: begins with `{trigger}`, so every reply would raise the next \
                  alert\nhint: begin with another word"
             )
         );
@@ -333,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_begins_with_a_trigger_word_is_left_out() {
+    fn there_is_no_reply_that_begins_with_a_trigger_word() {
         assert_eq!(text("noted", "trigger_word=note", &[]), None);
         assert_eq!(text("noted", "", &["NOTE"]), None);
         assert_eq!(text(" {user}!", "trigger_word=bob", &[]), None);
@@ -343,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_answer_is_left_out() {
+    fn there_is_no_blank_reply() {
         for title in ["", " ", "\u{2800}", "\u{200B}\u{3164}"] {
             let event = Event::create(title);
             let template = parse("{user} {trigger}{title}");

@@ -1,6 +1,6 @@
-//! Decides whether a pattern can ever capture the name of an urgency.
+//! Check of `urgency_pattern`: can the pattern ever capture the name of an urgency?
 //!
-//! The answer comes from the automaton of the pattern. "No" is certain. "Yes" is not: every
+//! The check walks through the automaton of the pattern. "No" is certain. "Yes" is not: every
 //! look-around is assumed to hold, and a search that takes too many steps ends with "yes".
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -14,40 +14,42 @@ use regex_automata::{
     },
 };
 
-use crate::{names::Names, spelling::Spellings};
+use crate::{name_trie::NameTrie, urgency_names::UrgencyNames};
 
-/// Steps of the automaton before a search gives up, which take about 10 ms.
+/// Steps of the automaton before a search gives up; they take about 10 ms.
 const STEP_LIMIT: usize = 400_000;
 
-/// Kinds of look-around in a pattern that is searched.
+/// Most kinds of look-around in a pattern that is searched. A pattern with more is taken to capture
+/// a name.
 const LOOK_LIMIT: usize = 4;
 
-/// Returns whether the group may capture the name of an urgency in some text.
-pub(crate) fn can_capture(pattern: &str, group: &str, names: &Names) -> bool {
+/// Returns whether a group of a pattern may capture the name of an urgency in some text.
+pub(crate) fn can_capture_name(pattern: &str, group: &str, names: &UrgencyNames) -> bool {
     let Ok(nfa) = NFA::new(pattern) else { return true };
     let info = nfa.group_info();
     let slots = info.to_index(PatternID::ZERO, group);
     let Some((start, end)) = slots.and_then(|index| info.slots(PatternID::ZERO, index)) else {
         return false;
     };
-    let spellings = Spellings::of(names);
-    let question = Question { nfa: &nfa, start, end, spellings: &spellings };
-    question.group_spells_a_name() && question.some_text_is_captured()
+    let trie = NameTrie::of(names);
+    let search = Search { nfa: &nfa, start, end, names: &trie };
+    search.group_matches_a_name() && search.some_text_is_captured()
 }
 
-/// The automaton of a pattern, with the group and the names in question.
-struct Question<'a> {
+/// Search through the automaton of a pattern for a way on which a group captures a name.
+struct Search<'a> {
     nfa: &'a NFA,
-    /// Slots that the automaton sets at the start and at the end of the group.
+    /// Slot that the automaton sets at the start of the group.
     start: usize,
+    /// Slot that the automaton sets at the end of the group.
     end: usize,
-    spellings: &'a Spellings,
+    names: &'a NameTrie,
 }
 
-/// State of the group on one way through the automaton.
+/// State of the group in a [`Thread`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Progress {
-    /// The group has captured nothing so far, or no name.
+    /// The group has captured nothing so far, or a text that is no name.
     Nothing,
     /// The group is open, and its text is the beginning of a name.
     Open(usize),
@@ -55,18 +57,18 @@ enum Progress {
     Name,
 }
 
-/// One way through the automaton.
+/// Thread of the automaton: a state, and what the group has captured on the way to it.
 type Thread = (StateID, Progress);
 
-impl Question<'_> {
-    /// Returns whether the group alone matches a name, whatever the rest of the pattern asks for.
-    fn group_spells_a_name(&self) -> bool {
+impl Search<'_> {
+    /// Returns whether the group alone matches a name, without the rest of the pattern.
+    fn group_matches_a_name(&self) -> bool {
         let is_start = |state: &State| match state {
             State::Capture { slot, next, .. } if slot.as_usize() == self.start => Some(*next),
             _ => None,
         };
         let starts = self.nfa.states().iter().filter_map(is_start);
-        let mut to_visit: Vec<_> = starts.map(|state| (state, self.spellings.root())).collect();
+        let mut to_visit: Vec<_> = starts.map(|state| (state, self.names.root())).collect();
         let mut visited = BTreeSet::new();
         while let Some((id, node)) = to_visit.pop() {
             if !visited.insert((id, node)) {
@@ -75,7 +77,7 @@ impl Question<'_> {
             let state = self.nfa.state(id);
             match state {
                 State::Capture { slot, .. } if slot.as_usize() == self.end => {
-                    if self.spellings.is_end(node) {
+                    if self.names.is_end(node) {
                         return true;
                     }
                 }
@@ -83,7 +85,7 @@ impl Question<'_> {
                     to_visit.extend(epsilons(state).into_iter().map(|next| (next, node)));
                 }
                 _ => {
-                    let bytes = self.spellings.bytes_after(node);
+                    let bytes = self.names.bytes_after(node);
                     to_visit
                         .extend(bytes.filter_map(|(byte, node)| Some((step(state, byte)?, node))));
                 }
@@ -92,8 +94,9 @@ impl Question<'_> {
         false
     }
 
-    /// Searches for a text in which the whole pattern captures a name. The automaton prefers the
-    /// first of several ways to match: at the end of a pattern, `\w+?` captures one letter only.
+    /// Searches for a text in which the whole pattern captures a name. Of several ways to match,
+    /// the automaton prefers the first, so at the end of a pattern, `\w+?` captures one letter
+    /// only.
     fn some_text_is_captured(&self) -> bool {
         let looks: Vec<Look> = self.nfa.look_set_any().iter().collect();
         if looks.len() > LOOK_LIMIT {
@@ -132,8 +135,8 @@ impl Question<'_> {
     }
 
     /// Follows transitions that take no byte, in the order of preference, up to the first match.
-    /// Threads behind a match are never used. Returns the threads before it, and the state of its
-    /// group.
+    /// Threads behind a match are never used. Returns the threads before the match, and the state
+    /// of the group in the match.
     fn closure(&self, seeds: &[Thread], held: LookSet) -> (Vec<Thread>, Option<Progress>) {
         let (mut threads, mut visited) = (Vec::new(), BTreeSet::new());
         let mut to_visit: Vec<Thread> = seeds.iter().rev().copied().collect();
@@ -157,17 +160,17 @@ impl Question<'_> {
         (threads, None)
     }
 
+    /// Returns the state of the group after a slot was set.
     fn captured(&self, slot: usize, progress: Progress) -> Progress {
         match progress {
-            _ if slot == self.start => Progress::Open(self.spellings.root()),
-            Progress::Open(node) if slot == self.end && self.spellings.is_end(node) => {
-                Progress::Name
-            }
+            _ if slot == self.start => Progress::Open(self.names.root()),
+            Progress::Open(node) if slot == self.end && self.names.is_end(node) => Progress::Name,
             _ if slot == self.end => Progress::Nothing,
             _ => progress,
         }
     }
 
+    /// Returns the threads after a byte.
     fn advanced(&self, threads: &[Thread], byte: u8) -> Vec<Thread> {
         let (mut seeds, mut known) = (Vec::new(), BTreeSet::new());
         for (id, progress) in threads {
@@ -175,7 +178,7 @@ impl Question<'_> {
             if known.insert(next) {
                 let progress = match progress {
                     Progress::Open(node) => {
-                        self.spellings.after(*node, byte).map_or(Progress::Nothing, Progress::Open)
+                        self.names.after(*node, byte).map_or(Progress::Nothing, Progress::Open)
                     }
                     other => *other,
                 };
@@ -185,10 +188,10 @@ impl Question<'_> {
         seeds
     }
 
-    /// Returns bytes that stand for all others: those in names, and one of each class of bytes that
-    /// the automaton treats alike.
+    /// Returns bytes that stand for all 256: every byte of a name, and one of each class of bytes
+    /// that the automaton treats alike.
     fn symbols(&self) -> Vec<u8> {
-        let in_names = self.spellings.bytes();
+        let in_names = self.names.bytes();
         let mut others = BTreeMap::new();
         for byte in (0..=u8::MAX).filter(|byte| !in_names.contains(byte)) {
             others.entry(self.nfa.byte_classes().get(byte)).or_insert(byte);
@@ -197,7 +200,7 @@ impl Question<'_> {
     }
 }
 
-/// Returns the next states that take no byte, in the order of preference.
+/// Returns the states after a state that takes no byte, in the order of preference.
 fn epsilons(state: &State) -> Vec<StateID> {
     match state {
         State::Union { alternates } => alternates.to_vec(),
@@ -232,11 +235,11 @@ mod tests {
     use super::*;
 
     fn can(pattern: &str) -> bool {
-        can_capture(pattern, "urgency", &Names::default())
+        can_capture_name(pattern, "urgency", &UrgencyNames::default())
     }
 
     #[test]
-    fn patterns_that_capture_a_name_in_some_text_can() {
+    fn accepts_patterns_that_capture_a_name_in_some_text() {
         for pattern in [
             r"(?<urgency>low)",
             r"(?<urgency>HIGH)",
@@ -266,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_matches_no_name_cannot() {
+    fn rejects_groups_that_match_no_name() {
         for pattern in [
             r"(?<urgency>P1)",
             r"(?<urgency>)",
@@ -290,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_never_gets_to_a_name_cannot() {
+    fn rejects_groups_that_the_pattern_keeps_from_a_name() {
         for pattern in [
             r"sev:(?<urgency>\w+?)",
             r"(?<urgency>h|high)",
@@ -308,21 +311,21 @@ mod tests {
     }
 
     #[test]
-    fn own_names_count_as_well() {
+    fn knows_the_operators_own_words() {
         let own = [("P1".to_owned(), Urgency::Critical), ("Élevé".to_owned(), Urgency::High)];
-        let names = Names::new(own.into(), true).expect("names");
+        let names = UrgencyNames::new(own.into(), true).expect("names");
         for pattern in
             [r"(?<urgency>P\d)", r"(?<urgency>p1)", r"(?<urgency>ÉLEVÉ)", r"(?<urgency>low)"]
         {
-            assert!(can_capture(pattern, "urgency", &names), "{pattern}");
+            assert!(can_capture_name(pattern, "urgency", &names), "{pattern}");
         }
         for pattern in [r"(?<urgency>P[2-9])", r"(?<urgency>eleve)", r"(?<urgency>\w)"] {
-            assert!(!can_capture(pattern, "urgency", &names), "{pattern}");
+            assert!(!can_capture_name(pattern, "urgency", &names), "{pattern}");
         }
     }
 
     #[test]
-    fn what_cannot_be_searched_through_is_taken_to_capture() {
+    fn accepts_patterns_that_take_too_many_steps() {
         assert!(can(r"[ab].{40}\w{40}(?<urgency>\w+?)"));
     }
 }

@@ -1,44 +1,46 @@
-//! The names of urgencies: the four that the host knows, and the words of the operator.
+//! Names of urgencies: the four built-in ones, and the operator's own words.
 //!
-//! The words of a text are found elsewhere: see [`crate::words`].
+//! The words of a text are in [`crate::words`].
 
 use std::collections::BTreeMap;
 
 use tocsin_plugin_api::{OptionsError, Urgency};
+use tocsin_plugin_kit::text::is_blank;
 
-use crate::{
-    characters::can_be_seen,
-    product::Product,
-    words::{Words, is_hyphen},
-};
+use crate::{product::Product, word_boundary::is_hyphen, words::Words};
 
-/// The names of urgencies.
+/// Names of urgencies.
 #[derive(Debug, Default)]
-pub(crate) struct Names {
-    /// The operator's own, folded.
+pub(crate) struct UrgencyNames {
+    /// Operator's own words, [folded](folded_character).
     own: BTreeMap<String, Urgency>,
 }
 
-impl Names {
-    /// Reads the option `urgencies`. If `urgency_pattern` finds the names, they need not be words.
+impl UrgencyNames {
+    /// Takes the option `urgencies`. If `urgency_pattern` finds the names, they need not be words.
+    ///
+    /// # Errors
+    ///
+    /// If a name is blank, is not one word, lowers a built-in name, or comes twice with different
+    /// urgencies.
     pub(crate) fn new(
         own: BTreeMap<String, Urgency>,
         has_pattern: bool,
     ) -> Result<Self, OptionsError> {
         let mut written: BTreeMap<String, (String, Urgency)> = BTreeMap::new();
         for (word, urgency) in own {
-            refuse_empty(&word)?;
+            refuse_blank(&word)?;
             if !has_pattern {
-                refuse_in_pieces(&word)?;
+                refuse_unless_one_word(&word)?;
             }
-            refuse_lower(&word, urgency)?;
+            refuse_lowered(&word, urgency)?;
             match written.get(&folded(&word)) {
                 Some((other, of_other)) if *of_other != urgency => {
                     return Err(OptionsError::at(
                         path(&word),
                         format!(
-                            "the same word as `{other}`, for case makes no difference, with \
-                             another urgency\nhint: remove one of the two"
+                            "differs from `{other}` in case alone and has another urgency\n\
+                             hint: remove one of the two"
                         ),
                     ));
                 }
@@ -49,24 +51,24 @@ impl Names {
         Ok(Self { own: own.collect() })
     }
 
-    /// Returns the urgency of that name. The four names are compared without the case of ASCII
-    /// letters, the operator's own ones without the case of any letter.
+    /// Returns the urgency of a name. Built-in names are compared without the case of ASCII
+    /// letters, the operator's own words without the case of any letter.
     pub(crate) fn urgency(&self, name: &str) -> Option<Urgency> {
-        let known = known(name);
+        let built_in = built_in(name);
         if self.own.is_empty() {
-            return known;
+            return built_in;
         }
-        known.max(self.own.get(&folded(name)).copied())
+        built_in.max(self.own.get(&folded(name)).copied())
     }
 
-    /// Returns the operator's own names, folded.
+    /// Returns the operator's own words, folded.
     pub(crate) fn own(&self) -> impl Iterator<Item = &str> {
         self.own.keys().map(String::as_str)
     }
 }
 
-/// Returns one character for all that differ in case alone. The hyphens count as one, and so do the
-/// four letters i of Turkish.
+/// Maps characters that differ in case alone to one of them. The hyphens are mapped to one as well,
+/// and so are the four letters i of Turkish.
 pub(crate) fn folded_character(character: char) -> char {
     match character {
         _ if character.is_ascii() => character.to_ascii_lowercase(),
@@ -87,38 +89,38 @@ fn folded(word: &str) -> String {
     word.chars().map(folded_character).collect()
 }
 
-fn known(name: &str) -> Option<Urgency> {
+fn built_in(name: &str) -> Option<Urgency> {
     Urgency::ALL.into_iter().find(|urgency| urgency.as_str().eq_ignore_ascii_case(name))
 }
 
-fn refuse_empty(word: &str) -> Result<(), OptionsError> {
-    if can_be_seen(word) {
-        return Ok(());
+fn refuse_blank(word: &str) -> Result<(), OptionsError> {
+    if is_blank(word) {
+        return Err(OptionsError::at("urgencies", "a word is empty\nhint: remove it"));
     }
-    Err(OptionsError::at("urgencies", "a word is empty\nhint: remove it"))
+    Ok(())
 }
 
-fn refuse_in_pieces(word: &str) -> Result<(), OptionsError> {
+fn refuse_unless_one_word(word: &str) -> Result<(), OptionsError> {
     let mut words = Words::new(Product::Slack, word);
     if words.next() == Some(word) && words.next().is_none() {
         return Ok(());
     }
     Err(OptionsError::at(
         path(word),
-        "can never stand alone as a word\n\
-         hint: a word is made of letters and digits, with `_`, `-` or `.` only between them; find \
-         anything else, such as Chinese, Japanese or Korean, with `urgency_pattern`",
+        "is not one word, so no text can contain it as a word\n\
+         hint: a word is made of letters and digits, with `_`, `-` or `.` only between them; use \
+         `urgency_pattern` for other names, such as Chinese, Japanese or Korean ones",
     ))
 }
 
-fn refuse_lower(word: &str, urgency: Urgency) -> Result<(), OptionsError> {
-    if known(word).is_none_or(|known| known <= urgency) {
+fn refuse_lowered(word: &str, urgency: Urgency) -> Result<(), OptionsError> {
+    if built_in(word).is_none_or(|built_in| built_in <= urgency) {
         return Ok(());
     }
     Err(OptionsError::at(
         path(word),
         format!(
-            "is the name of a higher urgency than `{urgency}`, and the highest counts\n\
+            "is the built-in name of an urgency higher than `{urgency}`, and the higher one applies\n\
              hint: remove it"
         ),
     ))
@@ -132,9 +134,9 @@ fn path(word: &str) -> String {
 mod tests {
     use super::*;
 
-    fn names(own: &[(&str, Urgency)]) -> Result<Names, String> {
+    fn names(own: &[(&str, Urgency)]) -> Result<UrgencyNames, String> {
         let own = own.iter().map(|(word, urgency)| (word.to_string(), *urgency));
-        Names::new(own.collect(), false).map_err(|error| error.to_string())
+        UrgencyNames::new(own.collect(), false).map_err(|error| error.to_string())
     }
 
     fn error(word: &str, urgency: Urgency) -> String {
@@ -142,8 +144,8 @@ mod tests {
     }
 
     #[test]
-    fn the_four_names_are_there_from_the_start() {
-        let names = Names::default();
+    fn the_four_built_in_names_are_always_known() {
+        let names = UrgencyNames::default();
         for urgency in Urgency::ALL {
             assert_eq!(names.urgency(urgency.as_str()), Some(urgency));
             assert_eq!(names.urgency(&urgency.as_str().to_uppercase()), Some(urgency));
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn own_words_are_compared_without_case() {
+    fn own_words_are_compared_without_the_case_of_any_letter() {
         for (word, spellings) in [
             ("P1", &["P1", "p1"][..]),
             ("kritisch", &["kritisch", "KRITISCH", "KRİTİSCH", "Krıtısch", "\u{212A}ritiſch"]),
@@ -177,19 +179,19 @@ mod tests {
     }
 
     #[test]
-    fn a_known_name_can_be_raised_and_not_lowered() {
+    fn a_built_in_name_can_be_raised_and_not_lowered() {
         let raised = names(&[("High", Urgency::Critical)]).expect("a word");
         assert_eq!(raised.urgency("high"), Some(Urgency::Critical));
         assert!(names(&[("low", Urgency::Low)]).is_ok());
         assert_eq!(
             error("Critical", Urgency::Low),
-            "`urgencies.Critical`: is the name of a higher urgency than `low`, and the highest \
-             counts\nhint: remove it"
+            "`urgencies.Critical`: is the built-in name of an urgency higher than `low`, and the \
+             higher one applies\nhint: remove it"
         );
     }
 
     #[test]
-    fn an_empty_word_is_refused() {
+    fn a_blank_word_is_refused() {
         for word in ["", " ", "\t", "\u{200B}", "\u{2800}", "\u{3164}"] {
             let expected = "`urgencies`: a word is empty\nhint: remove it";
             assert_eq!(error(word, Urgency::High), expected, "{word:?}");
@@ -197,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_never_stands_alone_is_refused() {
+    fn a_name_that_is_not_one_word_is_refused() {
         for word in [
             "P 1",
             " P1",
@@ -228,32 +230,32 @@ mod tests {
             assert_eq!(
                 error(word, Urgency::High),
                 format!(
-                    "`urgencies.{word}`: can never stand alone as a word\n\
+                    "`urgencies.{word}`: is not one word, so no text can contain it as a word\n\
                      hint: a word is made of letters and digits, with `_`, `-` or `.` only between \
-                     them; find anything else, such as Chinese, Japanese or Korean, with \
-                     `urgency_pattern`"
+                     them; use `urgency_pattern` for other names, such as Chinese, Japanese or \
+                     Korean ones"
                 )
             );
         }
     }
 
     #[test]
-    fn what_a_pattern_finds_need_not_be_a_word() {
+    fn with_a_pattern_a_name_need_not_be_a_word() {
         let own = [("緊急", Urgency::Critical), ("!!", Urgency::High), ("P 1", Urgency::High)];
         let own = own.map(|(word, urgency)| (word.to_owned(), urgency));
-        let names = Names::new(own.clone().into(), true).expect("names");
+        let names = UrgencyNames::new(own.clone().into(), true).expect("names");
         assert_eq!(names.urgency("緊急"), Some(Urgency::Critical));
         assert_eq!(names.urgency("p 1"), Some(Urgency::High));
-        assert!(Names::new(own.into(), false).is_err());
-        assert!(Names::new([(" ".to_owned(), Urgency::High)].into(), true).is_err());
+        assert!(UrgencyNames::new(own.into(), false).is_err());
+        assert!(UrgencyNames::new([(" ".to_owned(), Urgency::High)].into(), true).is_err());
     }
 
     #[test]
-    fn one_word_with_two_urgencies_is_refused() {
+    fn a_word_with_two_urgencies_is_refused() {
         assert_eq!(
             names(&[("P1", Urgency::Critical), ("p1", Urgency::High)]).expect_err("refused"),
-            "`urgencies.p1`: the same word as `P1`, for case makes no difference, with another \
-             urgency\nhint: remove one of the two"
+            "`urgencies.p1`: differs from `P1` in case alone and has another urgency\n\
+             hint: remove one of the two"
         );
         assert!(names(&[("É", Urgency::Low), ("é", Urgency::High)]).is_err());
         assert!(names(&[("P1", Urgency::High), ("p1", Urgency::High)]).is_ok());
