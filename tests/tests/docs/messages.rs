@@ -1,5 +1,9 @@
 //! Comparison of the troubleshooting page with the messages in the sources.
 
+use std::collections::BTreeSet;
+
+use regex::Regex;
+
 use crate::{
     markdown::{Page, code_spans},
     sources,
@@ -20,4 +24,18 @@ fn every_message_that_is_explained_is_in_the_sources() {
         }
     }
     assert!(count > 90, "the page explains {count} messages");
+}
+
+#[test]
+fn every_event_of_the_log_is_explained() {
+    let sources = sources::joined(&sources::read(&["host/src"]));
+    let event = Regex::new(r#"\bevent = "([a-z0-9_]+)""#).expect("a pattern");
+    let events: BTreeSet<_> =
+        event.captures_iter(&sources).map(|found| found[1].to_owned()).collect();
+
+    let page = Page::read("docs/operator/troubleshooting.md");
+    let (_, chapter) = page.text.split_once("## Log lines\n").expect("its chapter");
+    let rows = chapter.lines().filter(|line| line.starts_with("| `") && !line.contains("---"));
+    let explained = rows.skip(1).filter_map(|row| row.split('|').nth(1)).flat_map(code_spans);
+    assert_eq!(explained.collect::<BTreeSet<_>>(), events, "the page first");
 }
