@@ -69,6 +69,8 @@ fn the_reference_says_which_keys_need_a_restart() {
 
 /// Configuration in which every key differs from its default.
 const OTHER_VALUES: &str = r#"
+state_dir = "other-state"
+
 [server]
 listen = "127.0.0.2:8080"
 public_url = "https://alerts.example.com"
@@ -129,7 +131,7 @@ level = "debug"
 /// Returns each [`Entry`] of the reference by its key.
 fn reference() -> BTreeMap<String, Entry> {
     let rows = Page::read("docs/operator/configuration.md").rows();
-    let keys = rows.into_iter().filter(|row| row[0].contains('.'));
+    let keys = rows.into_iter().filter(|row| row[0].starts_with('`'));
     keys.map(|row| {
         let [key, default, _, _, change] = row.as_slice() else { panic!("five cells: {row:?}") };
         let key = code_spans(key).pop().expect("a key in code");
@@ -155,7 +157,8 @@ fn example() -> BTreeMap<String, Option<String>> {
             && !section.ends_with(".options")
         {
             let value = found.get(1).is_none().then(|| found[3].to_owned());
-            let known = keys.entry(format!("{section}.{}", &found[2])).or_insert(None);
+            let key = format!("{section}.{}", &found[2]);
+            let known = keys.entry(key.trim_start_matches('.').to_owned()).or_insert(None);
             *known = known.take().or(value);
         }
     }
@@ -180,7 +183,12 @@ fn keys_of_the_program() -> BTreeSet<String> {
             }
             section => (format!("[{section}]\nunknown = 1"), section),
         };
-        known(&text).into_iter().map(|key| format!("{shown}.{key}")).collect::<Vec<_>>()
+        let keys = known(&text);
+        if keys.is_empty() {
+            // A key of the top level, which cannot be a table.
+            return vec![section.clone()];
+        }
+        keys.into_iter().map(|key| format!("{shown}.{key}")).collect()
     });
     keys.collect()
 }
