@@ -39,3 +39,18 @@ fn every_path_that_the_architecture_names_exists() {
         assert!(libraries::workspace().join(&path).exists(), "nothing is at `{path}`");
     }
 }
+
+#[test]
+fn the_picture_of_the_layers_shows_every_module_of_the_host() {
+    let page = Page::read("ARCHITECTURE.md");
+    let (_, chapter) = page.text.split_once("## Layers\n").expect("its chapter");
+    let picture = chapter.split("```").nth(1).expect("a picture");
+    let words: Vec<_> = picture.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let library = std::fs::read_to_string(libraries::workspace().join("host/src/lib.rs"));
+    for line in library.expect("the host has sources").lines() {
+        let module = line.trim_start_matches("pub ").strip_prefix("mod ");
+        if let Some(module) = module.and_then(|rest| rest.strip_suffix(';')) {
+            assert!(words.contains(&module), "`{module}` is not in the picture");
+        }
+    }
+}
