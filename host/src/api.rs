@@ -39,7 +39,7 @@ use crate::http::error::ApiError;
 use crate::{
     host::Host,
     http::{request_id, sender::Peer},
-    limits_reached::Limit,
+    limits::reached::Limit,
 };
 
 #[derive(OpenApi)]

@@ -18,13 +18,13 @@ use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use self::reloads::{ReloadReason, ReloadResult};
 use crate::{
-    body_memory::BodyMemory,
     call::{CallPool, PluginRuntime},
     config::LoadedConfig,
     integration::{Integrations, REFUSED_RECORDED},
-    line_limit::LineLimits,
+    limits::body_memory::BodyMemory,
+    limits::line_limit::LineLimits,
+    limits::rate_limit::{Rate, RateLimits},
     metrics::Metrics,
-    rate_limit::{Rate, RateLimits},
     single_flight::{Panicked, SingleFlight},
     store::Store,
 };

@@ -35,15 +35,15 @@ use self::{
     verdict::Answer,
 };
 use crate::{
-    body_memory::BodyShare,
     call::IncomingRequest,
     config::Server,
     host::Host,
     http::request_id,
     http::sender::{Peer, sender},
     integration::{Integration, IntegrationState},
-    limits_reached::Limit,
-    line_limit::LineLimits,
+    limits::body_memory::BodyShare,
+    limits::line_limit::LineLimits,
+    limits::reached::Limit,
     request::{Content, RequestOutcome, Submission},
 };
 

@@ -18,12 +18,12 @@ use std::{
 use jiff::Timestamp;
 use tocsin_plugin_api::Urgency;
 
-use crate::rate_limit::{OverRate, Rate, RateLimits};
+use crate::limits::rate_limit::{OverRate, Rate, RateLimits};
 use crate::{
     alert::PluginId,
     call::{BreakerReport, CallLimits, Caller, CallerHealth},
     config::{self, LongDuration},
-    line_limit::LineLimits,
+    limits::line_limit::LineLimits,
     metrics::IntegrationMetrics,
     plugins::{Catalog, admission::AdmittedPlugin},
     problem::Problem,

@@ -21,7 +21,7 @@ use prometheus_client::{
 
 use crate::{
     alert::PluginId,
-    limits_reached::LimitsReached,
+    limits::reached::LimitsReached,
     request::{Quarantined, RequestOutcome},
 };
 

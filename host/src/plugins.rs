@@ -38,7 +38,7 @@ use self::{
     refusal::AdmissionRefusal,
     verification::{Verifier, VerifierError},
 };
-use crate::{file_stamp::Stamp, problem::Problem};
+use crate::{problem::Problem, system::file_stamp::Stamp};
 
 /// The contents of the plugins folder at one moment, in the order of file names, as [`Catalog::read`]
 /// found them.

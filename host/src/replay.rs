@@ -19,10 +19,8 @@ use crate::{
     host::Host,
     ingest::verdict::Verdict,
     integration::{Integration, IntegrationState},
-    store::{
-        StoreError,
-        request::{Content, EventEffect, RawRequest, RequestOutcome, RequestRecord, Submission},
-    },
+    request::{Content, EventEffect, RawRequest, RequestOutcome, RequestRecord, Submission},
+    store::StoreError,
 };
 
 /// Result of a replay, or of a dry run of one.

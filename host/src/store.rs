@@ -1,6 +1,6 @@
 //! Storage of alerts and request records: narrow interfaces, and the promises behind them.
 //!
-//! The stored types are in [`crate::alert`] and [`request`], and the tasks that delete old data in
+//! The stored types are in [`crate::alert`] and [`request`](crate::request), and the tasks that delete old data in
 //! [`housekeeping`]. [`open`] chooses a store by its [`StoreConfig`]. `sqlite` keeps everything in one
 //! file. Every store has to pass the tests in `contract`. Nothing else in the host touches a database.
 
@@ -13,8 +13,6 @@ pub mod housekeeping;
 #[cfg(test)]
 mod model;
 mod pending;
-// Until every room names it where it lies.
-pub use crate::request;
 mod sqlite;
 
 use std::{
@@ -32,15 +30,15 @@ pub(crate) use self::pending::{Responder, pending};
 use self::{
     feed::{ChangePage, Cursor},
     housekeeping::{HousekeepingProgress, HousekeepingStep},
-    request::{
-        Effect, Quarantined, RawRequest, RequestPage, RequestQuery, RequestRecord, Submission,
-    },
     sqlite::SqliteStore,
 };
 pub use crate::alert::life::ManualAction;
 use crate::{
     alert::{Actor, Alert, AlertRef, AlertWithHistory, Status},
     metrics::StoreMetrics,
+    request::{
+        Effect, Quarantined, RawRequest, RequestPage, RequestQuery, RequestRecord, Submission,
+    },
 };
 
 /// Number of events of one request that are committed all or nothing.
@@ -149,7 +147,7 @@ pub trait RequestStore: Send + Sync {
     /// several steps, in their order, and other requests are committed between these steps. The record
     /// has all effects and is committed with the last step. If a step fails, `then` is called with the
     /// error. If a step fails or the host dies, earlier steps stay committed. Until the last step, a
-    /// record with the outcome [`Failed`](request::RequestOutcome::Failed) stands for the request, so
+    /// record with the outcome [`Failed`](crate::request::RequestOutcome::Failed) stands for the request, so
     /// that its alerts lead to a record. The sender tries again, and events with keys are then
     /// recognized by their keys.
     ///

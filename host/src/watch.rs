@@ -18,13 +18,13 @@ use std::{
 use self::notifications::Notifications;
 use crate::{
     config::{self, Document, LoadedConfig, Plugins},
-    file_stamp::{FolderStamp, Stamp},
     host::Host,
     host::reloads::ReloadReason,
     plugins::{
         libraries_in,
         verification::{Policy, signature::signature_of},
     },
+    system::file_stamp::{FolderStamp, Stamp},
 };
 
 /// Most settle times to wait for files that keep changing.

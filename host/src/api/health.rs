@@ -18,7 +18,8 @@ use crate::{
     host::Host,
     log,
     problem::on_one_line,
-    store::{StoreError, request::Quarantined},
+    request::Quarantined,
+    store::StoreError,
 };
 
 /// Whether webhooks are served, and what is not as it should be.

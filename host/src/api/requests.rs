@@ -19,10 +19,8 @@ use crate::{
     http::error::{ApiError, ErrorBody},
     integration::Integration,
     replay::{self, ReplayError, ReplayReport, header_lines},
-    store::{
-        StoreError,
-        request::{RequestOutcome, RequestQuery, RequestRecord},
-    },
+    request::{RequestOutcome, RequestQuery, RequestRecord},
+    store::StoreError,
 };
 
 /// Filter and page of a list of requests.

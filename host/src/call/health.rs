@@ -15,8 +15,8 @@ use ulid::Ulid;
 
 use super::breaker::{Breaker, BreakerState};
 use crate::{
-    alert::PluginId, events::bounded_reason, line_limit::LineLimit, metrics::IntegrationMetrics,
-    printable::one_line, problem::Problem,
+    alert::PluginId, events::bounded_reason, limits::line_limit::LineLimit,
+    metrics::IntegrationMetrics, printable::one_line, problem::Problem,
 };
 
 /// The health of a plugin in one integration, see [`Caller::health`](super::Caller::health).

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     metrics::IntegrationMetrics,
-    timeout::{RunError, run_with_timeout},
+    system::timeout::{RunError, run_with_timeout},
 };
 
 /// Failure to make the first [instance](RunnablePlugin::instance) of a plugin.

@@ -18,7 +18,7 @@ use rustix::{
     thread::gettid,
 };
 
-use crate::{limits_reached::Limit, metrics::CallMetrics};
+use crate::{limits::reached::Limit, metrics::CallMetrics};
 
 /// The most threads that work on one lane at a time.
 const MOST_THREADS_PER_LANE: usize = 8;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::{config::LoadedConfig, log, process_limits, run::run};
+use crate::{config::LoadedConfig, log, run::run, system::process_limits};
 
 pub(super) fn serve(config: &Path) -> anyhow::Result<()> {
     process_limits::share_arena();

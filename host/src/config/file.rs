@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::Document;
-use crate::{file_permissions::Exposed, plugins::folder::regular_file, problem::Problem};
+use crate::{plugins::folder::regular_file, problem::Problem, system::file_permissions::Exposed};
 
 /// Reads a configuration file without checking its text.
 ///

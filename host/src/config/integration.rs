@@ -5,7 +5,7 @@ use serde::Deserialize;
 use tocsin_plugin_api::Urgency;
 
 use super::{LongDuration, Maintenance};
-use crate::{rate_limit::Rate, template::Template};
+use crate::{limits::rate_limit::Rate, template::Template};
 
 /// `[integrations.NAME]`: one endpoint, its plugin, and the settings that the host applies.
 #[derive(Clone, Debug, Deserialize, PartialEq)]

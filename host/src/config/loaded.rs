@@ -12,8 +12,8 @@ use super::{
     references::ReferenceResolver,
 };
 use crate::{
-    file_permissions::{HostUser, Reader},
     store::StoreConfig,
+    system::file_permissions::{HostUser, Reader},
 };
 
 /// A checked [`Config`] with its [`Document`], so that later errors can point into the file.

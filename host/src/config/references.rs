@@ -15,7 +15,7 @@ use super::{
     masking::is_usual_variable,
     secrets::{is_place_of_secrets, stray_characters},
 };
-use crate::{file_permissions::HostUser, plugins::folder::regular_file};
+use crate::{plugins::folder::regular_file, system::file_permissions::HostUser};
 
 /// Returns the files that a configuration refers to with `{ file = "PATH" }`, or none if it is not TOML.
 pub fn referenced_files(document: &Document) -> Vec<PathBuf> {

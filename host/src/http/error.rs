@@ -14,7 +14,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{line_limit::LineLimit, store::StoreError};
+use crate::{limits::line_limit::LineLimit, store::StoreError};
 
 /// JSON body of every answer that is an error.
 #[derive(Debug, Serialize, ToSchema)]

@@ -40,15 +40,6 @@ impl<'de> Deserialize<'de> for Network {
     }
 }
 
-/// Returns an IPv4 address unchanged, and the /64 network of an IPv6 address: a subscriber usually has at
-/// least that (RFC 6177).
-pub fn subscriber(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        v4 => v4,
-    }
-}
-
 /// Returns true for the address of a trusted proxy.
 pub fn is_proxy(address: IpAddr, proxies: &[Network]) -> bool {
     proxies.iter().any(|network| network.contains(address.to_canonical()))

@@ -43,7 +43,7 @@ use self::{
 use crate::{
     http::request_id,
     http::sender::Peer,
-    limits_reached::{Limit, LimitsReached},
+    limits::reached::{Limit, LimitsReached},
 };
 
 /// Limits on the resources of a client.

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 
 use super::refusal::{RequestRefusal, SOON};
-use crate::body_memory::{BodyShare, NoMemory};
+use crate::limits::body_memory::{BodyShare, NoMemory};
 
 /// Limits on one body.
 #[derive(Clone, Copy)]

@@ -8,7 +8,7 @@ use std::{net::IpAddr, time::Duration};
 use tokio::time::{Instant, sleep_until};
 
 use super::refusal::RequestRefusal;
-use crate::{host::Host, limits_reached::Limit};
+use crate::{host::Host, limits::reached::Limit};
 
 /// Refusals are answered at multiples of this time after their body was read. A call of a plugin takes less
 /// time. A commit may take more, but precedes both kinds of answer.

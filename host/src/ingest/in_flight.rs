@@ -13,12 +13,12 @@ use super::{
 };
 use crate::{
     alert::PluginId,
-    body_memory::BodyShare,
     call::{CallFailure, CallResult, IncomingRequest},
     config::Keep,
     host::Host,
     integration::{Integration, IntegrationState},
-    limits_reached::Limit,
+    limits::body_memory::BodyShare,
+    limits::reached::Limit,
     request::{Kept, RawRequest, RequestOutcome, Share, Submission},
 };
 

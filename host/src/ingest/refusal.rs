@@ -13,7 +13,7 @@ use ulid::Ulid;
 use crate::{
     http::error::ErrorBody,
     http::request_id,
-    rate_limit::{OverRate, Scope},
+    limits::rate_limit::{OverRate, Scope},
     store::StoreError,
 };
 

@@ -6,7 +6,7 @@ use std::{sync::Arc, thread, time::Duration};
 
 use super::{Integration, IntegrationState};
 use crate::{
-    call::RunnablePlugin, plugins::schema, redaction::Redactor, timeout::run_with_timeout,
+    call::RunnablePlugin, plugins::schema, redaction::Redactor, system::timeout::run_with_timeout,
 };
 
 /// The timeout for a plugin to give its schema.

@@ -23,7 +23,7 @@ use super::{
     refusal::{AdmissionRefusal, BUILD_HINT, not_elf},
     verification::{Verified, Verifier},
 };
-use crate::{alert::PluginId, file_stamp::Stamp};
+use crate::{alert::PluginId, system::file_stamp::Stamp};
 
 /// A plugin that may be loaded: its bytes passed every check, and the operator's [`Verifier`] accepted
 /// exactly these bytes.

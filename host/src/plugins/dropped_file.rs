@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use object::elf;
 use sha2::{Digest, Sha256};
 
-use crate::file_stamp::Stamp;
+use crate::system::file_stamp::Stamp;
 
 /// A file of the plugins folder, read into memory and not checked yet.
 pub struct DroppedFile {

@@ -21,7 +21,7 @@ use super::{
     dropped_file::{DroppedFile, is_elf},
     refusal::{AdmissionRefusal, not_elf},
 };
-use crate::{file_stamp::Stamp, problem::Problem};
+use crate::{problem::Problem, system::file_stamp::Stamp};
 
 /// The plugins folder, held open. Another folder that takes its name is another folder.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::admission::AdmittedPlugin;
-use crate::{private_file, problem::on_one_line};
+use crate::{problem::on_one_line, system::private_file};
 
 /// Larger files were not written by a host.
 const LARGEST_BYTES: u64 = 1024 * 1024;

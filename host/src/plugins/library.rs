@@ -33,7 +33,7 @@ use super::{
 use crate::{
     alert::PluginId,
     problem::Problem,
-    timeout::{RunError, run_with_timeout},
+    system::timeout::{RunError, run_with_timeout},
 };
 
 /// An [`AdmittedPlugin`] whose functions can be called. Its library stays mapped until the process ends.

@@ -15,9 +15,9 @@ use crate::{
     },
     metrics::Metrics,
     plugins::journal::LoadJournal,
-    process_limits,
     sandbox::probe::ChildProbe,
     store,
+    system::process_limits,
 };
 
 /// Loads plugins, opens the store, and joins both to a host.

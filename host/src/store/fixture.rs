@@ -9,11 +9,11 @@ use ulid::Ulid;
 use super::{
     AlertQuery, ManualAction, ManualChange, ManualChangeOutcome, Store,
     housekeeping::{HousekeepingProgress, HousekeepingStep, HousekeepingTask},
-    request::{
-        Content, Effect, Kept, RawRequest, RequestOutcome, Share, ShareBounds, Submission, Terms,
-    },
 };
 use crate::alert::{Actor, Alert, AlertRef, AlertWithHistory, PluginId};
+use crate::request::{
+    Content, Effect, Kept, RawRequest, RequestOutcome, Share, ShareBounds, Submission, Terms,
+};
 
 /// Place of a store's data, where the store can be opened, closed and opened again.
 pub(super) trait StoreFixture {

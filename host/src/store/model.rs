@@ -21,9 +21,9 @@ use ulid::Ulid;
 use super::{
     AlertQuery, Store,
     fixture::{StoreFixture, submission},
-    request::{Effect, Submission},
 };
 use crate::alert::Status;
+use crate::request::{Effect, Submission};
 
 /// Alert of the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -229,8 +229,8 @@ fn order(store: &dyn Store, id: Ulid) -> (u64, Ulid) {
 
 fn events_of(request: &Submission) -> &[Event] {
     match &request.content {
-        super::request::Content::Events { events, .. } => events,
-        super::request::Content::Nothing { .. } => &[],
+        crate::request::Content::Events { events, .. } => events,
+        crate::request::Content::Nothing { .. } => &[],
     }
 }
 

@@ -55,14 +55,14 @@ use super::{
     ManualChangeOutcome, Pending, RequestStore, Store, StoreHealth,
     feed::{ChangePage, Cursor},
     housekeeping::{HousekeepingProgress, HousekeepingStep},
-    request::{
-        Effect, Quarantined, RawRequest, RequestPage, RequestQuery, RequestRecord, Submission,
-    },
 };
 use crate::{
     alert::{AlertIds, AlertRef, AlertWithHistory},
     metrics::StoreMetrics,
-    private_file::{self, beside},
+    request::{
+        Effect, Quarantined, RawRequest, RequestPage, RequestQuery, RequestRecord, Submission,
+    },
+    system::private_file::{self, beside},
 };
 
 /// Scripts that make the schema of each version from the one before. The first script starts with an empty
@@ -462,11 +462,11 @@ mod contract {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::RawState;
     use crate::store::{
         StoreError,
         fixture::{StoreFixture, submission},
         housekeeping::HousekeepingTask,
-        request::RawState,
     };
 
     pub(super) struct Folder(tempfile::TempDir);

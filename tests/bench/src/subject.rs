@@ -16,10 +16,8 @@ use tocsin::{
     alert::PluginId,
     config::Server,
     http::server::{self, AddressLimit, Beyond, Counted, Limits, stop_sign},
-    store::{
-        self, StoreConfig,
-        request::{Content, Submission},
-    },
+    request::{Content, Submission},
+    store::{self, StoreConfig},
 };
 use tocsin_plugin_api::{Event, Urgency};
 

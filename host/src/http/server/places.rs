@@ -12,7 +12,7 @@ use std::{
 
 use tokio::task::AbortHandle;
 
-use crate::http::sender::subscriber;
+use crate::limits::subscriber::subscriber;
 
 /// The number of connections of each address.
 #[derive(Debug, Default)]

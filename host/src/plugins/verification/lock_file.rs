@@ -20,7 +20,7 @@ use super::{
     super::{Catalog, folder::regular_file},
     checksum::Checksum,
 };
-use crate::{alert::PluginId, private_file};
+use crate::{alert::PluginId, system::private_file};
 
 /// Bits of a mode.
 const PRIVATE: u32 = 0o600;

@@ -10,7 +10,7 @@ use super::super::{
     folder::{Folder, OpenFile},
     refusal::AdmissionRefusal,
 };
-use crate::file_permissions::{Exposed, HostUser, Writer};
+use crate::system::file_permissions::{Exposed, HostUser, Writer};
 
 /// The name under which the plugins folder itself is allowed.
 const FOLDER: &str = ".";

@@ -7,13 +7,13 @@ use ulid::Ulid;
 
 use crate::{
     alert::{Alert, AlertRef, AlertWithHistory, ChangeKind, Status},
+    request::{Effect, RequestOutcome, Submission, Terms},
     store::{
         AlertQuery, ManualAction, ManualChangeOutcome, StoreError,
         fixture::{
             StoreFixture, all, at, by_hand, by_steve, commit, events, get, steve, submission,
             with_terms,
         },
-        request::{Effect, RequestOutcome, Submission, Terms},
     },
 };
 

@@ -13,12 +13,12 @@ use tocsin_plugin_api::Event;
 
 use crate::{
     alert::{AlertRef, ChangeKind, HistoryEntry},
+    request::Submission,
     store::{
         ManualAction, Store, StoreError,
         feed::{Cursor, FeedChange, MOST_CHANGES},
         fixture::{StoreFixture, all, at, by_hand, commit, get, housekeep, submission},
         housekeeping::{Forgettable, HousekeepingTask},
-        request::Submission,
     },
 };
 

@@ -8,6 +8,7 @@ use ulid::Ulid;
 
 use crate::{
     alert::{Actor, AlertRef, Status},
+    request::{Effect, Kept, RawState, RequestQuery, ShareBounds, Submission, Terms},
     store::{
         ManualAction, ManualChange,
         fixture::{
@@ -15,7 +16,6 @@ use crate::{
             steve, submission,
         },
         housekeeping::{Forgettable, HousekeepingProgress, HousekeepingTask},
-        request::{Effect, Kept, RawState, RequestQuery, ShareBounds, Submission, Terms},
     },
 };
 

@@ -3,11 +3,11 @@
 use tocsin_plugin_api::Event;
 use ulid::Ulid;
 
+use crate::request::{Effect, EventEffect, RequestOutcome, RequestQuery, Submission};
 use crate::store::{
     EVENTS_TOGETHER, Store, StoreError,
     fixture::{StoreFixture, WIDE, all, failed, steve, submission},
     model,
-    request::{Effect, EventEffect, RequestOutcome, RequestQuery, Submission},
 };
 
 pub(in crate::store) fn many_events_are_committed_in_full_and_in_their_order(

@@ -5,13 +5,13 @@ use ulid::Ulid;
 
 use crate::{
     alert::AlertRef,
+    request::{
+        Content, Effect, EventEffect, Kept, RawRequest, RawState, RequestOutcome, RequestQuery,
+        Share, ShareBounds, Submission,
+    },
     store::{
         Store,
         fixture::{StoreFixture, WIDE, all, at, events, failed, get, nothing, steve, submission},
-        request::{
-            Content, Effect, EventEffect, Kept, RawRequest, RawState, RequestOutcome, RequestQuery,
-            Share, ShareBounds, Submission,
-        },
     },
 };
 

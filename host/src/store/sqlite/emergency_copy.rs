@@ -17,7 +17,7 @@ use rusqlite::{
 };
 
 use super::identity::SAVED;
-use crate::private_file::{self, beside};
+use crate::system::private_file::{self, beside};
 
 /// Number of tries. The disk may be full, and an operator may be making room.
 const TRIES: u32 = 10;

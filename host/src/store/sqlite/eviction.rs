@@ -6,7 +6,7 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::write_transaction::WriteTransaction;
-use crate::store::request::{Share, ShareBounds};
+use crate::request::{Share, ShareBounds};
 
 /// Largest size of a small request, head and body. Small requests leave by age, larger ones by size.
 const SMALL_BYTES: i64 = 16 * 1024;

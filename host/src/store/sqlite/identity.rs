@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::lock::{Before, DatabaseLock, KnownDatabase};
-use crate::private_file::beside;
+use crate::system::private_file::beside;
 
 /// Compares a database with the one that an earlier host used at the same path: a sentence if they
 /// differ in a way that may mean a loss.

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::Context;
 
-use crate::private_file::{self, beside};
+use crate::system::private_file::{self, beside};
 
 /// Lock of a database, released when dropped.
 ///

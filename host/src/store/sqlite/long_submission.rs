@@ -2,10 +2,8 @@
 //!
 //! [`super::writer`] decides on the transactions, and [`super::submission`] writes the parts.
 
-use crate::store::{
-    CommitCallback, EVENTS_TOGETHER, StoreError,
-    request::{Effect, Submission},
-};
+use crate::request::{Effect, Submission};
+use crate::store::{CommitCallback, EVENTS_TOGETHER, StoreError};
 
 /// [`Submission`] of which some events may be committed and others are not.
 pub(super) struct LongSubmission {
@@ -67,12 +65,8 @@ mod tests {
 
     use super::*;
     use crate::alert::Actor;
-    use crate::store::{
-        AlertQuery, Store,
-        fixture::submission,
-        request::{Kept, RawRequest, RequestOutcome, RequestQuery, Share, ShareBounds},
-        sqlite::SqliteStore,
-    };
+    use crate::request::{Kept, RawRequest, RequestOutcome, RequestQuery, Share, ShareBounds};
+    use crate::store::{AlertQuery, Store, fixture::submission, sqlite::SqliteStore};
 
     const COUNT: usize = 2 * EVENTS_TOGETHER + 10;
 
@@ -141,7 +135,7 @@ mod tests {
         let store = open(&path);
         let bounds = ShareBounds { count: 10, bytes: 1000 };
         let kept = Kept { raw: RawRequest::default(), share: Some((Share::Quarantine, bounds)) };
-        let content = crate::store::request::Content::Nothing {
+        let content = crate::request::Content::Nothing {
             outcome: RequestOutcome::Failed,
             reason: "panicked".into(),
         };

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::private_file::beside;
+use crate::system::private_file::beside;
 
 /// The files of a database as they were when it was opened.
 pub(super) struct OpenFiles {

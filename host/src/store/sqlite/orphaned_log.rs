@@ -16,7 +16,7 @@ use super::{
     identity::inode,
     lock::{Before, KnownDatabase},
 };
-use crate::private_file::beside;
+use crate::system::private_file::beside;
 
 /// Renames the log beside a database if it belongs to another one, and returns its new path.
 ///

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     alert::{AlertIds, AlertRef, AlertWithHistory},
-    limits_reached::{Limit, LimitsReached},
+    limits::reached::{Limit, LimitsReached},
     store::{AlertPage, AlertQuery, Pending, StoreError, pending},
 };
 

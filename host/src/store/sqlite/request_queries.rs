@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     alert::PluginId,
-    store::request::{
+    request::{
         Effect, EventEffect, RawRequest, RawState, Replay, RequestOutcome, RequestPage,
         RequestQuery, RequestRecord,
     },
@@ -174,7 +174,8 @@ mod tests {
     use tocsin_plugin_api::Event;
 
     use super::*;
-    use crate::store::{Store, fixture::submission, request::Submission, sqlite::SqliteStore};
+    use crate::request::Submission;
+    use crate::store::{Store, fixture::submission, sqlite::SqliteStore};
 
     #[test]
     fn records_with_very_many_effects_come_in_smaller_pages() {

@@ -14,7 +14,7 @@ use crate::{
         Alert, AlertIds, AlertRef, AlertWithHistory, ChangeKind, Difference, HistoryEntry,
         PluginId, Status, life,
     },
-    store::request::{Effect, RequestOutcome},
+    request::{Effect, RequestOutcome},
 };
 
 /// The columns that [`alert`] reads, in its order.

@@ -14,10 +14,8 @@ use super::{
     write_transaction::WriteTransaction,
 };
 use crate::alert::{Actor, life::Cause};
-use crate::store::{
-    EVENTS_TOGETHER,
-    request::{Content, Effect, Kept, RequestOutcome, Share, Submission, Terms},
-};
+use crate::request::{Content, Effect, Kept, RequestOutcome, Share, Submission, Terms};
+use crate::store::EVENTS_TOGETHER;
 
 /// Values that all events of a [`Submission`] share.
 pub(super) struct Origin<'s> {
@@ -250,11 +248,7 @@ impl WriteTransaction<'_> {
         }
     }
 
-    fn quarantined(
-        &mut self,
-        integration: i64,
-        name: &str,
-    ) -> &mut crate::store::request::Quarantined {
+    fn quarantined(&mut self, integration: i64, name: &str) -> &mut crate::request::Quarantined {
         self.state.quarantine_changed = true;
         let waiting = self.state.quarantine.entry(integration).or_default();
         if waiting.integration.is_empty() {

@@ -27,8 +27,8 @@ use super::{
     write_job::{JobResult, WriteJob},
 };
 use crate::{
-    fault_injection, line_limit::LineLimit, metrics::StoreMetrics, private_file::beside,
-    store::StoreError,
+    limits::line_limit::LineLimit, metrics::StoreMetrics, store::StoreError,
+    system::fault_injection, system::private_file::beside,
 };
 
 /// A transaction that is written but not yet on disk.

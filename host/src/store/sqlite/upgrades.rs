@@ -13,12 +13,8 @@ use ulid::Ulid;
 use super::SqliteStore;
 use crate::{
     alert::AlertRef,
-    store::{
-        AlertQuery, AlertStore, RequestStore, Store,
-        feed::Cursor,
-        fixture::submission,
-        request::{Effect, RawState, RequestQuery},
-    },
+    request::{Effect, RawState, RequestQuery},
+    store::{AlertQuery, AlertStore, RequestStore, Store, feed::Cursor, fixture::submission},
 };
 
 /// Database of an earlier schema, with what the API of its host said of it.

@@ -6,10 +6,10 @@
 use super::long_submission::LongSubmission;
 use crate::{
     alert::AlertRef,
+    request::{Effect, Submission},
     store::{
         CommitCallback, ManualChange, ManualChangeOutcome, Responder, StoreError,
         housekeeping::{HousekeepingProgress, HousekeepingStep},
-        request::{Effect, Submission},
     },
 };
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     alert::{AlertIds, PluginId},
-    store::request::{Content, Submission, Terms},
+    request::{Content, Submission, Terms},
 };
 
 /// Open transaction on the writer's connection, with a draft of the [`WriterState`] after it.

@@ -31,13 +31,11 @@ use super::{
 };
 use crate::{
     alert::AlertIds,
-    fault_injection,
-    limits_reached::Limit,
+    limits::reached::Limit,
     metrics::StoreMetrics,
-    store::{
-        CommitCallback, EVENTS_TOGETHER, Pending, Responder, StoreError, pending,
-        request::{Effect, Quarantined, Submission},
-    },
+    request::{Effect, Quarantined, Submission},
+    store::{CommitCallback, EVENTS_TOGETHER, Pending, Responder, StoreError, pending},
+    system::fault_injection,
 };
 
 /// Largest number of requests that share a commit: enough that the sync costs each next to nothing, few

@@ -7,7 +7,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use crate::{alert::PluginId, store::request::Quarantined};
+use crate::{alert::PluginId, request::Quarantined};
 
 /// State after the last commit, so that it need not be read again. A transaction works on a copy.
 #[derive(Clone)]

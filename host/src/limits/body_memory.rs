@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use crate::http::sender::subscriber;
+use crate::limits::subscriber::subscriber;
 
 /// Largest body that does not count.
 pub(crate) const SMALL_BYTES: usize = 16 * 1024;

@@ -15,7 +15,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::line_limit::LineLimit;
+use crate::limits::line_limit::LineLimit;
 
 /// Time for which readiness shows a limit after it was reached.
 const RECENT: Duration = Duration::from_secs(60);

@@ -24,7 +24,7 @@ use governor::{
 };
 use serde::{Deserialize, Deserializer, de};
 
-use crate::http::sender::subscriber;
+use crate::limits::subscriber::subscriber;
 
 /// The most requests of a rate.
 const MOST_REQUESTS: u32 = 1_000_000;
