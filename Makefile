@@ -69,7 +69,7 @@ clippy:
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 
 doc:
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 
 deny: $(DENY)
 	$(DENY) check bans licenses sources

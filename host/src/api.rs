@@ -4,15 +4,15 @@
 //! Webhooks have a listener of their own, see [`ingest`](crate::ingest).
 
 pub(crate) mod actor;
-pub mod alerts;
+pub(crate) mod alerts;
 mod body;
 mod foreign;
-pub mod health;
+pub(crate) mod health;
 mod page;
-pub mod plugins;
-pub mod reload;
-pub mod requests;
-pub mod status;
+pub(crate) mod plugins;
+pub(crate) mod reload;
+pub(crate) mod requests;
+pub(crate) mod status;
 
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ impl Modify for BearerToken {
 }
 
 /// Returns the routes of the admin listener.
-pub fn router(host: Arc<Host>) -> Router {
+pub(crate) fn router(host: Arc<Host>) -> Router {
     let (open, guarded, description) = routes_and_description();
     // Strings and numbers can always be written as JSON.
     let description = Bytes::from(serde_json::to_vec(&description).unwrap_or_default());
@@ -89,7 +89,7 @@ pub fn router(host: Arc<Host>) -> Router {
 }
 
 /// Returns the routes for connections beyond the limit of the admin listener: health checks only.
-pub fn health_router(host: Arc<Host>) -> Router {
+pub(crate) fn health_router(host: Arc<Host>) -> Router {
     let (open, ..) = routes_and_description();
     let busy = async || ApiError::busy("too many connections are open, only health is answered");
     open.fallback(busy)
@@ -102,11 +102,6 @@ pub fn health_router(host: Arc<Host>) -> Router {
         }))
         .layer(middleware::from_fn(identify))
         .with_state(host)
-}
-
-/// Returns the OpenAPI description, as `GET /openapi.json` answers it.
-pub fn description() -> utoipa::openapi::OpenApi {
-    routes_and_description().2
 }
 
 fn routes_and_description() -> (Router<Arc<Host>>, Router<Arc<Host>>, utoipa::openapi::OpenApi) {
@@ -229,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_description_names_every_route() {
-        let paths: Vec<_> = description().paths.paths.into_keys().collect();
+        let paths: Vec<_> = routes_and_description().2.paths.paths.into_keys().collect();
         for path in [
             "/health/live",
             "/health/ready",

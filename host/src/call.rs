@@ -5,7 +5,7 @@
 //! gives up calls after a deadline, replaces instances that failed, and leaves a plugin alone that fails
 //! again and again. None of that depends on the runtime.
 //!
-//! A further capability of plugins adds a method to [`PluginInstance`] and a pool for its requests. The
+//! A further capability of plugins adds a method to [`PluginInstance`](runtime::PluginInstance) and a pool for its requests. The
 //! instance, its health and its breaker are shared by all capabilities of an integration.
 
 mod breaker;
@@ -14,7 +14,7 @@ mod health;
 mod in_process;
 mod instance_slot;
 mod pool;
-pub mod runtime;
+pub(crate) mod runtime;
 
 use std::{fmt, time::Duration};
 
@@ -23,21 +23,21 @@ use bytes::Bytes;
 use tocsin_plugin_api::outcome::Outcome;
 use ulid::Ulid;
 
-pub use self::{
+pub(crate) use self::{
     breaker::BreakerState,
     caller::Caller,
     health::{BreakerReport, CallerHealth},
     in_process::InProcessRuntime,
     instance_slot::StartError,
-    runtime::{PluginInstance, PluginRuntime, RunnablePlugin},
+    runtime::{PluginRuntime, RunnablePlugin},
 };
 
 /// The threads on which plugins receive requests.
-pub type CallPool = pool::Pool<IncomingRequest, CallResult>;
+pub(crate) type CallPool = pool::Pool<IncomingRequest, CallResult>;
 
 /// Limits on the time of the calls of a [`Caller`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CallLimits {
+pub(crate) struct CallLimits {
     /// The time after which a call is given up.
     pub deadline: Duration,
     /// The time from which a call is logged and counted as slow; none if no call is.
@@ -51,14 +51,14 @@ const SHORTEST_START_TIMEOUT: Duration = Duration::from_secs(5);
 impl CallLimits {
     /// Returns the timeout for [loading](PluginRuntime::load) a plugin, and for making its first
     /// instance.
-    pub fn start_timeout(&self) -> Duration {
+    pub(crate) fn start_timeout(&self) -> Duration {
         self.deadline.max(SHORTEST_START_TIMEOUT)
     }
 }
 
-/// A request as it arrived, with its whole body: what a [`PluginInstance`] receives.
+/// A request as it arrived, with its whole body: what a [`PluginInstance`](runtime::PluginInstance) receives.
 #[derive(Debug)]
-pub struct IncomingRequest {
+pub(crate) struct IncomingRequest {
     /// The id in the answer, in the record and in log lines.
     pub id: Ulid,
     /// Method, URI and headers.
@@ -69,7 +69,7 @@ pub struct IncomingRequest {
 
 /// Failure of a call to give an outcome. The plugin or the host is at fault, never the sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CallFailure {
+pub(crate) enum CallFailure {
     /// The plugin panicked.
     Panicked(String),
     /// The call did not return within the deadline, or had to wait longer than that for a thread.
@@ -84,7 +84,7 @@ pub enum CallFailure {
 
 impl CallFailure {
     /// Returns how long a sender should wait before the next try.
-    pub fn retry_after(&self) -> Duration {
+    pub(crate) fn retry_after(&self) -> Duration {
         match self {
             Self::BackingOff(left) => *left,
             _ => Duration::from_secs(1),
@@ -112,7 +112,7 @@ impl fmt::Display for CallFailure {
 
 /// The outcome of a call that returned in time, see [`Caller::call`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CallOutcome {
+pub(crate) struct CallOutcome {
     /// The plugin's outcome for the request.
     pub outcome: Outcome,
     /// The time that the call took.
@@ -120,13 +120,13 @@ pub struct CallOutcome {
 }
 
 /// The result of a call: a [`CallOutcome`] or a [`CallFailure`].
-pub type CallResult = Result<CallOutcome, CallFailure>;
+pub(crate) type CallResult = Result<CallOutcome, CallFailure>;
 
 /// The continuation of [`Caller::call`]. It must not block, and is dropped without being called if the
 /// host stops.
 ///
 /// A continuation rather than a future: nobody has to be woken before the outcome is stored.
-pub type OnResult = Box<dyn FnOnce(CallResult) + Send>;
+pub(crate) type OnResult = Box<dyn FnOnce(CallResult) + Send>;
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 //!
 //! It builds, binds and stops nothing: that is for the room `run` above. It answers no request.
 
-pub mod reloads;
+pub(crate) mod reloads;
 
 use std::{
     net::SocketAddr,
@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Everything that requests share.
-pub struct Host {
+pub(crate) struct Host {
     /// All counters of the host.
     pub metrics: Metrics,
     /// The store of alerts and requests.
@@ -76,7 +76,7 @@ pub(crate) struct OverSize {
 }
 
 /// One configuration and the integrations made from it. A request sees one of these as a whole.
-pub struct InForce {
+pub(crate) struct InForce {
     /// The configuration.
     pub config: LoadedConfig,
     /// The integrations made from it.
@@ -115,7 +115,7 @@ impl Host {
 
     /// Returns the configuration and the integrations in force. A caller that needs both asks once, so
     /// that they belong together.
-    pub fn in_force(&self) -> Guard<Arc<InForce>> {
+    pub(crate) fn in_force(&self) -> Guard<Arc<InForce>> {
         self.in_force.load()
     }
 
@@ -147,12 +147,12 @@ impl Host {
     }
 
     /// Returns the number of threads that are stuck in plugin calls.
-    pub fn stuck_threads(&self) -> usize {
+    pub(crate) fn stuck_threads(&self) -> usize {
         self.pool.stuck_threads()
     }
 
     /// Returns why the last reload changed nothing, if it failed.
-    pub fn reload_problem(&self) -> Option<String> {
+    pub(crate) fn reload_problem(&self) -> Option<String> {
         match self.reloads.last()? {
             Ok(result) => result.err(),
             Err(Panicked) => Some(reloads::PANICKED.into()),
@@ -160,12 +160,12 @@ impl Host {
     }
 
     /// Returns whether the host takes webhooks.
-    pub fn is_serving(&self) -> bool {
+    pub(crate) fn is_serving(&self) -> bool {
         self.phase.serves.load(Ordering::Acquire) && !self.is_stopping()
     }
 
     /// Returns whether the host is shutting down.
-    pub fn is_stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         self.phase.stops.load(Ordering::Acquire)
     }
 

@@ -32,7 +32,7 @@ const STEP: usize = 100;
 const REST: u32 = 9;
 
 /// Runs housekeeping until the signal to stop.
-pub async fn run(host: Arc<Host>, mut stop: Stop) {
+pub(crate) async fn run(host: Arc<Host>, mut stop: Stop) {
     let now = (Timestamp::now(), Instant::now());
     let (adopted, clock) = (HashMap::new(), Clock::starting(now.0, now.1));
     let mut housekeeper = Housekeeper { host, rounds: 0, adopted, clock, is_too_much: false };

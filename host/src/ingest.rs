@@ -48,7 +48,7 @@ use crate::{
 };
 
 /// Returns the routes of the webhook listener.
-pub fn router(host: Arc<Host>) -> Router {
+pub(crate) fn router(host: Arc<Host>) -> Router {
     Router::new()
         .route("/in/{integration}", any(receive))
         .route("/in/{integration}/", any(receive))

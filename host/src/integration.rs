@@ -3,8 +3,8 @@
 //! All integrations are replaced in one step: a request sees those of one configuration or of the next,
 //! never a mixture. [`builder`] decides which plugin serves an integration.
 
-pub mod builder;
-pub mod plugins_folder;
+pub(crate) mod builder;
+pub(crate) mod plugins_folder;
 mod rendering;
 mod secrets;
 
@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// An endpoint, its settings, and the plugin that serves it.
-pub struct Integration {
+pub(crate) struct Integration {
     /// The last part of the endpoint's URL.
     pub name: Arc<str>,
     /// The urgency of events for which the plugin found none.
@@ -54,7 +54,7 @@ pub struct Integration {
 
 /// The settings of an [`Integration`]. An integration whose settings do not change keeps its instance.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The section of the configuration.
     pub section: config::IntegrationConfig,
     /// The limits on the time of calls.
@@ -69,7 +69,7 @@ impl From<&config::Plugins> for CallLimits {
 }
 
 /// State of an [`Integration`].
-pub enum IntegrationState {
+pub(crate) enum IntegrationState {
     /// A plugin receives the webhooks.
     Serving {
         /// The plugin.
@@ -84,7 +84,7 @@ pub enum IntegrationState {
 }
 
 /// Rates of requests, records and log lines of one [`Integration`].
-pub struct Rates {
+pub(crate) struct Rates {
     limits: RateLimits,
     /// Limits the records of refused requests, which anybody can send.
     records_of_refused: RateLimits,
@@ -116,19 +116,19 @@ impl Rates {
     /// # Errors
     ///
     /// If the request exceeds a rate.
-    pub fn check(&self, sender: Option<IpAddr>) -> Result<(), OverRate> {
+    pub(crate) fn check(&self, sender: Option<IpAddr>) -> Result<(), OverRate> {
         self.limits.check(sender.unwrap_or(Ipv4Addr::UNSPECIFIED.into()))
     }
 
     /// Forgets senders that have been idle for a while.
-    pub fn forget_idle(&self) {
+    pub(crate) fn forget_idle(&self) {
         self.limits.forget_idle();
     }
 }
 
 impl Integration {
     /// Counts a refused request, and returns whether it leaves a record.
-    pub fn records_refusal(&self) -> bool {
+    pub(crate) fn records_refusal(&self) -> bool {
         self.rates.records_of_refused.check(Ipv4Addr::UNSPECIFIED.into()).is_ok()
     }
 
@@ -143,7 +143,7 @@ impl Integration {
     }
 
     /// Returns the [`Terms`] for the events of a request that arrives now.
-    pub fn terms(&self, now: Timestamp) -> Terms {
+    pub(crate) fn terms(&self, now: Timestamp) -> Terms {
         let section = &self.settings.section;
         Terms {
             default_urgency: self.urgency,
@@ -153,12 +153,12 @@ impl Integration {
     }
 
     /// Returns the name and version of the plugin that serves the integration.
-    pub fn plugin(&self) -> Option<&Arc<PluginId>> {
+    pub(crate) fn plugin(&self) -> Option<&Arc<PluginId>> {
         self.admitted().map(|plugin| &plugin.id)
     }
 
     /// Returns the plugin that serves the integration.
-    pub fn admitted(&self) -> Option<&Arc<AdmittedPlugin>> {
+    pub(crate) fn admitted(&self) -> Option<&Arc<AdmittedPlugin>> {
         match &self.state {
             IntegrationState::Serving { plugin, .. } => Some(plugin),
             IntegrationState::Disabled | IntegrationState::Broken(_) => None,
@@ -166,7 +166,7 @@ impl Integration {
     }
 
     /// Returns whether the integration takes webhooks and has no problem.
-    pub fn serves(&self) -> bool {
+    pub(crate) fn serves(&self) -> bool {
         self.plugin().is_some() && self.health().problem.is_none()
     }
 
@@ -176,7 +176,7 @@ impl Integration {
     }
 
     /// Reports the [state](Caller::breaker) of the circuit breaker; none without a plugin.
-    pub fn breaker(&self) -> Option<BreakerReport> {
+    pub(crate) fn breaker(&self) -> Option<BreakerReport> {
         match &self.state {
             IntegrationState::Serving { caller, .. } => Some(caller.breaker()),
             IntegrationState::Disabled | IntegrationState::Broken(_) => None,
@@ -184,7 +184,7 @@ impl Integration {
     }
 
     /// Reports the [health](Caller::health) of the plugin.
-    pub fn health(&self) -> CallerHealth {
+    pub(crate) fn health(&self) -> CallerHealth {
         match &self.state {
             IntegrationState::Serving { caller, .. } => caller.health(),
             IntegrationState::Disabled => CallerHealth::default(),
@@ -197,7 +197,7 @@ impl Integration {
 
 /// The integrations of one configuration, and the [`Catalog`] that they were made from.
 #[derive(Clone, Default)]
-pub struct Integrations {
+pub(crate) struct Integrations {
     /// The integrations by name.
     pub by_name: HashMap<Arc<str>, Arc<Integration>>,
     /// The other versions of each integration's plugin, by the integration's name.
@@ -208,14 +208,14 @@ pub struct Integrations {
 
 impl Integrations {
     /// Returns the integrations in the order of their names.
-    pub fn sorted(&self) -> Vec<&Arc<Integration>> {
+    pub(crate) fn sorted(&self) -> Vec<&Arc<Integration>> {
         let mut sorted: Vec<_> = self.by_name.values().collect();
         sorted.sort_by(|one, other| one.name.cmp(&other.name));
         sorted
     }
 
     /// Returns the versions of an integration's plugin that do not serve it.
-    pub fn alternatives_of(&self, name: &str) -> PluginAlternatives {
+    pub(crate) fn alternatives_of(&self, name: &str) -> PluginAlternatives {
         self.alternatives.get(name).cloned().unwrap_or_default()
     }
 }
@@ -223,7 +223,7 @@ impl Integrations {
 /// Versions of an integration's plugin that lie in the plugins folder and do not serve it, and the state
 /// of the file of the version that does.
 #[derive(Clone, Debug, Default)]
-pub struct PluginAlternatives {
+pub(crate) struct PluginAlternatives {
     /// The other versions, highest first.
     pub waiting: Vec<WaitingPlugin>,
     /// The number of the first [reading](Catalog::reading) that missed the file of the plugin that
@@ -236,7 +236,7 @@ pub struct PluginAlternatives {
 
 /// A version of a plugin that lies in the [`Catalog`] and does not serve an integration.
 #[derive(Clone, Debug)]
-pub struct WaitingPlugin {
+pub(crate) struct WaitingPlugin {
     /// The plugin.
     pub plugin: Arc<AdmittedPlugin>,
     /// The time since which its file lies there.
@@ -247,7 +247,7 @@ pub struct WaitingPlugin {
 
 /// Reason why a [`WaitingPlugin`] does not serve an integration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WaitingReason {
+pub(crate) enum WaitingReason {
     /// A higher version serves, or an equal one that was there before.
     NotNeeded,
     /// The integration's `version` excludes it.
@@ -258,7 +258,7 @@ pub enum WaitingReason {
 
 /// The failure of a [`WaitingPlugin`] to replace the one that serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VersionFailure {
+pub(crate) struct VersionFailure {
     /// The failure, in one sentence.
     pub sentence: String,
     /// True if the next try may go better, though nothing has changed.
@@ -267,7 +267,7 @@ pub struct VersionFailure {
 
 impl WaitingPlugin {
     /// Returns the failure of the version, if it was tried.
-    pub fn failure(&self) -> Option<&VersionFailure> {
+    pub(crate) fn failure(&self) -> Option<&VersionFailure> {
         match &self.reason {
             WaitingReason::Failed(failure) => Some(failure),
             WaitingReason::NotNeeded | WaitingReason::NotAllowed => None,

@@ -3,8 +3,8 @@
 //! [`reached`] counts and reports limits that were reached. The limits are applied where the resource is
 //! used.
 
-pub mod body_memory;
-pub mod line_limit;
-pub mod rate_limit;
-pub mod reached;
-pub mod subscriber;
+pub(crate) mod body_memory;
+pub(crate) mod line_limit;
+pub(crate) mod rate_limit;
+pub(crate) mod reached;
+pub(crate) mod subscriber;

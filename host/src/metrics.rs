@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// All metrics of the host. [`encode`](Self::encode) gives their text.
-pub struct Metrics {
+pub(crate) struct Metrics {
     exposed: Mutex<Exposed>,
     /// Counters of limits that were reached.
     pub limits: Arc<LimitsReached>,
@@ -89,7 +89,7 @@ impl Default for Metrics {
 
 impl Metrics {
     /// Creates all metrics at zero.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("tocsin");
         let families = Families::register(&mut registry);
         let connections = Gauge::default();
@@ -122,7 +122,7 @@ impl Metrics {
     }
 
     /// Returns the [`IntegrationMetrics`] of one integration with one version of its plugin.
-    pub fn integration(&self, name: &str, plugin: &PluginId) -> IntegrationMetrics {
+    pub(crate) fn integration(&self, name: &str, plugin: &PluginId) -> IntegrationMetrics {
         let labels = PluginLabels {
             integration: name.into(),
             plugin: plugin.name.clone(),
@@ -135,7 +135,7 @@ impl Metrics {
 
     /// Returns all metrics in the `OpenMetrics` text format. `in_force` has the [`IntegrationMetrics`] of
     /// every integration in force, with true if its breaker is open, or `None` if it has no breaker.
-    pub fn encode<'m>(
+    pub(crate) fn encode<'m>(
         &self,
         in_force: impl IntoIterator<Item = (&'m IntegrationMetrics, Option<bool>)>,
     ) -> String {
@@ -266,7 +266,7 @@ impl PluginLabels {
 
 /// Metrics of one integration with one version of its plugin.
 #[derive(Debug)]
-pub struct IntegrationMetrics {
+pub(crate) struct IntegrationMetrics {
     /// Requests by outcome, in the order of [`RequestOutcome::ALL`].
     requests: [Counter; 7],
     /// Titles and descriptions whose template failed.
@@ -288,12 +288,12 @@ pub struct IntegrationMetrics {
 
 impl IntegrationMetrics {
     /// Returns the name of the integration.
-    pub fn integration(&self) -> &str {
+    pub(crate) fn integration(&self) -> &str {
         &self.labels.integration
     }
 
     /// Counts a request with this [`RequestOutcome`].
-    pub fn count(&self, outcome: RequestOutcome) {
+    pub(crate) fn count(&self, outcome: RequestOutcome) {
         for (known, counter) in OUTCOMES.iter().zip(&self.requests) {
             if *known == outcome {
                 counter.inc();
@@ -304,7 +304,7 @@ impl IntegrationMetrics {
 
 /// Metrics of the threads that [call](crate::call) plugins.
 #[derive(Debug, Default)]
-pub struct CallMetrics {
+pub(crate) struct CallMetrics {
     /// Threads that call plugins.
     pub threads: Gauge,
     /// Threads left behind in calls that did not return.

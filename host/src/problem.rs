@@ -26,7 +26,7 @@ const HINT_LINE: &str = "\nhint: ";
 
 /// Puts the text of an error on one line: a `hint:` line follows after a semicolon, and characters that
 /// steer a terminal are gone.
-pub fn on_one_line(text: &str) -> String {
+pub(crate) fn on_one_line(text: &str) -> String {
     one_line(&text.replace("\nhint:", "; hint:")).into_owned()
 }
 

@@ -28,7 +28,7 @@ impl Host {
     /// # Errors
     ///
     /// One sentence if anything is wrong. The host then goes on unchanged.
-    pub fn reload(&self, reason: ReloadReason) -> ReloadResult {
+    pub(crate) fn reload(&self, reason: ReloadReason) -> ReloadResult {
         let result = self.reloads.run(reason, |reason| {
             if self.is_stopping() {
                 return Err("the host is stopping".into());
@@ -43,7 +43,7 @@ impl Host {
     /// # Errors
     ///
     /// One sentence if the configuration or the plugins folder is wrong.
-    pub fn rehearse_reload(&self) -> ReloadResult {
+    pub(crate) fn rehearse_reload(&self) -> ReloadResult {
         self.plan_reload().map_err(|error| sentence(&error))
     }
 
@@ -53,7 +53,7 @@ impl Host {
     /// # Errors
     ///
     /// As for [`reload`](Self::reload), or if the load journal cannot be written.
-    pub fn retry(&self, plugin: &str) -> Result<bool, String> {
+    pub(crate) fn retry(&self, plugin: &str) -> Result<bool, String> {
         let is_known = self.runtime.retry(plugin).map_err(|error| sentence(&error))?;
         if is_known {
             self.reload(ReloadReason::Requested)?;

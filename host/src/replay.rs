@@ -25,7 +25,7 @@ use crate::{
 
 /// Result of a replay, or of a dry run of one.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
-pub struct ReplayReport {
+pub(crate) struct ReplayReport {
     /// Id of the request.
     #[schema(value_type = String)]
     pub id: Ulid,
@@ -51,7 +51,7 @@ pub struct ReplayReport {
 
 /// Reason why a request cannot be replayed.
 #[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
+pub(crate) enum ReplayError {
     /// The store has no record of the request.
     #[error("there is no record of a request `{0}`")]
     NotFound(Ulid),
@@ -74,7 +74,7 @@ pub enum ReplayError {
 /// # Errors
 ///
 /// If the request does not exist, or cannot be judged now. Nothing has changed then.
-pub async fn replay(
+pub(crate) async fn replay(
     host: &Arc<Host>,
     id: Ulid,
     dry_run: bool,

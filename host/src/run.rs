@@ -1,6 +1,6 @@
 //! The life of a host process: build, bind, serve, stop.
 //!
-//! This room alone knows all others. [`build`] makes the host, [`listeners`] binds and serves,
+//! This room alone knows all others. [`mod@build`] makes the host, [`listeners`] binds and serves,
 //! [`signals`] hears the operating system, and this file says in which order.
 
 mod build;

@@ -128,7 +128,7 @@ pub fn pretended_echo() -> PathBuf {
     })
 }
 
-/// Builds `pretended-host`: a program on the host's side of plugin-api 1.2.0, see [`pretended`].
+/// Builds `pretended-host`: a program on the host's side of plugin-api 1.2.0, see [`mod@pretended`].
 ///
 /// `pretended-host [--body TEXT] LIBRARY...` opens each library, prints `described` or `not
 /// described` (whether it has the function that 1.2.0 added), gives it the body, and prints the

@@ -26,7 +26,7 @@ use crate::{
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct ListParams {
+pub(crate) struct ListParams {
     /// Only with this status.
     status: Option<Status>,
     /// Only with this urgency.
@@ -43,7 +43,7 @@ pub struct ListParams {
 
 /// Page of alerts, newest first.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
-pub struct AlertList {
+pub(crate) struct AlertList {
     /// The alerts.
     pub alerts: Vec<Alert>,
     /// `cursor` of the next page; null on the last page.
@@ -131,7 +131,7 @@ pub(super) async fn resolve(
 /// Note on an alert.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Note {
+pub(crate) struct Note {
     /// Plain text with lines, 1 to 10,000 characters.
     #[schema(min_length = 1, max_length = 10_000)]
     pub text: String,

@@ -24,7 +24,7 @@ use crate::{
 
 /// Whether webhooks are served, and what is not as it should be.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
-pub struct Readiness {
+pub(crate) struct Readiness {
     /// Where the host stands.
     pub status: ReadinessStatus,
     /// One sentence on each thing that is wrong.
@@ -34,7 +34,7 @@ pub struct Readiness {
 /// Where the host stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum ReadinessStatus {
+pub(crate) enum ReadinessStatus {
     /// Everything works: 200.
     Ready,
     /// Webhooks are served, but not everything works: 200.

@@ -28,7 +28,7 @@ pub(super) struct ReloadParams {
 
 /// Changes that a reload made, or would make.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
-pub struct ReloadReport {
+pub(crate) struct ReloadReport {
     /// True if nothing was changed.
     pub dry_run: bool,
     /// The configuration file that was read.

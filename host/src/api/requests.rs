@@ -27,7 +27,7 @@ use crate::{
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct ListParams {
+pub(crate) struct ListParams {
     /// Only with this outcome.
     outcome: Option<RequestOutcome>,
     /// Only of this integration.
@@ -50,7 +50,7 @@ pub struct ListParams {
 
 /// Page of request records, newest first.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
-pub struct RequestList {
+pub(crate) struct RequestList {
     /// The records.
     pub requests: Vec<RequestRecord>,
     /// `cursor` of the next page; null on the last page.
@@ -108,7 +108,7 @@ pub(super) async fn show(
 
 /// Request as it was sent, with secrets redacted.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
-pub struct RawView {
+pub(crate) struct RawView {
     /// The query string.
     pub query: String,
     /// The headers, in the order of their arrival.
@@ -121,7 +121,7 @@ pub struct RawView {
 
 /// A header of a request.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
-pub struct HeaderView {
+pub(crate) struct HeaderView {
     /// Its name, in lower case.
     pub name: String,
     /// Its value.
@@ -170,7 +170,7 @@ pub(super) async fn raw(
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct ReplayParams {
+pub(crate) struct ReplayParams {
     /// Change nothing, only report the outcome.
     dry_run: Option<bool>,
 }

@@ -9,13 +9,12 @@ use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use self::{
+pub(crate) use self::{
     integration::{
-        BreakerStateName, BreakerStatus, IntegrationStateName, IntegrationStatus,
-        MaintenanceStatus, WaitingReasonName, WaitingVersion, describe_integrations,
-        integration_list,
+        BreakerStateName, IntegrationStatus, WaitingReasonName, WaitingVersion,
+        describe_integrations, integration_list,
     },
-    plugin::{PluginFileState, PluginStatus, VerifiedBy, describe_plugins},
+    plugin::{PluginStatus, VerifiedBy, describe_plugins},
 };
 use crate::{
     call::PluginRuntime,
@@ -25,14 +24,14 @@ use crate::{
 
 /// List of all integrations, by name.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
-pub struct IntegrationList {
+pub(crate) struct IntegrationList {
     /// The integrations.
     pub integrations: Vec<IntegrationStatus>,
 }
 
 /// List of all files in the plugins folder and of all integrations, by name.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
-pub struct PluginList {
+pub(crate) struct PluginList {
     /// The files.
     pub plugins: Vec<PluginStatus>,
     /// The integrations.
@@ -61,7 +60,7 @@ pub(super) async fn plugins(State(host): State<Arc<Host>>) -> Json<PluginList> {
 
 impl PluginList {
     /// Makes both lists from the same configuration and the same folder.
-    pub fn of(in_force: &InForce, runtime: &dyn PluginRuntime) -> Self {
+    pub(crate) fn of(in_force: &InForce, runtime: &dyn PluginRuntime) -> Self {
         let plugins = describe_plugins(&in_force.integrations, runtime);
         Self { plugins, integrations: integration_list(in_force) }
     }

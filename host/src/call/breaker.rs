@@ -32,7 +32,7 @@ pub(super) struct Breaker {
 
 /// State of the circuit breaker of a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BreakerState {
+pub(crate) enum BreakerState {
     /// The plugin is called.
     Closed,
     /// The plugin failed too often, and is not called for this long.

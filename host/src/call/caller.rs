@@ -11,7 +11,7 @@ use super::{
 use crate::metrics::IntegrationMetrics;
 
 /// A plugin with the options of one integration, called under a deadline and behind a circuit breaker.
-pub struct Caller {
+pub(crate) struct Caller {
     has_started: bool,
     pool: CallPool,
     lane: Arc<Lane<IncomingRequest, CallResult>>,
@@ -25,7 +25,7 @@ impl Caller {
     /// # Errors
     ///
     /// The second value says why there is no first instance.
-    pub fn start(
+    pub(crate) fn start(
         pool: &CallPool,
         plugin: Arc<dyn RunnablePlugin>,
         options: Vec<u8>,
@@ -42,7 +42,7 @@ impl Caller {
 
     /// Creates a caller of a plugin that is known not to start with these options, see
     /// [`start`](Self::start): an instance is made by the first call.
-    pub fn not_started(
+    pub(crate) fn not_started(
         pool: &CallPool,
         plugin: Arc<dyn RunnablePlugin>,
         options: Vec<u8>,
@@ -62,7 +62,7 @@ impl Caller {
 
     /// Has the plugin translate a request, and calls `then` with the [`CallResult`], whatever the plugin
     /// does. A call may wait for a thread as long as the deadline, and take as long again.
-    pub fn call(&self, request: Arc<IncomingRequest>, then: OnResult) {
+    pub(crate) fn call(&self, request: Arc<IncomingRequest>, then: OnResult) {
         match self.slot.health.admit() {
             Err(left) => then(Err(CallFailure::BackingOff(left))),
             Ok(()) => self.pool.call(&self.lane, request, then),
@@ -70,22 +70,22 @@ impl Caller {
     }
 
     /// Returns the plugin that is called.
-    pub fn plugin(&self) -> &Arc<dyn RunnablePlugin> {
+    pub(crate) fn plugin(&self) -> &Arc<dyn RunnablePlugin> {
         &self.slot.plugin
     }
 
     /// Returns whether there has ever been an instance.
-    pub fn is_started(&self) -> bool {
+    pub(crate) fn is_started(&self) -> bool {
         self.has_started || self.slot.has_instance()
     }
 
     /// Reports the [`CallerHealth`] of the plugin.
-    pub fn health(&self) -> CallerHealth {
+    pub(crate) fn health(&self) -> CallerHealth {
         self.slot.health.report(self.slot.has_instance())
     }
 
     /// Reports the [state](super::BreakerState) of the breaker, and the failures that count.
-    pub fn breaker(&self) -> BreakerReport {
+    pub(crate) fn breaker(&self) -> BreakerReport {
         self.slot.health.breaker()
     }
 }

@@ -21,7 +21,7 @@ use crate::{
 
 /// The health of a plugin in one integration, see [`Caller::health`](super::Caller::health).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CallerHealth {
+pub(crate) struct CallerHealth {
     /// The reason why the plugin cannot be called now; none while it serves.
     pub problem: Option<Problem>,
     /// The last failure of a plugin that serves again.
@@ -31,7 +31,7 @@ pub struct CallerHealth {
 /// The state of the circuit breaker of a plugin in one integration, see
 /// [`Caller::breaker`](super::Caller::breaker).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BreakerReport {
+pub(crate) struct BreakerReport {
     /// The state of the breaker.
     pub state: BreakerState,
     /// The time of the next call; none while the plugin is called.

@@ -22,7 +22,7 @@ use crate::plugins::{
 /// The [`PluginRuntime`] of plugins as libraries of this process. A library stays mapped until the
 /// process ends.
 #[derive(Debug)]
-pub struct InProcessRuntime {
+pub(crate) struct InProcessRuntime {
     libraries: Libraries,
 }
 
@@ -30,7 +30,11 @@ impl InProcessRuntime {
     /// Creates a runtime without any plugin. Plugins that the [`LoadJournal`] sets aside are not loaded,
     /// the [`Probe`] tries each plugin before it is mapped, and threads that a plugin keeps while it is
     /// loaded count in the gauge.
-    pub fn new(journal: LoadJournal, stuck_threads: Gauge, probe: Option<Box<dyn Probe>>) -> Self {
+    pub(crate) fn new(
+        journal: LoadJournal,
+        stuck_threads: Gauge,
+        probe: Option<Box<dyn Probe>>,
+    ) -> Self {
         Self { libraries: Libraries::new(journal, stuck_threads, probe) }
     }
 }

@@ -31,7 +31,7 @@ use crate::{
 
 /// Failure to make the first [instance](RunnablePlugin::instance) of a plugin.
 #[derive(Debug)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// The plugin refused its options: the operator is at fault.
     Refused(OptionsError),
     /// The plugin failed.

@@ -61,7 +61,7 @@ type OnAnswer<A> = Box<dyn FnOnce(A) + Send>;
 
 /// Threads that answer requests of type `R` with answers of type `A`. They end when the last handle is
 /// dropped.
-pub struct Pool<R, A> {
+pub(crate) struct Pool<R, A> {
     shared: Arc<Shared<R, A>>,
     close: Arc<CloseOnDrop<R, A>>,
 }
@@ -163,7 +163,7 @@ impl<R: Send + Sync + 'static, A: 'static> Pool<R, A> {
     /// # Errors
     ///
     /// If the system gives no thread.
-    pub fn new(metrics: Arc<CallMetrics>) -> io::Result<Self> {
+    pub(crate) fn new(metrics: Arc<CallMetrics>) -> io::Result<Self> {
         let (state, work_waits) = (Mutex::default(), Condvar::new());
         let no_thread = Mutex::default();
         let shared = Arc::new(Shared { state, work_waits, metrics, no_thread });
@@ -176,7 +176,7 @@ impl<R: Send + Sync + 'static, A: 'static> Pool<R, A> {
 
     /// Returns how many threads were left behind in plugins that did not return from a call or from being
     /// loaded.
-    pub fn stuck_threads(&self) -> usize {
+    pub(crate) fn stuck_threads(&self) -> usize {
         usize::try_from(self.shared.metrics.stuck_threads.get()).unwrap_or(0)
     }
 

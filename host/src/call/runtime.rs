@@ -15,7 +15,7 @@ use tocsin_plugin_api::{
 use crate::plugins::{admission::AdmittedPlugin, journal::LoadGuard, library::LoadError};
 
 /// The result of loading a plugin.
-pub type LoadResult = Result<Arc<dyn RunnablePlugin>, LoadError>;
+pub(crate) type LoadResult = Result<Arc<dyn RunnablePlugin>, LoadError>;
 
 /// A way of running plugins: in this process as [`InProcessRuntime`](super::InProcessRuntime), or
 /// elsewhere.
@@ -23,7 +23,7 @@ pub type LoadResult = Result<Arc<dyn RunnablePlugin>, LoadError>;
 /// All methods are called from several threads at a time. [`known`](Self::known) never waits: the API
 /// asks for it while another thread loads. The others may block, and are not called by threads that serve
 /// requests.
-pub trait PluginRuntime: Send + Sync {
+pub(crate) trait PluginRuntime: Send + Sync {
     /// Loads a plugin, or returns the one that was loaded from the same bytes before. The bytes that are
     /// run are the bytes that were admitted, whatever lies at the plugin's path by now.
     ///
@@ -54,7 +54,7 @@ pub trait PluginRuntime: Send + Sync {
 /// [`instance`](Self::instance), may take any time or never return. Callers run them on a thread of
 /// their own, with a timeout, and leave that thread behind; the runtime must stay usable then, for this
 /// plugin, too.
-pub trait RunnablePlugin: Send + Sync {
+pub(crate) trait RunnablePlugin: Send + Sync {
     /// Returns the admitted plugin that was loaded.
     fn admitted(&self) -> &Arc<AdmittedPlugin>;
 
@@ -87,7 +87,7 @@ pub trait RunnablePlugin: Send + Sync {
 /// return: the caller gives the call up, leaves the thread behind, and uses a new instance from then on.
 /// An instance must not block other instances meanwhile, and must not panic: it returns a
 /// [`CallError`] instead. After an error the instance is closed and not used again.
-pub trait PluginInstance: Send + Sync {
+pub(crate) trait PluginInstance: Send + Sync {
     /// Translates a request. A call must not wait for other calls: the pool decides how many run at a
     /// time.
     ///

@@ -12,7 +12,7 @@ use tocsin_plugin_api::{
     outcome::Outcome,
 };
 
-use super::*;
+use super::{runtime::PluginInstance, *};
 use crate::{
     alert::PluginId,
     metrics::{IntegrationMetrics, Metrics},

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 /// A change that a reload makes, see [`reload`](crate::reload).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[schema(as = ReloadChange)]
-pub struct ConfigChange {
+pub(crate) struct ConfigChange {
     /// The place in the configuration, such as `integrations.ops` or `server.body_limit_bytes`.
     pub key: String,
     /// The kind of change.
@@ -21,7 +21,7 @@ pub struct ConfigChange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = ReloadChangeKind)]
-pub enum ConfigChangeKind {
+pub(crate) enum ConfigChangeKind {
     /// The key is new.
     Added,
     /// The key is gone.

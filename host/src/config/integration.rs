@@ -10,7 +10,7 @@ use crate::{limits::rate_limit::Rate, template::Template};
 /// `[integrations.NAME]`: one endpoint, its plugin, and the settings that the host applies.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
-pub struct IntegrationConfig {
+pub(crate) struct IntegrationConfig {
     /// Name of the plugin in its manifest, not the name of its file.
     pub plugin: String,
     /// Semver requirement for the plugin's version. The highest version that matches is used. Default:

@@ -7,11 +7,11 @@ use serde::{Deserialize, Deserializer, de};
 
 /// A duration above zero that may be written in days and weeks, such as `30d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LongDuration(pub Duration);
+pub(crate) struct LongDuration(pub Duration);
 
 impl LongDuration {
     /// Creates a duration of that many days.
-    pub const fn days(days: u64) -> Self {
+    pub(crate) const fn days(days: u64) -> Self {
         Self(Duration::from_secs(days * 24 * 60 * 60))
     }
 

@@ -6,7 +6,7 @@ use toml::value::Datetime;
 
 /// Times in which requests are recorded but open no alert.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub enum Maintenance {
+pub(crate) enum Maintenance {
     /// Never: `false`.
     #[default]
     Off,
@@ -18,7 +18,7 @@ pub enum Maintenance {
 
 /// Window of [`Maintenance`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Window {
+pub(crate) struct Window {
     /// Start of the window, included.
     pub from: Timestamp,
     /// End of the window, not included.
@@ -27,7 +27,7 @@ pub struct Window {
 
 impl Maintenance {
     /// Returns the maintenance in force at a time, with its end if it has one.
-    pub fn at(&self, now: Timestamp) -> Option<Option<Timestamp>> {
+    pub(crate) fn at(&self, now: Timestamp) -> Option<Option<Timestamp>> {
         match self {
             Self::Off => None,
             Self::Now => Some(None),

@@ -15,7 +15,7 @@ use crate::plugins::verification::{
 /// `[plugins]`: the folder of plugins, trust in them, and limits of their calls.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Plugins {
+pub(crate) struct Plugins {
     /// The folder of `.so` files, relative to the configuration file. Default `plugins`.
     pub dir: PathBuf,
     /// Timeout of a [call](crate::call) of a plugin. 10 ms or more, default `1s`.

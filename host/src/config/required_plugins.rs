@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, de};
 /// The plugins that must work when the host starts. A problem of any other plugin breaks only the
 /// integrations that use it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum RequiredPlugins {
+pub(crate) enum RequiredPlugins {
     /// No plugin: `false`.
     #[default]
     None,
@@ -17,7 +17,7 @@ pub enum RequiredPlugins {
 
 impl RequiredPlugins {
     /// Returns true if the plugin of that name is required.
-    pub fn contains(&self, plugin: &str) -> bool {
+    pub(crate) fn contains(&self, plugin: &str) -> bool {
         match self {
             Self::None => false,
             Self::All => true,

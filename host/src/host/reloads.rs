@@ -4,7 +4,7 @@ use crate::config::change::ConfigChange;
 
 /// Reason for a reload. The greater one wins when several callers share a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ReloadReason {
+pub(crate) enum ReloadReason {
     /// A file changed. Plugins that failed before are not tried again unless their file changed. The
     /// file may be cut off, so that a configuration without integrations is refused.
     FileChanged,
@@ -13,7 +13,7 @@ pub enum ReloadReason {
 }
 
 /// The changes that a reload made. The error is one sentence; the host then goes on unchanged.
-pub type ReloadResult = Result<Vec<ConfigChange>, String>;
+pub(crate) type ReloadResult = Result<Vec<ConfigChange>, String>;
 
 /// The sentence for a reload that panicked.
 pub(crate) const PANICKED: &str = "the reload panicked; hint: report it, with what the log says";

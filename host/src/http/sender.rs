@@ -3,7 +3,7 @@
 //! An address proves nothing. Tokens do.
 
 use std::{
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     str::FromStr,
 };
 

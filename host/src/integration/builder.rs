@@ -33,7 +33,7 @@ use crate::{
 /// The means of this process to load and call plugins, which outlive every configuration and every
 /// [`Builder`].
 #[derive(Clone, Copy)]
-pub struct Resources<'b> {
+pub(crate) struct Resources<'b> {
     /// The runtime of the plugins.
     pub runtime: &'b dyn PluginRuntime,
     /// The threads that call plugins.
@@ -44,7 +44,7 @@ pub struct Resources<'b> {
 
 /// Builder of the [`Integrations`] of one configuration, from the plugins folder as it is now and from
 /// the integrations in force, which are kept if nothing of theirs changed.
-pub struct Builder<'b> {
+pub(crate) struct Builder<'b> {
     config: &'b LoadedConfig,
     catalog: Catalog,
     /// The integrations in force.
@@ -63,7 +63,7 @@ pub struct Builder<'b> {
 type StartKey = (String, Vec<u8>);
 
 /// An [`Integration`] as it would be built, without starting anything.
-pub struct IntegrationPlan {
+pub(crate) struct IntegrationPlan {
     /// The settings of the integration.
     pub settings: Settings,
     /// The plugin that would be tried first; none if nothing is started.
@@ -82,7 +82,7 @@ impl<'b> Builder<'b> {
     /// # Errors
     ///
     /// [`ConfigErrors`] if the folder cannot be listed, or nothing in it can be trusted.
-    pub fn new(
+    pub(crate) fn new(
         config: &'b LoadedConfig,
         present: &'b Integrations,
         resources: Resources<'b>,
@@ -102,19 +102,19 @@ impl<'b> Builder<'b> {
     /// Builds for a host that starts: a missing plugin then breaks only its own integrations, unless the
     /// plugin is required.
     #[must_use]
-    pub fn for_start(self) -> Self {
+    pub(crate) fn for_start(self) -> Self {
         Self { is_start: true, ..self }
     }
 
     /// Chooses whether versions that failed before are tried again.
     #[must_use]
-    pub fn retry_failed(self, retries_failed: bool) -> Self {
+    pub(crate) fn retry_failed(self, retries_failed: bool) -> Self {
         Self { retries_failed, ..self }
     }
 
     /// Stops building as soon as the host stops: nobody needs the integrations then.
     #[must_use]
-    pub fn stop_if(self, is_stopping: &'b dyn Fn() -> bool) -> Self {
+    pub(crate) fn stop_if(self, is_stopping: &'b dyn Fn() -> bool) -> Self {
         Self { is_stopping, ..self }
     }
 }
@@ -123,7 +123,7 @@ impl Builder<'_> {
     /// Builds all integrations. A plugin at fault breaks its own integrations, or is held back if
     /// another version serves. Errors of the configuration are returned beside the integrations. If the
     /// host stops meanwhile, not all integrations are built.
-    pub fn build(self) -> (Integrations, Vec<ConfigError>) {
+    pub(crate) fn build(self) -> (Integrations, Vec<ConfigError>) {
         let mut built = Integrations::default();
         let mut errors = Vec::new();
         for (name, section) in &self.config.config.integrations {
@@ -143,7 +143,7 @@ impl Builder<'_> {
     }
 
     /// Plans what [`build`](Self::build) would change, without running any code of a plugin.
-    pub fn plan(&self) -> (BTreeMap<String, IntegrationPlan>, Vec<ConfigError>) {
+    pub(crate) fn plan(&self) -> (BTreeMap<String, IntegrationPlan>, Vec<ConfigError>) {
         let (mut plans, mut errors) = (BTreeMap::new(), Vec::new());
         for (name, section) in &self.config.config.integrations {
             match self.plan_one(name, section) {

@@ -19,7 +19,10 @@ use crate::{
 /// # Errors
 ///
 /// [`ConfigErrors`] if the folder cannot be listed, or nothing in it can be trusted.
-pub fn read_catalog(config: &LoadedConfig, earlier: &Catalog) -> Result<Catalog, ConfigErrors> {
+pub(crate) fn read_catalog(
+    config: &LoadedConfig,
+    earlier: &Catalog,
+) -> Result<Catalog, ConfigErrors> {
     read_catalog_with(config, config.config.plugins.verify, earlier)
 }
 
@@ -29,7 +32,7 @@ pub fn read_catalog(config: &LoadedConfig, earlier: &Catalog) -> Result<Catalog,
 /// # Errors
 ///
 /// As for [`read_catalog`].
-pub fn read_catalog_with(
+pub(crate) fn read_catalog_with(
     config: &LoadedConfig,
     policy: Policy,
     earlier: &Catalog,
@@ -44,7 +47,7 @@ pub fn read_catalog_with(
 /// # Errors
 ///
 /// [`ConfigErrors`] if the folder or the lock file cannot be read or trusted.
-pub fn open_verifier(
+pub(crate) fn open_verifier(
     config: &LoadedConfig,
     folder: &Path,
     policy: Policy,

@@ -20,7 +20,7 @@ const RENDERING_BUDGET: Duration = Duration::from_millis(200);
 impl Integration {
     /// Applies the [`Template`]s to the events that open alerts. Returns one sentence about the first
     /// template that failed.
-    pub fn apply_templates(&self, events: &mut [Event]) -> Option<String> {
+    pub(crate) fn apply_templates(&self, events: &mut [Event]) -> Option<String> {
         let section = &self.settings.section;
         if section.title.is_none() && section.description.is_none() {
             return None;

@@ -38,7 +38,7 @@ const BETWEEN_CLEARINGS: Duration = Duration::from_secs(1);
 ///
 /// The text form is a number and the time: `100/s`, `600/m`, `1000/h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
+pub(crate) struct Rate {
     count: NonZeroU32,
     unit: Unit,
 }
@@ -46,14 +46,14 @@ pub struct Rate {
 /// Limits on the requests of one integration, each a [`Rate`].
 ///
 /// Without a rate, every request may come, and nothing is counted.
-pub struct RateLimits<C: Clock = DefaultClock> {
+pub(crate) struct RateLimits<C: Clock = DefaultClock> {
     integration: Option<RateLimiter<NotKeyed, InMemoryState, C, Plain<C>>>,
     senders: Option<SenderLimits<C>>,
 }
 
 /// A request that came too early, see [`RateLimits::check`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OverRate {
+pub(crate) struct OverRate {
     /// The scope of the exceeded rate.
     pub scope: Scope,
     /// The time until the next request may come, not rounded.
@@ -62,7 +62,7 @@ pub struct OverRate {
 
 /// The requests that a rate counts together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// All requests of an integration.
     Integration,
     /// The requests of one sender: an IPv4 address, or a /64 of IPv6.
@@ -71,7 +71,7 @@ pub enum Scope {
 
 /// Error for a text that is no [`Rate`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RateError {
+pub(crate) enum RateError {
     /// The text has another form.
     #[error("`{0}` is not a rate: write a number and s, m or h, such as `100/s`")]
     Form(String),
@@ -82,22 +82,8 @@ pub enum RateError {
 
 impl Rate {
     /// Creates a rate of requests in a minute.
-    pub const fn per_minute(count: NonZeroU32) -> Self {
+    pub(crate) const fn per_minute(count: NonZeroU32) -> Self {
         Self { count, unit: Unit::Minute }
-    }
-
-    /// Returns the number of requests.
-    pub fn count(self) -> NonZeroU32 {
-        self.count
-    }
-
-    /// Returns the time in which they may come.
-    pub fn per(self) -> Duration {
-        match self.unit {
-            Unit::Second => Duration::from_secs(1),
-            Unit::Minute => Duration::from_secs(60),
-            Unit::Hour => Duration::from_secs(60 * 60),
-        }
     }
 
     fn quota(self) -> Quota {
@@ -148,13 +134,8 @@ impl<'de> Deserialize<'de> for Rate {
 }
 
 impl RateLimits {
-    /// Creates limits without any rate.
-    pub fn none() -> Self {
-        Self::new(None, None)
-    }
-
     /// Creates limits with a [`Rate`] for the whole integration, and one for each of its senders.
-    pub fn new(integration: Option<Rate>, sender: Option<Rate>) -> Self {
+    pub(crate) fn new(integration: Option<Rate>, sender: Option<Rate>) -> Self {
         Self::with_clock(integration, sender, &DefaultClock::default())
     }
 }
@@ -177,7 +158,7 @@ impl<C: Clock + Clone> RateLimits<C> {
     /// # Errors
     ///
     /// The exceeded rate, and the time until the next request may come.
-    pub fn check(&self, sender: IpAddr) -> Result<(), OverRate> {
+    pub(crate) fn check(&self, sender: IpAddr) -> Result<(), OverRate> {
         if let Some(senders) = &self.senders {
             senders
                 .check(sender)
@@ -192,7 +173,7 @@ impl<C: Clock + Clone> RateLimits<C> {
 
     /// Forgets idle senders, which have all of their rate left, and frees their memory. Called about
     /// once a minute.
-    pub fn forget_idle(&self) {
+    pub(crate) fn forget_idle(&self) {
         if let Some(senders) = &self.senders {
             senders.limiter.retain_recent();
             senders.limiter.shrink_to_fit();
@@ -202,7 +183,7 @@ impl<C: Clock + Clone> RateLimits<C> {
 
 impl Scope {
     /// Returns the name in logs and metrics.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Integration => "integration",
             Self::Sender => "sender",
@@ -385,11 +366,13 @@ mod tests {
 
     #[test]
     fn a_rate_is_written_as_it_is_read() {
-        for (text, count, per) in
-            [("1/s", 1, 1), ("600/m", 600, 60), ("1000000/h", 1_000_000, 3600)]
-        {
+        for (text, count, unit) in [
+            ("1/s", 1, Unit::Second),
+            ("600/m", 600, Unit::Minute),
+            ("1000000/h", 1_000_000, Unit::Hour),
+        ] {
             let rate = rate(text);
-            assert_eq!((rate.count().get(), rate.per().as_secs()), (count, per));
+            assert_eq!((rate.count.get(), rate.unit), (count, unit));
             assert_eq!(rate.to_string(), text);
         }
         assert_eq!(rate("007/m"), rate("7/m"));
@@ -492,7 +475,7 @@ mod tests {
 
     #[test]
     fn every_request_may_come_without_rates() {
-        let limits = RateLimits::none();
+        let limits = RateLimits::new(None, None);
         for number in 0..1000 {
             assert_eq!(limits.check(stranger(number % 2)), Ok(()));
         }

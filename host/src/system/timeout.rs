@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 
 /// Reason why there is no result.
 #[derive(Debug)]
-pub enum RunError {
+pub(crate) enum RunError {
     /// The closure did not return in time. Its thread is left behind.
     TimedOut(Duration),
     /// The closure panicked.
@@ -38,7 +38,7 @@ impl fmt::Display for RunError {
 /// # Errors
 ///
 /// A [`RunError`] if there is no result by then.
-pub fn run_with_timeout<T: Send + 'static>(
+pub(crate) fn run_with_timeout<T: Send + 'static>(
     timeout: Duration,
     thread: thread::Builder,
     left_behind: Vec<Gauge>,

@@ -20,7 +20,7 @@ use crate::{
 
 /// State of an [`Integration`].
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
-pub struct IntegrationStatus {
+pub(crate) struct IntegrationStatus {
     /// Name of the integration.
     pub name: String,
     /// True if the configuration enables the integration.
@@ -67,7 +67,7 @@ pub struct IntegrationStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = IntegrationState)]
-pub enum IntegrationStateName {
+pub(crate) enum IntegrationStateName {
     /// A plugin serves the integration.
     Serving,
     /// The configuration disables the integration.
@@ -78,7 +78,7 @@ pub enum IntegrationStateName {
 
 impl IntegrationStateName {
     /// Returns the name in JSON and on the command line.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Serving => "serving",
             Self::Disabled => "disabled",
@@ -91,7 +91,7 @@ impl IntegrationStateName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = WaitingReason)]
-pub enum WaitingReasonName {
+pub(crate) enum WaitingReasonName {
     /// Another version serves.
     NotNeeded,
     /// The integration's `version` excludes this version.
@@ -102,7 +102,7 @@ pub enum WaitingReasonName {
 
 /// Maintenance window that is open.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
-pub struct MaintenanceStatus {
+pub(crate) struct MaintenanceStatus {
     /// End of the window; null if it stays open until the configuration changes.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub until: Option<Timestamp>,
@@ -110,7 +110,7 @@ pub struct MaintenanceStatus {
 
 /// Circuit breaker, which keeps a plugin that fails repeatedly from being called.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
-pub struct BreakerStatus {
+pub(crate) struct BreakerStatus {
     /// State of the breaker.
     pub state: BreakerStateName,
     /// Number of failures within the last minute.
@@ -125,7 +125,7 @@ pub struct BreakerStatus {
 /// State of a circuit breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum BreakerStateName {
+pub(crate) enum BreakerStateName {
     /// The plugin is called.
     Closed,
     /// The plugin is not called for a while. Webhooks get 503.
@@ -148,7 +148,7 @@ impl From<BreakerReport> for BreakerStatus {
 
 /// Version of a plugin in the folder that does not serve the integration.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
-pub struct WaitingVersion {
+pub(crate) struct WaitingVersion {
     /// The version.
     pub version: String,
     /// Name of its file.
@@ -163,12 +163,12 @@ pub struct WaitingVersion {
 }
 
 /// Describes the integrations in force.
-pub fn integration_list(in_force: &InForce) -> Vec<IntegrationStatus> {
+pub(crate) fn integration_list(in_force: &InForce) -> Vec<IntegrationStatus> {
     describe_integrations(&in_force.integrations, &in_force.config)
 }
 
 /// Describes integrations with the endpoints that a configuration gives them.
-pub fn describe_integrations(
+pub(crate) fn describe_integrations(
     integrations: &Integrations,
     config: &LoadedConfig,
 ) -> Vec<IntegrationStatus> {

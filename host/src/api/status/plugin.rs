@@ -14,7 +14,7 @@ use crate::{
 
 /// State of a file in the plugins folder.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
-pub struct PluginStatus {
+pub(crate) struct PluginStatus {
     /// Name of the file.
     pub file: String,
     /// Name of the plugin, if its manifest could be read.
@@ -47,7 +47,7 @@ pub struct PluginStatus {
 /// State of a file in the plugins folder in short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum PluginFileState {
+pub(crate) enum PluginFileState {
     /// The plugin is loaded.
     Loaded,
     /// Another version of the plugin serves.
@@ -64,7 +64,7 @@ pub enum PluginFileState {
 
 impl PluginFileState {
     /// Returns the name in JSON and on the command line.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Loaded => "loaded",
             Self::Waiting => "waiting",
@@ -79,7 +79,7 @@ impl PluginFileState {
 /// Proof by which a plugin was verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum VerifiedBy {
+pub(crate) enum VerifiedBy {
     /// The lock file or the configuration has its checksum.
     Checksum,
     /// One of the configured keys signed it.
@@ -88,7 +88,7 @@ pub enum VerifiedBy {
 
 impl VerifiedBy {
     /// Returns the name in JSON and on the command line.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Checksum => "checksum",
             Self::Signature => "signature",
@@ -106,7 +106,7 @@ impl From<&Verified> for VerifiedBy {
 }
 
 /// Describes the files of the plugins folder.
-pub fn describe_plugins(
+pub(crate) fn describe_plugins(
     integrations: &Integrations,
     runtime: &dyn PluginRuntime,
 ) -> Vec<PluginStatus> {
