@@ -270,7 +270,7 @@ fn a_slack_integration_without_a_token_needs_an_explicit_option() {
       |
     1 | [integrations.ops]
       |               ^^^
-    hint: set it to the token that the sender shows for this webhook, or set `unauthenticated = true` if anyone may
+    hint: set it to the token that the chat shows for this webhook, or set `unauthenticated = true` to let anyone raise alerts
     ");
     site.configure(&format!("{config}options.unauthenticated = true\n"));
     let host = site.serve();
