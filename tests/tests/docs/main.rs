@@ -4,9 +4,9 @@
 //! A comment above a block says if the block is not run, see [`markdown::Marker`].
 
 mod api;
+mod architecture;
 mod commands;
 mod configuration;
-mod invariants;
 mod links;
 mod markdown;
 mod messages;
