@@ -14,9 +14,6 @@ use regex::Regex;
 
 use crate::sources::{root, rust_files};
 
-/// Turns the limits on. Off, the test only prints the figures.
-const LIMITS_ARE_ON: bool = false;
-
 /// Most doc comments, in percent, that may open with one of [`OPENINGS`] or [`QUANTIFIERS`].
 const MOST_OPENINGS: f64 = 7.0;
 
@@ -311,10 +308,8 @@ fn doc_comments_open_with_a_noun_or_a_verb_and_link_to_items() {
     println!("{report}");
     let openings = all.percent(all.openings);
     let links = all.percent(all.links);
-    if LIMITS_ARE_ON {
-        assert!(openings <= MOST_OPENINGS, "{openings:.1} % > {MOST_OPENINGS} %\n{report}");
-        assert!(links >= FEWEST_LINKS, "{links:.1} % < {FEWEST_LINKS} %\n{report}");
-    }
+    assert!(openings <= MOST_OPENINGS, "{openings:.1} % > {MOST_OPENINGS} %\n{report}");
+    assert!(links >= FEWEST_LINKS, "{links:.1} % < {FEWEST_LINKS} %\n{report}");
 }
 
 #[test]
