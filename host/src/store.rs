@@ -36,6 +36,7 @@ pub use crate::alert::life::ManualAction;
 use crate::{
     alert::{Actor, Alert, AlertRef, AlertWithHistory, Status},
     metrics::StoreMetrics,
+    problem::Problem,
     request::{
         Effect, Quarantined, RawRequest, RequestPage, RequestQuery, RequestRecord, Submission,
     },
@@ -191,11 +192,11 @@ pub trait Housekeeping: Send + Sync {
 pub trait StoreHealth: Send + Sync {
     /// Returns the error of this process's last commit; none once a later request, or a
     /// [probe](Self::probe), was committed.
-    fn last_write_error(&self) -> Option<String>;
+    fn last_write_error(&self) -> Option<Problem>;
 
     /// Returns the first damage that this process has found since it opened the store. Undamaged data
     /// is still served.
-    fn damage_found(&self) -> Option<String>;
+    fn damage_found(&self) -> Option<Problem>;
 
     /// Returns a sentence if this process, when it opened the store, did not find the data that an
     /// earlier host had left: if the store was empty, older, or another one.
@@ -264,8 +265,8 @@ pub struct AlertPage {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database refused. Another try may succeed.
-    #[error("the store cannot be used: {0}")]
-    Unavailable(String),
+    #[error("the store cannot be used: {}", .0.one_line())]
+    Unavailable(Problem),
     /// Too many searches run or wait already. Another try may succeed.
     #[error("too many searches at once")]
     Busy,

@@ -17,6 +17,7 @@ use crate::{
     call::{BreakerReport, BreakerState},
     host::Host,
     log,
+    problem::Problem,
     problem::on_one_line,
     request::Quarantined,
     store::StoreError,
@@ -72,7 +73,7 @@ pub(super) async fn ready(State(host): State<Arc<Host>>) -> Response {
         // It may be over, and nobody has sent anything since.
         && let Err(error) = host.store.probe().await
     {
-        fatal.push(advised(&error));
+        fatal.push(with_hint(&error));
     }
     let is_ready = fatal.is_empty();
     let reasons = [fatal, problems(&host).await].concat();
@@ -85,18 +86,20 @@ pub(super) async fn ready(State(host): State<Arc<Host>>) -> Response {
     (code, Json(Readiness { status, reasons })).into_response()
 }
 
-/// One sentence with one hint.
-fn advised(error: &StoreError) -> String {
-    let sentence = on_one_line(&error.to_string());
-    let is_told = sentence.contains("; hint: ");
-    let hint = if is_told { "" } else { "; hint: look at the disk of the store" };
-    sentence + hint
+/// Returns an error of the store on one line with a hint.
+fn with_hint(error: &StoreError) -> String {
+    let has_hint = matches!(error, StoreError::Unavailable(Problem { hint: Some(_), .. }));
+    let hint = if has_hint { "" } else { "; hint: look at the disk of the store" };
+    format!("{}{hint}", on_one_line(&error.to_string()))
 }
 
 async fn problems(host: &Host) -> Vec<String> {
     let mut problems = Vec::new();
     if let Some(damage) = host.store.damage_found() {
-        problems.push(format!("the store is damaged, and what is whole of it is served: {damage}"));
+        problems.push(format!(
+            "the store is damaged, and what is whole of it is served: {}",
+            damage.one_line()
+        ));
     }
     problems.extend(host.store.identity_warning());
     if let Some(over) = &*host.over_size.load() {

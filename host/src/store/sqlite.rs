@@ -59,6 +59,7 @@ use super::{
 use crate::{
     alert::{AlertIds, AlertRef, AlertWithHistory},
     metrics::StoreMetrics,
+    problem::Problem,
     request::{
         Effect, Quarantined, RawRequest, RequestPage, RequestQuery, RequestRecord, Submission,
     },
@@ -255,11 +256,11 @@ impl Housekeeping for SqliteStore {
 }
 
 impl StoreHealth for SqliteStore {
-    fn last_write_error(&self) -> Option<String> {
+    fn last_write_error(&self) -> Option<Problem> {
         self.writer.last_write_error()
     }
 
-    fn damage_found(&self) -> Option<String> {
+    fn damage_found(&self) -> Option<Problem> {
         self.writer.damage()
     }
 
@@ -340,9 +341,13 @@ fn advised(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// Returns an error of SQLite on one line, with a hint.
-fn sentence(refused: &rusqlite::Error) -> String {
-    hint(refused).map_or_else(|| refused.to_string(), |hint| format!("{refused}; hint: {hint}"))
+/// Returns the problem behind an error of SQLite.
+fn problem(refused: &rusqlite::Error) -> Problem {
+    let problem = Problem::new("database-refused", refused.to_string());
+    match hint(refused) {
+        Some(hint) => problem.with_hint(hint),
+        None => problem,
+    }
 }
 
 fn hint(refused: &rusqlite::Error) -> Option<&'static str> {
@@ -593,7 +598,7 @@ mod tests {
             assert!(
                 store
                     .last_write_error()
-                    .is_some_and(|problem| problem.contains("was removed while"))
+                    .is_some_and(|problem| problem.message.contains("was removed while"))
             );
             report(&store, "too late").expect_err("nor later");
             store.close();
@@ -623,7 +628,11 @@ mod tests {
             assert!(std::time::Instant::now() < end, "it is not noticed");
             std::thread::yield_now();
         }
-        assert!(store.last_write_error().is_some_and(|problem| problem.contains("was replaced")));
+        assert!(
+            store
+                .last_write_error()
+                .is_some_and(|problem| problem.message.contains("was replaced"))
+        );
         store.close();
         let restored = opened(&path);
         assert_eq!(restored.alert(AlertRef::Number(1)).wait().unwrap(), None, "the backup alone");

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     alert::{HistoryEntry, life},
+    problem::Problem,
     store::{
         StoreError,
         feed::{ChangePage, Cursor, FeedChange, MOST_CHANGES},
@@ -52,8 +53,8 @@ impl Reader {
         let snapshot = self.connection.unchecked_transaction()?;
         let newest = newest(&snapshot)?;
         let Some(durable) = self.durable.wait_for(newest.entry.0, LONGEST_WAIT) else {
-            let reason = "the newest changes are not on disk yet".to_owned();
-            return Ok(Err(StoreError::Unavailable(reason)));
+            let message = "the newest changes are not on disk yet";
+            return Ok(Err(StoreError::Unavailable(Problem::new("not-on-disk-yet", message))));
         };
         let database = self.ids.database();
         let position = match cursor.place() {

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, config::DbConfig};
 
+use crate::problem::Problem;
+
 /// State of the database as this process knows it. Clones share the state.
 #[derive(Clone, Default)]
 pub(super) struct Health(Arc<Mutex<HealthState>>);
@@ -13,45 +15,45 @@ pub(super) struct Health(Arc<Mutex<HealthState>>);
 #[derive(Default)]
 struct HealthState {
     /// Reason why the last commit failed.
-    last_write_error: Option<String>,
+    last_write_error: Option<Problem>,
     /// First damage that was found.
-    damage: Option<String>,
+    damage: Option<Problem>,
     /// Reason why nothing is written any more.
-    write_stop: Option<String>,
+    write_stop: Option<Problem>,
     /// True if a file of the database is no longer at its path.
     is_displaced: bool,
 }
 
 impl Health {
     /// Returns the reason why the last commit failed; none once a later one succeeded.
-    pub(super) fn last_write_error(&self) -> Option<String> {
+    pub(super) fn last_write_error(&self) -> Option<Problem> {
         self.state().last_write_error.clone()
     }
 
     /// Notes that a commit failed, or with `None` that one succeeded.
-    pub(super) fn set_write_error(&self, error: Option<String>) {
+    pub(super) fn set_write_error(&self, error: Option<Problem>) {
         self.state().last_write_error = error;
     }
 
     /// Returns the first damage that was found.
-    pub(super) fn damage(&self) -> Option<String> {
+    pub(super) fn damage(&self) -> Option<Problem> {
         self.state().damage.clone()
     }
 
     /// Notes damage of the database if an error tells of it.
     pub(super) fn note_damage(&self, refused: &rusqlite::Error) {
         if super::is_damage(refused) {
-            self.state().damage.get_or_insert_with(|| super::sentence(refused));
+            self.state().damage.get_or_insert_with(|| super::problem(refused));
         }
     }
 
     /// Stops all writing for good.
-    pub(super) fn stop_writes(&self, reason: String) {
+    pub(super) fn stop_writes(&self, reason: Problem) {
         self.state().write_stop = Some(reason);
     }
 
     /// Stops all writing for good, because a file of the database was removed or replaced.
-    pub(super) fn displace(&self, reason: String) {
+    pub(super) fn displace(&self, reason: Problem) {
         let mut state = self.state();
         state.last_write_error = Some(reason.clone());
         state.write_stop.get_or_insert(reason);
@@ -64,7 +66,7 @@ impl Health {
     }
 
     /// Returns the reason why nothing is written any more.
-    pub(super) fn write_stop(&self) -> Option<String> {
+    pub(super) fn write_stop(&self) -> Option<Problem> {
         self.state().write_stop.clone()
     }
 

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::system::private_file::beside;
+use crate::{problem::Problem, system::private_file::beside};
 
 /// The files of a database as they were when it was opened.
 pub(super) struct OpenFiles {
@@ -55,8 +55,8 @@ impl OpenFiles {
     ///
     /// # Errors
     ///
-    /// A sentence that names the file that was removed, replaced or cut off, with a hint.
-    pub(super) fn check(&mut self) -> Result<(), String> {
+    /// A [`Problem`] that names the file that was removed, replaced or cut off.
+    pub(super) fn check(&mut self) -> Result<(), Problem> {
         for file in &mut self.files {
             file.check().map_err(|what| lost(&what))?;
         }
@@ -98,11 +98,11 @@ impl std::fmt::Display for OpenFile {
     }
 }
 
-fn lost(what: &str) -> String {
-    format!(
-        "{what} while the host has it open, so that nothing more can be kept; hint: stop the host in \
-         an orderly way (SIGTERM), which saves all alerts into a new file beside it, put the right \
-         file in place, and start again"
+fn lost(what: &str) -> Problem {
+    let message = format!("{what} while the host has it open, so that nothing more can be kept");
+    Problem::new("store-file-lost", message).with_hint(
+        "stop the host in an orderly way (SIGTERM), which saves all alerts into a new file beside it, put \
+         the right file in place, and start again",
     )
 }
 
@@ -132,11 +132,11 @@ mod tests {
             let path = beside(&database, suffix);
             fs::write(folder.path().join("backup"), "0123456789").expect("written");
             fs::rename(folder.path().join("backup"), &path).expect("renamed");
-            let replaced = files.check().expect_err("another file");
+            let replaced = files.check().expect_err("another file").one_line();
             assert!(replaced.starts_with(what), "{replaced}");
             assert!(replaced.contains("was replaced by another file while"), "{replaced}");
             fs::remove_file(&path).expect("removed");
-            let removed = files.check().expect_err("no file");
+            let removed = files.check().expect_err("no file").one_line();
             assert!(
                 removed.contains("was removed while") && removed.contains("; hint: "),
                 "{removed}"
@@ -144,7 +144,7 @@ mod tests {
         }
         let (_folder, database, mut files) = in_use();
         fs::write(&database, "012").expect("written");
-        let cut = files.check().expect_err("it is shorter");
+        let cut = files.check().expect_err("it is shorter").one_line();
         assert!(cut.contains("was cut off while"), "{cut}");
     }
 

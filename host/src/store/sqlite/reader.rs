@@ -194,7 +194,7 @@ impl Queue {
 fn answer<T>(read: rusqlite::Result<T>, health: &Health) -> Result<T, StoreError> {
     read.map_err(|error| {
         health.note_damage(&error);
-        StoreError::Unavailable(super::sentence(&error))
+        StoreError::Unavailable(super::problem(&error))
     })
 }
 

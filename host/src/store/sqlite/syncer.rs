@@ -27,7 +27,7 @@ use super::{
     write_job::{JobResult, WriteJob},
 };
 use crate::{
-    limits::line_limit::LineLimit, metrics::StoreMetrics, store::StoreError,
+    limits::line_limit::LineLimit, metrics::StoreMetrics, problem::Problem, store::StoreError,
     system::fault_injection, system::private_file::beside,
 };
 
@@ -44,7 +44,7 @@ pub(super) struct Batch {
 
 enum Message {
     Written(Batch),
-    Refused(Vec<WriteJob>, String),
+    Refused(Vec<WriteJob>, Problem),
     /// A reminder to look at the files.
     Look,
     Stop,
@@ -70,7 +70,7 @@ impl Queue {
         let _ = self.messages.send(Message::Written(batch));
     }
 
-    pub(super) fn refused(&self, jobs: Vec<WriteJob>, reason: String) {
+    pub(super) fn refused(&self, jobs: Vec<WriteJob>, reason: Problem) {
         let _ = self.messages.send(Message::Refused(jobs, reason));
     }
 
@@ -197,7 +197,8 @@ impl SyncerThread {
         fault_injection::point("before-sync");
         if let Err(error) = self.log.sync() {
             self.metrics.failed();
-            let reason = format!("cannot sync `{}`: {error}", self.log.path.display());
+            let message = format!("cannot sync `{}`: {error}", self.log.path.display());
+            let reason = Problem::new("sync-failed", message);
             if self.log.is_lost {
                 self.metrics.is_lost.set(1);
                 self.health.stop_writes(reason.clone());
@@ -238,7 +239,7 @@ impl SyncerThread {
     }
 
     /// Checks that the files that were synced are those that a restart will find.
-    fn look_at_files(&mut self) -> Result<(), String> {
+    fn look_at_files(&mut self) -> Result<(), Problem> {
         let looked = self.files.check();
         self.looked_at = Instant::now();
         if let Err(reason) = &looked
@@ -246,7 +247,7 @@ impl SyncerThread {
         {
             tracing::error!(
                 event = "store_lost",
-                error = reason,
+                error = reason.one_line(),
                 "the store can keep nothing more",
             );
             self.metrics.is_lost.set(1);
@@ -272,12 +273,12 @@ impl SyncerThread {
         }
     }
 
-    fn refuse(&mut self, jobs: Vec<WriteJob>, reason: String) {
+    fn refuse(&mut self, jobs: Vec<WriteJob>, reason: Problem) {
         if let Some(left_out) = self.refusal_lines.admit(Instant::now()) {
             let requests = jobs.len();
             tracing::error!(
                 event = "store_commit_failed",
-                error = reason,
+                error = reason.one_line(),
                 requests,
                 left_out,
                 "the store cannot commit",

@@ -33,6 +33,7 @@ use crate::{
     alert::AlertIds,
     limits::reached::Limit,
     metrics::StoreMetrics,
+    problem::Problem,
     request::{Effect, Quarantined, Submission},
     store::{CommitCallback, EVENTS_TOGETHER, Pending, Responder, StoreError, pending},
     system::fault_injection,
@@ -140,11 +141,11 @@ impl Queue {
         pending
     }
 
-    pub(super) fn last_write_error(&self) -> Option<String> {
+    pub(super) fn last_write_error(&self) -> Option<Problem> {
         self.health.last_write_error()
     }
 
-    pub(super) fn damage(&self) -> Option<String> {
+    pub(super) fn damage(&self) -> Option<Problem> {
         self.health.damage()
     }
 
@@ -249,7 +250,7 @@ impl WriterThread {
             Err(error) => {
                 self.metrics.failed();
                 self.health.note_damage(&error);
-                self.synced.refused(jobs, super::sentence(&error));
+                self.synced.refused(jobs, super::problem(&error));
             }
         }
     }
@@ -369,7 +370,7 @@ fn holds_records(jobs: &[WriteJob]) -> bool {
 }
 
 fn unavailable(error: &rusqlite::Error) -> StoreError {
-    StoreError::Unavailable(super::sentence(error))
+    StoreError::Unavailable(super::problem(error))
 }
 
 /// Returns true if the disk or the database is at fault rather than one job. A damaged page concerns only
