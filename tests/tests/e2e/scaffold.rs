@@ -133,7 +133,7 @@ fn what_is_written_and_what_comes_next_is_said() {
     then drop target/release/libdisk_watch.so into the plugins folder of a host; README.md says how
     ");
     let manifest = fs::read_to_string(folder.path().join("crate/Cargo.toml")).expect("a manifest");
-    assert!(manifest.contains("\ntocsin-plugin-api = { version = \"1.0\" }\n"), "{manifest}");
+    assert!(manifest.contains("\ntocsin-plugin-api = { version = \"1.1\" }\n"), "{manifest}");
 }
 
 #[test]
