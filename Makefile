@@ -131,7 +131,7 @@ bench: build
 # Checksums of the files are inside the archive, that of the archive is beside it.
 dist: build
 	rm -rf $(TARGET)/dist && mkdir -p $(TARGET)/dist/$(DIST)/plugins
-	cp $(RELEASE)/tocsin README.md LICENSE-APACHE LICENSE-MIT tocsin.example.toml $(TARGET)/dist/$(DIST)/
+	cp -r $(RELEASE)/tocsin README.md CHANGELOG.md SECURITY.md docs LICENSE-APACHE LICENSE-MIT tocsin.example.toml $(TARGET)/dist/$(DIST)/
 	cp $(RELEASE)/libslack_outgoing_webhook.so $(RELEASE)/libalertmanager.so $(TARGET)/dist/$(DIST)/plugins/
 	cd $(TARGET)/dist/$(DIST) && sha256sum tocsin plugins/*.so > SHA256SUMS
 	cd $(TARGET)/dist && tar --owner 0 --group 0 --numeric-owner -czf $(DIST).tar.gz $(DIST) && sha256sum $(DIST).tar.gz > $(DIST).tar.gz.sha256
