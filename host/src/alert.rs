@@ -165,9 +165,9 @@ impl ChangeKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Nobody has acknowledged the alert.
+    /// The alert is neither acknowledged nor resolved.
     Open,
-    /// Somebody works on the problem.
+    /// A person works on the problem.
     Acknowledged,
     /// The problem is over. Further reports open a new alert.
     Resolved,

@@ -91,7 +91,8 @@ pub(crate) fn router(host: Arc<Host>) -> Router {
 /// Returns the routes for connections beyond the limit of the admin listener: health checks only.
 pub(crate) fn health_router(host: Arc<Host>) -> Router {
     let (open, ..) = routes_and_description();
-    let busy = async || ApiError::busy("too many connections are open, only health is answered");
+    let busy =
+        async || ApiError::busy("too many connections are open, only health checks are answered");
     open.fallback(busy)
         .layer(middleware::from_fn_with_state(Arc::clone(&host), foreign::keep_out))
         .layer(middleware::map_response(async |mut response: Response| {
@@ -177,7 +178,7 @@ async fn authorize(State(host): State<Arc<Host>>, mut request: Request, next: Ne
             [] => Some(actor(headers, None)),
             tokens => {
                 let presented = bearer(headers);
-                // All tokens are compared, so that the time does not tell which one matched.
+                // All tokens are compared, so that the time does not reveal which one matched.
                 let tokens = tokens.iter().enumerate();
                 let found = tokens.fold(None, |found, (place, token)| {
                     token.token.matches(presented).then_some((place, token)).or(found)

@@ -1,9 +1,9 @@
 //! Calls of plugins: one narrow interface for requests, whatever runs the plugins.
 //!
-//! A [`PluginRuntime`] gives instances that translate requests, and may be wrong in every way. A
-//! [`Caller`] wraps one plugin for one integration: it calls the plugin on the threads of a [`CallPool`],
-//! gives up calls after a deadline, replaces instances that failed, and leaves a plugin alone that fails
-//! again and again. None of that depends on the runtime.
+//! A [`PluginRuntime`] gives instances that translate requests, and may misbehave in any way. A
+//! [`Caller`] wraps one plugin for one integration: it calls the plugin on the threads of a
+//! [`CallPool`], gives up calls after a deadline, replaces instances that failed, and stops calling a
+//! plugin that fails repeatedly. None of that depends on the runtime.
 //!
 //! A further capability of plugins adds a method to [`PluginInstance`](runtime::PluginInstance) and a pool for its requests. The
 //! instance, its health and its breaker are shared by all capabilities of an integration.
@@ -67,7 +67,7 @@ pub(crate) struct IncomingRequest {
     pub body: Bytes,
 }
 
-/// Failure of a call to give an outcome. The plugin or the host is at fault, never the sender.
+/// Failure of a call to give an outcome. The cause is the plugin or the host, never the sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CallFailure {
     /// The plugin panicked.
@@ -76,9 +76,9 @@ pub(crate) enum CallFailure {
     Deadline(Duration),
     /// The call was not made because the system gave no thread for it.
     NoThread(String),
-    /// The plugin failed again and again, and is not called for this long.
+    /// The plugin failed repeatedly, and is not called for this long.
     BackingOff(Duration),
-    /// There is no instance, or its answer makes no sense.
+    /// There is no instance, or its answer is invalid.
     Unusable(String),
 }
 
@@ -99,11 +99,11 @@ impl fmt::Display for CallFailure {
             Self::Deadline(deadline) => write!(f, "the plugin did not answer within {deadline:?}"),
             Self::NoThread(error) => write!(
                 f,
-                "the system gave no thread for the call of the plugin: {error}; hint: raise the limit \
-                 on threads (`ulimit -u`, or `TasksMax=` of systemd)"
+                "the system refused a thread for the call of the plugin: {error}; hint: raise the \
+                 limit on threads (`ulimit -u`, or `TasksMax=` of systemd)"
             ),
             Self::BackingOff(left) => {
-                write!(f, "the plugin failed again and again and is left alone for {left:.0?}")
+                write!(f, "the plugin failed repeatedly and is not called for {left:.0?}")
             }
             Self::Unusable(reason) => f.write_str(reason),
         }
@@ -125,7 +125,7 @@ pub(crate) type CallResult = Result<CallOutcome, CallFailure>;
 /// The continuation of [`Caller::call`]. It must not block, and is dropped without being called if the
 /// host stops.
 ///
-/// A continuation rather than a future: nobody has to be woken before the outcome is stored.
+/// A continuation rather than a future: no task has to be woken before the outcome is stored.
 pub(crate) type OnResult = Box<dyn FnOnce(CallResult) + Send>;
 
 #[cfg(test)]

@@ -180,7 +180,7 @@ mod tests {
         let report = certify(&settings, &|_| {});
         assert_eq!(report.checks[0].status, Status::Failed);
         assert_eq!(report.summary.skipped, CHECKS.len() - 1);
-        insta::assert_snapshot!(report.checks[0].message, @"is a device and no file; hint: remove it, or give it another name");
-        insta::assert_snapshot!(report.checks[1].message, @"no host admits the file");
+        insta::assert_snapshot!(report.checks[0].message, @"is a device, not a file; hint: remove it, or give it another name");
+        insta::assert_snapshot!(report.checks[1].message, @"a host would refuse the file");
     }
 }

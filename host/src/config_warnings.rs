@@ -17,6 +17,6 @@ pub(crate) fn log(host: &Host) {
         }
     }
     for warning in warnings.iter().map(ConfigError::sentence) {
-        tracing::warn!(event = "config_warning", warning, "the configuration should be looked at");
+        tracing::warn!(event = "config_warning", warning, "the configuration has a warning");
     }
 }

@@ -1,7 +1,7 @@
 //! The running host: the configuration in force, its integrations, and handles to the store and the
 //! threads, shared by all requests.
 //!
-//! It builds, binds and stops nothing: that is for the room `run` above. It answers no request.
+//! The module `run` builds, binds and stops a host. The modules `ingest` and `api` answer requests.
 
 pub(crate) mod reloads;
 
@@ -151,7 +151,7 @@ impl Host {
         self.pool.stuck_threads()
     }
 
-    /// Returns why the last reload changed nothing, if it failed.
+    /// Returns why the last reload failed, if it failed.
     pub(crate) fn reload_problem(&self) -> Option<String> {
         match self.reloads.last()? {
             Ok(result) => result.err(),

@@ -1,5 +1,5 @@
-//! Housekeeping of the running host: alerts resolve by themselves, and rows that are too old or too many
-//! are deleted.
+//! Housekeeping of the running host: alerts are resolved automatically, and rows that are too old or
+//! too many are deleted.
 //!
 //! Housekeeping works in small steps with long pauses, so that no request waits for it. The
 //! [store](crate::store) does each step.
@@ -91,7 +91,7 @@ impl Housekeeper {
             tracing::info!(
                 event = "alerts_auto_resolved",
                 alerts = resolved,
-                "alerts resolved by themselves",
+                "alerts were resolved automatically",
             );
         }
         self.rounds = self.rounds.wrapping_add(1);
@@ -142,7 +142,7 @@ impl Housekeeper {
             loop {
                 let used = self.used_bytes().await?;
                 if used <= most {
-                    self.say(what, forgotten, "too much");
+                    self.say(what, forgotten, "the store is too large");
                     self.is_too_much = false;
                     self.host.over_size.store(None);
                     return Ok(());
@@ -154,7 +154,7 @@ impl Housekeeper {
                     break;
                 }
             }
-            self.say(what, forgotten, "too much");
+            self.say(what, forgotten, "the store is too large");
         }
         let used = self.used_bytes().await?;
         self.host.over_size.store(Some(Arc::new(OverSize { used, most })));
@@ -162,7 +162,8 @@ impl Housekeeper {
             tracing::warn!(
                 event = "store_over_size",
                 most,
-                "the store is larger than `retention.max_store_bytes`, and nothing is left that may be forgotten"
+                "the store is larger than `retention.max_store_bytes`, and nothing is left that \
+                 may be deleted"
             );
         }
         Ok(())
@@ -177,7 +178,13 @@ impl Housekeeper {
                 Forgettable::ResolvedAlerts => "resolved_alerts",
             };
             self.host.metrics.store.forgot(name, count);
-            tracing::info!(event = "retention_deleted", what = name, count, why, "forgotten");
+            tracing::info!(
+                event = "retention_deleted",
+                what = name,
+                count,
+                why,
+                "deleted stored data"
+            );
         }
     }
 
@@ -203,8 +210,8 @@ impl Housekeeper {
     }
 }
 
-/// Check of the system clock. A clock that jumps ahead would make everything old at once, and deleted rows
-/// would not come back with the right time.
+/// Check of the system clock. A clock that jumps ahead would make all data look old at once, and
+/// deleted rows would not come back with the right time.
 struct Clock {
     /// Time of the last check, by the system clock and by the monotonic clock.
     seen: (Timestamp, Instant),
@@ -232,7 +239,8 @@ impl Clock {
                 event = "clock_jumped",
                 ?jump,
                 ?DOUBT,
-                "the clock jumped: nothing is forgotten and no alert resolves by itself for a while"
+                "the clock jumped: nothing is deleted and no alert is resolved automatically for \
+                 a while"
             );
         }
         self.doubted_until.is_none_or(|until| runtime >= until)

@@ -88,7 +88,7 @@ async fn receive(
 /// Logs a refusal, unless another one of its kind was logged within the last second.
 fn log_refusal(lines: &LineLimits, id: Ulid, name: &str, refusal: &RequestRefusal) {
     let Some(left_out) = lines.admit(refusal.code, Instant::now().into_std()) else { return };
-    // The name comes from the sender and may be of any length.
+    // The name comes from the sender and may have any length.
     let integration: String = name.chars().take(LONGEST_LOGGED_NAME).collect();
     let detail = refusal.detail.as_deref().unwrap_or(&refusal.message);
     let (status, code) = (refusal.status.as_u16(), refusal.code);
@@ -267,7 +267,8 @@ impl Admitted<'_> {
                 let encoding = String::from_utf8_lossy(encoding.as_bytes());
                 let encoding: String = encoding.chars().take(40).collect();
                 let message = format!(
-                    "a body with `Content-Encoding: {encoding}` is not read, send it as it is"
+                    "a body with `Content-Encoding: {encoding}` is not accepted, send it without \
+                     an encoding"
                 );
                 let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
                 Err(RequestRefusal::new(status, "unsupported_encoding", message))

@@ -36,7 +36,7 @@ pub(crate) struct Integration {
     pub name: Arc<str>,
     /// The urgency of events for which the plugin found none.
     pub urgency: Urgency,
-    /// The rates of the endpoint. A new version of the plugin finds them as they were.
+    /// The rates of the endpoint. They stay unchanged if the plugin is replaced by another version.
     pub rates: Arc<Rates>,
     /// The secrets among the options, found on first use.
     secrets: OnceLock<Vec<String>>,
@@ -220,8 +220,8 @@ impl Integrations {
     }
 }
 
-/// Versions of an integration's plugin that lie in the plugins folder and do not serve it, and the state
-/// of the file of the version that does.
+/// Versions of an integration's plugin that are in the plugins folder and do not serve it, and the
+/// state of the file of the version that does.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PluginAlternatives {
     /// The other versions, highest first.
@@ -234,12 +234,12 @@ pub(crate) struct PluginAlternatives {
     pub refused: Option<String>,
 }
 
-/// A version of a plugin that lies in the [`Catalog`] and does not serve an integration.
+/// A version of a plugin that is in the [`Catalog`] and does not serve an integration.
 #[derive(Clone, Debug)]
 pub(crate) struct WaitingPlugin {
     /// The plugin.
     pub plugin: Arc<AdmittedPlugin>,
-    /// The time since which its file lies there.
+    /// The time since which its file is there.
     pub since: Timestamp,
     /// The reason why the version does not serve.
     pub reason: WaitingReason,
@@ -261,7 +261,7 @@ pub(crate) enum WaitingReason {
 pub(crate) struct VersionFailure {
     /// The failure, in one sentence.
     pub sentence: String,
-    /// True if the next try may go better, though nothing has changed.
+    /// True if another try may succeed, though nothing has changed.
     pub is_transient: bool,
 }
 

@@ -95,8 +95,8 @@ pub(crate) fn problem() -> Option<String> {
     let writer = WRITER.get()?;
     let problem = writer.problem()?;
     Some(format!(
-        "log lines are lost ({} so far), on their way to standard error: {problem}; hint: look at \
-         where the log of the host goes",
+        "log lines are lost ({} so far): {problem}; hint: check where the standard error of the \
+         host goes",
         writer.lost()
     ))
 }
@@ -105,7 +105,7 @@ fn report_lost(lines: u64) {
     tracing::warn!(
         event = "log_lines_lost",
         lines,
-        "log lines were lost, since standard error could not be written",
+        "log lines were lost because standard error could not be written",
     );
 }
 

@@ -198,7 +198,7 @@ impl Families {
         let help = "Calls of a plugin that reached their deadline";
         registry.register("plugin_deadlines", help, deadlines.clone());
         let stuck_threads = Family::default();
-        let help = "Threads left behind in calls of a plugin that did not return";
+        let help = "Threads stuck in calls of a plugin that did not return";
         registry.register("plugin_stuck_threads", help, stuck_threads.clone());
         let breaker_open = Family::default();
         let help = "1 while calls of a plugin are refused because it failed repeatedly";
@@ -279,7 +279,7 @@ pub(crate) struct IntegrationMetrics {
     pub panics: Counter,
     /// Calls that reached their deadline.
     pub deadlines: Counter,
-    /// Threads left behind in calls that did not return, including those before the last reload.
+    /// Threads stuck in calls that did not return, including those before the last reload.
     pub stuck_threads: Gauge,
     /// Times that the breaker opened.
     pub breaker_trips: Counter,
@@ -307,7 +307,7 @@ impl IntegrationMetrics {
 pub(crate) struct CallMetrics {
     /// Threads that call plugins.
     pub threads: Gauge,
-    /// Threads left behind in calls that did not return.
+    /// Threads stuck in calls that did not return.
     pub stuck_threads: Gauge,
     /// Counters of limits, for the system's limit on threads.
     pub limits: Arc<LimitsReached>,
@@ -316,7 +316,7 @@ pub(crate) struct CallMetrics {
 impl CallMetrics {
     fn register(&self, registry: &mut Registry) {
         registry.register("call_threads", "Threads that call plugins", self.threads.clone());
-        let help = "Threads left behind in calls that did not return";
+        let help = "Threads stuck in calls that did not return";
         registry.register("stuck_threads", help, self.stuck_threads.clone());
     }
 }
@@ -444,7 +444,7 @@ mod tests {
         assert_eq!(shown(80), [true, true]);
         assert_eq!(shown(139), [true, true]);
         assert_eq!(shown(140), [false, true]);
-        // The old values are gone: a new integration of that name starts at zero.
+        // The old values were removed: a new integration of that name starts at zero.
         metrics.integration("ops", &id("1"));
         let text = metrics.encode_at(start, [(&new, None)]);
         assert!(text.contains("version=\"1\",outcome=\"events\"} 0"), "{text}");

@@ -275,11 +275,13 @@ pub fn libraries_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Code of the [`Problem`] that a file which may be the plugin was refused: the plugin is at fault.
+/// Code of the [`Problem`] that a file which may be the plugin was refused: the plugin has to be
+/// corrected.
 pub const PLUGIN_REFUSED: &str = "plugin-refused";
-/// Code of the [`Problem`] that the folder has no plugin of a name: the configuration is at fault.
+/// Code of the [`Problem`] that the folder has no plugin of a name: the configuration has to be
+/// corrected.
 pub const PLUGIN_MISSING: &str = "plugin-missing";
-/// Code of the [`Problem`] that no version of a plugin matches: the configuration is at fault.
+/// Code of the [`Problem`] that no version of a plugin matches: the configuration has to be corrected.
 pub const VERSION_MISSING: &str = "version-missing";
 
 /// The plugin libraries of this process, by the hash of their bytes. Libraries are never unloaded.
@@ -308,9 +310,10 @@ impl Libraries {
     ///
     /// # Errors
     ///
-    /// If the plugin cannot be loaded, an earlier host died of it, the probe found it harmful, or it did
-    /// not load within the timeout. It is not tried again before [`retry`](Self::retry), unless the
-    /// failure is transient: the bytes are the same, and each load that hangs keeps another thread.
+    /// If the plugin cannot be loaded, an earlier host died while loading it, the probe found it
+    /// harmful, or it did not load within the timeout. It is not tried again before
+    /// [`retry`](Self::retry), unless the failure is transient: the bytes are the same, and each load
+    /// that hangs keeps another thread.
     pub fn load(&self, plugin: &Arc<AdmittedPlugin>, timeout: Duration) -> LoadResult {
         let mut loader = self.loader.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = self.known(plugin) {
@@ -353,7 +356,7 @@ impl Libraries {
         Ok(was_set_aside || before.values().any(is_tried_again))
     }
 
-    /// Notes that the host ends in good order. The next host sets aside plugins whose load has not
+    /// Notes that the host stops in an orderly way. The next host sets aside plugins whose load has not
     /// returned by now.
     pub fn close(&self) {
         self.journal.close();

@@ -25,7 +25,7 @@ pub struct Problem {
 const HINT_LINE: &str = "\nhint: ";
 
 /// Puts the text of an error on one line: a `hint:` line follows after a semicolon, and characters that
-/// steer a terminal are gone.
+/// control a terminal are replaced.
 pub(crate) fn on_one_line(text: &str) -> String {
     one_line(&text.replace("\nhint:", "; hint:")).into_owned()
 }
@@ -43,8 +43,8 @@ impl Problem {
         self
     }
 
-    /// Reads text from outside the host, such as a plugin's: everything after a first `hint:` line is the
-    /// hint. The host's own problems are never text that has to be read again.
+    /// Reads text from outside the host, such as a plugin's: everything after a first `hint:` line is
+    /// the hint. The host's own problems are values, and are never read back from text.
     pub fn from_text(code: &'static str, text: &str) -> Self {
         match text.split_once(HINT_LINE) {
             Some((message, hint)) => Self::new(code, message).with_hint(hint),
@@ -58,7 +58,7 @@ impl Problem {
     }
 
     /// Returns the message and the hint on one line, as `message; hint: hint`, without characters that
-    /// steer a terminal.
+    /// control a terminal.
     pub fn one_line(&self) -> String {
         let text = match &self.hint {
             Some(hint) => Cow::Owned(format!("{}; hint: {hint}", self.message)),
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn an_io_error_gives_back_the_problem_it_was_made_from() {
+    fn a_problem_can_be_taken_out_of_the_io_error_made_from_it() {
         let problem = Problem::new("no-proc", "`/proc` is not mounted").with_hint("mount it");
         let error = io::Error::from(problem.clone());
         assert_eq!(error.to_string(), problem.to_string());

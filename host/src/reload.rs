@@ -27,7 +27,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// One sentence if anything is wrong. The host then goes on unchanged.
+    /// One sentence if anything is wrong. The host then stays unchanged.
     pub(crate) fn reload(&self, reason: ReloadReason) -> ReloadResult {
         let result = self.reloads.run(reason, |reason| {
             if self.is_stopping() {
@@ -182,10 +182,10 @@ fn refuse_wiping(present: &LoadedConfig, next: &LoadedConfig) -> anyhow::Result<
     let losses: Vec<_> = losses.iter().filter(|(_, lost)| *lost).map(|(what, _)| *what).collect();
     anyhow::ensure!(
         losses.is_empty(),
-        "`{}` may be cut off: it has no {} any more\n\
-         hint: write it anew, or ask for this with `tocsin reload` or SIGHUP",
+        "`{}` may be cut off: it no longer has {}\n\
+         hint: write the file again, or apply it as it is with `tocsin reload` or SIGHUP",
         next.document.path.display(),
-        losses.join(" and no "),
+        losses.join(" or "),
     );
     Ok(())
 }

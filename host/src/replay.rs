@@ -59,7 +59,7 @@ pub(crate) enum ReplayError {
     #[error("{0}")]
     Conflict(String),
     /// The breaker of the plugin is open for this time.
-    #[error("the plugin failed again and again and is left alone for {0:.0?}")]
+    #[error("the plugin failed repeatedly and is not called for {0:.0?}")]
     BackingOff(std::time::Duration),
     /// The host is stopping.
     #[error("the host is stopping")]
@@ -83,14 +83,15 @@ pub(crate) async fn replay(
     let record = host.store.request(id).await?.ok_or(ReplayError::NotFound(id))?;
     let raw = host.store.raw_request(id).await?.ok_or_else(|| {
         ReplayError::Conflict(format!(
-            "request `{id}` was not kept as it came; hint: `requests.keep` says which are"
+            "request `{id}` was not kept; hint: `requests.keep` decides which requests are kept"
         ))
     })?;
     let integration = integration(host, &record)?;
     let now = Timestamp::now();
     if !dry_run && integration.settings.section.maintenance.at(now).is_some() {
         return Err(ReplayError::Conflict(format!(
-            "integration `{}` is in maintenance, so that no alert would open; hint: replay it afterwards",
+            "integration `{}` is in maintenance, so no alert would open; hint: replay the request \
+             after the maintenance",
             integration.name
         )));
     }
@@ -155,7 +156,7 @@ fn integration(host: &Host, record: &RequestRecord) -> Result<Arc<Integration>, 
     let name = record.integration.as_str();
     let conflict = |what: String| ReplayError::Conflict(format!("integration `{name}` {what}"));
     let found = in_force.integrations.by_name.get(name);
-    let integration = found.ok_or_else(|| conflict("is not configured any more".into()))?;
+    let integration = found.ok_or_else(|| conflict("is no longer configured".into()))?;
     match &integration.state {
         IntegrationState::Serving { .. } => Ok(Arc::clone(integration)),
         IntegrationState::Disabled => Err(conflict("is disabled".into())),
@@ -175,7 +176,7 @@ async fn judge(
     let of = Arc::clone(integration);
     // On the plugin's thread, as for a webhook, since templates may be slow as well.
     let then = move |result| {
-        // The receiver is gone if the client hung up.
+        // The receiver was dropped if the client hung up.
         let _ = judged.send(Verdict::of(result, &of, now));
     };
     caller.call(Arc::new(request), Box::new(then));

@@ -1,7 +1,7 @@
 //! The life of a host process: build, bind, serve, stop.
 //!
-//! This room alone knows all others. [`mod@build`] makes the host, [`listeners`] binds and serves,
-//! [`signals`] hears the operating system, and this file says in which order.
+//! Only this module imports all others. [`mod@build`] makes the host, [`listeners`] binds and serves,
+//! [`signals`] handles signals of the operating system, and this file decides the order.
 
 mod build;
 mod listeners;
@@ -36,7 +36,7 @@ pub(crate) fn run(config: LoadedConfig) -> anyhow::Result<()> {
     let runtime = server::runtime().context("cannot start the runtime")?;
     // The store's answers are awaited in this runtime.
     let entered = runtime.enter();
-    // Signals come before plugins: a plugin that loads while the host is told to stop is not at fault.
+    // Signals come before plugins: a plugin that loads while the host is told to stop has not failed.
     let signals = Signals::listen().context("cannot listen to signals")?;
     let host = build(config)?;
     drop(entered);
@@ -46,7 +46,7 @@ pub(crate) fn run(config: LoadedConfig) -> anyhow::Result<()> {
         let warned = Arc::clone(&host);
         tokio::task::spawn_blocking(move || config_warnings::log(&warned));
         let (stopper, stop) = stop_sign();
-        tokio::spawn(signals.heed(Arc::clone(&host), stopper));
+        tokio::spawn(signals.handle(Arc::clone(&host), stopper));
         watch::start(&host, snapshot).context("cannot start a thread")?;
         serve(&host, listeners, stop).await;
         Ok(())
@@ -74,7 +74,7 @@ async fn serve(host: &Arc<Host>, listeners: Listeners, mut stop: Stop) {
     tracing::info!(event = "serving", "webhooks are served");
     stop.wait().await;
     host.begin_stopping();
-    tracing::info!(event = "stopping", "stopping: finishing what is in flight");
+    tracing::info!(event = "stopping", "stopping: finishing requests in flight");
     let end = Instant::now() + shutdown_timeout;
     if tokio::time::timeout_at(end, webhooks).await.is_err() {
         tracing::warn!(
@@ -90,12 +90,12 @@ async fn serve(host: &Arc<Host>, listeners: Listeners, mut stop: Stop) {
 }
 
 async fn finish(host: &Arc<Host>, admin_stopper: Stopper, admin: JoinHandle<()>, end: Instant) {
-    // A plugin that is still loading may return yet, and is not at fault then.
+    // A plugin that is still loading may return in time, and has not failed then.
     while host.reloads.is_running() && Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     admin_stopper.stop();
-    // A client that keeps an API connection open does not keep the host.
+    // A client that keeps an API connection open does not delay the stop.
     let _ = tokio::time::timeout(Duration::from_secs(2), admin).await;
     let config = host.in_force().config.clone();
     host.put_into_force(InForce { config, integrations: Integrations::default() });
@@ -137,7 +137,7 @@ fn announce(host: &Host) {
                 event = "plugin_problem",
                 file = plugin.file,
                 problem,
-                "a plugin is not as it should be",
+                "a plugin has a problem",
             );
         }
     }

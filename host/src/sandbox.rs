@@ -1,5 +1,5 @@
-//! Runs a plugin in a child process, so that the plugin cannot hurt its caller: not by a crash, an
-//! endless loop or unlimited memory.
+//! Runs a plugin in a child process, so that a crash, an endless loop or unlimited memory of the plugin
+//! cannot affect its caller.
 //!
 //! The sandbox only records what the plugin did. The caller decides what that means.
 
@@ -89,7 +89,7 @@ impl fmt::Display for Death {
             Self::Exited(code, line) => {
                 write!(f, "ended its process with exit code {code}{}", in_brackets(line))
             }
-            Self::InvalidOutput(what) => write!(f, "broke the output of its process: {what}"),
+            Self::InvalidOutput(what) => write!(f, "corrupted the output of its process: {what}"),
             Self::NotStarted(why) => write!(f, "could not be tried: {why}"),
         }
     }
@@ -141,9 +141,9 @@ impl Sandbox {
             match observation {
                 Observation::Schema(schema) => return Ok(schema),
                 Observation::NotLoaded(why) => return Err(format!("can't be loaded: {why}")),
-                Observation::NoSchema(why) => return Err(format!("gives no schema: {why}")),
+                Observation::NoSchema(why) => return Err(format!("returns no schema: {why}")),
                 Observation::Failed { what, .. } => {
-                    return Err(format!("{what}, asked for its schema"));
+                    return Err(format!("{what} when asked for its schema"));
                 }
                 _ => {}
             }
@@ -152,7 +152,7 @@ impl Sandbox {
             return Err(death.to_string());
         }
         let death = record.death.map_or_else(|| "gave no answer".into(), |death| death.to_string());
-        Err(format!("{death}, asked for its schema"))
+        Err(format!("{death} when asked for its schema"))
     }
 
     fn listen(

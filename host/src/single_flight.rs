@@ -1,6 +1,6 @@
 //! Runs something expensive once at a time. Callers that arrive during a run share the next one.
 //!
-//! It knows nothing of the work itself. The host uses it for reloads.
+//! The caller passes the work as a closure. The host uses this module for reloads.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_panics_is_answered_and_the_next_one_runs() {
+    fn a_run_that_panics_is_an_error_and_the_next_run_is_not_affected() {
         let flights = SingleFlight::<u8, ()>::default();
         assert_eq!(flights.last(), None);
         assert_eq!(flights.run(1, |_| panic!("on purpose")), Err(Panicked));

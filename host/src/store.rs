@@ -73,11 +73,12 @@ impl StoreConfig {
     }
 }
 
-/// Opens the [`Store`] of a configuration, and creates it if it is missing. A second host is told `holder` about this one.
+/// Opens the [`Store`] of a configuration, and creates it if it is missing. The error of a second host
+/// names this one as `holder`.
 ///
 /// # Errors
 ///
-/// If another host has the store open, a newer host or another program wrote it, or the disk refuses.
+/// If another host has the store open, a newer host or another program wrote it, or the disk fails.
 pub fn open(
     config: &StoreConfig,
     holder: &str,
@@ -92,7 +93,8 @@ pub fn open(
 ///
 /// # Errors
 ///
-/// If a newer host or another program wrote the store, or what a host used there is gone or replaced.
+/// If a newer host or another program wrote the store, or the files that a host used there were removed
+/// or replaced.
 pub fn check(config: &StoreConfig) -> anyhow::Result<()> {
     match config {
         StoreConfig::Sqlite { path } => SqliteStore::check(path),
@@ -128,12 +130,12 @@ pub trait AlertStore: Send + Sync {
 
     /// Returns the changes after a cursor, at most `limit` and at most [`MOST_CHANGES`](feed::MOST_CHANGES).
     ///
-    /// Changes come in the order of their commits. Changes of one transaction come in the order of their
-    /// alerts, and for one alert in the order in which they were made. A reader that goes on from the
-    /// cursor of each page sees every change, and none twice: a merged history entry that has counted
-    /// another report is another change. Changes appear only once they are on disk for good. Alerts that
-    /// [`Housekeeping`] has deleted are no longer in the feed. Changes made before the feed existed come
-    /// first, in the order of their alerts.
+    /// Changes come in the order of their commits. Changes of one transaction come in the order of
+    /// their alerts, and for one alert in the order in which they were made. A reader that continues
+    /// from the cursor of each page sees every change, and none twice: a merged history entry that has
+    /// counted another report is another change. Changes appear only after they are on disk. Alerts
+    /// that [`Housekeeping`] has deleted are no longer in the feed. Changes made before the feed
+    /// existed come first, in the order of their alerts.
     fn changes_since(&self, cursor: Cursor, limit: usize) -> Pending<ChangePage>;
 }
 
@@ -187,8 +189,8 @@ pub trait Housekeeping: Send + Sync {
 
 /// State of a store, and this host's own experience with it.
 ///
-/// Methods that return a [`Pending`] ask the store. The others return what this process has seen itself,
-/// and know nothing of other hosts.
+/// Methods that return a [`Pending`] ask the store. The others return what this process has seen
+/// itself, and are not aware of other hosts.
 pub trait StoreHealth: Send + Sync {
     /// Returns the error of this process's last commit; none once a later request, or a
     /// [probe](Self::probe), was committed.

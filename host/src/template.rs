@@ -67,13 +67,13 @@ pub enum RenderError {
     #[error("{0}")]
     Failed(String),
     /// The fuel is used up.
-    #[error("it has more to do than a template may")]
+    #[error("it takes more steps than a template may")]
     TooMuchToDo,
     /// The result is longer than this many characters.
-    #[error("it came out longer than {0} characters")]
+    #[error("its text is longer than {0} characters")]
     TooLong(usize),
     /// The result is empty, or white space only.
-    #[error("nothing came out")]
+    #[error("its text is empty")]
     Empty,
 }
 
@@ -86,11 +86,11 @@ impl Template {
     pub fn parse(source: &str) -> Result<Self, TemplateError> {
         if source.len() > LONGEST_SOURCE {
             let length = source.len();
-            let error = format!("a template has {LONGEST_SOURCE} bytes at the most, not {length}");
+            let error = format!("a template has at most {LONGEST_SOURCE} bytes, not {length}");
             return Err(TemplateError(error));
         }
         if source.trim().is_empty() {
-            return Err(TemplateError("an empty template says nothing".into()));
+            return Err(TemplateError("a template must not be empty".into()));
         }
         let mut environment = ENVIRONMENT.clone();
         grammar::check(source, environment.syntax())
@@ -164,7 +164,7 @@ impl fmt::Debug for Template {
 impl<'de> Deserialize<'de> for Template {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let source = Cow::<'de, str>::deserialize(from)?;
-        Self::parse(&source).map_err(|error| de::Error::custom(format!("no template: {error}")))
+        Self::parse(&source).map_err(|error| de::Error::custom(format!("not a template: {error}")))
     }
 }
 
@@ -530,11 +530,11 @@ Look at once:
             assert_eq!(title(source), Err(RenderError::Empty));
             assert_eq!(description(source), Err(RenderError::Empty));
         }
-        assert_snapshot!(RenderError::Empty, @"nothing came out");
+        assert_snapshot!(RenderError::Empty, @"its text is empty");
         let exactly = template("{{ 'é' * 1024 }}  ");
         assert_eq!(exactly.title(&context(&event()), 1024), Ok("é".repeat(1024)));
         let error = exactly.title(&context(&event()), 1023).expect_err("it is too long");
-        assert_snapshot!(error, @"it came out longer than 1023 characters");
+        assert_snapshot!(error, @"its text is longer than 1023 characters");
     }
 
     #[test]
@@ -568,8 +568,8 @@ Look at once:
     #[test]
     fn refuses_an_empty_template_and_one_beyond_8_kib() {
         assert!(Template::parse(&"x".repeat(LONGEST_SOURCE)).is_ok());
-        assert_snapshot!(refusal(&"x".repeat(LONGEST_SOURCE + 1)), @"a template has 8192 bytes at the most, not 8193");
-        assert_snapshot!(refusal(" \n"), @"an empty template says nothing");
+        assert_snapshot!(refusal(&"x".repeat(LONGEST_SOURCE + 1)), @"a template has at most 8192 bytes, not 8193");
+        assert_snapshot!(refusal(" \n"), @"a template must not be empty");
     }
 
     #[test]
@@ -614,7 +614,7 @@ Look at once:
             let rendered = template(&source).description(&context(&longest_event()), LONG);
             assert_eq!(rendered, Err(RenderError::TooMuchToDo), "{source}");
         }
-        assert_snapshot!(RenderError::TooMuchToDo, @"it has more to do than a template may");
+        assert_snapshot!(RenderError::TooMuchToDo, @"it takes more steps than a template may");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Watches the plugins folder, the configuration and the files that it refers to, and reloads the host when
 //! they have changed.
 //!
-//! Notifications of the file system only wake the watcher. It then compares [`Snapshot`]s, so that a lost or
-//! superfluous notification does no harm. No file is judged here.
+//! Notifications of the file system only wake the watcher. It then compares [`Snapshot`]s, so that a
+//! lost or superfluous notification has no effect. No file is checked here.
 
 mod notifications;
 
@@ -29,7 +29,7 @@ use crate::{
 
 /// Most settle times to wait for files that keep changing.
 const MOST_SETTLE_TIMES: u32 = 20;
-/// Interval at which a watcher that is switched off looks for being switched on.
+/// Interval at which a watcher that is switched off checks if it was switched on.
 const OFF_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Starts the thread that watches until the host stops. `seen` is the [`Snapshot`] from before the host read
@@ -56,7 +56,7 @@ impl Snapshot {
         self.files.insert(file, stamp);
     }
 
-    /// Adds the plugins folder, its libraries, and the files that vouch for them.
+    /// Adds the plugins folder, its libraries, their signatures and the lock file.
     fn add_plugins(&mut self, document: &Document, plugins: &Plugins) {
         let folder = document.beside(&plugins.dir);
         let libraries = libraries_in(&folder).unwrap_or_default();
@@ -142,7 +142,7 @@ fn reload(host: &Host) {
             tracing::error!(
                 event = "automatic_reload_refused",
                 problem,
-                "something changed, but everything goes on as it was",
+                "files changed, but the reload failed and nothing was changed",
             );
         }
     }

@@ -79,7 +79,7 @@ impl fmt::Display for ApiToken {
 }
 
 impl From<&str> for Actor {
-    /// Reads the text of an actor. A text that makes no sense becomes [`Actor::Unknown`].
+    /// Reads the text of an actor. A text of an unknown form becomes [`Actor::Unknown`].
     fn from(text: &str) -> Self {
         known(text).unwrap_or_else(|| Self::Unknown(text.into()))
     }

@@ -1,4 +1,5 @@
-//! Rules of an alert's life: the changes that an event, a person or silence makes.
+//! Rules of an alert's life: the changes that an event or a person makes, or that follow if an alert is
+//! not reported again.
 //!
 //! The rules are pure functions. Within one transaction, a [store](crate::store) reads the rows that the
 //! keys of an event lead to, asks the rules, and writes the [`Changes`] that they return. No rule is in
@@ -100,7 +101,7 @@ impl Effect {
 /// Action on an alert by hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ManualAction {
-    /// Acknowledge the alert: somebody works on it.
+    /// Acknowledge the alert: a person works on it.
     Acknowledge,
     /// Resolve the alert: the problem is over.
     Resolve,

@@ -54,9 +54,9 @@ pub(crate) struct AlertList {
 #[utoipa::path(get, path = "/api/v1/alerts", tag = "alerts", params(ListParams), security(("token" = [])),
     responses(
         (status = 200, body = AlertList),
-        (status = 400, description = "A parameter makes no sense", body = ErrorBody),
-        (status = 401, description = "No token, or another one", body = ErrorBody),
-        (status = 503, description = "The store can't be used just now", body = ErrorBody),
+        (status = 400, description = "A parameter is invalid", body = ErrorBody),
+        (status = 401, description = "The token is missing or wrong", body = ErrorBody),
+        (status = 503, description = "The store can't be used now", body = ErrorBody),
     ))]
 pub(super) async fn list(
     State(host): State<Arc<Host>>,
@@ -81,9 +81,9 @@ impl ListParams {
     params(("id" = String, Path, description = "The alert's id or number")),
     responses(
         (status = 200, body = AlertWithHistory),
-        (status = 401, description = "No token, or another one", body = ErrorBody),
+        (status = 401, description = "The token is missing or wrong", body = ErrorBody),
         (status = 404, description = "There is no such alert", body = ErrorBody),
-        (status = 503, description = "The store can't be used just now", body = ErrorBody),
+        (status = 503, description = "The store can't be used now", body = ErrorBody),
     ))]
 pub(super) async fn show(
     State(host): State<Arc<Host>>,
@@ -93,15 +93,15 @@ pub(super) async fn show(
     found.map(Json).ok_or_else(|| not_found(&id))
 }
 
-/// Acknowledges an alert: somebody works on it.
+/// Acknowledges an alert: a person works on it.
 #[utoipa::path(post, path = "/api/v1/alerts/{id}/acknowledge", tag = "alerts", security(("token" = [])),
     params(("id" = String, Path, description = "The alert's id or number")),
     responses(
         (status = 200, description = "The alert is acknowledged, now or before", body = AlertWithHistory),
-        (status = 401, description = "No token, or another one", body = ErrorBody),
+        (status = 401, description = "The token is missing or wrong", body = ErrorBody),
         (status = 404, description = "There is no such alert", body = ErrorBody),
         (status = 409, description = "The alert is resolved", body = ErrorBody),
-        (status = 503, description = "The store can't be used just now", body = ErrorBody),
+        (status = 503, description = "The store can't be used now", body = ErrorBody),
     ))]
 pub(super) async fn acknowledge(
     State(host): State<Arc<Host>>,
@@ -116,9 +116,9 @@ pub(super) async fn acknowledge(
     params(("id" = String, Path, description = "The alert's id or number")),
     responses(
         (status = 200, description = "The alert is resolved, now or before", body = AlertWithHistory),
-        (status = 401, description = "No token, or another one", body = ErrorBody),
+        (status = 401, description = "The token is missing or wrong", body = ErrorBody),
         (status = 404, description = "There is no such alert", body = ErrorBody),
-        (status = 503, description = "The store can't be used just now", body = ErrorBody),
+        (status = 503, description = "The store can't be used now", body = ErrorBody),
     ))]
 pub(super) async fn resolve(
     State(host): State<Arc<Host>>,
@@ -146,9 +146,9 @@ const LONGEST_NOTE: usize = 10_000;
     responses(
         (status = 200, description = "The alert with the note in its history", body = AlertWithHistory),
         (status = 400, description = "The text is empty or too long", body = ErrorBody),
-        (status = 401, description = "No token, or another one", body = ErrorBody),
+        (status = 401, description = "The token is missing or wrong", body = ErrorBody),
         (status = 404, description = "There is no such alert", body = ErrorBody),
-        (status = 503, description = "The store can't be used just now", body = ErrorBody),
+        (status = 503, description = "The store can't be used now", body = ErrorBody),
     ))]
 pub(super) async fn note(
     State(host): State<Arc<Host>>,
@@ -173,7 +173,7 @@ async fn change(
     match host.store.change(parse(id)?, change).await? {
         ManualChangeOutcome::Done(alert) => Ok(Json(*alert)),
         ManualChangeOutcome::AlreadyResolved => {
-            Err(ApiError::conflict("the alert is resolved; a new report opens a new one"))
+            Err(ApiError::conflict("the alert is resolved; a new report opens a new alert"))
         }
         ManualChangeOutcome::NotFound => Err(not_found(id)),
     }

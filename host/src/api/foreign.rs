@@ -1,8 +1,8 @@
 //! Refusal of web pages that reach the API through a browser on this machine.
 //!
 //! An API without tokens listens on loopback and lets every client in. A web page in a browser on this
-//! machine can send requests there, too: by the address, or by a name of its own that resolves to it (DNS
-//! rebinding). An API with tokens is safe, since no page has one.
+//! machine can send requests there, too: by the address, or by a name of its own that resolves to it
+//! (DNS rebinding). An API with tokens is safe, since no page knows a token.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -57,7 +57,7 @@ fn check(headers: &HeaderMap, listen: SocketAddr) -> Result<(), &'static str> {
     }
     for site in headers.get_all("sec-fetch-site") {
         if !matches!(site.as_bytes(), b"none" | b"same-origin") {
-            return Err("`Sec-Fetch-Site` says that it comes from another site");
+            return Err("`Sec-Fetch-Site` says that the request comes from another site");
         }
     }
     Ok(())

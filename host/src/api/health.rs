@@ -1,4 +1,4 @@
-//! Whether the host works: for supervisors, for load balancers, and for Prometheus.
+//! Health checks and metrics: for supervisors, for load balancers, and for Prometheus.
 
 use std::sync::Arc;
 
@@ -23,16 +23,16 @@ use crate::{
     store::StoreError,
 };
 
-/// Whether webhooks are served, and what is not as it should be.
+/// State of the host, and its problems.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub(crate) struct Readiness {
-    /// Where the host stands.
+    /// State of the host.
     pub status: ReadinessStatus,
     /// One sentence on each thing that is wrong.
     pub reasons: Vec<String>,
 }
 
-/// Where the host stands.
+/// State of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ReadinessStatus {
@@ -44,7 +44,7 @@ pub(crate) enum ReadinessStatus {
     Unready,
 }
 
-/// Says that the process runs.
+/// Returns 200 as long as the process runs.
 #[utoipa::path(get, path = "/health/live", tag = "health",
     responses((status = 200, description = "The process runs", body = inline(Liveness))))]
 pub(super) async fn live() -> Json<Liveness> {
@@ -56,11 +56,11 @@ pub(super) struct Liveness {
     status: &'static str,
 }
 
-/// Says whether webhooks are served, and what is wrong.
+/// Returns the state of the host, and its problems.
 #[utoipa::path(get, path = "/health/ready", tag = "health",
     responses(
         (status = 200, description = "Webhooks are served", body = Readiness),
-        (status = 503, description = "They are not", body = Readiness),
+        (status = 503, description = "Webhooks are not served", body = Readiness),
     ))]
 pub(super) async fn ready(State(host): State<Arc<Host>>) -> Response {
     let mut fatal = Vec::new();
@@ -70,7 +70,7 @@ pub(super) async fn ready(State(host): State<Arc<Host>>) -> Response {
         fatal.push("the host is starting".to_owned());
     }
     if host.store.last_write_error().is_some()
-        // It may be over, and nobody has sent anything since.
+        // The error may be over although no request was committed since.
         && let Err(error) = host.store.probe().await
     {
         fatal.push(with_hint(&error));
@@ -97,15 +97,15 @@ async fn problems(host: &Host) -> Vec<String> {
     let mut problems = Vec::new();
     if let Some(damage) = host.store.damage_found() {
         problems.push(format!(
-            "the store is damaged, and what is whole of it is served: {}",
+            "the store is damaged, and only its undamaged data is served: {}",
             damage.one_line()
         ));
     }
     problems.extend(host.store.identity_warning());
     if let Some(over) = &*host.over_size.load() {
         problems.push(format!(
-            "the store holds {} bytes, more than `retention.max_store_bytes` ({}); hint: what is open is \
-             kept always: resolve alerts, or raise the limit",
+            "the store holds {} bytes, more than `retention.max_store_bytes` ({}); hint: open \
+             alerts are never deleted: resolve alerts, or raise the limit",
             over.used, over.most
         ));
     }
@@ -113,7 +113,7 @@ async fn problems(host: &Host) -> Vec<String> {
     problems.extend(log::problem());
     problems.extend(host.metrics.limits.recent());
     if let Some(problem) = host.reload_problem() {
-        problems.push(format!("the last reload changed nothing: {problem}"));
+        problems.push(format!("the last reload failed, and nothing was changed: {problem}"));
     }
     let PluginList { plugins, integrations } = PluginList::of(&host.in_force(), &*host.runtime);
     if host.stuck_threads() > 0 {
@@ -121,7 +121,7 @@ async fn problems(host: &Host) -> Vec<String> {
         let of: Vec<_> = of.map(|one| format!("{} of `{}`", one.stuck_threads, one.name)).collect();
         let of = if of.is_empty() { String::new() } else { format!(" ({})", of.join(", ")) };
         problems.push(format!(
-            "{} threads were left behind in calls that did not return{of}; hint: a restart frees them",
+            "{} threads are stuck in calls that did not return{of}; hint: a restart frees them",
             host.stuck_threads()
         ));
     }
@@ -148,20 +148,20 @@ async fn problems(host: &Host) -> Vec<String> {
     problems
 }
 
-/// Returns the requests that wait for a replay; none if the store cannot say, which is a problem of
-/// its own.
+/// Returns the requests that wait for a replay; none if the store fails, which is reported as another
+/// problem.
 async fn quarantined(host: &Host) -> Vec<Quarantined> {
     host.store.quarantine().await.unwrap_or_default()
 }
 
-/// Gives the host's counters in Prometheus' text format.
+/// Returns the host's metrics in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "health", security(("token" = [])),
     responses(
         (status = 200, description = "Counters", body = String, content_type = "application/openmetrics-text"),
-        (status = 401, description = "No token, or another one", body = ErrorBody),
+        (status = 401, description = "The token is missing or wrong", body = ErrorBody),
     ))]
 pub(super) async fn metrics(State(host): State<Arc<Host>>) -> Response {
-    // A store that cannot answer keeps the figures of the last time.
+    // If the store fails, the metrics keep their last values.
     if let Ok(size) = host.store.size_bytes().await {
         host.metrics.store.size_bytes.set(i64::try_from(size).unwrap_or(i64::MAX));
     }

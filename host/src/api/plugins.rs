@@ -20,7 +20,7 @@ use crate::{
     params(("name" = String, Path, description = "The plugin's name, not that of its file")),
     responses(
         (status = 200, description = "The state of the plugin's files after the try", body = PluginList),
-        (status = 401, description = "No token, or another one", body = ErrorBody),
+        (status = 401, description = "The token is missing or wrong", body = ErrorBody),
         (status = 404, description = "No file of the plugin waits for another try", body = ErrorBody),
         (status = 409, description = "The reload failed, and nothing changed", body = ErrorBody),
     ))]
@@ -38,9 +38,10 @@ pub(super) async fn retry(
             Ok(Json(list))
         }
         Ok(Ok(false)) => Err(ApiError::not_found(format!(
-            "no file of plugin `{name}` was left aside or could not be loaded; `tocsin plugins` shows every file"
+            "no file of plugin `{name}` was set aside or failed to load; `tocsin plugins` shows \
+             every file"
         ))),
         Ok(Err(error)) => Err(ApiError::conflict(format!("nothing was reloaded: {error}"))),
-        Err(error) => Err(ApiError::conflict(format!("the try did not come to its end: {error}"))),
+        Err(error) => Err(ApiError::conflict(format!("the try did not finish: {error}"))),
     }
 }

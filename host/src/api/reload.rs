@@ -43,8 +43,8 @@ pub(crate) struct ReloadReport {
 #[utoipa::path(post, path = "/api/v1/reload", tag = "status", security(("token" = [])), params(ReloadParams),
     responses(
         (status = 200, body = ReloadReport),
-        (status = 400, description = "A parameter makes no sense", body = ErrorBody),
-        (status = 401, description = "No token, or another one", body = ErrorBody),
+        (status = 400, description = "A parameter is invalid", body = ErrorBody),
+        (status = 401, description = "The token is missing or wrong", body = ErrorBody),
         (status = 422, description = "The configuration or a plugin is wrong, and nothing changed", body = ErrorBody),
     ))]
 pub(super) async fn reload(

@@ -61,9 +61,9 @@ pub(crate) struct RequestList {
 #[utoipa::path(get, path = "/api/v1/requests", tag = "requests", params(ListParams), security(("token" = [])),
     responses(
         (status = 200, body = RequestList),
-        (status = 400, description = "A parameter makes no sense", body = ErrorBody),
-        (status = 401, description = "No token, or another one", body = ErrorBody),
-        (status = 503, description = "The store can't be used just now", body = ErrorBody),
+        (status = 400, description = "A parameter is invalid", body = ErrorBody),
+        (status = 401, description = "The token is missing or wrong", body = ErrorBody),
+        (status = 503, description = "The store can't be used now", body = ErrorBody),
     ))]
 pub(super) async fn list(
     State(host): State<Arc<Host>>,
@@ -93,9 +93,9 @@ impl ListParams {
     params(("id" = String, Path, description = "The request's id")),
     responses(
         (status = 200, body = RequestRecord),
-        (status = 401, description = "No token, or another one", body = ErrorBody),
+        (status = 401, description = "The token is missing or wrong", body = ErrorBody),
         (status = 404, description = "There is no record of such a request", body = ErrorBody),
-        (status = 503, description = "The store can't be used just now", body = ErrorBody),
+        (status = 503, description = "The store can't be used now", body = ErrorBody),
     ))]
 pub(super) async fn show(
     State(host): State<Arc<Host>>,
@@ -134,10 +134,10 @@ pub(crate) struct HeaderView {
     params(("id" = String, Path, description = "The request's id")),
     responses(
         (status = 200, body = RawView),
-        (status = 401, description = "No token, or another one", body = ErrorBody),
+        (status = 401, description = "The token is missing or wrong", body = ErrorBody),
         (status = 404, description = "There is no such request, or it is not kept", body = ErrorBody),
-        (status = 409, description = "Its integration is gone, so that its secrets are not known", body = ErrorBody),
-        (status = 503, description = "The store can't be used just now", body = ErrorBody),
+        (status = 409, description = "Its integration is no longer configured, so its secrets are not known", body = ErrorBody),
+        (status = 503, description = "The store can't be used now", body = ErrorBody),
     ))]
 pub(super) async fn raw(
     State(host): State<Arc<Host>>,
@@ -149,7 +149,7 @@ pub(super) async fn raw(
     let raw = raw.ok_or_else(|| ApiError::not_found(format!("request `{id}` is not kept")))?;
     let integration = find(&host, &record.integration).ok_or_else(|| {
         ApiError::conflict(format!(
-            "integration `{}` is not configured any more, so that its secrets are not known",
+            "integration `{}` is no longer configured, so its secrets are not known",
             record.integration
         ))
     })?;
@@ -181,11 +181,11 @@ pub(crate) struct ReplayParams {
     params(("id" = String, Path, description = "The request's id"), ReplayParams),
     responses(
         (status = 200, description = "The outcome of the replay", body = ReplayReport),
-        (status = 400, description = "A parameter makes no sense", body = ErrorBody),
-        (status = 401, description = "No token, or another one", body = ErrorBody),
+        (status = 400, description = "A parameter is invalid", body = ErrorBody),
+        (status = 401, description = "The token is missing or wrong", body = ErrorBody),
         (status = 404, description = "There is no record of such a request", body = ErrorBody),
-        (status = 409, description = "The request is not kept, or its plugin cannot take it now", body = ErrorBody),
-        (status = 503, description = "The store can't be used just now", body = ErrorBody),
+        (status = 409, description = "The request is not kept, or its plugin cannot process it now", body = ErrorBody),
+        (status = 503, description = "The store can't be used now", body = ErrorBody),
     ))]
 pub(super) async fn replay(
     State(host): State<Arc<Host>>,

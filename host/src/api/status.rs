@@ -42,7 +42,7 @@ pub(crate) struct PluginList {
 #[utoipa::path(get, path = "/api/v1/integrations", tag = "status", security(("token" = [])),
     responses(
         (status = 200, body = IntegrationList),
-        (status = 401, description = "No token, or another one", body = ErrorBody),
+        (status = 401, description = "The token is missing or wrong", body = ErrorBody),
     ))]
 pub(super) async fn integrations(State(host): State<Arc<Host>>) -> Json<IntegrationList> {
     Json(IntegrationList { integrations: integration_list(&host.in_force()) })
@@ -52,7 +52,7 @@ pub(super) async fn integrations(State(host): State<Arc<Host>>) -> Json<Integrat
 #[utoipa::path(get, path = "/api/v1/plugins", tag = "status", security(("token" = [])),
     responses(
         (status = 200, body = PluginList),
-        (status = 401, description = "No token, or another one", body = ErrorBody),
+        (status = 401, description = "The token is missing or wrong", body = ErrorBody),
     ))]
 pub(super) async fn plugins(State(host): State<Arc<Host>>) -> Json<PluginList> {
     Json(PluginList::of(&host.in_force(), &*host.runtime))

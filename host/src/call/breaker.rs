@@ -1,4 +1,4 @@
-//! Circuit breaker: decides when a plugin that fails again and again is left alone, and for how long.
+//! Circuit breaker: decides when a plugin that fails repeatedly is not called, and for how long.
 //!
 //! The breaker reads no clock: its caller gives the time.
 
@@ -102,7 +102,7 @@ impl Breaker {
     /// back-off starts.
     pub(super) fn failed(&mut self, now: Instant) -> bool {
         let state = self.state(now);
-        // A call that was under way when the back-off began says nothing new.
+        // A call that was under way when the back-off began is not counted.
         if matches!(state, BreakerState::Open(_)) {
             return false;
         }
@@ -206,7 +206,7 @@ mod tests {
         }
         breaker.succeeded(now);
         breaker.failed(now);
-        assert_eq!(breaker.back_off(now), None, "a success forgives");
+        assert_eq!(breaker.back_off(now), None, "a success clears the failures");
     }
 
     #[test]

@@ -60,8 +60,9 @@ impl Caller {
         Self { has_started, pool: pool.clone(), lane, slot }
     }
 
-    /// Has the plugin translate a request, and calls `then` with the [`CallResult`], whatever the plugin
-    /// does. A call may wait for a thread as long as the deadline, and take as long again.
+    /// Lets the plugin translate a request, and calls `then` with the [`CallResult`], even if the
+    /// plugin panics or hangs. A call may wait for a thread as long as the deadline, and take as long
+    /// again.
     pub(crate) fn call(&self, request: Arc<IncomingRequest>, then: OnResult) {
         match self.slot.health.admit() {
             Err(left) => then(Err(CallFailure::BackingOff(left))),

@@ -98,7 +98,7 @@ impl Health {
                     event = "plugin_recovered",
                     integration,
                     %plugin,
-                    "a plugin that was left alone serves again",
+                    "a plugin that was not called after repeated failures serves again",
                 );
             }
             failures.has_no_instance = false;
@@ -141,7 +141,7 @@ impl Health {
     /// suffered.
     pub(super) fn panicked_in_destructor(&self, error: &dyn std::fmt::Display) {
         self.metrics.panics.inc();
-        let what = format!("{error}, in its destructor");
+        let what = format!("{error} in its destructor");
         tracing::error!(
             event = "plugin_failed",
             plugin = %self.plugin,
@@ -180,9 +180,9 @@ impl Health {
         let PluginId { name, version } = &*self.plugin;
         let state = match failures.breaker.state(Instant::now()) {
             BreakerState::Closed => "",
-            BreakerState::HalfOpen => "; it was left alone and is tried again",
+            BreakerState::HalfOpen => "; it was not called for a while and is now tried again",
             BreakerState::Open(left) => {
-                &format!("; it is left alone for another {} s", left.as_secs() + 1)
+                &format!("; it is not called for another {} s", left.as_secs() + 1)
             }
         };
         let message = format!("plugin `{name} {version}` {what}, at {at:.0}{state}");

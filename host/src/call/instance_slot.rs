@@ -32,13 +32,13 @@ use crate::{
 /// Failure to make the first [instance](RunnablePlugin::instance) of a plugin.
 #[derive(Debug)]
 pub(crate) enum StartError {
-    /// The plugin refused its options: the operator is at fault.
+    /// The plugin refused its options: the operator has to correct them.
     Refused(OptionsError),
     /// The plugin failed.
     Failed(CallError),
     /// The plugin did not return in time.
     TimedOut(Duration),
-    /// The system gives no thread. Another try may go better.
+    /// The system refused a thread. Another try may succeed.
     NoThread(String),
 }
 
@@ -46,7 +46,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(error) => write!(f, "refused its options: {error}"),
-            Self::Failed(error) => write!(f, "{error}, as it was started"),
+            Self::Failed(error) => write!(f, "{error} while it was started"),
             Self::TimedOut(timeout) => write!(f, "did not start within {timeout:?}"),
             Self::NoThread(error) => write!(f, "could not be started: it {error}"),
         }
@@ -89,7 +89,7 @@ impl InstanceSlot {
         self.current.load().is_some()
     }
 
-    /// Makes the first instance, on a thread that is left behind if the plugin does not return in time,
+    /// Makes the first instance, on a thread that stays stuck if the plugin does not return in time,
     /// see [`run_with_timeout`]. Another instance is made and dropped before, so that a destructor that
     /// panics is known before it matters.
     pub(super) fn start(
@@ -99,7 +99,7 @@ impl InstanceSlot {
     ) -> Result<(), StartError> {
         let (slot, start) = (Arc::clone(self), self.plugin.begin_start());
         let make = move || {
-            // The start is under way until the plugin comes back, however late.
+            // The start is under way until the plugin returns, however late.
             let _start = start;
             let closed = slot.plugin.instance(&slot.options).map(PluginInstance::close);
             if let Ok(Err(error)) = &closed {
@@ -124,8 +124,8 @@ impl InstanceSlot {
         }
     }
 
-    /// Counts a start that failed. Options that were refused do not count: they are the operator's fault
-    /// and are not put into force.
+    /// Counts a start that failed. Options that were refused do not count: they are the operator's
+    /// error and are not applied.
     pub(super) fn could_not_start(&self, error: &StartError) {
         if !matches!(error, StartError::Refused(_)) {
             self.health.failed_without_instance(&error.to_string(), None);
@@ -240,7 +240,7 @@ impl Work<IncomingRequest, CallResult> for Arc<InstanceSlot> {
     }
 }
 
-/// A [`PluginInstance`] in use, which is closed on a thread of its own when the last call lets go of it.
+/// A [`PluginInstance`] in use, which is closed on a thread of its own when the last call drops it.
 struct SlotInstance {
     /// None only while the instance is dropped.
     instance: Option<Box<dyn PluginInstance>>,
@@ -254,7 +254,7 @@ impl SlotInstance {
     ) -> Result<T, CallError> {
         match &self.instance {
             Some(instance) => call(&**instance),
-            None => Err(CallError::NotUnderstood("its instance is gone".into())),
+            None => Err(CallError::NotUnderstood("its instance was closed".into())),
         }
     }
 }
@@ -262,7 +262,8 @@ impl SlotInstance {
 impl Drop for SlotInstance {
     fn drop(&mut self) {
         let (Some(instance), slot) = (self.instance.take(), self.slot.clone()) else { return };
-        // The last to let go may be a thread that serves requests, and a destructor may never return.
+        // The thread that drops the last handle may be one that serves requests, and a destructor may
+        // never return.
         let close = move || {
             if let Err(error) = instance.close() {
                 match slot.upgrade() {

@@ -1,8 +1,8 @@
 //! The threads on which plugins are called.
 //!
-//! Calls of one integration queue up in a [`Lane`]. Only a few threads work on a lane at a time, so that
-//! no integration takes all of them. A watchdog gives up calls that do not return: their thread is left
-//! behind, and a new thread serves the rest. The pool knows nothing of plugins, requests or answers.
+//! Calls of one integration queue up in a [`Lane`]. Only a few threads work on a lane at a time, so
+//! that no integration takes all of them. A watchdog gives up calls that do not return: their thread is
+//! stuck, and a new thread serves the rest. The pool does not depend on plugins, requests or answers.
 
 use std::{
     collections::VecDeque,
@@ -27,8 +27,8 @@ const MOST_THREADS_PER_LANE: usize = 8;
 const BACKLOG: usize = 64;
 /// The number of calls that a thread makes in a lane before it looks at the other lanes.
 const TURN: usize = 32;
-/// With this many threads left behind, a lane gets no more: until one comes back, its calls are given up
-/// unmade. The other lanes go on.
+/// If this many threads of a lane are stuck, the lane gets no further thread: until one returns, its
+/// calls are given up without being made. Other lanes are not affected.
 const MOST_STUCK_THREADS_PER_LANE: isize = 32;
 /// A thread that had nothing to do for this long ends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,11 +48,11 @@ pub(super) trait Work<R, A>: Send + Sync {
 /// The moment at which the deadline of a [`Lane`] passed for a call.
 #[derive(Debug)]
 pub(super) enum Expired {
-    /// The call was under way: its thread is left behind.
+    /// The call was under way: its thread is stuck.
     DuringCall,
     /// The call waited for its turn.
     BeforeCall,
-    /// The call waited for a thread that the system did not give, for this reason.
+    /// The call waited for a thread that the system refused, for this reason.
     NoThread(String),
 }
 
@@ -82,7 +82,7 @@ struct Shared<R, A> {
     state: Mutex<State<R, A>>,
     work_waits: Condvar,
     metrics: Arc<CallMetrics>,
-    /// The last refusal of the system to give a thread, since the last thread that it gave.
+    /// The last error of starting a thread, if no thread was started since.
     no_thread: Mutex<Option<String>>,
 }
 
@@ -132,8 +132,8 @@ struct Queue<R, A> {
     calls: VecDeque<QueuedCall<R, A>>,
     /// Threads that work on the lane, or are about to.
     threads: usize,
-    /// Threads left behind in calls of the lane. Below zero for the moment in which a thread comes back
-    /// while its call is given up.
+    /// Threads stuck in calls of the lane. Below zero for the moment in which a thread returns while
+    /// its call is given up.
     stuck: isize,
 }
 
@@ -157,12 +157,12 @@ struct RunningCall<R, A> {
 }
 
 impl<R: Send + Sync + 'static, A: 'static> Pool<R, A> {
-    /// Creates a pool with one thread. More start as they are needed; the first stays even if the system
-    /// gives no more.
+    /// Creates a pool with one thread. More start as they are needed; the first stays even if the
+    /// system refuses further ones.
     ///
     /// # Errors
     ///
-    /// If the system gives no thread.
+    /// If the system refuses a thread.
     pub(crate) fn new(metrics: Arc<CallMetrics>) -> io::Result<Self> {
         let (state, work_waits) = (Mutex::default(), Condvar::new());
         let no_thread = Mutex::default();
@@ -174,13 +174,12 @@ impl<R: Send + Sync + 'static, A: 'static> Pool<R, A> {
         Ok(Self { shared, close })
     }
 
-    /// Returns how many threads were left behind in plugins that did not return from a call or from being
-    /// loaded.
+    /// Returns the number of threads that are stuck in plugins, in a call or while a plugin is loaded.
     pub(crate) fn stuck_threads(&self) -> usize {
         usize::try_from(self.shared.metrics.stuck_threads.get()).unwrap_or(0)
     }
 
-    /// Returns the gauge of threads that were left behind, which counts other threads than the pool's, too.
+    /// Returns the gauge of stuck threads, which counts other threads than the pool's, too.
     pub(super) fn stuck_threads_gauge(&self) -> Gauge {
         self.shared.metrics.stuck_threads.clone()
     }
@@ -266,7 +265,8 @@ impl<R, A> Shared<R, A> {
                 .unwrap_or_else(PoisonError::into_inner);
             state = woken;
             state.idle -= 1;
-            // The last thread stays: no other begins while a library holds up the system's loader.
+            // The last thread stays: no other thread can start while a library blocks the system's
+            // loader.
             if waited.timed_out() && state.ready.is_empty() && state.idle > 0 {
                 return None;
             }
@@ -286,7 +286,7 @@ impl<R: Send + Sync + 'static, A: 'static> Shared<R, A> {
         }
     }
 
-    /// Starts a thread. If the system gives none, calls wait for the present threads, or are given up.
+    /// Starts a thread. If the system refuses one, calls wait for the present threads, or are given up.
     fn start_thread(self: &Arc<Self>) {
         let started = self.try_start_thread();
         if let Err(error) = &started {
@@ -319,7 +319,7 @@ fn serve<R, A>(shared: &Arc<Shared<R, A>>) {
     shared.metrics.threads.inc();
     while let Some(lane) = shared.next_lane() {
         if !work_on(shared, &lane, &worker) {
-            // The watchdog took this thread off the books when it gave the call up.
+            // The watchdog no longer counts this thread since it gave the call up.
             lane.work.returned_late();
             lane.queue().stuck -= 1;
             shared.metrics.stuck_threads.dec();
@@ -379,11 +379,11 @@ fn watch<R: Send + Sync + 'static, A: 'static>(shared: &Weak<Shared<R, A>>) {
         }
         let is_stranded = {
             let state = shared.state();
-            // No thread begins while a library holds up the system's loader.
+            // No thread can start while a library blocks the system's loader.
             !state.ready.is_empty() && state.idle == 0 && state.starting == 0
         };
         if is_stranded {
-            // The system gave no thread when the lane became ready, or all threads are busy.
+            // The system refused a thread when the lane became ready, or all threads are busy.
             shared.start_thread();
         }
         let shortest =
@@ -403,7 +403,7 @@ fn give_up_running<R: Send + Sync + 'static, A: 'static>(
     };
     let Some(running) = worker.call().take_if(is_expired) else { return };
     let RunningCall { lane, request, then, .. } = running;
-    // From now on the call only runs while nobody else needs the processor.
+    // From now on the call runs only while no other thread needs the processor.
     let _ = setpriority_process(Some(worker.thread), 19);
     shared.state().workers.retain(|other| !Arc::ptr_eq(other, worker));
     shared.metrics.threads.dec();
@@ -532,7 +532,7 @@ mod tests {
         may_go_on.1.notify_all();
         let end = Instant::now() + Duration::from_secs(30);
         while pool.stuck_threads() > 0 {
-            assert!(Instant::now() < end, "threads that came back are still counted");
+            assert!(Instant::now() < end, "threads that returned are still counted");
             thread::sleep(Duration::from_millis(5));
         }
     }

@@ -24,13 +24,13 @@ pub(crate) type LoadResult = Result<Arc<dyn RunnablePlugin>, LoadError>;
 /// asks for it while another thread loads. The others may block, and are not called by threads that serve
 /// requests.
 pub(crate) trait PluginRuntime: Send + Sync {
-    /// Loads a plugin, or returns the one that was loaded from the same bytes before. The bytes that are
-    /// run are the bytes that were admitted, whatever lies at the plugin's path by now.
+    /// Loads a plugin, or returns the one that was loaded from the same bytes before. The bytes that
+    /// are run are the bytes that were admitted, even if another file is at the plugin's path by now.
     ///
     /// # Errors
     ///
-    /// If the plugin cannot be loaded, or is not loaded within the timeout. A failure that does not pass
-    /// is remembered: the plugin is not tried again before [`retry`](Self::retry).
+    /// If the plugin cannot be loaded, or is not loaded within the timeout. A permanent failure is
+    /// remembered: the plugin is not tried again before [`retry`](Self::retry).
     fn load(&self, plugin: &Arc<AdmittedPlugin>, timeout: Duration) -> LoadResult;
 
     /// Returns the result of loading a plugin; none if it was not tried. Never waits.
@@ -44,7 +44,7 @@ pub(crate) trait PluginRuntime: Send + Sync {
     /// If that cannot be written down.
     fn retry(&self, name: &str) -> anyhow::Result<bool>;
 
-    /// Notes that the host ends in good order.
+    /// Notes that the host stops in an orderly way.
     fn close(&self);
 }
 
@@ -52,8 +52,8 @@ pub(crate) trait PluginRuntime: Send + Sync {
 ///
 /// The methods that run the plugin's code, [`options_schema`](Self::options_schema) and
 /// [`instance`](Self::instance), may take any time or never return. Callers run them on a thread of
-/// their own, with a timeout, and leave that thread behind; the runtime must stay usable then, for this
-/// plugin, too.
+/// their own, with a timeout, and abandon the thread after the timeout; the runtime must stay usable
+/// then, for this plugin, too.
 pub(crate) trait RunnablePlugin: Send + Sync {
     /// Returns the admitted plugin that was loaded.
     fn admitted(&self) -> &Arc<AdmittedPlugin>;
@@ -62,7 +62,7 @@ pub(crate) trait RunnablePlugin: Send + Sync {
     ///
     /// # Errors
     ///
-    /// If the plugin panicked, or its answer makes no sense.
+    /// If the plugin panicked, or its answer is invalid.
     fn options_schema(&self) -> Result<Vec<u8>, CallError>;
 
     /// Makes an instance with options, a JSON object. Instances are independent: several with the same
@@ -70,7 +70,7 @@ pub(crate) trait RunnablePlugin: Send + Sync {
     ///
     /// # Errors
     ///
-    /// If the plugin refused the options or panicked, or its answer makes no sense.
+    /// If the plugin refused the options or panicked, or its answer is invalid.
     fn instance(&self, options: &[u8]) -> Result<Box<dyn PluginInstance>, NewInstanceError>;
 
     /// Notes that the plugin is about to see new options. The note is taken back when the returned guard
@@ -84,22 +84,22 @@ pub(crate) trait RunnablePlugin: Send + Sync {
 /// An instance of a plugin with options.
 ///
 /// [`receive`](Self::receive) is called by several threads at a time. It may take any time or never
-/// return: the caller gives the call up, leaves the thread behind, and uses a new instance from then on.
-/// An instance must not block other instances meanwhile, and must not panic: it returns a
-/// [`CallError`] instead. After an error the instance is closed and not used again.
+/// return: the caller gives the call up, abandons the thread, and uses a new instance from then on. An
+/// instance must not block other instances meanwhile, and must not panic: it returns a [`CallError`]
+/// instead. After an error the instance is closed and not used again.
 pub(crate) trait PluginInstance: Send + Sync {
     /// Translates a request. A call must not wait for other calls: the pool decides how many run at a
     /// time.
     ///
     /// # Errors
     ///
-    /// If the plugin panicked, or its answer makes no sense.
+    /// If the plugin panicked, or its answer is invalid.
     fn receive(&self, request: &Request<'_>) -> Result<Outcome, CallError>;
 
     /// Ends the instance. May take any time: callers use a thread of their own.
     ///
     /// # Errors
     ///
-    /// If the plugin's destructor panicked. The instance is gone all the same.
+    /// If the plugin's destructor panicked. The instance is closed even then.
     fn close(self: Box<Self>) -> Result<(), CallError>;
 }

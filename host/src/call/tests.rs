@@ -1,4 +1,4 @@
-//! Tests of [`Caller`] with a pretended runtime, without any library.
+//! Tests of [`Caller`] with a mock runtime, without any library.
 
 use std::sync::{
     Arc, Condvar, Mutex,
@@ -183,7 +183,7 @@ fn an_instance_that_panicked_is_closed_and_replaced() {
 }
 
 #[test]
-fn a_plugin_that_fails_three_times_is_left_alone() {
+fn a_plugin_that_fails_three_times_is_not_called_for_a_while() {
     let setting = Setting::new();
     let caller = setting.caller(LONG);
     for _ in 0..3 {
@@ -197,12 +197,12 @@ fn a_plugin_that_fails_three_times_is_left_alone() {
     assert!(matches!(report.state, BreakerState::Open(_)), "{report:?}");
     assert_eq!((report.failures, report.trips, report.retry_at.is_some()), (3, 1, true));
     let problem = caller.health().problem.expect("a problem");
-    assert!(problem.message.contains("; it is left alone for another "), "{problem}");
+    assert!(problem.message.contains("; it is not called for another "), "{problem}");
     assert_eq!(setting.metrics.breaker_trips.get(), 1);
 }
 
 #[test]
-fn a_call_that_hangs_is_given_up_and_the_next_has_a_new_instance() {
+fn a_call_that_hangs_times_out_and_the_next_call_has_a_new_instance() {
     let setting = Setting::new();
     let caller = setting.caller(SHORT);
     assert_eq!(call(&caller, "hang"), Err(CallFailure::Deadline(SHORT)));
@@ -212,7 +212,7 @@ fn a_call_that_hangs_is_given_up_and_the_next_has_a_new_instance() {
     assert!(failure.contains("did not answer within 50ms"), "{failure}");
     eventually("another instance answers", || call(&caller, "fine") == Ok("2".into()));
     setting.plugin.gate.open();
-    eventually("the thread comes back", || setting.metrics.stuck_threads.get() == 0);
+    eventually("the thread returns", || setting.metrics.stuck_threads.get() == 0);
 }
 
 #[test]
@@ -225,17 +225,20 @@ fn refused_options_are_no_failure_of_the_plugin() {
 }
 
 #[test]
-fn a_plugin_that_panics_as_it_starts_is_tried_again_by_the_next_call() {
+fn a_plugin_that_panics_when_it_starts_is_started_again_by_the_next_call() {
     let setting = Setting::new();
     let (caller, first) = setting.start("panic", LONG);
-    assert_eq!(first.expect_err("a panic").to_string(), "panicked: on purpose, as it was started");
+    assert_eq!(
+        first.expect_err("a panic").to_string(),
+        "panicked: on purpose while it was started"
+    );
     assert!(caller.health().problem.is_some(), "there is no instance");
     assert_eq!(call(&caller, "fine"), Err(CallFailure::Panicked("on purpose".into())));
     assert_eq!((caller.breaker().failures, caller.is_started()), (2, false));
 }
 
 #[test]
-fn a_plugin_that_hangs_as_it_starts_leaves_a_thread_behind_until_it_returns() {
+fn a_plugin_that_hangs_when_it_starts_counts_as_a_stuck_thread_until_it_returns() {
     let setting = Setting::new();
     let slot = |options: &str| {
         let plugin = Arc::clone(&setting.plugin) as Arc<dyn RunnablePlugin>;
@@ -247,5 +250,5 @@ fn a_plugin_that_hangs_as_it_starts_leaves_a_thread_behind_until_it_returns() {
     assert_eq!(first.expect_err("it hangs").to_string(), "did not start within 50ms");
     assert_eq!((setting.pool.stuck_threads(), setting.metrics.stuck_threads.get()), (1, 1));
     setting.plugin.gate.open();
-    eventually("the thread comes back", || setting.pool.stuck_threads() == 0);
+    eventually("the thread returns", || setting.pool.stuck_threads() == 0);
 }

@@ -91,10 +91,10 @@ impl<'a> CheckContext<'a> {
         }
     }
 
-    /// Returns the reason why a check with these needs makes no sense, if there is one.
+    /// Returns the reason why a check with these needs cannot run, if there is one.
     pub(super) fn lacks(&mut self, needs: Needs) -> Option<String> {
         if needs >= Needs::Manifest && !self.admission.as_ref().is_some_and(Result::is_ok) {
-            return Some("no host admits the file".into());
+            return Some("a host would refuse the file".into());
         }
         if needs >= Needs::Library && !self.is_loaded {
             return Some("it can't be loaded".into());
@@ -103,7 +103,7 @@ impl<'a> CheckContext<'a> {
             return Some("it has no valid schema".into());
         }
         if needs == Needs::Instance && self.tables().is_empty() {
-            let hint = "give some that are good with --fixtures or --options";
+            let hint = "give valid ones with --fixtures or --options";
             return Some(format!("no options were found that it accepts\nhint: {hint}"));
         }
         None
@@ -223,7 +223,7 @@ impl<'a> CheckContext<'a> {
         Baseline { options, messages, outcomes, of_fixtures }
     }
 
-    /// Sends every message once. After a message that ends a child, a new child goes on.
+    /// Sends every message once. After a message that ends a child, a new child continues.
     fn send_once(
         &mut self,
         options: &[Value],
@@ -370,7 +370,7 @@ impl<'a> CheckContext<'a> {
     fn fuzz(&mut self) -> Record {
         let (requests, seed) = (self.settings.requests, self.settings.seed);
         let baseline = self.baseline();
-        // A message that is known to fail would end the run as soon as it comes up.
+        // A message that is known to fail would end the run when it is chosen.
         let samples = baseline.fuzz_samples();
         let options = baseline.options.clone();
         let task = Task::Fuzz(FuzzRun { options, samples, seed, requests });

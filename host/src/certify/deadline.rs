@@ -35,7 +35,7 @@ pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
     faults.extend(hang);
     let late = times.iter().filter(|(_, _, took)| *took > deadline);
     faults.extend(late.map(|(name, length, took)| {
-        format!("took {} over `{name}` ({length} bytes); it has {deadline:?}", rounded(*took))
+        format!("took {} for `{name}` ({length} bytes); the limit is {deadline:?}", rounded(*took))
     }));
     let slowest = times.iter().max_by_key(|(_, _, took)| *took);
     let slowest = slowest.map_or_else(String::new, |(name, _, took)| {

@@ -7,7 +7,7 @@ use super::{context::CheckContext, verdict::Verdict};
 pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
     let settings = context.settings;
     if settings.fixtures.is_empty() {
-        let hint = "give them with --fixtures; what the plugin is for can't be guessed";
+        let hint = "give them with --fixtures; the purpose of the plugin can't be guessed";
         return Verdict::skipped(format!("there are no fixtures\nhint: {hint}"));
     }
     let baseline = context.baseline();
@@ -16,7 +16,7 @@ pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
         let fault = match index {
             None => Some("its options are refused".into()),
             Some(index) => match &baseline.outcomes[*index] {
-                None => Some("no outcome came of it".into()),
+                None => Some("it gave no outcome".into()),
                 Some(timed) => match outcome(&timed.outcome) {
                     Ok(outcome) => fixture.compare(&outcome).err(),
                     Err(error) => Some(error.to_string()),

@@ -21,7 +21,7 @@ pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
     let reached = panics::reached(record);
     let samples: Vec<_> = record.observations.iter().filter_map(sample).collect();
     if reached < requests {
-        return Verdict::skipped(format!("only {reached} of {requests} requests came back"));
+        return Verdict::skipped(format!("only {reached} of {requests} requests returned"));
     }
     if requests < FEWEST_REQUESTS {
         return Verdict::skipped(format!(
@@ -31,7 +31,7 @@ pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
     }
     let warm: Vec<_> = samples.iter().filter(|(at, _)| *at >= requests as f64 / 5.0).collect();
     let Some(slope) = median_slope(&warm) else {
-        return Verdict::skipped("this machine does not say how much memory a process has");
+        return Verdict::skipped("this machine does not report the memory of a process");
     };
     let growth_bytes = slope * requests as f64 * 0.8;
     if slope >= MOST_BYTES_PER_REQUEST && growth_bytes >= LEAST_GROWTH_BYTES {

@@ -15,7 +15,9 @@ pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
         }
     }
     match record.death {
-        Some(death) if !context.is_loaded => Verdict::failed(format!("{death}, being loaded")),
+        Some(death) if !context.is_loaded => {
+            Verdict::failed(format!("{death} while it was loaded"))
+        }
         _ => Verdict::passed(format!("in this host, {}", env!("CARGO_PKG_VERSION"))),
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
         doubts.push("it has no licence\nhint: its Cargo.toml gives it one".into());
     }
     if file_name != usual {
-        let hint = "the host does not mind; people look for the name that cargo gives";
+        let hint = "a host accepts any name; people look for the name that cargo gives";
         doubts.push(format!("the file is called `{file_name}`, not `{usual}`\nhint: {hint}"));
     }
     if doubts.is_empty() {

@@ -58,8 +58,8 @@ struct PlacedViolation {
     place: String,
 }
 
-/// Returns the violations under a confinement. After a message with a violation, the search goes on with
-/// the next message.
+/// Returns the violations under a confinement. After a message with a violation, the search continues
+/// with the next message.
 fn violations(
     sandbox: &Sandbox,
     confinement: Confinement,

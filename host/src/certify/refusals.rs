@@ -16,7 +16,7 @@ pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
     let base = base.unwrap_or_else(|| json!({}));
     let Some(schema) = &context.schema else { return Verdict::skipped("it has no schema") };
     let mut wrong = tables::broken(schema, &base);
-    // A schema may allow unknown keys, but an operator who misspells a key needs to hear of it.
+    // A schema may allow unknown keys, but an operator who misspells a key needs an error.
     if !wrong.iter().any(|broken| broken.key == UNKNOWN_KEY) {
         let mut options = tables::filled(&schema.json, &base);
         if let Some(table) = options.as_object_mut() {

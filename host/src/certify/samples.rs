@@ -1,4 +1,4 @@
-//! Sample messages, such as many senders might send, for plugins about which nothing is known.
+//! Sample messages, such as many senders might send, for plugins without fixtures.
 //!
 //! The messages of a plugin's own senders come from its fixtures.
 

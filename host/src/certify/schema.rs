@@ -51,7 +51,7 @@ pub(super) fn is_valid(context: &mut CheckContext<'_>) -> Verdict {
 
 pub(super) fn matches(context: &mut CheckContext<'_>) -> Verdict {
     let Some(base) = context.tables().first().map(|table| table.options.clone()) else {
-        let hint = "give some that are good with --fixtures or --options";
+        let hint = "give valid ones with --fixtures or --options";
         return Verdict::skipped(format!("no options were found that it accepts\nhint: {hint}"));
     };
     let mut faults = of_fixtures(context);

@@ -43,13 +43,13 @@ pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
     faults.extend(more);
     match unmarked {
         Some(key) if faults.is_empty() => warned(&key),
-        _ => Verdict::of_faults(&faults, format!("not in what came of {asked} messages")),
+        _ => Verdict::of_faults(&faults, format!("in no outcome of {asked} messages")),
     }
 }
 
 fn warned(key: &str) -> Verdict {
     Verdict::warned(format!(
-        "`{key}` looks like a secret, and its type is none\nhint: use `Secret` or `Secrets`"
+        "`{key}` looks like a secret, but its type is not that of a secret\nhint: use `Secret` or `Secrets`"
     ))
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Settings {
     pub left_out: Vec<String>,
 }
 
-/// The results of earlier checks without which a check makes no sense. Each includes those above it.
+/// The results of earlier checks that a check needs. Each includes those above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Needs {
     File,

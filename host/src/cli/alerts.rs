@@ -23,9 +23,9 @@ enum Verb {
     List(List),
     /// Show an alert with its history
     Show(One),
-    /// Acknowledge alerts: somebody works on them
+    /// Acknowledge alerts: a person works on them
     Ack(Several),
-    /// Resolve alerts: their causes are gone
+    /// Resolve alerts: their problems are over
     Resolve(Several),
     /// Add a note to the history of an alert
     Note(Note),

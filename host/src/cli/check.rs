@@ -78,7 +78,7 @@ fn print_what_a_reload_would_change(
         return print_changes("would change", &report.changes);
     }
     output::print_error(&format!(
-        "warning: the host that runs there uses another configuration, `{}`",
+        "warning: the running host uses another configuration, `{}`",
         report.config.display()
     ));
     Ok(())

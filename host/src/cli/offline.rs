@@ -68,7 +68,7 @@ pub(super) fn ask_host<T: DeserializeOwned>(
 ) -> anyhow::Result<Option<T>> {
     match Client::new(&inventory.connection)?.get(path) {
         Ok(answer) => Ok(Some(answer)),
-        // If the URL was named, no other source will do.
+        // If the operator named the URL, another source would be wrong.
         Err(error) if error.is::<Unreachable>() && inventory.connection.url.is_none() => Ok(None),
         Err(error) => Err(error),
     }

@@ -66,6 +66,6 @@ pub(super) fn print_quoted(indent: usize, text: &str) -> anyhow::Result<()> {
 
 /// Prints an error or a warning to standard error.
 pub(super) fn print_error(text: &str) {
-    // If standard error is closed, nobody wants the message.
+    // If standard error is closed, the message cannot be shown.
     let _ = writeln!(io::stderr(), "{}", lines(text));
 }

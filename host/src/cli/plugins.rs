@@ -34,7 +34,7 @@ enum Verb {
     /// With `verify = "checksum"` under `[plugins]`, the host loads only plugins whose hashes are in the
     /// lock file. Run this command if you trust the present files of the folder.
     Lock(lock::Lock),
-    /// Try to load a plugin again that was left aside because the host died while loading it
+    /// Load a plugin again that was set aside because the host died while loading it
     ///
     /// Asks the running host. If no host answers, the next host that starts tries the plugin.
     Retry(retry::Retry),

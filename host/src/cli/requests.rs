@@ -33,8 +33,7 @@ enum Verb {
     Show(One),
     /// Run kept requests again through the plugin version that serves now
     ///
-    /// A replay never repeats an event, however often it is run. A request on which the plugin fails again
-    /// goes on waiting.
+    /// A replay never repeats an event, however often it is run. A request on which the plugin fails again keeps waiting.
     Replay(Replay),
 }
 

@@ -14,7 +14,8 @@ use tocsin_plugin_api::Secret;
 pub(crate) struct Admin {
     /// Address and port. Default `127.0.0.1:8081`.
     pub listen: SocketAddr,
-    /// Most connections that are served at once. On further ones only health is answered. Default 256.
+    /// Most connections that are served at once. On further connections only health checks are
+    /// answered. Default 256.
     pub max_connections: usize,
     /// Bearer [tokens](AdminToken), each of which opens the API. Required unless `listen` is loopback.
     pub tokens: Vec<AdminToken>,

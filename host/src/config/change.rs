@@ -24,7 +24,7 @@ pub(crate) struct ConfigChange {
 pub(crate) enum ConfigChangeKind {
     /// The key is new.
     Added,
-    /// The key is gone.
+    /// The key was removed.
     Removed,
     /// The key has another value.
     Changed,

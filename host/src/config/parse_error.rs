@@ -22,7 +22,7 @@ pub(super) fn parse_error(document: &Document, error: &toml::de::Error) -> Confi
     }
     let hint = match expected {
         Some(expected) => match expected.strip_prefix("one of ") {
-            Some(names) => format!("known here are {names}"),
+            Some(names) => format!("the known names are {names}"),
             None => format!("write {} here", in_words(expected)),
         },
         None => "a line is `[section]` or `key = value`, with strings in quotes".into(),

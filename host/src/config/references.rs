@@ -112,7 +112,7 @@ impl<'d, E: Fn(&str) -> Option<String>> ReferenceResolver<'d, E> {
     fn file(&mut self, path: &str, span: std::ops::Range<usize>) -> Result<String, ConfigError> {
         let path = self.document.beside(Path::new(path));
         let mut text = String::new();
-        // A pipe is refused: a read would wait until somebody writes.
+        // A pipe is refused: a read would wait for a writer.
         let read = regular_file(&path).and_then(|mut file| {
             file.read_to_string(&mut text)?;
             file.metadata()

@@ -44,8 +44,8 @@ pub struct Server {
     /// Most wrong tokens that one address may send within a minute. Further ones get 429; requests with a
     /// correct token are still served. 0 means no limit. Default 1000.
     pub max_wrong_tokens_per_minute: u32,
-    /// Answers a request to an unknown integration as it answers a wrong token, so that nobody can find
-    /// out the names of integrations. Default false: such a request gets 404.
+    /// Answers a request to an unknown integration as it answers a wrong token, so that senders cannot
+    /// find out the names of integrations. Default false: such a request gets 404.
     pub hide_integrations: bool,
     /// Timeout for requests in flight when the host is stopped. Default `20s`.
     #[serde(with = "duration")]

@@ -12,8 +12,8 @@ pub(crate) enum ReloadReason {
     Requested,
 }
 
-/// The changes that a reload made. The error is one sentence; the host then goes on unchanged.
+/// The changes that a reload made. The error is one sentence; the host then stays unchanged.
 pub(crate) type ReloadResult = Result<Vec<ConfigChange>, String>;
 
 /// The sentence for a reload that panicked.
-pub(crate) const PANICKED: &str = "the reload panicked; hint: report it, with what the log says";
+pub(crate) const PANICKED: &str = "the reload panicked; hint: report it, with the log";

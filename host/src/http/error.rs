@@ -68,7 +68,7 @@ pub struct ApiError {
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let body = ErrorBody::new(code, message.into());
-        // The cause may be over in a moment.
+        // Another try in a moment may succeed.
         let is_passing = status == StatusCode::SERVICE_UNAVAILABLE;
         let retry_after = is_passing.then_some(Duration::from_secs(1));
         Self { status, body, retry_after, closes: false }
@@ -77,8 +77,7 @@ impl ApiError {
     /// 401: the request comes from a web page of another origin.
     pub(crate) fn foreign(why: &str) -> Self {
         let message = format!(
-            "{why}: without `admin.tokens`, the API answers only clients on this machine that are no \
-             web pages"
+            "{why}: without `admin.tokens`, the API answers only clients on this machine, and no web pages"
         );
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
     }
@@ -157,7 +156,7 @@ impl From<StoreError> for ApiError {
                 "the store did not answer",
             );
         }
-        let message = "the store cannot be used just now, try again";
+        let message = "the store cannot be used now, try again";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", message)
     }
 }

@@ -26,7 +26,7 @@ pub fn next() -> Ulid {
 fn next_at(now: u64, newest: &AtomicU64) -> Ulid {
     let advance = |newest: u64| (newest + 1).max(now << COUNTER_BITS);
     let before = newest.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |it| Some(advance(it)));
-    // The update never returns none.
+    // The closure of the update never returns `None`.
     let place = advance(before.unwrap_or_default());
     Ulid::from(u128::from(place) << 64 | u128::from(fastrand::u64(..)))
 }
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_higher_than_the_one_before_even_where_the_clock_goes_back() {
+    fn each_request_id_is_higher_than_the_one_before_even_if_the_clock_goes_back() {
         let newest = AtomicU64::new(0);
         let times = [1_700_000_000_000, 1_700_000_000_000, 1_700_000_000_001, 1_600_000_000_000];
         let ids = times.map(|time| next_at(time, &newest));
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_that_race_get_different_ones() {
+    fn threads_that_race_get_different_request_ids() {
         let newest = AtomicU64::new(0);
         let mut ids: Vec<_> = std::thread::scope(|scope| {
             let race = || (0..1000).map(|_| next_at(1, &newest)).collect::<Vec<_>>();

@@ -1,6 +1,6 @@
 //! The address of a sender: that of the peer, or the one that a trusted proxy forwards.
 //!
-//! An address proves nothing. Tokens do.
+//! An address is no proof of a sender. A token is.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -30,7 +30,9 @@ impl FromStr for Network {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        network.map(Self).map_err(|_| format!("`{text}` is no address of a proxy, and no network"))
+        network
+            .map(Self)
+            .map_err(|_| format!("`{text}` is neither the address of a proxy nor a network"))
     }
 }
 
@@ -88,14 +90,14 @@ mod tests {
     }
 
     #[test]
-    fn without_a_trusted_proxy_it_is_the_peer_whatever_the_headers_say() {
+    fn without_a_trusted_proxy_the_sender_is_the_peer_whatever_the_headers_say() {
         assert_eq!(sent("192.0.2.1", &["203.0.113.9"], &[]), "192.0.2.1");
         assert_eq!(sent("192.0.2.1", &["203.0.113.9"], &["10.0.0.0/8"]), "192.0.2.1");
         assert_eq!(sent("::ffff:192.0.2.1", &[], &[]), "192.0.2.1");
     }
 
     #[test]
-    fn behind_trusted_proxies_it_is_whom_the_outermost_forwards() {
+    fn behind_trusted_proxies_the_sender_is_the_address_that_the_outermost_proxy_forwards() {
         let proxies = &["10.0.0.0/8", "::1"];
         assert_eq!(sent("10.0.0.1", &["203.0.113.9"], proxies), "203.0.113.9");
         assert_eq!(sent("::1", &["203.0.113.9, 10.0.0.2"], proxies), "203.0.113.9");
@@ -105,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_ends_the_way_back() {
+    fn an_invalid_forwarded_address_ends_the_search_for_the_sender() {
         assert_eq!(sent("10.0.0.1", &[], &["10.0.0.1"]), "10.0.0.1");
         assert_eq!(sent("10.0.0.1", &["203.0.113.9, unknown"], &["10.0.0.1"]), "10.0.0.1");
         assert!("10.0.0.0/33".parse::<Network>().is_err());

@@ -144,7 +144,7 @@ pub fn runtime() -> io::Result<Runtime> {
             // One thread for blocking work, such as a reload, starts now. The system may refuse one later.
             .inspect(|runtime| drop(runtime.spawn_blocking(|| ())))
     });
-    runtime.unwrap_or_else(|_| Err(io::Error::other("the system gives no thread")))
+    runtime.unwrap_or_else(|_| Err(io::Error::other("the system refuses a thread")))
 }
 
 /// The largest number of threads for blocking work. They end with the process.
@@ -215,7 +215,7 @@ impl Entrance {
                     Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
                 );
                 if !is_scarce {
-                    // The client has already left.
+                    // The client has already closed the connection.
                     return tracing::debug!(%error, "cannot accept a connection");
                 }
                 self.reached.reached(Limit::Descriptors, error);
@@ -223,7 +223,7 @@ impl Entrance {
                 return tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         };
-        // An answer is one small write, and must not wait for more.
+        // An answer is one small write, which must not wait for further data.
         let _ = stream.set_nodelay(true);
         let stop = stop.clone();
         match &self.beyond {
@@ -298,7 +298,7 @@ fn turn_away(stream: &TcpStream) {
     );
     // Unread bytes of the request would reset the connection before its client has read the answer.
     let _ = stream.try_read(&mut [0; 4096]);
-    // The client may have left. Then there is nobody to answer.
+    // The client may have closed the connection.
     let _ = stream.try_write(answer.as_bytes());
     let _ = rustix::net::shutdown(stream, rustix::net::Shutdown::Write);
 }
@@ -409,6 +409,6 @@ async fn say_timeout(mut stream: TcpStream) {
         stream.write_all(answer.as_bytes()).await?;
         stream.shutdown().await
     };
-    // The client may have left or may not read. The connection ends in any case.
+    // The client may have closed the connection or may not read. The connection ends in any case.
     let _ = tokio::time::timeout(Duration::from_secs(1), write).await;
 }

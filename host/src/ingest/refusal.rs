@@ -78,8 +78,8 @@ impl RequestRefusal {
     pub(super) fn over_rate(over: OverRate) -> Self {
         let scope = over.scope.as_str();
         let message = match over.scope {
-            Scope::Integration => "the integration takes no more requests just now, try again",
-            Scope::Sender => "no more requests are taken from this sender just now, try again",
+            Scope::Integration => "the integration has reached its rate limit, try again",
+            Scope::Sender => "this sender has reached its rate limit, try again",
         };
         let refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message);
         Self { scope: Some(scope), ..refusal }.retry_after(over.retry_after)

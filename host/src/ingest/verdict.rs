@@ -77,7 +77,10 @@ impl Verdict {
                 Self::new(nothing(RequestOutcome::Malformed, reason), Err(refusal))
             }
             Outcome::Failed { reason } => Self::failed(reason, SOON),
-            _ => Self::failed("the plugin gave an outcome that is not known here".into(), SOON),
+            _ => Self::failed(
+                "the plugin returned an outcome that this host does not know".into(),
+                SOON,
+            ),
         };
         Self { plugin_time: Some(took), ..verdict }
     }
@@ -89,7 +92,7 @@ impl Verdict {
     /// Creates the verdict of a plugin that failed. The sender is asked to try again.
     fn failed(reason: String, retry_after: Duration) -> Self {
         let reason = events::bounded_reason(reason);
-        let message = "the integration cannot judge webhooks just now, try again";
+        let message = "the integration cannot process webhooks now, try again";
         let refusal =
             RequestRefusal::new(StatusCode::SERVICE_UNAVAILABLE, "plugin_failed", message)
                 .detail(reason.clone())
@@ -100,7 +103,8 @@ impl Verdict {
     /// Refuses a whole request of which its plugin made too many events. The sender is asked to try again, so
     /// that nothing is lost until an operator acts.
     fn too_many_events(error: &EventsError) -> Self {
-        let message = "the webhook has more events than are taken of one, send fewer or try again";
+        let message =
+            "the webhook has more events than one webhook may have, send fewer or try again";
         let refusal =
             RequestRefusal::new(StatusCode::SERVICE_UNAVAILABLE, TOO_MANY_EVENTS, message)
                 .detail(error.to_string())

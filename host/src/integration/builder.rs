@@ -1,8 +1,8 @@
 //! Finds, loads and starts the plugin of each integration, and keeps integrations that need not change.
 //!
-//! If an integration's settings are unchanged, it is upgraded to a higher version of its plugin, or to a
-//! version that was dropped in after the present file was removed. If the upgrade fails, the present
-//! plugin goes on. Requests see the result only after somebody has put it into force.
+//! If an integration's settings are unchanged, it is upgraded to a higher version of its plugin, or to
+//! a version that was dropped in after the present file was removed. If the upgrade fails, the present
+//! plugin still serves. Requests see the result only after the caller has put it into force.
 
 use std::{
     cell::RefCell,
@@ -43,7 +43,7 @@ pub(crate) struct Resources<'b> {
 }
 
 /// Builder of the [`Integrations`] of one configuration, from the plugins folder as it is now and from
-/// the integrations in force, which are kept if nothing of theirs changed.
+/// the integrations in force, which are kept if their settings and plugins did not change.
 pub(crate) struct Builder<'b> {
     config: &'b LoadedConfig,
     catalog: Catalog,
@@ -112,7 +112,7 @@ impl<'b> Builder<'b> {
         Self { retries_failed, ..self }
     }
 
-    /// Stops building as soon as the host stops: nobody needs the integrations then.
+    /// Stops building as soon as the host stops: the integrations are not needed then.
     #[must_use]
     pub(crate) fn stop_if(self, is_stopping: &'b dyn Fn() -> bool) -> Self {
         Self { is_stopping, ..self }
@@ -120,7 +120,7 @@ impl<'b> Builder<'b> {
 }
 
 impl Builder<'_> {
-    /// Builds all integrations. A plugin at fault breaks its own integrations, or is held back if
+    /// Builds all integrations. A plugin that fails breaks its own integrations, or is held back if
     /// another version serves. Errors of the configuration are returned beside the integrations. If the
     /// host stops meanwhile, not all integrations are built.
     pub(crate) fn build(self) -> (Integrations, Vec<ConfigError>) {
@@ -244,7 +244,7 @@ impl Builder<'_> {
         match integration.health().problem {
             Some(problem) if self.config.config.plugins.required.contains(plugin) => {
                 let message = format!("required by `plugins.required`: {}", problem.message);
-                let hint = problem.hint.unwrap_or_else(|| "mend the plugin".into());
+                let hint = problem.hint.unwrap_or_else(|| "repair the plugin".into());
                 Err(self.config.integration_error(name, &["plugin"], message).hint(hint))
             }
             _ => Ok(()),
@@ -263,7 +263,7 @@ impl Builder<'_> {
         let IntegrationState::Serving { plugin, caller } = &present.state else {
             return Decision::Start(candidates);
         };
-        // A requested retry starts broken integrations anew.
+        // A requested retry starts broken integrations again.
         if self.retries_failed && !present.serves() && !candidates.is_empty() {
             return Decision::Start(candidates);
         }

@@ -1,6 +1,6 @@
 //! Applies an integration's templates for title and description to the events of its plugin.
 //!
-//! A template that fails costs no alert: the plugin's own text stays.
+//! If a template fails, the alert still opens, with the plugin's own text.
 
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,8 @@ impl Integration {
                         self.metrics.template_errors.inc();
                         remark.get_or_insert_with(|| {
                             format!(
-                                "the {part} is the plugin's own, since its template failed: {error}"
+                                "the plugin's own {part} is used, since its template failed: \
+                                 {error}"
                             )
                         });
                     }
@@ -59,7 +60,7 @@ impl Integration {
                 integration = &*self.name,
                 remark,
                 left_out,
-                "a template gave nothing",
+                "a template failed",
             );
         }
         remark

@@ -18,7 +18,7 @@ impl Integration {
     pub(crate) async fn redactor(self: &Arc<Self>) -> Redactor {
         if self.secrets.get().is_none() {
             let integration = Arc::clone(self);
-            // The plugin may take its time for the schema.
+            // The plugin may need some time for the schema.
             let found = move || {
                 integration.secrets();
             };

@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn allows_a_burst_of_its_number_and_then_no_more() {
+    fn allows_as_many_requests_at_once_as_its_number_and_then_refuses_more() {
         let (limits, clock) = limits("100/s", "");
         for _ in 0..100 {
             assert_eq!(limits.check(ip("192.0.2.1")), Ok(()));
@@ -510,7 +510,7 @@ mod tests {
         let newcomer = |number| limits.check(stranger(MOST_SENDERS + number));
         assert_eq!((newcomer(1), newcomer(2)), (Ok(()), Ok(())));
         assert_eq!(newcomer(3), over(Scope::Sender, 30 * SECOND));
-        assert_eq!(limits.check(stranger(7)), Ok(()), "whoever is known keeps a rate of its own");
+        assert_eq!(limits.check(stranger(7)), Ok(()), "a known sender keeps a rate of its own");
         assert_eq!(limits.check(stranger(7)), over(Scope::Sender, 30 * SECOND));
         assert_eq!(known(), MOST_SENDERS);
         clock.advance(91 * SECOND);

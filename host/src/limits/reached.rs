@@ -93,7 +93,7 @@ impl Limit {
             Self::ConnectionsPerAddress => "an address has reached its limit of connections",
             Self::AdminConnections => {
                 "the admin listener, or an address there, has reached its limit of connections; on further \
-                 ones only health is answered"
+                 connections only health checks are answered"
             }
             Self::UnreadAnswers => {
                 "a client did not read its answers, and its connection was closed"
@@ -105,8 +105,8 @@ impl Limit {
                 "malformed requests are not kept because the limit of kept ones is reached"
             }
             Self::Searches => "searches were refused because too many others run",
-            Self::Descriptors => "the system gives no more open files",
-            Self::Threads => "the system gives no more threads",
+            Self::Descriptors => "the system refuses more open files",
+            Self::Threads => "the system refuses more threads",
             Self::Events => "a request was refused because it has too many events",
         }
     }

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn drops_and_counts_lines_while_nobody_reads_and_reports_them_afterwards() {
+    fn lines_that_cannot_be_written_are_dropped_and_reported_afterwards() {
         let (mut reader, writer) = pipe();
         let writer = BackgroundWriter::start(writer, |lost| REPORTED.lock().unwrap().push(lost))
             .expect("a thread");

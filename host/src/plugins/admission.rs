@@ -95,7 +95,7 @@ pub(super) fn machine_name(machine: elf::Machine) -> String {
 }
 
 impl Verifier {
-    /// Opens, reads and examines a file of the folder, and consents to it: the only way to an
+    /// Opens, reads and examines a file of the folder, and lets the verifier decide: the only way to an
     /// [`AdmittedPlugin`] outside of a sandbox.
     ///
     /// # Errors
@@ -163,8 +163,8 @@ impl DroppedFile {
         Ok(AdmittedPlugin { path, manifest, version, id: Arc::new(id), sha256, stamp, verified })
     }
 
-    /// Makes a plugin that may be loaded in a child process: [examines](Self::examine) the bytes and asks
-    /// no verifier. The operator who names a file by its path vouches for it.
+    /// Makes a plugin that may be loaded in a child process: [examines](Self::examine) the bytes and
+    /// asks no verifier. The operator who names a file by its path trusts the file.
     ///
     /// # Errors
     ///
@@ -205,7 +205,8 @@ const CAPABILITIES: &[&str] = &[manifest::RECEIVE];
 const LONGEST_MANIFEST_BYTES: usize = 64 * 1024;
 const LONGEST_VERSION_BYTES: usize = 128;
 
-const COPY_HINT: &str = "copy it again, to another name first, and rename it when it is whole";
+const COPY_HINT: &str =
+    "copy it again, to another name first, and rename it when the copy is complete";
 
 /// Parses a shared library for this machine, and checks that no part of it is missing: mapping a library
 /// with a missing part kills the process.
@@ -293,7 +294,7 @@ fn check_manifest(manifest: &Manifest) -> Result<Version, AdmissionRefusal> {
     let version = Version::parse(&manifest.version).map_err(|error| {
         AdmissionRefusal::new(
             named(&format!("with a version that is not semver: {error}")),
-            "mend its Cargo.toml",
+            "correct its Cargo.toml",
         )
     })?;
     let built_for = Version::parse(&manifest.plugin_api).map_err(|error| {
@@ -401,7 +402,7 @@ mod tests {
         insta::assert_snapshot!(refusal(b""), @"is empty; hint: drop in the `.so` that `cargo build --release` made of a plugin");
         insta::assert_snapshot!(refusal(b"#!/bin/sh"), @"is not an ELF file; hint: drop in the `.so` that `cargo build --release` made of a plugin");
         insta::assert_snapshot!(refusal(b"\x7fELF"), @"is not a 64-bit little-endian ELF file; hint: drop in the `.so` that `cargo build --release` made of a plugin");
-        insta::assert_snapshot!(refusal(b"\x7fELF\x02\x01\x01"), @"is truncated: its headers point behind its end; hint: copy it again, to another name first, and rename it when it is whole");
+        insta::assert_snapshot!(refusal(b"\x7fELF\x02\x01\x01"), @"is truncated: its headers point behind its end; hint: copy it again, to another name first, and rename it when the copy is complete");
     }
 
     #[test]
@@ -412,7 +413,7 @@ mod tests {
     #[test]
     fn names_each_fault_of_a_manifest() {
         insta::assert_snapshot!(refused(|m| m.name = "a b".into()), @"has a name in its manifest that no configuration could write; hint: name the package with 1 to 64 of a-z, A-Z, 0-9, `-` and `_`");
-        insta::assert_snapshot!(refused(|m| m.version = "one".into()), @"is plugin `demo` with a version that is not semver: unexpected character 'o' while parsing major version number; hint: mend its Cargo.toml");
+        insta::assert_snapshot!(refused(|m| m.version = "one".into()), @"is plugin `demo` with a version that is not semver: unexpected character 'o' while parsing major version number; hint: correct its Cargo.toml");
         insta::assert_snapshot!(refused(|m| m.plugin_api = "2.0.0".into()), @"is plugin `demo` 1.2.3, built for plugin-api 2.0.0; this host has 1.1.0; hint: upgrade the host, or drop in a version of the plugin for this one");
         insta::assert_snapshot!(refused(|m| m.plugin_api = "0.9.0".into()), @"is plugin `demo` 1.2.3, built for plugin-api 0.9.0; this host has 1.1.0; hint: drop in a newer version of the plugin");
         insta::assert_snapshot!(refused(|m| m.panic = "abort".into()), @r#"is plugin `demo` 1.2.3, built with `panic = "abort"`, so that a panic in it would end this host; hint: build it with `panic = "unwind"`, the default"#);

@@ -81,7 +81,7 @@ impl Folder {
         let is_symlink = fs::symlink_metadata(&path).is_ok_and(|file| file.is_symlink());
         let handle = hold(&self.handle, Path::new(name), OFlags::empty()).map_err(|error| {
             if is_symlink && !matches!(error.kind(), io::ErrorKind::PermissionDenied) {
-                AdmissionRefusal::new("is a symlink that leads nowhere", "remove it, or mend it")
+                AdmissionRefusal::new("is a symlink that leads nowhere", "remove it, or correct it")
             } else {
                 unreadable(&error)
             }
@@ -104,7 +104,7 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// If one of them is gone.
+    /// If one of them was removed.
     pub fn folders_below(&self, file: &OpenFile) -> io::Result<Vec<(PathBuf, Metadata)>> {
         let (file, top) = (real_path(&file.handle)?, real_path(&self.handle)?);
         let below = file.ancestors().skip(1).take_while(|folder| *folder != top);
@@ -145,7 +145,7 @@ impl OpenFile {
     fn new(path: PathBuf, handle: File) -> Result<Self, AdmissionRefusal> {
         let metadata = handle.metadata().map_err(|error| unreadable(&error))?;
         if !metadata.is_file() {
-            let reason = format!("is {} and no file", kind(&metadata));
+            let reason = format!("is {}, not a file", kind(&metadata));
             return Err(AdmissionRefusal::new(reason, "remove it, or give it another name"));
         }
         if metadata.len() > LIMIT_BYTES {
@@ -224,7 +224,7 @@ pub fn regular_file(path: &Path) -> io::Result<File> {
     if metadata.is_file() {
         readable(&handle)
     } else {
-        Err(io::Error::other(format!("it is {} and no file", kind(&metadata))))
+        Err(io::Error::other(format!("it is {}, not a file", kind(&metadata))))
     }
 }
 
@@ -373,13 +373,13 @@ pub(super) mod tests {
         let (_place, folder) = place();
         let path = folder.path().join("x.so");
         mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).expect("made");
-        insta::assert_snapshot!(refused(&folder), @"is a pipe and no file; hint: remove it, or give it another name");
+        insta::assert_snapshot!(refused(&folder), @"is a pipe, not a file; hint: remove it, or give it another name");
         fs::remove_file(&path).expect("it is there");
         let _listener = UnixListener::bind(&path).expect("made");
-        insta::assert_snapshot!(refused(&folder), @"is a socket and no file; hint: remove it, or give it another name");
+        insta::assert_snapshot!(refused(&folder), @"is a socket, not a file; hint: remove it, or give it another name");
         fs::remove_file(&path).expect("it is there");
         fs::create_dir(&path).expect("made");
-        insta::assert_snapshot!(refused(&folder), @"is a folder and no file; hint: remove it, or give it another name");
+        insta::assert_snapshot!(refused(&folder), @"is a folder, not a file; hint: remove it, or give it another name");
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Load journal: remembers the plugins whose load a host did not survive. A line is written before a
-//! plugin's code runs for the first time, and removed when the code has returned.
+//! Load journal: remembers the plugins that were being loaded when a host died. A line is written
+//! before a plugin's code runs for the first time, and removed when the code has returned.
 //!
-//! A journal that cannot be read or written keeps no host from starting: the log says so, and plugins
-//! are loaded without it.
+//! A journal that cannot be read or written does not keep a host from starting: the log says so, and
+//! plugins are loaded without it.
 
 use std::{
     fs::{File, TryLockError},
@@ -25,8 +25,7 @@ use crate::{problem::on_one_line, system::private_file};
 /// Larger files were not written by a host.
 const LARGEST_BYTES: u64 = 1024 * 1024;
 
-/// The loads that were begun and not survived. Clones share one journal; the default journal is not on
-/// disk.
+/// The loads during which a host died. Clones share one journal; the default journal is not on disk.
 #[derive(Clone, Debug, Default)]
 pub struct LoadJournal(Arc<Journal>);
 
@@ -43,7 +42,7 @@ pub struct Attempt {
     pub file: String,
     /// The time at which the load was begun.
     pub at: Timestamp,
-    /// True if the host ended in good order before the load returned.
+    /// True if the host stopped in an orderly way before the load returned.
     #[serde(default)]
     pub has_hung: bool,
     /// True if a later host found the line, so that the load is not one that is under way.
@@ -76,7 +75,7 @@ impl LoadJournal {
             tracing::warn!(
                 event = "load_journal_unavailable",
                 error,
-                "a crash while a plugin is loaded will not be remembered",
+                "a crash while a plugin is loaded will not be recorded",
             );
             Self::peek(path)
         });
@@ -91,7 +90,7 @@ impl LoadJournal {
                     file,
                     sha256,
                     %at,
-                    "a plugin did not come back as it was loaded, and is left aside",
+                    "a plugin did not finish loading, and is set aside",
                 );
             } else {
                 tracing::error!(
@@ -100,7 +99,7 @@ impl LoadJournal {
                     file,
                     sha256,
                     %at,
-                    "the host died while it loaded a plugin, which is left aside",
+                    "the host died while it loaded a plugin, which is set aside",
                 );
             }
         }
@@ -120,7 +119,7 @@ impl LoadJournal {
         let file = private_file::open(path).with_context(context)?;
         if !lock(&file).with_context(context)? {
             bail!(
-                "the load journal `{}` is held by a host that runs\n\
+                "the load journal `{}` is held by a running host\n\
                  hint: stop that host, or name its admin API",
                 path.display()
             );
@@ -133,7 +132,7 @@ impl LoadJournal {
             let path = path.display();
             tracing::warn!(
                 event = "load_journal_damaged",
-                "the load journal `{path}` has lines that make no sense: ignored",
+                "the load journal `{path}` has invalid lines, which are ignored",
             );
         }
         if !(is_valid && is_marked) {
@@ -196,8 +195,8 @@ impl LoadJournal {
         Ok(retried)
     }
 
-    /// Notes that the host ends in good order. Loads that have not returned by now stay in the journal:
-    /// they hang.
+    /// Notes that the host stops in an orderly way. Loads that have not returned by now hang, and stay
+    /// in the journal.
     pub fn close(&self) {
         let mut lines = self.lines();
         lines.under_way.iter_mut().for_each(|attempt| attempt.has_hung = true);
@@ -208,7 +207,7 @@ impl LoadJournal {
                 %plugin,
                 file,
                 %at,
-                "a plugin did not come back as it was loaded, and will be left aside",
+                "a plugin has not finished loading, and will be set aside",
             );
         }
         if let Err(error) = lines.write(&self.0.set_aside.load()) {
@@ -248,7 +247,7 @@ impl Lines {
             tracing::warn!(
                 event = "load_journal_write_failed",
                 %error,
-                "cannot write the load journal: a crash while a plugin is loaded will not be remembered",
+                "cannot write the load journal: a crash while a plugin is loaded will not be recorded",
             );
         }
     }
@@ -262,7 +261,8 @@ impl Lines {
             tracing::warn!(
                 event = "load_journal_write_failed",
                 %error,
-                "cannot write the load journal: the next start may leave a plugin aside that is not at fault",
+                "cannot write the load journal: the next start may set aside a plugin that did \
+                 not fail",
             );
         }
     }
@@ -278,7 +278,7 @@ impl Lines {
         }
         file.write_all_at(&lines, 0)?;
         file.set_len(lines.len() as u64)?;
-        // A plugin may take the machine down, too; removed lines must not come back then.
+        // A plugin may crash the machine, too; removed lines must not reappear then.
         file.sync_data()
     }
 }
@@ -432,7 +432,7 @@ mod tests {
         let loading = journal.begin(&plugin("two", "bb"));
         assert_eq!(names(&LoadJournal::peek(&place.path())), ["one"], "`two` is under way");
         let error = LoadJournal::hold(&place.path()).unwrap_err().to_string();
-        assert!(error.contains("is held by a host that runs"), "{error}");
+        assert!(error.contains("is held by a running host"), "{error}");
         drop((loading, journal));
         LoadJournal::hold(&place.path()).unwrap();
     }

@@ -57,7 +57,7 @@ pub struct LoadError {
     id: Arc<PluginId>,
     /// The message is the end of a sentence that starts with the plugin.
     problem: Problem,
-    /// True if another try may go better, though nothing has changed.
+    /// True if another try may succeed, though nothing has changed.
     pub is_transient: bool,
     /// True if an earlier host died while it loaded the plugin.
     pub is_set_aside: bool,
@@ -66,11 +66,11 @@ pub struct LoadError {
 impl LoadError {
     pub(super) fn set_aside(plugin: &AdmittedPlugin, attempt: &Attempt) -> Self {
         let what = if attempt.has_hung {
-            "did not come back as it was loaded before the host was stopped, from"
+            "was still being loaded when the host was stopped, since"
         } else {
             "was being loaded when the host died at"
         };
-        let message = format!("{what} {:.0}, so it is left aside", attempt.at);
+        let message = format!("{what} {:.0}, so it is set aside", attempt.at);
         let problem = Problem::new("plugin-set-aside", message).with_hint(retry_hint(&plugin.id));
         Self { id: Arc::clone(&plugin.id), problem, is_transient: true, is_set_aside: true }
     }
@@ -115,7 +115,7 @@ pub enum Finding {
     Harmful {
         /// The end of a sentence that starts with the plugin.
         what: String,
-        /// True if another try may go better, though nothing has changed.
+        /// True if another try may succeed, though nothing has changed.
         is_transient: bool,
     },
     /// The plugin could not be tried, for this reason.
@@ -145,7 +145,7 @@ impl Drop for Mapping {
 }
 
 impl Loader {
-    /// Creates a loader. A thread that is left behind in the system's loader counts in the gauge.
+    /// Creates a loader. A thread that is stuck in the system's loader counts in the gauge.
     pub(super) fn new(
         journal: LoadJournal,
         left_behind: Gauge,
@@ -167,8 +167,10 @@ impl Loader {
             LoadError { id, problem, is_transient, is_set_aside }
         };
         if let Some(other) = self.mapping.load_full() {
-            let message = format!("cannot be loaded while `{other}` is, which does not come back");
-            let hint = format!("restart the host, which then leaves `{}` aside", other.name);
+            let message = format!(
+                "cannot be loaded because `{other}` is still being loaded and does not return"
+            );
+            let hint = format!("restart the host, which then sets `{}` aside", other.name);
             return Err(error(true, not_loaded(message).with_hint(hint)));
         }
         self.try_out(plugin, timeout)?;
@@ -197,12 +199,14 @@ impl Loader {
             }
             Ok(Err(problem)) => Err(error(false, problem)),
             Err(RunError::TimedOut(timeout)) => {
-                let message = format!("did not come back within {timeout:?} as it was loaded");
-                let hint = "remove it and restart the host: until it comes back, no other plugin can \
+                let message = format!("did not finish loading within {timeout:?}");
+                let hint = "remove it and restart the host: until it returns, no other plugin can \
                             be loaded";
                 Err(error(false, not_loaded(message).with_hint(hint)))
             }
-            Err(RunError::Panicked) => Err(error(false, not_loaded("panicked as it was loaded"))),
+            Err(RunError::Panicked) => {
+                Err(error(false, not_loaded("panicked while it was loaded")))
+            }
             Err(not_run @ RunError::NoThread(_)) => {
                 Err(error(true, not_loaded(not_run.to_string())))
             }
@@ -211,7 +215,7 @@ impl Loader {
 }
 
 impl Loader {
-    /// Has the probe try a plugin once. A plugin that cannot be tried is loaded all the same: the
+    /// Has the probe try a plugin once. A plugin that cannot be tried is loaded without a trial: the
     /// journal remembers the load.
     fn try_out(&mut self, plugin: &AdmittedPlugin, timeout: Duration) -> Result<(), LoadError> {
         let Some(probe) = &self.probe else { return Ok(()) };
@@ -274,7 +278,7 @@ pub fn exit_now(code: u8) -> ! {
     // The readers may be gone.
     let _ = io::stdout().flush();
     let _ = io::stderr().flush();
-    // SAFETY: it ends all threads, and comes back to nobody.
+    // SAFETY: the call ends all threads and never returns.
     unsafe { libc::_exit(code.into()) }
 }
 
@@ -286,7 +290,7 @@ impl LoadedPlugin {
     }
 }
 
-/// Returns a sealed copy of the bytes, which stays the same whatever becomes of the file in the folder.
+/// Returns a sealed copy of the bytes, which stays the same if the file in the folder changes.
 fn seal(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     let memory = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut file = File::from(memory);
@@ -319,8 +323,8 @@ fn map(sealed: OwnedFd) -> Result<*const (), libloading::Error> {
     // glibc knows libraries by the text of their path first. If the descriptor were closed, its number
     // would be given to another plugin, and opening that plugin would return this library.
     std::mem::forget(sealed);
-    // SAFETY: opening runs the library's initializers. The operator vouches for what they drop into
-    // the folder; a plugin of safe Rust has none.
+    // SAFETY: opening runs the library's initializers. The operator is responsible for the files in the
+    // folder; a plugin of safe Rust has none.
     let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }?;
     // SAFETY: a symbol read as a pointer is its address, which is all that is used.
     let header = *unsafe { library.get::<*const ()>(abi::HEADER_SYMBOL.as_bytes()) }?;
@@ -339,7 +343,7 @@ mod tests {
 
     use super::{super::Libraries, *};
 
-    /// A probe that finds the same of every plugin, and counts its calls.
+    /// A probe that returns the same finding for every plugin, and counts its calls.
     #[derive(Debug)]
     struct Found(Finding, Arc<AtomicUsize>);
 

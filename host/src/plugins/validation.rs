@@ -111,7 +111,7 @@ impl Reader<'_> {
         let properties = self.schema.pointer(table)?.get("properties")?.as_object()?;
         let mut known: Vec<_> = properties.keys().map(String::as_str).collect();
         known.sort_unstable();
-        Some(format!("known here are `{}`", known.join("`, `")))
+        Some(format!("the known names are `{}`", known.join("`, `")))
     }
 }
 
@@ -148,7 +148,7 @@ fn expected_alternatives(
         .collect();
     match values {
         Some(values) => one_of(&values.concat()),
-        None => "has none of the forms that it may have".into(),
+        None => "has none of the allowed forms".into(),
     }
 }
 
@@ -171,7 +171,7 @@ fn sentence(kind: &Kind, instance: &Value) -> String {
         Kind::MaxItems { limit } => format!("has to have {} or less", count(limit, "item")),
         Kind::UniqueItems => "has an item twice".into(),
         Kind::Pattern { pattern } => format!("does not match `{pattern}`"),
-        kind => format!("does not keep to `{}` of the plugin's schema", kind.keyword()),
+        kind => format!("violates `{}` of the plugin's schema", kind.keyword()),
     }
 }
 
@@ -263,10 +263,10 @@ mod tests {
         name: has to have 8 characters or less
         port: has to be 1 or more
         rules[1].x: expected true or false, found a string
-        rules[1].y: unknown option `y`; known here are `x`
+        rules[1].y: unknown option `y`; the known names are `x`
         rules[2].x: is missing
         token[1]: must not be empty
-        colour: unknown option `colour`; known here are `mode`, `name`, `port`, `rules`, `token`
+        colour: unknown option `colour`; the known names are `mode`, `name`, `port`, `rules`, `token`
         "#);
     }
 

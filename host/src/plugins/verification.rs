@@ -36,7 +36,7 @@ use crate::{alert::PluginId, problem::Problem};
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
-    /// None: everybody who can write to the folder is trusted.
+    /// None: every user who can write to the folder is trusted.
     #[default]
     Off,
     /// A checksum in the lock file or in the configuration.
@@ -94,7 +94,7 @@ impl VerifierError {
     pub(super) fn unreadable_folder(folder: &Path, error: &io::Error) -> Self {
         let message = format!("cannot read the plugins folder `{}`: {error}", folder.display());
         let hint =
-            "make it, and drop the plugins' `.so` files in; the path is relative to this file";
+            "create it, and drop the plugins' `.so` files in; the path is relative to this file";
         Self::Folder(Problem::new("folder-unreadable", message).with_hint(hint))
     }
 
@@ -106,8 +106,8 @@ impl VerifierError {
     }
 }
 
-/// The settings of [`Trust`] in force for one reading of the plugins folder. Only a verifier consents to
-/// a plugin, and only to the bytes that it has seen.
+/// The settings of [`Trust`] in force for one reading of the plugins folder. Only a verifier accepts a
+/// plugin, and only the bytes that it has read.
 #[derive(Debug)]
 pub struct Verifier {
     folder: Folder,
@@ -129,7 +129,7 @@ impl Verifier {
     /// # Errors
     ///
     /// If the folder is missing, if others than the host and root could change the folder or the lock
-    /// file, or if the lock file is broken. The folder and the lock file may both be at fault.
+    /// file, or if the lock file is broken. The folder and the lock file may both be reported.
     pub fn new(folder: &Path, trust: &Trust) -> Result<Self, Vec<VerifierError>> {
         let permissions = Permissions::of_this_process(&trust.allow_writable_by_others);
         let folder = open_folder(folder, &permissions);
@@ -144,7 +144,7 @@ impl Verifier {
         }
     }
 
-    /// Consents to the bytes of a plugin.
+    /// Checks the bytes of a plugin, and returns their proof.
     pub(super) fn verify(
         &self,
         plugin: &PluginId,
@@ -163,8 +163,7 @@ impl Verifier {
         }
     }
 
-    /// Consents to a plugin with a hash that was verified before; none if the file has to be read for
-    /// that.
+    /// Checks a plugin again whose hash was verified before; none if the file has to be read for that.
     pub(super) fn verify_again(
         &self,
         plugin: &PluginId,
@@ -188,7 +187,7 @@ impl Verifier {
         }
     }
 
-    /// Checks that nobody but root and the host's user could have changed a file.
+    /// Checks that no user but root and the host's could have changed a file.
     pub(super) fn check_permissions(&self, file: &OpenFile) -> Result<(), AdmissionRefusal> {
         self.permissions.check_file(&self.folder, file)
     }
@@ -215,7 +214,7 @@ fn checksums(trust: &Trust, permissions: &Permissions) -> Result<Checksums, Veri
     let path = &trust.lock_file;
     let lock = LockFile::read(path).map_err(|reason| {
         let message = format!("cannot read the lock file `{}`: {reason}", path.display());
-        let hint = "write it anew with `tocsin plugins lock`";
+        let hint = "write it again with `tocsin plugins lock`";
         VerifierError::LockFile(Problem::new("lock-file-unreadable", message).with_hint(hint))
     })?;
     if let Some((_, metadata)) = &lock {

@@ -13,7 +13,7 @@ use crate::{
     integration::{Integration, Integrations, builder::IntegrationPlan},
 };
 
-/// Returns the changes of integrations: those that are planned anew, and those that are gone.
+/// Returns the changes of integrations: those that are planned anew, and those that are removed.
 pub(super) fn of_integrations(
     present: &Integrations,
     wanted: &Config,
@@ -37,7 +37,7 @@ fn change(name: &str, change: ConfigChangeKind, detail: String) -> ConfigChange 
 fn standing(planned: &IntegrationPlan) -> String {
     match &planned.plugin {
         Some(plugin) => plugin.id.to_string(),
-        None if planned.settings.section.enabled => "no plugin that works".into(),
+        None if planned.settings.section.enabled => "no working plugin".into(),
         None => "disabled".into(),
     }
 }

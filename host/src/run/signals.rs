@@ -13,7 +13,7 @@ use crate::{
 /// SIGXFSZ of every Linux but MIPS, for a process that writes beyond its limit on file sizes.
 const SIGXFSZ: i32 = 25;
 
-/// Handlers of signals. Signals that arrive before [`heed`](Self::heed) are kept for it.
+/// Handlers of signals. Signals that arrive before [`handle`](Self::handle) are kept for it.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -27,7 +27,8 @@ impl Signals {
     ///
     /// If the system refuses one.
     pub(super) fn listen() -> io::Result<Self> {
-        // With a handler, a limit on file sizes is a full disk, which passes, and not the end.
+        // With a handler, reaching the limit on file sizes is an error like a full disk. Without one,
+        // SIGXFSZ would kill the process.
         let _ = signal(SignalKind::from_raw(SIGXFSZ))?;
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -37,7 +38,7 @@ impl Signals {
     }
 
     /// Acts on signals for as long as the runtime runs.
-    pub(super) async fn heed(mut self, host: Arc<Host>, stopper: Stopper) {
+    pub(super) async fn handle(mut self, host: Arc<Host>, stopper: Stopper) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => stopper.stop(),
@@ -69,7 +70,7 @@ fn reload(host: &Host) {
             tracing::error!(
                 event = "reload_refused",
                 problem,
-                "nothing was reloaded, everything goes on as it was",
+                "the reload failed and nothing was changed",
             );
         }
     }

@@ -102,7 +102,7 @@ fn warm_up() {
     let _ = thread::Builder::new().spawn(|| ()).map(thread::JoinHandle::join);
     for size in [1, 1 << 10, 1 << 16, 1 << 20, 1 << 26] {
         drop(std::hint::black_box(vec![1_u8; size]));
-        // SAFETY: what is freed was just allocated, or is null, and nothing else knows of it.
+        // SAFETY: what is freed was just allocated, or is null, and no other code has a pointer to it.
         unsafe { libc::free(std::hint::black_box(libc::malloc(size))) };
     }
 }

@@ -33,7 +33,7 @@ impl Probe for ChildProbe {
 
 fn finding(record: Record) -> Finding {
     match (record.death, record.at) {
-        // A plugin that cannot be loaded or gives no usable schema does no harm: the host reports it.
+        // A plugin that cannot be loaded or returns no usable schema is harmless: the host reports it.
         (None, _) => Finding::Harmless,
         (Some(death), Some((operation, _))) => Finding::Harmful {
             is_transient: is_from_outside(&death),
@@ -58,15 +58,15 @@ fn sentence(death: &Death, operation: Operation) -> String {
             format!("did not give its schema within {timeout:?}")
         }
         Death::Hung(timeout) => {
-            format!("did not come back from being loaded within {timeout:?}")
+            format!("did not finish loading within {timeout:?}")
         }
         Death::Signal(signal, line) => {
             let signal = signal_name(*signal);
             let asked = if is_schema { "asked for its schema" } else { "loaded it" };
             format!("killed the process that {asked}: {signal}{}", in_brackets(line))
         }
-        other if is_schema => format!("{other}, asked for its schema"),
-        other => format!("{other}, being loaded"),
+        other if is_schema => format!("{other} when asked for its schema"),
+        other => format!("{other} while it was loaded"),
     }
 }
 
@@ -88,10 +88,10 @@ mod tests {
     #[test]
     fn says_in_one_sentence_how_loading_failed() {
         let told = |death| harmful(death).0;
-        insta::assert_snapshot!(told(Death::Hung(Duration::from_secs(5))), @"did not come back from being loaded within 5s");
+        insta::assert_snapshot!(told(Death::Hung(Duration::from_secs(5))), @"did not finish loading within 5s");
         insta::assert_snapshot!(told(Death::Signal(6, String::new())), @"killed the process that loaded it: SIGABRT");
         insta::assert_snapshot!(told(Death::Signal(11, "so long".into())), @"killed the process that loaded it: SIGSEGV (so long)");
-        insta::assert_snapshot!(told(Death::Exited(3, String::new())), @"ended its process with exit code 3, being loaded");
+        insta::assert_snapshot!(told(Death::Exited(3, String::new())), @"ended its process with exit code 3 while it was loaded");
     }
 
     #[test]
@@ -102,7 +102,7 @@ mod tests {
         };
         insta::assert_snapshot!(told(Death::Hung(Duration::from_secs(5))), @"did not give its schema within 5s");
         insta::assert_snapshot!(told(Death::Signal(6, String::new())), @"killed the process that asked for its schema: SIGABRT");
-        insta::assert_snapshot!(told(Death::Exited(3, String::new())), @"ended its process with exit code 3, asked for its schema");
+        insta::assert_snapshot!(told(Death::Exited(3, String::new())), @"ended its process with exit code 3 when asked for its schema");
     }
 
     #[test]

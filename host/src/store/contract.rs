@@ -48,9 +48,9 @@ macro_rules! store_contract {
                 every_request_leaves_a_record,
                 records_are_found_by_outcome_integration_and_time,
                 a_record_has_the_effect_of_each_event,
-                failed_requests_wait_and_the_oldest_leave_first,
+                failed_requests_wait_for_a_replay_and_the_oldest_are_evicted_first,
                 the_sender_with_most_of_the_quarantine_loses_first,
-                large_requests_leave_before_small_ones,
+                large_requests_are_evicted_before_small_ones,
                 the_oldest_small_requests_stay,
                 malformed_requests_have_a_share_of_their_own,
                 a_replay_applies_once,
@@ -69,12 +69,12 @@ macro_rules! store_contract {
             feed {
                 every_change_is_in_the_feed_once_and_in_the_order_of_commits,
                 an_entry_that_counts_another_report_comes_again,
-                pages_of_the_feed_are_bounded_and_lead_on,
-                a_cursor_goes_on_after_a_restart,
+                pages_of_the_feed_are_bounded_and_have_the_cursor_of_the_next_page,
+                a_cursor_is_valid_after_a_restart,
                 a_cursor_of_now_skips_earlier_changes,
                 a_cursor_of_another_store_is_refused,
                 deleted_alerts_leave_the_feed,
-                a_reader_beside_writers_misses_no_change,
+                a_reader_of_the_feed_sees_every_change_of_concurrent_writers,
                 a_rehearsal_is_not_in_the_feed,
             }
             model {

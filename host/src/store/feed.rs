@@ -62,7 +62,7 @@ impl Cursor {
     }
 
     /// Returns the cursor after the newest change, whichever that is when the cursor is used. The page
-    /// is empty and holds a cursor from which to go on.
+    /// is empty and holds a cursor from which to continue.
     pub fn now() -> Self {
         Self(Place::Now)
     }

@@ -20,7 +20,7 @@ pub struct HousekeepingStep {
 pub struct HousekeepingProgress {
     /// Number of alerts, records or requests that were changed.
     pub count: usize,
-    /// True if there may be more. The next step of the same task goes on where this one ended.
+    /// True if there may be more. The next step of the same task continues where this one ended.
     pub more: bool,
 }
 

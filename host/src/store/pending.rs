@@ -26,7 +26,7 @@ pub(crate) fn pending<T>() -> (Responder<T>, Pending<T>) {
 }
 
 impl<T> Responder<T> {
-    /// Sends the answer. If the asking task is gone, the answer is dropped.
+    /// Sends the answer. If the task that asked has ended, the answer is dropped.
     pub(crate) fn answer(self, answer: Result<T, StoreError>) {
         let _ = self.0.send(answer);
     }

@@ -99,13 +99,13 @@ struct Threads {
 }
 
 impl SqliteStore {
-    /// Opens the database, and creates it if it is missing. A second host is told `holder` about this
-    /// one.
+    /// Opens the database, and creates it if it is missing. The error of a second host names this one
+    /// as `holder`.
     ///
     /// # Errors
     ///
     /// If another host has the database open, a newer host or another program wrote it, or the disk
-    /// refuses.
+    /// fails.
     pub(super) fn open(
         path: &Path,
         holder: &str,
@@ -174,8 +174,8 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// If a newer host or another program wrote the file, or if the database that a host used here, or uses
-    /// now, is gone or replaced.
+    /// If a newer host or another program wrote the file, or if the database that a host used here, or
+    /// uses now, was removed or replaced.
     pub(super) fn check(path: &Path) -> anyhow::Result<()> {
         if let Ok(path) = resolved(path) {
             identity::check(&path)?;
@@ -295,7 +295,7 @@ impl Store for SqliteStore {
                 tracing::warn!(
                     event = "store_identity_not_saved",
                     %error,
-                    "cannot note which database was in use",
+                    "cannot record which database was in use",
                 );
             }
         }
@@ -360,7 +360,7 @@ fn hint(refused: &rusqlite::Error) -> Option<&'static str> {
         Code::ConstraintViolation => {
             Some("another program has written to the database: stop it, and restart the host")
         }
-        Code::DatabaseBusy => Some("another program holds it: `fuser FILE` says which"),
+        Code::DatabaseBusy => Some("another program holds it: `fuser FILE` shows which"),
         Code::ReadOnly | Code::CannotOpen | Code::PermissionDenied => Some(NOT_WRITABLE),
         _ => None,
     }
@@ -431,7 +431,7 @@ fn prepare_schema(connection: &Connection) -> anyhow::Result<u64> {
                 event = "store_schema_upgrade",
                 from,
                 to,
-                "the store goes over to a newer schema",
+                "the store is upgraded to a newer schema",
             );
         }
         connection.execute_batch("BEGIN IMMEDIATE")?;
@@ -490,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_waited_in_schema_1_still_waits() {
+    fn a_request_that_waited_for_a_replay_in_schema_1_still_waits() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("tocsin.db");
         let old = Connection::open(&path).expect("a database");
@@ -508,7 +508,7 @@ mod tests {
              INSERT INTO deliveries VALUES (1, 'e');
              INSERT INTO changes VALUES (1, 1, 1700000000005, 3, 'api', NULL);",
         )
-        .expect("what a host left behind");
+        .expect("the data of a host of that time");
         let bytes = id.to_bytes();
         old.execute(
             "INSERT INTO requests VALUES (?1, 1, 1, 1700000000000, 3, NULL, 'panicked')",
@@ -518,7 +518,7 @@ mod tests {
             let raw = "INSERT INTO raw_requests VALUES (9, 1, ?1, 'q', 'h: v', x'00ff')";
             old.execute(raw, [bytes.as_slice()])
         })
-        .expect("what a host left behind");
+        .expect("the data of a host of that time");
         drop(old);
 
         let store = SqliteStore::open(&path, "us", Arc::default()).expect("it goes over");
@@ -567,7 +567,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_in_use_is_an_error_and_not_taken_for_a_known_problem() {
+    fn an_alert_number_in_use_is_an_error_and_not_an_occurrence_of_a_known_problem() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("tocsin.db");
         let store = opened(&path);
@@ -593,7 +593,7 @@ mod tests {
             report(&store, "kept").expect("it is kept");
             fs::remove_file(beside(&path, removed)).expect("it is there");
             std::thread::sleep(syncer::LOOK_AT_MOST_EVERY);
-            let error = report(&store, "too late").expect_err("nobody would find it").to_string();
+            let error = report(&store, "too late").expect_err("no host would find it").to_string();
             assert!(error.contains(what) && error.contains("was removed while"), "{error}");
             assert!(
                 store
@@ -739,7 +739,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_searches_are_refused_and_delay_no_look_at_one_alert() {
+    fn too_many_searches_are_refused_and_do_not_delay_reading_one_alert() {
         let folder = tempfile::tempdir().expect("a folder");
         let store = opened(&folder.path().join("tocsin.db"));
         report(&store, "one").expect("it is kept");
@@ -752,7 +752,7 @@ mod tests {
         };
         let waiting: Vec<_> = (0..100).map(|_| store.alerts(query())).collect();
         let alert = store.alert(AlertRef::Number(1)).wait().unwrap();
-        assert!(alert.is_some(), "whoever asks for one does not wait");
+        assert!(alert.is_some(), "a read of one alert does not wait");
         go_on.send(()).expect("it waits");
         assert!(running.wait().expect("it is done"));
         let answers: Vec<_> = waiting.into_iter().map(Pending::wait).collect();
@@ -799,7 +799,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_leads_to_the_same_lock_and_the_same_log() {
+    fn a_symlink_to_a_database_has_the_same_lock_and_the_same_log() {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, link) = (folder.path().join("tocsin.db"), folder.path().join("link.db"));
         let store = SqliteStore::open(&path, "us", Arc::default()).expect("free");
@@ -811,7 +811,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_another_program_is_refused_and_left_alone() {
+    fn a_file_of_another_program_is_refused_and_not_changed() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("other.db");
         let other = Connection::open(&path).expect("a database");

@@ -90,7 +90,7 @@ pub(crate) fn tighten(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(metadata.mode() & !OTHERS & 0o7777))
 }
 
-/// Creates a folder with mode 0700, and the folders above it. An existing one is left as it is.
+/// Creates a folder with mode 0700, and the folders above it. An existing one is not changed.
 ///
 /// # Errors
 ///

@@ -40,7 +40,7 @@ pub(crate) fn share_arena() {
     #[expect(unsafe_code, reason = "mallopt has no safe form")]
     // SAFETY: the option takes any number, and no other thread allocates meanwhile.
     unsafe {
-        // A failure only leaves the default.
+        // If the call fails, the default stays.
         let _ = libc::mallopt(libc::M_ARENA_MAX, 1);
     }
 }
@@ -49,7 +49,7 @@ pub(crate) fn share_arena() {
 pub(crate) fn raise_open_files() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
-        // A failure only leaves the limit as it is.
+        // If the call fails, the limit stays unchanged.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     }
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)

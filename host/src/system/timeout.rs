@@ -14,11 +14,11 @@ use prometheus_client::metrics::gauge::Gauge;
 /// Reason why there is no result.
 #[derive(Debug)]
 pub(crate) enum RunError {
-    /// The closure did not return in time. Its thread is left behind.
+    /// The closure did not return in time. Its thread is stuck.
     TimedOut(Duration),
     /// The closure panicked.
     Panicked,
-    /// The system gave no thread for the closure.
+    /// The system refused a thread for the closure.
     NoThread(io::Error),
 }
 
@@ -27,13 +27,13 @@ impl fmt::Display for RunError {
         match self {
             Self::TimedOut(timeout) => write!(f, "did not return within {timeout:?}"),
             Self::Panicked => f.write_str("panicked"),
-            Self::NoThread(error) => write!(f, "was given no thread by the system: {error}"),
+            Self::NoThread(error) => write!(f, "was refused a thread by the system: {error}"),
         }
     }
 }
 
-/// Runs a closure on a new thread, and waits for it until the timeout. A thread that is left behind
-/// counts in each gauge until the closure returns.
+/// Runs a closure on a new thread, and waits for it until the timeout. A stuck thread counts in each
+/// gauge until the closure returns.
 ///
 /// # Errors
 ///
@@ -77,7 +77,7 @@ enum Stage {
 }
 
 impl Run {
-    /// Counts the run as left behind. Returns false if the run has ended.
+    /// Counts the thread of the run as stuck. Returns false if the run has ended.
     fn leave_behind(&self) -> bool {
         let mut stage = self.stage();
         if *stage == Stage::UnderWay {
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_is_left_behind_counts_until_it_returns() {
+    fn a_stuck_thread_counts_until_its_closure_returns() {
         let (go_on, may_go_on) = mpsc::channel::<()>();
         let gauges = vec![Gauge::default(), Gauge::default()];
         let counted = || gauges.iter().map(Gauge::get).collect::<Vec<_>>();
@@ -133,7 +133,7 @@ mod tests {
         go_on.send(()).expect("it waits");
         let end = Instant::now() + LONG;
         while counted() != [0, 0] {
-            assert!(Instant::now() < end, "it is counted though it came back");
+            assert!(Instant::now() < end, "it is counted though it returned");
             thread::yield_now();
         }
     }
@@ -152,6 +152,6 @@ mod tests {
         // No machine has that much memory for a stack.
         let thread = thread::Builder::new().stack_size(1 << 60);
         let error = run_with_timeout(LONG, thread, Vec::new(), || ()).expect_err("there is none");
-        assert!(error.to_string().starts_with("was given no thread by the system: "), "{error}");
+        assert!(error.to_string().starts_with("was refused a thread by the system: "), "{error}");
     }
 }

@@ -89,10 +89,10 @@ fn check_size(source: &str, syntax: &SyntaxConfig) -> Result<(), Fault> {
             _ => tokens += 1,
         }
         if tags > MOST_TAGS {
-            return Err(Fault::at(span, format!("a template has {MOST_TAGS} tags at the most")));
+            return Err(Fault::at(span, format!("a template has at most {MOST_TAGS} tags")));
         }
         if tokens > MOST_TOKENS {
-            let reason = format!("a tag has {MOST_TOKENS} words and signs at the most");
+            let reason = format!("a tag has at most {MOST_TOKENS} words and signs");
             return Err(Fault::at(span, reason));
         }
     }
@@ -110,8 +110,8 @@ impl<'s> Reader<'s> {
         statements.iter().try_for_each(|statement| self.statement(statement))
     }
 
-    /// There is no catch-all arm: if the engine learns a new statement, this does not compile until
-    /// somebody has decided on it.
+    /// There is no catch-all arm: if the engine learns a new statement, this code does not compile
+    /// until a developer has added an arm for it.
     fn statement(&mut self, statement: &Stmt<'s>) -> Result<(), Fault> {
         let (tag, span) = match statement {
             Stmt::Template(template) => return self.statements(&template.children),
@@ -139,14 +139,17 @@ impl<'s> Reader<'s> {
             return Err(Fault::at(span, "a loop has one variable"));
         };
         if NAMES.contains(&variable.id) {
-            let reason = format!("`{}` has a meaning: name the variable otherwise", variable.id);
+            let reason = format!(
+                "`{}` is a reserved name: choose another name for the variable",
+                variable.id
+            );
             return Err(Fault::at(span, reason));
         }
         if tag.recursive {
             return Err(Fault::at(span, "a loop can't be `recursive`"));
         }
         if self.loops.len() == MOST_LOOPS {
-            let reason = format!("there are {MOST_LOOPS} loops within each other at the most");
+            let reason = format!("at most {MOST_LOOPS} loops can be nested");
             return Err(Fault::at(span, reason));
         }
         self.expression(&tag.iter)?;
@@ -201,7 +204,7 @@ impl<'s> Reader<'s> {
             }
             Expr::Slice(_) => "a text is cut with `| truncate(80)`, not with `[:80]`",
             Expr::Call(_) => {
-                "nothing can be called: a text is changed by a filter, such as `| upper`"
+                "functions cannot be called: change a text with a filter, such as `| upper`"
             }
             Expr::List(_) | Expr::Tuple(_) | Expr::Map(_) => {
                 "a template can't make lists or maps of its own"
@@ -231,9 +234,10 @@ impl<'s> Reader<'s> {
     fn arguments(&self, arguments: &[CallArg<'s>], span: Span) -> Result<(), Fault> {
         arguments.iter().try_for_each(|argument| match argument {
             CallArg::Pos(argument) | CallArg::Kwarg(_, argument) => self.expression(argument),
-            CallArg::PosSplat(_) | CallArg::KwargSplat(_) => {
-                Err(Fault::at(span, "what a filter or a test is given is written out one by one"))
-            }
+            CallArg::PosSplat(_) | CallArg::KwargSplat(_) => Err(Fault::at(
+                span,
+                "the arguments of a filter or a test have to be written one by one",
+            )),
         })
     }
 }
@@ -337,9 +341,9 @@ mod tests {
     fn lists_parts_of_texts_and_calls_are_refused_everywhere() {
         assert_snapshot!(refusal("{{ [title, title] }}"), @"a template can't make lists or maps of its own");
         assert_snapshot!(refusal("{{ title[:80] }}"), @"a text is cut with `| truncate(80)`, not with `[:80]`");
-        assert_snapshot!(refusal("{{ title.upper() }}"), @"nothing can be called: a text is changed by a filter, such as `| upper`");
+        assert_snapshot!(refusal("{{ title.upper() }}"), @"functions cannot be called: change a text with a filter, such as `| upper`");
         assert_snapshot!(refusal("{{ title[0] }}"), @r#"only `details` have parts, such as `details["Channel"]`"#);
-        assert_snapshot!(refusal("{{ title | replace(*details) }}"), @"what a filter or a test is given is written out one by one");
+        assert_snapshot!(refusal("{{ title | replace(*details) }}"), @"the arguments of a filter or a test have to be written one by one");
         for part in [
             "[1]",
             "(1, 2)",
@@ -389,16 +393,16 @@ mod tests {
     }
 
     #[test]
-    fn loops_are_plain_and_not_too_deep() {
+    fn loops_have_one_variable_and_a_limited_depth() {
         let refused = |loop_tag: &str| refusal(&format!("{{% for {loop_tag} %}}{{% endfor %}}"));
         assert_snapshot!(refused("x in details recursive"), @"a loop can't be `recursive`");
         assert_snapshot!(refused("a, b in details"), @"a loop has one variable");
-        assert_snapshot!(refused("title in details"), @"`title` has a meaning: name the variable otherwise");
+        assert_snapshot!(refused("title in details"), @"`title` is a reserved name: choose another name for the variable");
         let nested = |depth: usize| {
             format!("{}{}", "{% for x in details %}".repeat(depth), "{% endfor %}".repeat(depth))
         };
         assert!(Template::parse(&nested(4)).is_ok());
-        assert_snapshot!(refusal(&nested(5)), @"there are 4 loops within each other at the most");
+        assert_snapshot!(refusal(&nested(5)), @"at most 4 loops can be nested");
         assert!(
             Template::parse(&nested(4).repeat(3)).is_ok(),
             "one after the other, there may be more"
@@ -444,9 +448,9 @@ mod tests {
     fn tags_and_their_tokens_are_counted() {
         let sum = |numbers: usize| format!("{{{{ {} }}}}", vec!["1"; numbers].join("+"));
         assert!(Template::parse(&sum(128)).is_ok());
-        assert_snapshot!(refusal(&sum(129)), @"a tag has 256 words and signs at the most");
+        assert_snapshot!(refusal(&sum(129)), @"a tag has at most 256 words and signs");
         assert!(Template::parse(&"{{ 1 }}".repeat(256)).is_ok());
-        assert_snapshot!(refusal(&"{{ 1 }}".repeat(257)), @"a template has 256 tags at the most");
+        assert_snapshot!(refusal(&"{{ 1 }}".repeat(257)), @"a template has at most 256 tags");
         assert!(Template::parse(&"{# [:1] () #}{ } - ".repeat(400)).is_ok(), "text is not counted");
     }
 

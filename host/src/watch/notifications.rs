@@ -19,8 +19,8 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher, event
 
 use super::Snapshot;
 
-/// Pause between a notification and the next snapshot, so that notifications that come together cause one
-/// snapshot, and an endless series of them leaves the processor to others.
+/// Pause between a notification and the next snapshot, so that notifications that come together cause
+/// one snapshot, and an endless series of them does not take the whole processor.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Notifications of the files and folders in a [`Snapshot`].
@@ -51,15 +51,16 @@ impl Notifications {
         Self { watcher: watcher.ok(), noticed, names, listened: Vec::new() }
     }
 
-    /// Asks for notifications of all files in a snapshot, each time anew, since another file may have taken a
-    /// name, or even an inode. A snapshot that is taken afterwards shows changes from before this call.
+    /// Asks for notifications of all files in a snapshot, again each time, since another file may have
+    /// taken a name, or even an inode. A snapshot that is taken afterwards shows changes from before
+    /// this call.
     pub(super) fn listen(&mut self, seen: &Snapshot) {
         *self.names.lock().unwrap_or_else(PoisonError::into_inner) = seen.names();
         let Some(mut watcher) = self.watcher.take() else { return };
         let listened = &mut self.listened;
         let listen = AssertUnwindSafe(|| {
             for path in listened.drain(..) {
-                // Fails if the file is gone, which ends its notifications as well.
+                // Fails if the file was removed, which ends its notifications as well.
                 let _ = watcher.unwatch(&path);
             }
             for path in seen.to_listen_to() {
@@ -71,8 +72,8 @@ impl Notifications {
                 }
             }
         });
-        // The library panics if its thread is gone. A second panic, when its watcher is dropped, would
-        // end the process.
+        // The library panics if its thread has ended. A second panic, when its watcher is dropped,
+        // would end the process.
         match catch_unwind(listen) {
             Ok(()) => self.watcher = Some(watcher),
             Err(_) => {

@@ -364,13 +364,13 @@ fn a_reload_of_a_broken_configuration_changes_nothing_and_says_why() {
         assert_eq!((status, &ready["status"]), (200, &json!("degraded")));
         ready["reasons"][0].as_str().expect("a sentence").to_owned()
     };
-    assert_snapshot!(reason("[integrations.good]\nplugin = 'nobody'\n"), @"the last reload changed nothing: tocsin.toml:2:10: `integrations.good.plugin`: no plugin is named `nobody`; hint: the plugins folder has `well-behaved`");
-    assert_snapshot!(reason("[integrations.good]\nplugin = 'well-behaved'\noptions.x = 1\n"), @"the last reload changed nothing: tocsin.toml:3:13: `integrations.good.options.x`: unknown field `x`, expected `prefix` or `token`; hint: see the options of plugin `well-behaved`");
-    assert_snapshot!(reason("[server]\nlisten = 17\n[plugins]\ndir = 3"), @"the last reload changed nothing: tocsin.toml:4:7: `plugins.dir`: invalid type: an integer; hint: write a path in quotes here");
-    assert_snapshot!(reason("[server]\nno toml"), @"the last reload changed nothing: tocsin.toml:2:4: key with no value; hint: write `=` here");
+    assert_snapshot!(reason("[integrations.good]\nplugin = 'nobody'\n"), @"the last reload failed, and nothing was changed: tocsin.toml:2:10: `integrations.good.plugin`: no plugin is named `nobody`; hint: the plugins folder has `well-behaved`");
+    assert_snapshot!(reason("[integrations.good]\nplugin = 'well-behaved'\noptions.x = 1\n"), @"the last reload failed, and nothing was changed: tocsin.toml:3:13: `integrations.good.options.x`: unknown field `x`, expected `prefix` or `token`; hint: see the options of plugin `well-behaved`");
+    assert_snapshot!(reason("[server]\nlisten = 17\n[plugins]\ndir = 3"), @"the last reload failed, and nothing was changed: tocsin.toml:4:7: `plugins.dir`: invalid type: an integer; hint: write a path in quotes here");
+    assert_snapshot!(reason("[server]\nno toml"), @"the last reload failed, and nothing was changed: tocsin.toml:2:4: key with no value; hint: write `=` here");
     // Health needs no token and logs are widely read, so neither may quote a line that holds a
     // secret.
-    assert_snapshot!(reason("[admin]\ntokens = ['s3cret-s3cret-s3cret', 17]\n"), @r#"the last reload changed nothing: tocsin.toml:2:35: `admin.tokens`: expected a token, or a table with `name` and `token`; hint: write [{ name = "alice", token = { env = "TOCSIN_ADMIN_TOKEN" } }]"#);
+    assert_snapshot!(reason("[admin]\ntokens = ['s3cret-s3cret-s3cret', 17]\n"), @r#"the last reload failed, and nothing was changed: tocsin.toml:2:35: `admin.tokens`: expected a token, or a table with `name` and `token`; hint: write [{ name = "alice", token = { env = "TOCSIN_ADMIN_TOKEN" } }]"#);
 
     assert!(!host.log().iter().any(|line| line.contains("s3cret")));
 

@@ -130,7 +130,7 @@ fn refuses_a_plugin_with_a_capability_that_this_host_does_not_know() {
 fn refuses_a_truncated_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let truncated = libraries::truncated(&library("bad-never-returns"), folder.path());
-    assert_snapshot!(refused(&truncated, "bad-never-returns"), @"is truncated: its headers point behind its end; hint: copy it again, to another name first, and rename it when it is whole");
+    assert_snapshot!(refused(&truncated, "bad-never-returns"), @"is truncated: its headers point behind its end; hint: copy it again, to another name first, and rename it when the copy is complete");
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn repeated_panics_open_the_breaker() {
     assert_eq!((answer.status, answer.error_code().as_str()), (503, "plugin_failed"));
     assert!((2..=10).contains(&answer.retry_after()), "{answer:?}");
     assert_eq!(host.post("good", "disk full").status, 200);
-    assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-panics-in-receive 0.1.0` panicked: asked to panic (tests/bad/bad-panics-in-receive/src/lib.rs:[PLACE]), at [TIME]; it is left alone for another N s; hint: report it to the plugin's author, or drop in another version");
+    assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-panics-in-receive 0.1.0` panicked: asked to panic (tests/bad/bad-panics-in-receive/src/lib.rs:[PLACE]), at [TIME]; it is not called for another N s; hint: report it to the plugin's author, or drop in another version");
     let integrations = host.api("/api/v1/integrations");
     let state = |at: usize| integrations["integrations"][at]["state"].clone();
     assert_eq!((state(0), state(1)), ("broken".into(), "serving".into()), "{integrations}");

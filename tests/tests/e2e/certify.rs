@@ -139,18 +139,18 @@ fn prints_a_report_for_people() {
     [FOLDER]/libbad_no_manifest.so, 100000 requests of seed 1
 
     FAILED   manifest         has no `.tocsin.manifest` section, so it is no Tocsin plugin; hint: export the plugin with `export_plugin!`, and remove what is no plugin
-    skipped  loads            no host admits the file
-    skipped  schema-valid     no host admits the file
-    skipped  schema-matches   no host admits the file
-    skipped  options-refused  no host admits the file
-    skipped  fixtures         no host admits the file
-    skipped  pure             no host admits the file
-    skipped  deterministic    no host admits the file
-    skipped  keys-stable      no host admits the file
-    skipped  deadline         no host admits the file
-    skipped  no-panic         no host admits the file
-    skipped  no-growth        no host admits the file
-    skipped  secrets          no host admits the file
+    skipped  loads            a host would refuse the file
+    skipped  schema-valid     a host would refuse the file
+    skipped  schema-matches   a host would refuse the file
+    skipped  options-refused  a host would refuse the file
+    skipped  fixtures         a host would refuse the file
+    skipped  pure             a host would refuse the file
+    skipped  deterministic    a host would refuse the file
+    skipped  keys-stable      a host would refuse the file
+    skipped  deadline         a host would refuse the file
+    skipped  no-panic         a host would refuse the file
+    skipped  no-growth        a host would refuse the file
+    skipped  secrets          a host would refuse the file
 
     0 passed, 0 warned, 1 failed, 12 skipped
     ");
@@ -179,7 +179,7 @@ fn warns_about_an_unusual_file_name() {
     fs::copy(library("well-behaved"), &copy).expect("it can be copied");
     let certified = certify(&copy, &[FEW_REQUESTS, LONG_DEADLINE, NO_ADVERSARIES]);
     assert_eq!(certified.code, Some(0));
-    assert_snapshot!(certified.faults(), @"warned manifest: the file is called `plugin.so`, not `libwell_behaved.so`; hint: the host does not mind; people look for the name that cargo gives");
+    assert_snapshot!(certified.faults(), @"warned manifest: the file is called `plugin.so`, not `libwell_behaved.so`; hint: a host accepts any name; people look for the name that cargo gives");
 }
 
 #[test]
@@ -345,7 +345,7 @@ fn prints_a_schema_by_name_version_or_path() {
     let none = site.run(&["plugins", "schema", "/dev/null"]);
     assert_eq!(none.code, Some(1));
     assert_snapshot!(none.stderr, @"
-    error: `/dev/null` can't be loaded: is a device and no file
+    error: `/dev/null` can't be loaded: is a device, not a file
     hint: remove it, or give it another name
     ");
 }

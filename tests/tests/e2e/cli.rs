@@ -140,7 +140,7 @@ fn acknowledges_and_resolves_several_alerts_at_once() {
     assert_eq!(good(&both), "2 resolved db is down\n3 resolved build is red\n");
     let late = host.run(&["alerts", "ack", "3"]);
     assert_eq!(late.code, Some(1));
-    assert_snapshot!(late.stderr, @"error: the alert is resolved; a new report opens a new one");
+    assert_snapshot!(late.stderr, @"error: the alert is resolved; a new report opens a new alert");
 }
 
 #[test]

@@ -34,21 +34,21 @@ fn refuses_an_unknown_key_and_lists_the_known_ones() {
       |
     3 | body_limit = ***
       | ^^^^^^^^^^
-    hint: known here are `listen`, `public_url`, `body_limit_bytes`, `header_limit_bytes`, `header_timeout`, `body_timeout`, `write_timeout`, `max_connections`, `max_connections_per_address`, `body_memory_bytes`, `max_wrong_tokens_per_minute`, `hide_integrations`, `shutdown_timeout`, `trusted_proxies`
+    hint: the known names are `listen`, `public_url`, `body_limit_bytes`, `header_limit_bytes`, `header_timeout`, `body_timeout`, `write_timeout`, `max_connections`, `max_connections_per_address`, `body_memory_bytes`, `max_wrong_tokens_per_minute`, `hide_integrations`, `shutdown_timeout`, `trusted_proxies`
     ");
     assert_snapshot!(refused("[integrations.good]\nplugin = 'well-behaved'\nenabeld = true\n"), @"
     error: tocsin.toml:3:1: `integrations.good.enabeld`: unknown key `enabeld`
       |
     3 | enabeld = true
       | ^^^^^^^
-    hint: known here are `plugin`, `version`, `enabled`, `urgency`, `title`, `description`, `maintenance`, `rate_limit`, `sender_rate_limit`, `resolve_after`, `options`
+    hint: the known names are `plugin`, `version`, `enabled`, `urgency`, `title`, `description`, `maintenance`, `rate_limit`, `sender_rate_limit`, `resolve_after`, `options`
     ");
     assert_snapshot!(refused("[slack]\n"), @"
     error: tocsin.toml:1:2: `slack`: unknown key `slack`
       |
     1 | [slack]
       |  ^^^^^
-    hint: known here are `server`, `admin`, `store`, `plugins`, `requests`, `retention`, `watch`, `log`, `integrations`
+    hint: the known names are `server`, `admin`, `store`, `plugins`, `requests`, `retention`, `watch`, `log`, `integrations`
     ");
 }
 
@@ -80,7 +80,7 @@ fn refuses_a_value_of_the_wrong_type() {
       |
     3 | urgency = 'urgent'
       |           ^^^^^^^^
-    hint: known here are `low`, `medium`, `high`, `critical`
+    hint: the known names are `low`, `medium`, `high`, `critical`
     ");
 }
 
@@ -309,7 +309,7 @@ fn refuses_a_missing_plugins_dir() {
       |
     2 | dir = 'plugin'
       |       ^^^^^^^^
-    hint: make it, and drop the plugins' `.so` files in; the path is relative to this file
+    hint: create it, and drop the plugins' `.so` files in; the path is relative to this file
     ");
 }
 
@@ -368,7 +368,7 @@ fn requiring_signatures_needs_a_key() {
       |
     2 | verify = 'signatures'
       |          ^^^^^^^^^^^^
-    hint: known here are `off`, `checksum`, `signature`
+    hint: the known names are `off`, `checksum`, `signature`
     ");
 }
 

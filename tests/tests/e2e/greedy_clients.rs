@@ -44,7 +44,7 @@ fn clients_that_read_no_answers_lose_their_connection() {
     let host = host("[server]\nwrite_timeout = '1s'\n[admin]\nmax_connections = 8");
     let unread_at_webhooks = unread(host.webhooks(), "/nowhere");
     let unread_at_admin: Vec<_> = (0..8).map(|_| unread(host.admin(), "/openapi.json")).collect();
-    // Above the connection limit of the admin listener, only health is answered.
+    // Above the connection limit of the admin listener, only health checks are answered.
     assert_eq!(host.ask_admin(&Request::new("GET", "/health/live")).status, 200);
     wait::until("all clients are cut off", || {
         let open = host.metric("tocsin_connections")?;

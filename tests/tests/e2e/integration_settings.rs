@@ -35,9 +35,9 @@ fn a_failing_template_loses_no_alert() {
         ("{{ details['Channel'] }}", "Channel"),
         (
             "{% for a in title %}{% for b in title %}{% for c in title %}{{ a }}{% endfor %}{% endfor %}{% endfor %}",
-            "more to do than a template may",
+            "more steps than a template may",
         ),
-        ("{% if false %}x{% endif %}", "nothing came out"),
+        ("{% if false %}x{% endif %}", "its text is empty"),
     ] {
         let host = host(&format!("title = \"{template}\"\n"));
         let title = "a title that is long enough to loop over it again and again and again";
@@ -47,7 +47,7 @@ fn a_failing_template_loses_no_alert() {
         let record = record(&host, &answer);
         let reason = record["reason"].as_str().expect("it is recorded");
         assert!(
-            reason.starts_with("the title is the plugin's own, since its template failed: "),
+            reason.starts_with("the plugin's own title is used, since its template failed: "),
             "{reason}"
         );
         assert!(reason.contains(why), "{reason}");

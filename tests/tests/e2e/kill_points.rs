@@ -210,7 +210,7 @@ fn survives_a_kill_between_two_parts_of_a_large_group() {
         if stored > 0 {
             assert_eq!(begun["outcome"], "failed", "{begun}");
             let reason = begun["reason"].as_str().expect("a reason");
-            assert!(reason.starts_with("the store has taken the first of its 2500"), "{reason}");
+            assert!(reason.starts_with("the store has committed some of its 2500"), "{reason}");
         }
         let answer = host.ask(&request);
         assert_eq!(answer.status, 200, "{answer:?}");

@@ -70,7 +70,7 @@ fn describes_a_plugin() {
     soname        none
     needs         [LIBRARIES]
     glibc         [GLIBC] or later
-    loads here    yes, as far as can be known without running it
+    loads here    yes, as far as this can be known without running the file
     ");
 }
 
@@ -209,7 +209,7 @@ fn describes_a_truncated_library() {
     glibc         none
     loads here    no, it is truncated: its headers point behind its end
     error: this host would not load `[FOLDER]/libwell_behaved-truncated.so`
-    hint: copy it again, to another name first, and rename it when it is whole
+    hint: copy it again, to another name first, and rename it when the copy is complete
     ");
     assert_snapshot!(refused(&libraries::not_elf(folder.path())), @"
     file          [FOLDER]/libnot_elf.so

@@ -76,7 +76,7 @@ fn sets_aside_a_plugin_that_killed_the_host_while_it_was_loaded() {
 
     let host = site.serve();
     assert_only_good_serves(&host);
-    assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-dies-in-load` 0.1.0 was being loaded when the host died at [TIME], so it is left aside; hint: drop in another version, or try again with `tocsin plugins retry bad-dies-in-load`");
+    assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-dies-in-load` 0.1.0 was being loaded when the host died at [TIME], so it is set aside; hint: drop in another version, or try again with `tocsin plugins retry bad-dies-in-load`");
     assert_eq!(state(&host, file_name(&bad)), "set_aside");
     assert_eq!(host.times_logged("plugin_load_crashed"), 1);
     let reasons = host.reasons();
@@ -96,8 +96,8 @@ fn a_retry_that_kills_the_host_again_sets_the_plugin_aside_again() {
     dies(&site);
     let host = site.serve();
     assert_snapshot!(failed(&host.run(&["plugins", "retry", "bad-dies-in-load"])), @"
-    error: the host did not answer while it tried plugin `bad-dies-in-load` again: it may have died of it
-    hint: look at its log; when it starts again, the plugin is left aside as before
+    error: the host did not answer while it tried plugin `bad-dies-in-load` again: the plugin may have killed it
+    hint: look at the log of the host; when the host starts again, the plugin is set aside as before
     ");
     let host = host.died().serve();
     assert_only_good_serves(&host);
@@ -124,7 +124,7 @@ fn a_retry_leaves_the_journal_of_an_unreachable_host_alone() {
     // The configuration has port 0, which reaches no host.
     let retry = host.site().run(&["plugins", "retry", "bad-dies-in-load"]);
     assert_snapshot!(failed(&retry), @"
-    error: the load journal `tocsin.db.loading` is held by a host that runs
+    error: the load journal `tocsin.db.loading` is held by a running host
     hint: stop that host, or name its admin API
     ");
     assert_eq!(state(&host, "libbad_dies_in_load.so"), "set_aside");
@@ -136,7 +136,7 @@ fn sets_aside_a_plugin_that_aborts_in_new_until_a_retry_succeeds() {
     dies(&site);
     let host = site.serve();
     assert_only_good_serves(&host);
-    assert_snapshot!(sentence(&host, "libbad_dies_in_new.so"), @"plugin `bad-dies-in-new` 0.1.0 was being loaded when the host died at [TIME], so it is left aside; hint: drop in another version, or try again with `tocsin plugins retry bad-dies-in-new`");
+    assert_snapshot!(sentence(&host, "libbad_dies_in_new.so"), @"plugin `bad-dies-in-new` 0.1.0 was being loaded when the host died at [TIME], so it is set aside; hint: drop in another version, or try again with `tocsin plugins retry bad-dies-in-new`");
 
     configure(host.site(), "live");
     host.reload();
@@ -247,10 +247,10 @@ fn reports_that_nothing_is_set_aside() {
     let host = site("well-behaved").serve();
     let answer = host.ask_admin(&Request::new("POST", "/api/v1/plugins/well-behaved/retry"));
     assert_eq!((answer.status, answer.error_code().as_str()), (404, "not_found"));
-    assert_snapshot!(failed(&host.run(&["plugins", "retry", "well-behaved"])), @"error: no file of plugin `well-behaved` was left aside or could not be loaded; `tocsin plugins` shows every file");
+    assert_snapshot!(failed(&host.run(&["plugins", "retry", "well-behaved"])), @"error: no file of plugin `well-behaved` was set aside or failed to load; `tocsin plugins` shows every file");
     let site = host.stop();
     assert_snapshot!(failed(&site.run(&["plugins", "retry", "well-behaved"])), @"
-    error: no version of plugin `well-behaved` was left aside
+    error: no version of plugin `well-behaved` was set aside
     hint: no host is running; `tocsin plugins` shows what one would find
     ");
     let mistake = site.run(&["plugins", "retry", "../well-behaved"]);

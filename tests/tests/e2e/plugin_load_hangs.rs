@@ -61,7 +61,7 @@ fn a_plugin_that_hangs_in_an_initializer_delays_nobody() {
         assert!(rounds > 1, "nobody was answered before it was given up");
         assert_eq!(reload.join().expect("it is answered").status, 200);
     });
-    assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-sleeps-in-load` 0.1.0 did not come back from being loaded within 5s; it was tried in a sandbox, and the host does not load it; hint: drop in another version, or try again with `tocsin plugins retry bad-sleeps-in-load`");
+    assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-sleeps-in-load` 0.1.0 did not finish loading within 5s; it was tried in a sandbox, and the host does not load it; hint: drop in another version, or try again with `tocsin plugins retry bad-sleeps-in-load`");
     assert_eq!(host.post("bad", "disk full").status, 503);
     assert_eq!(host.metric("tocsin_stuck_threads"), Some(0.0), "the host did not map it");
     assert_eq!(journal(host.site()), "");
@@ -172,7 +172,7 @@ fn a_stop_while_a_plugin_hangs_ends_the_host_and_sets_the_plugin_aside() {
     for left_aside in ["a", "b"] {
         assert_eq!(host.post(left_aside, "disk full").status, 503);
     }
-    assert_snapshot!(sentence(&host, "libbad_dies_in_new.so"), @"plugin `bad-dies-in-new` 0.1.0 did not come back as it was loaded before the host was stopped, from [TIME], so it is left aside; hint: drop in another version, or try again with `tocsin plugins retry bad-dies-in-new`");
+    assert_snapshot!(sentence(&host, "libbad_dies_in_new.so"), @"plugin `bad-dies-in-new` 0.1.0 was still being loaded when the host was stopped, since [TIME], so it is set aside; hint: drop in another version, or try again with `tocsin plugins retry bad-dies-in-new`");
 }
 
 #[test]
@@ -180,5 +180,5 @@ fn check_ends_despite_a_plugin_that_hangs_in_an_initializer() {
     let site = Site::new().plugin(&library("well-behaved")).plugin(&library("bad-sleeps-in-load"));
     let check = site.config(&format!("{GOOD}{SLEEPS}")).run(&["check"]);
     assert_eq!(check.code, Some(2), "{check:?}");
-    assert!(check.stderr.contains("did not come back from being loaded within 5s"), "{check:?}");
+    assert!(check.stderr.contains("did not finish loading within 5s"), "{check:?}");
 }

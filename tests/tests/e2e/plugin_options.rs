@@ -49,7 +49,7 @@ fn reports_all_mistakes_in_options_at_once_and_each_key_once() {
       |
     8 | colour = ***
       |          ^^^
-    hint: known here are `bots`, `channels`, `reply`, `token`, `trigger_words`, `unauthenticated`, `urgencies`, `urgency_pattern`
+    hint: the known names are `bots`, `channels`, `reply`, `token`, `trigger_words`, `unauthenticated`, `urgencies`, `urgency_pattern`
     error: 4 problems in `tocsin.toml`
     "#);
     assert!(!said.contains("s3cret"));

@@ -168,13 +168,13 @@ fn inspect_with_a_configuration_shows_if_a_signature_is_trusted() {
     assert_eq!(code, Some(0));
     assert_snapshot!(alone, @r#"
     signature     not verified, says "tocsin plugin well-behaved 1.0.0"
-    loads here    yes, as far as can be known without running it
+    loads here    yes, as far as this can be known without running the file
     "#);
     let (code, trusted) = told(&["--config", "tocsin.toml"]);
     assert_eq!(code, Some(0));
     assert_snapshot!(trusted, @r#"
     signature     good, says "tocsin plugin well-behaved 1.0.0"
-    loads here    yes, as far as can be known without running it
+    loads here    yes, as far as this can be known without running the file
     "#);
     fs::write(file, [fs::read(file).expect("it can be read"), b"more".to_vec()].concat())
         .expect("it can be written");
@@ -216,7 +216,7 @@ fn accepts_signatures_of_the_minisign_program() {
 fn a_plugin_without_a_signature_is_refused() {
     let (site, _) = signed();
     fs::remove_file(site.path("plugins").join(format!("{BAD}.minisig"))).expect("it is there");
-    assert_snapshot!(refused(site, BAD), @r#"is bad-never-returns 0.1.0, which has no signature: there is no `libbad_never_returns.so.minisig`; hint: put it there, or make it with `minisign -S -m plugins/libbad_never_returns.so -t "tocsin plugin bad-never-returns 0.1.0"`"#);
+    assert_snapshot!(refused(site, BAD), @r#"is bad-never-returns 0.1.0, which has no signature: there is no `libbad_never_returns.so.minisig`; hint: put the signature there, or make one with `minisign -S -m plugins/libbad_never_returns.so -t "tocsin plugin bad-never-returns 0.1.0"`"#);
 }
 
 #[test]
@@ -231,14 +231,14 @@ fn a_signature_of_another_file_is_refused() {
 fn a_trusted_comment_for_another_version_is_refused() {
     let (site, signer) = signed();
     signer.sign(&site, BAD, "tocsin plugin bad-never-returns 0.1.1");
-    assert_snapshot!(refused(site, BAD), @r#"is bad-never-returns 0.1.0, but the trusted comment of its signature is `tocsin plugin bad-never-returns 0.1.1`; hint: drop in the plugin that is meant, or sign it with `minisign -S -m plugins/libbad_never_returns.so -t "tocsin plugin bad-never-returns 0.1.0"`"#);
+    assert_snapshot!(refused(site, BAD), @r#"is bad-never-returns 0.1.0, but the trusted comment of its signature is `tocsin plugin bad-never-returns 0.1.1`; hint: drop in the intended plugin, or sign it with `minisign -S -m plugins/libbad_never_returns.so -t "tocsin plugin bad-never-returns 0.1.0"`"#);
 }
 
 #[test]
 fn a_trusted_comment_for_another_plugin_is_refused() {
     let (site, signer) = signed();
     signer.sign(&site, BAD, GOOD_COMMENT);
-    assert_snapshot!(refused(site, BAD), @r#"is bad-never-returns 0.1.0, but the trusted comment of its signature is `tocsin plugin well-behaved 1.0.0`; hint: drop in the plugin that is meant, or sign it with `minisign -S -m plugins/libbad_never_returns.so -t "tocsin plugin bad-never-returns 0.1.0"`"#);
+    assert_snapshot!(refused(site, BAD), @r#"is bad-never-returns 0.1.0, but the trusted comment of its signature is `tocsin plugin well-behaved 1.0.0`; hint: drop in the intended plugin, or sign it with `minisign -S -m plugins/libbad_never_returns.so -t "tocsin plugin bad-never-returns 0.1.0"`"#);
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn a_broken_signature_is_refused() {
     let (site, signer) = signed();
     let signature = signer.signature(&site, BAD, BAD_COMMENT);
     site.write(&format!("plugins/{BAD}.minisig"), &signature[..signature.len() / 2]);
-    assert_snapshot!(refused(site, BAD), @"has a signature `libbad_never_returns.so.minisig` that can't be read: it is none that `minisign` made; hint: copy it again, or sign the plugin again with `minisign`");
+    assert_snapshot!(refused(site, BAD), @"has a signature `libbad_never_returns.so.minisig` that can't be read: it was not made by `minisign`; hint: copy it again, or sign the plugin again with `minisign`");
 }
 
 #[test]
@@ -394,7 +394,7 @@ fn lock_reports_changes_and_a_check_writes_nothing() {
     added well-behaved 1.0.0 (`libwell_behaved.so`)
     ");
     assert_snapshot!(unlocked.stderr, @"
-    error: `plugins.lock` does not say what lies in the plugins folder
+    error: `plugins.lock` differs from the contents of the plugins folder
     hint: if you trust what does, run `tocsin plugins lock`
     ");
     assert_snapshot!(good(&site.run(&["plugins", "lock"])), @"
@@ -434,7 +434,7 @@ fn refuses_a_broken_lock_file_until_it_is_written_again() {
       |
     1 | [plugins]
       |  ^^^^^^^
-    hint: write it anew with `tocsin plugins lock`
+    hint: write it again with `tocsin plugins lock`
     ");
     let mended = site.run(&["plugins", "lock"]);
     assert_eq!(mended.code, Some(0), "{mended:?}");
@@ -561,5 +561,5 @@ fn refuses_a_pipe_named_like_a_plugin_without_blocking() {
     let bad: PathBuf = site.plugins().join(BAD);
     fs::remove_file(&bad).expect("it is there");
     mknodat(CWD, &bad, FileType::Fifo, Mode::RWXU, 0).expect("a pipe");
-    assert_snapshot!(refused(site, file_name(&bad)), @"is a pipe and no file; hint: remove it, or give it another name");
+    assert_snapshot!(refused(site, file_name(&bad)), @"is a pipe, not a file; hint: remove it, or give it another name");
 }

@@ -92,14 +92,14 @@ fn removing_every_integration_needs_an_explicit_reload() {
     };
     // An empty file, as `> tocsin.toml` or a full disk leaves it.
     replace("");
-    assert_snapshot!(refusal(), @"the last reload changed nothing: `tocsin.toml` may be cut off: it has no integrations and no `admin.tokens` any more; hint: write it anew, or ask for this with `tocsin reload` or SIGHUP");
+    assert_snapshot!(refusal(), @"the last reload failed, and nothing was changed: `tocsin.toml` may be cut off: it no longer has integrations or `admin.tokens`; hint: write the file again, or apply it as it is with `tocsin reload` or SIGHUP");
     mended();
     // A file that ends between two sections.
     replace("[admin]\ntokens = ['s3cret-s3cret-s3cret']\n");
-    assert_snapshot!(refusal(), @"the last reload changed nothing: `tocsin.toml` may be cut off: it has no integrations any more; hint: write it anew, or ask for this with `tocsin reload` or SIGHUP");
+    assert_snapshot!(refusal(), @"the last reload failed, and nothing was changed: `tocsin.toml` may be cut off: it no longer has integrations; hint: write the file again, or apply it as it is with `tocsin reload` or SIGHUP");
     mended();
     replace(&format!("{GOOD}[plugins]\ncall_deadline = '30s'\n"));
-    assert_snapshot!(refusal(), @"the last reload changed nothing: `tocsin.toml` may be cut off: it has no `admin.tokens` any more; hint: write it anew, or ask for this with `tocsin reload` or SIGHUP");
+    assert_snapshot!(refusal(), @"the last reload failed, and nothing was changed: `tocsin.toml` may be cut off: it no longer has `admin.tokens`; hint: write the file again, or apply it as it is with `tocsin reload` or SIGHUP");
     let open = |host: &TestHost| host.ask_admin(&Request::new("GET", "/api/v1/alerts")).status;
     assert_eq!(open(&host), 401, "nobody gets in without a token");
 

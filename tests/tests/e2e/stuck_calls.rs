@@ -51,7 +51,7 @@ fn assert_shown(host: &TestHost) {
     assert!(deadlines.is_some_and(|deadlines| deadlines >= stuck), "{deadlines:?}");
     let reasons = host.reasons().join("\n");
     let threads = format!(
-        "{stuck} threads were left behind in calls that did not return ({stuck} of `stuck`); hint: "
+        "{stuck} threads are stuck in calls that did not return ({stuck} of `stuck`); hint: "
     );
     let gauge = host.metric(&format!("tocsin_plugin_stuck_threads{labels}"));
     assert_eq!(gauge, Some(stuck));

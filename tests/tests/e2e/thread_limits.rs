@@ -1,4 +1,4 @@
-//! A system that gives no more threads: everything that needs none goes on, and the host gives the
+//! A system that refuses more threads: everything that needs none goes on, and the host gives the
 //! reason for the rest.
 
 use std::{
@@ -66,12 +66,9 @@ fn the_host_goes_on_without_more_threads_and_says_why_a_call_failed() {
     assert_eq!((refused.status, refused.error_code().as_str()), (503, "plugin_failed"));
     let record = host.api(&format!("/api/v1/requests/{}", refused.request_id()));
     let reason = record["reason"].as_str().expect("a reason");
-    assert!(reason.starts_with("the system gave no thread for the call"), "{reason}");
+    assert!(reason.starts_with("the system refused a thread for the call"), "{reason}");
     let reasons = host.reasons();
-    assert!(
-        reasons.iter().any(|it| it.contains("the system gives no more threads")),
-        "{reasons:?}"
-    );
+    assert!(reasons.iter().any(|it| it.contains("the system refuses more threads")), "{reasons:?}");
     // Neither kind of reload needs a new thread.
     let reload = Request::post("/api/v1/reload", "");
     let mut admin = Connection::open(host.admin()).expect("it listens");

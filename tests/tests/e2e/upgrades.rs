@@ -132,7 +132,7 @@ fn the_version_of_a_removed_file_serves_until_its_integration_changes() {
     let notice = wait::until("the host has noticed the removal", || {
         host.integration("good")["notice"].as_str().map(str::to_owned)
     });
-    assert_snapshot!(notice, @"is served by well-behaved 1.0.1, whose file is no longer in the folder; hint: copy the version in that is to serve it, anew if it lies there already, or it goes on so until it is changed or the host restarted");
+    assert_snapshot!(notice, @"is served by well-behaved 1.0.1, whose file is no longer in the folder; hint: copy the version that should serve into the folder, again if it is there already; otherwise well-behaved 1.0.1 serves until the integration is changed or the host restarts");
     assert_eq!(host.reload().status, 200);
     assert_eq!(served_by(&host, "good"), "1.0.1");
     assert_eq!(host.integration("good")["generation"], 1);
@@ -155,7 +155,7 @@ fn a_partly_written_file_changes_nothing_until_it_is_complete() {
     let said = wait::until("the host has seen the partial file", || {
         Some(problem(&host, FILE)).filter(|said| said.contains("truncated"))
     });
-    assert_snapshot!(said, @"is truncated: its headers point behind its end; hint: copy it again, to another name first, and rename it when it is whole");
+    assert_snapshot!(said, @"is truncated: its headers point behind its end; hint: copy it again, to another name first, and rename it when the copy is complete");
     assert_eq!(served_by(&host, "good"), "1.0.0");
     file.write_all(second).expect("it can be written");
     drop(file);
@@ -189,7 +189,7 @@ fn two_files_replaced_in_the_same_second_both_take_over() {
 fn holds_back_a_version_that_panics_in_new() {
     let (host, versions) = (host(), Versions::new());
     host.site().replace(&versions.pretended("bad-panics-in-new", "1.0.1"), "newer.so");
-    assert_snapshot!(problem(&host, "newer.so"), @"does not serve integration `good`, which goes on with well-behaved 1.0.0: plugin `well-behaved 1.0.1` panicked: asked to panic (tests/bad/bad-panics-in-new/src/lib.rs:[PLACE]), as it was started; hint: report it to the plugin's author, or drop in another version");
+    assert_snapshot!(problem(&host, "newer.so"), @"does not serve integration `good`, which well-behaved 1.0.0 still serves: plugin `well-behaved 1.0.1` panicked: asked to panic (tests/bad/bad-panics-in-new/src/lib.rs:[PLACE]) while it was started; hint: report it to the plugin's author, or drop in another version");
     assert_eq!(served_by(&host, "good"), "1.0.0");
     assert_eq!(host.integration("good")["generation"], 1);
     assert_eq!(waiting(&host), [("1.0.1".into(), "failed".into())]);
@@ -228,7 +228,7 @@ fn holds_back_a_version_that_refuses_the_current_options() {
         (host.integration("good")["generation"] == 2).then_some(())
     });
     host.site().replace(&versions.pretended("slack-outgoing-webhook", "1.0.1"), "newer.so");
-    assert_snapshot!(problem(&host, "newer.so"), @"does not serve integration `good`, which goes on with well-behaved 1.0.0: tocsin.toml:8:10: `integrations.good.options.prefix`: unknown field `prefix`, expected one of `token`, `unauthenticated`, `urgency_pattern`, `urgencies`, `bots`, `channels`, `trigger_words`, `reply`; hint: see the options of plugin `well-behaved`");
+    assert_snapshot!(problem(&host, "newer.so"), @"does not serve integration `good`, which well-behaved 1.0.0 still serves: tocsin.toml:8:10: `integrations.good.options.prefix`: unknown field `prefix`, expected one of `token`, `unauthenticated`, `urgency_pattern`, `urgencies`, `bots`, `channels`, `trigger_words`, `reply`; hint: see the options of plugin `well-behaved`");
     assert_eq!(served_by(&host, "good"), "1.0.0");
 
     // A configuration with valid options lets the version take over at the same time.

@@ -68,7 +68,7 @@ fn a_free_key_opens_the_next_alert() {
 }
 
 #[test]
-fn the_urgency_of_the_event_beats_that_of_the_integration() {
+fn the_urgency_of_the_event_takes_precedence_over_that_of_the_integration() {
     let outcome = decide(&disk_full().urgency(Urgency::Critical), terms(), 20, nothing());
     let Some(AlertChange::Open { urgency, .. }) = outcome.changes.alert else { panic!() };
     assert_eq!(urgency, Urgency::Critical);
@@ -214,7 +214,7 @@ fn a_seen_event_changes_nothing_but_the_history() {
 }
 
 #[test]
-fn a_seen_event_of_a_deleted_alert_is_a_duplicate_of_nothing() {
+fn a_seen_event_of_a_deleted_alert_is_a_duplicate_without_an_alert() {
     let seen = Some(SeenEvent { alert: None });
     let outcome = decide(&disk_full(), terms(), 20, Found { seen, ..nothing() });
     assert_eq!(outcome.effect, Effect::Duplicate(None));
@@ -286,7 +286,7 @@ fn a_note_keeps_the_status_of_any_alert() {
 }
 
 #[test]
-fn silence_resolves_in_the_name_of_the_host() {
+fn an_alert_that_is_no_longer_reported_is_resolved_by_the_host() {
     let changes = on_silence(at(20), state(Status::Acknowledged));
     let status = Status::Resolved;
     let change = AlertChange::SetStatus { number: 3, status, updated_at: at(20) };

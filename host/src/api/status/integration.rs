@@ -217,7 +217,7 @@ fn describe_integration(
         notice: notice(integration, alternatives),
         problem,
         breaker: integration.breaker().map(BreakerStatus::from),
-        // A thread may return just before it is counted as stuck.
+        // The count is below zero if a thread returns just before it is counted as stuck.
         stuck_threads: u64::try_from(integration.metrics.stuck_threads.get()).unwrap_or(0),
     }
 }
@@ -241,14 +241,15 @@ fn describe_waiting(waiting: &WaitingPlugin) -> WaitingVersion {
 /// Returns a notice if the plugin that serves is not the one that the folder now holds.
 fn notice(integration: &Integration, alternatives: &PluginAlternatives) -> Option<String> {
     let plugin = integration.plugin()?;
-    let goes_on = "it goes on so until it is changed or the host restarted";
+    let until = "until the integration is changed or the host restarts";
     if let Some(refusal) = &alternatives.refused {
-        return Some(format!("is served by {plugin}, and {goes_on}; but its file {refusal}"));
+        return Some(format!("is served by {plugin} {until}, but its file {refusal}"));
     }
     alternatives.gone_since.map(|_| {
         format!(
             "is served by {plugin}, whose file is no longer in the folder; hint: copy the version \
-             in that is to serve it, anew if it lies there already, or {goes_on}"
+             that should serve into the folder, again if it is there already; otherwise {plugin} \
+             serves {until}"
         )
     })
 }

@@ -176,7 +176,7 @@ fn describe_unused(
         if let Some(failure) = waiting.failure() {
             let goes_on = integration
                 .plugin()
-                .map_or_else(String::new, |plugin| format!(", which goes on with {plugin}"));
+                .map_or_else(String::new, |plugin| format!(", which {plugin} still serves"));
             let name = &integration.name;
             let problem =
                 format!("does not serve integration `{name}`{goes_on}: {}", failure.sentence);

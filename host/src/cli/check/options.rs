@@ -1,7 +1,7 @@
 //! Compares the options of integrations with the JSON Schemas of their plugins.
 //!
 //! A plugin reports only the first error in its options; the schema finds all at once. Only the plugin
-//! can tell if the options make sense together.
+//! can check if the options are valid together.
 
 use std::{
     sync::{Arc, mpsc},
@@ -69,7 +69,7 @@ fn loaded(
 }
 
 /// Returns the errors in the options, and the values that are secrets. Both the plugin's code and the
-/// patterns of its schema run on a thread that is left behind after [`DEADLINE`].
+/// patterns of its schema run on a thread that is abandoned after [`DEADLINE`].
 fn judged(
     plugin: &Arc<dyn RunnablePlugin>,
     settings: &config::IntegrationConfig,
@@ -81,13 +81,13 @@ fn judged(
         let schema = schema.and_then(|json| {
             serde_json::from_slice(&json).map_err(|error| format!("is no JSON: {error}"))
         });
-        // After the deadline, nobody receives the result.
+        // After the deadline, the result has no receiver.
         let _ = done.send(schema.and_then(|schema: Value| {
             Ok((faults(&schema, &options)?, secrets(&schema, &options)))
         }));
     });
     spawned
-        .map_err(|error| format!("cannot be asked for: the system gives no thread ({error})"))?;
+        .map_err(|error| format!("cannot be asked for: the system refuses a thread ({error})"))?;
     result.recv_timeout(DEADLINE).unwrap_or_else(|error| {
         Err(match error {
             mpsc::RecvTimeoutError::Timeout => format!("did not come within {DEADLINE:?}"),

@@ -110,7 +110,7 @@ struct ProgressLine {
 impl ProgressLine {
     fn show(&self, what: &str) {
         if self.is_shown {
-            // If the terminal is gone, so is the need for progress.
+            // If the terminal is closed, progress need not be shown.
             let _ = write!(io::stderr(), "\r\x1b[K{what} ...");
         }
     }

@@ -90,7 +90,7 @@ fn print(inspection: &Inspection) -> anyhow::Result<()> {
     lines.push((
         "loads here",
         match refusal {
-            None => "yes, as far as can be known without running it".into(),
+            None => "yes, as far as this can be known without running the file".into(),
             Some(refusal) => {
                 format!("no, it {}", first_line(&refusal.problem.message))
             }

@@ -43,7 +43,7 @@ pub(super) fn lock(args: &Lock) -> anyhow::Result<()> {
     if args.check {
         anyhow::ensure!(
             old.is_some_and(|(old, _)| old == new),
-            "`{shown}` does not say what lies in the plugins folder\n\
+            "`{shown}` differs from the contents of the plugins folder\n\
              hint: if you trust what does, run `tocsin plugins lock`",
         );
     } else {

@@ -1,4 +1,4 @@
-//! `tocsin plugins retry`: tries a plugin again that was left aside because a host died while loading it.
+//! `tocsin plugins retry`: tries a plugin again that was set aside because a host died while loading it.
 //!
 //! The running host loads the plugin, or the next host that starts; this process does not.
 
@@ -30,7 +30,7 @@ pub(super) fn retry(retry: &Retry) -> anyhow::Result<()> {
     let client = Client::new(connection)?;
     match client.get::<serde_json::Value>("/health/live") {
         Ok(_) => ask(&client, name),
-        // If the URL was named, the command is meant for that host only.
+        // If the operator named the URL, the command is for that host only.
         Err(error) if error.is::<Unreachable>() && connection.url.is_none() => forget(retry),
         Err(error) => Err(error),
     }
@@ -39,21 +39,26 @@ pub(super) fn retry(retry: &Retry) -> anyhow::Result<()> {
 fn plugin_name(name: &str) -> Result<String, &'static str> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let is_name = (1..=64).contains(&name.len()) && name.bytes().all(allowed);
-    is_name.then(|| name.to_owned()).ok_or("no plugin is called that; `tocsin plugins` lists them")
+    is_name
+        .then(|| name.to_owned())
+        .ok_or("no plugin has that name; `tocsin plugins` lists the plugins")
 }
 
 fn ask(client: &Client, name: &str) -> anyhow::Result<()> {
     let answer = client.post::<PluginList>(&format!("/api/v1/plugins/{name}/retry"));
     let PluginList { plugins, .. } = answer.map_err(|error| match error.is::<Unreachable>() {
         true => anyhow::anyhow!(
-            "the host did not answer while it tried plugin `{name}` again: it may have died of it\n\
-             hint: look at its log; when it starts again, the plugin is left aside as before"
+            "the host did not answer while it tried plugin `{name}` again: the plugin may have \
+             killed it\n\
+             hint: look at the log of the host; when the host starts again, the plugin is set \
+             aside as before"
         ),
         false => error,
     })?;
     if plugins.is_empty() {
         return output::print_line(&format!(
-            "what happened to plugin `{name}` is forgotten; none of its files are there any more"
+            "the failed loads of plugin `{name}` are forgotten; the plugins folder no longer has \
+             any of its files"
         ));
     }
     print_plugins(&plugins)
@@ -69,7 +74,7 @@ fn forget(Retry { name, connection }: &Retry) -> anyhow::Result<()> {
     };
     anyhow::ensure!(
         !attempts.is_empty(),
-        "no version of plugin `{name}` was left aside\n\
+        "no version of plugin `{name}` was set aside\n\
          hint: no host is running; `tocsin plugins` shows what one would find"
     );
     for attempt in attempts {

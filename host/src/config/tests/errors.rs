@@ -11,7 +11,7 @@ fn an_unknown_key_is_an_error() {
       |
     3 | lisen = ***
       | ^^^^^
-    hint: known here are `listen`, `public_url`, `body_limit_bytes`, `header_limit_bytes`, `header_timeout`, `body_timeout`, `write_timeout`, `max_connections`, `max_connections_per_address`, `body_memory_bytes`, `max_wrong_tokens_per_minute`, `hide_integrations`, `shutdown_timeout`, `trusted_proxies`
+    hint: the known names are `listen`, `public_url`, `body_limit_bytes`, `header_limit_bytes`, `header_timeout`, `body_timeout`, `write_timeout`, `max_connections`, `max_connections_per_address`, `body_memory_bytes`, `max_wrong_tokens_per_minute`, `hide_integrations`, `shutdown_timeout`, `trusted_proxies`
     ");
 }
 
@@ -61,11 +61,11 @@ fn a_pipe_is_refused_without_waiting_for_it() {
     mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).expect("made");
     let text = format!("[admin]\ntokens = [{{ file = '{}' }}]\n", pipe.display());
     let error = refused(&text).replace(&*pipe.to_string_lossy(), "PIPE");
-    insta::assert_snapshot!(error.lines().next().unwrap_or_default(), @"tocsin.toml:2:11: `admin.tokens`: cannot read `PIPE`: it is a pipe and no file");
+    insta::assert_snapshot!(error.lines().next().unwrap_or_default(), @"tocsin.toml:2:11: `admin.tokens`: cannot read `PIPE`: it is a pipe, not a file");
     let error = LoadedConfig::read(&pipe).expect_err("it is no file").to_string();
     let error = error.replace(&*pipe.to_string_lossy(), "PIPE");
     insta::assert_snapshot!(error, @"
-    cannot read the configuration `PIPE`: it is a pipe and no file
+    cannot read the configuration `PIPE`: it is a pipe, not a file
     hint: name it with `--config FILE`, or in the environment as TOCSIN_CONFIG
     ");
 }

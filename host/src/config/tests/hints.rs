@@ -26,7 +26,7 @@ fn the_hint_shows_a_value_that_fits_the_key() {
         ("integrations.a = { plugin = 'x', maintenance = 'later' }", "write `true`, or `[{ from"),
         ("integrations.a = { plugin = 'x', rate_limit = 'fast' }", "write a rate, such as"),
         ("integrations.a = 17", "write a table here"),
-        ("requests.keep = 'some'", "known here are `failed`, `all`, `none`"),
+        ("requests.keep = 'some'", "the known names are `failed`, `all`, `none`"),
         ("watch.enabled = 1", "write true or false here"),
         ("[watch", "write `]` here"),
         ("watch", "write `=` here"),

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_has_its_share_and_gives_it_back() {
+    fn an_address_is_limited_to_its_share_and_returns_it() {
         let addresses = Arc::<Addresses>::default();
         let claim = |address: &str| addresses.claim(address.parse().expect("an address"), 2);
         let (first, second) = (claim("192.0.2.1"), claim("::ffff:192.0.2.1"));
@@ -123,7 +123,7 @@ mod tests {
         drop(first);
         assert!(claim("192.0.2.1").is_some());
         drop((second, network));
-        assert!(addresses.counts().is_empty(), "nothing is kept of who is gone");
+        assert!(addresses.counts().is_empty(), "no counts of closed connections are kept");
     }
 
     /// Builds a full reserve from addresses, each with a flag for a request that was sent.
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_has_many_in_the_reserve_or_asks_for_nothing_leaves_first() {
+    async fn the_reserve_first_ends_connections_without_a_request_and_of_addresses_with_many() {
         let of_many = |place| (if place < 3 { "192.0.2.1" } else { "203.0.113.9" }, false);
         assert_eq!(ended_by_one_more(of_many).await, [3]);
         assert_eq!(ended_by_one_more(|place| ("192.0.2.1", place != 5)).await, [5]);

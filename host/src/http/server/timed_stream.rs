@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_reads_nothing_is_given_up() {
+    async fn a_write_to_a_client_that_reads_nothing_times_out() {
         let (mut stream, _client) = pair(Duration::from_millis(100)).await;
         let error = stream.write_all(&vec![0; 64 << 20]).await.expect_err("nobody reads");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);

@@ -210,7 +210,7 @@ impl fmt::Display for LockChange {
 /// Writes a new file with the permissions that its readers need: root gives it the owner and the group
 /// of the `model`.
 fn write_whole(path: &Path, text: &str, model: Option<&Metadata>) -> io::Result<()> {
-    // Another try may have left a file, or somebody a symlink.
+    // An earlier try may have left a file, or another user a symlink.
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn is_replaced_in_one_step_without_leaving_files_behind() {
+    fn a_lock_file_is_replaced_in_one_step_without_extra_files() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("plugins.lock");
         let lock = LockFile::sorted(vec![locked("x", "1.0.0", "1", "x.so")]);
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn is_private_and_not_written_through_a_symlink() {
+    fn a_lock_file_is_private_and_not_written_through_a_symlink() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name);
         fs::write(path("tocsin.toml"), "").expect("written");
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn root_gives_it_the_owner_of_the_configuration() {
+    fn a_lock_file_written_by_root_gets_the_owner_of_the_configuration() {
         if !geteuid().is_root() {
             eprintln!("skipped: only root can give files away");
             return;

@@ -106,7 +106,10 @@ pub(super) fn read(
         Ok(Some(text)) => Ok(text),
         Ok(None) => Err(AdmissionRefusal::new(
             format!("is {plugin}, which has no signature: there is no `{}`", name.display()),
-            format!("put it there, or make it with `{}`", sign_command(library, plugin)),
+            format!(
+                "put the signature there, or make one with `{}`",
+                sign_command(library, plugin)
+            ),
         )),
         Err(error) => Err(unreadable(library, &error.to_string())),
     }
@@ -127,7 +130,7 @@ pub(super) fn check(
     let signature = minisign_verify::Signature::decode(&text);
     let id = text.lines().nth(1).and_then(KeyId::in_line);
     let (Ok(signature), Some(id)) = (signature, id) else {
-        return Err(unreadable(library, "it is none that `minisign` made"));
+        return Err(unreadable(library, "it was not made by `minisign`"));
     };
     let mut keys = trusted.iter().filter(|key| key.id == id).peekable();
     if keys.peek().is_none() {
@@ -145,7 +148,7 @@ pub(super) fn check(
         let is_legacy = |error| matches!(error, minisign_verify::Error::UnexpectedAlgorithm);
         return Err(if results.into_iter().filter_map(|(_, result)| result.err()).any(is_legacy) {
             AdmissionRefusal::new(
-                "has a signature in the old form, which this host does not take",
+                "has a signature in the old form, which this host does not accept",
                 "sign it again, with `minisign` 0.10 or later, or with its `-H`",
             )
         } else {
@@ -161,7 +164,7 @@ pub(super) fn check(
         return Err(AdmissionRefusal::new(
             format!("is {plugin}, but the trusted comment of its signature is `{comment}`"),
             format!(
-                "drop in the plugin that is meant, or sign it with `{}`",
+                "drop in the intended plugin, or sign it with `{}`",
                 sign_command(library, plugin)
             ),
         ));
@@ -252,10 +255,10 @@ c17OcrrSq91h1nIQnYfRlJAXi9nldywjOyWO9vlK1at/AeXH6ysNGVxYG9hKiJo46zzFBzKbaj3PPRg9
     #[test]
     fn each_fault_of_a_signature_has_its_message() {
         insta::assert_snapshot!(refused(SIGNATURE, &[KEY], "1.0.0", b"other"), @"is not the file that was signed, or its signature was changed; hint: drop in the file and the signature that belong together, or sign this file");
-        insta::assert_snapshot!(refused(SIGNATURE, &[KEY], "1.0.1", b"test"), @r#"is demo 1.0.1, but the trusted comment of its signature is `tocsin plugin demo 1.0.0`; hint: drop in the plugin that is meant, or sign it with `minisign -S -m plugins/libdemo.so -t "tocsin plugin demo 1.0.1"`"#);
+        insta::assert_snapshot!(refused(SIGNATURE, &[KEY], "1.0.1", b"test"), @r#"is demo 1.0.1, but the trusted comment of its signature is `tocsin plugin demo 1.0.0`; hint: drop in the intended plugin, or sign it with `minisign -S -m plugins/libdemo.so -t "tocsin plugin demo 1.0.1"`"#);
         insta::assert_snapshot!(refused(SIGNATURE, &[ANOTHER], "1.0.0", b"test"), @"is signed with the key `AC56FECB169B71D3`; `plugins.public_keys` has `ACD16D0DD4FE69C3`; hint: if you trust that key, add it; if not, remove the file");
-        insta::assert_snapshot!(refused(LEGACY, &[KEY], "1.0.0", b"test"), @"has a signature in the old form, which this host does not take; hint: sign it again, with `minisign` 0.10 or later, or with its `-H`");
-        insta::assert_snapshot!(refused("no signature", &[KEY], "1.0.0", b"test"), @"has a signature `libdemo.so.minisig` that can't be read: it is none that `minisign` made; hint: copy it again, or sign the plugin again with `minisign`");
+        insta::assert_snapshot!(refused(LEGACY, &[KEY], "1.0.0", b"test"), @"has a signature in the old form, which this host does not accept; hint: sign it again, with `minisign` 0.10 or later, or with its `-H`");
+        insta::assert_snapshot!(refused("no signature", &[KEY], "1.0.0", b"test"), @"has a signature `libdemo.so.minisig` that can't be read: it was not made by `minisign`; hint: copy it again, or sign the plugin again with `minisign`");
     }
 
     #[test]

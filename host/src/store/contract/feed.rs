@@ -87,7 +87,9 @@ pub(in crate::store) fn an_entry_that_counts_another_report_comes_again(place: &
     assert_eq!(changes[0].entry.count, 3);
 }
 
-pub(in crate::store) fn pages_of_the_feed_are_bounded_and_lead_on(place: &dyn StoreFixture) {
+pub(in crate::store) fn pages_of_the_feed_are_bounded_and_have_the_cursor_of_the_next_page(
+    place: &dyn StoreFixture,
+) {
     let store = place.open();
     let events = (1..=25).map(|number| Event::create(format!("{number}"))).collect();
     store.submit(submission("ops", events)).wait().expect("it commits");
@@ -101,7 +103,7 @@ pub(in crate::store) fn pages_of_the_feed_are_bounded_and_lead_on(place: &dyn St
     assert_eq!(lengths, [10, 1, 10, 4, 0], "a page has room for one change at least");
 }
 
-pub(in crate::store) fn a_cursor_goes_on_after_a_restart(place: &dyn StoreFixture) {
+pub(in crate::store) fn a_cursor_is_valid_after_a_restart(place: &dyn StoreFixture) {
     let store = place.open();
     commit(&*store, Event::create("x").dedup_key("k"));
     let cursor = read_on(&*store, Cursor::start(), 10).1.to_string();
@@ -167,7 +169,9 @@ pub(in crate::store) fn a_rehearsal_is_not_in_the_feed(place: &dyn StoreFixture)
     assert_eq!(read_on(&*store, Cursor::start(), 10).0, []);
 }
 
-pub(in crate::store) fn a_reader_beside_writers_misses_no_change(place: &dyn StoreFixture) {
+pub(in crate::store) fn a_reader_of_the_feed_sees_every_change_of_concurrent_writers(
+    place: &dyn StoreFixture,
+) {
     const WRITERS: u32 = 8;
     const EACH: u32 = 60;
     let store = place.open();

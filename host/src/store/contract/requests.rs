@@ -113,7 +113,9 @@ pub(in crate::store) fn a_record_has_the_effect_of_each_event(place: &dyn StoreF
     assert_eq!((record.alert, record.outcome), (Some(1), RequestOutcome::Events));
 }
 
-pub(in crate::store) fn failed_requests_wait_and_the_oldest_leave_first(place: &dyn StoreFixture) {
+pub(in crate::store) fn failed_requests_wait_for_a_replay_and_the_oldest_are_evicted_first(
+    place: &dyn StoreFixture,
+) {
     let store = place.open();
     let bounds = ShareBounds { count: 3, bytes: 1000 };
     let sent: Vec<_> = (0..5).map(|number| failed("ops", &format!("{number}"), bounds)).collect();
@@ -175,7 +177,7 @@ pub(in crate::store) fn the_sender_with_most_of_the_quarantine_loses_first(
     assert_eq!(store.quarantine().wait().unwrap()[0].count, 50);
 }
 
-pub(in crate::store) fn large_requests_leave_before_small_ones(place: &dyn StoreFixture) {
+pub(in crate::store) fn large_requests_are_evicted_before_small_ones(place: &dyn StoreFixture) {
     let store = place.open();
     let bounds = ShareBounds { count: 10_000, bytes: 1_000_000 };
     let genuine: Vec<_> = (0..20).map(|_| failed_from([192, 0, 2, 1], "genuine", bounds)).collect();
@@ -261,9 +263,9 @@ pub(in crate::store) fn a_replay_applies_once(place: &dyn StoreFixture) {
     assert_eq!(alert.history.last().unwrap().by.to_string(), "replay by command line, steve");
 
     // Accepted events without ids are not applied again.
-    let heeded = submission("ops", vec![Event::create("z")]);
-    store.submit(heeded.clone()).wait().unwrap();
-    let replayed = Submission { replayed_by: Some(steve()), ..heeded };
+    let accepted = submission("ops", vec![Event::create("z")]);
+    store.submit(accepted.clone()).wait().unwrap();
+    let replayed = Submission { replayed_by: Some(steve()), ..accepted };
     assert_eq!(store.submit(replayed).wait().unwrap(), [Effect::Duplicate(None)]);
     let not_genuine = failed("ops", "x", WIDE);
     store.submit(not_genuine.clone()).wait().unwrap();

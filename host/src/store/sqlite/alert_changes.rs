@@ -63,7 +63,7 @@ impl WriteTransaction<'_> {
         let event = report.event;
         let may_open = life::may_open(event, report.terms);
         if may_open {
-            // The unique index tells whether the dedup key is free, so that no statement need ask.
+            // The unique index tells whether the dedup key is free, so that no query is needed.
             let last_resolved = self.last_resolved(origin, event)?;
             let outcome = life::on_event(report, Found { last_resolved, ..self.nothing_found() });
             if self.write(origin, event, &outcome.changes)? {
@@ -72,7 +72,7 @@ impl WriteTransaction<'_> {
         }
         let outcome = match self.on_unresolved(origin, report)? {
             Some(outcome) => outcome,
-            // The index has refused a key that nobody has.
+            // The index refused a key that no alert has.
             None if may_open => return Err(rusqlite::Error::QueryReturnedNoRows),
             None => life::on_event(report, self.nothing_found()),
         };
@@ -104,7 +104,7 @@ impl WriteTransaction<'_> {
     }
 
     fn last_resolved(&self, origin: &Origin<'_>, event: &Event) -> rusqlite::Result<Option<u64>> {
-        // While no alert with a dedup key was ever resolved, the look is spared.
+        // The query is not needed as long as no alert with a dedup key was ever resolved.
         let dedup_key = event.dedup_key.as_ref().filter(|_| self.state.has_former);
         let Some(dedup_key) = dedup_key else { return Ok(None) };
         let sql = "SELECT alert FROM former WHERE integration = ?1 AND dedup_key = ?2";

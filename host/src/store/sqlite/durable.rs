@@ -1,7 +1,7 @@
 //! Number of the last transaction that is on disk.
 //!
-//! Readers see a transaction as soon as it is written, which is before [`super::syncer`] has synced it. A
-//! power cut takes such a transaction back.
+//! Readers see a transaction as soon as it is written, which is before [`super::syncer`] has synced it.
+//! After a power cut, such a transaction may be lost.
 
 use std::{
     sync::{Condvar, Mutex, PoisonError},

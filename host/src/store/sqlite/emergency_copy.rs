@@ -1,6 +1,6 @@
 //! Emergency copy of a database whose files were removed or replaced while the host has them open.
 //!
-//! The files of the database itself are left as they are.
+//! The files of the database itself are not changed.
 
 use std::{
     fs::{self, File},
@@ -32,7 +32,7 @@ pub(super) fn save(connection: &Connection, database: &Path) {
                 return tracing::error!(
                     event = "alerts_rescued",
                     saved = %saved.display(),
-                    "all alerts were saved into a new file; hint: to go on with it, move it to `{}` \
+                    "all alerts were saved into a new file; hint: to use it, move it to `{}` \
                      while no host runs, and remove `{}` and `{}` there",
                     database.display(),
                     beside(database, "-wal").display(),
@@ -45,7 +45,7 @@ pub(super) fn save(connection: &Connection, database: &Path) {
                     event = "alert_rescue_failed",
                     error,
                     tries_left = left,
-                    "the alerts cannot be saved; hint: make room"
+                    "the alerts cannot be saved; hint: free disk space"
                 );
             }
         }

@@ -1,7 +1,7 @@
 //! Eviction of kept requests when a [`Share`] is full.
 //!
-//! No sender can displace the requests of others by sending more or larger ones: the sender that has most
-//! of a share loses first.
+//! No sender can displace the requests of others by sending more or larger ones: requests of the sender
+//! that has most of a share are deleted first.
 
 use rusqlite::{OptionalExtension, params};
 

@@ -70,9 +70,9 @@ impl Health {
         self.state().write_stop.clone()
     }
 
-    /// Prepares a connection for its end: if writing was stopped, closing the connection leaves the log
-    /// alone. The last connection otherwise copies the log into the database, although nobody knows
-    /// how much of the log reached the disk.
+    /// Prepares a connection for its end: if writing was stopped, closing the connection does not
+    /// change the log. The last connection otherwise copies the log into the database, although it is
+    /// unknown how much of the log reached the disk.
     pub(super) fn prepare_close(&self, connection: &Connection) {
         if self.write_stop().is_some() {
             let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;

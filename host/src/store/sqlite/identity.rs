@@ -12,7 +12,7 @@ use super::lock::{Before, DatabaseLock, KnownDatabase};
 use crate::system::private_file::beside;
 
 /// Compares a database with the one that an earlier host used at the same path: a sentence if they
-/// differ in a way that may mean a loss.
+/// differ in a way that may mean that data is lost.
 pub(super) fn warning(
     path: &Path,
     before: Before,
@@ -20,8 +20,8 @@ pub(super) fn warning(
     was_empty: bool,
     orphan: Option<&Path>,
 ) -> Option<String> {
-    const HINT: &str = "if nobody did that on purpose, stop the host and put the right file or a \
-                        backup in its place; what comes meanwhile is kept in the present one";
+    const HINT: &str = "if this was not intended, stop the host and put the right file or a \
+                        backup in its place; until then, new alerts are stored in the present one";
     let shown = path.display();
     let what = match before {
         Before::Known(known) if known.salt == found.salt && known.alerts <= found.alerts => None,
@@ -39,7 +39,7 @@ pub(super) fn warning(
             Some("is another database than the one that a host used here last".to_owned())
         }
         Before::SomeHost if was_empty => Some(
-            "is empty, though the lock file of an earlier host lies beside it: its database may have \
+            "is empty, though the lock file of an earlier host is beside it: its database may have \
              been removed"
                 .to_owned(),
         ),
@@ -50,13 +50,13 @@ pub(super) fn warning(
     };
     let what = what.map(|what| match saved_beside(path).filter(|_| was_empty) {
         Some(saved) => {
-            format!("{what}; alerts that an earlier host saved lie in `{}`", saved.display())
+            format!("{what}; alerts that an earlier host saved are in `{}`", saved.display())
         }
         None => what,
     });
     let orphan = orphan.map(|log| {
         format!(
-            "the write-ahead log of a database that is gone was set aside as `{}`",
+            "the write-ahead log of a database that was removed or replaced was set aside as `{}`",
             log.display()
         )
     });
@@ -89,7 +89,8 @@ pub(super) fn check(path: &Path) -> anyhow::Result<()> {
                 _ => "was replaced by another file",
             };
             anyhow::bail!(
-                "the {what} `{}` {became} while {holder} has it open, which can keep nothing more\n\
+                "the {what} `{}` {became} while {holder} has it open, so that host can store \
+                 nothing more\n\
                  hint: stop that host with SIGTERM, which saves all alerts into a new file beside it, \
                  and put the right file in place",
                 file.display()
@@ -100,15 +101,17 @@ pub(super) fn check(path: &Path) -> anyhow::Result<()> {
     let is_empty = fs::metadata(path).map_or(true, |metadata| metadata.len() == 0);
     if let (true, Some(saved)) = (is_empty, saved_beside(path)) {
         anyhow::bail!(
-            "the store `{shown}` is missing or empty, though alerts that an earlier host saved lie in \
-             `{}`\nhint: move that file to `{shown}`; to begin anew, move it elsewhere",
+            "the store `{shown}` is missing or empty, though alerts that an earlier host saved \
+             are in `{}`\nhint: move that file to `{shown}`; to start with an empty store, \
+             move it elsewhere",
             saved.display()
         );
     }
     if let (Before::Known(known), true) = (before, is_empty) {
         anyhow::bail!(
             "the store `{shown}` is missing or empty, though a host used a database with alerts up \
-             to #{} here\nhint: put it or a backup in its place; to begin anew, remove `{}`",
+             to #{} here\nhint: put it or a backup in its place; to start with an empty store, \
+             remove `{}`",
             known.alerts,
             beside(path, ".lock").display()
         );

@@ -46,9 +46,9 @@ pub(super) struct KnownDatabase {
 /// The traces of earlier hosts beside a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Before {
-    /// No host was here.
+    /// No host has used the database.
     Nothing,
-    /// A host was here that noted no database.
+    /// A host has locked the database, but noted nothing about it.
     SomeHost,
     /// A host used this database.
     Known(KnownDatabase),
@@ -113,8 +113,8 @@ impl DatabaseLock {
     pub(super) fn holder(database: &Path) -> Option<String> {
         let mut note = File::open(path_of(database)).ok()?;
         let name = holder_in(&text_of(&mut note)).map(str::to_owned);
-        // Locked only where a host was killed or still runs: a host that starts at this moment would
-        // find it locked.
+        // Locked only if a host was killed or still runs: a host that starts at this moment would find
+        // it locked.
         let is_held = || matches!(note.try_lock_shared(), Err(TryLockError::WouldBlock));
         name.filter(|_| is_held())
     }
@@ -169,14 +169,14 @@ fn in_use(database: &Path, holder: Option<&str>) -> anyhow::Error {
     )
 }
 
-/// A note that cannot be read says nothing, and is not needed.
+/// A note that cannot be read is ignored: it is not needed.
 fn text_of(note: &mut File) -> String {
     let mut text = String::new();
     let _ = note.take(4096).read_to_string(&mut text);
     text
 }
 
-/// None if the last holder ended in good order.
+/// None if the last holder stopped in an orderly way.
 fn holder_in(text: &str) -> Option<&str> {
     text.lines().next().map(str::trim).filter(|line| !line.is_empty())
 }

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_between_parts_is_reported_and_completed_by_the_next_try() {
+    fn a_failure_between_parts_is_an_error_and_the_next_try_completes_the_request() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("tocsin.db");
         let store = open(&path);
@@ -114,7 +114,7 @@ mod tests {
         let record = store.request(sent.request_id).wait().expect("it reads").expect("a record");
         assert_eq!(record.outcome, RequestOutcome::Failed);
         let reason = record.reason.expect("a reason");
-        let said = format!("the store has taken the first of its {COUNT} events, and not all");
+        let said = format!("the store has committed some of its {COUNT} events, but not all");
         assert!(reason.starts_with(&said), "{reason}");
         assert!(record.alert.is_some());
 
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replay_that_fails_between_parts_waits_and_goes_on() {
+    fn a_replay_that_fails_between_parts_still_waits_and_the_next_try_completes_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("tocsin.db");
         let store = open(&path);

@@ -1,6 +1,6 @@
 //! Watch over the files of a database in use: are they still the files at their paths?
 //!
-//! SQLite does not notice when its files are removed or replaced, and goes on writing to files that no
+//! SQLite does not notice when its files are removed or replaced, and keeps writing to files that no
 //! host will find again. This module opens no file, since closing a descriptor of the database would
 //! release SQLite's locks.
 
@@ -99,7 +99,7 @@ impl std::fmt::Display for OpenFile {
 }
 
 fn lost(what: &str) -> Problem {
-    let message = format!("{what} while the host has it open, so that nothing more can be kept");
+    let message = format!("{what} while the host has it open, so nothing more can be stored");
     Problem::new("store-file-lost", message).with_hint(
         "stop the host in an orderly way (SIGTERM), which saves all alerts into a new file beside it, put \
          the right file in place, and start again",

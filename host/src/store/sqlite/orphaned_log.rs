@@ -1,4 +1,4 @@
-//! Write-ahead logs whose database is gone.
+//! Write-ahead logs whose database was removed or replaced.
 //!
 //! SQLite applies whatever log lies beside a database, even one that was written for another database,
 //! and deletes the log of a database that is missing or empty. Such a log may be the last trace of

@@ -4,7 +4,7 @@
 //! [`super::feed_queries`].
 //!
 //! A reader sees what is committed, and never makes the writer wait. Searches, which may read a large
-//! part of the database, have a thread of their own: nobody who asks for one alert waits for them.
+//! part of the database, have a thread of their own: a read of one alert does not wait for them.
 
 use std::{
     path::Path,

@@ -139,8 +139,7 @@ impl WriteTransaction<'_> {
         }
         let count = origin.submission.event_count();
         let reason = format!(
-            "the store has taken the first of its {count} events, and not all of them; hint: if that \
-             stays so, the store failed or the host ended meanwhile, and the sender has to try again"
+            "the store has committed some of its {count} events, but not all of them; hint: if this reason stays, the store failed or the host ended before the last event, and the sender has to try again"
         );
         self.record(origin, RequestOutcome::Failed, Some(&reason), part)
     }

@@ -101,8 +101,8 @@ impl Syncer {
         durable: Arc<DurableTransaction>,
     ) -> anyhow::Result<Self> {
         let (turn, health) = (Arc::default(), Health::default());
-        // The writer hands a batch over when the one before is on disk: until then it gathers, and
-        // fewer, larger transactions cost each request less.
+        // The writer passes on a batch once the batch before is on disk. Until then it gathers jobs,
+        // since fewer and larger transactions cost each request less.
         let (messages, waiting) = mpsc::sync_channel(0);
         // Further requests for a checkpoint add nothing.
         let (nudges, nudged) = mpsc::sync_channel(1);
@@ -177,7 +177,7 @@ impl SyncerThread {
                 match message {
                     Message::Written(batch) => batches.push(batch),
                     Message::Refused(jobs, reason) => self.refuse(jobs, reason),
-                    // The log says so, and readiness; everything that comes is refused.
+                    // The log and readiness report it; further jobs are refused.
                     Message::Look => drop(self.look_at_files()),
                     Message::Stop => stops = true,
                 }
@@ -207,7 +207,7 @@ impl SyncerThread {
             return self.refuse(jobs, reason);
         }
         fault_injection::point("synced");
-        // In files that are no longer there, nothing is kept.
+        // Data in files that were removed is lost.
         let is_time = self.looked_at.elapsed() >= LOOK_AT_MOST_EVERY;
         if (is_time || self.health.is_displaced())
             && let Err(reason) = self.look_at_files()
@@ -256,8 +256,8 @@ impl SyncerThread {
         looked
     }
 
-    /// Answers all jobs. From here, each waiting task would be woken across threads; from a task of
-    /// their own runtime it is one such wake-up for all.
+    /// Answers all jobs, if possible from one task of their runtime: from this thread, each waiting
+    /// task would need a wake-up across threads.
     fn deliver(&self, batches: Vec<Batch>) {
         let deliver = move || {
             for Batch { jobs, done, .. } in batches {
@@ -299,7 +299,7 @@ struct Log {
     is_suspect: bool,
     /// The disk failed. The system may have forgotten what it could not write, so that the next sync
     /// succeeds without it (<https://lwn.net/Articles/752063/>): only a start, which verifies the log,
-    /// can tell what is there.
+    /// can find out what is on disk.
     is_lost: bool,
 }
 
@@ -337,7 +337,7 @@ impl Log {
         connection.pragma_update(None, "synchronous", "full")?;
         let truncate = "PRAGMA wal_checkpoint(TRUNCATE)";
         let is_busy: bool = connection.query_row(truncate, [], |row| row.get(0))?;
-        anyhow::ensure!(!is_busy, "the log can't be copied while somebody reads it");
+        anyhow::ensure!(!is_busy, "the log can't be copied while it is being read");
         self.is_suspect = false;
         Ok(())
     }
@@ -363,8 +363,9 @@ impl Checkpointer {
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            // Most of it beside the writer, and the rest, which is little, while it rests: only a log
-            // that was copied whole is begun anew, and so stays small.
+            // Most of the log is copied while the writer works, and the small rest while the writer
+            // pauses: only a log that was copied completely is written again from its start, and so
+            // stays small.
             fault_injection::point("checkpoint");
             self.checkpoint();
             fault_injection::point("half-checkpointed");

@@ -119,7 +119,7 @@ fn every_record_says_what_it_said_before_the_upgrade() {
 }
 
 #[test]
-fn records_of_schema_1_are_there() {
+fn records_of_schema_1_are_kept() {
     let (_folder, store) = OLD_DATABASES[0].open();
     let page = RequestQuery { limit: 100, ..RequestQuery::default() };
     let records = store.requests(page).wait().expect("it reads").requests;
@@ -132,7 +132,7 @@ fn records_of_schema_1_are_there() {
 }
 
 #[test]
-fn kept_requests_are_there_as_they_came() {
+fn kept_requests_are_unchanged_after_the_upgrade() {
     for old in OLD_DATABASES.into_iter().filter(|old| old.schema > 1) {
         let (_folder, store) = old.open();
         let page = RequestQuery { limit: 100, ..RequestQuery::default() };

@@ -195,7 +195,7 @@ impl WriterThread {
     }
 
     /// Gathers the jobs of the next transaction, beside a part of a long submission. Returns `None`
-    /// once everything is done that was asked for before the end.
+    /// once all jobs from before the end are done.
     fn gather(&mut self, waiting: &Receiver<WriteJob>, stops: &mut bool) -> Option<Vec<WriteJob>> {
         let (mut jobs, mut events) = (Vec::new(), 0);
         for taken in 0..LARGEST_BATCH {
@@ -339,7 +339,7 @@ impl WriterThread {
         board.clone_from(quarantine);
     }
 
-    /// Does it, looks, and takes it back.
+    /// Returns the effects that a submission would have, and rolls back.
     fn rehearse(&self, submission: &Submission) -> rusqlite::Result<Vec<Effect>> {
         let mut state = self.state.clone();
         let _turn = self.synced.turn();
@@ -355,7 +355,7 @@ impl WriterThread {
             let known = self.times.write(&self.connection)?;
             transaction.commit().map(|()| known)
         };
-        // Losing the times does no harm.
+        // The times may be lost without consequences.
         if self.health.write_stop().is_none()
             && let Ok(known) = write()
         {
@@ -373,7 +373,7 @@ fn unavailable(error: &rusqlite::Error) -> StoreError {
     StoreError::Unavailable(super::problem(error))
 }
 
-/// Returns true if the disk or the database is at fault rather than one job. A damaged page concerns only
+/// Returns true if the disk or the database failed rather than one job. A damaged page concerns only
 /// jobs that need it.
 fn concerns_all(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode as Code;
@@ -412,7 +412,7 @@ impl<'c> Transaction<'c> {
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if let Some(connection) = self.0.filter(|connection| !connection.is_autocommit()) {
-            // SQLite rolls back by itself where this fails.
+            // If this fails, SQLite rolls back by itself.
             let _ = connection.execute_batch("ROLLBACK");
         }
     }

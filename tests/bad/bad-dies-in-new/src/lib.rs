@@ -1,5 +1,5 @@
 //! Wrong on purpose: kills the process or hangs when an instance is made, as its options say. The host
-//! dies once, and at its next start it must leave this file aside and serve the others.
+//! dies once, and at its next start it must set this file aside and serve the others.
 
 use std::{hint::black_box, process, thread, time::Duration};
 
