@@ -96,7 +96,7 @@ pub(crate) fn health_router(host: Arc<Host>) -> Router {
     open.fallback(busy)
         .layer(middleware::from_fn_with_state(Arc::clone(&host), foreign::keep_out))
         .layer(middleware::map_response(async |mut response: Response| {
-            // Other connections wait for the place.
+            // Closed after one answer, since other connections wait for this place.
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
             response

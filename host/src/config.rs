@@ -1,6 +1,6 @@
 //! The host's configuration: its keys, their defaults, and the checks that need no plugin.
 //!
-//! [`LoadedConfig::read`] is the way in. Plugins alone check the options of their integrations.
+//! [`LoadedConfig::read`] is the way in. Only plugins check the options of their integrations.
 
 mod admin;
 pub(crate) mod change;

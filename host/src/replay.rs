@@ -174,7 +174,7 @@ async fn judge(
     };
     let (judged, verdict) = oneshot::channel();
     let of = Arc::clone(integration);
-    // On the plugin's thread, as for a webhook, since templates may be slow as well.
+    // Runs on the plugin's thread, as for a webhook, since templates may be slow as well.
     let then = move |result| {
         // The receiver was dropped if the client hung up.
         let _ = judged.send(Verdict::of(result, &of, now));

@@ -92,9 +92,9 @@ pub enum Share {
 
 /// Bounds of a [`Share`].
 ///
-/// Above the bounds, requests of the sender that has most of the share leave: first the largest one over
-/// 16 KiB, then the oldest. The oldest small requests always stay: as many as fit into a hundredth of
-/// `count` and a quarter of `bytes`.
+/// Above the bounds, requests of the sender that has most of the share are deleted: first the largest
+/// one over 16 KiB, then the oldest. The oldest small requests always stay: as many as fit into a
+/// hundredth of `count` and a quarter of `bytes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShareBounds {
     /// Largest number of requests.

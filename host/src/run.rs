@@ -51,7 +51,7 @@ pub(crate) fn run(config: LoadedConfig) -> anyhow::Result<()> {
         serve(&host, listeners, stop).await;
         Ok(())
     });
-    // Everything is committed. A reload that hangs in a plugin is not waited for.
+    // Everything is committed. The stop does not wait for a reload that hangs in a plugin.
     runtime.shutdown_background();
     served
 }

@@ -1,8 +1,8 @@
 //! Templates for the titles and descriptions of alerts, written by an operator.
 //!
 //! A template arranges the text of an event. It is compiled once. A grammar bounds what a template may
-//! contain, and fuel bounds the work of rendering. What is shown if a template fails is decided
-//! elsewhere.
+//! contain, and fuel bounds the work of rendering. The caller decides what is shown if a template
+//! fails.
 
 mod grammar;
 
@@ -578,7 +578,7 @@ Look at once:
         assert!(Arc::ptr_eq(&one.0, &one.clone().0));
     }
 
-    /// Any template ends, and soon.
+    /// Every template ends after a short time.
     #[test]
     fn stops_a_template_that_uses_too_much() {
         let loops = |body: &str| {

@@ -333,7 +333,8 @@ pub fn on_silence(now: Timestamp, alert: AlertState) -> Changes {
     set_status(alert, Status::Resolved, &cause)
 }
 
-/// Returns the first [`HistoryEntry`] of an alert. No store keeps this entry, since the alert says it.
+/// Returns the first [`HistoryEntry`] of an alert. No store keeps this entry, since the alert holds the
+/// same data.
 pub fn opening(integration: &str, request_id: Ulid, created_at: Timestamp) -> HistoryEntry {
     let by = Actor::Integration(integration.into());
     let cause = Cause { by, request_id: Some(request_id), at: created_at };

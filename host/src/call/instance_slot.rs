@@ -91,7 +91,7 @@ impl InstanceSlot {
 
     /// Makes the first instance, on a thread that stays stuck if the plugin does not return in time,
     /// see [`run_with_timeout`]. Another instance is made and dropped before, so that a destructor that
-    /// panics is known before it matters.
+    /// panics is found before the plugin serves.
     pub(super) fn start(
         self: &Arc<Self>,
         timeout: Duration,

@@ -506,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn stuck_calls_are_given_up_and_hold_up_no_other_call() {
+    fn stuck_calls_time_out_and_delay_no_other_call() {
         // Long enough for a call that returns, on any machine.
         const DEADLINE: Duration = Duration::from_secs(5);
         let pool = EchoPool::new(Arc::default()).expect("threads");

@@ -97,14 +97,14 @@ impl<'a> CheckContext<'a> {
             return Some("a host would refuse the file".into());
         }
         if needs >= Needs::Library && !self.is_loaded {
-            return Some("it can't be loaded".into());
+            return Some("the plugin can't be loaded".into());
         }
         if needs == Needs::Schema && self.schema.is_none() {
-            return Some("it has no valid schema".into());
+            return Some("the plugin has no valid schema".into());
         }
         if needs == Needs::Instance && self.tables().is_empty() {
-            let hint = "give valid ones with --fixtures or --options";
-            return Some(format!("no options were found that it accepts\nhint: {hint}"));
+            let hint = "give valid options with --fixtures or --options";
+            return Some(format!("no options were found that the plugin accepts\nhint: {hint}"));
         }
         None
     }

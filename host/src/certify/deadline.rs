@@ -11,7 +11,7 @@ pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
         // A plugin that never finishes an instance keeps the host waiting, too.
         let faults = hangs(context);
         return match faults.as_slice() {
-            [] => Verdict::skipped("no options were found that it accepts"),
+            [] => Verdict::skipped("no options were found that the plugin accepts"),
             faults => Verdict::of_faults(faults, ""),
         };
     }

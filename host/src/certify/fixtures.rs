@@ -7,16 +7,16 @@ use super::{context::CheckContext, verdict::Verdict};
 pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
     let settings = context.settings;
     if settings.fixtures.is_empty() {
-        let hint = "give them with --fixtures; the purpose of the plugin can't be guessed";
+        let hint = "give fixtures with --fixtures; the purpose of the plugin can't be guessed";
         return Verdict::skipped(format!("there are no fixtures\nhint: {hint}"));
     }
     let baseline = context.baseline();
     let mut faults = Vec::new();
     for (fixture, index) in settings.fixtures.iter().zip(&baseline.of_fixtures) {
         let fault = match index {
-            None => Some("its options are refused".into()),
+            None => Some("the plugin refuses its options".into()),
             Some(index) => match &baseline.outcomes[*index] {
-                None => Some("it gave no outcome".into()),
+                None => Some("the plugin gave no outcome".into()),
                 Some(timed) => match outcome(&timed.outcome) {
                     Ok(outcome) => fixture.compare(&outcome).err(),
                     Err(error) => Some(error.to_string()),
@@ -25,7 +25,7 @@ pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
         };
         faults.extend(fault.map(|fault| format!("`{}`: {fault}", fixture.name)));
     }
-    Verdict::of_faults(&faults, format!("{} of them", settings.fixtures.len()))
+    Verdict::of_faults(&faults, format!("{} fixtures", settings.fixtures.len()))
 }
 
 fn outcome(json: &serde_json::Value) -> Result<Outcome, serde_json::Error> {

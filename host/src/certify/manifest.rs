@@ -17,10 +17,12 @@ pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
     let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut doubts: Vec<String> = Vec::new();
     if manifest.description.trim().is_empty() {
-        doubts.push("it has no description\nhint: its Cargo.toml gives it one".into());
+        doubts.push(
+            "the plugin has no description\nhint: set `description` in its Cargo.toml".into(),
+        );
     }
     if manifest.license.trim().is_empty() {
-        doubts.push("it has no licence\nhint: its Cargo.toml gives it one".into());
+        doubts.push("the plugin has no licence\nhint: set `license` in its Cargo.toml".into());
     }
     if file_name != usual {
         let hint = "a host accepts any name; people look for the name that cargo gives";

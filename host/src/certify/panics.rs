@@ -23,7 +23,7 @@ pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
     let mut faults: Vec<_> = crashes.map(|failure| failure.sentence.clone()).collect();
     let Some((fault, reached)) = fuzzed else {
         return match faults.as_slice() {
-            [] => Verdict::skipped("no options were found that it accepts"),
+            [] => Verdict::skipped("no options were found that the plugin accepts"),
             faults => Verdict::of_faults(faults, ""),
         };
     };

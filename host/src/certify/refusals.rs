@@ -14,7 +14,7 @@ use super::{
 pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
     let base = context.tables().first().map(|table| table.options.clone());
     let base = base.unwrap_or_else(|| json!({}));
-    let Some(schema) = &context.schema else { return Verdict::skipped("it has no schema") };
+    let Some(schema) = &context.schema else { return Verdict::skipped("the plugin has no schema") };
     let mut wrong = tables::broken(schema, &base);
     // A schema may allow unknown keys, but an operator who misspells a key needs an error.
     if !wrong.iter().any(|broken| broken.key == UNKNOWN_KEY) {

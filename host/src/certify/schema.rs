@@ -51,11 +51,13 @@ pub(super) fn is_valid(context: &mut CheckContext<'_>) -> Verdict {
 
 pub(super) fn matches(context: &mut CheckContext<'_>) -> Verdict {
     let Some(base) = context.tables().first().map(|table| table.options.clone()) else {
-        let hint = "give valid ones with --fixtures or --options";
-        return Verdict::skipped(format!("no options were found that it accepts\nhint: {hint}"));
+        let hint = "give valid options with --fixtures or --options";
+        return Verdict::skipped(format!(
+            "no options were found that the plugin accepts\nhint: {hint}"
+        ));
     };
     let mut faults = of_fixtures(context);
-    let Some(schema) = &context.schema else { return Verdict::skipped("it has no schema") };
+    let Some(schema) = &context.schema else { return Verdict::skipped("the plugin has no schema") };
     let (valid, broken) = (tables::valid(schema, &base), tables::broken(schema, &base));
 
     let made = context.make(&valid, &|index| tables::shown(&valid[index]));

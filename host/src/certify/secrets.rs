@@ -27,15 +27,15 @@ const SUSPICIOUS: &[&str] = &["token", "secret", "password", "passwd", "api_key"
 
 pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
     let Some(schema) = context.schema.as_ref().map(|schema| schema.json.clone()) else {
-        return Verdict::skipped("it has no valid schema");
+        return Verdict::skipped("the plugin has no valid schema");
     };
     let bases: Vec<_> = context.tables().iter().map(|table| table.options.clone()).collect();
     let unmarked = unmarked(&schema);
-    let Some(base) = bases.first() else { return Verdict::skipped("it has no options") };
+    let Some(base) = bases.first() else { return Verdict::skipped("the plugin has no options") };
     if tables::with_secret(&schema, base, &CANARY.into()).is_none() {
         return match unmarked {
             Some(key) => warned(&key),
-            None => Verdict::skipped("its options have no secret"),
+            None => Verdict::skipped("the options of the plugin have no secret"),
         };
     }
     let mut faults = of_options(context, &schema, base);

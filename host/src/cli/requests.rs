@@ -33,7 +33,8 @@ enum Verb {
     Show(One),
     /// Run kept requests again through the plugin version that serves now
     ///
-    /// A replay never repeats an event, however often it is run. A request on which the plugin fails again keeps waiting.
+    /// A replay never repeats an event, however often it is run. A request on which the plugin
+    /// fails again keeps waiting.
     Replay(Replay),
 }
 
@@ -108,7 +109,7 @@ fn parse_outcome(name: &str) -> Result<RequestOutcome, String> {
 
 fn parse_id(text: &str) -> Result<Ulid, String> {
     Ulid::from_string(text).map_err(|_| {
-        "is not the id of a request; the header `X-Request-Id` of an answer has it, and `tocsin requests` lists ids".into()
+        "is not the id of a request; the header `X-Request-Id` of an answer holds the id, and `tocsin requests` lists ids".into()
     })
 }
 

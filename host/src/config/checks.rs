@@ -82,7 +82,7 @@ impl Checks<'_> {
             self.refuse(
                 &["server", "public_url"],
                 "is not an http or https URL",
-                "write it whole, such as `https://alerts.example.com`",
+                "write the whole URL, such as `https://alerts.example.com`",
             );
         }
         self.check_range(

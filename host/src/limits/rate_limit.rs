@@ -34,7 +34,7 @@ const MOST_SENDERS: usize = 100_000;
 /// The time between two searches for idle senders: no request is checked during a search.
 const BETWEEN_CLEARINGS: Duration = Duration::from_secs(1);
 
-/// A number of requests in a second, a minute or an hour. As many may come at once.
+/// A number of requests in a second, a minute or an hour. The same number may arrive at once.
 ///
 /// The text form is a number and the time: `100/s`, `600/m`, `1000/h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -253,7 +253,7 @@ impl Lines {
     }
 
     fn survived(&mut self, sha256: &str, set_aside: &[Attempt]) {
-        // Only one line: another integration may be starting the same plugin.
+        // Removes only one line: another integration may be starting the same plugin.
         if let Some(at) = self.under_way.iter().position(|attempt| attempt.sha256 == sha256) {
             self.under_way.remove(at);
         }
@@ -382,7 +382,7 @@ mod tests {
         let attempt = journal.set_aside("aa").unwrap();
         assert_eq!((&*attempt.version, &*attempt.file), ("1.0.0", "libdemo.so"));
         assert_eq!(journal.set_aside("cc"), None, "other bytes are another plugin");
-        // Other loads go on beside them, and another death adds to them.
+        // Other plugins can still be loaded, and the death of another host adds plugins.
         drop(journal.begin(&plugin("three", "cc")));
         drop(journal);
         place.die_loading(&[&plugin("four", "dd")]);

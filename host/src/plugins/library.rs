@@ -275,7 +275,7 @@ fn open(sealed: OwnedFd, id: &PluginId) -> Result<Module, Problem> {
 /// Ends the process at once, without the exit handlers of libraries. Those may hang, as the loader does
 /// if a library hangs in its initializers.
 pub fn exit_now(code: u8) -> ! {
-    // The readers may be gone.
+    // The readers of both streams may have closed them.
     let _ = io::stdout().flush();
     let _ = io::stderr().flush();
     // SAFETY: the call ends all threads and never returns.

@@ -87,7 +87,7 @@ fn load(job: &SandboxJob) -> Result<Module, String> {
 
 fn run_task(task: Task, module: Module, reporter: &Reporter) {
     match task {
-        // On the main thread: the filter applies to the thread that sets it.
+        // Runs on the main thread: the filter applies to the thread that sets it.
         Task::Receive(MessageRun { confinement: Some(confinement), messages, options, .. }) => {
             let messages = messages.into_iter().map(Message::whole).collect();
             let run = MessageRun { messages, options, ..MessageRun::default() };

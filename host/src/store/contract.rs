@@ -53,7 +53,7 @@ macro_rules! store_contract {
                 large_requests_are_evicted_before_small_ones,
                 the_oldest_small_requests_stay,
                 malformed_requests_have_a_share_of_their_own,
-                a_replay_applies_once,
+                a_replay_applies_its_events_once,
             }
             housekeeping {
                 silent_alerts_resolve_automatically,
@@ -68,7 +68,7 @@ macro_rules! store_contract {
             }
             feed {
                 every_change_is_in_the_feed_once_and_in_the_order_of_commits,
-                an_entry_that_counts_another_report_comes_again,
+                a_merged_entry_is_in_the_feed_again_after_each_report,
                 pages_of_the_feed_are_bounded_and_have_the_cursor_of_the_next_page,
                 a_cursor_is_valid_after_a_restart,
                 a_cursor_of_now_skips_earlier_changes,

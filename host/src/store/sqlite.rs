@@ -148,7 +148,7 @@ impl SqliteStore {
         durable.advance(writer.transaction_at_start());
         let readers = Readers::start(path, ids, &times, &durable, &writer.health(), limits)?;
         let inodes = (inode(path), inode(&beside(path, "-wal")));
-        // From the file itself, since the log may not have been copied.
+        // Read from the file itself, since the log may not have been copied.
         let session = orphaned_log::session_of(path).unwrap_or_default();
         let found = KnownDatabase { salt, session, alerts: writer.highest_at_start(), inodes };
         let before = lock.before();
@@ -244,7 +244,8 @@ impl RequestStore for SqliteStore {
     }
 
     fn quarantine(&self) -> Pending<Vec<Quarantined>> {
-        // The lock makes this process the only writer of the file, so that its memory is right.
+        // The lock makes this process the only writer of the file, so that its state in memory is
+        // correct.
         Pending::ready(self.writer.quarantine())
     }
 }
@@ -415,8 +416,8 @@ fn prepare_schema(connection: &Connection) -> anyhow::Result<u64> {
     // SQLite opens a read-only file without an error.
     let is_readonly = connection.is_readonly(MAIN_DB)?;
     anyhow::ensure!(!is_readonly, "it can't be written\nhint: {NOT_WRITABLE}");
-    // `normal` syncs where the order of writes matters and leaves the end of a transaction to the
-    // syncer. The log is copied by the syncer, too. https://www.sqlite.org/wal.html
+    // `normal` syncs if the order of writes matters, and leaves the sync of a transaction to the
+    // syncer. The syncer copies the log, too. https://www.sqlite.org/wal.html
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "normal")?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
@@ -546,7 +547,7 @@ mod tests {
         let store = opened(&path);
         report(&store, "one").expect("it is kept");
         let other = Connection::open(&path).expect("a database");
-        // As a transaction of the writer that the syncer has not synced yet.
+        // Written like a transaction that the syncer has not synced yet.
         let unsynced =
             "INSERT INTO changes VALUES (1, 1, 0, 5, 'api', NULL, 1, NULL, NULL, 999999)";
         other.execute_batch(unsynced).expect("written");

@@ -9,8 +9,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// Age from which a change is certain to have another time than a later one. Kernels note the times of files
-/// in steps of at most 10 ms.
+/// Age of a change from which a later change is certain to have another time. Kernels note the times of
+/// files in steps of at most 10 ms.
 const SETTLED: Duration = Duration::from_millis(100);
 
 /// Identity, size and times of a file. Equal stamps mean that the file was not written, replaced, or given

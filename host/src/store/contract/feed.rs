@@ -73,7 +73,9 @@ pub(in crate::store) fn every_change_is_in_the_feed_once_and_in_the_order_of_com
     }
 }
 
-pub(in crate::store) fn an_entry_that_counts_another_report_comes_again(place: &dyn StoreFixture) {
+pub(in crate::store) fn a_merged_entry_is_in_the_feed_again_after_each_report(
+    place: &dyn StoreFixture,
+) {
     let store = place.open();
     for _ in 0..3 {
         commit(&*store, Event::create("x").dedup_key("k"));

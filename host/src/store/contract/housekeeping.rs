@@ -42,7 +42,7 @@ pub(in crate::store) fn silent_alerts_resolve_automatically(place: &dyn StoreFix
     assert_eq!(over.history.last().unwrap().by, Actor::AutomaticResolve);
     assert_eq!(get(&*store, AlertRef::Number(3)).alert.status, Status::Open);
 
-    // Another time for what is open already, found step by step.
+    // Alerts that are open already get another time, step by step.
     for number in 0..50 {
         arrive(200, &format!("{number}"), terms(60)).unwrap();
     }

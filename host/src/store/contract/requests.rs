@@ -161,7 +161,7 @@ pub(in crate::store) fn the_sender_with_most_of_the_quarantine_loses_first(
     assert_eq!(count_kept(&*store, &flood), 30);
     let flood_v6: Vec<_> = (0..200_u16)
         .map(|number| Submission {
-            // Any of the addresses that a subscriber of IPv6 has.
+            // The sender uses any address of its IPv6 network.
             sender: Some([0x2001, 0xdb8, 0, 0, 0, 0, 0, number].into()),
             ..failed_from(ATTACKER, "flood", bounds)
         })
@@ -182,7 +182,7 @@ pub(in crate::store) fn large_requests_are_evicted_before_small_ones(place: &dyn
     let bounds = ShareBounds { count: 10_000, bytes: 1_000_000 };
     let genuine: Vec<_> = (0..20).map(|_| failed_from([192, 0, 2, 1], "genuine", bounds)).collect();
     genuine.iter().for_each(|one| drop(store.submit(one.clone()).wait().unwrap()));
-    // Each from another address, as a botnet has them.
+    // Each request comes from another address, as from a botnet.
     let body = "x".repeat(100_000);
     let flood: Vec<_> =
         (0..70).map(|number| failed_from([203, 0, 113, number], &body, bounds)).collect();
@@ -231,7 +231,7 @@ pub(in crate::store) fn malformed_requests_have_a_share_of_their_own(place: &dyn
     assert_eq!(record.outcome, RequestOutcome::Malformed);
 }
 
-pub(in crate::store) fn a_replay_applies_once(place: &dyn StoreFixture) {
+pub(in crate::store) fn a_replay_applies_its_events_once(place: &dyn StoreFixture) {
     let store = place.open();
     let sent = failed("ops", "body", WIDE);
     store.submit(sent.clone()).wait().unwrap();

@@ -124,7 +124,7 @@ impl WriteTransaction<'_> {
                    ifnull(last_occurred_at, created_at), title, description, urgency, link, details \
                    FROM alerts WHERE integration = ?1 AND dedup_key = ?2 AND status < 2";
         let values = params![origin.integration, report.event.dedup_key];
-        // Decided here, where the texts of the row need not be copied.
+        // Decides here, so that the texts of the row need not be copied.
         let decide = |row: &Row<'_>| {
             let last_entry = match report.event.action {
                 Action::Create => self.last_entry(row.get(0)?)?,

@@ -8,22 +8,23 @@ use rusqlite::{OptionalExtension, params};
 use super::write_transaction::WriteTransaction;
 use crate::request::{Share, ShareBounds};
 
-/// Largest size of a small request, head and body. Small requests leave by age, larger ones by size.
+/// Largest size of a small request, head and body. Small requests are deleted by age, larger ones by
+/// size.
 const SMALL_BYTES: i64 = 16 * 1024;
 
-/// Largest number of requests that leave for one that comes. After an upgrade, or with smaller bounds, the
-/// rest leaves later.
+/// Largest number of requests that are deleted for one new request. After an upgrade, or with smaller
+/// bounds, the rest is deleted later.
 const MOST_AT_ONCE: usize = 100;
 
-/// Request that may leave.
+/// Request that may be deleted.
 struct Candidate {
     seq: i64,
     size: i64,
 }
 
 impl WriteTransaction<'_> {
-    /// Returns whether a large request would be the first to leave a share. Such a request is not written,
-    /// so that a flood of large requests costs the disk nothing.
+    /// Returns whether a large request would be the first to be deleted from a share. Such a request is
+    /// not written, so that a flood of large requests costs the disk nothing.
     pub(super) fn would_leave(
         &self,
         integration: i64,

@@ -150,7 +150,7 @@ impl WriteTransaction<'_> {
         before: Option<Timestamp>,
         limit: usize,
     ) -> rusqlite::Result<HousekeepingProgress> {
-        // The newest one stays: the number after its own is the next.
+        // The newest alert stays: the next alert gets the number after it.
         let sql = "SELECT number FROM alerts WHERE status = 2 AND updated_at < ?1 AND number < ?2 \
                    ORDER BY updated_at LIMIT ?3";
         let before = before.map_or(i64::MAX, Timestamp::as_millisecond);

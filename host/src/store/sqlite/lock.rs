@@ -133,7 +133,8 @@ impl DatabaseLock {
             );
             text.push_str(&line);
         }
-        // Cut off only when it is written: a note that is lost would be missed at the next start.
+        // The file is cut off only after the note is written: without a note, the next start could not
+        // compare the databases.
         self.note.rewind()?;
         self.note.write_all(text.as_bytes())?;
         self.note.set_len(text.len() as u64)
@@ -215,7 +216,7 @@ mod tests {
         assert_eq!(DatabaseLock::peek(&database), Before::Known(KNOWN));
         assert_eq!(DatabaseLock::holder(&database), None);
 
-        // As a host that was killed leaves it.
+        // The lock file is left as by a host that was killed.
         fs::write(path_of(&database), note).expect("written");
         let lock = DatabaseLock::acquire(&database, "host 2").expect("free");
         assert_eq!(lock.before(), Before::Known(KNOWN));

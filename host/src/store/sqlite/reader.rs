@@ -210,7 +210,7 @@ fn serve(reader: &Reader, waiting: &Mutex<Receiver<Option<Query>>>) {
 
 impl Reader {
     pub(super) fn alert(&self, alert: AlertRef) -> rusqlite::Result<Option<AlertWithHistory>> {
-        // In one snapshot, since the alert and its history belong together.
+        // Reads in one snapshot, since the alert and its history belong together.
         let snapshot = self.connection.unchecked_transaction()?;
         rows::resolve(&snapshot, self.ids, alert)?
             .map(|number| rows::with_history(&snapshot, self.ids, number))
@@ -219,7 +219,7 @@ impl Reader {
 
     pub(super) fn alerts(&self, query: &AlertQuery) -> rusqlite::Result<AlertPage> {
         let snapshot = self.connection.unchecked_transaction()?;
-        // Filtered in the index that holds all of these columns, in the order in which they are shown.
+        // Filters in the index that holds all of these columns, in the order in which alerts are shown.
         let mut sql = "SELECT number FROM alerts INDEXED BY listing WHERE 1".to_owned();
         let mut values: Vec<Box<dyn ToSql>> = Vec::new();
         let mut condition = |column: &str, value: Box<dyn ToSql>| {

@@ -70,7 +70,7 @@ impl Reader {
         }
         if let Some(outcome) = query.outcome {
             let place = RequestOutcome::ALL.iter().position(|one| *one == outcome).unwrap_or(0);
-            // As a number in the text, so that the partial index is seen to hold it.
+            // The outcome is a number in the SQL text, so that SQLite can use the partial index.
             sql.push_str(&format!(" AND r.outcome = {place}"));
         }
         // An extra row tells whether there is a next page.

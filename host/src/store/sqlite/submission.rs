@@ -139,7 +139,9 @@ impl WriteTransaction<'_> {
         }
         let count = origin.submission.event_count();
         let reason = format!(
-            "the store has committed some of its {count} events, but not all of them; hint: if this reason stays, the store failed or the host ended before the last event, and the sender has to try again"
+            "the store has committed some of its {count} events, but not all of them; hint: if \
+             this reason stays, the store failed or the host ended before the last event, and the \
+             sender has to try again"
         );
         self.record(origin, RequestOutcome::Failed, Some(&reason), part)
     }
@@ -209,7 +211,7 @@ impl WriteTransaction<'_> {
         self.statement(sql)?.execute(values).map(drop)
     }
 
-    /// Keeps the request. Above the bounds of its share, others leave.
+    /// Keeps the request, and deletes others above the bounds of its share.
     fn keep(&mut self, origin: &Origin<'_>, kept: &Kept) -> rusqlite::Result<()> {
         let Kept { raw, share } = kept;
         let (size, Origin { request, integration, .. }) = (raw.size_bytes(), origin);

@@ -248,7 +248,7 @@ impl SyncerThread {
             tracing::error!(
                 event = "store_lost",
                 error = reason.one_line(),
-                "the store can keep nothing more",
+                "the store cannot store anything more",
             );
             self.metrics.is_lost.set(1);
             self.health.displace(reason.clone());

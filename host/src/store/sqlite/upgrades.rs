@@ -1,6 +1,6 @@
 //! Tests that databases of earlier schemas open with everything that they hold.
 //!
-//! The databases were filled by hosts of their time; `upgrades/README.md` says with what.
+//! Hosts of each schema filled the databases; `upgrades/README.md` lists their contents.
 
 use std::{fs, path::PathBuf, sync::Arc};
 
@@ -67,7 +67,8 @@ impl OldDatabase {
     }
 }
 
-/// Asserts that a value says all that it said in an earlier version. Later versions add fields.
+/// Asserts that a value has all fields that it had in an earlier version, with the same values. Later
+/// versions add fields.
 #[track_caller]
 fn assert_says(new: &Value, old: &Value) {
     match (new, old) {
@@ -90,7 +91,7 @@ fn schema_of(connection: &Connection) -> Vec<(String, String, Option<String>)> {
 }
 
 #[test]
-fn every_alert_says_what_it_said_before_the_upgrade() {
+fn every_alert_is_unchanged_after_the_upgrade() {
     for old in OLD_DATABASES {
         let (_folder, store) = old.open();
         let alerts = old.alerts();
@@ -108,7 +109,7 @@ fn every_alert_says_what_it_said_before_the_upgrade() {
 }
 
 #[test]
-fn every_record_says_what_it_said_before_the_upgrade() {
+fn every_record_is_unchanged_after_the_upgrade() {
     for old in OLD_DATABASES.into_iter().filter(|old| !old.requests.is_empty()) {
         let (_folder, store) = old.open();
         let page = RequestQuery { limit: 100, ..RequestQuery::default() };
@@ -163,7 +164,7 @@ fn events_that_were_seen_before_the_upgrade_are_duplicates() {
 }
 
 #[test]
-fn problems_that_were_known_before_the_upgrade_go_on() {
+fn problems_known_before_the_upgrade_are_known_after_it() {
     for old in OLD_DATABASES {
         let (_folder, store) = old.open();
         let next = old.alerts().len() as u64 + 1;

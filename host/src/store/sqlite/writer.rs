@@ -179,7 +179,7 @@ impl WriterThread {
         while let Some(mut jobs) = self.gather(waiting, &mut stops) {
             fault_injection::point("gathered");
             jobs.extend(self.long.pop_front().map(WriteJob::Part));
-            // In the order of arrival, in which the keys of their records grow.
+            // Jobs are done in the order of arrival, in which the keys of their records grow.
             jobs.sort_by_key(WriteJob::arrival);
             self.commit_together(jobs);
         }
