@@ -560,7 +560,7 @@ Look at once:
           |
         1 | title = '{{ title }'
           |         ^^^^^^^^^^^^
-        no template: unexpected `}`, expected end of variable block
+        not a template: unexpected `}`, expected end of variable block
         ");
         assert_snapshot!(read("title = 7").expect_err("it is none").message(), @"invalid type: integer `7`, expected a string");
     }

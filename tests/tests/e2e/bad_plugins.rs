@@ -167,7 +167,7 @@ fn a_panic_in_drop_is_reported_and_the_integration_serves() {
     let host = site("bad-panics-in-drop").plugin(&bad).serve();
     assert_eq!(host.post("good", "disk full").status, 200);
     assert_eq!(host.post("bad", "disk full").status, 200);
-    assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-panics-in-drop 0.1.0` panicked: not without a fight (tests/bad/bad-panics-in-drop/src/lib.rs:[PLACE]), in its destructor, at [TIME]; hint: report it to the plugin's author, or drop in another version");
+    assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-panics-in-drop 0.1.0` panicked: not without a fight (tests/bad/bad-panics-in-drop/src/lib.rs:[PLACE]) in its destructor, at [TIME]; hint: report it to the plugin's author, or drop in another version");
     let check = host.site().run(&["check"]);
     assert_eq!(check.code, Some(0), "it serves: {check:?}");
     assert!(check.stderr.contains("in its destructor"), "{check:?}");
