@@ -6,13 +6,15 @@
 //!
 //! # What may change in a minor version
 //!
-//! - Functions may be appended to [`PluginModule`] after its last prefix field, `drop_instance`. In
-//!   modules that were built before, a host reads them as `None`.
+//! - Functions may be appended to [`PluginModule`] after its last prefix field, `drop_instance`. If a
+//!   module was built before a function was appended, a host reads that function as `None`.
 //! - JSON may gain fields with defaults.
-//! - A capability needs neither: a host reaches its function by name through `call`, and refuses a
-//!   plugin whose manifest lists a capability that the host does not know.
+//! - A new capability needs neither a new function nor a new field: a host calls the function of a
+//!   capability by its name through `call`, and refuses a plugin whose manifest lists a capability that the
+//!   host does not know.
 //!
-//! The other structs here, the names, and everything that exists stay as they are for all of 1.x.
+//! The other structs of this file, the names of symbols, and every existing function and field stay
+//! unchanged in all of 1.x.
 
 #![expect(
     unsafe_code,
@@ -39,15 +41,15 @@ use crate::{
     manifest::RECEIVE,
 };
 
-/// The exported symbol by which a host finds the module. Before the host has checked the layout, this name
-/// is all that host and plugin agree on.
+/// The exported symbol through which a host finds the [`PluginModule`] of a library. Until the host has
+/// checked the layout of the module, it can rely on this name alone.
 pub const HEADER_SYMBOL: &str = "_1as_0lib_1header_0root_bmodule_bloader";
 
-// The name is here and in `export_plugin!`, because `export_name` accepts only a literal. abi_stable
-// decides on it.
+// The name is written both in this file and in `export_plugin!`, because `export_name` accepts only a
+// literal. abi_stable dictates the name.
 const _: () = assert!(same(HEADER_SYMBOL, abi_stable::library::ROOT_MODULE_LOADER_NAME));
 
-/// The type of the exported static.
+/// The type of the static with the name [`HEADER_SYMBOL`].
 pub type LibraryHeader = LibHeader;
 
 /// A header of a [`Request`]: its name in lower case, its value as it was sent.
@@ -59,7 +61,7 @@ pub struct Header<'a> {
 }
 
 impl<'a> Header<'a> {
-    /// A header. A host gives its name in lower case.
+    /// A header. A host passes the name in lower case.
     pub fn new(name: &'a str, value: &'a [u8]) -> Self {
         Self { name: name.into(), value: value.into() }
     }
@@ -82,7 +84,7 @@ impl fmt::Debug for Header<'_> {
     }
 }
 
-/// A [`Request`] on its way into a plugin.
+/// A [`Request`] in the form in which it crosses the boundary.
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct AbiRequest<'a> {
@@ -126,9 +128,9 @@ const DONE: u32 = 0;
 const REFUSED: u32 = 1;
 /// The plugin panicked; the bytes are the message.
 const PANICKED: u32 = 2;
-/// The plugin has no such function; the bytes are its name.
+/// The plugin has no function for the capability; the bytes are the name of the capability.
 const NO_FUNCTION: u32 = 3;
-/// The plugin cannot read the input; the bytes say why.
+/// The plugin cannot read the input; the bytes are the reason.
 const BAD_INPUT: u32 = 4;
 
 impl Answer {
@@ -144,7 +146,7 @@ impl Answer {
     }
 }
 
-/// The answer to making an instance. The pointer is null unless the call returned one.
+/// The answer of `new_instance`. The pointer is null unless the call made an instance.
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct NewInstance {
@@ -197,7 +199,8 @@ impl RootModule for PluginModuleRef {
 /// The header that [`export_plugin!`](crate::export_plugin) puts under [`HEADER_SYMBOL`].
 #[doc(hidden)]
 pub const fn library_header<T: Plugin>() -> LibraryHeader {
-    // SAFETY: `module` returns the `PluginModuleRef` that is named here, erased by abi_stable itself.
+    // SAFETY: `module` returns the `PluginModuleRef` that the type argument names, erased by abi_stable
+    // itself.
     unsafe { LibHeader::from_constructor::<PluginModuleRef>(module::<T>, CheckTypeLayout::Yes) }
 }
 
@@ -294,7 +297,7 @@ const fn same(one: &str, other: &str) -> bool {
 #[cfg(feature = "host")]
 pub use calling::{BoundaryError, CallError, Instance, Module, NewInstanceError};
 
-/// The host's side of the same boundary.
+/// The host's side of the boundary.
 #[cfg(feature = "host")]
 mod calling {
     use std::fmt;
@@ -316,8 +319,8 @@ mod calling {
     pub struct BoundaryError {
         /// A sentence for the operator, perhaps with a `hint:` line.
         pub message: String,
-        /// Details for the log at debug level. abi_stable describes a mismatch in tens of kilobytes. May be
-        /// empty.
+        /// Details for the log at debug level. abi_stable describes a mismatch in tens of kilobytes. Empty
+        /// if there are no details.
         pub detail: String,
     }
 
@@ -351,7 +354,7 @@ mod calling {
         /// `header` is the address of the symbol [`HEADER_SYMBOL`](super::HEADER_SYMBOL) in a
         /// library that stays mapped until the process ends.
         pub unsafe fn open(header: *const ()) -> Result<Self, BoundaryError> {
-            // SAFETY: the caller gives the address of such a static. Its contents may still be
+            // SAFETY: the caller gives the address of a `LibraryHeader` static. Its contents may still be
             // anything; `upgrade` compares the magic string and the version before it reads on.
             let header: AbiHeaderRef = unsafe { std::mem::transmute(&*header) };
             let header = header.upgrade().map_err(|error| {
@@ -381,8 +384,8 @@ mod calling {
             }
             if is_older(theirs.as_str()) {
                 // abi_stable refuses a module with fewer fields than expected, though the missing ones
-                // would read as `None`. With the arguments reversed, our module is theirs with fields
-                // appended, which abi_stable accepts.
+                // would read as `None`. With the arguments swapped, this version's module is the plugin's
+                // module with fields appended, which abi_stable accepts.
                 check_layout_compatibility(layout, PluginModuleRef::LAYOUT_OF)
                     .map_err(|error| mismatch(header, error))?;
                 // SAFETY: the check above found the layouts compatible but for missing fields.
@@ -449,7 +452,7 @@ mod calling {
         ///
         /// # Errors
         ///
-        /// If the plugin panicked, or its answer is not one that this version understands.
+        /// If the plugin panicked, or this version cannot read its answer.
         pub fn receive(&self, request: &Request<'_>) -> Result<Outcome, CallError> {
             let request = AbiRequest::lend(request);
             // SAFETY: the instance comes from this module. Only `close_once` drops it, which needs
@@ -466,7 +469,7 @@ mod calling {
         ///
         /// If the plugin panicked, has no such capability, or cannot read the input.
         pub fn call(&self, capability: &str, input: &[u8]) -> Result<Vec<u8>, CallError> {
-            // Modules that were built before 1.1 lack the function.
+            // A module that was built with plugin-api 1.0 has no function `call`.
             let Some(call) = self.module.call() else {
                 return Err(CallError::NoFunction(capability.into()));
             };
@@ -480,7 +483,7 @@ mod calling {
         ///
         /// # Errors
         ///
-        /// If the destructor panicked. The instance is gone all the same.
+        /// If the destructor panicked. The instance is dropped even then.
         pub fn close(mut self) -> Result<(), CallError> {
             self.close_once()
         }
@@ -514,7 +517,7 @@ mod calling {
     pub enum CallError {
         /// The plugin panicked, with this message.
         Panicked(String),
-        /// The answer is not one that this version understands, for this reason.
+        /// This version cannot read the plugin's answer, for this reason.
         NotUnderstood(String),
         /// The plugin has no function for the capability with this name.
         NoFunction(String),

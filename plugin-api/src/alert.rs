@@ -1,7 +1,8 @@
 //! The alert events that a plugin emits.
 //!
-//! An event is not yet an alert. The host fills in the fields that the plugin left open. By the two keys
-//! of an [`Event`] it decides to open a new alert, add to an open one, or change nothing.
+//! An event is not yet an alert. The host fills in the fields that the plugin left open. From the two
+//! keys of an [`Event`], the host decides to open a new alert, to change an open alert, or to change
+//! nothing.
 
 use std::fmt;
 
@@ -69,7 +70,7 @@ impl fmt::Display for Urgency {
 /// were added.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detail {
-    /// A word or two on the value.
+    /// The name of the value, a word or two.
     pub label: String,
     /// The value as plain text.
     pub value: String,
@@ -79,13 +80,13 @@ pub struct Detail {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Event {
-    /// The change.
+    /// The change that the event asks for.
     #[serde(default)]
     pub action: Action,
     /// A line of plain text, required for [`Action::Create`]. The host cuts it at 1,024 characters.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub title: String,
-    /// The whole story as plain text, with line breaks.
+    /// The full text of the problem as plain text, with line breaks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// The urgency; `None` if the request says nothing about it, so that the integration's own urgency
@@ -96,13 +97,14 @@ pub struct Event {
         deserialize_with = "urgency_known_here"
     )]
     pub urgency: Option<Urgency>,
-    /// The key of the problem. If an alert with the same key is not resolved,
-    /// [`Create`](Action::Create) adds an occurrence to it; the other actions act on it. Keys of
+    /// The key of the problem. If an alert with the same key is not resolved, [`Create`](Action::Create)
+    /// adds an occurrence to that alert, and the other actions acknowledge or resolve it. Keys of
     /// different integrations never match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dedup_key: Option<String>,
-    /// The id of the delivery. An event whose id this integration has seen before changes nothing, in
-    /// whatever state the alert is. Take the id from the request, never from a clock or a counter.
+    /// The id of the delivery. If the integration has already stored an event with the same id, the
+    /// event changes nothing, even if the alert is resolved. Take the id from the request, never from a
+    /// clock or a counter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_id: Option<String>,
     /// An absolute URL with more information.
@@ -174,8 +176,8 @@ impl Event {
     }
 }
 
-/// Reads an urgency. One that only a later plugin-api knows reads as `None`: losing the alert would be
-/// worse than losing its urgency.
+/// Reads an urgency. An urgency that only a later plugin-api knows is read as `None`: losing the alert
+/// would be worse than losing its urgency.
 fn urgency_known_here<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Urgency>, D::Error> {
     let name = Option::<std::borrow::Cow<'de, str>>::deserialize(from)?;
     Ok(name.and_then(|name| Urgency::from_name(&name)))

@@ -8,8 +8,8 @@
 //! | --- | --- | --- |
 //! | `receive` | [`Receiver`] | 1.0 |
 //!
-//! A plugin that only receives webhooks implements [`Integration`](crate::Integration) instead,
-//! which is [`Plugin`] and [`Receiver`] in one. The two traits here are not in the
+//! A plugin that only receives webhooks implements [`Integration`](crate::Integration) instead, which
+//! is [`Plugin`] and [`Receiver`] in one. The two traits of this module are not in the
 //! [`prelude`](crate::prelude): with both them and `Integration` in scope, a call such as
 //! `MyPlugin::new(options)` would be ambiguous.
 //!
@@ -54,8 +54,8 @@ use crate::{
 
 /// The options of a plugin and its constructor.
 ///
-/// Each integration of the host's configuration has a value of its own. The value is shared between
-/// threads, so prepare in [`new`](Self::new) what every call needs, such as compiled patterns.
+/// The host makes one value of the type for each integration in its configuration. Threads share the
+/// value, so prepare in [`new`](Self::new) what every call needs, such as compiled patterns.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a plugin: it has no options and no constructor",
     label = "implements neither `Integration` nor `Plugin`",
@@ -74,9 +74,9 @@ pub trait Plugin: Exported + Sized + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`OptionsError`] if the options have the right types but make no sense. The error names the
-    /// key and says what to do. The host shows the error to the operator as it is, so it must not
-    /// repeat a secret.
+    /// [`OptionsError`] if the options have the right types but an invalid value. The error names the
+    /// key and says what to do. The host shows the error to the operator unchanged, so the error must
+    /// not repeat a secret.
     fn new(options: Self::Options) -> Result<Self, OptionsError>;
 }
 
@@ -102,8 +102,8 @@ pub trait Receiver: Plugin {
     ///
     /// # Errors
     ///
-    /// [`Refusal`] if the request cannot become an alert: the sender is not authorized, the request
-    /// makes no sense, or the plugin could not do its work.
+    /// [`Refusal`] if the request cannot become an alert: the sender is not authorized, the request is
+    /// malformed, or the plugin could not translate it.
     fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal>;
 }
 
@@ -159,7 +159,8 @@ pub const fn receive<T: Receiver>() -> Capability<T> {
 }
 
 impl<T> Capability<T> {
-    /// A capability that crosses the boundary as JSON. Every capability but `receive` does.
+    /// A capability whose input and output cross the boundary as JSON: every capability except
+    /// `receive`.
     pub const fn json(name: &'static str, call: Call<T>) -> Self {
         Self { name, function: Function::Call(call) }
     }

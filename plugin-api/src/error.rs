@@ -11,20 +11,21 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The sender is not authorized: 403. The reason is logged and not shown to the sender, and the
-    /// host keeps nothing of the request.
+    /// The sender is not authorized: 403. The reason is logged and not shown to the sender, and the host
+    /// does not keep the raw request.
     Unauthorized {
         /// The reason, for the operator.
         reason: String,
     },
-    /// The request makes no sense: 400, 413 or 415 as `kind` says.
+    /// The request is not in the format that the plugin expects: 400, 413 or 415, depending on `kind`.
     Malformed {
         /// The kind of fault.
         kind: Malformed,
         /// The reason, for the sender.
         reason: String,
     },
-    /// The plugin could not do its work: 503, which asks the sender to retry.
+    /// The plugin could not translate the request, and the sender is not to blame: 503, which asks the
+    /// sender to retry.
     Failed {
         /// The reason, for the operator.
         reason: String,
@@ -37,7 +38,7 @@ impl Refusal {
         Self::Unauthorized { reason: reason.into() }
     }
 
-    /// [`Malformed`](Self::Malformed): the request makes no sense.
+    /// [`Malformed`](Self::Malformed): the request is not in the format that the plugin expects.
     pub fn malformed(reason: impl Into<String>) -> Self {
         Self::Malformed { kind: Malformed::BadRequest, reason: reason.into() }
     }
@@ -52,7 +53,8 @@ impl Refusal {
         Self::Malformed { kind: Malformed::TooLarge, reason: reason.into() }
     }
 
-    /// [`Failed`](Self::Failed): the plugin could not do its work.
+    /// [`Failed`](Self::Failed): the plugin could not translate the request, and the sender is not to
+    /// blame.
     pub fn failed(reason: impl Into<String>) -> Self {
         Self::Failed { reason: reason.into() }
     }
@@ -81,7 +83,7 @@ impl Malformed {
         }
     }
 
-    /// Returns the fault with this name. A name that only a later version knows is a bad request.
+    /// Returns the fault with this name. A name that only a later version knows counts as a bad request.
     pub(crate) fn from_name(name: &str) -> Self {
         [Self::UnsupportedMediaType, Self::TooLarge]
             .into_iter()

@@ -46,7 +46,7 @@ pub(crate) fn new_instance<T: Plugin>(options: &[u8]) -> Result<Result<T, Option
     })
 }
 
-/// Translates a request, to the JSON of an [`Outcome`].
+/// Translates a request into the JSON of an [`Outcome`].
 pub(crate) fn receive<T>(
     plugin: &T,
     receive: Receive<T>,
@@ -72,13 +72,14 @@ pub(crate) fn drop_instance<T>(plugin: Box<T>) -> Result<Vec<u8>, Panic> {
     })
 }
 
-/// Keeps panics of this library off stderr, which is the host's log, and remembers their places.
+/// Installs a panic hook that prints nothing, because stderr is the host's log, and remembers the place
+/// of the panic in the source.
 ///
 /// A library has its own copy of std, so the hooks of the host and of other plugins stay as they are.
 pub(crate) fn keep_panics_quiet() {
     panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string);
-        // A thread that is ending has no storage for the place.
+        // On a thread that is ending, the thread-local variable for the place no longer exists.
         let _ = PLACE.try_with(|last| *last.borrow_mut() = place);
     }));
 }

@@ -11,13 +11,13 @@ use crate::{
     capability::{Plugin, Receiver},
 };
 
-/// Understands the webhooks of one kind of sender.
+/// Translates the webhooks of one kind of sender into alert events.
 ///
-/// Each integration of the host's configuration has a value of its own. The value is shared between
-/// threads, so prepare in [`new`](Self::new) what every call needs, such as compiled patterns.
+/// The host makes one value of the type for each integration in its configuration. Threads share
+/// the value, so prepare in [`new`](Self::new) what every call needs, such as compiled patterns.
 ///
-/// A plugin that can do something else, or more than receive webhooks, implements [`Plugin`] and
-/// the traits of its capabilities instead. See the [crate documentation](crate) for a whole plugin.
+/// A plugin that has a capability other than receiving webhooks implements [`Plugin`] and the
+/// traits of its capabilities instead. See the [crate documentation](crate) for a whole plugin.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an integration",
     label = "does not implement `Integration`",
@@ -43,9 +43,9 @@ pub trait Integration: Exported + Sized + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`OptionsError`] if the options have the right types but make no sense. The error names the
-    /// key and says what to do. The host shows the error to the operator as it is, so it must not
-    /// repeat a secret.
+    /// [`OptionsError`] if the options have the right types but an invalid value. The error names
+    /// the key and says what to do. The host shows the error to the operator unchanged, so the
+    /// error must not repeat a secret.
     fn new(options: Self::Options) -> Result<Self, OptionsError>;
 
     /// Translates one request.
@@ -56,7 +56,7 @@ pub trait Integration: Exported + Sized + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`Refusal`] if the request cannot become an alert: the sender is not authorized, the request
-    /// makes no sense, or the plugin could not do its work.
+    /// is malformed, or the plugin could not translate it.
     fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal>;
 }
 

@@ -68,8 +68,8 @@
 //!
 //! # What a plugin may rely on
 //!
-//! - The host makes a plugin from its options once, shares it between threads, and drops it when it is
-//!   replaced.
+//! - For each integration, the host makes one value of the plugin from the integration's options, shares
+//!   the value between threads, and drops it when another value replaces it.
 //! - A panic in any function of a plugin is caught inside its library and reported as an error. The host
 //!   does not use the instance again. This needs `panic = "unwind"`, the default: the host refuses a
 //!   plugin that was built with `panic = "abort"`.
@@ -79,10 +79,10 @@
 //!
 //! # Modules
 //!
-//! [`Integration`] is in [`integration`]. The traits of a plugin that can do something else, or more,
-//! are in [`capability`]. The types of a request are in [`request`], those of an answer in
-//! [`outcome`], [`alert`] and [`error`]. [`testing`] (feature `testing`) tests a plugin from fixtures.
-//! The other modules carry the traits over a stable ABI and concern the host.
+//! [`Integration`] is in [`integration`]. The traits of a plugin with other capabilities are in
+//! [`capability`]. The types of a request are in [`request`], those of an answer in [`outcome`],
+//! [`alert`] and [`error`]. [`testing`] (feature `testing`) tests a plugin from fixtures. The other
+//! modules implement the stable ABI between plugin and host; an author does not need them.
 
 pub mod abi;
 pub mod alert;

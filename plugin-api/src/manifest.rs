@@ -28,7 +28,7 @@ pub struct Manifest {
     pub name: String,
     /// The version of the plugin, which is that of its package (semver).
     pub version: String,
-    /// A line on the plugin.
+    /// The description of the plugin, in one line.
     #[serde(default)]
     pub description: String,
     /// The licence as an SPDX expression; empty if the package has none.
@@ -64,9 +64,9 @@ pub struct PackageManifest {
     pub license: &'static str,
     /// The panic strategy with which the package is compiled.
     pub panic: &'static str,
-    /// The names of the capabilities.
+    /// The names of the plugin's capabilities.
     pub capabilities: &'static [&'static str],
-    /// The size of the largest body that makes sense.
+    /// The plugin's [`LARGEST_BODY_BYTES`](crate::capability::Receiver::LARGEST_BODY_BYTES).
     pub largest_body_bytes: Option<usize>,
 }
 

@@ -1,7 +1,7 @@
 //! The result of a request: [`Received`], which a plugin returns, and [`Outcome`], which reaches the host.
 //!
 //! An outcome crosses the boundary as JSON. A reader ignores fields that it does not know, so that later
-//! versions can add some.
+//! versions can add fields.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,16 +11,16 @@ use crate::{Event, Refusal, error::Malformed};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Received {
-    /// Alert events. The host commits them in this order before it answers the sender. It may commit very
-    /// many of them in several steps, so give events the keys that make a retry safe. It refuses a
-    /// request with more events than its limit.
+    /// Alert events. The host commits them in this order before it answers the sender. The host may commit
+    /// very many events in several steps, so give events the keys that make a retry safe. The host refuses
+    /// a request with more events than its limit.
     Events {
         /// At least one event.
         events: Vec<Event>,
         /// The answer to the sender, instead of `{}`.
         reply: Option<Reply>,
     },
-    /// A genuine request that needs no alert. The sender gets the same answer, 200.
+    /// A genuine request that needs no alert. The sender gets 200, as for events.
     Ignored {
         /// The reason, for an operator who looks for the alert.
         reason: String,
@@ -33,7 +33,7 @@ impl Received {
         Self::Ignored { reason: reason.into() }
     }
 
-    /// Events with the usual answer. An empty list is the same as [`ignored`](Self::ignored).
+    /// Events with the usual answer `{}`. An empty list is the same as [`ignored`](Self::ignored).
     pub fn events(events: Vec<Event>) -> Self {
         if events.is_empty() {
             return Self::ignored("no events in the request");
@@ -58,7 +58,7 @@ impl From<Event> for Received {
     }
 }
 
-/// The body of an answer 200 in the plugin's own words.
+/// The body that a plugin gives for the answer 200.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
     /// The media type of the body, such as `application/json`.
@@ -171,7 +171,7 @@ impl Outcome {
     ///
     /// # Errors
     ///
-    /// If it is not an outcome that this version knows.
+    /// If the JSON is not an outcome that this version knows.
     pub fn from_json(json: &[u8]) -> Result<Self, serde_json::Error> {
         let Wire { outcome, events, reply, reason, kind } = serde_json::from_slice(json)?;
         Ok(match outcome {

@@ -1,12 +1,14 @@
 //! An HTTP request, borrowed from the host for the duration of a call.
 //!
-//! A request holds no time, address or path: a plugin judges only what was sent.
+//! A plugin gets the method, the query, the headers and the body. It does not get the sender's IP address,
+//! the path or the time.
 
 use std::borrow::Cow;
 
 pub use crate::abi::Header;
 
-/// An HTTP request to an integration's endpoint. All its parts are borrowed.
+/// An HTTP request to an integration's endpoint. Method, query, headers and body are borrowed from the
+/// host.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     method: &'a str,
@@ -30,7 +32,8 @@ impl<'a> Request<'a> {
         Self::new("POST", "", &[], body)
     }
 
-    /// Adds a header, for tests. [`header`](Self::header) finds it whatever the case of its name.
+    /// Adds a header, for tests. [`header`](Self::header) finds the header by its name in upper or lower
+    /// case.
     #[must_use]
     pub fn with_header(mut self, name: &'a str, value: &'a [u8]) -> Self {
         self.headers.to_mut().push(Header::new(name, value));

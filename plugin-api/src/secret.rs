@@ -1,5 +1,5 @@
-//! [`Secret`] and [`Secrets`]: values that must not be shown. They are redacted when printed, wiped from memory when dropped, and
-//! compared in constant time.
+//! [`Secret`] and [`Secrets`]: values that must not be shown. They are redacted when printed, wiped from
+//! memory when dropped, and compared in constant time.
 //!
 //! Secrets deliberately do not implement `Serialize`.
 
@@ -13,7 +13,7 @@ use serde::{
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
-/// A secret: a token, a password, a key. A secret of a configuration is never empty.
+/// A secret: a token, a password, a key. A secret that is read from a configuration is never empty.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<String>);
 
@@ -29,7 +29,7 @@ impl Secret {
         self.equals(candidate).into()
     }
 
-    /// Returns the value, for the few places that have to pass it on.
+    /// Returns the value. Call this function only where the secret has to be passed on.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -48,7 +48,7 @@ impl fmt::Debug for Secret {
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let Secrets(secrets) = from.deserialize_any(SecretsVisitor { list: false })?;
-        // Without `list`, the visitor gives exactly one.
+        // Without `list`, the visitor gives exactly one secret.
         secrets.into_iter().next().ok_or_else(|| de::Error::custom(ONE))
     }
 }
@@ -116,7 +116,7 @@ impl JsonSchema for Secrets {
 const ONE: &str = "expected a string";
 const ONE_OR_MANY: &str = "expected a string or a list of strings";
 
-/// A visitor whose errors do not repeat the value. The errors of serde's own visitors do.
+/// A visitor whose errors do not repeat the value. The errors of serde's own visitors repeat it.
 struct SecretsVisitor {
     list: bool,
 }

@@ -33,14 +33,15 @@
 //! | --- | --- |
 //! | `name` | the name in the message of a failed test |
 //! | `options` | the options table; `{}` if absent |
-//! | `content_type`, `headers`, `query` | of the request; absent or null is none |
+//! | `content_type`, `headers`, `query` | the `Content-Type`, the other headers and the query of the request; absent or null is none |
 //! | `body`, or `body_base64`, or `body_gen` | text, any bytes, or `{"prefix", "unit", "count"}` |
-//! | `expect` | see below |
+//! | `expect` | the expected outcome, see below |
 //!
 //! `expect.outcome` is `events` (or `alert`), `ignored`, `unauthorized`, `malformed` or `failed`. For
-//! events, the first is compared with the other keys: `action`, `title`, `description`, `urgency`,
-//! `dedup_key`, `event_id`, `link` (or `permalink`); any further key is the label of a detail,
-//! compared without case. `null` means that there is none; a key that is absent is not compared.
+//! `events`, the first event is compared with the other keys: `action`, `title`, `description`,
+//! `urgency`, `dedup_key`, `event_id`, `link` (or `permalink`); any further key is the label of a
+//! detail, compared without case. The value `null` means that the event must not have the field; a
+//! field whose key is absent is not compared.
 
 use std::{
     fmt, fs,
@@ -133,7 +134,7 @@ impl Fixture {
             .collect()
     }
 
-    /// Returns the body, from whichever of its three keys is there.
+    /// Returns the body, from the one of its three keys that the fixture has.
     ///
     /// # Panics
     ///

@@ -1,5 +1,5 @@
-//! The functions of capabilities cross the boundary, and whatever goes wrong in one comes back as an
-//! error. The capability `echo` exists only in this test.
+//! The functions of capabilities cross the boundary, and every failure in a function comes back as
+//! an error. The capability `echo` exists only in this test.
 
 #![cfg(feature = "host")]
 

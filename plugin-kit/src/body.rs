@@ -1,7 +1,7 @@
 //! Format of a request's body, by method and content type.
 //!
-//! Bodies themselves are read in [`crate::json`] and [`crate::form`]. Their size is no subject
-//! here: the host limits it.
+//! Bodies themselves are read in [`crate::json`] and [`crate::form`]. This module does not check
+//! the size of a body: the host limits it.
 
 use tocsin_plugin_api::{Refusal, Request};
 
@@ -12,8 +12,8 @@ pub enum Format {
     Json,
     /// `application/x-www-form-urlencoded`.
     Form,
-    /// No content type, or an empty one. Many senders leave it out, so take the format that the
-    /// sender documents.
+    /// No content type, or an empty one. Many senders leave out the content type, so take the
+    /// format that the sender documents.
     Unspecified,
     /// Any other content type.
     Other,
@@ -44,7 +44,7 @@ impl Format {
 }
 
 /// Returns whether the header is absent or has only white space and parameters. `media_type` is
-/// also empty for a header that is not ASCII, which does name a type.
+/// also empty for a header that is not ASCII, although such a header names a type.
 fn has_no_content_type(request: &Request<'_>) -> bool {
     request.header("content-type").is_none_or(<[u8]>::is_ascii)
 }

@@ -29,7 +29,7 @@ pub fn is_control_or_bidi(character: char) -> bool {
 ///   abbreviation mark has that property as well and counts as invisible, because alone it is not
 ///   drawn;
 /// - a character with the property `Default_Ignorable_Code_Point`: variation selectors, the fillers
-///   of Hangul, and code points reserved for more of their kind;
+///   of Hangul, and code points that are reserved for further such characters;
 /// - a letter, mark or symbol with a blank glyph: the blank pattern of Braille, two blanks of
 ///   Egyptian hieroglyphs, the filler of Khitan, and the musical note without a head.
 ///
@@ -57,7 +57,8 @@ pub fn is_invisible(character: char) -> bool {
             | '\u{13430}'..='\u{1343F}' | '\u{13441}' | '\u{13442}' | '\u{16FE4}'
             // Format characters of shorthand and music, and the note without a head.
             | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D159}' | '\u{1D173}'..='\u{1D17A}'
-            // Tags, further variation selectors, and code points reserved for more of their kind.
+            // Tags, further variation selectors, and code points that are reserved for further such
+            // characters.
             | '\u{E0000}'..='\u{E0FFF}'
         )
 }

@@ -1,9 +1,9 @@
 //! Forms (`application/x-www-form-urlencoded`), decoded by the URL standard
 //! (<https://url.spec.whatwg.org/#urlencoded-parsing>).
 //!
-//! Every sequence of bytes is a form, so that nothing here returns an error: an escape that is none
-//! stays as it is, and bad UTF-8 becomes U+FFFD. Brackets in names have no meaning: `text[]` is a
-//! name like any other.
+//! Every sequence of bytes is a form, so no function of this module returns an error: a `%` that
+//! begins no valid escape stays as it is, and bad UTF-8 becomes U+FFFD. Brackets in names have no
+//! meaning: `text[]` is a name like any other.
 
 use std::borrow::Cow;
 
@@ -24,8 +24,9 @@ pub struct Field<'a> {
 impl<'a> Field<'a> {
     /// Returns the exact bytes of the value, decoded.
     ///
-    /// Use them to compare a token: in [`text`](Self::text), every sequence of bad bytes looks like
-    /// U+FFFD, and a token that holds U+FFFD could be matched by bytes that are not that token.
+    /// Use the exact bytes to compare a token: in [`text`](Self::text), every sequence of bad bytes
+    /// looks like U+FFFD, and a token that holds U+FFFD could be matched by bytes that are not that
+    /// token.
     ///
     /// ```
     /// use tocsin_plugin_kit::form::fields;
@@ -35,8 +36,8 @@ impl<'a> Field<'a> {
     /// assert_eq!(token.bytes().as_ref(), b"a\xFF b");
     /// ```
     pub fn bytes(&self) -> Cow<'a, [u8]> {
-        // `form_urlencoded` returns text only, so the bytes are decoded again with the crate below
-        // it.
+        // `form_urlencoded` returns text only, so the bytes are decoded again with the crate that
+        // `form_urlencoded` uses.
         if !self.encoded.iter().any(|byte| matches!(byte, b'+' | b'%')) {
             return Cow::Borrowed(self.encoded);
         }

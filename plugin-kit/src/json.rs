@@ -1,8 +1,8 @@
-//! JSON whose errors name the path to what is wrong, and never quote a value.
+//! Reads JSON. Errors name the path to the wrong value, and never quote a value.
 //!
 //! Values are read on demand: [`Object`] splits one object into its members and leaves their values
-//! as they are ([`RawValue`]). A member that nobody asks for can have any shape and any depth, so
-//! new fields of a sender do no harm. A key that comes twice is an error as soon as it is asked
+//! as they are ([`RawValue`]). A member that nobody asks for can have any shape and any depth, so a
+//! new field of a sender causes no error. A key that comes twice is an error as soon as it is asked
 //! for, because receivers disagree on which of the two values counts (RFC 8259, section 4).
 //!
 //! Error messages reach the sender and the log of the operator. For that reason they hold names and

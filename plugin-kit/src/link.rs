@@ -1,7 +1,7 @@
 //! Links that an alert may show.
 //!
-//! People click on the link of an alert while something is on fire. A link is therefore taken as it
-//! was sent or not at all; nothing is repaired or resolved.
+//! People click on the link of an alert while something is on fire. This module therefore accepts a
+//! link as it was sent or refuses it; it repairs and resolves nothing.
 
 /// Length in bytes of the longest link that is accepted. RFC 9110 (section 4.1) asks browsers and
 /// servers to support 8,000; a longer link may lead nowhere.

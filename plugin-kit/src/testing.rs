@@ -1,9 +1,9 @@
 //! Hostile requests for the tests of a plugin (feature `testing`).
 //!
-//! A host receives requests from strangers, so a plugin has to answer every one of them: it must
-//! not panic, and what it returns must be fit to show. [`check_receive`] asserts both for one
-//! request. The strategies of [`mod@proptest`] in this module generate texts, content types and
-//! damaged bodies; the plugin adds a strategy for bodies of its own format.
+//! A host receives requests from strangers, so a plugin has to answer every request: it must not
+//! panic, and its answer must be safe to show. [`check_receive`] asserts both for one request. The
+//! strategies of [`mod@proptest`] in this module generate texts, content types and damaged bodies;
+//! the plugin adds a strategy for bodies of its own format.
 //!
 //! ```
 //! use proptest::{collection::vec, prelude::*};

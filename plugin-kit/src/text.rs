@@ -2,8 +2,9 @@
 //!
 //! Senders choose the text of their webhooks. Control characters in it can steer a terminal, bidi
 //! characters can make it look like another text, and a title of invisible characters looks empty.
-//! The functions of this module remove the first two kinds and return `None` for a text that would
-//! look empty. Markup (HTML, Markdown) stays as it is: the formats of most senders define none.
+//! The functions of this module remove control and bidi characters, and return `None` for a text
+//! that would look empty. Markup (HTML, Markdown) stays as it is: the formats of most senders
+//! define none.
 
 use crate::characters::{is_control_or_bidi, is_invisible};
 

@@ -1,6 +1,6 @@
 //! HTTP client that sends exactly the bytes it is given over one connection, and reads the answer.
-//! The client follows no redirect, retries nothing and hides nothing, so that tests can be as odd
-//! as real clients.
+//! The client follows no redirect, retries nothing and changes no byte, so that tests can send what
+//! misbehaving clients send.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},

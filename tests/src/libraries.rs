@@ -1,10 +1,10 @@
-//! Builds the libraries that the tests load. Their paths come from cargo's messages; none is guessed.
+//! Builds the libraries that the tests load. The path of each library comes from cargo's messages.
 //!
 //! A test process builds each library at most once, and one library at a time. Libraries other than the
-//! usual build of a package of this workspace go to `other-times` under the workspace's target
-//! directory. Their dependencies have the same versions and features, so that cargo compiles these once.
-//! `cargo metadata` names the target directory, by `CARGO_TARGET_DIR` and configuration files; a relative
-//! one starts at the workspace's folder.
+//! usual build of a package of this workspace go to `other-times` under the workspace's target directory.
+//! Their dependencies have the same versions and features, so that cargo compiles these once.
+//! `cargo metadata` names the target directory, which `CARGO_TARGET_DIR` or a configuration file can set.
+//! A relative path starts at the workspace's folder.
 //!
 //! The environment is passed on unchanged: `RUSTFLAGS` apply to every build.
 
@@ -66,7 +66,7 @@ pub fn panic_abort() -> PathBuf {
     })
 }
 
-/// Builds `frozen-heartbeat`: a plugin for plugin-api 1.0.0, with the dependencies of that time.
+/// Builds `frozen-heartbeat`: a plugin for plugin-api 1.0.0, with the dependencies that 1.0.0 had.
 ///
 /// # Panics
 ///
@@ -80,8 +80,9 @@ pub fn frozen() -> PathBuf {
 
 /// Builds `frozen-host`: a program on the host's side of plugin-api as it was in 1.0.0.
 ///
-/// `frozen-host [--body TEXT] LIBRARY...` admits each library as the host of that time did, gives it
-/// the body, and prints the outcome's name. It exits with 1 and a sentence on stderr if it cannot.
+/// `frozen-host [--body TEXT] LIBRARY...` admits each library as the host of plugin-api 1.0.0 did, gives
+/// it the body, and prints the outcome's name. If one of these steps fails, the program exits with 1 and a
+/// sentence on stderr.
 ///
 /// # Panics
 ///
@@ -97,8 +98,8 @@ pub fn frozen_host() -> PathBuf {
 
 /// Builds `pretended-later`: a plugin for a plugin-api that does not exist yet.
 ///
-/// Version `1.2.0` has one module function, one capability, one field of an event and one urgency
-/// more than today's; `2.0.0` has nothing but another number.
+/// Version `1.2.0` has one module function, one capability, one field of an event and one urgency more
+/// than the present plugin-api; `2.0.0` differs from the present one only in its version.
 ///
 /// # Panics
 ///
@@ -130,10 +131,10 @@ pub fn pretended_echo() -> PathBuf {
 
 /// Builds `pretended-host`: a program on the host's side of plugin-api 1.2.0, see [`mod@pretended`].
 ///
-/// `pretended-host [--body TEXT] LIBRARY...` opens each library, prints `described` or `not
-/// described` (whether it has the function that 1.2.0 added), gives it the body, and prints the
-/// outcome's name, or `echoed` if the plugin has the capability `echo`. It exits with 1 and a
-/// sentence on stderr if it cannot.
+/// `pretended-host [--body TEXT] LIBRARY...` opens each library, prints `described` or `not described`
+/// (whether it has the function that 1.2.0 added), gives it the body, and prints the outcome's name, or
+/// `echoed` if the plugin has the capability `echo`. If one of these steps fails, the program exits with 1
+/// and a sentence on stderr.
 ///
 /// # Panics
 ///
@@ -149,8 +150,8 @@ pub fn pretended_host() -> PathBuf {
 
 fn once(what: &str, build: impl FnOnce() -> PathBuf) -> PathBuf {
     static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
-    // Held during the build: two runs of cargo would only wait for each other. After a panic in one of
-    // them, the map is still valid.
+    // The lock is held during the build: two runs of cargo would only wait for each other. After a panic
+    // in a build, the map is still valid.
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(path) = built.get(what) {
         return path.clone();
@@ -179,7 +180,7 @@ fn executable(built: Vec<Artifact>, name: &str) -> PathBuf {
     executable.unwrap_or_else(|| panic!("`{name}` builds no executable")).into()
 }
 
-/// Runs cargo in `folder` and returns what it built.
+/// Runs cargo in `folder` and returns the artifacts that cargo built.
 fn cargo(args: &[&str], folder: &Path) -> Vec<Artifact> {
     let (command, rest) = args.split_first().expect("a command");
     let cargo = env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
@@ -208,7 +209,7 @@ fn other_times_args() -> [&'static str; 2] {
     ["--target-dir", other_times().to_str().expect("a target directory in UTF-8")]
 }
 
-/// Returns the target directory of all but the usual builds of this workspace.
+/// Returns the target directory of the builds that are not the usual ones of this workspace.
 ///
 /// # Panics
 ///
@@ -226,7 +227,7 @@ pub fn other_times() -> &'static Path {
 ///
 /// # Panics
 ///
-/// Never: this package lies in one.
+/// Never: this package is in a workspace.
 pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package lies in the workspace")
 }

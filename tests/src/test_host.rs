@@ -1,5 +1,5 @@
 //! A host in its own process and folder, set up as an operator does it: a configuration, plugins
-//! dropped in, the `tocsin` binary. Nothing here uses the host's code.
+//! dropped in, the `tocsin` binary. This file does not use the host's code.
 
 use std::{
     fs,
@@ -67,7 +67,7 @@ impl Site {
     }
 
     /// Writes the configuration: this text, plus free ports, a JSON log and a long call deadline
-    /// for busy machines, where the text has none of its own.
+    /// for busy machines, unless the text sets these keys.
     ///
     /// # Panics
     ///
@@ -261,7 +261,7 @@ impl Site {
     ///
     /// # Panics
     ///
-    /// If the host does neither within [`wait::TIMEOUT`].
+    /// If the host neither serves nor ends within [`wait::TIMEOUT`].
     pub fn try_serve(self) -> Result<TestHost, (Self, Finished)> {
         match Process::start(&self) {
             Ok(process) => Ok(TestHost { site: self, process }),

@@ -10,8 +10,8 @@ const SHOWN_KEY_CHARS: usize = 64;
 
 /// Error in a JSON value: what is wrong, and the path from the body to the value.
 ///
-/// The error begins without a path, where the value is read, and each caller that knows more adds
-/// its step with [`at_key`](Self::at_key) or [`at_index`](Self::at_index). As a [`Refusal`] it is
+/// The error begins without a path, where the value is read, and each caller adds its part of the
+/// path with [`at_key`](Self::at_key) or [`at_index`](Self::at_index). As a [`Refusal`] it is
 /// [`Malformed`](Refusal::Malformed), so `?` works in `receive`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JsonError {
@@ -50,7 +50,7 @@ impl JsonError {
         &self.path
     }
 
-    /// Returns what is wrong, without the path.
+    /// Returns the message, without the path.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -69,8 +69,8 @@ impl JsonError {
         Self::new(format!("expected {expected}, found {found}"))
     }
 
-    /// Takes over an error of serde. Its position is removed, because it counts from the beginning
-    /// of the value instead of that of the body.
+    /// Takes over an error of serde, without the position: serde counts from the beginning of the
+    /// value, not from the beginning of the body.
     pub(super) fn without_position(error: &serde_json::Error) -> Self {
         let mut message = error.to_string();
         message.truncate(message.rfind(" at line ").unwrap_or(message.len()));

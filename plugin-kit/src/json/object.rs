@@ -33,7 +33,8 @@ impl<'a> Object<'a> {
     }
 
     /// Reads a body that is one object. In keys, U+FFFD takes the place of each half of a surrogate
-    /// pair. For senders that are written in JavaScript and cut text anywhere.
+    /// pair. Use this function for senders that are written in JavaScript and may cut an emoji in
+    /// two.
     ///
     /// # Errors
     ///
@@ -119,11 +120,11 @@ impl<'a> Object<'a> {
 
     fn of_body(body: &'a [u8], is_lossy: bool) -> Result<Self, Refusal> {
         let text = body::utf8(body)?;
-        // For a value of another type, serde's error would quote it.
+        // If the body has another type, serde's error would quote the body.
         if !text.trim_ascii_start().starts_with('{') {
             return Err(Refusal::malformed("the body is not a JSON object"));
         }
-        // Few bodies need the slower way to read keys, so it comes second.
+        // Few bodies need the slower way to read keys, so the faster way is tried first.
         let mut object = Self::of_text::<Key<'a>>(text);
         if is_lossy && object.is_err() {
             object = Self::of_text::<LossyKey<'a>>(text);

@@ -1,8 +1,9 @@
 //! JSON strings, and their escapes.
 //!
 //! RFC 8259 (section 8.2) allows a string to hold one half of a UTF-16 surrogate pair, such as
-//! `\ud83d` alone. JavaScript writes one if an emoji was cut in two. It stands for no character,
-//! and `serde_json` reads no such string, so escapes are resolved here.
+//! `\ud83d` alone. JavaScript writes such a half if an emoji was cut in two. The half stands for no
+//! character, and `serde_json` cannot read a string that has one, so this module resolves the
+//! escapes itself.
 
 use std::borrow::Cow;
 
@@ -81,7 +82,8 @@ fn bad_escape(_: LoneSurrogate) -> JsonError {
 struct LoneSurrogate;
 
 /// Resolves the escapes of a string that `serde_json` has checked for its syntax; `None` if it has
-/// no escape. `replacement` takes the place of each lone surrogate; without one, it is an error.
+/// no escape. `replacement` takes the place of each lone surrogate; without a replacement, a lone
+/// surrogate is an error.
 fn unescaped(quoted: &str, replacement: Option<&[u8]>) -> Result<Option<Vec<u8>>, LoneSurrogate> {
     let Some(first) = memchr(b'\\', quoted.as_bytes()) else { return Ok(None) };
     let (mut next, mut rest) = (Some(first), quoted.as_bytes());

@@ -1,6 +1,6 @@
 //! Title and description of an alert, from the annotations that the author of the rule wrote.
 //!
-//! Annotations that are neither become details: see [`crate::event`].
+//! Annotations that are neither title nor description become details: see [`crate::event`].
 
 use tocsin_plugin_api::OptionsError;
 use tocsin_plugin_kit::text::{TITLE_LIMIT_CHARS, one_line, several_lines, truncated};

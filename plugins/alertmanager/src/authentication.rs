@@ -1,7 +1,8 @@
 //! Authentication of the sender by the header `Authorization`.
 //!
-//! Nothing else of the request is judged before the header, so a sender without credentials learns
-//! nothing from the answer. A token in the query is not accepted, because proxies log queries.
+//! The header is checked before any other part of the request, so a sender without credentials
+//! learns nothing from the answer. A token in the query is not accepted, because proxies log
+//! queries.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use tocsin_plugin_api::{OptionsError, Refusal, Request, Secret, Secrets};
@@ -28,11 +29,11 @@ struct Account {
 }
 
 impl Authentication {
-    /// Takes the options of those names.
+    /// Takes the options `bearer_token`, `basic_auth` and `unauthenticated`.
     ///
     /// # Errors
     ///
-    /// Unless there are credentials or `unauthenticated` is set, but not both.
+    /// If neither credentials nor `unauthenticated` are set, or if both are set.
     pub(crate) fn new(
         bearer_token: Option<Secrets>,
         basic_auth: Option<BasicAuth>,

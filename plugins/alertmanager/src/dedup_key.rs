@@ -1,7 +1,7 @@
 //! Dedup key of an alert: the part that tells one problem from others.
 //!
-//! Notifications about the same problem have the same key, whatever else they say. `key_prefix` and
-//! the ids of deliveries are added later: see [`crate::keys`].
+//! Notifications about the same problem have the same key, even if their other fields differ.
+//! `key_prefix` and the ids of deliveries are added later: see [`crate::keys`].
 
 use crate::labels::Pairs;
 
@@ -24,8 +24,8 @@ pub(crate) fn dedup_key(fingerprint: Option<&str>, labels: &Pairs<'_>) -> Option
     Some(key).filter(|key| !key.is_empty())
 }
 
-/// Adds a value with its quotation marks escaped. Otherwise a value could look like its own end and
-/// a further label.
+/// Adds a value with its quotation marks escaped. Without the escapes, a value could look like the
+/// end of the value and a further label.
 fn push_escaped(key: &mut String, value: &str) {
     for character in value.chars() {
         if matches!(character, '"' | '\\') {

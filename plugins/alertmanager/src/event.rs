@@ -1,7 +1,7 @@
 //! Events for the host, one for each alert of a notification and in the same order.
 //!
-//! The event of a resolved alert has keys only. Its texts are in the alert that the firing one
-//! opened.
+//! The event of a resolved alert has only keys: title and description are in the Tocsin alert that
+//! the event of the firing alert opened.
 
 use std::borrow::Cow;
 
@@ -19,7 +19,7 @@ use crate::{
 /// Number of details that a host keeps of an event.
 const DETAILS_LIMIT: usize = 100;
 
-/// Labels of the details that are made by this plugin.
+/// Labels of the details that this plugin adds to the labels and annotations of an alert.
 mod label {
     pub(crate) const STARTED: &str = "Started";
     pub(crate) const TRUNCATED: &str = "Truncated";
@@ -31,7 +31,7 @@ pub(crate) struct EventBuilder {
     pub(crate) text_sources: TextSources,
     pub(crate) urgency: UrgencyRule,
     pub(crate) key_prefix: KeyPrefix,
-    /// Option `reopen`. If it is set, events have no ids: see [`keys`].
+    /// Option `reopen`. With `true`, events have no ids: see [`keys`].
     pub(crate) reopen: bool,
 }
 
@@ -83,7 +83,7 @@ struct Group<'a> {
     truncated: Option<String>,
 }
 
-/// Returns the details of a firing alert: its labels, that of the rule's name first; the
+/// Returns the details of a firing alert: its labels, the label with the rule's name first; the
 /// annotations that are neither title nor description; then notes of this plugin. Labels and
 /// annotations beyond [`DETAILS_LIMIT`] are counted in a note instead of shown.
 fn details<'a>(

@@ -1,6 +1,6 @@
-//! Keys of an event: the prefix of both, and the event id.
+//! Keys of an event: the prefix of dedup key and event id, and the event id itself.
 //!
-//! The dedup key, of which one problem has one, is in [`crate::dedup_key`]. Independent
+//! The dedup key, which names the problem, is made in [`crate::dedup_key`]. Independent
 //! Alertmanagers can have alerts with the same labels and so with the same dedup key; the option
 //! `key_prefix` keeps them apart.
 //!
@@ -10,17 +10,17 @@
 //!
 //! With `reopen = true`, the default, events have no id, and the host compares dedup keys alone: a
 //! repeat adds an occurrence to an open alert, and opens a new alert if the old one is resolved. A
-//! lost page is worse than a reopened alert. `resolved` has no id either: Alertmanager also
-//! resolves an alert that it has not heard of for a while, and when the alert fires again,
-//! `startsAt` can be the same, so its second end looks like the first.
+//! lost page is worse than a reopened alert. The event of a resolved alert has no id either:
+//! Alertmanager also resolves an alert if Prometheus has not reported it for a while, and when the
+//! alert fires again, `startsAt` can be the same, so its second end looks like the first.
 //!
 //! With `reopen = false`, repeats change nothing. The id is made of status, dedup key and
 //! `startsAt`, which is the same in all repeats: of the times that Prometheus reports for one
 //! firing period, Alertmanager keeps the earliest (`Alert.Merge` in its `alert/alert.go`), and the
 //! next period has a later one. It follows that
 //!
-//! - an alert that a person resolved here while it fires is opened again by the next firing period,
-//!   but not by a repeat;
+//! - if a person resolves a Tocsin alert while Alertmanager's alert still fires, the next firing
+//!   period opens a new one, but a repeat does not;
 //! - a firing period is resolved once, even if it is reported as resolved twice. `endsAt` is not
 //!   part of the id: if two Prometheus servers watch the same target, Alertmanager keeps the later
 //!   end, which can change between notifications, and a late repeat would resolve the next period.
@@ -129,8 +129,8 @@ fn value<'a>(name: &str, value: Option<Cow<'a, str>>) -> Result<Cow<'a, str>, Js
     }
 }
 
-/// Returns the id that an alert has in all repeats. An alert without [`Alert::started`] has none:
-/// all of its firing periods would share it.
+/// Returns the event id, which is the same in all repeats of an alert. An alert without
+/// [`Alert::started`] has no event id: all of its firing periods would share one.
 pub(crate) fn event_id(alert: &Alert<'_>) -> Option<String> {
     let status = match alert.status {
         Status::Firing => "firing",

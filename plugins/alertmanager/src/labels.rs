@@ -8,8 +8,8 @@ use tocsin_plugin_kit::json::{self, JsonError, Object};
 /// same as none.
 pub(crate) type Pairs<'a> = BTreeMap<String, Cow<'a, str>>;
 
-/// Reads the labels or annotations under a key of an alert as [`Pairs`]. Of a name that comes
-/// twice, the last value counts.
+/// Reads the labels or annotations under a key of an alert as [`Pairs`]. If a name comes twice, the
+/// last value counts.
 pub(crate) fn pairs<'a>(alert: &Object<'a>, key: &str) -> Result<Pairs<'a>, JsonError> {
     let Some(object) = alert.object(key)? else { return Ok(Pairs::new()) };
     let mut raw: BTreeMap<_, _> = object.members().collect();

@@ -3,12 +3,12 @@
 //! This file owns the order of the checks; each rule has a file of its own. Payloads made by
 //! Alertmanager's `payload` templates are not supported: operators can give them any format.
 //!
-//! | step | file | otherwise |
+//! | step | file | outcome if the step fails |
 //! | --- | --- | --- |
 //! | the sender shows one of the configured credentials | `authentication.rs` | unauthorized |
-//! | the body is a JSON object | here | malformed |
+//! | the body is a JSON object | this file | malformed |
 //! | the object is a notification of version 4, in which every alert has a dedup key | `notification.rs`, `dedup_key.rs` | malformed |
-//! | the notification has an alert | here | ignored |
+//! | the notification has an alert | this file | ignored |
 //! | title, description, urgency, details, link and keys of each alert | `event.rs`, `alert_text.rs`, `urgency.rs`, `link.rs`, `keys.rs` | |
 //!
 //! The format is defined in `notify/webhook/webhook.go` and `template/template.go` of

@@ -1,7 +1,7 @@
 //! Notification of Alertmanager: a group of alerts, read from JSON.
 //!
 //! Only fields that an event is made of are read. The labels and annotations that a group has in
-//! common are not: each alert repeats them.
+//! common are not read, because each alert repeats them.
 
 use std::borrow::Cow;
 
@@ -23,7 +23,7 @@ const GO_ZERO_SECONDS: i64 = -62_135_596_800;
 /// Notification of a group of alerts.
 #[derive(Debug)]
 pub(crate) struct Notification<'a> {
-    /// In the order of Alertmanager, which sorts by labels.
+    /// Alerts in the order of Alertmanager, which sorts them by labels.
     pub(crate) alerts: Vec<Alert<'a>>,
     /// Number of alerts that Alertmanager left out because of `max_alerts`.
     pub(crate) truncated: u64,
@@ -72,8 +72,9 @@ impl<'a> Notification<'a> {
         })
     }
 
-    /// Returns the name of the receiver in Alertmanager's configuration. Only some integrations
-    /// need it, so it is read on demand, and a receiver of another type matters only to them.
+    /// Returns the name of the receiver in Alertmanager's configuration. Only integrations with
+    /// `{receiver}` in `key_prefix` need the name, so it is read on demand. For other integrations,
+    /// a receiver of another type is no error.
     ///
     /// # Errors
     ///
@@ -86,7 +87,7 @@ impl<'a> Notification<'a> {
 }
 
 impl<'a> Alert<'a> {
-    /// Reads an alert. Without a status of its own, the alert has that of its group.
+    /// Reads an alert. An alert without a status has the status of its group.
     fn read(alert: &'a RawValue, group_status: Option<&RawValue>) -> Result<Self, JsonError> {
         let alert = Object::read(alert)?;
         let own_status = alert.get("status")?;
@@ -139,7 +140,7 @@ fn status(own: Option<&RawValue>, group: Option<&RawValue>) -> Result<Status, Js
     }
 }
 
-/// Reads a status; an empty one is none.
+/// Reads a status; an empty text counts as no status.
 fn read_status(status: &RawValue) -> Result<Option<Status>, JsonError> {
     match json::string(status)?.as_ref() {
         "" => Ok(None),

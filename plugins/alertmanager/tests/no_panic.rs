@@ -1,4 +1,4 @@
-//! Hostile requests: the plugin answers each one, and its answers are fit to show.
+//! Hostile requests: the plugin answers each one, and its answers are safe to show.
 
 use alertmanager::Alertmanager;
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -89,7 +89,7 @@ fn check(content_type: Option<&[u8]>, body: &[u8]) -> Result<(), TestCaseError> 
     Ok(())
 }
 
-/// Checks what [`check_receive`] does not know of Alertmanager's events.
+/// Checks the rules of this plugin's events that [`check_receive`] does not know.
 fn check_event(event: &Event) -> Result<(), TestCaseError> {
     prop_assert!(event.dedup_key.as_ref().is_some_and(|key| !key.is_empty()));
     if let Some(id) = &event.event_id {

@@ -1,7 +1,7 @@
 //! Authentication of the sender by the token in the body.
 //!
-//! Nothing else of the message is judged before the token, so a sender without one learns nothing
-//! from the answer.
+//! The token is checked before any other part of the message, so a sender without a token learns
+//! nothing from the answer.
 
 use tocsin_plugin_api::{OptionsError, Refusal, Secrets};
 

@@ -1,6 +1,7 @@
 //! [`Fields`] of a request's body.
 //!
-//! Query and other headers are never read: proxies log them, so a token does not belong there.
+//! Of the headers, only `Content-Type` is read. The query is not read: proxies log queries and
+//! headers, so a token does not belong there.
 
 use tocsin_plugin_api::{Refusal, Request};
 use tocsin_plugin_kit::body::Format;

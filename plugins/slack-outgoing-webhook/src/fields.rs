@@ -1,7 +1,7 @@
 //! Fields of one message, from a form or from JSON.
 //!
-//! [`crate::form`] and [`crate::json`] fill them in. The only rule here about the content of a
-//! message is that it must have one text.
+//! [`crate::form`] and [`crate::json`] fill them in. This file has one rule about the content of a
+//! message: it must have exactly one text.
 
 use std::borrow::Cow;
 
@@ -91,7 +91,7 @@ impl<'a> Fields<'a> {
         *held = Some(if held.is_some() { Value::Repeated } else { value });
     }
 
-    /// Returns the text of a field. There is none for an empty value, a JSON `null`, array or
+    /// Returns the text of a field. There is no text for an empty value, a JSON `null`, array or
     /// object, or a repeated field.
     pub(crate) fn get(&self, name: Field) -> Option<&str> {
         match self.value(name)? {

@@ -10,16 +10,17 @@ use crate::{
     options::Bots,
 };
 
-/// Filter of messages, with the operator's options.
+/// Filter that decides which genuine requests are ignored, with the operator's options.
 pub(crate) struct MessageFilter {
     bots: Bots,
-    /// Names, without their `#`, and ids.
+    /// Names (without `#`) and ids of the channels whose messages raise alerts; empty for all
+    /// channels.
     channels: Vec<String>,
     trigger_words: Vec<String>,
 }
 
 impl MessageFilter {
-    /// Takes the options of those names.
+    /// Takes the options `bots`, `channels` and `trigger_words`.
     ///
     /// # Errors
     ///

@@ -4,7 +4,7 @@
 //! (Events API, slash commands) are ignored: they follow another protocol, with signatures instead
 //! of a token.
 //!
-//! | step | file | otherwise |
+//! | step | file | outcome if the step fails |
 //! | --- | --- | --- |
 //! | the body is a form or a JSON object | `body.rs` | malformed |
 //! | the token is one of the configured ones | `authentication.rs` | unauthorized |

@@ -1,8 +1,8 @@
 //! Link from an alert to the message that raised it.
 //!
 //! Only messages of Slack have a link, because the other products do not send the address of their
-//! server. Fields with unexpected characters make no link instead of being escaped: those of
-//! genuine messages never need it.
+//! server. If a field has unexpected characters, the alert has no link. The characters are not
+//! escaped, because the fields of genuine messages have none.
 
 use crate::{
     fields::{Field, Fields},

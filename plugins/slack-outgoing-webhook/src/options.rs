@@ -1,6 +1,7 @@
 //! Options table that an operator writes under `[integrations.NAME.options]`.
 //!
-//! Only types are checked here. Each file that uses an option checks if its value makes sense.
+//! This file checks only the types of the options. The file that uses an option checks the option's
+//! value.
 
 use std::collections::BTreeMap;
 

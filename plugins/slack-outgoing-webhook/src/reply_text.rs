@@ -1,8 +1,9 @@
 //! Text of a reply, with the source of each part.
 //!
 //! A reply repeats parts of a message and must not notify people again. A mention is therefore
-//! defused if it comes from the message, or if the message completes it. Mentions in the operator's
-//! template work. Keywords that people chose to be notified of are unknown here and not defused.
+//! defused if it comes from the message, or if the message completes it, such as `@{title}` with
+//! the title `all`. Mentions in the operator's template work. Keywords that people chose to be
+//! notified of are unknown here and not defused.
 
 use memchr::memchr_iter;
 

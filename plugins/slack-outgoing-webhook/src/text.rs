@@ -1,6 +1,6 @@
 //! Text of a message as people see it, for title and description.
 //!
-//! Words are interpreted elsewhere: see [`crate::urgency`].
+//! The urgency is found in the words of a text in [`crate::urgency`].
 
 use std::{iter, ops::Range};
 

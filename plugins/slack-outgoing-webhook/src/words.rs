@@ -23,8 +23,8 @@ impl<'a> Words<'a> {
         Self { product, text, rest: text }
     }
 
-    /// Skips the [reference](crate::reference) at the beginning of the rest, or its first character
-    /// if that begins none.
+    /// Skips the [reference](crate::reference) at the beginning of the remaining text, or one
+    /// character if no reference begins there.
     fn skip_sigil(&mut self) {
         let before = self.text[..self.text.len() - self.rest.len()].chars().next_back();
         let sigil = self.rest.chars().next().map_or(0, char::len_utf8);

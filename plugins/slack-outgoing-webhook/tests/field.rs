@@ -1,7 +1,8 @@
-//! Small inputs that broke webhooks in the field, each for a whole class: `field.jsonl`.
+//! Small inputs that broke webhooks in production, each as an example of its class. The inputs are
+//! in `field.jsonl`.
 //!
-//! The bodies of a case arrive in order. As in a host, an event whose `event_id` was seen opens no
-//! alert.
+//! The bodies of a case arrive in order. As in a host, an event opens no alert if an earlier event
+//! had the same `event_id`.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Hostile requests: the plugin answers each one, and its answers are fit to show.
+//! Hostile requests: the plugin answers each one, and its answers are safe to show.
 
 use std::sync::LazyLock;
 
@@ -88,7 +88,7 @@ fn json_request(body: &[u8]) -> Request<'_> {
     Request::post(body).with_header("content-type", b"application/json")
 }
 
-/// Checks what [`check_receive`] does not know of this plugin's events.
+/// Checks the rules of this plugin's events that [`check_receive`] does not know.
 fn check_event(event: &Event) -> Result<(), TestCaseError> {
     let description = event.description.as_deref().unwrap_or_default();
     prop_assert!(description.contains(&event.title));

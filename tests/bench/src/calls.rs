@@ -1,4 +1,5 @@
-//! Cost of a call to a plugin through its library, and the boundary's share of it.
+//! Time of a call to a plugin through its library, and the share of that time that the boundary
+//! takes.
 
 use std::{
     hint::black_box,

@@ -1,7 +1,7 @@
 //! `make bench`: the cost of Tocsin next to a minimal server on the same machine, in one run.
 //!
-//! The run prints figures and judges none: machines are shared, so only ratios of one run can be
-//! compared.
+//! The run prints figures and fails for none of them: machines are shared, so only ratios of one
+//! run can be compared.
 
 #![expect(clippy::print_stdout, reason = "a table is what it is for")]
 
@@ -31,7 +31,7 @@ struct Plan {
     load: Duration,
     /// Alerts in the filled database.
     stored: u64,
-    /// Rounds of each subject, of which the median counts.
+    /// Rounds of each subject. The result is the median of the rounds.
     rounds: usize,
 }
 

@@ -1,4 +1,4 @@
-//! A child process, what it has used so far, and its end.
+//! A child process, the time and memory that it has used so far, and its end.
 
 use std::{
     fs,

@@ -142,7 +142,7 @@ pub(crate) fn serve_floor() -> anyhow::Result<()> {
 /// Database with many alerts.
 pub(crate) struct Filled(TempDir);
 
-/// Stores alerts such as the load makes, as the host does.
+/// Stores alerts like those of the load, in the way in which the host stores them.
 pub(crate) fn fill(alerts: u64) -> anyhow::Result<Filled> {
     eprintln!("storing {alerts} alerts");
     let folder = folder()?;

@@ -9,7 +9,8 @@ use tocsin::config::{ConfigError, Document, LoadedConfig, referenced_files};
 
 fuzz_target!(|text: &str| -> Corpus {
     let document = Document::new(Path::new("tocsin.toml"), text.to_owned());
-    // Such files would be read. A search for the word `file` would miss `"f\u0069le"`.
+    // The host would read a file that the configuration names, so such configurations are skipped. A
+    // search for the word `file` would miss `"f\u0069le"`.
     if !referenced_files(&document).is_empty() {
         return Corpus::Reject;
     }

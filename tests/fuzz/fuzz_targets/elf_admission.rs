@@ -1,5 +1,5 @@
-//! Whatever lies in the plugins folder, looking at it does not panic: it is admitted and says who it
-//! is, or refused in a sentence of one line.
+//! Examining any file of the plugins folder does not panic: the file is admitted with a name and a
+//! version, or refused with a sentence of one line.
 #![no_main]
 
 use std::{fs::File, io::Write, os::fd::AsRawFd, path::Path};
@@ -13,7 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut file = File::from(memory);
     file.write_all(bytes).expect("there is memory");
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    // It also has the file examined as it is before it is loaded.
+    // This call also examines the file as the host does before it loads a plugin.
     match Inspection::of(Path::new(&path)) {
         Ok(Inspection { refusal: None, manifest, .. }) => {
             assert!(manifest.is_some_and(|manifest| !manifest.name.is_empty()));

@@ -1,5 +1,5 @@
-//! Whatever an operator writes as a template, it is refused or rendered without a panic, and what
-//! comes out is no longer than it may be. How long that takes is for libFuzzer's `-timeout` to judge.
+//! Any text as a template is refused or rendered without a panic, and a rendered text is not longer
+//! than its limit. libFuzzer's `-timeout` limits the time.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -25,7 +25,7 @@ static USUAL: LazyLock<TemplateContext> = LazyLock::new(|| {
     )
 });
 
-/// As much as an event has at the very most, but for its number of details.
+/// An event with the longest title, description and labels that a host keeps.
 static LONGEST: LazyLock<TemplateContext> = LazyLock::new(|| {
     let labels = (0..100).map(|number| format!("{}{number:02}", "x".repeat(1022)));
     let event = Event::create("t".repeat(LONGEST_TITLE)).description("é".repeat(LONGEST_TEXT));

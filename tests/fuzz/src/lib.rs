@@ -8,7 +8,8 @@ use tocsin_plugin_api::{Integration, Request, outcome::Outcome};
 /// Token in the seeds.
 pub const TOKEN: &str = "Xk3vT9pQz7LmN2rB8sWc4dYf";
 
-/// Gives a plugin a request twice, and compares the outcome with what a host reads of it.
+/// Gives a plugin a request twice, and compares the outcome with the outcome that a host reads from
+/// its JSON.
 ///
 /// # Panics
 ///

@@ -1,6 +1,6 @@
 //! Altered copies of a good library, and files that are no library at all.
 //!
-//! Nothing is built here, and the original file stays as it is.
+//! This file builds nothing, and leaves the original library unchanged.
 
 use std::{
     fs,
@@ -73,8 +73,8 @@ pub fn truncated(library: &Path, into: &Path) -> PathBuf {
     to
 }
 
-/// Makes a copy in the folder `into` whose ELF header says `AArch64`. The rest is not for that processor:
-/// a host has to stop at the header.
+/// Makes a copy in the folder `into` whose ELF header says `AArch64`. The code is still for another
+/// processor: a host has to refuse the file because of the header.
 ///
 /// # Panics
 ///

@@ -1,8 +1,9 @@
-//! A workspace with a plugin-api of the future: today's with a few edits. Nothing is built here.
+//! A workspace with a plugin-api of the future: the present one with a few edits. This file builds
+//! nothing.
 //!
 //! The workspace is made under the target directory of `tests/pretended/` (two plugins and a host),
 //! of `plugin-api/`, and of this workspace's own Cargo.toml and Cargo.lock with other members. So the
-//! dependencies are today's too.
+//! dependencies are also the present ones.
 
 use std::{
     fs,
@@ -27,8 +28,8 @@ struct Edit {
     new: &'static str,
 }
 
-/// The changes that a minor version may make: append a function to the module, a capability, a field
-/// of an event, a value of an enum.
+/// The edits of a minor version: they append a function to the module, a capability, a field of an
+/// event, a value of an enum.
 const MINOR_EDITS: &[Edit] = &[
     Edit {
         file: "src/abi.rs",
@@ -162,8 +163,8 @@ impl<T> Capability<T> {
     },
 ];
 
-/// The name of the library of `later`. Under one name, the versions would have one path, and cargo
-/// would take the one for the other.
+/// The name of the library of `later`. With the same name, both versions would have the same path,
+/// and cargo would mistake one for the other.
 pub(super) fn library_name(version: &str) -> String {
     format!("pretended_later_{}", version.replace('.', "_"))
 }
@@ -195,7 +196,8 @@ pub(super) fn prepare(version: &str) -> PathBuf {
     let members = Value::from(["plugin-api", "later", "echo", "host"].map(Value::from).to_vec());
     let manifest = with_value(&workspace().join("Cargo.toml"), "workspace", "members", members);
     write(&folder.join("Cargo.toml"), &manifest);
-    // Cargo removes the members that are missing here, and keeps the versions of the others.
+    // Cargo removes members that this workspace lacks from the lock file, and keeps the versions of
+    // all other packages.
     write(&folder.join("Cargo.lock"), &read(&workspace().join("Cargo.lock")));
     folder
 }
@@ -231,8 +233,8 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| cannot("read", path, &error))
 }
 
-/// Writes a file if its text is new, so that cargo finds the others unchanged. Replaces the file as a
-/// whole, because another test process may be building it.
+/// Writes a file if its text is new, so that cargo does not rebuild unchanged files. Replaces the
+/// file as a whole, because another test process may be building from it.
 fn write(path: &Path, text: &str) {
     if fs::read_to_string(path).is_ok_and(|old| old == text) {
         return;

@@ -1,5 +1,5 @@
-//! Commands of the documentation. Blocks are run by [`scene`]; commands in the text and in blocks that are
-//! not run have to exist.
+//! Commands of the documentation. [`scene`] runs the blocks. For commands in the text and in blocks that
+//! are not run, these tests check only that the commands and options exist.
 
 use std::{collections::BTreeSet, fs, process::Command};
 

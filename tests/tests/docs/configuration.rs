@@ -31,7 +31,7 @@ fn the_reference_and_the_example_have_every_key_of_the_program() {
 fn the_reference_and_the_example_have_the_same_defaults() {
     let example = example();
     for (key, Entry { default, .. }) in reference() {
-        // The example's integration has settings of its own.
+        // The integration in the example sets further keys.
         let is_sample = key.starts_with("integrations.") && !key.ends_with(".enabled");
         let stands_there = match &example[&key] {
             Some(_) if is_sample => continue,
@@ -43,7 +43,7 @@ fn the_reference_and_the_example_have_the_same_defaults() {
     }
 }
 
-/// Plans a reload to [`OTHER_VALUES`], which tells for each key if it is taken up.
+/// Plans a reload to [`OTHER_VALUES`], which shows for each key if the reload applies its change.
 #[test]
 fn the_reference_says_which_keys_need_a_restart() {
     let host = Site::new().serve();

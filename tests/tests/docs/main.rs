@@ -1,5 +1,6 @@
-//! Tests of the documentation against the program. Commands run, TOML is a good configuration, tables have
-//! every key, route and metric, messages are those of the program, and links lead to a file.
+//! Tests of the documentation against the program. They check that commands run, that each TOML block is a
+//! valid configuration, that the tables have every key, route and metric, that quoted messages are in the
+//! program, and that links lead to a file.
 //!
 //! A comment above a block says if the block is not run, see [`markdown::Marker`].
 

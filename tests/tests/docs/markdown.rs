@@ -33,7 +33,7 @@ pub(crate) struct Block {
     pub(crate) marker: Option<Marker>,
 }
 
-/// Comment above a [`Block`] that is not simply run: how the block is checked instead.
+/// Comment above a [`Block`] that names another check than running the block in a scene.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Marker {
     /// `<!-- not run: REASON -->`: only the names of commands, options and targets are checked.

@@ -1,7 +1,8 @@
 //! Scene in which one shell runs the commands of a page in their order, beside a host.
 //!
-//! The scene is as after `make run`: a top folder with `target/release/` and `run/`, in `run/` a
-//! configuration, a token and the Slack plugin, and a host that serves. Each scene has addresses of its own.
+//! A scene has the same files as after `make run`: a top folder with `target/release/` and `run/`, in
+//! `run/` a configuration, a token and the Slack plugin, and a host that serves. Each scene has addresses
+//! of its own.
 
 use std::{
     fs,

@@ -24,7 +24,7 @@ fn every_block_of_toml_is_a_good_configuration() {
     assert!(count > 10, "there are {count}");
 }
 
-/// Makes a folder with everything that the blocks name.
+/// Makes a folder with every file that the TOML blocks name.
 fn site() -> Site {
     let site = Site::new()
         .plugin(&libraries::library("slack-outgoing-webhook"))

@@ -1,4 +1,4 @@
-//! The real Prometheus Alertmanager, which opens and resolves alerts here by itself.
+//! The real Prometheus Alertmanager, whose notifications open and resolve alerts of a host.
 
 use std::{
     fs,
@@ -49,7 +49,7 @@ impl Alertmanager {
         );
         let file = folder.path().join("alertmanager.yml");
         fs::write(&file, config).expect("a configuration");
-        // Another program may take the port in between: then the next port is tried.
+        // Another program may take the port before Alertmanager does: then the next port is tried.
         for _ in 0..5 {
             let address = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
             let address = address.expect("a free port");
@@ -127,7 +127,8 @@ fn drill(options: &str, http_config: &str) {
     let other = host.alerts().into_iter().find(|alert| alert["title"] == "db2 is full");
     assert_eq!(other.expect("db2's")["status"], "open");
 
-    // A later firing opens another alert, which names the previous one.
+    // When Alertmanager's alert fires again, a new Tocsin alert opens, which names the previous
+    // one.
     alertmanager.tell(&json!([disk_full("db1", &json!({ "startsAt": "2026-01-02T00:00:00Z" }))]));
     wait::until("a new alert is open", || (host.alerts().len() == 3).then_some(()));
     let again = &host.alerts()[0];
@@ -182,7 +183,8 @@ fn refuses_an_alertmanager_with_a_wrong_token() {
     assert_eq!(host.alerts().len(), 0);
 }
 
-/// Sends the notifications of one alert with a gap, and returns the alerts that the host has then.
+/// Sends the notifications of one Alertmanager alert, with a gap in its samples, and returns the
+/// alerts that the host then has.
 fn after_a_gap(options: &str) -> Vec<(u64, String, u64, Value)> {
     let host = host(options);
     // Alertmanager got no samples for a while, sent "resolved", and then sent the old alert as
@@ -279,7 +281,7 @@ fn refuses_a_group_over_the_event_limit_as_a_whole_and_counts_it() {
     );
     let host = site.serve();
     let answer = notify(&host, "prometheus", &group("firing", 100_001));
-    // Alertmanager tries again what was answered with 5xx.
+    // Alertmanager retries a notification that was answered with 5xx.
     assert_eq!((answer.status, answer.error_code().as_str()), (503, "too_many_events"));
     assert!(answer.retry_after() >= 1);
     let record = host.api(&format!("/api/v1/requests/{}", answer.request_id()));

@@ -129,7 +129,7 @@ fn an_alert_is_acknowledged_and_resolved_and_its_history_shows_it() {
     let id = alert["id"].as_str().expect("an id");
     assert_eq!(host.api(&format!("/api/v1/alerts/{id}")), alert);
 
-    // The same problem again is a new alert.
+    // A further event with the key of the resolved alert opens a new alert.
     host.post_with("good", &keyed("create"), "disk full");
     assert_eq!(numbers(&host.api("/api/v1/alerts?status=open")), [2]);
 }

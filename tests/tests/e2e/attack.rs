@@ -1,6 +1,6 @@
-//! Every attack at once, each from its own address, beside genuine senders. The host answers these,
-//! loses nothing of theirs, answers health checks all the time, and returns to its former use of
-//! memory, threads and files.
+//! Every attack at once, each from its own address, beside genuine senders. The host answers the
+//! genuine senders, loses none of their messages, and answers health checks all the time.
+//! Afterwards it uses no more memory, threads and files than before.
 //!
 //! In the suite the attack lasts some seconds. `make attack` runs it for a minute with release
 //! builds, and checks latency and memory.
@@ -68,7 +68,7 @@ impl Attack<'_> {
             let open = (0..count).filter_map(|_| {
                 let mut connection = self.connect(from, to)?;
                 connection.set_write_timeout(Duration::from_millis(5)).ok()?;
-                // The host may take only a part.
+                // The host may read only a part of the bytes.
                 let _ = connection.send(bytes);
                 self.requests.fetch_add(1, Ordering::Relaxed);
                 self.goes_on().then_some(connection)
@@ -223,7 +223,7 @@ fn serves_genuine_senders_during_every_attack_at_once() {
         let name = format!("tocsin_limit_reached_total{{limit=\"{limit}\"}}");
         let times = host.metric(&name).expect("it is counted");
         println!("{limit} was reached {times} times");
-        // The short form is too short for some attacks.
+        // In the short run of the test suite, some attacks do not reach their limit.
         assert!(times >= 1.0 || !is_drill, "{limit} was never reached");
     }
     if is_drill {
@@ -245,7 +245,7 @@ fn serves_genuine_senders_during_every_attack_at_once() {
         (files <= level.1 + 2 && threads <= level.2 + 10).then_some(())
     });
     let right_after = host.kernel_says("RssAnon");
-    // The allocator returns freed memory of a thread only while that thread goes on.
+    // The allocator returns the freed memory of a thread only while that thread runs.
     let usual = Load::start_with(host.webhooks(), "afterwards", 4, &[("x-token", TOKEN)]);
     let level_kb = wait::until("memory is back to normal", || {
         let now = host.kernel_says("RssAnon");

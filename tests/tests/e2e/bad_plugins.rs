@@ -1,5 +1,6 @@
-//! A bad plugin affects only itself: the host starts, the other integrations serve, and one
-//! sentence says what is wrong with the plugin, wherever an operator looks.
+//! A bad plugin affects only the integrations that use it: the host starts, and the other
+//! integrations serve. The API, readiness and the command line show one sentence about the fault of
+//! the plugin.
 
 use std::{fs, path::Path};
 
@@ -52,7 +53,7 @@ pub(crate) fn sentence(host: &TestHost, file: &str) -> String {
     normalized(&said)
 }
 
-/// Replaces the seconds left, which differ between two reads.
+/// Replaces the seconds until the breaker's next try, which differ between two reads.
 fn without_countdown(text: &str) -> String {
     Regex::new(r"for another \d+ s").expect("a pattern").replace_all(text, "for another N s").into()
 }

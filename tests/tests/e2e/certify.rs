@@ -222,7 +222,8 @@ fn access_to_more_than_memory_fails_the_purity_check() {
 #[test]
 fn dependence_on_more_than_the_request_fails_the_determinism_check() {
     assert_snapshot!(habit(r#"{"habit":"counter"}"#), @r#"failed deterministic: `usual empty body` gave another outcome asked again: `events[0].details[0].value` was `"0"`, then `"1"`; and [N] more"#);
-    // If a second ends between two calls of the first round, the report says that instead.
+    // If a second ends between two calls of the first round, the report names that difference
+    // instead.
     let is_of_later = |said: &String| said.contains("a second later");
     let clock = (0..5).map(|_| habit(r#"{"habit":"clock"}"#)).find(is_of_later);
     assert_snapshot!(clock.expect("a second that does not end just then"), @"failed deterministic: `usual empty body` gave another outcome in another process, a second later: `events[0].details[0].value` was [NUMBER], then [NUMBER]; and [N] more");

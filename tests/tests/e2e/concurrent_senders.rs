@@ -70,7 +70,7 @@ struct Entry {
 }
 
 impl Model {
-    /// Applies an event, and returns its effect in the form of a request record.
+    /// Applies an event, and returns the event's effect as a request record has it.
     fn apply(&mut self, sent: &Sent) -> Value {
         if let Some(alert) = sent.id.as_ref().and_then(|id| self.seen.get(id)) {
             return json!({ "effect": "duplicate", "alert": alert });

@@ -8,7 +8,7 @@ fn site() -> Site {
     Site::new().plugin(&library("well-behaved"))
 }
 
-/// Returns the error of `serve` for an invalid configuration. `check` prints the same.
+/// Returns the error of `serve` for an invalid configuration. `check` prints the same error.
 #[track_caller]
 fn refused(config: &str) -> String {
     refused_at(&site(), config)
@@ -241,7 +241,7 @@ fn trims_one_line_end_from_a_secret_in_a_file_or_variable() {
         }
         host.stop();
     }
-    // Other white space belongs to the secret, and a warning says so.
+    // Other white space belongs to the secret, and a warning names it.
     let site = site().config(config).env("TOKEN", &format!("\u{feff}{token}"));
     site.write("token", format!("{token}\n\n"));
     let check = site.run(&["check"]);

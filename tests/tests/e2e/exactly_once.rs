@@ -1,4 +1,4 @@
-//! A message makes one alert, regardless of how often and over how many connections it comes.
+//! A message makes one alert, even if a sender sends it many times and over many connections.
 
 use std::thread;
 

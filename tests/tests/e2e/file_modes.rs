@@ -1,5 +1,5 @@
-//! Modes and owners of files that control a host or hold its secrets. Others must not be able to
-//! write them, and should not be able to read them.
+//! Modes and owners of files that control a host or hold its secrets. Other users must not be able
+//! to write these files, and should not be able to read them.
 
 use std::{
     fs,

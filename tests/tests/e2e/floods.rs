@@ -1,4 +1,4 @@
-//! The worst that senders do, by mistake or on purpose: enormous forms, thousands of events in one
+//! Floods that senders cause by mistake or on purpose: enormous forms, thousands of events in one
 //! request, bytes that come one by one, silent connections. Other senders are served meanwhile, and
 //! each flood ends.
 
@@ -116,7 +116,7 @@ fn stores_ten_thousand_events_of_one_request_while_others_are_answered() {
     assert_eq!(record["outcome"], "events");
     let effects = record["effects"].as_array().expect("a list");
     assert_eq!(effects.len(), 10_000);
-    // Other requests got the numbers in between.
+    // The requests of other senders got the numbers between these.
     let number = |effect: &serde_json::Value| effect["alert"].as_u64().expect("a number");
     let numbers = number(&effects[9999]) - number(&effects[0]) + 1;
     assert!(numbers > 10_000, "no other request was answered meanwhile");
@@ -144,7 +144,7 @@ fn refuses_a_request_over_the_event_limit_and_keeps_it_for_a_replay() {
     assert_eq!(record["effects"], serde_json::json!([]));
     assert_eq!(host.alerts().len(), 0, "all or nothing");
 
-    // The refusal is counted, logged and shown in readiness.
+    // The host counts and logs the refusal, and readiness shows it.
     let counted = |outcome: &str| {
         let labels = r#"integration="good",plugin="well-behaved",version="1.0.0""#;
         host.metric(&format!("tocsin_requests_total{{{labels},outcome=\"{outcome}\"}}"))
@@ -302,7 +302,7 @@ fn ten_thousand_idle_connections_take_little_memory_and_time_out() {
     let told: Vec<_> = ends.filter(|end| !matches!(end, Ok(told) if told.is_empty())).collect();
     assert!(told.is_empty(), "they are closed without a word: {told:?}");
     println!("they are gone: RssAnon is {} kB", memory());
-    // A second round reuses the memory of the first.
+    // A second round reuses the memory of the first round.
     assert!(memory() < before + MOST_EACH * count as usize);
     assert_eq!(host.post("good", "afterwards").status, 200);
     assert_eq!(host.alerts().len(), alerts);

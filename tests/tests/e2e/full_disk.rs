@@ -1,4 +1,4 @@
-//! A full disk interrupts the host, and loses no message that was answered 200.
+//! While the disk is full, the host stores nothing. No message that was answered 200 is lost.
 
 use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 use tocsin_tests::{Site, TestHost, http::Request, libraries::library, wait};

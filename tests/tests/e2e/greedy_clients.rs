@@ -1,5 +1,6 @@
-//! Clients that take all they can get: connections, memory, time of the API. The host serves others
-//! meanwhile, answers health checks, and returns to its former use of resources.
+//! Clients that use as many connections, as much memory and as much time of the API as they can.
+//! Meanwhile the host serves other clients and answers health checks. Afterwards it uses no more
+//! resources than before.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},

@@ -1,7 +1,7 @@
 //! The host is killed at every step of a request on its way to disk, repeatedly on one database: no
 //! answered message is missing, none is stored twice, and no alert number is skipped.
 //!
-//! The host names the points, and only debug builds have them.
+//! The host's source defines the points, and only debug builds have them.
 
 #![expect(clippy::print_stdout, reason = "what a failed run needs to be repeated")]
 
@@ -61,8 +61,8 @@ impl Sender {
     }
 }
 
-/// Kills the host ten times at a point, each time at a random turn up to `latest`, and then counts
-/// the alerts.
+/// Kills the host ten times at a point, each time after the point was reached a random number of
+/// times up to `latest`, and then counts the alerts.
 fn kill_at(point: &str, latest: u64) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     let seed = now.as_nanos() as u64;

@@ -1,5 +1,5 @@
-//! Senders that keep a host busy, and checks of what they left in its store. Callers decide when
-//! the host ends.
+//! Senders that keep a host busy, and checks of the alerts that the host stored for them. Callers
+//! decide when the host ends.
 
 use std::{
     collections::BTreeMap,

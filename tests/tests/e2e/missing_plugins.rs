@@ -90,7 +90,7 @@ fn applies_other_changes_while_a_plugin_is_missing() {
     assert_eq!(host.post("good", "disk full").status, 200);
     assert_eq!(host.alerts()[0]["title"], "new disk full");
     broken(&host, "absent");
-    // Changes of the integration itself apply, too.
+    // Changes of the integration's settings apply, too.
     host.site().configure(&format!("[watch]\nenabled = false\n{GOOD}{MISSING}urgency = 'low'\n"));
     assert_eq!(host.reload().status, 200);
     broken(&host, "absent");

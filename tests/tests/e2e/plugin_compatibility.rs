@@ -1,5 +1,5 @@
-//! Old plugins keep working, newer plugins work unless they need something newer, and versions of
-//! one plugin work side by side.
+//! Plugins of older plugin-api versions work, plugins of newer versions work unless they have a
+//! capability that the host does not know, and several versions of one plugin work side by side.
 
 use insta::assert_snapshot;
 use serde_json::json;

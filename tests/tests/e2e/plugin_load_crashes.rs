@@ -1,5 +1,5 @@
-//! A plugin that kills the host during a load does so once: the next start sets its file aside,
-//! says so, and serves the others.
+//! A plugin that kills the host while it is loaded does so once: the next start does not load its
+//! file, reports that, and serves the other plugins.
 
 use std::fs;
 

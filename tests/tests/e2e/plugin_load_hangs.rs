@@ -1,5 +1,6 @@
-//! A plugin that hangs while it is loaded or made is abandoned: the host serves the others, stops
-//! when told to, and the next start sets the plugin aside.
+//! If a plugin hangs while it is loaded or while its instance is made, the host gives it up: the
+//! host serves the other plugins and stops when told to, and the next start does not load the
+//! plugin.
 
 use std::{fs, path::Path, thread};
 

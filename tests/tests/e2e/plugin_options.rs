@@ -1,4 +1,4 @@
-//! `tocsin check` compares options with the schemas of the plugins: it reports everything at once,
+//! `tocsin check` compares options with the schemas of the plugins: it reports all errors at once,
 //! each key once, and no value. Refusals by the plugins themselves are tested in `config.rs`.
 
 use insta::assert_snapshot;

@@ -288,7 +288,7 @@ fn check_says_why_it_cannot_predict_a_reload() {
 
 #[test]
 fn two_hundred_reloads_under_load_refuse_no_valid_token() {
-    // A token stays valid throughout, the other one changes in every round.
+    // One token stays valid throughout, and the second token changes in every round.
     let config = |round: usize| {
         format!(
             "{UNWATCHED}{GOOD}urgency = '{}'\noptions.token = ['stays', 'round-{round}']\n\

@@ -1,5 +1,5 @@
-//! Database files that are removed or replaced while a host runs or between two runs: every
-//! acknowledged alert survives a restart, and the host says what happened.
+//! Database files that are removed or replaced while a host runs or between two runs: every alert
+//! whose sender got 200 survives a restart, and the host reports what happened to the files.
 
 use std::{fs, os::unix::fs::symlink, path::PathBuf};
 

@@ -1,4 +1,5 @@
-//! A host on a system without something it needs names what is missing, and a remedy.
+//! On a system without a file system that a host needs, the host's error names that file system and
+//! a remedy.
 
 use std::process::Command;
 

@@ -1,5 +1,5 @@
-//! `tocsin plugins new`: what it writes is a plugin at once. The commands of the author's guide are run as
-//! they stand there; what cannot be so in a test, such as ports and folders, is replaced by name.
+//! `tocsin plugins new` writes a crate that is a working plugin without a change. The tests run the
+//! commands of the author's guide unchanged, except that they replace ports and folders.
 
 use std::{
     fs,
@@ -35,7 +35,8 @@ fn the_commands_of_the_guide_lead_from_nothing_to_an_alert() {
     );
 }
 
-/// The block of the guide. The host finds out by itself what is dropped in and configured.
+/// Returns the commands of the guide, with its ports and folders replaced by those of the test. The host
+/// notices the new plugin and the new section by itself.
 fn commands(host: &TestHost) -> String {
     let page = libraries::workspace().join("docs/author/first-plugin.md");
     let page = fs::read_to_string(page).expect("a page");
@@ -51,10 +52,10 @@ fn commands(host: &TestHost) -> String {
         ("cd run ", ": "),
         ("$PWD/../target/release:", &format!("{binaries}:")),
         ("--plugin-api ../plugin-api", &format!("--plugin-api {workspace}/plugin-api")),
-        // With the versions that this workspace has, so that nothing is looked up.
+        // The new crate gets the versions that this workspace has, so that cargo looks up none.
         ("cd demo\n", &format!("cd demo\ncp {workspace}/Cargo.lock .\n")),
         ("cp target/release/", &format!("cp {target}/release/")),
-        // A busy machine may need a good part of it.
+        // A busy machine may need much of this time.
         ("--retry 9 ", "--retry 59 "),
         ("127.0.0.1:8080", &host.webhooks().to_string()),
     ] {

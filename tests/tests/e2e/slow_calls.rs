@@ -54,7 +54,7 @@ fn logs_one_slow_call_a_second() {
         }
     });
     assert_eq!(metric(&host, "tocsin_plugin_slow_calls_total"), 8.0);
-    // The next line counts the calls that no line tells of.
+    // The next log line counts the slow calls that were not logged.
     let counted = || {
         let lines = host.logged("plugin_slow");
         let left_out = lines.iter().filter_map(|line| line["left_out"].as_u64());
@@ -157,7 +157,7 @@ fn shows_a_breaker_open_half_open_and_closed() {
     assert_eq!(host.times_logged("plugin_recovered"), 1);
     assert_snapshot!(row(&host, "integrations", "bad-panics"), @"bad serving bad-panics-in-receive 0.1.0 medium [...]");
 
-    // The counter goes on with the new instance.
+    // The new instance does not reset the counter.
     let changed = "[integrations.bad]\nplugin = 'bad-panics-in-receive'\nurgency = 'high'\n";
     host.site().configure(changed);
     host.reload();

@@ -1,6 +1,6 @@
 //! A store that fails: a disk that loses data, a file that cannot be written, a lock of another
-//! program, damaged pages. Everything that was answered 200 stays, senders are told to retry what
-//! cannot be kept, and the operator is told what to do.
+//! program, damaged pages. Every alert whose sender got 200 stays. If a message cannot be stored,
+//! the answer tells the sender to retry, and a message tells the operator what to do.
 //!
 //! Module `full_disk` tests a full disk, module `kill_points` a host that dies.
 
@@ -260,7 +260,7 @@ fn senders_wait_while_the_lock_is_held_briefly() {
 
     let answers = waiting.into_iter().map(|mut one| one.answer().expect("an answer"));
     let (kept, others): (Vec<_>, Vec<_>) = answers.partition(|answer| answer.status == 200);
-    // On a busy machine the lock is held longer.
+    // On a busy machine, the other program holds the lock longer.
     others.iter().for_each(assert_turned_away);
     println!("{} waited and were answered 200, {} were turned away", kept.len(), others.len());
     assert_eq!(host.alerts().len(), kept.len());

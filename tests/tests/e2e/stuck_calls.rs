@@ -17,7 +17,7 @@ fn host() -> TestHost {
     .serve()
 }
 
-/// Sends many requests at once that never return; the other integration answers all of its own.
+/// Sends many requests at once that never return; the other integration answers all requests to it.
 #[track_caller]
 fn assert_held_up_by_nobody(host: &TestHost, body: &str, senders: usize) {
     let all_answered = AtomicBool::new(false);

@@ -1,5 +1,5 @@
-//! A system that refuses more threads: everything that needs none goes on, and the host gives the
-//! reason for the rest.
+//! A system that gives no more threads: everything that needs no new thread still works, and the
+//! host gives the reason for each action that fails.
 
 use std::{
     os::unix::process::CommandExt,

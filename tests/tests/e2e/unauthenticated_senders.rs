@@ -1,5 +1,5 @@
-//! Senders without a valid token take little of the log, the disk and the quarantine, and cannot
-//! learn which integrations exist.
+//! Senders without a valid token use little space in the log, on the disk and in the quarantine,
+//! and cannot learn which integrations exist.
 
 use std::{
     collections::BTreeMap,
@@ -68,7 +68,7 @@ fn logs_one_refusal_a_second_per_code_with_a_count() {
     assert!(unknown.iter().all(|status| *status == 404), "{unknown:?}");
     let mut refused = BTreeMap::new();
     for code in ["unauthorized", "unknown_integration"] {
-        // The next line of the kind counts the requests that no line tells of.
+        // The next line of the same kind counts the refusals that were not logged.
         let target = if code == "unauthorized" { "/in/good" } else { &*long };
         let sent = refused.entry(code).or_insert(3200);
         wait::until("every refusal is counted", || {

@@ -38,7 +38,7 @@ impl Versions {
         libraries::with_version(&library("well-behaved"), version, self.folder.path())
     }
 
-    /// Returns another plugin under the name of this one.
+    /// Returns the library of another plugin, with the name of this plugin.
     pub(super) fn pretended(&self, package: &str, version: &str) -> PathBuf {
         let renamed = libraries::with_name(&library(package), "well-behaved", self.folder.path());
         libraries::with_version(&renamed, version, self.folder.path())
@@ -356,7 +356,8 @@ fn ulid() -> u128 {
 #[test]
 fn memory_stays_level_over_upgrades() {
     let versions = Versions::new();
-    // Otherwise the allocator may keep the bytes of a file for a while, which are megabytes.
+    // Without this setting, the allocator may keep the bytes of a plugin file, some megabytes, for
+    // a while.
     let site = Site::new().plugin(&library("well-behaved")).env("MIMALLOC_PURGE_DELAY", "0");
     let host = site.config(CONFIG).serve();
     let (old, new) = (library("well-behaved"), versions.well_behaved("1.0.1"));

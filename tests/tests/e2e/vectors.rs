@@ -1,5 +1,5 @@
-//! Every case of the Slack vectors and every case from the field, sent over HTTP and read from the
-//! store, not only inside the plugin's crate.
+//! Every fixture of the Slack plugin, and every case of its `field.jsonl`, sent to a host over HTTP
+//! and compared with the stored alert.
 
 use std::{fs, path::PathBuf};
 

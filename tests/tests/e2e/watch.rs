@@ -159,7 +159,7 @@ fn switches_to_a_new_plugins_dir_once_it_is_valid() {
     wait_for_reason(&host, "`plugins.dir`");
     assert_eq!(served_by(&host, "good"), "1.0.0");
 
-    // Only the folder that the new configuration names changes.
+    // A file changes only in the folder that the new configuration names.
     fs::create_dir(host.site().path("others.new")).expect("made");
     let (from, to) = (versions.well_behaved("1.0.1"), host.site().path("others.new").join(FILE));
     fs::copy(from, to).expect("copied");

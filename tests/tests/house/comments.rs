@@ -1,5 +1,6 @@
 //! Counts two properties of doc comments: the first word (a pronoun or a wh-word makes a reader look for
-//! its noun elsewhere), and links to other items. It judges no sentence; only a reader can.
+//! its noun elsewhere), and links to other items. The test cannot judge if a sentence is clear; only a
+//! reader can.
 //!
 //! `cargo test -p tocsin-tests --test house -- --nocapture comments` prints the figures.
 

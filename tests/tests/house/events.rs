@@ -1,5 +1,6 @@
-//! Holds each log line of the host at level info and above to an `event` field, a name that stays as it
-//! is when the message is reworded. Operators filter by it, and the end-to-end tests wait for it.
+//! Checks that each log line of the host from level `info` up has a field `event`, whose value stays
+//! the same when the message is reworded. Operators filter log lines by `event`, and the end-to-end
+//! tests wait for its values.
 //!
 //! `cargo test -p tocsin-tests --test house -- --nocapture events` prints all names.
 
@@ -13,12 +14,12 @@ use crate::sources::{root, rust_files};
 static LOG_LINE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"tracing::(?:info|warn|error)!\s*\(\s*").expect("a pattern"));
 
-/// The field, which comes first.
+/// The field `event`, which comes first.
 static EVENT: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r#"^event = "([a-z][a-z0-9]*(?:_[a-z0-9]+)*)","#).expect("a pattern")
 });
 
-/// Returns the events in a source text, unit tests left out, or the first log line that has none.
+/// Returns the events in a source text, unit tests left out, or the first log line without an event.
 fn events(source: &str) -> Result<Vec<&str>, &str> {
     let code = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let fields = LOG_LINE.find_iter(code).map(|line| &code[line.end()..]);

@@ -1,5 +1,5 @@
-//! Holds the table of invariants in ARCHITECTURE.md to tests that exist: each `module::test` there must be
-//! a test of this package.
+//! Checks that the table of invariants in ARCHITECTURE.md names only tests that exist: each `module::test`
+//! in the table must be a test of this package.
 
 use std::fs;
 

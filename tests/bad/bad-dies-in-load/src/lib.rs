@@ -1,6 +1,6 @@
 //! Wrong on purpose: an initializer of the library kills the process that maps it, if the process has
-//! the variable `PATH`. A host has; the sandbox that tries the plugin first has not. The host dies once,
-//! and at its next start it must set this file aside and serve the others.
+//! the variable `PATH`. A host has that variable; the sandbox that tries the plugin first does not. The
+//! host dies once. At its next start, it must not load this file, and must serve the other plugins.
 
 use good_parts::{Options, body_as_title, run_while_loading};
 use tocsin_plugin_api::prelude::*;

@@ -1,5 +1,6 @@
-//! Wrong on purpose: kills the process or hangs when an instance is made, as its options say. The host
-//! dies once, and at its next start it must set this file aside and serve the others.
+//! Wrong on purpose: kills the process or hangs when an instance is made, as the plugin's options say.
+//! The host dies once. At its next start, it must not load this file, and must serve the other
+//! plugins.
 
 use std::{hint::black_box, process, thread, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Wrong on purpose: an initializer of the library kills any process that maps it. The host must find
-//! that out in a sandbox, and never map the library itself.
+//! Wrong on purpose: an initializer of the library kills any process that maps it. The host must
+//! notice the crash in a sandbox, and never map the library itself.
 
 use good_parts::{Options, body_as_title, run_while_loading};
 use tocsin_plugin_api::prelude::*;

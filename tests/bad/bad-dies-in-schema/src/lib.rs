@@ -1,5 +1,5 @@
-//! Wrong on purpose: overflows the stack when it gives its schema. The host must find that out in a
-//! child process, and never load the plugin.
+//! Wrong on purpose: overflows the stack when it is asked for its schema. The host must notice the
+//! overflow in a child process, and never load the plugin.
 
 use std::{borrow::Cow, hint::black_box};
 

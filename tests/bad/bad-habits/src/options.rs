@@ -47,13 +47,13 @@ pub(crate) struct Options {
     pub(crate) token: Option<Secret>,
 }
 
-/// The options as the schema describes them. All habits but a few read them so.
+/// The options as the schema describes them. All habits but a few read the options in this form.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Honest {
     habit: Option<Habit>,
     token: Option<Secret>,
-    /// Means nothing.
+    /// A number that the plugin ignores.
     #[serde(default, rename = "count")]
     _count: u8,
 }
@@ -73,7 +73,7 @@ impl<'de> Deserialize<'de> for Options {
         let is = |habit: &str| table.get("habit").and_then(Value::as_str) == Some(habit);
         if is("unknown-keys") || is("loose-types") {
             let mut table = table.clone();
-            // This habit refuses unknown keys; the other one accepts them.
+            // `loose-types` refuses unknown keys; `unknown-keys` accepts them.
             if is("loose-types") && table.keys().any(|key| key.starts_with("no_such")) {
                 return Err(D::Error::custom("unknown field `no_such_option`"));
             }

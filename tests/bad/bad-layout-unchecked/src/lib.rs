@@ -1,5 +1,6 @@
 //! Wrong on purpose: has a manifest, and a header whose layout check is switched off. The host must refuse
-//! the plugin before it calls any function: nothing shows that the functions have the right types.
+//! the plugin before it calls any function of the plugin, because only the layout check shows that the
+//! functions have the right types.
 
 #![expect(unsafe_code, reason = "a header of one's own is what is tested")]
 

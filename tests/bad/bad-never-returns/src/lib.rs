@@ -1,6 +1,7 @@
 //! Wrong on purpose: never returns from some requests, asleep (`hang`) or busy (`spin`). The host must
-//! give up such a call at its deadline, answer 503, and serve the rest on other threads. Other requests
-//! take a fifth of a second (`slow`) or six seconds (`late`), which the host must report.
+//! give up such a call at its deadline, answer 503, and serve all other requests on other threads.
+//! Other requests take a fifth of a second (`slow`) or six seconds (`late`), which the host must
+//! report.
 
 use std::{hint, thread, time::Duration};
 

@@ -1,5 +1,5 @@
 //! Wrong on purpose: exports a working module and no `.tocsin.manifest` section. The host must refuse the
-//! plugin before loading it: nothing says what it is called or how it was built.
+//! plugin before loading it, because only the manifest has the plugin's name and the way it was built.
 
 use good_parts::{Options, body_as_title};
 use tocsin_plugin_api::{

@@ -1,5 +1,5 @@
-//! Wrong on purpose: serves like any other, and panics when an instance is dropped. The host must survive
-//! a reload, stop in good order, and report the panic.
+//! Wrong on purpose: serves like any other plugin, and panics when an instance is dropped. The host must
+//! survive a reload, stop in good order, and report the panic.
 
 use good_parts::{Options, body_as_title};
 use tocsin_plugin_api::prelude::*;

@@ -1,5 +1,6 @@
-//! Wrong on purpose: panics when an instance is made, unless its options say `panic = false`. The host
-//! must start without the plugin, report it, and serve the other integrations.
+//! Wrong on purpose: panics when an instance is made, unless the plugin's options have
+//! `panic = false`. The host must start without the plugin, report it, and serve the other
+//! integrations.
 
 use good_parts::body_as_title;
 use tocsin_plugin_api::prelude::*;

@@ -1,5 +1,5 @@
 //! Wrong on purpose: panics on some requests, once with a payload that panics when it is dropped. The
-//! host must answer 503 to that request, make a new instance, and live on.
+//! host must answer 503 to such a request, make a new instance, and keep serving.
 
 use good_parts::Options;
 use tocsin_plugin_api::prelude::*;

@@ -1,4 +1,5 @@
-//! Wrong on purpose: never returns from giving its schema. `tocsin check` must not wait for ever.
+//! Wrong on purpose: never returns when it is asked for its schema. `tocsin check` must not wait
+//! for ever.
 
 use std::{borrow::Cow, thread, time::Duration};
 

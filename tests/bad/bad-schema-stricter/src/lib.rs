@@ -1,25 +1,26 @@
 //! Wrong on purpose: its schema requires a range, a pattern and a length that the plugin itself does not
-//! check. `tocsin check` must report options that break them; the host must serve all the same.
+//! check. `tocsin check` must report options that violate the schema; the host must serve the plugin
+//! nevertheless.
 
 use tocsin_plugin_api::prelude::*;
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Options {
-    /// What it is called.
+    /// Name of the monitored service.
     #[schemars(length(max = 4))]
     name: String,
-    /// Where it listens.
+    /// Port on which the monitored service listens.
     #[schemars(range(min = 1, max = 65_535))]
     port: u64,
-    /// What it looks after.
+    /// Servers of the monitored service.
     #[serde(default)]
     servers: Vec<Server>,
 }
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 struct Server {
-    /// Where it is.
+    /// Address of the server.
     #[schemars(regex(pattern = r"^https?://"))]
     url: String,
 }

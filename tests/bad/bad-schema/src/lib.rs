@@ -1,5 +1,5 @@
-//! Wrong on purpose: serves like any other, but the schema of its options is invalid. A host serves
-//! without a schema; `tocsin check` and the author of a configuration need one.
+//! Wrong on purpose: serves like any other plugin, but the schema of its options is invalid. A host
+//! needs no schema to serve a plugin; `tocsin check` and the author of a configuration need one.
 
 use std::borrow::Cow;
 

@@ -1,5 +1,6 @@
 //! Wrong on purpose: an initializer of the library never returns and so blocks the system's loader. The
-//! host must find that out in a sandbox, never map the library itself, and serve the others meanwhile.
+//! host must notice the hang in a sandbox, never map the library itself, and serve the other plugins
+//! meanwhile.
 
 use std::{thread, time::Duration};
 

@@ -1,4 +1,5 @@
-//! The parts of a bad plugin with which nothing is wrong, so that each source shows only its fault.
+//! The correct parts that the bad plugins share, so that the source of each bad plugin shows only
+//! its fault.
 
 use tocsin_plugin_api::prelude::*;
 

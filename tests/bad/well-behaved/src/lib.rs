@@ -1,6 +1,6 @@
 //! A good plugin, the smallest that does all that the tests need: the headers of a request choose the
-//! fields of its event. The host must serve it, whatever other plugins do. Altered copies of it stand for
-//! other versions and for broken files.
+//! fields of its event. The host must serve this plugin, even if other plugins fail. Altered copies of
+//! this plugin stand for other versions and for broken files.
 
 use tocsin_plugin_api::prelude::*;
 

@@ -1,5 +1,6 @@
-//! A plugin with a capability that only a later plugin-api knows, and without `receive`. A host of
-//! that time calls it; a 1.0 host and the host of today must refuse it.
+//! A plugin with a capability that only a later plugin-api knows, and without `receive`. A host
+//! with that plugin-api calls the capability; a 1.0 host and the present host must refuse the
+//! plugin.
 
 use tocsin_plugin_api::{
     capability::{Echo, Plugin},

@@ -1,7 +1,7 @@
 //! The host's side of plugin-api 1.2, as a program: `pretended-host [--body TEXT] LIBRARY...`. The
 //! program opens each library, says whether it has the function that 1.2 added, and gives it one
-//! request, or one text if the plugin has the capability `echo`. It admits every library: whatever is
-//! opened here runs.
+//! request, or one text if the plugin has the capability `echo`. The program admits every library, so
+//! it runs the code of every library that it opens.
 
 use std::{env, error::Error, fmt, process::ExitCode};
 

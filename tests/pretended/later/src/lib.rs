@@ -1,6 +1,6 @@
-//! A plugin built against a later plugin-api. A host of today must load the one of 1.2, give
-//! an event whose urgency it does not know the integration's own, and ignore a field that it does
-//! not know; it must refuse the one of 2.0.
+//! A plugin built with a later plugin-api. The present host must load the plugin if it is built
+//! with 1.2: an event with an urgency unknown to the host gets the integration's urgency, and the
+//! host ignores unknown fields. The host must refuse the plugin if it is built with 2.0.
 
 use tocsin_plugin_api::prelude::*;
 
