@@ -48,7 +48,7 @@ fn refuses_an_unknown_key_and_lists_the_known_ones() {
       |
     1 | [slack]
       |  ^^^^^
-    hint: the known names are `server`, `admin`, `store`, `plugins`, `requests`, `retention`, `watch`, `log`, `integrations`
+    hint: the known names are `server`, `admin`, `store`, `state_dir`, `plugins`, `requests`, `retention`, `watch`, `log`, `integrations`
     ");
 }
 
@@ -432,13 +432,15 @@ fn help_and_usage_errors_explain_the_command_line() {
     let help = site.run(&["--help"]);
     assert_eq!(help.code, Some(0));
     assert_snapshot!(help.stdout, @"
-    Alerting host: receives webhooks, turns them into alerts with plugins, and stores them before it answers
+    Alerting host: receives webhooks, turns them into alerts with plugins, and stores them before it
+    answers
 
     Usage: tocsin <COMMAND>
 
     Commands:
       serve         Run the host: receive webhooks, store alerts, serve the admin API
-      check         Check the configuration and load the plugins as `serve` would, without changing anything
+      check         Check the configuration and load the plugins as `serve` would, without changing
+                    anything
       reload        Make the running host reload its configuration and its plugins, as SIGHUP does
       plugins       List the plugins and their problems; inspect, lock, certify or create a plugin
       integrations  List the integrations, their endpoints and their problems

@@ -107,7 +107,7 @@ fn removing_every_integration_needs_an_explicit_reload() {
     assert_eq!(host.reasons(), [""; 0]);
     assert_eq!(open(&host), 200);
     replace("");
-    assert_eq!(refusal().matches("no integrations").count(), 1);
+    assert_eq!(refusal().matches("no longer has integrations").count(), 1);
     assert_eq!(host.reload().status, 200);
     assert_eq!(host.post("good", "disk full").status, 404);
 }
@@ -235,7 +235,7 @@ fn check_warns_if_the_running_host_has_another_configuration() {
     host.site().write("other.toml", &text);
     let check = host.run(&["check", "--config", "other.toml"]);
     assert_eq!(check.code, Some(0), "{check:?}");
-    assert!(check.stderr.contains("has another configuration"), "{check:?}");
+    assert!(check.stderr.contains("uses another configuration"), "{check:?}");
 }
 
 /// Returns the warnings of `tocsin check` about the running host, which the command finds through

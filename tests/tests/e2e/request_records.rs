@@ -196,7 +196,7 @@ fn lists_and_shows_requests_on_the_command_line() {
     for (args, message) in [
         (&["requests", "--outcome", "good"][..], "write one of events, ignored, malformed"),
         (&["requests", "--since", "soon"], "or how long ago, such as `2h`"),
-        (&["requests", "show", "17"], "`X-Request-Id` has it"),
+        (&["requests", "show", "17"], "the header `X-Request-Id` of an answer holds the id"),
         (&["requests", "replay"], "required"),
     ] {
         let refused = host.run(args);
