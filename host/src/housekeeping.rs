@@ -211,7 +211,7 @@ impl Housekeeper {
 }
 
 /// Check of the system clock. A clock that jumps ahead would make all data look old at once, and
-/// deleted rows would not come back with the right time.
+/// deleted rows would not come back when the clock is corrected.
 struct Clock {
     /// Time of the last check, by the system clock and by the monotonic clock.
     seen: (Timestamp, Instant),

@@ -61,7 +61,7 @@ fn removing_or_replacing_files_under_load_loses_nothing_answered_200() {
         deed(host.site());
         let reason = refusing(&host);
         assert!(reason.contains(file) && reason.contains(what), "{reason}");
-        assert!(reason.contains("; hint: stop the host in an orderly way"), "{reason}");
+        assert!(reason.contains("; hint: stop the host with SIGTERM"), "{reason}");
         host.wait_for_event("store_lost");
         assert_eq!(host.times_logged("store_lost"), 1);
         assert_eq!(host.metric("tocsin_store_lost"), Some(1.0));

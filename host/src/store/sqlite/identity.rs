@@ -20,8 +20,8 @@ pub(super) fn warning(
     was_empty: bool,
     orphan: Option<&Path>,
 ) -> Option<String> {
-    const HINT: &str = "if this was not intended, stop the host and put the right file or a \
-                        backup in its place; until then, new alerts are stored in the present one";
+    const HINT: &str = "if this was not intended, stop the host and put the former database, or \
+                        a backup of it, at this path; until then, new alerts are stored in the present one";
     let shown = path.display();
     let what = match before {
         Before::Known(known) if known.salt == found.salt && known.alerts <= found.alerts => None,
@@ -92,7 +92,7 @@ pub(super) fn check(path: &Path) -> anyhow::Result<()> {
                 "the {what} `{}` {became} while {holder} has it open, so that host can store \
                  nothing more\n\
                  hint: stop that host with SIGTERM, which saves all alerts into a new file beside it, \
-                 and put the right file in place",
+                 and move that file, or the database that you want to use, to this path",
                 file.display()
             );
         }

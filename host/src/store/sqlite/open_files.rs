@@ -101,8 +101,8 @@ impl std::fmt::Display for OpenFile {
 fn lost(what: &str) -> Problem {
     let message = format!("{what} while the host has it open, so nothing more can be stored");
     Problem::new("store-file-lost", message).with_hint(
-        "stop the host in an orderly way (SIGTERM), which saves all alerts into a new file beside it, put \
-         the right file in place, and start again",
+        "stop the host with SIGTERM, which saves all alerts into a new file beside the database; move \
+         that file, or the database that you want to use, to the path in `store.url`, and start again",
     )
 }
 
