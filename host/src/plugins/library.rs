@@ -215,8 +215,8 @@ impl Loader {
 }
 
 impl Loader {
-    /// Has the probe try a plugin once. A plugin that cannot be tried is loaded without a trial: the
-    /// journal remembers the load.
+    /// Has the probe test a plugin once in a child process. If no child can be started, the plugin is
+    /// loaded all the same: the load journal records the load.
     fn try_out(&mut self, plugin: &AdmittedPlugin, timeout: Duration) -> Result<(), LoadError> {
         let Some(probe) = &self.probe else { return Ok(()) };
         if self.harmless.contains(&plugin.sha256) {
