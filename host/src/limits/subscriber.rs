@@ -1,4 +1,4 @@
-//! The share of a subscriber: limits count one address, or one network of addresses, as one sender.
+//! Limits count one address, or one network of addresses (one internet subscriber), as one sender.
 
 use std::net::{IpAddr, Ipv6Addr};
 
