@@ -136,7 +136,7 @@ pub enum ChangeKind {
 }
 
 impl ChangeKind {
-    /// All of them, in the order in which they are stored.
+    /// All kinds, in the order of their stored numbers.
     pub const ALL: [Self; 7] = [
         Self::Created,
         Self::Occurred,
@@ -174,7 +174,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// All of them, in the order of an alert's life.
+    /// All statuses, in the order of an alert's life.
     pub const ALL: [Self; 3] = [Self::Open, Self::Acknowledged, Self::Resolved];
 
     /// Returns the name in JSON and on the command line.

@@ -5,8 +5,9 @@
 //! [`CallPool`], gives up calls after a deadline, replaces instances that failed, and stops calling a
 //! plugin that fails repeatedly. None of that depends on the runtime.
 //!
-//! A further capability of plugins adds a method to [`PluginInstance`](runtime::PluginInstance) and a pool for its requests. The
-//! instance, its health and its breaker are shared by all capabilities of an integration.
+//! A further capability of plugins adds a method to [`PluginInstance`](runtime::PluginInstance) and a
+//! pool for its requests. The instance, its health and its breaker are shared by all capabilities of an
+//! integration.
 
 mod breaker;
 mod caller;
@@ -56,7 +57,8 @@ impl CallLimits {
     }
 }
 
-/// A request as it arrived, with its whole body: what a [`PluginInstance`](runtime::PluginInstance) receives.
+/// A request as it arrived, with its whole body. A [`PluginInstance`](runtime::PluginInstance) receives
+/// requests in this form.
 #[derive(Debug)]
 pub(crate) struct IncomingRequest {
     /// The id in the answer, in the record and in log lines.

@@ -1,7 +1,7 @@
 //! The HTTP that both listeners share: connections and their limits, the address of a sender, request
 //! ids, and the JSON body of an error.
 //!
-//! It has no routes: those of webhooks are in [`ingest`](crate::ingest), those of the admin API in
+//! Routes lie elsewhere: those of webhooks in [`ingest`](crate::ingest), those of the admin API in
 //! [`api`](crate::api).
 
 pub mod error;

@@ -1,6 +1,6 @@
 //! Receives webhooks: `POST /in/{integration}`.
 //!
-//! This module decides which requests reach a plugin. The plugin decides their meaning, [`verdict`] their
+//! Code here decides which requests reach a plugin. The plugin decides their meaning, [`verdict`] their
 //! answer, and the [`store`](crate::store) the alerts that they open. The sender gets 200 only after the
 //! commit.
 
@@ -38,12 +38,12 @@ use crate::{
     call::IncomingRequest,
     config::Server,
     host::Host,
-    http::request_id,
-    http::sender::{Peer, sender},
+    http::{
+        request_id,
+        sender::{Peer, sender},
+    },
     integration::{Integration, IntegrationState},
-    limits::body_memory::BodyShare,
-    limits::line_limit::LineLimits,
-    limits::reached::Limit,
+    limits::{body_memory::BodyShare, line_limit::LineLimits, reached::Limit},
     request::{Content, RequestOutcome, Submission},
 };
 

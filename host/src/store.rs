@@ -1,8 +1,8 @@
 //! Storage of alerts and request records: narrow interfaces, and the promises behind them.
 //!
-//! The stored types are in [`crate::alert`] and [`request`](crate::request), and the tasks that delete old data in
-//! [`housekeeping`]. [`open`] chooses a store by its [`StoreConfig`]. `sqlite` keeps everything in one
-//! file. Every store has to pass the tests in `contract`. Nothing else in the host touches a database.
+//! The stored types are in [`crate::alert`] and [`request`](crate::request), and the tasks that delete
+//! old data in [`housekeeping`]. [`open`] chooses a store by its [`StoreConfig`]. `sqlite` keeps
+//! everything in one file. Every store has to pass the tests in `contract`. Nothing else in the host touches a database.
 
 #[cfg(test)]
 mod contract;

@@ -18,8 +18,7 @@ use std::{
 use self::notifications::Notifications;
 use crate::{
     config::{self, Document, LoadedConfig, Plugins},
-    host::Host,
-    host::reloads::ReloadReason,
+    host::{Host, reloads::ReloadReason},
     plugins::{
         libraries_in,
         verification::{Policy, signature::signature_of},

@@ -517,7 +517,7 @@ mod calling {
     pub enum CallError {
         /// The plugin panicked, with this message.
         Panicked(String),
-        /// This version cannot read the plugin's answer, for this reason.
+        /// The plugin's answer cannot be read by this version of plugin-api, for the given reason.
         NotUnderstood(String),
         /// The plugin has no function for the capability with this name.
         NoFunction(String),

@@ -17,8 +17,7 @@ use crate::{
     call::{BreakerReport, BreakerState},
     host::Host,
     log,
-    problem::Problem,
-    problem::on_one_line,
+    problem::{Problem, on_one_line},
     request::Quarantined,
     store::StoreError,
 };

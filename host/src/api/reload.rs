@@ -12,8 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::ApiResult;
 use crate::{
     config::change::ConfigChange,
-    host::Host,
-    host::reloads::ReloadReason,
+    host::{Host, reloads::ReloadReason},
     http::error::{ApiError, ErrorBody},
 };
 

@@ -122,9 +122,9 @@ pub(crate) struct RawView {
 /// A header of a request.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub(crate) struct HeaderView {
-    /// Its name, in lower case.
+    /// Name of the header, in lower case.
     pub name: String,
-    /// Its value.
+    /// Value of the header.
     pub value: String,
 }
 

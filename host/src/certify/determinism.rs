@@ -27,7 +27,8 @@ pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
     )
 }
 
-/// Returns a sentence for each message of a [`Repetition`] for which this part of the outcome was not always the same.
+/// Returns a sentence for each message of a [`Repetition`] for which this part of the outcome was not
+/// always the same.
 pub(super) fn differences(
     repetition: &Repetition,
     part: impl Fn(&Value) -> Value,

@@ -62,7 +62,8 @@ fn only_id(baseline: &Baseline) -> Option<&str> {
     only.filter(|_| ids.len() == 1 && titles.len() >= ENOUGH_EVENTS)
 }
 
-/// Returns an id in the [`Baseline`] that events of different problems share, and the names of two of their fixtures.
+/// Returns an id in the [`Baseline`] that events of different problems share, and the names of two of
+/// their fixtures.
 fn shared_id<'e>(
     baseline: &'e Baseline,
     expected: &dyn Fn(&str) -> Option<String>,

@@ -41,8 +41,7 @@ use self::{
     timed_stream::TimedStream,
 };
 use crate::{
-    http::request_id,
-    http::sender::Peer,
+    http::{request_id, sender::Peer},
     limits::reached::{Limit, LimitsReached},
 };
 

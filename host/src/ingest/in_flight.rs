@@ -17,8 +17,7 @@ use crate::{
     config::Keep,
     host::Host,
     integration::{Integration, IntegrationState},
-    limits::body_memory::BodyShare,
-    limits::reached::Limit,
+    limits::{body_memory::BodyShare, reached::Limit},
     request::{Kept, RawRequest, RequestOutcome, Share, Submission},
 };
 

@@ -11,8 +11,7 @@ use axum::{
 use ulid::Ulid;
 
 use crate::{
-    http::error::ErrorBody,
-    http::request_id,
+    http::{error::ErrorBody, request_id},
     limits::rate_limit::{OverRate, Scope},
     store::StoreError,
 };

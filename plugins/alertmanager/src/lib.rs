@@ -1,6 +1,6 @@
 //! Alerts from the webhook of Prometheus Alertmanager, version 4 of its format.
 //!
-//! This file owns the order of the checks; each rule has a file of its own. Payloads made by
+//! The order of the checks is decided here; each rule has a file of its own. Payloads made by
 //! Alertmanager's `payload` templates are not supported: operators can give them any format.
 //!
 //! | step | file | outcome if the step fails |

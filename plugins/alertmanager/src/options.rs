@@ -1,6 +1,6 @@
 //! Options table that an operator writes under `[integrations.NAME.options]`.
 //!
-//! This file checks only the types of the options. The file that uses an option checks the option's
+//! Only the types of the options are checked here. The file that uses an option checks the option's
 //! value.
 
 use std::{collections::BTreeMap, fmt};
@@ -41,7 +41,7 @@ pub struct Options {
     pub severity_label: String,
 
     /// Urgencies for values of the severity label, in any case: `urgencies = { p1 = "critical" }`.
-    /// They take precedence over the built-in values.
+    /// These names take precedence over the built-in values.
     pub urgencies: BTreeMap<String, Urgency>,
 
     /// Makes repeated notifications of a firing alert count: a repeat adds an occurrence to the

@@ -1,6 +1,6 @@
 //! Alerts from the outgoing webhooks of Slack, Mattermost, Zulip and Rocket.Chat.
 //!
-//! This file owns the order of the checks; each rule has a file of its own. Requests of Slack apps
+//! The order of the checks is decided here; each rule has a file of its own. Requests of Slack apps
 //! (Events API, slash commands) are ignored: they follow another protocol, with signatures instead
 //! of a token.
 //!

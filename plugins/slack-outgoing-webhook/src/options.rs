@@ -1,6 +1,6 @@
 //! Options table that an operator writes under `[integrations.NAME.options]`.
 //!
-//! This file checks only the types of the options. The file that uses an option checks the option's
+//! Only the types of the options are checked here. The file that uses an option checks the option's
 //! value.
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Altered copies of a good library, and files that are no library at all.
 //!
-//! This file builds nothing, and leaves the original library unchanged.
+//! Nothing is built here, and the original library stays unchanged.
 
 use std::{
     fs,

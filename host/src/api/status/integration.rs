@@ -96,7 +96,7 @@ pub(crate) enum WaitingReasonName {
     NotNeeded,
     /// The integration's `version` excludes this version.
     NotAllowed,
-    /// This version was tried and failed.
+    /// The version was tried and failed.
     Failed,
 }
 

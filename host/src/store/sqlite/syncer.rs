@@ -27,8 +27,11 @@ use super::{
     write_job::{JobResult, WriteJob},
 };
 use crate::{
-    limits::line_limit::LineLimit, metrics::StoreMetrics, problem::Problem, store::StoreError,
-    system::fault_injection, system::private_file::beside,
+    limits::line_limit::LineLimit,
+    metrics::StoreMetrics,
+    problem::Problem,
+    store::StoreError,
+    system::{fault_injection, private_file::beside},
 };
 
 /// A transaction that is written but not yet on disk.

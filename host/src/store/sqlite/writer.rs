@@ -53,7 +53,8 @@ pub(super) struct Writer {
     thread: JoinHandle<i64>,
 }
 
-/// [Requests](Quarantined) that wait for a replay, by the number of the integration, as the last commit left them.
+/// [Requests](Quarantined) that wait for a replay, by the number of the integration, as the last commit
+/// left them.
 type QuarantineBoard = Arc<Mutex<BTreeMap<i64, Quarantined>>>;
 
 /// Sending half of the queue of the [`Writer`].
