@@ -24,7 +24,8 @@ fn assert_refused(answer: &Answer, status: u16, code: &str) {
 /// Checks that the host accepts webhooks as before, and kept nothing of a refused request.
 #[track_caller]
 fn assert_serves_on(host: &TestHost) {
-    assert_eq!(host.post("good", "disk full").status, 200);
+    let answer = host.post("good", "disk full");
+    assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(host.alerts().len(), 1);
 }
 
@@ -193,6 +194,10 @@ fn thousands_of_short_connections_leave_nothing_behind() {
         // Each closes without a request, some before the host accepts them.
         drop(TcpStream::connect(host.webhooks()).expect("the host listens"));
     }
+    // The host accepts this connection after all of the others. It may turn it away, because closed
+    // connections count towards the share of their address until the host has noticed their end.
+    let last = host.ask(&Request::new("GET", "/nothing"));
+    assert!(matches!(last.status, 404 | 503), "{last:?}");
     wait::until("all connections are gone", || {
         (host.metric("tocsin_connections")? == 0.0).then_some(())
     });
