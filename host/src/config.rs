@@ -5,6 +5,7 @@
 mod admin;
 pub(crate) mod change;
 mod checks;
+mod destination;
 mod document;
 mod error;
 mod file;
@@ -22,6 +23,7 @@ mod references;
 mod requests;
 mod required_plugins;
 mod retention;
+mod route;
 mod secrets;
 mod server;
 mod snippet;
@@ -37,6 +39,7 @@ use serde::Deserialize;
 
 pub(crate) use self::{
     admin::{Admin, AdminToken},
+    destination::DestinationConfig,
     file::{ExposedConfig, UnreadableConfig, read},
     integration::IntegrationConfig,
     log::{Log, LogFormat},
@@ -48,6 +51,7 @@ pub(crate) use self::{
     requests::{Keep, Requests},
     required_plugins::RequiredPlugins,
     retention::Retention,
+    route::{DeliveryConfig, RouteConfig},
     store::Store,
     watch::Watch,
 };
@@ -85,4 +89,10 @@ pub(crate) struct Config {
     /// The integrations by name. The name is the last part of the endpoint's URL, see
     /// [`Server::endpoint`].
     pub integrations: BTreeMap<String, IntegrationConfig>,
+    /// The destinations of news about alerts, by name.
+    pub destinations: BTreeMap<String, DestinationConfig>,
+    /// The destinations that are told of an alert.
+    pub routes: Vec<RouteConfig>,
+    /// Timeouts and retries of deliveries.
+    pub delivery: DeliveryConfig,
 }

@@ -15,6 +15,7 @@ mod certify;
 pub mod cli;
 pub mod config;
 mod config_warnings;
+pub mod delivery;
 mod events;
 mod host;
 mod housekeeping;

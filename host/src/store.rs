@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod contract;
+pub mod deliveries;
 pub mod feed;
 #[cfg(test)]
 mod fixture;

@@ -7,6 +7,7 @@
 //! | capability | trait | since |
 //! | --- | --- | --- |
 //! | `receive` | [`Receiver`] | 1.0 |
+//! | `notify` | [`Notifier`] | 1.1 |
 //!
 //! A plugin that only receives webhooks implements [`Integration`](crate::Integration) instead, which
 //! is [`Plugin`] and [`Receiver`] in one. The two traits of this module are not in the
@@ -49,7 +50,9 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     OptionsError, Received, Refusal, Request,
-    manifest::{PackageManifest, RECEIVE},
+    manifest::{NOTIFY, PackageManifest, RECEIVE},
+    notification::Notification,
+    step::{Description, HttpAnswer, NotifyCall, Step},
 };
 
 /// The options of a plugin and its constructor.
@@ -107,6 +110,27 @@ pub trait Receiver: Plugin {
     fn receive(&self, request: &Request<'_>) -> Result<Received, Refusal>;
 }
 
+/// The capability `notify`: translates news about an alert into HTTP requests.
+///
+/// A notifier does no I/O. The host sends the requests, and asks the notifier again with each answer.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is exported with the capability `notify` and does not implement it",
+    label = "does not implement `Notifier`",
+    note = "implement `tocsin_plugin_api::capability::Notifier` for it, or remove `notify` from \
+            the list of capabilities in `export_plugin!`"
+)]
+pub trait Notifier: Plugin {
+    /// Describes the notifier with its options: the servers that it contacts, and its limits.
+    fn describe(&self) -> Description;
+
+    /// Returns the next step of an attempt.
+    ///
+    /// `answers` holds the answers to the requests of this attempt, in the order in which they were sent;
+    /// it is empty at the beginning. The step depends on the options, the notification and the answers
+    /// alone: the same input gives the same step, at any time and on any thread.
+    fn next(&self, notification: &Notification, answers: &[HttpAnswer]) -> Step;
+}
+
 /// Marks the type that is exported as the plugin of its library.
 ///
 /// [`export_plugin!`](crate::export_plugin) implements this trait; do not implement it by hand.
@@ -156,6 +180,22 @@ pub const fn receive<T: Receiver>() -> Capability<T> {
         largest_body_bytes: T::LARGEST_BODY_BYTES,
     };
     Capability { name: RECEIVE, function }
+}
+
+/// The capability of a [`Notifier`].
+#[doc(hidden)]
+pub const fn notify<T: Notifier>() -> Capability<T> {
+    Capability::json(NOTIFY, answer_notify_call::<T>)
+}
+
+/// Answers one [`NotifyCall`] in JSON.
+fn answer_notify_call<T: Notifier>(plugin: &T, input: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
+    match serde_json::from_slice(input)? {
+        NotifyCall::Describe => serde_json::to_vec(&plugin.describe()),
+        NotifyCall::Next { notification, answers } => {
+            serde_json::to_vec(&plugin.next(&notification, &answers))
+        }
+    }
 }
 
 impl<T> Capability<T> {

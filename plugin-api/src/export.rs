@@ -19,10 +19,11 @@
 macro_rules! export_plugin {
     // The capability of a name, for a plugin type.
     (@capability $plugin:ty, receive) => { $crate::capability::receive::<$plugin>() };
+    (@capability $plugin:ty, notify) => { $crate::capability::notify::<$plugin>() };
     (@capability $plugin:ty, $unknown:ident) => {
         ::core::compile_error!(::core::concat!(
             "this plugin-api has no capability `", ::core::stringify!($unknown),
-            "`; it has `receive`",
+            "`; it has `receive` and `notify`",
         ))
     };
 

@@ -92,9 +92,11 @@ mod export;
 mod guard;
 pub mod integration;
 pub mod manifest;
+pub mod notification;
 pub mod outcome;
 pub mod request;
 pub mod secret;
+pub mod step;
 #[cfg(feature = "testing")]
 pub mod testing;
 

@@ -14,6 +14,9 @@ pub const FORMAT: u32 = 1;
 /// The capability of a [`Receiver`](crate::capability::Receiver).
 pub const RECEIVE: &str = "receive";
 
+/// The capability of a [`Notifier`](crate::capability::Notifier).
+pub const NOTIFY: &str = "notify";
+
 /// The panic strategy of a plugin whose panics can be caught.
 pub const UNWIND: &str = "unwind";
 

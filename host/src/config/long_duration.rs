@@ -15,6 +15,11 @@ impl LongDuration {
         Self(Duration::from_secs(days * 24 * 60 * 60))
     }
 
+    /// Creates a duration of that many seconds.
+    pub(crate) const fn from_secs(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let span: Span = text.parse().ok()?;
         let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;

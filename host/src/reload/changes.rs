@@ -119,6 +119,9 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<ConfigChange> {
         watch,
         log,
         integrations: _,
+        destinations: _,
+        routes: _,
+        delivery: _,
     } = new;
     let config::Server {
         listen,
