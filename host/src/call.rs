@@ -1,19 +1,19 @@
 //! Calls of plugins: one narrow interface for requests, whatever runs the plugins.
 //!
 //! A [`PluginRuntime`] gives instances that translate requests, and may misbehave in any way. A
-//! [`Caller`] wraps one plugin for one integration: it calls the plugin on the threads of a
+//! [`Caller`] wraps one plugin for one integration or destination: it calls the plugin on the threads of a
 //! [`CallPool`], gives up calls after a deadline, replaces instances that failed, and stops calling a
 //! plugin that fails repeatedly. None of that depends on the runtime.
 //!
-//! A further capability of plugins adds a method to [`PluginInstance`](runtime::PluginInstance) and a
-//! pool for its requests. The instance, its health and its breaker are shared by all capabilities of an
-//! integration.
+//! Each capability of plugins has a pool of its own: [`CallPool`] for `receive` and [`NotifierPool`] for
+//! `notify`, so that a notifier that hangs takes no thread from webhooks. A caller is for one of them.
 
 mod breaker;
 mod caller;
 mod health;
 mod in_process;
 mod instance_slot;
+mod notifier;
 mod pool;
 pub(crate) mod runtime;
 
@@ -24,17 +24,23 @@ use bytes::Bytes;
 use tocsin_plugin_api::outcome::Outcome;
 use ulid::Ulid;
 
+#[allow(unused_imports, dead_code, reason = "the module `notify` will use them")]
 pub(crate) use self::{
     breaker::BreakerState,
-    caller::Caller,
+    caller::{Caller, NotifierCaller},
     health::{BreakerReport, CallerHealth},
     in_process::InProcessRuntime,
     instance_slot::StartError,
+    notifier::{NotifierInput, NotifierOutput, NotifierResult},
     runtime::{PluginRuntime, RunnablePlugin},
 };
 
 /// The threads on which plugins receive requests.
 pub(crate) type CallPool = pool::Pool<IncomingRequest, CallResult>;
+
+/// The threads on which plugins translate notifications.
+#[allow(dead_code, reason = "the module `notify` will use it")]
+pub(crate) type NotifierPool = pool::Pool<NotifierInput, NotifierResult>;
 
 /// Limits on the time of the calls of a [`Caller`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +135,9 @@ pub(crate) type CallResult = Result<CallOutcome, CallFailure>;
 ///
 /// A continuation rather than a future: no task has to be woken before the outcome is stored.
 pub(crate) type OnResult = Box<dyn FnOnce(CallResult) + Send>;
+
+/// The continuation of [`NotifierCaller::notify`], under the same rules as [`OnResult`].
+pub(crate) type OnNotifierResult = Box<dyn FnOnce(NotifierResult) + Send>;
 
 #[cfg(test)]
 mod tests;

@@ -4,12 +4,13 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text},
+    encoding::{EncodeLabel, EncodeLabelSet, LabelSetEncoder, text},
     metrics::{
         counter::Counter,
         family::Family,
@@ -45,11 +46,11 @@ pub(crate) struct Metrics {
 
 struct Exposed {
     registry: Registry,
-    /// Label sets in the registry. A set of no integration in force has the time since when.
+    /// Label sets in the registry. A set of nothing in force has the time since when.
     label_sets: HashMap<PluginLabels, Option<Instant>>,
 }
 
-/// Metrics by [`PluginLabels`]: integration, plugin and version.
+/// Metrics by [`PluginLabels`]: integration or destination, plugin and version.
 struct Families {
     requests: Family<RequestLabels, Counter>,
     template_errors: Family<PluginLabels, Counter>,
@@ -64,7 +65,8 @@ struct Families {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
-    integration: String,
+    #[prometheus(flatten)]
+    owner: Owner,
     plugin: String,
     version: String,
     outcome: &'static str,
@@ -72,9 +74,30 @@ struct RequestLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PluginLabels {
-    integration: String,
+    #[prometheus(flatten)]
+    owner: Owner,
     plugin: String,
     version: String,
+}
+
+/// The part of the configuration that uses a plugin.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Owner {
+    /// The integration with this name.
+    Integration(String),
+    /// The destination with this name.
+    #[allow(dead_code, reason = "the module `destination` will use it")]
+    Destination(String),
+}
+
+impl EncodeLabelSet for Owner {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        let label = match self {
+            Self::Integration(name) => ("integration", name.as_str()),
+            Self::Destination(name) => ("destination", name.as_str()),
+        };
+        label.encode(encoder.encode_label())
+    }
 }
 
 /// Time after which metrics of an integration or a version that is no longer in force are removed, so that
@@ -123,21 +146,36 @@ impl Metrics {
 
     /// Returns the [`IntegrationMetrics`] of one integration with one version of its plugin.
     pub(crate) fn integration(&self, name: &str, plugin: &PluginId) -> IntegrationMetrics {
-        let labels = PluginLabels {
-            integration: name.into(),
-            plugin: plugin.name.clone(),
-            version: plugin.version.clone(),
-        };
-        let mut exposed = self.exposed.lock().unwrap_or_else(PoisonError::into_inner);
-        exposed.label_sets.insert(labels.clone(), None);
-        self.families.of(labels)
+        let labels = self.labels(Owner::Integration(name.into()), plugin);
+        IntegrationMetrics {
+            requests: OUTCOMES
+                .map(|outcome| self.families.requests.get_or_create_owned(&labels.with(outcome))),
+            template_errors: self.families.template_errors.get_or_create_owned(&labels),
+            plugin: Arc::new(self.families.of(labels)),
+        }
     }
 
-    /// Returns all metrics in the `OpenMetrics` text format. `in_force` has the [`IntegrationMetrics`] of
-    /// every integration in force, with true if its breaker is open, or `None` if it has no breaker.
+    /// Returns the [`PluginMetrics`] of one destination with one version of its plugin.
+    #[allow(dead_code, reason = "the module `destination` will use it")]
+    pub(crate) fn destination(&self, name: &str, plugin: &PluginId) -> PluginMetrics {
+        self.families.of(self.labels(Owner::Destination(name.into()), plugin))
+    }
+
+    /// Adds a label set to those that are shown.
+    fn labels(&self, owner: Owner, plugin: &PluginId) -> PluginLabels {
+        let PluginId { name, version } = plugin.clone();
+        let labels = PluginLabels { owner, plugin: name, version };
+        let mut exposed = self.exposed.lock().unwrap_or_else(PoisonError::into_inner);
+        exposed.label_sets.insert(labels.clone(), None);
+        labels
+    }
+
+    /// Returns all metrics in the `OpenMetrics` text format. `in_force` has the [`PluginMetrics`] of every
+    /// integration and destination in force, with true if its breaker is open, or `None` if it has no
+    /// breaker.
     pub(crate) fn encode<'m>(
         &self,
-        in_force: impl IntoIterator<Item = (&'m IntegrationMetrics, Option<bool>)>,
+        in_force: impl IntoIterator<Item = (&'m PluginMetrics, Option<bool>)>,
     ) -> String {
         self.encode_at(Instant::now(), in_force)
     }
@@ -145,7 +183,7 @@ impl Metrics {
     fn encode_at<'m>(
         &self,
         now: Instant,
-        in_force: impl IntoIterator<Item = (&'m IntegrationMetrics, Option<bool>)>,
+        in_force: impl IntoIterator<Item = (&'m PluginMetrics, Option<bool>)>,
     ) -> String {
         let mut exposed = self.exposed.lock().unwrap_or_else(PoisonError::into_inner);
         let mut in_use = HashSet::new();
@@ -219,11 +257,8 @@ impl Families {
         }
     }
 
-    fn of(&self, labels: PluginLabels) -> IntegrationMetrics {
-        IntegrationMetrics {
-            requests: OUTCOMES
-                .map(|outcome| self.requests.get_or_create_owned(&labels.with(outcome))),
-            template_errors: self.template_errors.get_or_create_owned(&labels),
+    fn of(&self, labels: PluginLabels) -> PluginMetrics {
+        PluginMetrics {
             call_seconds: self.call_seconds.get_or_create_owned(&labels),
             slow_calls: self.slow_calls.get_or_create_owned(&labels),
             panics: self.panics.get_or_create_owned(&labels),
@@ -258,9 +293,9 @@ impl Families {
 
 impl PluginLabels {
     fn with(&self, outcome: RequestOutcome) -> RequestLabels {
-        let Self { integration, plugin, version } = self.clone();
+        let Self { owner, plugin, version } = self.clone();
         let outcome = outcome.as_str();
-        RequestLabels { integration, plugin, version, outcome }
+        RequestLabels { owner, plugin, version, outcome }
     }
 }
 
@@ -271,6 +306,13 @@ pub(crate) struct IntegrationMetrics {
     requests: [Counter; 7],
     /// Titles and descriptions whose template failed.
     pub template_errors: Counter,
+    /// Metrics of the calls of the plugin.
+    pub plugin: Arc<PluginMetrics>,
+}
+
+/// Metrics of the calls of one version of a plugin for one integration or destination.
+#[derive(Debug)]
+pub(crate) struct PluginMetrics {
     /// Time in the plugin.
     pub call_seconds: Histogram,
     /// Calls that returned, but took as long as `plugins.slow_call` or longer.
@@ -286,12 +328,32 @@ pub(crate) struct IntegrationMetrics {
     labels: PluginLabels,
 }
 
-impl IntegrationMetrics {
-    /// Returns the name of the integration.
-    pub(crate) fn integration(&self) -> &str {
-        &self.labels.integration
+impl PluginMetrics {
+    /// Returns the integration or the destination that uses the plugin.
+    pub(crate) fn owner(&self) -> &Owner {
+        &self.labels.owner
+    }
+}
+
+impl Owner {
+    /// Returns the name, if an integration uses the plugin.
+    pub(crate) fn integration(&self) -> Option<&str> {
+        match self {
+            Self::Integration(name) => Some(name),
+            Self::Destination(_) => None,
+        }
     }
 
+    /// Returns the name, if a destination uses the plugin.
+    pub(crate) fn destination(&self) -> Option<&str> {
+        match self {
+            Self::Integration(_) => None,
+            Self::Destination(name) => Some(name),
+        }
+    }
+}
+
+impl IntegrationMetrics {
     /// Counts a request with this [`RequestOutcome`].
     pub(crate) fn count(&self, outcome: RequestOutcome) {
         for (known, counter) in OUTCOMES.iter().zip(&self.requests) {
@@ -432,21 +494,21 @@ mod tests {
         let (old, new) =
             (metrics.integration("ops", &id("1")), metrics.integration("ops", &id("2")));
         old.count(RequestOutcome::Events);
-        old.stuck_threads.inc();
+        old.plugin.stuck_threads.inc();
         let shown = |minutes: u64| {
             let now = start + Duration::from_secs(60 * minutes);
-            let text = metrics.encode_at(now, [(&new, Some(false))]);
+            let text = metrics.encode_at(now, [(&*new.plugin, Some(false))]);
             ["version=\"1\"", "version=\"2\""].map(|version| text.contains(version))
         };
         assert_eq!(shown(0), [true, true]);
         assert_eq!(shown(70), [true, true], "its threads are still there");
-        old.stuck_threads.dec();
+        old.plugin.stuck_threads.dec();
         assert_eq!(shown(80), [true, true]);
         assert_eq!(shown(139), [true, true]);
         assert_eq!(shown(140), [false, true]);
         // The old values were removed: a new integration of that name starts at zero.
         metrics.integration("ops", &id("1"));
-        let text = metrics.encode_at(start, [(&new, None)]);
+        let text = metrics.encode_at(start, [(&*new.plugin, None)]);
         assert!(text.contains("version=\"1\",outcome=\"events\"} 0"), "{text}");
     }
 
@@ -455,7 +517,7 @@ mod tests {
         let metrics = Metrics::new();
         let ops = metrics.integration("ops", &id("1"));
         let line = |is_open| {
-            let text = metrics.encode([(&ops, is_open)]);
+            let text = metrics.encode([(&*ops.plugin, is_open)]);
             let open = text.lines().filter(|line| line.starts_with("tocsin_plugin_breaker_open{"));
             open.map(|line| line.rsplit(' ').next().unwrap_or_default().to_owned())
                 .collect::<Vec<_>>()

@@ -519,6 +519,8 @@ mod calling {
         Panicked(String),
         /// The plugin's answer cannot be read by this version of plugin-api, for the given reason.
         NotUnderstood(String),
+        /// The plugin's answer breaks a rule of the host, for the given reason.
+        Forbidden(String),
         /// The plugin has no function for the capability with this name.
         NoFunction(String),
         /// The plugin cannot read its input, for this reason.
@@ -532,6 +534,7 @@ mod calling {
                 Self::NotUnderstood(why) => {
                     write!(f, "gave an answer that this host does not understand: {why}")
                 }
+                Self::Forbidden(why) => write!(f, "gave an answer that this host refuses: {why}"),
                 Self::NoFunction(name) => write!(f, "has no capability `{name}`"),
                 Self::BadInput(why) => write!(f, "cannot read what this host sends: {why}"),
             }

@@ -284,6 +284,13 @@ pub enum NotifyCall {
     },
 }
 
+impl NotifyCall {
+    /// Asks for the step after these answers.
+    pub fn next(notification: Notification, answers: Vec<HttpAnswer>) -> Self {
+        Self::Next { notification: Box::new(notification), answers }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -171,7 +171,7 @@ pub(super) async fn metrics(State(host): State<Arc<Host>>) -> Response {
     let integrations = &in_force.integrations;
     let text = host.metrics.encode(integrations.by_name.values().map(|integration| {
         let is_open = |breaker: BreakerReport| matches!(breaker.state, BreakerState::Open(_));
-        (&*integration.metrics, integration.breaker().map(is_open))
+        (&*integration.metrics.plugin, integration.breaker().map(is_open))
     }));
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], text).into_response()

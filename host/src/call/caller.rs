@@ -1,24 +1,37 @@
-//! Calls a plugin for one integration, on any runtime.
+//! Calls a plugin for one integration or destination, on any runtime.
 //!
-//! Requests are assigned to integrations elsewhere.
+//! Requests are assigned to integrations elsewhere, and notifications to destinations.
 
 use std::{fmt, sync::Arc};
 
-use super::{
-    BreakerReport, CallFailure, CallLimits, CallPool, CallResult, CallerHealth, IncomingRequest,
-    OnResult, StartError, instance_slot::InstanceSlot, pool::Lane, runtime::RunnablePlugin,
-};
-use crate::metrics::IntegrationMetrics;
+use tocsin_plugin_api::step::NotifyCall;
 
-/// A plugin with the options of one integration, called under a deadline and behind a circuit breaker.
-pub(crate) struct Caller {
+use super::{
+    BreakerReport, CallFailure, CallLimits, CallResult, CallerHealth, IncomingRequest,
+    OnNotifierResult, OnResult, StartError,
+    instance_slot::InstanceSlot,
+    notifier::{NotifierInput, NotifierResult},
+    pool::{Lane, Pool, Work},
+    runtime::RunnablePlugin,
+};
+use crate::metrics::PluginMetrics;
+
+/// A plugin with the options of one integration or destination, called under a deadline and behind a
+/// circuit breaker. `R` and `A` are the requests and answers of its [`Pool`].
+pub(crate) struct Caller<R = IncomingRequest, A = CallResult> {
     has_started: bool,
-    pool: CallPool,
-    lane: Arc<Lane<IncomingRequest, CallResult>>,
+    pool: Pool<R, A>,
+    lane: Arc<Lane<R, A>>,
     slot: Arc<InstanceSlot>,
 }
 
-impl Caller {
+/// A notifier plugin with the options of one destination.
+pub(crate) type NotifierCaller = Caller<NotifierInput, NotifierResult>;
+
+impl<R: Send + Sync + 'static, A: 'static> Caller<R, A>
+where
+    Arc<InstanceSlot>: Work<R, A>,
+{
     /// Creates a caller of a plugin with options, a JSON object, and makes the first instance. The caller
     /// is usable even if that fails: the next call tries again.
     ///
@@ -26,11 +39,11 @@ impl Caller {
     ///
     /// The second value says why there is no first instance.
     pub(crate) fn start(
-        pool: &CallPool,
+        pool: &Pool<R, A>,
         plugin: Arc<dyn RunnablePlugin>,
         options: Vec<u8>,
         limits: CallLimits,
-        metrics: Arc<IntegrationMetrics>,
+        metrics: Arc<PluginMetrics>,
     ) -> (Self, Result<(), StartError>) {
         let slot = Arc::new(InstanceSlot::new(plugin, options, limits, metrics));
         let first = slot.start(limits.start_timeout(), pool.stuck_threads_gauge());
@@ -43,11 +56,11 @@ impl Caller {
     /// Creates a caller of a plugin that is known not to start with these options, see
     /// [`start`](Self::start): an instance is made by the first call.
     pub(crate) fn not_started(
-        pool: &CallPool,
+        pool: &Pool<R, A>,
         plugin: Arc<dyn RunnablePlugin>,
         options: Vec<u8>,
         limits: CallLimits,
-        metrics: Arc<IntegrationMetrics>,
+        metrics: Arc<PluginMetrics>,
         error: &StartError,
     ) -> Self {
         let slot = Arc::new(InstanceSlot::new(plugin, options, limits, metrics));
@@ -55,11 +68,13 @@ impl Caller {
         Self::of(pool, slot, false)
     }
 
-    fn of(pool: &CallPool, slot: Arc<InstanceSlot>, has_started: bool) -> Self {
+    fn of(pool: &Pool<R, A>, slot: Arc<InstanceSlot>, has_started: bool) -> Self {
         let lane = pool.lane(Box::new(Arc::clone(&slot)), slot.deadline);
         Self { has_started, pool: pool.clone(), lane, slot }
     }
+}
 
+impl Caller {
     /// Lets the plugin translate a request, and calls `then` with the [`CallResult`], even if the
     /// plugin panics or hangs. A call may wait for a thread as long as the deadline, and take as long
     /// again.
@@ -69,7 +84,30 @@ impl Caller {
             Ok(()) => self.pool.call(&self.lane, request, then),
         }
     }
+}
 
+impl NotifierCaller {
+    /// Asks the plugin for its description or for the next step of an attempt, and calls `then` with the
+    /// [`NotifierResult`], even if the plugin panics or hangs. The time is limited as for
+    /// [`Caller::call`].
+    ///
+    /// The answer belongs to the question: a [`Step`](super::NotifierOutput::Step) to
+    /// [`NotifyCall::Next`], a [`Description`](super::NotifierOutput::Description) to
+    /// [`NotifyCall::Describe`]. No step sends more requests than an attempt may have.
+    #[allow(dead_code, reason = "the module `notify` will use it")]
+    pub(crate) fn notify(&self, call: &NotifyCall, then: OnNotifierResult) {
+        let input = match NotifierInput::of(call) {
+            Ok(input) => input,
+            Err(too_large) => return then(Err(too_large)),
+        };
+        match self.slot.health.admit() {
+            Err(left) => then(Err(CallFailure::BackingOff(left))),
+            Ok(()) => self.pool.call(&self.lane, Arc::new(input), then),
+        }
+    }
+}
+
+impl<R, A> Caller<R, A> {
     /// Returns the plugin that is called.
     pub(crate) fn plugin(&self) -> &Arc<dyn RunnablePlugin> {
         &self.slot.plugin
@@ -91,7 +129,7 @@ impl Caller {
     }
 }
 
-impl fmt::Debug for Caller {
+impl<R, A> fmt::Debug for Caller<R, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Caller")
             .field("plugin", &self.plugin().admitted().id)

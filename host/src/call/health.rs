@@ -1,4 +1,4 @@
-//! The failures of a plugin in one integration: counted, logged, and judged by the circuit breaker.
+//! The failures of a plugin in one integration or destination: counted, logged, and judged by the circuit breaker.
 //!
 //! Nothing here calls the plugin.
 
@@ -15,11 +15,11 @@ use ulid::Ulid;
 
 use super::breaker::{Breaker, BreakerState};
 use crate::{
-    alert::PluginId, events::bounded_reason, limits::line_limit::LineLimit,
-    metrics::IntegrationMetrics, printable::one_line, problem::Problem,
+    alert::PluginId, events::bounded_reason, limits::line_limit::LineLimit, metrics::PluginMetrics,
+    printable::one_line, problem::Problem,
 };
 
-/// The health of a plugin in one integration, see [`Caller::health`](super::Caller::health).
+/// The health of a plugin in one integration or destination, see [`Caller::health`](super::Caller::health).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CallerHealth {
     /// The reason why the plugin cannot be called now; none while it serves.
@@ -28,7 +28,7 @@ pub(crate) struct CallerHealth {
     pub last_failure: Option<Problem>,
 }
 
-/// The state of the circuit breaker of a plugin in one integration, see
+/// The state of the circuit breaker of a plugin in one integration or destination, see
 /// [`Caller::breaker`](super::Caller::breaker).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BreakerReport {
@@ -38,18 +38,39 @@ pub(crate) struct BreakerReport {
     pub retry_at: Option<Timestamp>,
     /// The number of failures within the last minute.
     pub failures: usize,
-    /// The number of times that the breaker opened since the integration was last set up.
+    /// The number of times that the breaker opened since the integration or destination was last set up.
     pub trips: u64,
 }
 
-/// The failures of a plugin in one integration, its counters, and its log lines.
+/// The failures of a plugin in one integration or destination, its counters, and its log lines.
 pub(super) struct Health {
     plugin: Arc<PluginId>,
-    pub(super) metrics: Arc<IntegrationMetrics>,
+    pub(super) metrics: Arc<PluginMetrics>,
     /// True if `failures` holds anything that a success changes. Spares every call the lock.
     has_failed: AtomicBool,
     failures: Mutex<Failures>,
     slow_lines: Mutex<LineLimit>,
+}
+
+/// The cause of a call, for log lines.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum CallCause {
+    /// The start of the plugin, or a question about itself.
+    Start,
+    /// The request with this id.
+    Request(Ulid),
+    /// The delivery with this id.
+    Delivery(Ulid),
+}
+
+impl CallCause {
+    fn request(self) -> Option<Ulid> {
+        if let Self::Request(id) = self { Some(id) } else { None }
+    }
+
+    fn delivery(self) -> Option<Ulid> {
+        if let Self::Delivery(id) = self { Some(id) } else { None }
+    }
 }
 
 #[derive(Default)]
@@ -61,7 +82,7 @@ struct Failures {
 }
 
 impl Health {
-    pub(super) fn new(plugin: Arc<PluginId>, metrics: Arc<IntegrationMetrics>) -> Self {
+    pub(super) fn new(plugin: Arc<PluginId>, metrics: Arc<PluginMetrics>) -> Self {
         Self {
             plugin,
             metrics,
@@ -93,10 +114,11 @@ impl Health {
         if self.has_failed.load(Ordering::Acquire) {
             let mut failures = self.failures();
             if failures.breaker.succeeded(Instant::now()) {
-                let (plugin, integration) = (&self.plugin, self.metrics.integration());
+                let (plugin, owner) = (&self.plugin, self.metrics.owner());
                 tracing::info!(
                     event = "plugin_recovered",
-                    integration,
+                    integration = owner.integration(),
+                    destination = owner.destination(),
                     %plugin,
                     "a plugin that was not called after repeated failures serves again",
                 );
@@ -106,10 +128,10 @@ impl Health {
         }
     }
 
-    /// Counts a failure, of the call for a request or of a start. `what` is the end of a sentence that
-    /// starts with the plugin.
-    pub(super) fn failed(&self, what: &str, request: Option<Ulid>) {
-        let (plugin, integration) = (&self.plugin, self.metrics.integration());
+    /// Counts a failure, of a call or of a start. `what` is the end of a sentence that starts with the
+    /// plugin.
+    pub(super) fn failed(&self, what: &str, cause: CallCause) {
+        let (plugin, owner) = (&self.plugin, self.metrics.owner());
         let what = shown(what);
         let mut failures = self.failures();
         if failures.breaker.failed(Instant::now()) {
@@ -118,11 +140,12 @@ impl Health {
         failures.last = Some((what.clone(), Timestamp::now()));
         self.has_failed.store(true, Ordering::Release);
         let backs_off = failures.breaker.back_off(Instant::now()).is_some();
-        let request_id = request.map(tracing::field::display);
         tracing::error!(
             event = "plugin_failed",
-            request_id,
-            integration,
+            request_id = cause.request().map(tracing::field::display),
+            delivery_id = cause.delivery().map(tracing::field::display),
+            integration = owner.integration(),
+            destination = owner.destination(),
             %plugin,
             what,
             backs_off,
@@ -132,9 +155,9 @@ impl Health {
 
     /// Counts a failure to [make an instance](super::RunnablePlugin::instance): without one the plugin
     /// does not serve.
-    pub(super) fn failed_without_instance(&self, what: &str, request: Option<Ulid>) {
+    pub(super) fn failed_without_instance(&self, what: &str, cause: CallCause) {
         self.failures().has_no_instance = true;
-        self.failed(what, request);
+        self.failed(what, cause);
     }
 
     /// Counts a panic in the destructor of an instance. The breaker does not count it: no request
@@ -153,18 +176,20 @@ impl Health {
 
     /// Counts and logs a slow call.
     #[cold]
-    pub(super) fn was_slow(&self, request_id: Ulid, took: Duration) {
+    pub(super) fn was_slow(&self, cause: CallCause, took: Duration) {
         self.metrics.slow_calls.inc();
         let admitted =
             self.slow_lines.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now());
         let Some(left_out) = admitted else { return };
         let PluginId { name, version } = &*self.plugin;
-        let integration = self.metrics.integration();
+        let owner = self.metrics.owner();
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         tracing::warn!(
             event = "plugin_slow",
-            %request_id,
-            integration,
+            request_id = cause.request().map(tracing::field::display),
+            delivery_id = cause.delivery().map(tracing::field::display),
+            integration = owner.integration(),
+            destination = owner.destination(),
             plugin = name,
             version,
             took_ms,

@@ -81,6 +81,10 @@ impl PluginInstance for Instance {
         Instance::receive(self, request)
     }
 
+    fn call(&self, capability: &str, input: &[u8]) -> Result<Vec<u8>, CallError> {
+        Instance::call(self, capability, input)
+    }
+
     fn close(self: Box<Self>) -> Result<(), CallError> {
         Instance::close(*self)
     }

@@ -1,4 +1,4 @@
-//! The instance of a plugin in one integration: made from the options, and replaced if it failed.
+//! The instance of a plugin in one integration or destination: made from the options, and replaced if it failed.
 //!
 //! An instance that panicked or did not return is not used again: the next call makes a new one.
 
@@ -14,18 +14,19 @@ use prometheus_client::metrics::gauge::Gauge;
 use tocsin_plugin_api::{
     OptionsError, Request,
     abi::{CallError, NewInstanceError},
+    manifest,
     request::Header,
 };
-use ulid::Ulid;
 
 use super::{
     CallFailure, CallLimits, CallOutcome, CallResult, IncomingRequest,
-    health::Health,
+    health::{CallCause, Health},
+    notifier::{NotifierInput, NotifierResult},
     pool::{Expired, Work},
     runtime::{PluginInstance, RunnablePlugin},
 };
 use crate::{
-    metrics::IntegrationMetrics,
+    metrics::PluginMetrics,
     system::timeout::{RunError, run_with_timeout},
 };
 
@@ -53,8 +54,8 @@ impl fmt::Display for StartError {
     }
 }
 
-/// The place of the one [`PluginInstance`] that serves an integration.
-pub(super) struct InstanceSlot {
+/// The place of the one [`PluginInstance`] that serves an integration or a destination.
+pub(crate) struct InstanceSlot {
     pub(super) plugin: Arc<dyn RunnablePlugin>,
     options: Vec<u8>,
     pub(super) health: Health,
@@ -71,7 +72,7 @@ impl InstanceSlot {
         plugin: Arc<dyn RunnablePlugin>,
         options: Vec<u8>,
         limits: CallLimits,
-        metrics: Arc<IntegrationMetrics>,
+        metrics: Arc<PluginMetrics>,
     ) -> Self {
         let health = Health::new(Arc::clone(&plugin.admitted().id), metrics);
         Self {
@@ -128,14 +129,14 @@ impl InstanceSlot {
     /// error and are not applied.
     pub(super) fn could_not_start(&self, error: &StartError) {
         if !matches!(error, StartError::Refused(_)) {
-            self.health.failed_without_instance(&error.to_string(), None);
+            self.health.failed_without_instance(&error.to_string(), CallCause::Start);
         }
     }
 
     /// Calls the plugin, with a new instance if there is none.
     fn call<T>(
         self: &Arc<Self>,
-        request: Ulid,
+        cause: CallCause,
         call: impl FnOnce(&dyn PluginInstance) -> Result<T, CallError>,
     ) -> Result<(T, Duration), CallFailure> {
         // A back-off may have begun while the call waited for its turn.
@@ -144,14 +145,14 @@ impl InstanceSlot {
         }
         let current = match self.current.load_full() {
             Some(current) => current,
-            None => self.make().map_err(|error| self.no_instance(&error, request))?,
+            None => self.make().map_err(|error| self.no_instance(&error, cause))?,
         };
         let started = Instant::now();
         let result = current.with(call);
         let took = started.elapsed();
         self.health.metrics.call_seconds.observe(took.as_secs_f64());
         if took >= self.slow {
-            self.health.was_slow(request, took);
+            self.health.was_slow(cause, took);
         }
         match result {
             Ok(value) => {
@@ -160,7 +161,7 @@ impl InstanceSlot {
             }
             Err(error) => {
                 self.remove(&current);
-                self.health.failed(&error.to_string(), Some(request));
+                self.health.failed(&error.to_string(), cause);
                 Err(self.failure(error))
             }
         }
@@ -185,8 +186,8 @@ impl InstanceSlot {
         self.current.rcu(|current| if is_current(current) { None } else { current.clone() });
     }
 
-    fn no_instance(&self, error: &NewInstanceError, request: Ulid) -> CallFailure {
-        self.health.failed_without_instance(&error.to_string(), Some(request));
+    fn no_instance(&self, error: &NewInstanceError, cause: CallCause) -> CallFailure {
+        self.health.failed_without_instance(&error.to_string(), cause);
         match error {
             NewInstanceError::Call(error) => self.failure(error.clone()),
             error => CallFailure::Unusable(format!("the plugin {error}")),
@@ -214,29 +215,52 @@ impl Work<IncomingRequest, CallResult> for Arc<InstanceSlot> {
             .collect();
         let query = head.uri.query().unwrap_or_default();
         let lent = Request::new(head.method.as_str(), query, &headers, &request.body);
-        let (outcome, took) =
-            InstanceSlot::call(self, request.id, |instance| instance.receive(&lent))?;
+        let cause = CallCause::Request(request.id);
+        let (outcome, took) = InstanceSlot::call(self, cause, |instance| instance.receive(&lent))?;
         Ok(CallOutcome { outcome, took })
     }
 
     fn give_up(&self, request: &IncomingRequest, expired: Expired) -> CallResult {
+        Err(self.gave_up(CallCause::Request(request.id), expired))
+    }
+
+    fn returned_late(&self) {
+        self.health.metrics.stuck_threads.dec();
+    }
+}
+
+impl Work<NotifierInput, NotifierResult> for Arc<InstanceSlot> {
+    fn call(&self, input: &NotifierInput) -> NotifierResult {
+        let (output, _) = InstanceSlot::call(self, input.cause, |instance| {
+            input.read(&instance.call(manifest::NOTIFY, &input.json)?)
+        })?;
+        Ok(output)
+    }
+
+    fn give_up(&self, input: &NotifierInput, expired: Expired) -> NotifierResult {
+        Err(self.gave_up(input.cause, expired))
+    }
+
+    fn returned_late(&self) {
+        self.health.metrics.stuck_threads.dec();
+    }
+}
+
+impl InstanceSlot {
+    /// Counts a call that was given up.
+    fn gave_up(&self, cause: CallCause, expired: Expired) -> CallFailure {
         self.health.metrics.deadlines.inc();
         match expired {
             Expired::DuringCall => {
                 // The instance may hold a lock that the next call would wait for.
                 self.current.store(None);
                 self.health.metrics.stuck_threads.inc();
-                let what = format!("did not answer within {:?}", self.deadline);
-                self.health.failed(&what, Some(request.id));
-                Err(CallFailure::Deadline(self.deadline))
+                self.health.failed(&format!("did not answer within {:?}", self.deadline), cause);
+                CallFailure::Deadline(self.deadline)
             }
-            Expired::BeforeCall => Err(CallFailure::Deadline(self.deadline)),
-            Expired::NoThread(error) => Err(CallFailure::NoThread(error)),
+            Expired::BeforeCall => CallFailure::Deadline(self.deadline),
+            Expired::NoThread(error) => CallFailure::NoThread(error),
         }
-    }
-
-    fn returned_late(&self) {
-        self.health.metrics.stuck_threads.dec();
     }
 }
 

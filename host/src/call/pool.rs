@@ -1,7 +1,7 @@
 //! The threads on which plugins are called.
 //!
-//! Calls of one integration queue up in a [`Lane`]. Only a few threads work on a lane at a time, so
-//! that no integration takes all of them. A watchdog gives up calls that do not return: their thread is
+//! Calls of one integration or destination queue up in a [`Lane`]. Only a few threads work on a lane at a
+//! time, so that no lane takes all of them. A watchdog gives up calls that do not return: their thread is
 //! stuck, and a new thread serves the rest. The pool does not depend on plugins, requests or answers.
 
 use std::{
@@ -34,7 +34,7 @@ const MOST_STUCK_THREADS_PER_LANE: isize = 32;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The work of a lane: answers requests of type `R` with answers of type `A`.
-pub(super) trait Work<R, A>: Send + Sync {
+pub(crate) trait Work<R, A>: Send + Sync {
     /// Answers a request. May take any time, or never return.
     fn call(&self, request: &R) -> A;
 
@@ -47,7 +47,7 @@ pub(super) trait Work<R, A>: Send + Sync {
 
 /// The moment at which the deadline of a [`Lane`] passed for a call.
 #[derive(Debug)]
-pub(super) enum Expired {
+pub(crate) enum Expired {
     /// The call was under way: its thread is stuck.
     DuringCall,
     /// The call waited for its turn.
@@ -121,7 +121,7 @@ impl<R, A> Drop for CloseOnDrop<R, A> {
     }
 }
 
-/// The calls of one integration, answered in the order in which they came.
+/// The calls of one integration or destination, answered in the order in which they came.
 pub(super) struct Lane<R, A> {
     work: Box<dyn Work<R, A>>,
     deadline: Duration,

@@ -1,6 +1,7 @@
 //! The seam between the host and whatever runs plugins.
 //!
-//! A runtime turns an admitted plugin into something that answers for its schema and receives requests.
+//! A runtime turns an admitted plugin into something that answers for its schema, receives requests and
+//! translates notifications.
 //! Deadlines, the circuit breaker, health and metrics are no part of a runtime:
 //! [`Caller`](super::Caller) adds them to any.
 
@@ -83,9 +84,9 @@ pub(crate) trait RunnablePlugin: Send + Sync {
 
 /// An instance of a plugin with options.
 ///
-/// [`receive`](Self::receive) is called by several threads at a time. It may take any time or never
-/// return: the caller gives the call up, abandons the thread, and uses a new instance from then on. An
-/// instance must not block other instances meanwhile, and must not panic: it returns a [`CallError`]
+/// [`receive`](Self::receive) and [`call`](Self::call) are called by several threads at a time. They may
+/// take any time or never return: the caller gives the call up, abandons the thread, and uses a new
+/// instance from then on. An instance must not block other instances meanwhile, and must not panic: it returns a [`CallError`]
 /// instead. After an error the instance is closed and not used again.
 pub(crate) trait PluginInstance: Send + Sync {
     /// Translates a request. A call must not wait for other calls: the pool decides how many run at a
@@ -95,6 +96,13 @@ pub(crate) trait PluginInstance: Send + Sync {
     ///
     /// If the plugin panicked, or its answer is invalid.
     fn receive(&self, request: &Request<'_>) -> Result<Outcome, CallError>;
+
+    /// Calls the function of any other capability, from JSON to JSON. Neither side's JSON is bounded.
+    ///
+    /// # Errors
+    ///
+    /// As for [`receive`](Self::receive), or if the plugin has no such capability or cannot read the input.
+    fn call(&self, capability: &str, input: &[u8]) -> Result<Vec<u8>, CallError>;
 
     /// Ends the instance. May take any time: callers use a thread of their own.
     ///

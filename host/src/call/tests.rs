@@ -7,15 +7,17 @@ use std::sync::{
 };
 
 use tocsin_plugin_api::{
-    OptionsError, Request,
+    OptionsError, Request, Urgency,
     abi::{CallError, NewInstanceError},
+    notification::{Alert, Kind, Notification, Time},
     outcome::Outcome,
+    step::{HttpAnswer, HttpRequest, NotifyCall, Step},
 };
 
 use super::{runtime::PluginInstance, *};
 use crate::{
     alert::PluginId,
-    metrics::{IntegrationMetrics, Metrics},
+    metrics::{Metrics, PluginMetrics},
     plugins::admission::AdmittedPlugin,
 };
 
@@ -89,6 +91,28 @@ impl PluginInstance for PretendedInstance {
         Ok(Outcome::Ignored { reason: self.number.to_string() })
     }
 
+    fn call(&self, capability: &str, input: &[u8]) -> Result<Vec<u8>, CallError> {
+        assert_eq!(capability, "notify");
+        let call = serde_json::from_slice(input).expect("a question");
+        let NotifyCall::Next { notification, answers } = call else {
+            return Ok(br#"{"contacts": ["https://example.com"]}"#.to_vec());
+        };
+        let step = match notification.destination.as_str() {
+            "panic" => return Err(CallError::Panicked("on purpose".into())),
+            "hang" => {
+                self.gate.wait();
+                Step::delivered()
+            }
+            "invalid" => return Ok(b"{\"step\":".to_vec()),
+            "later" => return Ok(br#"{"step": "wait", "seconds": 3}"#.to_vec()),
+            "huge" => Step::send(HttpRequest::new("post", "POST", "x").body("x".repeat(2 << 20))),
+            "state" => Step::delivered_with("x".repeat(17_000).into()),
+            "endless" => Step::send(HttpRequest::new("post", "POST", "x")),
+            _ => Step::rejected(answers.len().to_string()),
+        };
+        Ok(serde_json::to_vec(&step).expect("JSON"))
+    }
+
     fn close(self: Box<Self>) -> Result<(), CallError> {
         self.closed.fetch_add(1, Ordering::Relaxed);
         Ok(())
@@ -98,7 +122,8 @@ impl PluginInstance for PretendedInstance {
 struct Setting {
     plugin: Arc<Pretended>,
     pool: CallPool,
-    metrics: Arc<IntegrationMetrics>,
+    notifier_pool: NotifierPool,
+    metrics: Arc<PluginMetrics>,
 }
 
 impl Setting {
@@ -115,7 +140,8 @@ impl Setting {
                 gate: Arc::default(),
             }),
             pool: CallPool::new(Arc::clone(&metrics.calls)).expect("threads"),
-            metrics: Arc::new(metrics.integration("ops", &id)),
+            notifier_pool: NotifierPool::new(Arc::clone(&metrics.calls)).expect("threads"),
+            metrics: Arc::new(metrics.destination("ops", &id)),
         }
     }
 
@@ -144,6 +170,42 @@ fn ask(caller: &Caller, body: &'static str) -> mpsc::Receiver<CallResult> {
 fn call(caller: &Caller, body: &'static str) -> Result<String, CallFailure> {
     match ask(caller, body).recv_timeout(LONG).expect("every call is answered")?.outcome {
         Outcome::Ignored { reason } => Ok(reason),
+        other => panic!("{other:?}"),
+    }
+}
+
+impl Setting {
+    fn notifier(&self, deadline: Duration) -> NotifierCaller {
+        let limits = CallLimits { deadline, slow: None };
+        let plugin = Arc::clone(&self.plugin) as Arc<dyn RunnablePlugin>;
+        let (pool, metrics) = (&self.notifier_pool, Arc::clone(&self.metrics));
+        let (caller, first) = Caller::start(pool, plugin, b"{}".to_vec(), limits, metrics);
+        first.expect("it starts");
+        caller
+    }
+}
+
+fn ask_notifier(caller: &NotifierCaller, call: &NotifyCall) -> mpsc::Receiver<NotifierResult> {
+    let (answer, answered) = mpsc::channel();
+    caller.notify(call, Box::new(move |result| answer.send(result).expect("the test waits")));
+    answered
+}
+
+/// Asks for the step after this many answers. The destination says what the plugin does.
+fn next(destination: &str, answers: usize) -> NotifyCall {
+    let at = Time::from_unix_seconds(0);
+    let alert = Alert::new(1, "disk full", Urgency::High, at);
+    let mut notification = Notification::new(Ulid::nil().to_string(), Kind::Opened, alert, at);
+    notification.destination = destination.into();
+    let answers = vec![HttpAnswer::new("post", 200); answers];
+    NotifyCall::next(notification, answers)
+}
+
+fn step(caller: &NotifierCaller, destination: &str, answers: usize) -> Result<Step, String> {
+    let call = next(destination, answers);
+    let answer = ask_notifier(caller, &call).recv_timeout(LONG).expect("every call is answered");
+    match answer.map_err(|failure| failure.to_string())? {
+        NotifierOutput::Step(step) => Ok(*step),
         other => panic!("{other:?}"),
     }
 }
@@ -251,4 +313,57 @@ fn a_plugin_that_hangs_when_it_starts_counts_as_a_stuck_thread_until_it_returns(
     assert_eq!((setting.pool.stuck_threads(), setting.metrics.stuck_threads.get()), (1, 1));
     setting.plugin.gate.open();
     eventually("the thread returns", || setting.pool.stuck_threads() == 0);
+}
+
+#[test]
+fn a_notifier_answers_with_steps_and_its_description() {
+    let setting = Setting::new();
+    let caller = setting.notifier(LONG);
+    assert_eq!(step(&caller, "fine", 0), Ok(Step::rejected("0")));
+    assert_eq!(step(&caller, "fine", 5), Ok(Step::rejected("5")));
+    let answer = ask_notifier(&caller, &NotifyCall::Describe).recv_timeout(LONG);
+    let Ok(Ok(NotifierOutput::Description(description))) = answer else { panic!("{answer:?}") };
+    assert_eq!(description.contacts, ["https://example.com"]);
+    assert_eq!(caller.health(), CallerHealth::default());
+}
+
+#[test]
+fn unusable_answers_of_a_notifier_are_refused_with_the_reason() {
+    let refusal = |destination: &str, answers| {
+        let setting = Setting::new();
+        let caller = setting.notifier(LONG);
+        let refusal = step(&caller, destination, answers).expect_err("it is refused");
+        assert_eq!(caller.breaker().failures, 1, "it is the plugin's failure");
+        refusal
+    };
+    insta::assert_snapshot!(refusal("invalid", 0), @"the plugin gave an answer that this host does not understand: EOF while parsing a value at line 1 column 8");
+    insta::assert_snapshot!(refusal("later", 0), @"the plugin gave an answer that this host does not understand: unknown variant `wait`, expected one of `send`, `delivered`, `retry`, `rejected`, `destination_broken` at line 1 column 15");
+    insta::assert_snapshot!(refusal("huge", 0), @"the plugin gave an answer that this host refuses: it has 2097229 bytes, at most 1048576 are allowed");
+    insta::assert_snapshot!(refusal("state", 0), @"the plugin gave an answer that this host refuses: its state has 17002 bytes, at most 16384 are allowed");
+    insta::assert_snapshot!(refusal("endless", 5), @"the plugin gave an answer that this host refuses: it is request 6 of one attempt, at most 5 are allowed");
+    insta::assert_snapshot!(refusal("panic", 0), @"the plugin panicked: on purpose");
+}
+
+#[test]
+fn a_notification_that_is_too_large_is_no_failure_of_the_plugin() {
+    let setting = Setting::new();
+    let caller = setting.notifier(LONG);
+    let refusal = step(&caller, &"x".repeat(9 << 20), 0).expect_err("it is too large");
+    insta::assert_snapshot!(refusal, @"the notification is too large for a plugin: 9437550 bytes, at most 8388608");
+    assert_eq!(caller.health(), CallerHealth::default());
+}
+
+#[test]
+fn a_notifier_that_hangs_times_out_and_takes_no_thread_from_requests() {
+    let setting = Setting::new();
+    let (notifier, caller) = (setting.notifier(SHORT), setting.caller(LONG));
+    let hanging: Vec<_> = (0..3).map(|_| ask_notifier(&notifier, &next("hang", 0))).collect();
+    call(&caller, "fine").expect("requests are served meanwhile");
+    for answer in hanging {
+        let answer = answer.recv_timeout(LONG).expect("every call is answered");
+        assert_eq!(answer, Err(CallFailure::Deadline(SHORT)));
+    }
+    assert!(notifier.health().last_failure.is_some() || notifier.health().problem.is_some());
+    setting.plugin.gate.open();
+    eventually("the threads return", || setting.metrics.stuck_threads.get() == 0);
 }

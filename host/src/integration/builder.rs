@@ -12,6 +12,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use tocsin_plugin_api::manifest;
 
 use super::{
     Integration, IntegrationState, Integrations, PluginAlternatives, Rates, Settings,
@@ -412,6 +413,9 @@ impl Builder<'_> {
         settings: &Settings,
         plugin: &Arc<AdmittedPlugin>,
     ) -> Result<Arc<Integration>, NotStarted> {
+        if !plugin.has_capability(manifest::RECEIVE) {
+            return Err(NotStarted::Refused(self.cannot_receive(name, &plugin.id)));
+        }
         let timeout = settings.limits.start_timeout();
         let loaded = self.resources.runtime.load(plugin, timeout).map_err(|error| {
             tracing::error!(
@@ -443,6 +447,16 @@ impl Builder<'_> {
         Err(NotStarted::Failed { sentence, is_transient, integration })
     }
 
+    fn cannot_receive(&self, name: &str, id: &PluginId) -> ConfigError {
+        let PluginId { name: plugin, version } = id;
+        let message = format!(
+            "plugin `{plugin} {version}` receives no webhooks: it only sends notifications"
+        );
+        self.config.integration_error(name, &["plugin"], message).hint(format!(
+            "make it a destination: write `[destinations.{name}]` instead of `[integrations.{name}]`"
+        ))
+    }
+
     /// Creates the [`Caller`] of a plugin with its first instance, unless the plugin is known not to
     /// start in time.
     fn start_caller(
@@ -454,7 +468,8 @@ impl Builder<'_> {
         // A JSON object can always be written.
         let options = serde_json::to_vec(&settings.section.options).unwrap_or_default();
         let attempt = (loaded.admitted().sha256.clone(), options.clone());
-        let (pool, limits, metrics) = (self.resources.pool, settings.limits, Arc::clone(metrics));
+        let (pool, limits) = (self.resources.pool, settings.limits);
+        let metrics = Arc::clone(&metrics.plugin);
         let known = self.timed_out.borrow().get(&attempt).copied();
         if let Some(timeout) = known {
             let error = StartError::TimedOut(timeout);

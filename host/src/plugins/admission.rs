@@ -46,6 +46,11 @@ pub struct AdmittedPlugin {
 }
 
 impl AdmittedPlugin {
+    /// Returns true if the plugin has the capability with this name, such as [`manifest::NOTIFY`].
+    pub(crate) fn has_capability(&self, name: &str) -> bool {
+        self.manifest.capabilities.iter().any(|capability| capability == name)
+    }
+
     /// Returns the result of the verification; `None` if the configuration requires none.
     pub fn verified(&self) -> Option<&Verified> {
         self.verified.as_ref()
@@ -199,7 +204,7 @@ const MACHINE: (elf::Machine, &str) = if cfg!(target_arch = "aarch64") {
 };
 
 /// The capabilities that this host can ask of a plugin.
-const CAPABILITIES: &[&str] = &[manifest::RECEIVE];
+const CAPABILITIES: &[&str] = &[manifest::RECEIVE, manifest::NOTIFY];
 
 /// The longest manifest: one is kept in memory for every file and shown wherever plugins are listed.
 const LONGEST_MANIFEST_BYTES: usize = 64 * 1024;
@@ -428,8 +433,8 @@ mod tests {
             m.plugin_api = "1.2.0".into();
             m.capabilities.push("echo".into());
         };
-        insta::assert_snapshot!(refused(needs_echo), @"is plugin `demo` 1.2.3, which needs the capability `echo`; this host knows `receive`; hint: upgrade the host to one with plugin-api 1.2.0, or drop in a version of the plugin that does not need `echo`");
-        insta::assert_snapshot!(refused(|m| m.capabilities.clear()), @"is plugin `demo` 1.2.3, which lists no capability; this host knows `receive`; hint: export the plugin with `export_plugin!`");
+        insta::assert_snapshot!(refused(needs_echo), @"is plugin `demo` 1.2.3, which needs the capability `echo`; this host knows `receive`, `notify`; hint: upgrade the host to one with plugin-api 1.2.0, or drop in a version of the plugin that does not need `echo`");
+        insta::assert_snapshot!(refused(|m| m.capabilities.clear()), @"is plugin `demo` 1.2.3, which lists no capability; this host knows `receive`, `notify`; hint: export the plugin with `export_plugin!`");
     }
 
     #[test]

@@ -218,7 +218,7 @@ fn describe_integration(
         problem,
         breaker: integration.breaker().map(BreakerStatus::from),
         // The count is below zero if a thread returns just before it is counted as stuck.
-        stuck_threads: u64::try_from(integration.metrics.stuck_threads.get()).unwrap_or(0),
+        stuck_threads: u64::try_from(integration.metrics.plugin.stuck_threads.get()).unwrap_or(0),
     }
 }
 
