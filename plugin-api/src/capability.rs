@@ -189,7 +189,10 @@ pub const fn notify<T: Notifier>() -> Capability<T> {
 }
 
 /// Answers one [`NotifyCall`] in JSON.
-fn answer_notify_call<T: Notifier>(plugin: &T, input: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
+pub(crate) fn answer_notify_call<T: Notifier>(
+    plugin: &T,
+    input: &[u8],
+) -> Result<Vec<u8>, serde_json::Error> {
     match serde_json::from_slice(input)? {
         NotifyCall::Describe => serde_json::to_vec(&plugin.describe()),
         NotifyCall::Next { notification, answers } => {

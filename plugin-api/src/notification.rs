@@ -3,9 +3,9 @@
 //! A notification crosses the boundary as JSON. A reader ignores fields that it does not know, so that
 //! later versions can add fields.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::{Detail, Urgency};
@@ -27,8 +27,8 @@ pub struct Notification {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<Change>,
     /// Earlier news about the same alert that this destination was not sent: this notification replaces
-    /// them. Oldest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// them. Oldest first. Kinds that only a later version knows are left out.
+    #[serde(default, deserialize_with = "known_kinds", skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<Kind>,
     /// The number of this attempt: 1 for the first one.
     pub attempt: u32,
@@ -45,6 +45,10 @@ pub struct Notification {
 }
 
 /// The kind of a [`Notification`].
+///
+/// Later versions can add kinds. A host sends a notifier only the kinds in its
+/// [description](crate::step::Description::kinds), so that a notifier never gets a kind that its version
+/// of this crate does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -104,6 +108,12 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
+}
+
+/// Reads a list of kinds, and leaves out those that only a later version knows.
+pub(crate) fn known_kinds<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Kind>, D::Error> {
+    let names = Vec::<Cow<'de, str>>::deserialize(from)?;
+    Ok(names.iter().filter_map(|name| Kind::from_name(name)).collect())
 }
 
 /// The subject of a [`Notification`].
@@ -397,6 +407,21 @@ mod tests {
         let notification = Notification::about("d2", Kind::Digest, digest, at);
         let json = serde_json::to_string(&notification).expect("JSON");
         assert_eq!(serde_json::from_str::<Notification>(&json).expect("read"), notification);
+    }
+
+    #[test]
+    fn leaves_out_skipped_kinds_that_only_a_later_version_knows() {
+        let at = Time::from_unix_seconds(0);
+        let alert = Alert::new(7, "disk full", Urgency::High, at);
+        let notification = Notification::new("d1", Kind::Resolved, alert, at);
+        let mut json = serde_json::to_value(&notification).expect("JSON");
+        json["skipped"] = serde_json::json!(["opened", "merged", "noted"]);
+        json["later"] = true.into();
+        let read: Notification = serde_json::from_value(json.clone()).expect("it can be read");
+        assert_eq!(read.skipped, [Kind::Opened, Kind::Noted]);
+        json["kind"] = "merged".into();
+        let error = serde_json::from_value::<Notification>(json).expect_err("an unknown kind");
+        assert!(error.to_string().starts_with("unknown variant `merged`"), "{error}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::notification::{Kind, Notification};
+use crate::notification::{Kind, Notification, known_kinds};
 
 /// The largest number of HTTP requests of one attempt.
 pub const MOST_REQUESTS: usize = 5;
@@ -245,7 +245,9 @@ pub struct Description {
     /// The base URLs that the notifier contacts, such as `https://slack.com`: scheme, host and port. The
     /// host warns about a network that its configuration forbids, before the first delivery.
     pub contacts: Vec<String>,
-    /// The kinds of news that the notifier can send.
+    /// The kinds of news that the notifier can send. The host sends it no other kind, not even a
+    /// [test](Kind::Test). A host leaves out kinds that it does not know.
+    #[serde(deserialize_with = "known_kinds")]
     pub kinds: Vec<Kind>,
     /// The shortest time between two attempts, in milliseconds, unless the operator sets a rate limit.
     pub pause_ms: u64,
@@ -294,6 +296,19 @@ impl NotifyCall {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_description_may_have_kinds_that_only_a_later_version_knows() {
+        let json = r#"{"contacts": [], "kinds": ["merged", "resolved"], "later": 1}"#;
+        let description: Description = serde_json::from_str(json).expect("it can be read");
+        assert_eq!(description.kinds, [Kind::Resolved]);
+    }
+
+    #[test]
+    fn a_step_that_only_a_later_version_knows_is_an_error_that_names_it() {
+        let error = serde_json::from_str::<Step>(r#"{"step": "wait"}"#).expect_err("unknown");
+        assert!(error.to_string().starts_with("unknown variant `wait`"), "{error}");
+    }
 
     #[test]
     fn steps_survive_json() {

@@ -42,6 +42,62 @@
 //! `urgency`, `dedup_key`, `event_id`, `link` (or `permalink`); any further key is the label of a
 //! detail, compared without case. The value `null` means that the event must not have the field; a
 //! field whose key is absent is not compared.
+//!
+//! # A fixture of a notifier
+//!
+//! A [`NotifierFixture`] is a file with a JSON object. It plays the server to a
+//! [`Notifier`](crate::capability::Notifier):
+//!
+//! ```json
+//! {
+//!   "options": {"url": "https://chat.example.com/hook"},
+//!   "notification": {"kind": "resolved", "subject": {"alert": {"status": "resolved"}}},
+//!   "exchanges": [
+//!     {
+//!       "expect": {"method": "POST", "json": {"text": "resolved: disk full on db1"}},
+//!       "answer": {"status": 200, "json": {"id": "m1"}}
+//!     }
+//!   ],
+//!   "verdict": {"step": "delivered", "state": {"id": "m1"}}
+//! }
+//! ```
+//!
+//! | key | meaning |
+//! | --- | --- |
+//! | `options` | the options table; `{}` if absent |
+//! | `notification` | changes of the [usual notification](usual_notification), key by key; null removes a key; with `subject.digest`, changes of the [usual digest](usual_digest) |
+//! | `exchanges` | a list of requests that are expected, each with the answer that it gets |
+//! | `expect` | the compared parts of a request: `name`, `method`, `url`, `shown_url`, `headers`, `body` (text) or `json` (the body as JSON); a header with the value `null` must be absent |
+//! | `answer` | `status`, and if there are any `headers`, `body` (text) or `json` |
+//! | `verdict` | the compared keys of the last [`Step`](crate::step::Step): `step`, `state`, `reason`, `after_seconds`, `in_doubt`; null means that the step must not have the key |
+//!
+//! ```no_run
+//! # use tocsin_plugin_api::{OptionsError, capability::{Notifier, Plugin}, notification::Notification};
+//! # use tocsin_plugin_api::step::{Description, HttpAnswer, Step};
+//! # #[derive(serde::Deserialize, schemars::JsonSchema)]
+//! # struct Options {}
+//! # struct Chat;
+//! # impl Plugin for Chat {
+//! #     type Options = Options;
+//! #     fn new(_: Options) -> Result<Self, OptionsError> { Ok(Self) }
+//! # }
+//! # impl Notifier for Chat {
+//! #     fn describe(&self) -> Description { todo!() }
+//! #     fn next(&self, _: &Notification, _: &[HttpAnswer]) -> Step { todo!() }
+//! # }
+//! # tocsin_plugin_api::export_plugin!(Chat: notify);
+//! use tocsin_plugin_api::testing::{Library, NotifierFixture, NotifierSubject, Value};
+//!
+//! #[test]
+//! fn fixtures_hold_as_a_value_and_through_the_library() {
+//!     let fixtures = NotifierFixture::read("fixtures");
+//!     Value::<Chat>::new().check_notifier(&fixtures);
+//!     Library::build("chat").check_notifier(&fixtures);
+//! }
+//! # fn main() {}
+//! ```
+
+mod notifier;
 
 use std::{
     fmt, fs,
@@ -54,10 +110,13 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
+pub use self::notifier::{
+    NotifierFixture, NotifierInstance, NotifierSubject, usual_digest, usual_notification,
+};
 use crate::{
     Event, Request,
     abi::{self, CallError, NewInstanceError},
-    capability::Receiver,
+    capability::{Plugin, Receiver},
     guard,
     outcome::Outcome,
 };
@@ -247,7 +306,7 @@ pub trait Subject {
 /// A plugin as a plain value of its type.
 pub struct Value<T>(PhantomData<T>);
 
-impl<T: Receiver> Value<T> {
+impl<T: Plugin> Value<T> {
     /// The plugin of type `T`.
     #[expect(clippy::new_without_default, reason = "a subject is made to be used at once")]
     pub fn new() -> Self {
