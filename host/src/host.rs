@@ -20,6 +20,7 @@ use self::reloads::{ReloadReason, ReloadResult};
 use crate::{
     call::{CallPool, PluginRuntime},
     config::LoadedConfig,
+    destination::Destinations,
     integration::{Integrations, REFUSED_RECORDED},
     limits::{
         body_memory::BodyMemory,
@@ -62,6 +63,7 @@ pub(crate) struct Host {
 pub(crate) struct Parts {
     pub(crate) config: LoadedConfig,
     pub(crate) integrations: Integrations,
+    pub(crate) destinations: Destinations,
     pub(crate) metrics: Metrics,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) runtime: Box<dyn PluginRuntime>,
@@ -77,12 +79,16 @@ pub(crate) struct OverSize {
     pub(crate) most: u64,
 }
 
-/// One configuration and the integrations made from it. A request sees one of these as a whole.
+/// One configuration, and the integrations and destinations made from it. A request sees one of these as
+/// a whole.
+#[derive(Clone)]
 pub(crate) struct InForce {
     /// The configuration.
     pub config: LoadedConfig,
     /// The integrations made from it.
     pub integrations: Integrations,
+    /// The destinations made from it.
+    pub destinations: Destinations,
 }
 
 #[derive(Default)]
@@ -94,8 +100,16 @@ struct Phase {
 impl Host {
     /// Joins the parts. The host does not serve yet.
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { config, integrations, metrics, store, runtime, pool, fewer_connections } =
-            parts;
+        let Parts {
+            config,
+            integrations,
+            destinations,
+            metrics,
+            store,
+            runtime,
+            pool,
+            fewer_connections,
+        } = parts;
         let server = &config.config.server;
         let wrong_tokens = NonZeroU32::new(server.max_wrong_tokens_per_minute);
         Self {
@@ -110,7 +124,7 @@ impl Host {
             runtime,
             pool,
             reloads: SingleFlight::default(),
-            in_force: ArcSwap::from_pointee(InForce { config, integrations }),
+            in_force: ArcSwap::from_pointee(InForce { config, integrations, destinations }),
             phase: Phase::default(),
         }
     }
@@ -130,9 +144,10 @@ impl Host {
     /// Records the addresses that the listeners are bound to. A configured port 0 stands for any.
     pub(crate) fn set_addresses(&self, webhooks: SocketAddr, admin: SocketAddr) {
         self.in_force.rcu(|present| {
-            let mut config = present.config.clone();
-            (config.config.server.listen, config.config.admin.listen) = (webhooks, admin);
-            InForce { config, integrations: present.integrations.clone() }
+            let mut next = InForce::clone(present);
+            let config = &mut next.config.config;
+            (config.server.listen, config.admin.listen) = (webhooks, admin);
+            next
         });
     }
 

@@ -16,6 +16,7 @@ pub mod cli;
 pub mod config;
 mod config_warnings;
 pub mod delivery;
+mod destination;
 mod events;
 mod host;
 mod housekeeping;

@@ -78,7 +78,11 @@ impl Host {
         refuse_open_api(&present.config, &config)?;
         let changes = changes_between(&present, &config, &plans);
         keep_what_needs_a_restart(&present.config, &mut config);
-        self.put_into_force(InForce { config, integrations: next });
+        self.put_into_force(InForce {
+            config,
+            integrations: next,
+            destinations: present.destinations.clone(),
+        });
         config_warnings::log(self);
         Ok(changes)
     }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::{
     call::{CallPool, InProcessRuntime},
     config::{ConfigErrors, LoadedConfig},
+    destination::Destinations,
     host::{Host, Parts},
     integration::{
         Integrations,
@@ -45,7 +46,17 @@ pub(super) fn build(config: LoadedConfig) -> anyhow::Result<Arc<Host>> {
     let store = store::open(&store_config, &holder(&config), Arc::clone(&metrics.store))?;
     let fewer_connections = fewer_connections(&config);
     let runtime = Box::new(runtime);
-    let parts = Parts { config, integrations, metrics, store, runtime, pool, fewer_connections };
+    let destinations = Destinations::default();
+    let parts = Parts {
+        config,
+        integrations,
+        destinations,
+        metrics,
+        store,
+        runtime,
+        pool,
+        fewer_connections,
+    };
     Ok(Arc::new(Host::new(parts)))
 }
 
