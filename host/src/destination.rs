@@ -7,8 +7,8 @@ use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Duration};
 use tocsin_plugin_api::{notification::Kind, step::Description};
 
 use crate::{
-    call::Caller, config::DestinationConfig, plugins::admission::AdmittedPlugin, problem::Problem,
-    redaction::Redactor,
+    call::NotifierCaller, config::DestinationConfig, plugins::admission::AdmittedPlugin,
+    problem::Problem, redaction::Redactor,
 };
 
 /// A destination, its settings, and the plugin that writes its messages.
@@ -36,7 +36,7 @@ pub(crate) struct ReadyDestination {
     /// The plugin.
     pub plugin: Arc<AdmittedPlugin>,
     /// The caller of the plugin.
-    pub caller: Caller,
+    pub caller: NotifierCaller,
     /// The plugin's description of itself with the destination's options.
     pub description: Description,
     /// The kinds of news that are sent because of a change: those of the configuration that the plugin
