@@ -26,6 +26,8 @@ mod integration;
 mod limits;
 mod log;
 mod metrics;
+#[cfg_attr(not(test), expect(dead_code, reason = "deliveries do not use the client yet"))]
+mod outbound;
 pub mod plugins;
 mod printable;
 mod problem;

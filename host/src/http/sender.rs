@@ -3,6 +3,7 @@
 //! An address is no proof of a sender. A token is.
 
 use std::{
+    fmt,
     net::{IpAddr, SocketAddr},
     str::FromStr,
 };
@@ -16,11 +17,20 @@ use serde::{Deserialize, Deserializer, de};
 pub struct Peer(pub SocketAddr);
 
 /// One address, or all addresses of a network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Network(IpNet);
 
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            network if network.prefix_len() == network.max_prefix_len() => network.addr().fmt(f),
+            network => network.fmt(f),
+        }
+    }
+}
+
 impl Network {
-    fn contains(self, address: IpAddr) -> bool {
+    pub(crate) fn contains(self, address: IpAddr) -> bool {
         self.0.contains(&address)
     }
 }

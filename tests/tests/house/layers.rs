@@ -25,6 +25,7 @@ const ROOMS: &[&str] = &[
     "metrics",
     "store",
     "http",
+    "outbound",
     "plugins",
     "sandbox",
     "call",
