@@ -29,6 +29,7 @@ use ulid::Ulid;
 pub use self::pending::Pending;
 pub(crate) use self::pending::{Responder, pending};
 use self::{
+    deliveries::DeliveryStore,
     feed::{ChangePage, Cursor},
     housekeeping::{HousekeepingProgress, HousekeepingStep},
     sqlite::SqliteStore,
@@ -113,7 +114,7 @@ pub fn holder(config: &StoreConfig) -> Option<String> {
 ///
 /// Committed data is on disk and survives the death of the host and of the machine. Other hosts may
 /// write to the same store.
-pub trait Store: AlertStore + RequestStore + Housekeeping + StoreHealth {
+pub trait Store: AlertStore + RequestStore + DeliveryStore + Housekeeping + StoreHealth {
     /// Commits what was submitted, closes the store, and returns when that is done.
     fn close(&self);
 }
@@ -128,6 +129,9 @@ pub trait AlertStore: Send + Sync {
 
     /// Returns an [`AlertPage`], newest alert first.
     fn alerts(&self, query: AlertQuery) -> Pending<AlertPage>;
+
+    /// Returns the alerts with these numbers that exist, in the order of the numbers given.
+    fn alerts_by_number(&self, numbers: Vec<u64>) -> Pending<Vec<Alert>>;
 
     /// Returns the changes after a cursor, at most `limit` and at most [`MOST_CHANGES`](feed::MOST_CHANGES).
     ///

@@ -4,6 +4,7 @@
 //! [`StoreFixture`](super::fixture::StoreFixture) opens.
 
 pub(super) mod alerts;
+pub(super) mod deliveries;
 pub(super) mod feed;
 pub(super) mod housekeeping;
 pub(super) mod long_requests;
@@ -54,6 +55,9 @@ macro_rules! store_contract {
                 the_oldest_small_requests_stay,
                 malformed_requests_have_a_share_of_their_own,
                 a_replay_applies_its_events_once,
+            }
+            deliveries {
+                a_delivery_is_claimed_once_and_ends,
             }
             housekeeping {
                 silent_alerts_resolve_automatically,

@@ -5,6 +5,11 @@
 //! the writer. One host uses a database at a time.
 
 mod alert_changes;
+mod delivery_changes;
+mod delivery_job;
+mod delivery_queries;
+mod delivery_rows;
+mod delivery_store;
 mod durable;
 mod emergency_copy;
 mod eviction;
@@ -18,7 +23,9 @@ mod open_files;
 mod orphaned_log;
 mod reader;
 mod request_queries;
+mod routing;
 mod rows;
+mod silences;
 mod submission;
 mod syncer;
 mod transaction_times;
@@ -57,7 +64,7 @@ use super::{
     housekeeping::{HousekeepingProgress, HousekeepingStep},
 };
 use crate::{
-    alert::{AlertIds, AlertRef, AlertWithHistory},
+    alert::{Alert, AlertIds, AlertRef, AlertWithHistory},
     metrics::StoreMetrics,
     problem::Problem,
     request::{
@@ -68,11 +75,12 @@ use crate::{
 
 /// Scripts that make the schema of each version from the one before. The first script starts with an empty
 /// database. SQLite's `user_version` holds the version.
-const SCHEMAS: [&str; 4] = [
+const SCHEMAS: [&str; 5] = [
     include_str!("sqlite/schema/1.sql"),
     include_str!("sqlite/schema/2.sql"),
     include_str!("sqlite/schema/3.sql"),
     include_str!("sqlite/schema/4.sql"),
+    include_str!("sqlite/schema/5.sql"),
 ];
 const SCHEMA_VERSION: i64 = SCHEMAS.len() as i64;
 /// Size to which the write-ahead log is cut once all of it was copied into the database.
@@ -203,6 +211,10 @@ impl AlertStore for SqliteStore {
 
     fn alert(&self, alert: AlertRef) -> Pending<Option<AlertWithHistory>> {
         self.readers.read(move |reader| reader.alert(alert))
+    }
+
+    fn alerts_by_number(&self, numbers: Vec<u64>) -> Pending<Vec<Alert>> {
+        self.readers.read(move |reader| reader.alerts_by_number(&numbers))
     }
 
     fn changes_since(&self, cursor: Cursor, limit: usize) -> Pending<ChangePage> {

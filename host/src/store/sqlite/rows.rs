@@ -6,7 +6,7 @@ use rusqlite::{
     types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, ValueRef},
 };
 use serde::{Deserialize, Serialize};
-use tocsin_plugin_api::Urgency;
+use tocsin_plugin_api::{Urgency, notification::Kind};
 use ulid::Ulid;
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
         Alert, AlertIds, AlertRef, AlertWithHistory, ChangeKind, Difference, HistoryEntry,
         PluginId, Status, life,
     },
+    delivery::AttemptResult,
     request::{Effect, RequestOutcome},
 };
 
@@ -200,7 +201,7 @@ macro_rules! stored_by_place {
     )+};
 }
 
-stored_by_place!(Urgency, Status, ChangeKind, RequestOutcome);
+stored_by_place!(Urgency, Status, ChangeKind, RequestOutcome, Kind, AttemptResult);
 
 impl FromSql for Stored<Ulid> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {

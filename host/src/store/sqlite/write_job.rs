@@ -3,7 +3,7 @@
 //! [`super::writer`] gathers jobs into transactions, [`super::write_transaction`] carries them out, and
 //! [`super::syncer`] answers them once their transaction is on disk.
 
-use super::long_submission::LongSubmission;
+use super::{delivery_job::DeliveryJob, long_submission::LongSubmission};
 use crate::{
     alert::AlertRef,
     request::{Effect, Submission},
@@ -21,6 +21,7 @@ pub(super) enum WriteJob {
     Rehearse(Submission, Responder<Vec<Effect>>),
     ManualChange(AlertRef, ManualChange, Responder<ManualChangeOutcome>),
     Housekeep(HousekeepingStep, Responder<HousekeepingProgress>),
+    Delivery(Box<dyn DeliveryJob>),
     Probe(Responder<()>),
     Stop,
 }
@@ -30,6 +31,8 @@ pub(super) enum JobResult {
     Commit(Vec<Effect>),
     ManualChange(ManualChangeOutcome),
     Housekeep(HousekeepingProgress),
+    /// The job itself keeps its result.
+    Delivery,
     Probe,
 }
 
@@ -64,6 +67,7 @@ impl WriteJob {
             (Self::Housekeep(_, responder), JobResult::Housekeep(progress)) => {
                 responder.answer(Ok(progress));
             }
+            (Self::Delivery(job), JobResult::Delivery) => job.answer(),
             (Self::Probe(responder), JobResult::Probe) => responder.answer(Ok(())),
             _ => {}
         }
@@ -76,6 +80,7 @@ impl WriteJob {
             Self::Rehearse(_, responder) => responder.answer(Err(error.clone())),
             Self::ManualChange(.., responder) => responder.answer(Err(error.clone())),
             Self::Housekeep(_, responder) => responder.answer(Err(error.clone())),
+            Self::Delivery(job) => job.refuse(error),
             Self::Probe(responder) => responder.answer(Err(error.clone())),
             Self::Stop => {}
         }

@@ -1,7 +1,8 @@
 //! The open transaction, in which jobs are carried out.
 //!
 //! [`super::submission`] writes the events and the record of a request, [`super::alert_changes`] the changes
-//! of alerts, and [`super::housekeeping`] does recurring tasks.
+//! of alerts, and [`super::housekeeping`] does recurring tasks. [`super::routing`] and
+//! [`super::delivery_changes`] write deliveries.
 
 use std::sync::Arc;
 
@@ -43,6 +44,7 @@ impl<'s> WriteTransaction<'s> {
                 self.change(*alert, change).map(JobResult::ManualChange)
             }
             WriteJob::Housekeep(step, _) => self.housekeep(step).map(JobResult::Housekeep),
+            WriteJob::Delivery(job) => job.apply(self).map(|()| JobResult::Delivery),
             WriteJob::Probe(_) => self.probe(),
             WriteJob::Rehearse(..) | WriteJob::Stop => Ok(JobResult::Probe),
         }

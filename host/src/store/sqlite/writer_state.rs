@@ -1,7 +1,7 @@
 //! State that the writing thread keeps in memory beside the database.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -35,6 +35,9 @@ pub(super) struct WriterState {
 pub(super) struct Names {
     pub(super) integrations: HashMap<Arc<str>, i64>,
     pub(super) plugins: HashMap<Arc<PluginId>, i64>,
+    pub(super) destinations: HashMap<Arc<str>, i64>,
+    /// Destinations that are known to have had a delivery.
+    pub(super) used_destinations: HashSet<i64>,
 }
 
 /// Numbers of transactions that are skipped at each start: more than the transactions that may have left no

@@ -1,0 +1,406 @@
+//! Changes of deliveries: claims, results of attempts, and what people ask for.
+
+use rusqlite::{OptionalExtension, params};
+use ulid::Ulid;
+
+use super::{
+    delivery_rows::{
+        self, DELIVERY, DELIVERY_ROW, DeliveryRow, State, from_json, json, milliseconds,
+    },
+    rows::{self, Stored},
+    write_transaction::WriteTransaction,
+};
+use crate::{
+    alert::Actor,
+    delivery::{AttemptResult, Parked},
+    store::deliveries::{AfterAttempt, Claim, Claimed, ClaimedDelivery, Finished, Which},
+    system::fault_injection,
+};
+use jiff::Timestamp;
+
+/// Number of attempts of a delivery that are kept.
+const ATTEMPTS_KEPT: i64 = 20;
+
+/// The end of a delivery.
+struct End<'r> {
+    state: State,
+    reason: Option<&'r str>,
+    in_doubt: bool,
+    now: i64,
+}
+
+impl WriteTransaction<'_> {
+    pub(super) fn claim(&mut self, claim: &Claim) -> rusqlite::Result<Claimed> {
+        let sql = "SELECT id, parked_at, paused_until FROM destinations WHERE name = ?1";
+        let known: Option<(i64, Option<i64>, Option<i64>)> = self
+            .statement(sql)?
+            .query_row([&claim.destination], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional()?;
+        let Some((destination, None, paused_until)) = known else {
+            return Ok(Claimed::default());
+        };
+        let now = milliseconds(claim.now);
+        let is_paused = paused_until.is_some_and(|until| until > now);
+        let mut deliveries = Vec::new();
+        if !is_paused {
+            let limit = i64::try_from(claim.limit).unwrap_or(i64::MAX);
+            let sql = format!(
+                "SELECT {DELIVERY_ROW} FROM deliveries INDEXED BY deliveries_due \
+                 WHERE destination = ?1 AND state = 0 AND due_at <= ?2 ORDER BY due_at, seq LIMIT ?3"
+            );
+            let due: Vec<_> = self
+                .statement(&sql)?
+                .query_map(params![destination, now, limit], DeliveryRow::read)?
+                .collect::<Result<_, _>>()?;
+            for row in due {
+                deliveries.push(self.take(&row)?);
+            }
+        }
+        let sql = "SELECT due_at FROM deliveries INDEXED BY deliveries_due \
+                   WHERE destination = ?1 AND state = 0 ORDER BY due_at LIMIT 1";
+        let next: Option<_> =
+            self.statement(sql)?.query_row([destination], |row| rows::time(row, 0)).optional()?;
+        let until = paused_until.and_then(|until| Timestamp::from_millisecond(until).ok());
+        let next_due = match until {
+            Some(until) if is_paused => next.map(|next| next.max(until)),
+            _ => next,
+        };
+        Ok(Claimed { deliveries, next_due })
+    }
+
+    fn take(&self, row: &DeliveryRow) -> rusqlite::Result<ClaimedDelivery> {
+        let sql = "UPDATE deliveries SET state = 2, attempts = attempts + 1 WHERE seq = ?1";
+        self.statement(sql)?.execute([row.seq])?;
+        let delivery = self
+            .statement(&format!("{DELIVERY} WHERE d.seq = ?1"))?
+            .query_row([row.seq], delivery_rows::delivery)?;
+        let sql = "SELECT state FROM notifier_states WHERE alert = ?1 AND destination = ?2";
+        let state = self
+            .statement(sql)?
+            .query_row([row.alert, row.destination], |row| from_json(row, 0))
+            .optional()?;
+        Ok(ClaimedDelivery { delivery, place: row.place.map(i64::cast_unsigned), state })
+    }
+
+    pub(super) fn finish(&mut self, finished: &Finished) -> rusqlite::Result<()> {
+        fault_injection::point("finishing");
+        let Some(row) = self.delivery_of(finished.id)? else { return Ok(()) };
+        self.record_attempt(finished)?;
+        // An attempt of a delivery that was replaced in the meantime changes nothing else.
+        if !row.state.is_active() {
+            return Ok(());
+        }
+        if let Some(state) = finished.state.as_ref().filter(|_| !row.is_digest()) {
+            let sql = "INSERT OR REPLACE INTO notifier_states VALUES (?1, ?2, ?3)";
+            self.statement(sql)?.execute(params![row.alert, row.destination, json(state)?])?;
+        }
+        let now = milliseconds(finished.now);
+        let reason = finished.attempt.reason.as_deref();
+        let in_doubt = finished.attempt.result == AttemptResult::InDoubt;
+        match (&finished.next, &row.discarded_by) {
+            (AfterAttempt::Delivered, _) => {
+                self.end(
+                    &row,
+                    End { state: State::Delivered, reason: None, in_doubt: false, now },
+                )?;
+            }
+            (AfterAttempt::Waits { until, in_doubt }, None) => {
+                let until = milliseconds(*until);
+                let sql = "UPDATE deliveries SET state = 0, due_at = ?2, in_doubt = ?3, reason = ?4 \
+                           WHERE seq = ?1";
+                self.statement(sql)?.execute(params![row.seq, until, in_doubt, reason])?;
+                if !in_doubt {
+                    self.take_over_later(row.seq)?;
+                }
+            }
+            (AfterAttempt::Waits { .. } | AfterAttempt::Dead, Some(by)) => {
+                self.end(&row, End { state: State::Dead, reason: Some(by), in_doubt, now })?;
+            }
+            (AfterAttempt::Dead, None) => {
+                self.end(&row, End { state: State::Dead, reason, in_doubt, now })?;
+            }
+        }
+        fault_injection::point("finished");
+        Ok(())
+    }
+
+    fn record_attempt(&self, finished: &Finished) -> rusqlite::Result<()> {
+        let (id, attempt) = (finished.id.to_bytes(), &finished.attempt);
+        let sql = "INSERT OR REPLACE INTO attempts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        self.statement(sql)?.execute(params![
+            id.as_slice(),
+            attempt.number,
+            milliseconds(attempt.at),
+            i64::try_from(attempt.took_ms).unwrap_or(i64::MAX),
+            Stored(attempt.result),
+            attempt.reason,
+            json(&attempt.requests)?,
+        ])?;
+        let sql = "DELETE FROM attempts WHERE delivery = ?1 AND number <= ?2";
+        let last_left = i64::from(attempt.number) - ATTEMPTS_KEPT;
+        if last_left > 0 {
+            self.statement(sql)?.execute(params![id.as_slice(), last_left])?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn give_back(&mut self, ids: &[Ulid]) -> rusqlite::Result<()> {
+        for id in ids {
+            let Some(row) = self.delivery_of(*id)?.filter(|row| row.state == State::InFlight)
+            else {
+                continue;
+            };
+            let sql = "UPDATE deliveries SET state = 0, attempts = max(attempts - 1, 0) \
+                       WHERE seq = ?1";
+            self.statement(sql)?.execute([row.seq])?;
+            if let Some(by) = &row.discarded_by {
+                let now = row.due_at;
+                let in_doubt = row.in_doubt;
+                self.end(&row, End { state: State::Dead, reason: Some(by), in_doubt, now })?;
+            } else if !row.in_doubt {
+                self.take_over_later(row.seq)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn recover_deliveries(&mut self, now: Timestamp) -> rusqlite::Result<u64> {
+        let now = milliseconds(now);
+        let sql = format!(
+            "SELECT {DELIVERY_ROW} FROM deliveries INDEXED BY deliveries_in_flight WHERE state = 2 ORDER BY seq"
+        );
+        let rows: Vec<_> =
+            self.statement(&sql)?.query_map([], DeliveryRow::read)?.collect::<Result<_, _>>()?;
+        for row in &rows {
+            if let Some(by) = &row.discarded_by {
+                let end = End { state: State::Dead, reason: Some(by), in_doubt: true, now };
+                self.end(row, end)?;
+                continue;
+            }
+            let sql = "UPDATE deliveries SET state = 0, due_at = ?2, in_doubt = 1 WHERE seq = ?1";
+            self.statement(sql)?.execute([row.seq, now])?;
+        }
+        Ok(rows.len() as u64)
+    }
+
+    pub(super) fn park(&mut self, name: &str, parked: Option<&Parked>) -> rusqlite::Result<()> {
+        let destination = self.destination(name)?;
+        let sql = "UPDATE destinations SET parked_at = ?2, parked_reason = ?3, \
+                   parked_settings = ?4 WHERE id = ?1";
+        self.statement(sql)?
+            .execute(params![
+                destination,
+                parked.map(|parked| milliseconds(parked.since)),
+                parked.map(|parked| &parked.reason),
+                parked.map(|parked| &parked.settings),
+            ])
+            .map(drop)
+    }
+
+    pub(super) fn pause(&mut self, name: &str, until: Timestamp) -> rusqlite::Result<()> {
+        let destination = self.destination(name)?;
+        let sql = "UPDATE destinations SET paused_until = ?2 WHERE id = ?1";
+        self.statement(sql)?.execute(params![destination, milliseconds(until)]).map(drop)
+    }
+
+    pub(super) fn retry_deliveries(
+        &mut self,
+        which: &Which,
+        by: &Actor,
+        now: Timestamp,
+    ) -> rusqlite::Result<u64> {
+        let (mut count, now) = (0, milliseconds(now));
+        for row in self.chosen(which)? {
+            match row.state {
+                State::Ready => {
+                    let sql = "UPDATE deliveries SET due_at = ?2 WHERE seq = ?1";
+                    self.statement(sql)?.execute([row.seq, now])?;
+                }
+                State::Dead => self.revive(&row, by, now)?,
+                State::Behind | State::InFlight | State::Delivered | State::Told => continue,
+            }
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Lets a dead delivery wait again, together with later news about the same alert that wait.
+    fn revive(&mut self, row: &DeliveryRow, by: &Actor, now: i64) -> rusqlite::Result<()> {
+        let active = self.active(row.destination, row.alert)?;
+        let is_behind = active.iter().any(DeliveryRow::may_be_told);
+        let state = if is_behind { State::Behind } else { State::Ready };
+        let sql = "UPDATE deliveries SET state = ?2, due_at = ?3, reason = ?4, finished_at = NULL \
+                   WHERE seq = ?1";
+        let reason = format!("{by} asked for another attempt");
+        self.statement(sql)?.execute(params![row.seq, state, now, reason])?;
+        let sql = "UPDATE deliveries SET state = 5, finished_at = NULL WHERE told_by = ?1";
+        self.statement(sql)?.execute([row.seq])?;
+        if !row.in_doubt {
+            return self.take_over_later(row.seq);
+        }
+        // The later news wait until it is known what became of this delivery.
+        for later in active.iter().filter(|later| !later.may_be_told()) {
+            let sql = "UPDATE deliveries SET state = 1 WHERE seq = ?1";
+            self.statement(sql)?.execute([later.seq])?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn discard_deliveries(
+        &mut self,
+        which: &Which,
+        by: &Actor,
+        now: Timestamp,
+    ) -> rusqlite::Result<u64> {
+        let (mut count, now) = (0, milliseconds(now));
+        let reason = format!("discarded by {by}");
+        for row in self.chosen(which)? {
+            match row.state {
+                State::Ready | State::Behind => {
+                    let reason = Some(reason.as_str());
+                    let in_doubt = row.in_doubt;
+                    self.end(&row, End { state: State::Dead, reason, in_doubt, now })?;
+                }
+                State::InFlight => {
+                    let sql = "UPDATE deliveries SET discarded_by = ?2 WHERE seq = ?1";
+                    self.statement(sql)?.execute(params![row.seq, reason])?;
+                }
+                State::Delivered | State::Dead | State::Told => continue,
+            }
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Returns the messages that a person chose, oldest first. A delivery that is part of a message leads to
+    /// the message.
+    fn chosen(&self, which: &Which) -> rusqlite::Result<Vec<DeliveryRow>> {
+        let of = |name: &str, condition: &str| -> rusqlite::Result<Vec<DeliveryRow>> {
+            let Some(destination) = delivery_rows::destination(self.connection, name)? else {
+                return Ok(Vec::new());
+            };
+            let sql = format!(
+                "SELECT {DELIVERY_ROW} FROM deliveries \
+                 WHERE destination = ?1 AND told_by IS NULL AND {condition} ORDER BY seq"
+            );
+            self.statement(&sql)?.query_map([destination], DeliveryRow::read)?.collect()
+        };
+        match which {
+            Which::One(id) => {
+                let Some(row) = self.delivery_of(*id)? else { return Ok(Vec::new()) };
+                Ok(vec![match row.told_by {
+                    Some(message) => self.delivery_row(message)?,
+                    None => row,
+                }])
+            }
+            Which::DeadOf(name) => of(name, "state = 4"),
+            Which::AllOf(name) => {
+                let mut all = of(name, "state < 3")?;
+                all.extend(of(name, "state = 4")?);
+                all.sort_by_key(|row| row.seq);
+                Ok(all)
+            }
+        }
+    }
+
+    /// Ends a delivery and all that are part of it, and lets later news about the same alert follow.
+    fn end(&mut self, row: &DeliveryRow, end: End<'_>) -> rusqlite::Result<()> {
+        let End { state, reason, in_doubt, now } = end;
+        let sql = "UPDATE deliveries SET state = ?2, reason = ?3, in_doubt = ?4, finished_at = ?5, \
+                   discarded_by = NULL WHERE seq = ?1";
+        self.statement(sql)?.execute(params![row.seq, state, reason, in_doubt, now])?;
+        let sql = "UPDATE deliveries SET state = ?2, finished_at = ?3 WHERE told_by = ?1";
+        self.statement(sql)?.execute(params![row.seq, state, now])?;
+        let is_blocked = self
+            .active(row.destination, row.alert)?
+            .iter()
+            .any(|other| other.state != State::Behind);
+        if is_blocked {
+            return Ok(());
+        }
+        let sql = "UPDATE deliveries SET state = 0 WHERE seq = (SELECT min(seq) FROM deliveries \
+                   WHERE alert = ?1 AND destination = ?2 AND state < 3)";
+        self.statement(sql)?.execute([row.alert, row.destination]).map(drop)
+    }
+
+    /// Gives a delivery that surely was not sent the content of later news that wait behind it.
+    fn take_over_later(&mut self, seq: i64) -> rusqlite::Result<()> {
+        let row = self.delivery_row(seq)?;
+        let active = self.active(row.destination, row.alert)?;
+        let waiting = |later: &&DeliveryRow| later.seq != seq && !later.may_be_told();
+        let Some(later) = active.into_iter().rfind(|later| waiting(&later)) else { return Ok(()) };
+        self.statement("DELETE FROM deliveries WHERE seq = ?1")?.execute([later.seq])?;
+        self.statement("UPDATE deliveries SET told_by = ?1 WHERE told_by = ?2")?
+            .execute([seq, later.seq])?;
+        if row.is_digest() {
+            let mut tally = self.tally(seq)?;
+            tally.merge(&self.tally(later.seq)?);
+            self.put_tally(seq, &tally)?;
+            self.statement("DELETE FROM digests WHERE delivery = ?1")?.execute([later.seq])?;
+            self.statement("UPDATE digest_alerts SET digest = ?1 WHERE digest = ?2")?
+                .execute([seq, later.seq])?;
+        }
+        self.replace(&row, later)
+    }
+
+    /// Makes a delivery a part of a message, with all that are part of it.
+    pub(super) fn become_told(&self, seq: i64, message: i64) -> rusqlite::Result<()> {
+        let sql = "UPDATE deliveries SET state = 5, told_by = ?2 WHERE seq = ?1";
+        self.statement(sql)?.execute([seq, message])?;
+        let sql = "UPDATE deliveries SET told_by = ?2 WHERE told_by = ?1";
+        self.statement(sql)?.execute([seq, message]).map(drop)
+    }
+
+    /// Returns the deliveries about an alert to a destination that have not ended, oldest first.
+    pub(super) fn active(
+        &self,
+        destination: i64,
+        alert: i64,
+    ) -> rusqlite::Result<Vec<DeliveryRow>> {
+        let sql = format!(
+            "SELECT {DELIVERY_ROW} FROM deliveries INDEXED BY deliveries_active \
+             WHERE alert = ?1 AND destination = ?2 AND state < 3 ORDER BY seq"
+        );
+        self.statement(&sql)?.query_map([alert, destination], DeliveryRow::read)?.collect()
+    }
+
+    pub(super) fn has_active(&self, destination: i64, alert: i64) -> rusqlite::Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM deliveries INDEXED BY deliveries_active \
+                   WHERE alert = ?1 AND destination = ?2 AND state < 3)";
+        self.statement(sql)?.query_row([alert, destination], |row| row.get(0))
+    }
+
+    pub(super) fn delivery_row(&self, seq: i64) -> rusqlite::Result<DeliveryRow> {
+        let sql = format!("SELECT {DELIVERY_ROW} FROM deliveries WHERE seq = ?1");
+        self.statement(&sql)?.query_row([seq], DeliveryRow::read)
+    }
+
+    fn delivery_of(&self, id: Ulid) -> rusqlite::Result<Option<DeliveryRow>> {
+        let sql = format!("SELECT {DELIVERY_ROW} FROM deliveries WHERE id = ?1");
+        let id = id.to_bytes();
+        self.statement(&sql)?.query_row([id.as_slice()], DeliveryRow::read).optional()
+    }
+
+    /// Returns the number of a destination that has a delivery.
+    pub(super) fn used_destination(&mut self, name: &str) -> rusqlite::Result<i64> {
+        let destination = self.destination(name)?;
+        if self.state.names.used_destinations.insert(destination) {
+            let sql = "UPDATE destinations SET used = 1 WHERE id = ?1";
+            self.statement(sql)?.execute([destination])?;
+        }
+        Ok(destination)
+    }
+
+    /// Returns the number under which a destination is stored.
+    pub(super) fn destination(&mut self, name: &str) -> rusqlite::Result<i64> {
+        if let Some(id) = self.state.names.destinations.get(name) {
+            return Ok(*id);
+        }
+        let sql = "INSERT INTO destinations (name) VALUES (?1) ON CONFLICT (name) DO NOTHING";
+        self.statement(sql)?.execute([name])?;
+        let sql = "SELECT id FROM destinations WHERE name = ?1";
+        let id = self.statement(sql)?.query_row([name], |row| row.get(0))?;
+        self.state.names.destinations.insert(name.into(), id);
+        Ok(id)
+    }
+}

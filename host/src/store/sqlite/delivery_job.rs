@@ -1,0 +1,57 @@
+//! Jobs of the writing thread that carry their own work.
+//!
+//! A job may be done twice, since a transaction that fails is tried again job by job. The result is
+//! kept until the transaction is on disk.
+
+use std::cell::RefCell;
+
+use super::write_transaction::WriteTransaction;
+use crate::store::{Responder, StoreError};
+
+/// Work within a transaction, with the place where its answer goes.
+pub(super) trait DeliveryJob: Send {
+    /// Does the work, and keeps the result.
+    fn apply(&self, open: &mut WriteTransaction<'_>) -> rusqlite::Result<()>;
+
+    /// Answers with the result.
+    fn answer(self: Box<Self>);
+
+    /// Answers with an error.
+    fn refuse(self: Box<Self>, error: &StoreError);
+}
+
+/// Makes a [`DeliveryJob`] of a closure.
+pub(super) fn job<T, F>(work: F, responder: Responder<T>) -> Box<dyn DeliveryJob>
+where
+    T: Send + 'static,
+    F: Fn(&mut WriteTransaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+{
+    Box::new(Job { work, result: RefCell::new(None), responder })
+}
+
+struct Job<T, F> {
+    work: F,
+    result: RefCell<Option<T>>,
+    responder: Responder<T>,
+}
+
+impl<T, F> DeliveryJob for Job<T, F>
+where
+    T: Send,
+    F: Fn(&mut WriteTransaction<'_>) -> rusqlite::Result<T> + Send,
+{
+    fn apply(&self, open: &mut WriteTransaction<'_>) -> rusqlite::Result<()> {
+        self.result.replace(Some((self.work)(open)?));
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>) {
+        if let Some(result) = self.result.into_inner() {
+            self.responder.answer(Ok(result));
+        }
+    }
+
+    fn refuse(self: Box<Self>, error: &StoreError) {
+        self.responder.answer(Err(error.clone()));
+    }
+}

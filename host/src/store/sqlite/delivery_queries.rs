@@ -1,0 +1,182 @@
+//! The queries for deliveries, destinations, silences, timers and facts.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, ToSql, params, params_from_iter};
+use ulid::Ulid;
+
+use super::{
+    delivery_rows::{self, DELIVERY, SILENCE, milliseconds},
+    reader::Reader,
+    rows,
+};
+use crate::{
+    alert::Alert,
+    delivery::{DeliveryStatus, DeliveryWithAttempts, DestinationState, Fact, Silence, Timer},
+    store::deliveries::{DeliveryPage, DeliveryQuery},
+    store::feed::Cursor,
+};
+
+impl Reader {
+    pub(super) fn router_cursor(&self) -> rusqlite::Result<Option<Cursor>> {
+        let sql = "SELECT cursor FROM router";
+        let cursor: Option<String> =
+            self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
+        Ok(cursor.and_then(|cursor| cursor.parse().ok()))
+    }
+
+    pub(super) fn due_timers(&self, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<Timer>> {
+        let sql = "SELECT t.id, t.due_at, t.alert, n.name, t.cause FROM timers t \
+                   JOIN destinations n ON n.id = t.destination \
+                   WHERE t.due_at <= ?1 ORDER BY t.due_at, t.id LIMIT ?2";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut statement = self.connection.prepare_cached(sql)?;
+        statement.query_map([milliseconds(now), limit], delivery_rows::timer)?.collect()
+    }
+
+    pub(super) fn next_timer(&self) -> rusqlite::Result<Option<Timestamp>> {
+        let sql = "SELECT due_at FROM timers ORDER BY due_at LIMIT 1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        statement.query_row([], |row| rows::time(row, 0)).optional()
+    }
+
+    pub(super) fn destinations(&self) -> rusqlite::Result<Vec<DestinationState>> {
+        let snapshot = self.connection.unchecked_transaction()?;
+        let sql = "SELECT id, name, parked_at, parked_reason, parked_settings, paused_until \
+                   FROM destinations WHERE used = 1 OR parked_at IS NOT NULL \
+                   OR paused_until IS NOT NULL";
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let state = |row: &rusqlite::Row<'_>| {
+            let state = DestinationState {
+                name: row.get(1)?,
+                parked: delivery_rows::parked(row, 2)?,
+                paused_until: rows::optional_time(row, 5)?,
+                ..DestinationState::default()
+            };
+            Ok((row.get::<_, i64>(0)?, state))
+        };
+        let mut states: BTreeMap<_, _> =
+            statement.query_map([], state)?.collect::<Result<_, _>>()?;
+        let sql = "SELECT destination, changed_at FROM deliveries INDEXED BY deliveries_active WHERE state < 3";
+        let mut waiting = snapshot.prepare_cached(sql)?;
+        let mut waiting = waiting.query([])?;
+        while let Some(row) = waiting.next()? {
+            let Some(state) = states.get_mut(&row.get::<_, i64>(0)?) else { continue };
+            let changed_at = rows::time(row, 1)?;
+            state.waiting += 1;
+            state.oldest_waiting =
+                Some(state.oldest_waiting.map_or(changed_at, |oldest| oldest.min(changed_at)));
+        }
+        let sql = "SELECT destination, count(*) FROM deliveries INDEXED BY deliveries_dead \
+                   WHERE state = 4 AND told_by IS NULL GROUP BY destination";
+        let mut dead = snapshot.prepare_cached(sql)?;
+        let mut dead = dead.query([])?;
+        while let Some(row) = dead.next()? {
+            if let Some(state) = states.get_mut(&row.get::<_, i64>(0)?) {
+                state.dead = row.get::<_, i64>(1)?.cast_unsigned();
+            }
+        }
+        let mut states: Vec<_> = states.into_values().collect();
+        states.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(states)
+    }
+
+    pub(super) fn deliveries(&self, query: &DeliveryQuery) -> rusqlite::Result<DeliveryPage> {
+        let snapshot = self.connection.unchecked_transaction()?;
+        let mut values: Vec<Box<dyn ToSql>> = Vec::new();
+        let mut conditions = Vec::new();
+        let mut value = |value: Box<dyn ToSql>| {
+            values.push(value);
+            values.len()
+        };
+        match query.status {
+            Some(DeliveryStatus::Waiting) => {
+                conditions.push("d.state <> 3 AND d.state <> 4".to_owned());
+            }
+            Some(DeliveryStatus::Delivered) => conditions.push("d.state = 3".to_owned()),
+            Some(DeliveryStatus::Dead) => {
+                conditions.push("d.state <> 3 AND d.state = 4".to_owned())
+            }
+            None => {}
+        }
+        if let Some(name) = &query.destination {
+            let Some(destination) = delivery_rows::destination(&snapshot, name)? else {
+                return Ok(DeliveryPage::default());
+            };
+            conditions.push(format!("d.destination = ?{}", value(Box::new(destination))));
+        }
+        if let Some(alert) = query.alert {
+            let place = value(Box::new(i64::try_from(alert).unwrap_or(i64::MAX)));
+            conditions.push(format!(
+                "d.seq IN (SELECT seq FROM deliveries WHERE alert = ?{place} AND alert > 0 \
+                 UNION ALL SELECT (SELECT CASE WHEN last >= ?{place} THEN digest END \
+                 FROM digest_alerts a WHERE a.destination = n.id AND a.first <= ?{place} \
+                 ORDER BY a.first DESC LIMIT 1) FROM destinations n)"
+            ));
+        }
+        if let Some(before) = query.before {
+            conditions.push(format!("d.id < ?{}", value(Box::new(before.to_bytes().to_vec()))));
+        }
+        if conditions.is_empty() {
+            conditions.push("1".to_owned());
+        }
+        // An extra row tells whether there is a next page.
+        let limit = query.limit.saturating_add(1);
+        let conditions = conditions.join(" AND ");
+        let sql = format!("{DELIVERY} WHERE {conditions} ORDER BY d.id DESC LIMIT {limit}");
+        let mut statement = snapshot.prepare_cached(&sql)?;
+        let mut deliveries = statement
+            .query_map(params_from_iter(values), delivery_rows::delivery)?
+            .collect::<Result<Vec<_>, _>>()?;
+        let has_more = deliveries.len() > query.limit;
+        deliveries.truncate(query.limit);
+        let next = deliveries.last().map(|delivery| delivery.id).filter(|_| has_more);
+        Ok(DeliveryPage { deliveries, next })
+    }
+
+    pub(super) fn delivery(&self, id: Ulid) -> rusqlite::Result<Option<DeliveryWithAttempts>> {
+        let snapshot = self.connection.unchecked_transaction()?;
+        let id = id.to_bytes();
+        let delivery = snapshot
+            .prepare_cached(&format!("{DELIVERY} WHERE d.id = ?1"))?
+            .query_row([id.as_slice()], delivery_rows::delivery)
+            .optional()?;
+        let Some(delivery) = delivery else { return Ok(None) };
+        let sql = "SELECT number, at, took_ms, result, reason, requests FROM attempts \
+                   WHERE delivery = ?1 ORDER BY number";
+        let attempt_log = snapshot
+            .prepare_cached(sql)?
+            .query_map([id.as_slice()], delivery_rows::attempt)?
+            .collect::<Result<_, _>>()?;
+        Ok(Some(DeliveryWithAttempts { delivery, attempt_log }))
+    }
+
+    pub(super) fn silences(&self, active_at: Option<Timestamp>) -> rusqlite::Result<Vec<Silence>> {
+        let sql = format!("SELECT {SILENCE} FROM silences WHERE ends_at > ?1 ORDER BY id DESC");
+        let after = active_at.map_or(i64::MIN, milliseconds);
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        statement.query_map([after], delivery_rows::silence)?.collect()
+    }
+
+    pub(super) fn facts(&self, alert: u64) -> rusqlite::Result<Vec<Fact>> {
+        let sql = "SELECT f.at, f.kind, n.name, f.reason FROM facts f \
+                   JOIN destinations n ON n.id = f.destination WHERE f.alert = ?1 ORDER BY f.id";
+        let alert = i64::try_from(alert).unwrap_or(i64::MAX);
+        let mut statement = self.connection.prepare_cached(sql)?;
+        statement.query_map([alert], delivery_rows::fact)?.collect()
+    }
+
+    pub(super) fn alerts_by_number(&self, numbers: &[u64]) -> rusqlite::Result<Vec<Alert>> {
+        let snapshot = self.connection.unchecked_transaction()?;
+        let mut statement =
+            snapshot.prepare_cached(&format!("{} WHERE a.number = ?1", rows::ALERT))?;
+        let mut alerts = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            let Ok(number) = i64::try_from(*number) else { continue };
+            let alert = |row: &rusqlite::Row<'_>| rows::alert(row, self.ids);
+            alerts.extend(statement.query_row(params![number], alert).optional()?);
+        }
+        Ok(alerts)
+    }
+}

@@ -1,0 +1,363 @@
+//! Conversion of rows to [deliveries](Delivery) and back, for the writer and the readers.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use rusqlite::{
+    Connection, OptionalExtension, Row, ToSql,
+    types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, ValueRef},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tocsin_plugin_api::{Urgency, notification::Kind};
+use ulid::Ulid;
+
+use super::rows::{Stored, optional_time, time};
+use crate::delivery::{
+    Attempt, Delivery, DeliveryStatus, DigestCount, Fact, Parked, Silence, Timer,
+};
+
+/// Largest number of kinds in [`Delivery::skipped`]. Beyond it, the oldest stays and the next ones leave.
+const MOST_SKIPPED: usize = 50;
+
+/// State of a delivery as it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Waits for its time.
+    Ready,
+    /// Waits until earlier news about the same alert has ended.
+    Behind,
+    /// An attempt runs.
+    InFlight,
+    Delivered,
+    Dead,
+    /// Part of a message that has not ended.
+    Told,
+}
+
+impl State {
+    const ALL: [Self; 6] =
+        [Self::Ready, Self::Behind, Self::InFlight, Self::Delivered, Self::Dead, Self::Told];
+
+    /// Returns true if attempts are made or will be made of the delivery itself.
+    pub(super) fn is_active(self) -> bool {
+        matches!(self, Self::Ready | Self::Behind | Self::InFlight)
+    }
+
+    fn status(self) -> DeliveryStatus {
+        match self {
+            Self::Ready | Self::Behind | Self::InFlight | Self::Told => DeliveryStatus::Waiting,
+            Self::Delivered => DeliveryStatus::Delivered,
+            Self::Dead => DeliveryStatus::Dead,
+        }
+    }
+}
+
+impl ToSql for State {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let place = Self::ALL.iter().position(|state| state == self).unwrap_or(0);
+        Ok(ToSqlOutput::from(i64::try_from(place).unwrap_or(0)))
+    }
+}
+
+impl FromSql for State {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let place = value.as_i64()?;
+        let state = usize::try_from(place).ok().and_then(|place| Self::ALL.get(place));
+        state.copied().ok_or(FromSqlError::OutOfRange(place))
+    }
+}
+
+/// A row of `deliveries`.
+#[derive(Clone, Debug)]
+pub(super) struct DeliveryRow {
+    pub(super) seq: i64,
+    pub(super) id: Ulid,
+    pub(super) destination: i64,
+    /// 0 for a digest.
+    pub(super) alert: i64,
+    pub(super) kind: Kind,
+    pub(super) place: Option<i64>,
+    pub(super) changed_at: i64,
+    pub(super) created_at: i64,
+    pub(super) state: State,
+    pub(super) attempts: u32,
+    pub(super) due_at: i64,
+    pub(super) in_doubt: bool,
+    pub(super) opens: bool,
+    pub(super) urgency: Urgency,
+    pub(super) integration: i64,
+    pub(super) reason: Option<String>,
+    pub(super) skipped: Skipped,
+    pub(super) told_by: Option<i64>,
+    pub(super) discarded_by: Option<String>,
+    pub(super) finished_at: Option<i64>,
+}
+
+/// The columns that [`DeliveryRow::read`] reads, in its order.
+pub(super) const DELIVERY_ROW: &str = "seq, id, destination, alert, kind, place, changed_at, created_at, \
+     state, attempts, due_at, in_doubt, opens, urgency, integration, reason, skipped, told_by, \
+     discarded_by, finished_at";
+
+impl DeliveryRow {
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            seq: row.get(0)?,
+            id: row.get::<_, Stored<Ulid>>(1)?.0,
+            destination: row.get(2)?,
+            alert: row.get(3)?,
+            kind: row.get::<_, Stored<Kind>>(4)?.0,
+            place: row.get(5)?,
+            changed_at: row.get(6)?,
+            created_at: row.get(7)?,
+            state: row.get(8)?,
+            attempts: row.get(9)?,
+            due_at: row.get(10)?,
+            in_doubt: row.get(11)?,
+            opens: row.get(12)?,
+            urgency: row.get::<_, Stored<Urgency>>(13)?.0,
+            integration: row.get(14)?,
+            reason: row.get(15)?,
+            skipped: row.get(16)?,
+            told_by: row.get(17)?,
+            discarded_by: row.get(18)?,
+            finished_at: row.get(19)?,
+        })
+    }
+
+    pub(super) fn is_digest(&self) -> bool {
+        self.alert == 0
+    }
+
+    /// Returns true if an attempt of the delivery may have reached the destination, or may do so now.
+    pub(super) fn may_be_told(&self) -> bool {
+        self.in_doubt || self.state == State::InFlight
+    }
+}
+
+/// Kinds of earlier news that a delivery replaces, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Skipped(pub(super) Vec<Kind>);
+
+impl Skipped {
+    /// Adds later news. The same kind several times in a row is one.
+    pub(super) fn push(&mut self, kind: Kind) {
+        if self.0.last() == Some(&kind) {
+            return;
+        }
+        self.0.push(kind);
+        if self.0.len() > MOST_SKIPPED {
+            self.0.remove(1);
+        }
+    }
+}
+
+impl ToSql for Skipped {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        if self.0.is_empty() {
+            return Ok(ToSqlOutput::from(rusqlite::types::Null));
+        }
+        let names: Vec<_> = self.0.iter().map(|kind| kind.as_str()).collect();
+        Ok(ToSqlOutput::from(names.join(" ")))
+    }
+}
+
+impl FromSql for Skipped {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let names = value.as_str_or_null()?.unwrap_or_default();
+        Ok(Self(names.split_whitespace().filter_map(Kind::from_name).collect()))
+    }
+}
+
+/// Numbers of a digest, as they are counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) count: i64,
+    pub(super) first: i64,
+    pub(super) last: i64,
+    /// Numbers of alerts in the order of [`Urgency::ALL`].
+    pub(super) urgencies: [u64; Urgency::ALL.len()],
+    pub(super) integrations: BTreeMap<String, u64>,
+}
+
+impl Tally {
+    /// Counts an alert.
+    pub(super) fn add(&mut self, alert: i64, urgency: Urgency, integration: &str) {
+        self.first = if self.count == 0 { alert } else { self.first.min(alert) };
+        self.last = self.last.max(alert);
+        self.count += 1;
+        if let Some(place) = Urgency::ALL.iter().position(|one| *one == urgency) {
+            self.urgencies[place] += 1;
+        }
+        match self.integrations.get_mut(integration) {
+            Some(number) => *number += 1,
+            None => drop(self.integrations.insert(integration.to_owned(), 1)),
+        }
+    }
+
+    /// Adds the numbers of another digest.
+    pub(super) fn merge(&mut self, other: &Self) {
+        if other.count == 0 {
+            return;
+        }
+        self.first = if self.count == 0 { other.first } else { self.first.min(other.first) };
+        self.last = self.last.max(other.last);
+        self.count += other.count;
+        for (number, more) in self.urgencies.iter_mut().zip(other.urgencies) {
+            *number += more;
+        }
+        for (integration, more) in &other.integrations {
+            *self.integrations.entry(integration.clone()).or_default() += more;
+        }
+    }
+
+    /// Reads the columns `count, first, last, urgencies, integrations`, from the place of the first.
+    pub(super) fn read(row: &Row<'_>, from: usize) -> rusqlite::Result<Self> {
+        Ok(Self {
+            count: row.get(from)?,
+            first: row.get(from + 1)?,
+            last: row.get(from + 2)?,
+            urgencies: from_json(row, from + 3)?,
+            integrations: from_json(row, from + 4)?,
+        })
+    }
+
+    fn count(self) -> DigestCount {
+        let urgencies = Urgency::ALL.into_iter().zip(self.urgencies).rev();
+        let mut integrations: Vec<_> = self.integrations.into_iter().collect();
+        integrations.sort_by(|(one, few), (other, many)| many.cmp(few).then(one.cmp(other)));
+        DigestCount {
+            count: self.count.cast_unsigned(),
+            urgencies: urgencies.filter(|(_, number)| *number > 0).collect(),
+            integrations,
+            first: self.first.cast_unsigned(),
+            last: self.last.cast_unsigned(),
+        }
+    }
+}
+
+/// The start of a query for [`delivery`].
+pub(super) const DELIVERY: &str = "SELECT d.id, n.name, d.alert, d.kind, d.state, d.attempts, d.reason, \
+     d.in_doubt, d.skipped, d.changed_at, d.created_at, d.due_at, d.finished_at, m.id, g.count, g.first, \
+     g.last, g.urgencies, g.integrations \
+     FROM deliveries d JOIN destinations n ON n.id = d.destination \
+     LEFT JOIN deliveries m ON m.seq = d.told_by LEFT JOIN digests g ON g.delivery = d.seq";
+
+pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
+    let alert: i64 = row.get(2)?;
+    let state: State = row.get(4)?;
+    let tally = match row.get_ref(14)? {
+        ValueRef::Null => None,
+        _ => Some(Tally::read(row, 14)?),
+    };
+    Ok(Delivery {
+        id: row.get::<_, Stored<Ulid>>(0)?.0,
+        destination: row.get(1)?,
+        alert: (alert > 0).then_some(alert.cast_unsigned()),
+        kind: row.get::<_, Stored<Kind>>(3)?.0,
+        status: state.status(),
+        in_flight: state == State::InFlight,
+        attempts: row.get(5)?,
+        reason: row.get(6)?,
+        in_doubt: row.get(7)?,
+        skipped: row.get::<_, Skipped>(8)?.0,
+        told_by: row.get::<_, Option<Stored<Ulid>>>(13)?.map(|Stored(id)| id),
+        digest: tally.map(Tally::count),
+        changed_at: time(row, 9)?,
+        created_at: time(row, 10)?,
+        next_attempt_at: if state.is_active() { Some(time(row, 11)?) } else { None },
+        finished_at: optional_time(row, 12)?,
+    })
+}
+
+/// Reads an [`Attempt`] from the columns `number, at, took_ms, result, reason, requests`.
+pub(super) fn attempt(row: &Row<'_>) -> rusqlite::Result<Attempt> {
+    Ok(Attempt {
+        number: row.get(0)?,
+        at: time(row, 1)?,
+        took_ms: row.get::<_, i64>(2)?.cast_unsigned(),
+        result: row.get::<_, Stored<_>>(3)?.0,
+        reason: row.get(4)?,
+        requests: from_json(row, 5)?,
+    })
+}
+
+/// Reads a [`Timer`] from the columns `id, due_at, alert, name, cause`.
+pub(super) fn timer(row: &Row<'_>) -> rusqlite::Result<Timer> {
+    Ok(Timer {
+        id: row.get::<_, i64>(0)?.cast_unsigned(),
+        due_at: time(row, 1)?,
+        alert: row.get::<_, i64>(2)?.cast_unsigned(),
+        destination: row.get(3)?,
+        cause: from_json(row, 4)?,
+    })
+}
+
+/// Reads a [`Fact`] from the columns `at, kind, name, reason`.
+pub(super) fn fact(row: &Row<'_>) -> rusqlite::Result<Fact> {
+    Ok(Fact {
+        at: time(row, 0)?,
+        kind: row.get::<_, Stored<Kind>>(1)?.0,
+        destination: row.get(2)?,
+        reason: from_json(row, 3)?,
+    })
+}
+
+/// The columns that [`silence`] reads, in its order.
+pub(super) const SILENCE: &str = "id, conditions, starts_at, ends_at, by, reason, ended_by";
+
+pub(super) fn silence(row: &Row<'_>) -> rusqlite::Result<Silence> {
+    Ok(Silence {
+        id: row.get::<_, i64>(0)?.cast_unsigned(),
+        conditions: from_json(row, 1)?,
+        starts_at: time(row, 2)?,
+        ends_at: time(row, 3)?,
+        by: row.get_ref(4)?.as_str()?.into(),
+        reason: row.get(5)?,
+        ended_by: row.get_ref(6)?.as_str_or_null()?.map(Into::into),
+    })
+}
+
+/// Reads a [`Parked`] from the columns `parked_at, parked_reason, parked_settings`, from the place of the
+/// first.
+pub(super) fn parked(row: &Row<'_>, from: usize) -> rusqlite::Result<Option<Parked>> {
+    let Some(since) = optional_time(row, from)? else { return Ok(None) };
+    Ok(Some(Parked { since, reason: row.get(from + 1)?, settings: row.get(from + 2)? }))
+}
+
+/// Returns the number under which a destination is stored; none if nothing of it is stored.
+pub(super) fn destination(connection: &Connection, name: &str) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT id FROM destinations WHERE name = ?1";
+    connection.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()
+}
+
+/// Returns the digest that told a destination of an alert.
+pub(super) fn digest_of(
+    connection: &Connection,
+    destination: i64,
+    alert: i64,
+) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT last, digest FROM digest_alerts WHERE destination = ?1 AND first <= ?2 \
+               ORDER BY first DESC LIMIT 1";
+    let run: Option<(i64, i64)> = connection
+        .prepare_cached(sql)?
+        .query_row([destination, alert], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    Ok(run.filter(|(last, _)| *last >= alert).map(|(_, digest)| digest))
+}
+
+/// Returns a value as JSON.
+pub(super) fn json(value: &impl Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(value)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+pub(super) fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+    })
+}
+
+/// Returns the stored form of a time.
+pub(super) fn milliseconds(time: Timestamp) -> i64 {
+    time.as_millisecond()
+}

@@ -1,0 +1,115 @@
+//! The [`DeliveryStore`] of SQLite: passes each call on to the writing thread or to a reader.
+
+use jiff::Timestamp;
+use ulid::Ulid;
+
+use super::{
+    SqliteStore, delivery_job::job, write_job::WriteJob, write_transaction::WriteTransaction,
+};
+use crate::{
+    alert::Actor,
+    delivery::{DeliveryWithAttempts, DestinationState, Fact, Parked, Silence, Timer},
+    store::{
+        Pending,
+        deliveries::{
+            Claim, Claimed, DeliveryPage, DeliveryQuery, DeliveryStore, Finished, Routed, Which,
+        },
+        feed::Cursor,
+    },
+};
+
+impl SqliteStore {
+    fn write<T, F>(&self, work: F) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: Fn(&mut WriteTransaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.writer.ask(|responder| WriteJob::Delivery(job(work, responder)))
+    }
+}
+
+impl DeliveryStore for SqliteStore {
+    fn router_cursor(&self) -> Pending<Option<Cursor>> {
+        self.readers.read(|reader| reader.router_cursor())
+    }
+
+    fn forget_cursor(&self) -> Pending<()> {
+        self.write(|open| open.statement("DELETE FROM router")?.execute([]).map(drop))
+    }
+
+    fn route(&self, routed: Routed) -> Pending<()> {
+        self.write(move |open| open.route(&routed))
+    }
+
+    fn due_timers(&self, now: Timestamp, limit: usize) -> Pending<Vec<Timer>> {
+        self.readers.read(move |reader| reader.due_timers(now, limit))
+    }
+
+    fn next_timer(&self) -> Pending<Option<Timestamp>> {
+        self.readers.read(|reader| reader.next_timer())
+    }
+
+    fn recover_deliveries(&self, now: Timestamp) -> Pending<u64> {
+        self.write(move |open| open.recover_deliveries(now))
+    }
+
+    fn claim(&self, claim: Claim) -> Pending<Claimed> {
+        self.write(move |open| open.claim(&claim))
+    }
+
+    fn finish(&self, finished: Finished) -> Pending<()> {
+        self.write(move |open| open.finish(&finished))
+    }
+
+    fn give_back(&self, ids: Vec<Ulid>) -> Pending<()> {
+        self.write(move |open| open.give_back(&ids))
+    }
+
+    fn park(&self, destination: String, parked: Option<Parked>) -> Pending<()> {
+        self.write(move |open| open.park(&destination, parked.as_ref()))
+    }
+
+    fn pause(&self, destination: String, until: Timestamp) -> Pending<()> {
+        self.write(move |open| open.pause(&destination, until))
+    }
+
+    fn destinations(&self) -> Pending<Vec<DestinationState>> {
+        self.readers.read(|reader| reader.destinations())
+    }
+
+    fn deliveries(&self, query: DeliveryQuery) -> Pending<DeliveryPage> {
+        let is_fast = query.status.is_none() && query.destination.is_none();
+        if is_fast || query.alert.is_some() {
+            return self.readers.read(move |reader| reader.deliveries(&query));
+        }
+        self.readers.search(move |reader| reader.deliveries(&query))
+    }
+
+    fn delivery(&self, id: Ulid) -> Pending<Option<DeliveryWithAttempts>> {
+        self.readers.read(move |reader| reader.delivery(id))
+    }
+
+    fn retry_deliveries(&self, which: Which, by: Actor, now: Timestamp) -> Pending<u64> {
+        self.write(move |open| open.retry_deliveries(&which, &by, now))
+    }
+
+    fn discard_deliveries(&self, which: Which, by: Actor, now: Timestamp) -> Pending<u64> {
+        self.write(move |open| open.discard_deliveries(&which, &by, now))
+    }
+
+    fn add_silence(&self, silence: Silence) -> Pending<Silence> {
+        self.write(move |open| open.add_silence(&silence))
+    }
+
+    fn end_silence(&self, id: u64, by: Actor, now: Timestamp) -> Pending<Option<Silence>> {
+        self.write(move |open| open.end_silence(id, &by, now))
+    }
+
+    fn silences(&self, active_at: Option<Timestamp>) -> Pending<Vec<Silence>> {
+        self.readers.read(move |reader| reader.silences(active_at))
+    }
+
+    fn facts(&self, alert: u64) -> Pending<Vec<Fact>> {
+        self.readers.read(move |reader| reader.facts(alert))
+    }
+}

@@ -1,0 +1,351 @@
+//! Writes what the router decided: deliveries, and digests of many.
+//!
+//! A digest is counted in memory, and written once for each call: a storm costs no row for each alert.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::{OptionalExtension, params};
+use tocsin_plugin_api::notification::Kind;
+use ulid::Ulid;
+
+use super::{
+    delivery_rows::{self, DELIVERY_ROW, DeliveryRow, Skipped, State, Tally, json, milliseconds},
+    rows::Stored,
+    write_transaction::WriteTransaction,
+};
+use crate::delivery::{Fact, FactReason};
+use crate::store::deliveries::{NewDelivery, Routed};
+use crate::system::fault_injection;
+
+/// A digest that waits, with what this transaction adds to it.
+struct OpenDigest {
+    seq: i64,
+    id: Ulid,
+    tally: Tally,
+    /// Alerts that this transaction adds.
+    added: BTreeSet<i64>,
+}
+
+/// Digests that wait, by their destinations; none for destinations without one.
+type OpenDigests = BTreeMap<i64, Option<OpenDigest>>;
+
+impl WriteTransaction<'_> {
+    pub(super) fn route(&mut self, routed: &Routed) -> rusqlite::Result<()> {
+        fault_injection::point("routing");
+        let mut digests = OpenDigests::new();
+        for new in &routed.deliveries {
+            self.route_one(new, routed, &mut digests)?;
+        }
+        for (destination, digest) in digests {
+            if let Some(digest) = digest.filter(|digest| !digest.added.is_empty()) {
+                self.write_digest(destination, &digest)?;
+            }
+        }
+        routed.timers.iter().try_for_each(|timer| self.add_timer(timer))?;
+        for id in &routed.done_timers {
+            self.statement("DELETE FROM timers WHERE id = ?1")?.execute([id.cast_signed()])?;
+        }
+        routed.facts.iter().try_for_each(|(alert, fact)| self.add_fact(*alert, fact))?;
+        if let Some(cursor) = &routed.cursor {
+            let sql = "INSERT INTO router VALUES (1, ?1) \
+                       ON CONFLICT (id) DO UPDATE SET cursor = excluded.cursor";
+            self.statement(sql)?.execute([cursor.to_string()])?;
+        }
+        fault_injection::point("routed");
+        Ok(())
+    }
+
+    fn route_one(
+        &mut self,
+        new: &NewDelivery,
+        routed: &Routed,
+        digests: &mut OpenDigests,
+    ) -> rusqlite::Result<()> {
+        let destination = self.used_destination(&new.destination)?;
+        let alert = new.alert.cast_signed();
+        if !matches!(new.kind, Kind::Escalated | Kind::Noted)
+            && let Some(digest) = self.digest_that_told(destination, alert, digests)?
+            && !self.has_own_message(destination, alert)?
+        {
+            let reason = FactReason::InDigest { delivery: digest };
+            let name = new.destination.clone();
+            let fact = Fact { at: routed.now, kind: new.kind, destination: name, reason };
+            return self.add_fact(new.alert, &fact);
+        }
+        if new.kind == Kind::Opened && new.digest_above > 0 {
+            if let Some(digest) = self.open_digest(destination, digests)? {
+                digest.tally.add(alert, new.urgency, &new.integration);
+                digest.added.insert(alert);
+                return Ok(());
+            }
+            let openings = self.openings(destination, new.digest_above)?;
+            if openings.len() >= new.digest_above as usize {
+                let digest = self.begin_digest(destination, &openings, new, routed)?;
+                digests.insert(destination, Some(digest));
+                return Ok(());
+            }
+        }
+        self.add_delivery(destination, new, routed)
+    }
+
+    /// Returns the id of the digest that told a destination of an alert.
+    fn digest_that_told(
+        &self,
+        destination: i64,
+        alert: i64,
+        digests: &OpenDigests,
+    ) -> rusqlite::Result<Option<Ulid>> {
+        if let Some(Some(digest)) = digests.get(&destination)
+            && digest.added.contains(&alert)
+        {
+            return Ok(Some(digest.id));
+        }
+        let Some(digest) = delivery_rows::digest_of(self.connection, destination, alert)? else {
+            return Ok(None);
+        };
+        let sql = "SELECT id FROM deliveries WHERE seq = ?1";
+        let id = |row: &rusqlite::Row<'_>| Ok(row.get::<_, Stored<Ulid>>(0)?.0);
+        self.statement(sql)?.query_row([digest], id).optional()
+    }
+
+    /// Returns true if a destination was sent, or will be sent, a message of its own about an alert.
+    fn has_own_message(&self, destination: i64, alert: i64) -> rusqlite::Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM deliveries \
+                   WHERE alert = ?1 AND destination = ?2 AND told_by IS NULL AND state < 4)";
+        self.statement(sql)?.query_row([alert, destination], |row| row.get(0))
+    }
+
+    /// Returns the digest of a destination that further alerts are added to.
+    fn open_digest<'d>(
+        &self,
+        destination: i64,
+        digests: &'d mut OpenDigests,
+    ) -> rusqlite::Result<Option<&'d mut OpenDigest>> {
+        let found = match digests.entry(destination) {
+            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::btree_map::Entry::Vacant(place) => {
+                let sql = "SELECT d.seq, d.id, g.count, g.first, g.last, g.urgencies, g.integrations \
+                           FROM deliveries d JOIN digests g ON g.delivery = d.seq \
+                           WHERE d.alert = 0 AND d.destination = ?1 AND d.state < 2 \
+                           AND d.in_doubt = 0";
+                let digest = |row: &rusqlite::Row<'_>| {
+                    Ok(OpenDigest {
+                        seq: row.get(0)?,
+                        id: row.get::<_, Stored<Ulid>>(1)?.0,
+                        tally: Tally::read(row, 2)?,
+                        added: BTreeSet::new(),
+                    })
+                };
+                place.insert(self.statement(sql)?.query_row([destination], digest).optional()?)
+            }
+        };
+        Ok(found.as_mut())
+    }
+
+    /// Returns deliveries that a digest may replace, oldest first, and no more than the limit.
+    fn openings(&self, destination: i64, limit: u32) -> rusqlite::Result<Vec<i64>> {
+        let sql = "SELECT seq FROM deliveries INDEXED BY deliveries_opening \
+                   WHERE destination = ?1 AND opens = 1 AND state = 0 AND in_doubt = 0 \
+                   ORDER BY seq LIMIT ?2";
+        let seqs = params![destination, limit];
+        self.statement(sql)?.query_map(seqs, |row| row.get(0))?.collect()
+    }
+
+    /// Replaces deliveries and a new one by a digest, which has the id of the new one.
+    fn begin_digest(
+        &mut self,
+        destination: i64,
+        openings: &[i64],
+        new: &NewDelivery,
+        routed: &Routed,
+    ) -> rusqlite::Result<OpenDigest> {
+        let now = milliseconds(routed.now);
+        let mut digest = DeliveryRow {
+            kind: Kind::Digest,
+            alert: 0,
+            place: None,
+            opens: false,
+            ..self.draft(destination, new, now)?
+        };
+        let mut tally = Tally::default();
+        let mut added = BTreeSet::new();
+        let mut rows = Vec::with_capacity(openings.len());
+        for seq in openings {
+            let row = self.delivery_row(*seq)?;
+            tally.add(row.alert, row.urgency, &self.integration_name(row.integration)?);
+            added.insert(row.alert);
+            digest.due_at = digest.due_at.min(row.due_at);
+            digest.changed_at = digest.changed_at.min(row.changed_at);
+            rows.push(row);
+        }
+        let alert = new.alert.cast_signed();
+        tally.add(alert, new.urgency, &new.integration);
+        added.insert(alert);
+        if self.has_active(destination, 0)? {
+            digest.state = State::Behind;
+        }
+        let seq = self.insert(&digest)?;
+        for row in rows {
+            self.become_told(row.seq, seq)?;
+        }
+        self.put_tally(seq, &tally)?;
+        Ok(OpenDigest { seq, id: digest.id, tally, added })
+    }
+
+    fn write_digest(&mut self, destination: i64, digest: &OpenDigest) -> rusqlite::Result<()> {
+        self.put_tally(digest.seq, &digest.tally)?;
+        let mut alerts = digest.added.iter().copied().peekable();
+        while let Some(first) = alerts.next() {
+            let mut last = first;
+            while alerts.next_if_eq(&(last + 1)).is_some() {
+                last += 1;
+            }
+            // A run that goes on from the last page becomes longer.
+            let sql = "UPDATE digest_alerts SET last = ?4 WHERE destination = ?1 AND digest = ?2 \
+                       AND last = ?3 - 1 AND first = (SELECT first FROM digest_alerts \
+                       WHERE destination = ?1 AND first < ?3 ORDER BY first DESC LIMIT 1)";
+            let values = params![destination, digest.seq, first, last];
+            if self.statement(sql)?.execute(values)? == 0 {
+                let sql = "INSERT OR REPLACE INTO digest_alerts VALUES (?1, ?3, ?4, ?2)";
+                self.statement(sql)?.execute(values)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn put_tally(&self, digest: i64, tally: &Tally) -> rusqlite::Result<()> {
+        let sql = "INSERT OR REPLACE INTO digests VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let values = params![
+            digest,
+            tally.count,
+            tally.first,
+            tally.last,
+            json(&tally.urgencies)?,
+            json(&tally.integrations)?,
+        ];
+        self.statement(sql)?.execute(values).map(drop)
+    }
+
+    /// Returns the numbers of a digest.
+    pub(super) fn tally(&self, digest: i64) -> rusqlite::Result<Tally> {
+        let sql = "SELECT count, first, last, urgencies, integrations FROM digests \
+                   WHERE delivery = ?1";
+        let tally = self.statement(sql)?.query_row([digest], |row| Tally::read(row, 0));
+        Ok(tally.optional()?.unwrap_or_default())
+    }
+
+    /// Adds a delivery, which replaces the content of a message that waits.
+    fn add_delivery(
+        &mut self,
+        destination: i64,
+        new: &NewDelivery,
+        routed: &Routed,
+    ) -> rusqlite::Result<()> {
+        let mut draft = self.draft(destination, new, milliseconds(routed.now))?;
+        let active = self.active(destination, draft.alert)?;
+        if let Some(waiting) = active.iter().rfind(|row| !row.may_be_told()) {
+            return self.replace(waiting, draft);
+        }
+        if !active.is_empty() {
+            draft.state = State::Behind;
+        }
+        self.insert(&draft).map(drop)
+    }
+
+    fn draft(
+        &mut self,
+        destination: i64,
+        new: &NewDelivery,
+        now: i64,
+    ) -> rusqlite::Result<DeliveryRow> {
+        Ok(DeliveryRow {
+            seq: 0,
+            id: new.id,
+            destination,
+            alert: new.alert.cast_signed(),
+            kind: new.kind,
+            place: new.place.map(u64::cast_signed),
+            changed_at: milliseconds(new.changed_at),
+            created_at: now,
+            state: State::Ready,
+            attempts: 0,
+            due_at: now,
+            in_doubt: false,
+            opens: new.kind == Kind::Opened,
+            urgency: new.urgency,
+            integration: self.integration(&new.integration.as_str().into())?,
+            reason: None,
+            skipped: Skipped::default(),
+            told_by: None,
+            discarded_by: None,
+            finished_at: None,
+        })
+    }
+
+    fn integration_name(&self, integration: i64) -> rusqlite::Result<String> {
+        let sql = "SELECT name FROM integrations WHERE id = ?1";
+        self.statement(sql)?.query_row([integration], |row| row.get(0))
+    }
+
+    /// Gives a message the content of later news. The content so far moves to a row of its own.
+    ///
+    /// The later news have no row yet.
+    pub(super) fn replace(
+        &mut self,
+        message: &DeliveryRow,
+        later: DeliveryRow,
+    ) -> rusqlite::Result<()> {
+        let mut skipped = message.skipped.clone();
+        skipped.push(message.kind);
+        later.skipped.0.iter().for_each(|kind| skipped.push(*kind));
+        let is_own = matches!(later.kind, Kind::Escalated | Kind::Noted);
+        let opens = (message.opens || later.opens) && !is_own;
+        let sql = "UPDATE deliveries SET id = ?2, kind = ?3, place = ?4, changed_at = ?5, \
+                   created_at = ?6, opens = ?7, urgency = ?8, integration = ?9, skipped = ?10 \
+                   WHERE seq = ?1";
+        self.statement(sql)?.execute(params![
+            message.seq,
+            later.id.to_bytes().as_slice(),
+            Stored(later.kind),
+            later.place,
+            later.changed_at,
+            later.created_at,
+            opens,
+            Stored(later.urgency),
+            later.integration,
+            skipped,
+        ])?;
+        let told =
+            DeliveryRow { state: State::Told, told_by: Some(message.seq), ..message.clone() };
+        self.insert(&told).map(drop)
+    }
+
+    pub(super) fn insert(&self, row: &DeliveryRow) -> rusqlite::Result<i64> {
+        let sql = format!(
+            "INSERT INTO deliveries ({DELIVERY_ROW}) VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, \
+             ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)"
+        );
+        self.statement(&sql)?.execute(params![
+            row.id.to_bytes().as_slice(),
+            row.destination,
+            row.alert,
+            Stored(row.kind),
+            row.place,
+            row.changed_at,
+            row.created_at,
+            row.state,
+            row.attempts,
+            row.due_at,
+            row.in_doubt,
+            row.opens,
+            Stored(row.urgency),
+            row.integration,
+            row.reason,
+            row.skipped,
+            row.told_by,
+            row.discarded_by,
+            row.finished_at,
+        ])?;
+        Ok(self.connection.last_insert_rowid())
+    }
+}

@@ -1,0 +1,88 @@
+//! Writes silences, timers and facts.
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, params};
+use tocsin_plugin_api::notification::Kind;
+
+use super::{
+    delivery_rows::{self, SILENCE, json, milliseconds},
+    rows::Stored,
+    write_transaction::WriteTransaction,
+};
+use crate::{
+    alert::Actor,
+    delivery::{Fact, Silence, Timer, TimerCause},
+};
+
+impl WriteTransaction<'_> {
+    pub(super) fn add_silence(&mut self, silence: &Silence) -> rusqlite::Result<Silence> {
+        let sql = "INSERT INTO silences VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6)";
+        self.statement(sql)?.execute(params![
+            json(&silence.conditions)?,
+            milliseconds(silence.starts_at),
+            milliseconds(silence.ends_at),
+            silence.by.to_string(),
+            silence.reason,
+            silence.ended_by.as_ref().map(Actor::to_string),
+        ])?;
+        let sql = format!("SELECT {SILENCE} FROM silences WHERE id = ?1");
+        let id = self.connection.last_insert_rowid();
+        self.statement(&sql)?.query_row([id], delivery_rows::silence)
+    }
+
+    pub(super) fn end_silence(
+        &mut self,
+        id: u64,
+        by: &Actor,
+        now: Timestamp,
+    ) -> rusqlite::Result<Option<Silence>> {
+        let Ok(id) = i64::try_from(id) else { return Ok(None) };
+        let now = milliseconds(now);
+        // A silence that has ended already stays as it is.
+        let sql = "UPDATE silences SET ended_by = ?2, ends_at = max(?3, starts_at) \
+                   WHERE id = ?1 AND ends_at > ?3";
+        if self.statement(sql)?.execute(params![id, by.to_string(), now])? > 0 {
+            let sql = "UPDATE timers SET due_at = ?2 WHERE silence = ?1 AND due_at > ?2";
+            self.statement(sql)?.execute([id, now])?;
+        }
+        let sql = format!("SELECT {SILENCE} FROM silences WHERE id = ?1");
+        self.statement(&sql)?.query_row([id], delivery_rows::silence).optional()
+    }
+
+    pub(super) fn add_timer(&mut self, timer: &Timer) -> rusqlite::Result<()> {
+        let destination = self.destination(&timer.destination)?;
+        let silence = match timer.cause {
+            TimerCause::SilenceEnds { silence } => Some(silence.cast_signed()),
+            TimerCause::Escalation { .. } => None,
+        };
+        let sql = "INSERT INTO timers VALUES (NULL, ?1, ?2, ?3, ?4, ?5)";
+        self.statement(sql)?
+            .execute(params![
+                milliseconds(timer.due_at),
+                timer.alert.cast_signed(),
+                destination,
+                silence,
+                json(&timer.cause)?,
+            ])
+            .map(drop)
+    }
+
+    pub(super) fn add_fact(&mut self, alert: u64, fact: &Fact) -> rusqlite::Result<()> {
+        let (alert, destination) = (alert.cast_signed(), self.destination(&fact.destination)?);
+        let reason = json(&fact.reason)?;
+        // A problem that is reported again and again has the same fact each time.
+        if fact.kind == Kind::Occurred {
+            let sql = "SELECT EXISTS (SELECT 1 FROM facts \
+                       WHERE id = (SELECT max(id) FROM facts WHERE alert = ?1) \
+                       AND destination = ?2 AND kind = ?3 AND reason = ?4)";
+            let values = params![alert, destination, Stored(fact.kind), reason];
+            if self.statement(sql)?.query_row(values, |row| row.get(0))? {
+                return Ok(());
+            }
+        }
+        let sql = "INSERT INTO facts VALUES (NULL, ?1, ?2, ?3, ?4, ?5)";
+        let kind = Stored(fact.kind);
+        let values = params![alert, destination, kind, milliseconds(fact.at), reason];
+        self.statement(sql)?.execute(values).map(drop)
+    }
+}
