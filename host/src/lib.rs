@@ -35,6 +35,7 @@ mod redaction;
 mod reload;
 mod replay;
 pub mod request;
+pub mod routing;
 mod run;
 mod sandbox;
 mod single_flight;

@@ -1,18 +1,26 @@
 //! Checks of a [`LoadedConfig`] beyond the types of its values.
 
+mod delivery;
+mod destinations;
+mod routes;
+
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
     Admin, Config, ConfigError, Document, LoadedConfig, Log, Plugins, Requests, Server, Watch,
 };
-use crate::plugins::verification::Policy;
+use crate::{plugins::verification::Policy, routing::Routes};
 
 /// Shortest token of the admin API.
 const SHORTEST_TOKEN_BYTES: usize = 16;
 
 impl LoadedConfig {
-    /// Returns all errors, in the order of the sections in [`Config`].
-    pub(super) fn errors(&self) -> Vec<ConfigError> {
+    /// Returns the compiled routes.
+    ///
+    /// # Errors
+    ///
+    /// All errors of the configuration, in the order of the sections in [`Config`].
+    pub(super) fn check(&self) -> Result<Routes, Vec<ConfigError>> {
         let Config { server, admin, plugins, requests, watch, log, integrations, .. } =
             &self.config;
         let mut checks = Checks { document: &self.document, errors: Vec::new() };
@@ -46,7 +54,10 @@ impl LoadedConfig {
                 "use 1 to 64 of a-z, A-Z, 0-9, `-` and `_`",
             );
         }
-        checks.errors
+        checks.check_destinations(&self.config.destinations);
+        let routes = checks.check_routes(&self.config);
+        checks.check_delivery(&self.config.delivery);
+        if checks.errors.is_empty() { Ok(routes) } else { Err(checks.errors) }
     }
 }
 

@@ -1,6 +1,9 @@
 //! A configuration that was read and checked.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde::Deserialize;
 use toml::de::DeTable;
@@ -12,6 +15,7 @@ use super::{
     references::ReferenceResolver,
 };
 use crate::{
+    routing::Routes,
     store::StoreConfig,
     system::file_permissions::{HostUser, Reader},
 };
@@ -23,6 +27,8 @@ pub struct LoadedConfig {
     pub(crate) config: Config,
     /// The file.
     pub(crate) document: Document,
+    /// The routes to the destinations, ready to be evaluated.
+    pub(crate) routes: Arc<Routes>,
     /// Places that an operator should check, though they may be right. Warnings repeat no values.
     pub(crate) warnings: Vec<ConfigError>,
     /// Users besides root and the host's own who can read the file, if there are any.
@@ -77,11 +83,11 @@ impl LoadedConfig {
         let config = Config::deserialize(toml::de::Deserializer::from(root))
             .map_err(|error| parse_error(&document, &error))?;
         let reader = host.and_then(|(_, reader)| reader);
-        let mut loaded = Self { config, document, warnings, reader };
+        let mut loaded = Self { config, document, routes: Arc::default(), warnings, reader };
         let own = loaded.own_warnings();
         loaded.warnings.extend(own);
-        let errors = loaded.errors();
-        if errors.is_empty() { Ok(loaded) } else { Err(ConfigErrors(errors)) }
+        loaded.routes = Arc::new(loaded.check().map_err(ConfigErrors)?);
+        Ok(loaded)
     }
 
     /// Returns a path of the configuration, which is relative to the configuration file.

@@ -56,6 +56,13 @@ pub(crate) struct HoursConfig {
     pub zone: Option<String>,
 }
 
+impl HoursConfig {
+    /// Returns `days`, `from`, `to` and `zone`.
+    pub(super) fn parts(&self) -> [Option<&str>; 4] {
+        [&self.days, &self.from, &self.to, &self.zone].map(Option::as_deref)
+    }
+}
+
 /// `[delivery]`: how deliveries are tried.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
