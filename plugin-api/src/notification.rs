@@ -166,7 +166,18 @@ pub struct Alert {
     pub last_occurred_at: Time,
     /// The time of the last change.
     pub updated_at: Time,
+    /// The number of Tocsin hosts that the news has passed through before this one: 0 for an alert that
+    /// began here. A notifier that other hosts may receive sends the number plus 1 in the header
+    /// [`tocsin-hops`](HOPS_HEADER), so that hosts that notify each other find the loop.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hops: u32,
 }
+
+/// The name of the header with the number of Tocsin hosts that the news of a request has passed through.
+pub const HOPS_HEADER: &str = "tocsin-hops";
+
+/// The largest number in [`HOPS_HEADER`] that a Tocsin host accepts.
+pub const MOST_HOPS: u32 = 5;
 
 impl Alert {
     /// An open alert that occurred once, with empty optional fields: for tests and for tools.
@@ -187,8 +198,14 @@ impl Alert {
             created_at,
             last_occurred_at: created_at,
             updated_at: created_at,
+            hops: 0,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The status of an [`Alert`].
@@ -397,6 +414,7 @@ mod tests {
         let at = Time::from_unix_seconds(1_700_000_000);
         let mut alert = Alert::new(7, "disk full", Urgency::High, at);
         alert.details.push(Detail { label: "Host".into(), value: "db1".into() });
+        alert.hops = 2;
         let mut notification = Notification::new("d1", Kind::Noted, alert, at);
         notification.change = Some(Change::new(at, "api token anna").with_note("on it"));
         notification.skipped = vec![Kind::Opened];

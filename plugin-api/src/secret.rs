@@ -78,6 +78,11 @@ impl Secrets {
         Self(secrets.into_iter().collect())
     }
 
+    /// Returns the secrets in their order, for a notifier that has to pass them on.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Secret> {
+        self.0.iter()
+    }
+
     /// Returns true if `candidate` is one of the secrets. Always compares all of them, so that the duration
     /// does not show which one matched.
     pub fn match_any(&self, candidate: &[u8]) -> bool {

@@ -13,6 +13,7 @@
 //! | [`text`] | makes text of strangers safe to show, on one line or on several |
 //! | [`characters`] | classifies characters by what people see of them |
 //! | [`link`] | accepts web addresses and nothing else |
+//! | [`endpoint`] | checks the address that a notifier sends to, and takes it apart |
 #![cfg_attr(
     feature = "testing",
     doc = "| [`testing`] | generates hostile requests for tests (feature `testing`) |"
@@ -110,6 +111,7 @@
 
 pub mod body;
 pub mod characters;
+pub mod endpoint;
 pub mod form;
 pub mod json;
 pub mod link;
