@@ -3,6 +3,7 @@
 //!
 //! The module `run` builds, binds and stops a host. The modules `ingest` and `api` answer requests.
 
+pub(crate) mod in_force;
 pub(crate) mod reloads;
 
 use std::{
@@ -16,12 +17,13 @@ use std::{
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
-use self::reloads::{ReloadReason, ReloadResult};
+use self::{
+    in_force::InForce,
+    reloads::{ReloadReason, ReloadResult},
+};
 use crate::{
-    call::{CallPool, PluginRuntime},
-    config::LoadedConfig,
-    destination::Destinations,
-    integration::{Integrations, REFUSED_RECORDED},
+    call::{CallPool, NotifierPool, PluginRuntime},
+    integration::REFUSED_RECORDED,
     limits::{
         body_memory::BodyMemory,
         line_limit::LineLimits,
@@ -41,6 +43,7 @@ pub(crate) struct Host {
     /// The runtime of the plugins.
     pub runtime: Box<dyn PluginRuntime>,
     pub(crate) pool: CallPool,
+    pub(crate) notifier_pool: NotifierPool,
     pub(crate) reloads: SingleFlight<ReloadReason, ReloadResult>,
     /// The memory that the bodies of all requests share.
     pub(crate) body_memory: Arc<BodyMemory>,
@@ -61,13 +64,12 @@ pub(crate) struct Host {
 
 /// Parts of a [`Host`], each ready for use.
 pub(crate) struct Parts {
-    pub(crate) config: LoadedConfig,
-    pub(crate) integrations: Integrations,
-    pub(crate) destinations: Destinations,
+    pub(crate) in_force: InForce,
     pub(crate) metrics: Metrics,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) runtime: Box<dyn PluginRuntime>,
     pub(crate) pool: CallPool,
+    pub(crate) notifier_pool: NotifierPool,
     /// As [`Host::fewer_connections`].
     pub(crate) fewer_connections: Option<usize>,
 }
@@ -79,18 +81,6 @@ pub(crate) struct OverSize {
     pub(crate) most: u64,
 }
 
-/// One configuration, and the integrations and destinations made from it. A request sees one of these as
-/// a whole.
-#[derive(Clone)]
-pub(crate) struct InForce {
-    /// The configuration.
-    pub config: LoadedConfig,
-    /// The integrations made from it.
-    pub integrations: Integrations,
-    /// The destinations made from it.
-    pub destinations: Destinations,
-}
-
 #[derive(Default)]
 struct Phase {
     serves: AtomicBool,
@@ -100,17 +90,9 @@ struct Phase {
 impl Host {
     /// Joins the parts. The host does not serve yet.
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts {
-            config,
-            integrations,
-            destinations,
-            metrics,
-            store,
-            runtime,
-            pool,
-            fewer_connections,
-        } = parts;
-        let server = &config.config.server;
+        let Parts { in_force, metrics, store, runtime, pool, notifier_pool, fewer_connections } =
+            parts;
+        let server = &in_force.config.config.server;
         let wrong_tokens = NonZeroU32::new(server.max_wrong_tokens_per_minute);
         Self {
             body_memory: BodyMemory::new(server.body_memory()),
@@ -123,8 +105,9 @@ impl Host {
             store,
             runtime,
             pool,
+            notifier_pool,
             reloads: SingleFlight::default(),
-            in_force: ArcSwap::from_pointee(InForce { config, integrations, destinations }),
+            in_force: ArcSwap::from_pointee(in_force),
             phase: Phase::default(),
         }
     }

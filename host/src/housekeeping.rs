@@ -71,7 +71,7 @@ impl Housekeeper {
         };
         self.host.wrong_tokens.forget_idle();
         for integration in &integrations {
-            integration.rates.forget_idle();
+            integration.role.rates.forget_idle();
             let after = integration.settings.section.resolve_after.map(|LongDuration(after)| after);
             if self.adopted.get(&integration.name) != Some(&after) {
                 let name = Arc::clone(&integration.name);

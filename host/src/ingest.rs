@@ -78,7 +78,7 @@ async fn receive(
     match answer {
         Ok(reply) => accepted(id, reply),
         Err(refusal) => {
-            let lines = integration.as_ref().map(|integration| &integration.rates.lines);
+            let lines = integration.as_ref().map(|integration| &integration.role.rates.lines);
             log_refusal(lines.unwrap_or(&host.refusal_lines), id, &name, &refusal);
             refusal.answer(id)
         }
@@ -245,7 +245,7 @@ impl Admitted<'_> {
             return Err(RequestRefusal::disabled());
         }
         Self::check_form(request)?;
-        self.integration.rates.check(self.terms.sender).map_err(RequestRefusal::over_rate)
+        self.integration.role.rates.check(self.terms.sender).map_err(RequestRefusal::over_rate)
     }
 
     /// Checks method and encoding, which are the same for all integrations.

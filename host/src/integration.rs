@@ -1,86 +1,134 @@
-//! The integrations of a configuration, each with the plugin that serves it.
+//! The role of a plugin that receives webhooks, and the integrations that use such plugins.
 //!
 //! All integrations are replaced in one step: a request sees those of one configuration or of the next,
-//! never a mixture. [`builder`] decides which plugin serves an integration.
+//! never a mixture. The room [`plugin_user`](crate::plugin_user) decides which plugin serves an
+//! integration.
 
-pub(crate) mod builder;
-pub(crate) mod plugins_folder;
 mod rendering;
-mod secrets;
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
     num::NonZeroU32,
-    sync::{Arc, OnceLock},
+    sync::Arc,
 };
 
 use jiff::Timestamp;
-use tocsin_plugin_api::Urgency;
+use semver::VersionReq;
+use serde_json::{Map, Value};
+use tocsin_plugin_api::manifest;
 
 use crate::limits::rate_limit::{OverRate, Rate, RateLimits};
 use crate::{
     alert::PluginId,
-    call::{BreakerReport, CallLimits, Caller, CallerHealth},
-    config::{self, LongDuration},
+    call::{Caller, StartError},
+    config::{Config, IntegrationConfig, LongDuration},
     limits::line_limit::LineLimits,
-    metrics::IntegrationMetrics,
-    plugins::{Catalog, admission::AdmittedPlugin},
+    metrics::{IntegrationMetrics, Metrics, Owner},
+    plugin_user::{
+        PluginState, PluginUser, PluginUsers,
+        role::{NoStart, NoStartReason, PluginSection, Role, StartOrder},
+    },
     problem::Problem,
     request::Terms,
 };
 
-/// An endpoint, its settings, and the plugin that serves it.
-pub(crate) struct Integration {
-    /// The last part of the endpoint's URL.
-    pub name: Arc<str>,
-    /// The urgency of events for which the plugin found none.
-    pub urgency: Urgency,
+/// An endpoint, its settings, and the plugin that serves it. Its name is the last part of the endpoint's
+/// URL.
+pub(crate) type Integration = PluginUser<Receiving>;
+
+/// The integrations of one configuration.
+pub(crate) type Integrations = PluginUsers<Receiving>;
+
+/// State of an [`Integration`].
+pub(crate) type IntegrationState = PluginState<Caller>;
+
+/// The role of a plugin that receives webhooks for an [`Integration`].
+pub(crate) struct Receiving {
     /// The rates of the endpoint. They stay unchanged if the plugin is replaced by another version.
     pub rates: Arc<Rates>,
-    /// The secrets among the options, found on first use.
-    secrets: OnceLock<Vec<String>>,
-    /// The plugin, or why there is none.
-    pub state: IntegrationState,
-    /// The counters of the integration with its plugin.
-    pub metrics: Arc<IntegrationMetrics>,
-    /// 1 at first, and one more each time that the integration is replaced.
-    pub generation: u64,
-    /// The time since which this generation is in force.
-    pub since: Timestamp,
-    /// The settings that it was made from.
-    pub settings: Settings,
 }
 
-/// The settings of an [`Integration`]. An integration whose settings do not change keeps its instance.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Settings {
-    /// The section of the configuration.
-    pub section: config::IntegrationConfig,
-    /// The limits on the time of calls.
-    pub limits: CallLimits,
-}
+impl Role for Receiving {
+    type Section = IntegrationConfig;
+    type Caller = Caller;
+    type Metrics = IntegrationMetrics;
 
-impl From<&config::Plugins> for CallLimits {
-    fn from(settings: &config::Plugins) -> Self {
-        let slow = Some(settings.slow_call).filter(|slow| !slow.is_zero());
-        Self { deadline: settings.call_deadline, slow }
+    const TABLE: &'static str = "integrations";
+    const NOUN: &'static str = "integration";
+    const CAPABILITY: &'static str = manifest::RECEIVE;
+
+    fn sections(config: &Config) -> &BTreeMap<String, IntegrationConfig> {
+        &config.integrations
+    }
+
+    fn owner(name: &str) -> Owner {
+        Owner::Integration(name.into())
+    }
+
+    fn metrics(metrics: &Metrics, name: &str, plugin: &PluginId) -> IntegrationMetrics {
+        metrics.integration(name, plugin)
+    }
+
+    fn of(section: &IntegrationConfig, present: Option<&Integration>) -> Self {
+        let same_rates = present.filter(|present| {
+            let old = &present.settings.section;
+            old.rate_limit == section.rate_limit
+                && old.sender_rate_limit == section.sender_rate_limit
+        });
+        let rates = same_rates.map(|present| Arc::clone(&present.role.rates));
+        Self { rates: rates.unwrap_or_else(|| Arc::new(Rates::of(section))) }
+    }
+
+    fn incapable(name: &str, plugin: &PluginId) -> Problem {
+        let PluginId { name: plugin, version } = plugin;
+        let message = format!(
+            "plugin `{plugin} {version}` receives no webhooks: it only sends notifications"
+        );
+        Problem::new("plugin-incapable", message).with_hint(format!(
+            "make it a destination: write `[destinations.{name}]` instead of `[integrations.{name}]`"
+        ))
+    }
+
+    fn start(
+        order: &StartOrder<'_, Self>,
+        known: Option<StartError>,
+    ) -> Result<Caller, NoStart<Caller>> {
+        let (pool, limits) = (order.resources.pool, order.settings.limits);
+        let (plugin, options) = (Arc::clone(&order.plugin), order.options.clone());
+        let metrics = Arc::clone(&order.metrics.plugin);
+        let (caller, first) = match known {
+            None => Caller::start(pool, plugin, options, limits, metrics),
+            Some(error) => {
+                let caller = Caller::not_started(pool, plugin, options, limits, metrics, &error);
+                (caller, Err(error))
+            }
+        };
+        match first {
+            Ok(()) => Ok(caller),
+            Err(error) => {
+                Err(NoStart { reason: NoStartReason::NoInstance(error), caller: Some(caller) })
+            }
+        }
     }
 }
 
-/// State of an [`Integration`].
-pub(crate) enum IntegrationState {
-    /// A plugin receives the webhooks.
-    Serving {
-        /// The plugin.
-        plugin: Arc<AdmittedPlugin>,
-        /// The caller of the plugin.
-        caller: Caller,
-    },
-    /// The operator disabled the integration.
-    Disabled,
-    /// The plugin cannot be used.
-    Broken(Problem),
+impl PluginSection for IntegrationConfig {
+    fn plugin(&self) -> &str {
+        &self.plugin
+    }
+
+    fn version(&self) -> &VersionReq {
+        &self.version
+    }
+
+    fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    fn options(&self) -> &Map<String, Value> {
+        &self.options
+    }
 }
 
 /// Rates of requests, records and log lines of one [`Integration`].
@@ -101,7 +149,7 @@ pub(crate) const REFUSED_RECORDED: NonZeroU32 = NonZeroU32::new(600).unwrap();
 const MALFORMED_KEPT: NonZeroU32 = NonZeroU32::new(60).unwrap();
 
 impl Rates {
-    fn of(section: &config::IntegrationConfig) -> Self {
+    fn of(section: &IntegrationConfig) -> Self {
         let recorded = Rate::per_minute(REFUSED_RECORDED);
         Self {
             limits: RateLimits::new(section.rate_limit, section.sender_rate_limit),
@@ -129,148 +177,21 @@ impl Rates {
 impl Integration {
     /// Counts a refused request, and returns whether it leaves a record.
     pub(crate) fn records_refusal(&self) -> bool {
-        self.rates.records_of_refused.check(Ipv4Addr::UNSPECIFIED.into()).is_ok()
+        self.role.rates.records_of_refused.check(Ipv4Addr::UNSPECIFIED.into()).is_ok()
     }
 
     /// Counts a malformed request, and returns whether it is kept.
     pub(crate) fn keeps_malformed(&self) -> bool {
-        self.rates.kept_malformed.check(Ipv4Addr::UNSPECIFIED.into()).is_ok()
-    }
-
-    /// Returns the options of the plugin.
-    pub(crate) fn options(&self) -> serde_json::Value {
-        serde_json::Value::Object(self.settings.section.options.clone())
+        self.role.rates.kept_malformed.check(Ipv4Addr::UNSPECIFIED.into()).is_ok()
     }
 
     /// Returns the [`Terms`] for the events of a request that arrives now.
     pub(crate) fn terms(&self, now: Timestamp) -> Terms {
         let section = &self.settings.section;
         Terms {
-            default_urgency: self.urgency,
+            default_urgency: section.urgency,
             opens: section.maintenance.at(now).is_none(),
             resolve_after: section.resolve_after.map(|LongDuration(after)| after),
-        }
-    }
-
-    /// Returns the name and version of the plugin that serves the integration.
-    pub(crate) fn plugin(&self) -> Option<&Arc<PluginId>> {
-        self.admitted().map(|plugin| &plugin.id)
-    }
-
-    /// Returns the plugin that serves the integration.
-    pub(crate) fn admitted(&self) -> Option<&Arc<AdmittedPlugin>> {
-        match &self.state {
-            IntegrationState::Serving { plugin, .. } => Some(plugin),
-            IntegrationState::Disabled | IntegrationState::Broken(_) => None,
-        }
-    }
-
-    /// Returns whether the integration takes webhooks and has no problem.
-    pub(crate) fn serves(&self) -> bool {
-        self.plugin().is_some() && self.health().problem.is_none()
-    }
-
-    /// Returns whether exactly this problem breaks the integration.
-    pub(crate) fn is_broken_by(&self, problem: &Problem) -> bool {
-        matches!(&self.state, IntegrationState::Broken(present) if present == problem)
-    }
-
-    /// Reports the [state](Caller::breaker) of the circuit breaker; none without a plugin.
-    pub(crate) fn breaker(&self) -> Option<BreakerReport> {
-        match &self.state {
-            IntegrationState::Serving { caller, .. } => Some(caller.breaker()),
-            IntegrationState::Disabled | IntegrationState::Broken(_) => None,
-        }
-    }
-
-    /// Reports the [health](Caller::health) of the plugin.
-    pub(crate) fn health(&self) -> CallerHealth {
-        match &self.state {
-            IntegrationState::Serving { caller, .. } => caller.health(),
-            IntegrationState::Disabled => CallerHealth::default(),
-            IntegrationState::Broken(problem) => {
-                CallerHealth { problem: Some(problem.clone()), ..CallerHealth::default() }
-            }
-        }
-    }
-}
-
-/// The integrations of one configuration, and the [`Catalog`] that they were made from.
-#[derive(Clone, Default)]
-pub(crate) struct Integrations {
-    /// The integrations by name.
-    pub by_name: HashMap<Arc<str>, Arc<Integration>>,
-    /// The other versions of each integration's plugin, by the integration's name.
-    pub alternatives: HashMap<Arc<str>, PluginAlternatives>,
-    /// The contents of the plugins folder.
-    pub catalog: Catalog,
-}
-
-impl Integrations {
-    /// Returns the integrations in the order of their names.
-    pub(crate) fn sorted(&self) -> Vec<&Arc<Integration>> {
-        let mut sorted: Vec<_> = self.by_name.values().collect();
-        sorted.sort_by(|one, other| one.name.cmp(&other.name));
-        sorted
-    }
-
-    /// Returns the versions of an integration's plugin that do not serve it.
-    pub(crate) fn alternatives_of(&self, name: &str) -> PluginAlternatives {
-        self.alternatives.get(name).cloned().unwrap_or_default()
-    }
-}
-
-/// Versions of an integration's plugin that are in the plugins folder and do not serve it, and the
-/// state of the file of the version that does.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct PluginAlternatives {
-    /// The other versions, highest first.
-    pub waiting: Vec<WaitingPlugin>,
-    /// The number of the first [reading](Catalog::reading) that missed the file of the plugin that
-    /// serves. Versions that arrive from then on replace that plugin, even if they are lower.
-    pub gone_since: Option<u64>,
-    /// The reason why the file of the plugin that serves would be refused now, if the file is still
-    /// there.
-    pub refused: Option<String>,
-}
-
-/// A version of a plugin that is in the [`Catalog`] and does not serve an integration.
-#[derive(Clone, Debug)]
-pub(crate) struct WaitingPlugin {
-    /// The plugin.
-    pub plugin: Arc<AdmittedPlugin>,
-    /// The time since which its file is there.
-    pub since: Timestamp,
-    /// The reason why the version does not serve.
-    pub reason: WaitingReason,
-}
-
-/// Reason why a [`WaitingPlugin`] does not serve an integration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum WaitingReason {
-    /// A higher version serves, or an equal one that was there before.
-    NotNeeded,
-    /// The integration's `version` excludes it.
-    NotAllowed,
-    /// The version was tried and failed.
-    Failed(VersionFailure),
-}
-
-/// The failure of a [`WaitingPlugin`] to replace the one that serves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct VersionFailure {
-    /// The failure, in one sentence.
-    pub sentence: String,
-    /// True if another try may succeed, though nothing has changed.
-    pub is_transient: bool,
-}
-
-impl WaitingPlugin {
-    /// Returns the failure of the version, if it was tried.
-    pub(crate) fn failure(&self) -> Option<&VersionFailure> {
-        match &self.reason {
-            WaitingReason::Failed(failure) => Some(failure),
-            WaitingReason::NotNeeded | WaitingReason::NotAllowed => None,
         }
     }
 }

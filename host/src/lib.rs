@@ -28,6 +28,7 @@ mod log;
 mod metrics;
 #[cfg_attr(not(test), expect(dead_code, reason = "deliveries do not use the client yet"))]
 mod outbound;
+mod plugin_user;
 pub mod plugins;
 mod printable;
 mod problem;

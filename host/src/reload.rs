@@ -4,18 +4,20 @@
 
 mod changes;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     config::{ConfigErrors, LoadedConfig, Server, change::ConfigChange},
     config_warnings,
     host::{
-        Host, InForce,
+        Host,
+        in_force::{InForce, Plans},
         reloads::{PANICKED, ReloadReason, ReloadResult},
     },
-    integration::{
-        Integration, Integrations,
-        builder::{Builder, IntegrationPlan, Resources},
+    plugin_user::{
+        PluginUser, PluginUsers,
+        builder::{Occasion, PluginUserPlan, PluginUserPlans, Resources},
+        role::Role,
     },
     problem::on_one_line,
     single_flight::Panicked,
@@ -63,26 +65,23 @@ impl Host {
 
     fn reload_now(&self, reason: ReloadReason) -> anyhow::Result<Vec<ConfigChange>> {
         let present = self.in_force();
-        let mut config = LoadedConfig::read(&present.config.document.path)?;
+        let config = LoadedConfig::read(&present.config.document.path)?;
         if reason == ReloadReason::FileChanged {
             refuse_wiping(&present.config, &config)?;
         }
         let is_stopping = || self.is_stopping();
-        let (next, errors) = self.builder(&present, &config, reason, &is_stopping)?.build();
+        let occasion = self.occasion(reason, &is_stopping);
+        let (mut next, errors) = present.next(config, occasion)?;
         anyhow::ensure!(!is_stopping(), "the host is stopping");
         if !errors.is_empty() {
             return Err(ConfigErrors(errors).into());
         }
-        let plans = replaced(&present, &next);
-        refuse_losses(&present.integrations, &plans)?;
-        refuse_open_api(&present.config, &config)?;
-        let changes = changes_between(&present, &config, &plans);
-        keep_what_needs_a_restart(&present.config, &mut config);
-        self.put_into_force(InForce {
-            config,
-            integrations: next,
-            destinations: present.destinations.clone(),
-        });
+        let plans = Plans { integrations: replaced(&present.integrations, &next.integrations) };
+        refuse_losses(&present, &plans)?;
+        refuse_open_api(&present.config, &next.config)?;
+        let changes = changes_between(&present, &next.config, &plans);
+        keep_what_needs_a_restart(&present.config, &mut next.config);
+        self.put_into_force(next);
         config_warnings::log(self);
         Ok(changes)
     }
@@ -91,52 +90,51 @@ impl Host {
         let present = self.in_force();
         let config = LoadedConfig::read(&present.config.document.path)?;
         // Plugins that failed before are not part of the plan, though the reload tries them again.
-        let builder = self.builder(&present, &config, ReloadReason::FileChanged, &|| false)?;
-        let (plans, errors) = builder.plan();
+        let occasion = self.occasion(ReloadReason::FileChanged, &|| false);
+        let (plans, errors) = present.plan(&config, occasion)?;
         if !errors.is_empty() {
             return Err(ConfigErrors(errors).into());
         }
-        refuse_losses(&present.integrations, &plans)?;
+        refuse_losses(&present, &plans)?;
         refuse_open_api(&present.config, &config)?;
         Ok(changes_between(&present, &config, &plans))
     }
 
-    fn builder<'b>(
+    fn occasion<'b>(
         &'b self,
-        present: &'b InForce,
-        config: &'b LoadedConfig,
         reason: ReloadReason,
         is_stopping: &'b dyn Fn() -> bool,
-    ) -> Result<Builder<'b>, ConfigErrors> {
-        let resources =
-            Resources { runtime: &*self.runtime, pool: &self.pool, metrics: &self.metrics };
-        let builder = Builder::new(config, &present.integrations, resources)?;
-        Ok(builder.retry_failed(reason == ReloadReason::Requested).stop_if(is_stopping))
+    ) -> Occasion<'b> {
+        let resources = Resources {
+            runtime: &*self.runtime,
+            pool: &self.pool,
+            notifier_pool: &self.notifier_pool,
+            metrics: &self.metrics,
+        };
+        let retries_failed = reason == ReloadReason::Requested;
+        Occasion { resources, is_start: false, retries_failed, is_stopping }
     }
 }
 
-/// Returns the integrations that a reload replaces.
-fn replaced(present: &InForce, next: &Integrations) -> BTreeMap<String, IntegrationPlan> {
-    let is_new = |integration: &&&Arc<Integration>| {
-        let before = present.integrations.by_name.get(&integration.name);
-        before.is_none_or(|before| !Arc::ptr_eq(before, integration))
+/// Returns the users of plugins that a reload replaces.
+fn replaced<R: Role>(present: &PluginUsers<R>, next: &PluginUsers<R>) -> PluginUserPlans<R> {
+    let is_new = |user: &&&Arc<PluginUser<R>>| {
+        let before = present.by_name.get(&user.name);
+        before.is_none_or(|before| !Arc::ptr_eq(before, user))
     };
     let sorted = next.sorted();
-    let plan = |integration: &&Arc<Integration>| {
-        let (settings, plugin) = (integration.settings.clone(), integration.admitted().cloned());
-        let problem = integration.health().problem;
-        (integration.name.to_string(), IntegrationPlan { settings, plugin, problem })
+    let plan = |user: &&Arc<PluginUser<R>>| {
+        let (settings, plugin) = (user.settings.clone(), user.admitted().cloned());
+        let problem = user.health().problem;
+        (user.name.to_string(), PluginUserPlan { settings, plugin, problem })
     };
     sorted.iter().filter(is_new).map(plan).collect()
 }
 
-fn changes_between(
-    present: &InForce,
-    config: &LoadedConfig,
-    plans: &BTreeMap<String, IntegrationPlan>,
-) -> Vec<ConfigChange> {
+fn changes_between(present: &InForce, config: &LoadedConfig, plans: &Plans) -> Vec<ConfigChange> {
     let mut changes = changes::of_settings(&present.config.config, &config.config);
-    changes.extend(changes::of_integrations(&present.integrations, &config.config, plans));
+    let integrations = &present.integrations;
+    changes.extend(changes::of_users(integrations, &config.config, &plans.integrations));
     changes
 }
 
@@ -158,20 +156,19 @@ fn keep_what_needs_a_restart(present: &LoadedConfig, next: &mut LoadedConfig) {
 }
 
 /// Refuses a reload that would leave an integration without a plugin, if it has one now.
-fn refuse_losses(
-    present: &Integrations,
-    plans: &BTreeMap<String, IntegrationPlan>,
-) -> anyhow::Result<()> {
-    let losses: Vec<_> = plans
-        .iter()
-        .filter_map(|(name, plan)| {
-            let before = present.by_name.get(&**name)?;
-            let problem = plan.problem.as_ref().filter(|_| before.serves())?;
-            Some(format!("integration `{name}`: {}", problem.one_line()))
-        })
-        .collect();
+fn refuse_losses(present: &InForce, plans: &Plans) -> anyhow::Result<()> {
+    let losses = losses(&present.integrations, &plans.integrations);
     anyhow::ensure!(losses.is_empty(), "{}", losses.join("; "));
     Ok(())
+}
+
+fn losses<R: Role>(present: &PluginUsers<R>, plans: &PluginUserPlans<R>) -> Vec<String> {
+    let losses = plans.iter().filter_map(|(name, plan)| {
+        let before = present.by_name.get(&**name)?;
+        let problem = plan.problem.as_ref().filter(|_| before.serves())?;
+        Some(format!("{} `{name}`: {}", R::NOUN, problem.one_line()))
+    });
+    losses.collect()
 }
 
 /// Refuses a changed file that removes all integrations or all tokens. A file that a full disk or an

@@ -17,11 +17,9 @@ use crate::{
     api::status::PluginList,
     config::LoadedConfig,
     config_warnings,
-    destination::Destinations,
-    host::{Host, InForce},
+    host::{Host, in_force::InForce},
     housekeeping,
     http::server::{self, Stop, Stopper, stop_sign},
-    integration::Integrations,
     watch,
 };
 
@@ -99,11 +97,7 @@ async fn finish(host: &Arc<Host>, admin_stopper: Stopper, admin: JoinHandle<()>,
     // A client that keeps an API connection open does not delay the stop.
     let _ = tokio::time::timeout(Duration::from_secs(2), admin).await;
     let config = host.in_force().config.clone();
-    host.put_into_force(InForce {
-        config,
-        integrations: Integrations::default(),
-        destinations: Destinations::default(),
-    });
+    host.put_into_force(InForce::empty(config));
     host.runtime.close();
     // Closing copies the write-ahead log into the database, which may take a moment. It runs on this
     // thread: nothing else needs it now, and a new thread may not start while a plugin hangs as it

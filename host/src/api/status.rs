@@ -11,14 +11,13 @@ use utoipa::ToSchema;
 
 pub(crate) use self::{
     integration::{
-        BreakerStateName, IntegrationStatus, WaitingReasonName, WaitingVersion,
-        describe_integrations, integration_list,
+        BreakerStateName, IntegrationStatus, WaitingReasonName, WaitingVersion, integration_list,
     },
     plugin::{PluginStatus, VerifiedBy, describe_plugins},
 };
 use crate::{
     call::PluginRuntime,
-    host::{Host, InForce},
+    host::{Host, in_force::InForce},
     http::error::ErrorBody,
 };
 
@@ -61,7 +60,7 @@ pub(super) async fn plugins(State(host): State<Arc<Host>>) -> Json<PluginList> {
 impl PluginList {
     /// Makes both lists from the same configuration and the same folder.
     pub(crate) fn of(in_force: &InForce, runtime: &dyn PluginRuntime) -> Self {
-        let plugins = describe_plugins(&in_force.integrations, runtime);
+        let plugins = describe_plugins(in_force, runtime);
         Self { plugins, integrations: integration_list(in_force) }
     }
 }

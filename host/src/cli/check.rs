@@ -21,7 +21,7 @@ use crate::{
 pub(super) fn check(connection: &Connection) -> anyhow::Result<()> {
     let config = &*connection.config.config;
     let offline = OfflineState::load(config)?;
-    let store = offline.config.store_config().map(|config| store::check(&config));
+    let store = offline.in_force.config.store_config().map(|config| store::check(&config));
     let (integrations, plugins) = (offline.integrations(), offline.plugins());
     print_integrations(&integrations)?;
     for plugin in &plugins {
@@ -31,7 +31,7 @@ pub(super) fn check(connection: &Connection) -> anyhow::Result<()> {
     }
     let broken = integrations.iter().filter(|integration| integration.problem.is_some());
     let schemas = options::report(&offline);
-    let own = offline.config.warnings.iter().map(ConfigError::sentence);
+    let own = offline.in_force.config.warnings.iter().map(ConfigError::sentence);
     for warning in own.chain(schemas.warnings) {
         output::print_error(&format!("warning: {warning}"));
     }
@@ -53,7 +53,7 @@ pub(super) fn check(connection: &Connection) -> anyhow::Result<()> {
         let problems = if faults == 1 { "problem" } else { "problems" };
         return Err(CheckFailed(format!("{faults} {problems} in `{}`", config.display())).into());
     }
-    print_what_a_reload_would_change(connection, &offline.config)?;
+    print_what_a_reload_would_change(connection, &offline.in_force.config)?;
     output::print_line(&format!("`{}` is good", config.display()))
 }
 

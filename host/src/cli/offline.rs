@@ -13,22 +13,19 @@ use super::{
     output,
 };
 use crate::{
-    api::status::{IntegrationStatus, PluginStatus, describe_integrations, describe_plugins},
-    call::{CallPool, InProcessRuntime},
+    api::status::{IntegrationStatus, PluginStatus, describe_plugins, integration_list},
+    call::{CallPool, InProcessRuntime, NotifierPool},
     config::{ConfigErrors, LoadedConfig},
-    integration::{
-        Integrations,
-        builder::{Builder, Resources},
-    },
+    host::in_force::InForce,
     metrics::Metrics,
+    plugin_user::builder::{Occasion, Resources},
     plugins::journal::LoadJournal,
     sandbox::probe::ChildProbe,
 };
 
-/// Plugins and [`Integrations`] as a host would load them, without a host.
+/// Everything that a host would load, without a host.
 pub(super) struct OfflineState {
-    pub(super) config: LoadedConfig,
-    pub(super) integrations: Integrations,
+    pub(super) in_force: InForce,
     pub(super) runtime: InProcessRuntime,
     pub(super) errors: ConfigErrors,
 }
@@ -46,18 +43,26 @@ impl OfflineState {
             Some(Box::new(ChildProbe)),
         );
         let pool = CallPool::new(Arc::clone(&metrics.calls)).context("cannot start a thread")?;
-        let resources = Resources { runtime: &runtime, pool: &pool, metrics: &metrics };
-        let (integrations, errors) =
-            Builder::new(&config, &Integrations::default(), resources)?.build();
-        Ok(Self { config, integrations, runtime, errors: ConfigErrors(errors) })
+        let notifier_pool =
+            NotifierPool::new(Arc::clone(&metrics.calls)).context("cannot start a thread")?;
+        let resources = Resources {
+            runtime: &runtime,
+            pool: &pool,
+            notifier_pool: &notifier_pool,
+            metrics: &metrics,
+        };
+        let occasion =
+            Occasion { resources, is_start: false, retries_failed: true, is_stopping: &|| false };
+        let (in_force, errors) = InForce::empty(config.clone()).next(config, occasion)?;
+        Ok(Self { in_force, runtime, errors: ConfigErrors(errors) })
     }
 
     pub(super) fn integrations(&self) -> Vec<IntegrationStatus> {
-        describe_integrations(&self.integrations, &self.config)
+        integration_list(&self.in_force)
     }
 
     pub(super) fn plugins(&self) -> Vec<PluginStatus> {
-        describe_plugins(&self.integrations, &self.runtime)
+        describe_plugins(&self.in_force, &self.runtime)
     }
 }
 

@@ -53,7 +53,7 @@ impl Integration {
             }
         }
         if let Some(remark) = &remark
-            && let Some(left_out) = self.rates.lines.admit("template", Instant::now())
+            && let Some(left_out) = self.role.rates.lines.admit("template", Instant::now())
         {
             tracing::warn!(
                 event = "template_failed",
@@ -68,7 +68,7 @@ impl Integration {
 
     fn render(&self, event: &Event, plugin: &PluginId) -> (Rendered, Rendered) {
         let section = &self.settings.section;
-        let urgency = event.urgency.unwrap_or(self.urgency);
+        let urgency = event.urgency.unwrap_or(section.urgency);
         let context = TemplateContext::new(event, urgency, &self.name, plugin);
         let title = |template: &Template| template.title(&context, LONGEST_TITLE);
         let text = |template: &Template| template.description(&context, LONGEST_TEXT);

@@ -1,49 +1,57 @@
-//! The differences between two configurations and their integrations, as a list of [`ConfigChange`]: the
-//! plan before a reload and the report after it.
+//! The differences between two configurations with their integrations and destinations, as a list of
+//! [`ConfigChange`]: the plan before a reload and the report after it.
 //!
 //! Values that may be secrets are left out.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::net::SocketAddr;
 
 use crate::{
     config::{
         self, AdminToken, Config,
         change::{ConfigChange, ConfigChangeKind},
     },
-    integration::{Integration, Integrations, builder::IntegrationPlan},
+    plugin_user::{
+        PluginUser, PluginUsers,
+        builder::{PluginUserPlan, PluginUserPlans},
+        role::{PluginSection, Role},
+    },
 };
 
-/// Returns the changes of integrations: those that are planned anew, and those that are removed.
-pub(super) fn of_integrations(
-    present: &Integrations,
+/// Returns the changes of integrations or destinations: those that are planned anew, and those that are
+/// removed.
+pub(super) fn of_users<R: Role<Section: SectionKeys>>(
+    present: &PluginUsers<R>,
     wanted: &Config,
-    plans: &BTreeMap<String, IntegrationPlan>,
+    plans: &PluginUserPlans<R>,
 ) -> Vec<ConfigChange> {
-    let removed = present.sorted().into_iter().filter_map(|integration| {
-        let is_gone = !wanted.integrations.contains_key(&*integration.name);
-        is_gone.then(|| change(&integration.name, ConfigChangeKind::Removed, String::new()))
+    let removed = present.sorted().into_iter().filter_map(|user| {
+        let is_gone = !R::sections(wanted).contains_key(&*user.name);
+        is_gone.then(|| change::<R>(&user.name, ConfigChangeKind::Removed, String::new()))
     });
     let others = plans.iter().map(|(name, planned)| match present.by_name.get(name.as_str()) {
-        Some(integration) => moved(integration, planned),
-        None => change(name, ConfigChangeKind::Added, standing(planned)),
+        Some(user) => moved(user, planned),
+        None => change::<R>(name, ConfigChangeKind::Added, standing(planned)),
     });
     removed.chain(others).collect()
 }
 
-fn change(name: &str, change: ConfigChangeKind, detail: String) -> ConfigChange {
-    ConfigChange { key: format!("integrations.{name}"), change, detail }
+fn change<R: Role>(name: &str, change: ConfigChangeKind, detail: String) -> ConfigChange {
+    ConfigChange { key: format!("{}.{name}", R::TABLE), change, detail }
 }
 
-fn standing(planned: &IntegrationPlan) -> String {
+fn standing<R: Role>(planned: &PluginUserPlan<R>) -> String {
     match &planned.plugin {
         Some(plugin) => plugin.id.to_string(),
-        None if planned.settings.section.enabled => "no working plugin".into(),
+        None if planned.settings.section.is_enabled() => "no working plugin".into(),
         None => "disabled".into(),
     }
 }
 
-fn moved(integration: &Integration, planned: &IntegrationPlan) -> ConfigChange {
-    let (old, new) = (&integration.settings, &planned.settings);
+fn moved<R: Role<Section: SectionKeys>>(
+    user: &PluginUser<R>,
+    planned: &PluginUserPlan<R>,
+) -> ConfigChange {
+    let (old, new) = (&user.settings, &planned.settings);
     let mut details = changed_keys(&old.section, &new.section);
     if old.limits.deadline != new.limits.deadline {
         details.push("plugins.call_deadline".into());
@@ -51,8 +59,9 @@ fn moved(integration: &Integration, planned: &IntegrationPlan) -> ConfigChange {
     if old.limits.slow != new.limits.slow {
         details.push("plugins.slow_call".into());
     }
+    let is_enabled = new.section.is_enabled();
     let kind = if details.is_empty() { ConfigChangeKind::Moved } else { ConfigChangeKind::Changed };
-    match (integration.admitted(), &planned.plugin) {
+    match (user.admitted(), &planned.plugin) {
         (Some(old), Some(new)) if old.id != new.id => {
             details.push(format!("from {} to {}", old.id, new.id));
         }
@@ -63,49 +72,66 @@ fn moved(integration: &Integration, planned: &IntegrationPlan) -> ConfigChange {
             details.push(format!("to a new instance of {}", old.id));
         }
         (None, Some(new)) => details.push(format!("to {}", new.id)),
-        (Some(old), None) if new.section.enabled => details.push(format!("without {}", old.id)),
-        (None, None) if new.section.enabled => details.push("still without a plugin".into()),
+        (Some(old), None) if is_enabled => details.push(format!("without {}", old.id)),
+        (None, None) if is_enabled => details.push("still without a plugin".into()),
         _ => {}
     }
-    change(&integration.name, kind, details.join(", "))
+    change::<R>(&user.name, kind, details.join(", "))
 }
 
-/// Returns the keys of an integration whose values differ, each option for itself.
-fn changed_keys(old: &config::IntegrationConfig, new: &config::IntegrationConfig) -> Vec<String> {
-    let config::IntegrationConfig {
-        plugin,
-        version,
-        enabled,
-        urgency,
-        title,
-        description,
-        maintenance,
-        rate_limit,
-        sender_rate_limit,
-        resolve_after,
-        options,
-    } = new;
-    let keys = [
-        ("plugin", *plugin != old.plugin),
-        ("version", *version != old.version),
-        ("enabled", *enabled != old.enabled),
-        ("urgency", *urgency != old.urgency),
-        ("title", *title != old.title),
-        ("description", *description != old.description),
-        ("maintenance", *maintenance != old.maintenance),
-        ("rate_limit", *rate_limit != old.rate_limit),
-        ("sender_rate_limit", *sender_rate_limit != old.sender_rate_limit),
-        ("resolve_after", *resolve_after != old.resolve_after),
-    ];
-    let keys = keys.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key.to_owned());
-    let mut names: Vec<_> = old.options.keys().chain(options.keys()).collect();
+/// Returns the keys of a section whose values differ, each option for itself.
+fn changed_keys<S: SectionKeys>(old: &S, new: &S) -> Vec<String> {
+    let keys = new.differing_keys(old).into_iter().map(str::to_owned);
+    let (old, new) = (old.options(), new.options());
+    let mut names: Vec<_> = old.keys().chain(new.keys()).collect();
     names.sort();
     names.dedup();
-    let differs = |name: &&String| old.options.get(*name) != options.get(*name);
+    let differs = |name: &&String| old.get(*name) != new.get(*name);
     keys.chain(names.into_iter().filter(differs).map(|name| format!("options.{name}"))).collect()
 }
 
-/// Returns the changes of all settings except integrations.
+/// A section of the configuration whose keys are compared one by one.
+pub(super) trait SectionKeys: PluginSection {
+    /// Returns the keys, except options, whose values differ.
+    fn differing_keys(&self, old: &Self) -> Vec<&'static str>;
+}
+
+impl SectionKeys for config::IntegrationConfig {
+    fn differing_keys(&self, old: &Self) -> Vec<&'static str> {
+        // The pattern names every key, so that a new one cannot be forgotten here.
+        let Self {
+            plugin,
+            version,
+            enabled,
+            urgency,
+            title,
+            description,
+            maintenance,
+            rate_limit,
+            sender_rate_limit,
+            resolve_after,
+            options: _,
+        } = self;
+        differing([
+            ("plugin", *plugin != old.plugin),
+            ("version", *version != old.version),
+            ("enabled", *enabled != old.enabled),
+            ("urgency", *urgency != old.urgency),
+            ("title", *title != old.title),
+            ("description", *description != old.description),
+            ("maintenance", *maintenance != old.maintenance),
+            ("rate_limit", *rate_limit != old.rate_limit),
+            ("sender_rate_limit", *sender_rate_limit != old.sender_rate_limit),
+            ("resolve_after", *resolve_after != old.resolve_after),
+        ])
+    }
+}
+
+fn differing<const N: usize>(keys: [(&'static str, bool); N]) -> Vec<&'static str> {
+    keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+}
+
+/// Returns the changes of all settings except integrations and destinations.
 pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<ConfigChange> {
     // The pattern names every key, so that a new one cannot be forgotten here.
     let Config {

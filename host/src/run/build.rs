@@ -6,15 +6,11 @@ use anyhow::Context;
 use jiff::Timestamp;
 
 use crate::{
-    call::{CallPool, InProcessRuntime},
+    call::{CallPool, InProcessRuntime, NotifierPool},
     config::{ConfigErrors, LoadedConfig},
-    destination::Destinations,
-    host::{Host, Parts},
-    integration::{
-        Integrations,
-        builder::{Builder, Resources},
-    },
+    host::{Host, Parts, in_force::InForce},
     metrics::Metrics,
+    plugin_user::builder::{Occasion, Resources},
     plugins::journal::LoadJournal,
     sandbox::probe::ChildProbe,
     store,
@@ -37,26 +33,25 @@ pub(super) fn build(config: LoadedConfig) -> anyhow::Result<Arc<Host>> {
         Some(Box::new(ChildProbe)),
     );
     let pool = CallPool::new(Arc::clone(&metrics.calls)).context("cannot start a thread")?;
-    let resources = Resources { runtime: &runtime, pool: &pool, metrics: &metrics };
-    let (integrations, errors) =
-        Builder::new(&config, &Integrations::default(), resources)?.for_start().build();
+    let notifier_pool =
+        NotifierPool::new(Arc::clone(&metrics.calls)).context("cannot start a thread")?;
+    let resources = Resources {
+        runtime: &runtime,
+        pool: &pool,
+        notifier_pool: &notifier_pool,
+        metrics: &metrics,
+    };
+    let occasion =
+        Occasion { resources, is_start: true, retries_failed: true, is_stopping: &|| false };
+    let (in_force, errors) = InForce::empty(config.clone()).next(config, occasion)?;
     if !errors.is_empty() {
         return Err(ConfigErrors(errors).into());
     }
-    let store = store::open(&store_config, &holder(&config), Arc::clone(&metrics.store))?;
-    let fewer_connections = fewer_connections(&config);
+    let config = &in_force.config;
+    let store = store::open(&store_config, &holder(config), Arc::clone(&metrics.store))?;
+    let fewer_connections = fewer_connections(config);
     let runtime = Box::new(runtime);
-    let destinations = Destinations::default();
-    let parts = Parts {
-        config,
-        integrations,
-        destinations,
-        metrics,
-        store,
-        runtime,
-        pool,
-        fewer_connections,
-    };
+    let parts = Parts { in_force, metrics, store, runtime, pool, notifier_pool, fewer_connections };
     Ok(Arc::new(Host::new(parts)))
 }
 

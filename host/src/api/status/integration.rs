@@ -10,12 +10,9 @@ use utoipa::ToSchema;
 use crate::{
     alert::{PluginId, UrgencyName},
     call::{BreakerReport, BreakerState},
-    config::LoadedConfig,
-    host::InForce,
-    integration::{
-        Integration, IntegrationState, Integrations, PluginAlternatives, WaitingPlugin,
-        WaitingReason,
-    },
+    host::in_force::InForce,
+    integration::{Integration, IntegrationState},
+    plugin_user::{PluginAlternatives, WaitingPlugin, WaitingReason},
 };
 
 /// State of an [`Integration`].
@@ -162,18 +159,11 @@ pub(crate) struct WaitingVersion {
     pub problem: Option<String>,
 }
 
-/// Describes the integrations in force.
+/// Describes the integrations of a configuration.
 pub(crate) fn integration_list(in_force: &InForce) -> Vec<IntegrationStatus> {
-    describe_integrations(&in_force.integrations, &in_force.config)
-}
-
-/// Describes integrations with the endpoints that a configuration gives them.
-pub(crate) fn describe_integrations(
-    integrations: &Integrations,
-    config: &LoadedConfig,
-) -> Vec<IntegrationStatus> {
+    let integrations = &in_force.integrations;
     let describe = |integration: &&Arc<Integration>| {
-        let endpoint = config.config.server.endpoint(&integration.name);
+        let endpoint = in_force.config.config.server.endpoint(&integration.name);
         describe_integration(
             integration,
             &integrations.alternatives_of(&integration.name),
@@ -202,7 +192,7 @@ fn describe_integration(
         state,
         plugin: integration.plugin().map(|plugin| PluginId::clone(plugin)),
         version: section.version.to_string(),
-        urgency: integration.urgency,
+        urgency: section.urgency,
         endpoint,
         maintenance: section
             .maintenance

@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 
 use crate::{
     call::PluginRuntime,
-    integration::{Integration, Integrations},
+    host::in_force::InForce,
+    plugin_user::{PluginUser, PluginUsers, role::Role},
     plugins::{CatalogFile, admission::AdmittedPlugin, verification::Verified},
 };
 
@@ -107,25 +108,20 @@ impl From<&Verified> for VerifiedBy {
 
 /// Describes the files of the plugins folder.
 pub(crate) fn describe_plugins(
-    integrations: &Integrations,
+    in_force: &InForce,
     runtime: &dyn PluginRuntime,
 ) -> Vec<PluginStatus> {
-    let files = integrations.catalog.files.iter();
-    files.map(|file| describe_plugin(file, integrations, runtime)).collect()
+    let files = in_force.catalog.files.iter();
+    files.map(|file| describe_plugin(file, in_force, runtime)).collect()
 }
 
 fn describe_plugin(
     file: &CatalogFile,
-    integrations: &Integrations,
+    in_force: &InForce,
     runtime: &dyn PluginRuntime,
 ) -> PluginStatus {
     let admitted = file.admission.as_ref().ok();
-    let serves = |integration: &&&Arc<Integration>| {
-        let serving = integration.admitted().map(|plugin| &plugin.sha256);
-        admitted.is_some_and(|plugin| serving == Some(&plugin.sha256))
-    };
-    let sorted = integrations.sorted();
-    let users: Vec<_> = sorted.iter().filter(serves).collect();
+    let integrations = served(&in_force.integrations, admitted);
     let loaded = admitted.and_then(|plugin| runtime.known(plugin));
     let (state, problem) = match (&file.admission, loaded) {
         (Err(refusal), _) => (PluginFileState::Refused, Some(refusal.to_string())),
@@ -133,10 +129,11 @@ fn describe_plugin(
             (PluginFileState::SetAside, Some(error.to_string()))
         }
         (_, Some(Err(error))) => (PluginFileState::Refused, Some(error.to_string())),
-        (Ok(plugin), _) if users.is_empty() => describe_unused(plugin, integrations),
+        (Ok(plugin), _) if integrations.is_empty() => describe_unused(plugin, in_force),
         _ => {
-            let health = users.iter().map(|integration| integration.health());
-            let mut problems = health.filter_map(|health| health.problem.or(health.last_failure));
+            let of_integrations = integrations.iter().map(|integration| integration.health());
+            let mut problems =
+                of_integrations.filter_map(|health| health.problem.or(health.last_failure));
             (PluginFileState::Loaded, problems.next().map(|problem| problem.one_line()))
         }
     };
@@ -156,35 +153,62 @@ fn describe_plugin(
         verified: admitted.and_then(|plugin| plugin.verified()).map(VerifiedBy::from),
         state,
         since: file.since,
-        integrations: users.iter().map(|integration| integration.name.to_string()).collect(),
+        integrations: names(&integrations),
         problem,
     }
+}
+
+/// Returns the users that a plugin serves, in the order of their names.
+fn served<'u, R: Role>(
+    users: &'u PluginUsers<R>,
+    plugin: Option<&Arc<AdmittedPlugin>>,
+) -> Vec<&'u Arc<PluginUser<R>>> {
+    let Some(plugin) = plugin else { return Vec::new() };
+    let mut served = users.sorted();
+    served.retain(|user| user.admitted().is_some_and(|one| one.sha256 == plugin.sha256));
+    served
+}
+
+fn names<R: Role>(users: &[&Arc<PluginUser<R>>]) -> Vec<String> {
+    users.iter().map(|user| user.name.to_string()).collect()
 }
 
 /// Returns the state and the problem of a plugin that serves no integration.
 fn describe_unused(
     plugin: &AdmittedPlugin,
-    integrations: &Integrations,
+    in_force: &InForce,
 ) -> (PluginFileState, Option<String>) {
-    let mut state = None;
-    for integration in integrations.sorted() {
-        let alternatives = integrations.alternatives_of(&integration.name);
-        let mut waiting = alternatives.waiting.into_iter();
-        let Some(waiting) = waiting.find(|one| one.plugin.sha256 == plugin.sha256) else {
-            continue;
-        };
-        if let Some(failure) = waiting.failure() {
-            let goes_on = integration
-                .plugin()
-                .map_or_else(String::new, |plugin| format!(", which {plugin} still serves"));
-            let name = &integration.name;
-            let problem =
-                format!("does not serve integration `{name}`{goes_on}: {}", failure.sentence);
-            return (PluginFileState::HeldBack, Some(problem));
-        }
-        state = Some(PluginFileState::Waiting);
+    let integrations = waits_for(plugin, &in_force.integrations);
+    let (held_back, waiting): (Vec<_>, Vec<_>) =
+        integrations.into_iter().partition(Option::is_some);
+    if let Some(problem) = held_back.into_iter().next() {
+        return (PluginFileState::HeldBack, problem);
+    }
+    if !waiting.is_empty() {
+        return (PluginFileState::Waiting, None);
     }
     let hint = format!("enable one with `plugin = \"{}\"`", plugin.manifest.name);
     let unused = format!("is not used by any integration; hint: {hint}, or remove the file");
-    state.map_or((PluginFileState::Unused, Some(unused)), |state| (state, None))
+    (PluginFileState::Unused, Some(unused))
+}
+
+/// Returns an item for each user for which a version waits: the problem of a version that was tried and
+/// failed.
+fn waits_for<R: Role>(plugin: &AdmittedPlugin, users: &PluginUsers<R>) -> Vec<Option<String>> {
+    let mut items = Vec::new();
+    for user in users.sorted() {
+        let alternatives = users.alternatives_of(&user.name);
+        let mut waiting = alternatives.waiting.iter();
+        let Some(waiting) = waiting.find(|one| one.plugin.sha256 == plugin.sha256) else {
+            continue;
+        };
+        items.push(waiting.failure().map(|failure| {
+            let goes_on = user
+                .plugin()
+                .map_or_else(String::new, |plugin| format!(", which {plugin} still serves"));
+            let (noun, name) = (R::NOUN, &user.name);
+            format!("does not serve {noun} `{name}`{goes_on}: {}", failure.sentence)
+        }));
+    }
+    items
 }

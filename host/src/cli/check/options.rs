@@ -36,12 +36,12 @@ pub(super) struct OptionsReport {
 /// Compares the options of every enabled integration with the schema of its plugin.
 pub(super) fn report(offline: &OfflineState) -> OptionsReport {
     let mut report = OptionsReport::default();
-    let enabled = offline.config.config.integrations.iter().filter(|(_, it)| it.enabled);
+    let enabled = offline.in_force.config.config.integrations.iter().filter(|(_, it)| it.enabled);
     for (name, settings) in enabled {
         let Some(plugin) = loaded(offline, settings) else { continue };
         match judged(&plugin, settings) {
             Ok((faults, secrets)) => {
-                let of_secrets = offline.config.warnings_of_options(name, &secrets);
+                let of_secrets = offline.in_force.config.warnings_of_options(name, &secrets);
                 report.warnings.extend(of_secrets.iter().map(ConfigError::sentence));
                 let new =
                     faults.into_iter().filter(|fault| !is_known(&offline.errors, name, fault));
@@ -63,7 +63,7 @@ fn loaded(
     offline: &OfflineState,
     settings: &config::IntegrationConfig,
 ) -> Option<Arc<dyn RunnablePlugin>> {
-    let candidates = offline.integrations.catalog.candidates(&settings.plugin, &settings.version);
+    let candidates = offline.in_force.catalog.candidates(&settings.plugin, &settings.version);
     let mut plugins = candidates.into_iter().map(|candidate| candidate.plugin);
     plugins.find_map(|plugin| offline.runtime.known(plugin)?.ok())
 }
@@ -119,5 +119,5 @@ fn error(offline: &OfflineState, integration: &str, plugin: &str, fault: Fault) 
     let path = fault.path.iter().map(String::as_str);
     let key: Vec<_> = ["options"].into_iter().chain(path).collect();
     let hint = fault.hint.unwrap_or_else(|| format!("see the options of plugin `{plugin}`"));
-    offline.config.integration_error(integration, &key, fault.message).hint(hint)
+    offline.in_force.config.integration_error(integration, &key, fault.message).hint(hint)
 }

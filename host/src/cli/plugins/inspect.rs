@@ -10,7 +10,7 @@ use tocsin_plugin_api::manifest::Manifest;
 use crate::{
     cli::output,
     config::{ConfigErrors, LoadedConfig},
-    integration::plugins_folder::open_verifier,
+    plugin_user::plugins_folder::open_verifier,
     plugins::{
         inspection::{ElfFacts, Inspection, Signature},
         verification::Policy,

@@ -8,7 +8,7 @@ use clap::Args;
 use crate::{
     cli::{ConfigFile, output},
     config::LoadedConfig,
-    integration::plugins_folder::read_catalog_with,
+    plugin_user::plugins_folder::read_catalog_with,
     plugins::{
         Catalog,
         verification::{Policy, lock_file::LockFile},

@@ -11,7 +11,7 @@ use semver::VersionReq;
 use crate::{
     cli::{ConfigFile, UsageError, output},
     config::LoadedConfig,
-    integration::plugins_folder::read_catalog,
+    plugin_user::plugins_folder::read_catalog,
     plugins::{Catalog, reference},
     sandbox::Sandbox,
 };

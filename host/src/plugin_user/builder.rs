@@ -1,8 +1,8 @@
-//! Finds, loads and starts the plugin of each integration, and keeps integrations that need not change.
+//! Finds, loads and starts the plugin of each user, and keeps users that need not change.
 //!
-//! If an integration's settings are unchanged, it is upgraded to a higher version of its plugin, or to
-//! a version that was dropped in after the present file was removed. If the upgrade fails, the present
-//! plugin still serves. Requests see the result only after the caller has put it into force.
+//! If a user's settings are unchanged, it is upgraded to a higher version of its plugin, or to a version
+//! that was dropped in after the present file was removed. If the upgrade fails, the present plugin still
+//! serves. Requests see the result only after the caller has put it into force.
 
 use std::{
     cell::RefCell,
@@ -12,18 +12,18 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tocsin_plugin_api::manifest;
 
 use super::{
-    Integration, IntegrationState, Integrations, PluginAlternatives, Rates, Settings,
-    VersionFailure, WaitingPlugin, WaitingReason, plugins_folder::read_catalog,
+    PluginAlternatives, PluginState, PluginUser, PluginUsers, Settings, VersionFailure,
+    WaitingPlugin, WaitingReason,
+    role::{NoStart, NoStartReason, PluginCaller, PluginSection, Role, StartOrder},
 };
 use crate::{
     alert::PluginId,
-    call::{CallLimits, CallPool, Caller, PluginRuntime, RunnablePlugin, StartError},
-    config::{self, ConfigError, ConfigErrors, LoadedConfig},
+    call::{CallLimits, CallPool, NotifierPool, PluginRuntime, RunnablePlugin, StartError},
+    config::{ConfigError, LoadedConfig},
     events::bounded_reason,
-    metrics::{IntegrationMetrics, Metrics},
+    metrics::Metrics,
     plugins::{
         Candidate, Catalog, PLUGIN_MISSING, PLUGIN_REFUSED, admission::AdmittedPlugin,
         library::LoadError,
@@ -37,116 +37,97 @@ use crate::{
 pub(crate) struct Resources<'b> {
     /// The runtime of the plugins.
     pub runtime: &'b dyn PluginRuntime,
-    /// The threads that call plugins.
+    /// The threads on which plugins receive requests.
     pub pool: &'b CallPool,
+    /// The threads on which plugins translate notifications.
+    pub notifier_pool: &'b NotifierPool,
     /// The counters of the host.
     pub metrics: &'b Metrics,
 }
 
-/// Builder of the [`Integrations`] of one configuration, from the plugins folder as it is now and from
-/// the integrations in force, which are kept if their settings and plugins did not change.
-pub(crate) struct Builder<'b> {
-    config: &'b LoadedConfig,
-    catalog: Catalog,
-    /// The integrations in force.
-    present: &'b Integrations,
-    resources: Resources<'b>,
+/// The circumstances in which users are built.
+#[derive(Clone, Copy)]
+pub(crate) struct Occasion<'b> {
+    /// The means to load and call plugins.
+    pub resources: Resources<'b>,
+    /// True if the host starts: a missing plugin then breaks only its own users, unless the plugin is
+    /// required.
+    pub is_start: bool,
     /// True if a version that failed before is tried again.
-    retries_failed: bool,
-    /// True if the host starts with these integrations.
-    is_start: bool,
-    is_stopping: &'b dyn Fn() -> bool,
-    /// Plugins that did not start in time. Each is tried once, however many integrations share it.
+    pub retries_failed: bool,
+    /// Returns true as soon as the host stops: the users are not needed then.
+    pub is_stopping: &'b dyn Fn() -> bool,
+}
+
+/// Builder of the [`PluginUsers`] of one configuration, from a reading of the plugins folder and from the
+/// users in force, which are kept if their settings and plugins did not change.
+pub(crate) struct Builder<'b, R: Role> {
+    config: &'b LoadedConfig,
+    catalog: &'b Catalog,
+    /// The users in force.
+    present: &'b PluginUsers<R>,
+    occasion: Occasion<'b>,
+    /// Plugins that did not start in time. Each is tried once, however many users share it.
     timed_out: RefCell<HashMap<StartKey, Duration>>,
 }
 
 /// The hash of a plugin and its options.
 type StartKey = (String, Vec<u8>);
 
-/// An [`Integration`] as it would be built, without starting anything.
-pub(crate) struct IntegrationPlan {
-    /// The settings of the integration.
-    pub settings: Settings,
+/// A [`PluginUser`] as it would be built, without starting anything.
+pub(crate) struct PluginUserPlan<R: Role> {
+    /// The settings of the user.
+    pub settings: Settings<R::Section>,
     /// The plugin that would be tried first; none if nothing is started.
     pub plugin: Option<Arc<AdmittedPlugin>>,
-    /// The reason why no plugin can serve the integration, though one should.
+    /// The reason why no plugin can serve the user, though one should.
     pub problem: Option<Problem>,
 }
 
-/// An integration, and the versions of its plugin that do not serve it.
-type Built = (Arc<Integration>, PluginAlternatives);
+/// [`PluginUserPlan`]s by the names of the users.
+pub(crate) type PluginUserPlans<R> = BTreeMap<String, PluginUserPlan<R>>;
 
-impl<'b> Builder<'b> {
-    /// Creates a builder, and reads the plugins folder of the configuration. Versions that failed before
-    /// are tried again.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigErrors`] if the folder cannot be listed, or nothing in it can be trusted.
+/// A user, and the versions of its plugin that do not serve it.
+type Built<R> = (Arc<PluginUser<R>>, PluginAlternatives);
+
+impl<'b, R: Role> Builder<'b, R> {
+    /// Creates a builder.
     pub(crate) fn new(
         config: &'b LoadedConfig,
-        present: &'b Integrations,
-        resources: Resources<'b>,
-    ) -> Result<Self, ConfigErrors> {
-        Ok(Self {
-            config,
-            catalog: read_catalog(config, &present.catalog)?,
-            present,
-            resources,
-            retries_failed: true,
-            is_start: false,
-            is_stopping: &|| false,
-            timed_out: RefCell::default(),
-        })
-    }
-
-    /// Builds for a host that starts: a missing plugin then breaks only its own integrations, unless the
-    /// plugin is required.
-    #[must_use]
-    pub(crate) fn for_start(self) -> Self {
-        Self { is_start: true, ..self }
-    }
-
-    /// Chooses whether versions that failed before are tried again.
-    #[must_use]
-    pub(crate) fn retry_failed(self, retries_failed: bool) -> Self {
-        Self { retries_failed, ..self }
-    }
-
-    /// Stops building as soon as the host stops: the integrations are not needed then.
-    #[must_use]
-    pub(crate) fn stop_if(self, is_stopping: &'b dyn Fn() -> bool) -> Self {
-        Self { is_stopping, ..self }
+        catalog: &'b Catalog,
+        present: &'b PluginUsers<R>,
+        occasion: Occasion<'b>,
+    ) -> Self {
+        Self { config, catalog, present, occasion, timed_out: RefCell::default() }
     }
 }
 
-impl Builder<'_> {
-    /// Builds all integrations. A plugin that fails breaks its own integrations, or is held back if
-    /// another version serves. Errors of the configuration are returned beside the integrations. If the
-    /// host stops meanwhile, not all integrations are built.
-    pub(crate) fn build(self) -> (Integrations, Vec<ConfigError>) {
-        let mut built = Integrations::default();
+impl<R: Role> Builder<'_, R> {
+    /// Builds all users. A plugin that fails breaks its own users, or is held back if another version
+    /// serves. Errors of the configuration are returned beside the users. If the host stops meanwhile,
+    /// not all users are built.
+    pub(crate) fn build(self) -> (PluginUsers<R>, Vec<ConfigError>) {
+        let mut built = PluginUsers::default();
         let mut errors = Vec::new();
-        for (name, section) in &self.config.config.integrations {
-            if (self.is_stopping)() {
+        for (name, section) in R::sections(&self.config.config) {
+            if (self.occasion.is_stopping)() {
                 break;
             }
             match self.build_one(name, section) {
-                Ok((integration, alternatives)) => {
-                    built.alternatives.insert(Arc::clone(&integration.name), alternatives);
-                    built.by_name.insert(Arc::clone(&integration.name), integration);
+                Ok((user, alternatives)) => {
+                    built.alternatives.insert(Arc::clone(&user.name), alternatives);
+                    built.by_name.insert(Arc::clone(&user.name), user);
                 }
                 Err(error) => errors.push(error),
             }
         }
-        built.catalog = self.catalog;
         (built, errors)
     }
 
     /// Plans what [`build`](Self::build) would change, without running any code of a plugin.
-    pub(crate) fn plan(&self) -> (BTreeMap<String, IntegrationPlan>, Vec<ConfigError>) {
+    pub(crate) fn plan(&self) -> (PluginUserPlans<R>, Vec<ConfigError>) {
         let (mut plans, mut errors) = (BTreeMap::new(), Vec::new());
-        for (name, section) in &self.config.config.integrations {
+        for (name, section) in R::sections(&self.config.config) {
             match self.plan_one(name, section) {
                 Ok(Some(plan)) => {
                     plans.insert(name.clone(), plan);
@@ -161,8 +142,8 @@ impl Builder<'_> {
     fn plan_one(
         &self,
         name: &str,
-        section: &config::IntegrationConfig,
-    ) -> Result<Option<IntegrationPlan>, ConfigError> {
+        section: &R::Section,
+    ) -> Result<Option<PluginUserPlan<R>>, ConfigError> {
         let settings = self.settings(section);
         let (mut plugin, mut problem) = (None, None);
         match self.decide(name, &settings) {
@@ -187,44 +168,36 @@ impl Builder<'_> {
         if present.zip(problem.as_ref()).is_some_and(|(one, problem)| one.is_broken_by(problem)) {
             return Ok(None);
         }
-        Ok(Some(IntegrationPlan { settings, plugin: plugin.cloned(), problem }))
+        Ok(Some(PluginUserPlan { settings, plugin: plugin.cloned(), problem }))
     }
 
     /// Returns whether a plugin may be loaded as far as is known.
     fn may_load(&self, plugin: &AdmittedPlugin) -> bool {
-        !matches!(self.resources.runtime.known(plugin), Some(Err(_)))
+        !matches!(self.occasion.resources.runtime.known(plugin), Some(Err(_)))
     }
 
-    /// Explains why an integration is broken for which nothing can be loaded.
-    fn why_nothing_serves(
-        &self,
-        name: &str,
-        section: &config::IntegrationConfig,
-    ) -> Result<Problem, ConfigError> {
-        let candidates = self.catalog.candidates(&section.plugin, &section.version);
-        let known = candidates.first().and_then(|first| self.resources.runtime.known(first.plugin));
+    /// Explains why a user is broken for which nothing can be loaded.
+    fn why_nothing_serves(&self, name: &str, section: &R::Section) -> Result<Problem, ConfigError> {
+        let candidates = self.catalog.candidates(section.plugin(), section.version());
+        let known = candidates
+            .first()
+            .and_then(|first| self.occasion.resources.runtime.known(first.plugin));
         match known {
             Some(Err(error)) => Ok(error.problem()),
             _ => self.without_candidates(name, section),
         }
     }
 
-    fn settings(&self, section: &config::IntegrationConfig) -> Settings {
+    fn settings(&self, section: &R::Section) -> Settings<R::Section> {
         let limits = CallLimits::from(&self.config.config.plugins);
         Settings { section: section.clone(), limits }
     }
 
-    fn build_one(
-        &self,
-        name: &str,
-        section: &config::IntegrationConfig,
-    ) -> Result<Built, ConfigError> {
+    fn build_one(&self, name: &str, section: &R::Section) -> Result<Built<R>, ConfigError> {
         let settings = self.settings(section);
-        let (integration, failures) = match self.decide(name, &settings) {
+        let (user, failures) = match self.decide(name, &settings) {
             Decision::Keep(present) => (present, Vec::new()),
-            Decision::Disable => {
-                (self.new_integration(name, settings, IntegrationState::Disabled), Vec::new())
-            }
+            Decision::Disable => (self.new_user(name, settings, PluginState::Disabled), Vec::new()),
             Decision::Upgrade { present, upgrades } => self.upgrade(present, &upgrades),
             Decision::Start(candidates) if candidates.is_empty() => {
                 let problem = self.without_candidates(name, section)?;
@@ -232,40 +205,40 @@ impl Builder<'_> {
             }
             Decision::Start(candidates) => self.start_highest(name, &settings, &candidates)?,
         };
-        if self.is_start {
-            self.check_required(name, &integration)?;
+        if self.occasion.is_start {
+            self.check_required(name, &user)?;
         }
-        let alternatives = self.alternatives(&integration, &failures);
-        Ok((integration, alternatives))
+        let alternatives = self.alternatives(&user, &failures);
+        Ok((user, alternatives))
     }
 
     /// Refuses to start without a plugin that is required.
-    fn check_required(&self, name: &str, integration: &Integration) -> Result<(), ConfigError> {
-        let plugin = &integration.settings.section.plugin;
-        match integration.health().problem {
+    fn check_required(&self, name: &str, user: &PluginUser<R>) -> Result<(), ConfigError> {
+        let plugin = user.settings.section.plugin();
+        match user.health().problem {
             Some(problem) if self.config.config.plugins.required.contains(plugin) => {
                 let message = format!("required by `plugins.required`: {}", problem.message);
                 let hint = problem.hint.unwrap_or_else(|| "repair the plugin".into());
-                Err(self.config.integration_error(name, &["plugin"], message).hint(hint))
+                Err(self.error(name, &["plugin"], message).hint(hint))
             }
             _ => Ok(()),
         }
     }
 
-    fn decide(&self, name: &str, settings: &Settings) -> Decision<'_> {
+    fn decide(&self, name: &str, settings: &Settings<R::Section>) -> Decision<'_, R> {
         let present = self.present.by_name.get(name);
         let unchanged = present.filter(|present| present.settings == *settings).cloned();
         let section = &settings.section;
-        if !section.enabled {
+        if !section.is_enabled() {
             return unchanged.map_or(Decision::Disable, Decision::Keep);
         }
-        let candidates = self.catalog.candidates(&section.plugin, &section.version);
+        let candidates = self.catalog.candidates(section.plugin(), section.version());
         let Some(present) = unchanged else { return Decision::Start(candidates) };
-        let IntegrationState::Serving { plugin, caller } = &present.state else {
+        let PluginState::Serving { plugin, caller } = &present.state else {
             return Decision::Start(candidates);
         };
-        // A requested retry starts broken integrations again.
-        if self.retries_failed && !present.serves() && !candidates.is_empty() {
+        // A requested retry starts broken users again.
+        if self.occasion.retries_failed && !present.serves() && !candidates.is_empty() {
             return Decision::Start(candidates);
         }
         let upgrades = self.upgrades(name, plugin, caller.is_started(), &candidates);
@@ -295,7 +268,8 @@ impl Builder<'_> {
             let hash = &candidate.plugin.sha256;
             let failed = known.waiting.iter().find(|one| one.plugin.sha256 == *hash);
             let failed = failed.and_then(WaitingPlugin::failure).cloned();
-            let failed = failed.filter(|failure| !self.retries_failed && !failure.is_transient);
+            let failed =
+                failed.filter(|failure| !self.occasion.retries_failed && !failure.is_transient);
             UpgradeCandidate { plugin: candidate.plugin, failed }
         };
         candidates.iter().filter(may_replace).map(candidate).collect()
@@ -309,25 +283,27 @@ impl Builder<'_> {
         Some(known.unwrap_or(self.catalog.reading))
     }
 
-    /// Upgrades an integration to the first candidate that starts, or keeps it.
+    /// Upgrades a user to the first candidate that starts, or keeps it.
     fn upgrade(
         &self,
-        present: Arc<Integration>,
+        present: Arc<PluginUser<R>>,
         upgrades: &[UpgradeCandidate<'_>],
-    ) -> (Arc<Integration>, Failures) {
+    ) -> (Arc<PluginUser<R>>, Failures) {
         let mut failures = Failures::new();
         for candidate in upgrades {
             let failure = match &candidate.failed {
                 Some(failure) => failure.clone(),
                 None => match self.start(&present.name, &present.settings, candidate.plugin) {
-                    Ok(integration) => return (integration, failures),
+                    Ok(user) => return (user, failures),
                     Err(error) => {
                         let failure = error.failure();
-                        let (integration, version) = (&*present.name, &candidate.plugin.id.version);
+                        let (owner, version) =
+                            (R::owner(&present.name), &candidate.plugin.id.version);
                         let sentence = &failure.sentence;
                         tracing::error!(
                             event = "plugin_version_held_back",
-                            integration,
+                            integration = owner.integration(),
+                            destination = owner.destination(),
                             version,
                             sentence,
                             "a version is held back",
@@ -342,14 +318,14 @@ impl Builder<'_> {
     }
 
     /// Starts the highest version that can be started. If none can, the failure of the highest one
-    /// breaks the integration. If one of them served until now, that one's failure does, and no lower
+    /// breaks the user. If one of them served until now, that one's failure does, and no lower
     /// version is tried.
     fn start_highest(
         &self,
         name: &str,
-        settings: &Settings,
+        settings: &Settings<R::Section>,
         candidates: &[Candidate<'_>],
-    ) -> Result<(Arc<Integration>, Failures), ConfigError> {
+    ) -> Result<(Arc<PluginUser<R>>, Failures), ConfigError> {
         let served = self.present.by_name.get(name).filter(|present| present.serves());
         let served = served.and_then(|present| present.admitted());
         let served = served.and_then(|plugin| {
@@ -360,7 +336,7 @@ impl Builder<'_> {
         let mut decisive = None;
         for candidate in candidates {
             let error = match self.start(name, settings, candidate.plugin) {
-                Ok(integration) => return Ok((integration, failures)),
+                Ok(user) => return Ok((user, failures)),
                 Err(error) => error,
             };
             failures.push((candidate.plugin.sha256.clone(), error.failure()));
@@ -370,7 +346,7 @@ impl Builder<'_> {
         }
         match decisive {
             Some(NotStarted::Refused(error)) => Err(error),
-            Some(NotStarted::Failed { integration, .. }) => Ok((integration, failures)),
+            Some(NotStarted::Failed { user, .. }) => Ok((user, failures)),
             Some(NotStarted::NotLoaded(error)) => {
                 Ok((self.broken(name, settings.clone(), error.problem()), failures))
             }
@@ -381,166 +357,160 @@ impl Builder<'_> {
         }
     }
 
-    /// Explains why the folder has no usable file for an integration: a problem that breaks the
-    /// integration, or an error of the configuration. A plugin that is missing altogether is an error of
-    /// the configuration, unless the host starts or the integration had no plugin before either.
-    fn without_candidates(
-        &self,
-        name: &str,
-        section: &config::IntegrationConfig,
-    ) -> Result<Problem, ConfigError> {
-        let missing = self.catalog.why_missing(&section.plugin, &section.version);
+    /// Explains why the folder has no usable file for a user: a problem that breaks the user, or an error
+    /// of the configuration. A plugin that is missing altogether is an error of the configuration, unless
+    /// the host starts or the user had no plugin before either.
+    fn without_candidates(&self, name: &str, section: &R::Section) -> Result<Problem, ConfigError> {
+        let missing = self.catalog.why_missing(section.plugin(), section.version());
         let present = self.present.by_name.get(name);
         let is_known = present.is_some_and(|present| {
             let before = &present.settings.section;
-            (&before.plugin, &before.version) == (&section.plugin, &section.version)
-                && matches!(present.state, IntegrationState::Broken(_))
+            (before.plugin(), before.version()) == (section.plugin(), section.version())
+                && matches!(present.state, PluginState::Broken(_))
         });
-        let is_required = self.config.config.plugins.required.contains(&section.plugin);
-        let may_break = self.is_start && !is_required || is_known;
+        let is_required = self.config.config.plugins.required.contains(section.plugin());
+        let may_break = self.occasion.is_start && !is_required || is_known;
         if missing.code == PLUGIN_REFUSED || may_break {
             return Ok(missing);
         }
-        let any_version = section.version == semver::VersionReq::STAR;
+        let any_version = *section.version() == semver::VersionReq::STAR;
         let key = if missing.code == PLUGIN_MISSING || any_version { "plugin" } else { "version" };
-        let error = self.config.integration_error(name, &[key], missing.message);
+        let error = self.error(name, &[key], missing.message);
         Err(missing.hint.into_iter().fold(error, ConfigError::hint))
     }
 
     fn start(
         &self,
         name: &str,
-        settings: &Settings,
+        settings: &Settings<R::Section>,
         plugin: &Arc<AdmittedPlugin>,
-    ) -> Result<Arc<Integration>, NotStarted> {
-        if !plugin.has_capability(manifest::RECEIVE) {
-            return Err(NotStarted::Refused(self.cannot_receive(name, &plugin.id)));
+    ) -> Result<Arc<PluginUser<R>>, NotStarted<R>> {
+        if !plugin.has_capability(R::CAPABILITY) {
+            let Problem { message, hint, .. } = R::incapable(name, &plugin.id);
+            let error = self.error(name, &["plugin"], message);
+            return Err(NotStarted::Refused(hint.into_iter().fold(error, ConfigError::hint)));
         }
         let timeout = settings.limits.start_timeout();
-        let loaded = self.resources.runtime.load(plugin, timeout).map_err(|error| {
+        let loaded = self.occasion.resources.runtime.load(plugin, timeout).map_err(|error| {
+            let owner = R::owner(name);
             tracing::error!(
                 event = "plugin_not_loaded",
-                integration = name,
+                integration = owner.integration(),
+                destination = owner.destination(),
                 %error,
                 "a plugin cannot be loaded",
             );
             NotStarted::NotLoaded(error)
         })?;
-        let metrics = Arc::new(self.resources.metrics.integration(name, &plugin.id));
-        let (caller, first) = self.start_caller(settings, loaded, &metrics);
-        if let Err(StartError::Refused(error)) = &first {
-            return Err(NotStarted::Refused(self.options_error(name, &plugin.id, error)));
-        }
-        let state = IntegrationState::Serving { plugin: Arc::clone(plugin), caller };
-        let integration = self.with_metrics(name, settings.clone(), state, metrics);
-        let Err(error) = first else { return Ok(integration) };
-        let is_transient = matches!(error, StartError::NoThread(_));
+        let metrics = Arc::new(R::metrics(self.occasion.resources.metrics, name, &plugin.id));
+        let serving = |caller| PluginState::Serving { plugin: Arc::clone(plugin), caller };
+        let NoStart { reason, caller } = match self.start_caller(name, settings, loaded, &metrics) {
+            Ok(caller) => {
+                return Ok(self.with_metrics(name, settings.clone(), serving(caller), metrics));
+            }
+            Err(failure) => failure,
+        };
+        let error = match reason {
+            NoStartReason::NoInstance(StartError::Refused(error)) => {
+                return Err(NotStarted::Refused(self.options_error(name, &plugin.id, &error)));
+            }
+            NoStartReason::Unable(error) => return Err(NotStarted::Refused(error)),
+            error => error,
+        };
+        let is_transient = error.is_transient();
         let hint = if is_transient {
             "raise the limit on threads of the host's user, and send the host a SIGHUP"
         } else {
             "report it to the plugin's author, or drop in another version"
         };
-        let PluginId { name, version } = &*plugin.id;
+        let PluginId { name: plugin_name, version } = &*plugin.id;
         let error = bounded_reason(error.to_string());
-        let message = format!("plugin `{name} {version}` {error}");
-        let sentence = Problem::new("plugin-not-started", message).with_hint(hint).one_line();
-        Err(NotStarted::Failed { sentence, is_transient, integration })
+        let message = format!("plugin `{plugin_name} {version}` {error}");
+        let problem = Problem::new("plugin-not-started", message).with_hint(hint);
+        let sentence = problem.one_line();
+        let user = match caller {
+            Some(caller) => self.with_metrics(name, settings.clone(), serving(caller), metrics),
+            None => self.broken(name, settings.clone(), problem),
+        };
+        Err(NotStarted::Failed { sentence, is_transient, user })
     }
 
-    fn cannot_receive(&self, name: &str, id: &PluginId) -> ConfigError {
-        let PluginId { name: plugin, version } = id;
-        let message = format!(
-            "plugin `{plugin} {version}` receives no webhooks: it only sends notifications"
-        );
-        self.config.integration_error(name, &["plugin"], message).hint(format!(
-            "make it a destination: write `[destinations.{name}]` instead of `[integrations.{name}]`"
-        ))
-    }
-
-    /// Creates the [`Caller`] of a plugin with its first instance, unless the plugin is known not to
-    /// start in time.
+    /// Starts a plugin for a user, unless the plugin is known not to start in time.
     fn start_caller(
         &self,
-        settings: &Settings,
-        loaded: Arc<dyn RunnablePlugin>,
-        metrics: &Arc<IntegrationMetrics>,
-    ) -> (Caller, Result<(), StartError>) {
+        name: &str,
+        settings: &Settings<R::Section>,
+        plugin: Arc<dyn RunnablePlugin>,
+        metrics: &Arc<R::Metrics>,
+    ) -> Result<R::Caller, NoStart<R::Caller>> {
         // A JSON object can always be written.
-        let options = serde_json::to_vec(&settings.section.options).unwrap_or_default();
-        let attempt = (loaded.admitted().sha256.clone(), options.clone());
-        let (pool, limits) = (self.resources.pool, settings.limits);
-        let metrics = Arc::clone(&metrics.plugin);
-        let known = self.timed_out.borrow().get(&attempt).copied();
-        if let Some(timeout) = known {
-            let error = StartError::TimedOut(timeout);
-            let caller = Caller::not_started(pool, loaded, options, limits, metrics, &error);
-            return (caller, Err(error));
-        }
-        let (caller, first) = Caller::start(pool, loaded, options, limits, metrics);
-        if let Err(StartError::TimedOut(timeout)) = &first {
+        let options = serde_json::to_vec(settings.section.options()).unwrap_or_default();
+        let attempt = (plugin.admitted().sha256.clone(), options.clone());
+        let known = self.timed_out.borrow().get(&attempt).copied().map(StartError::TimedOut);
+        let (resources, config) = (self.occasion.resources, self.config);
+        let order = StartOrder { resources, config, name, settings, plugin, options, metrics };
+        let result = R::start(&order, known);
+        if let Err(NoStart { reason, .. }) = &result
+            && let NoStartReason::NoInstance(StartError::TimedOut(timeout)) = reason
+        {
             self.timed_out.borrow_mut().insert(attempt, *timeout);
         }
-        (caller, first)
+        result
     }
 
-    /// Returns an integration that no plugin can serve: the present one, if it is broken in the same way
-    /// already.
-    fn broken(&self, name: &str, settings: Settings, problem: Problem) -> Arc<Integration> {
+    /// Returns a user that no plugin can serve: the present one, if it is broken in the same way already.
+    fn broken(
+        &self,
+        name: &str,
+        settings: Settings<R::Section>,
+        problem: Problem,
+    ) -> Arc<PluginUser<R>> {
         let present = self.present.by_name.get(name).filter(|one| one.settings == settings);
         match present.filter(|present| present.is_broken_by(&problem)) {
             Some(present) => Arc::clone(present),
-            None => self.new_integration(name, settings, IntegrationState::Broken(problem)),
+            None => self.new_user(name, settings, PluginState::Broken(problem)),
         }
     }
 
-    fn new_integration(
+    fn new_user(
         &self,
         name: &str,
-        settings: Settings,
-        state: IntegrationState,
-    ) -> Arc<Integration> {
-        let id = PluginId { name: settings.section.plugin.clone(), version: "none".into() };
-        let metrics = Arc::new(self.resources.metrics.integration(name, &id));
+        settings: Settings<R::Section>,
+        state: PluginState<R::Caller>,
+    ) -> Arc<PluginUser<R>> {
+        let id = PluginId { name: settings.section.plugin().to_owned(), version: "none".into() };
+        let metrics = Arc::new(R::metrics(self.occasion.resources.metrics, name, &id));
         self.with_metrics(name, settings, state, metrics)
     }
 
     fn with_metrics(
         &self,
         name: &str,
-        settings: Settings,
-        state: IntegrationState,
-        metrics: Arc<IntegrationMetrics>,
-    ) -> Arc<Integration> {
-        let present = self.present.by_name.get(name);
-        let generation = present.map_or(1, |present| present.generation + 1);
-        let section = &settings.section;
-        let same_rates = present.filter(|present| {
-            let old = &present.settings.section;
-            old.rate_limit == section.rate_limit
-                && old.sender_rate_limit == section.sender_rate_limit
-        });
-        let rates = same_rates.map(|present| Arc::clone(&present.rates));
-        Arc::new(Integration {
+        settings: Settings<R::Section>,
+        state: PluginState<R::Caller>,
+        metrics: Arc<R::Metrics>,
+    ) -> Arc<PluginUser<R>> {
+        let present = self.present.by_name.get(name).map(|present| &**present);
+        Arc::new(PluginUser {
             name: name.into(),
-            urgency: section.urgency,
-            rates: rates.unwrap_or_else(|| Arc::new(Rates::of(section))),
+            role: R::of(&settings.section, present),
             secrets: OnceLock::new(),
             state,
             metrics,
-            generation,
+            generation: present.map_or(1, |present| present.generation + 1),
             since: Timestamp::now(),
             settings,
         })
     }
 
-    fn alternatives(&self, integration: &Integration, failures: &Failures) -> PluginAlternatives {
-        let section = &integration.settings.section;
-        let serves = integration.admitted();
+    fn alternatives(&self, user: &PluginUser<R>, failures: &Failures) -> PluginAlternatives {
+        let section = &user.settings.section;
+        let serves = user.admitted();
         let waiting = |candidate: &Candidate<'_>| {
             let failure = failures.iter().find(|(hash, _)| *hash == candidate.plugin.sha256);
             let reason = match failure {
                 Some((_, failure)) => WaitingReason::Failed(failure.clone()),
-                None if section.version.matches(&candidate.plugin.version) => {
+                None if section.version().matches(&candidate.plugin.version) => {
                     WaitingReason::NotNeeded
                 }
                 None => WaitingReason::NotAllowed,
@@ -551,12 +521,12 @@ impl Builder<'_> {
                 reason,
             }
         };
-        let others = self.catalog.versions(&section.plugin).into_iter().filter(|candidate| {
-            section.enabled && serves.is_none_or(|one| one.sha256 != candidate.plugin.sha256)
+        let others = self.catalog.versions(section.plugin()).into_iter().filter(|candidate| {
+            section.is_enabled() && serves.is_none_or(|one| one.sha256 != candidate.plugin.sha256)
         });
         PluginAlternatives {
             waiting: others.map(|candidate| waiting(&candidate)).collect(),
-            gone_since: serves.and_then(|plugin| self.gone_since(&integration.name, plugin)),
+            gone_since: serves.and_then(|plugin| self.gone_since(&user.name, plugin)),
             refused: serves.and_then(|plugin| {
                 let refusal = self.catalog.file_of(plugin)?.admission.as_ref().err()?;
                 Some(refusal.to_string())
@@ -576,21 +546,26 @@ impl Builder<'_> {
         let hint = hint.unwrap_or_else(|| format!("see the options of plugin `{}`", plugin.name));
         let key: Vec<_> = path.split('.').filter(|part| !part.is_empty()).collect();
         let key = [&["options"], key.as_slice()].concat();
-        let error = self.config.integration_error(name, &key, message);
+        let error = self.error(name, &key, message);
         let hint = self.config.document.without_secrets(error.key(), &hint);
         error.hint(hint)
     }
+
+    /// Creates a [`ConfigError`] at a key of a user.
+    fn error(&self, name: &str, key: &[&str], message: impl Into<String>) -> ConfigError {
+        self.config.document.error_at(&[&[R::TABLE, name], key].concat(), message)
+    }
 }
 
-/// Decision on an [`Integration`].
-enum Decision<'c> {
-    /// The integration stays as it is.
-    Keep(Arc<Integration>),
-    /// The integration is disabled.
+/// Decision on a [`PluginUser`].
+enum Decision<'c, R: Role> {
+    /// The user stays as it is.
+    Keep(Arc<PluginUser<R>>),
+    /// The user is disabled.
     Disable,
-    /// The integration may be upgraded to one of these, best first.
-    Upgrade { present: Arc<Integration>, upgrades: Vec<UpgradeCandidate<'c>> },
-    /// The integration is started with one of these, best first.
+    /// The user may be upgraded to one of these, best first.
+    Upgrade { present: Arc<PluginUser<R>>, upgrades: Vec<UpgradeCandidate<'c>> },
+    /// The user is started with one of these, best first.
     Start(Vec<Candidate<'c>>),
 }
 
@@ -604,14 +579,14 @@ struct UpgradeCandidate<'c> {
 /// Versions that were tried, by hash, with their failures.
 type Failures = Vec<(String, VersionFailure)>;
 
-/// Reason why a plugin does not serve an integration.
-enum NotStarted {
+/// Reason why a plugin does not serve a user.
+enum NotStarted<R: Role> {
     NotLoaded(LoadError),
     Refused(ConfigError),
-    Failed { sentence: String, is_transient: bool, integration: Arc<Integration> },
+    Failed { sentence: String, is_transient: bool, user: Arc<PluginUser<R>> },
 }
 
-impl NotStarted {
+impl<R: Role> NotStarted<R> {
     fn failure(&self) -> VersionFailure {
         let (sentence, is_transient) = match self {
             Self::NotLoaded(error) => (error.to_string(), error.is_transient),

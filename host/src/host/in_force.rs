@@ -1,0 +1,78 @@
+//! One configuration, and everything that is made from it and from the plugins folder.
+
+use crate::{
+    config::{ConfigError, ConfigErrors, LoadedConfig},
+    destination::Destinations,
+    integration::{Integrations, Receiving},
+    plugin_user::{
+        builder::{Builder, Occasion, PluginUserPlans},
+        plugins_folder::read_catalog,
+    },
+    plugins::Catalog,
+};
+
+/// One configuration, and the integrations and destinations made from it. A request sees one of these as
+/// a whole.
+#[derive(Clone)]
+pub(crate) struct InForce {
+    /// The configuration.
+    pub config: LoadedConfig,
+    /// The contents of the plugins folder.
+    pub catalog: Catalog,
+    /// The integrations.
+    pub integrations: Integrations,
+    /// The destinations.
+    pub destinations: Destinations,
+}
+
+/// Changes that a configuration would make.
+pub(crate) struct Plans {
+    /// Integrations that would be replaced or added.
+    pub integrations: PluginUserPlans<Receiving>,
+}
+
+impl InForce {
+    /// Creates a configuration without any integration or destination.
+    pub(crate) fn empty(config: LoadedConfig) -> Self {
+        Self {
+            config,
+            catalog: Catalog::default(),
+            integrations: Integrations::default(),
+            destinations: Destinations::default(),
+        }
+    }
+
+    /// Reads the plugins folder of the next configuration, and builds everything for it, see
+    /// [`Builder::build`]. This one is in force meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigErrors`] if the folder cannot be listed, or nothing in it can be trusted.
+    pub(crate) fn next(
+        &self,
+        config: LoadedConfig,
+        occasion: Occasion<'_>,
+    ) -> Result<(Self, Vec<ConfigError>), ConfigErrors> {
+        let catalog = read_catalog(&config, &self.catalog)?;
+        let builder = Builder::new(&config, &catalog, &self.integrations, occasion);
+        let (integrations, errors) = builder.build();
+        let destinations = self.destinations.clone();
+        Ok((Self { config, catalog, integrations, destinations }, errors))
+    }
+
+    /// Plans what [`next`](Self::next) would change, without running any code of a plugin.
+    ///
+    /// # Errors
+    ///
+    /// As for [`next`](Self::next).
+    pub(crate) fn plan(
+        &self,
+        config: &LoadedConfig,
+        occasion: Occasion<'_>,
+    ) -> Result<(Plans, Vec<ConfigError>), ConfigErrors> {
+        let catalog = read_catalog(config, &self.catalog)?;
+        let builder = Builder::new(config, &catalog, &self.integrations, occasion);
+        let (integrations, errors) = builder.plan();
+        Ok((Plans { integrations }, errors))
+    }
+}
