@@ -1,7 +1,7 @@
-//! The users of plugins, such as integrations, each with the plugin that serves it.
+//! The users of plugins: integrations and destinations, each with the plugin that serves it.
 //!
 //! [`builder`] decides which plugin serves a user. A [`Role`] says what the plugin does for its user; the
-//! room `integration` has one.
+//! rooms `integration` and `destination` have one each.
 
 pub(crate) mod builder;
 pub(crate) mod plugins_folder;

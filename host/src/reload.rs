@@ -76,7 +76,10 @@ impl Host {
         if !errors.is_empty() {
             return Err(ConfigErrors(errors).into());
         }
-        let plans = Plans { integrations: replaced(&present.integrations, &next.integrations) };
+        let plans = Plans {
+            integrations: replaced(&present.integrations, &next.integrations),
+            destinations: replaced(&present.destinations, &next.destinations),
+        };
         refuse_losses(&present, &plans)?;
         refuse_open_api(&present.config, &next.config)?;
         let changes = changes_between(&present, &next.config, &plans);
@@ -133,8 +136,9 @@ fn replaced<R: Role>(present: &PluginUsers<R>, next: &PluginUsers<R>) -> PluginU
 
 fn changes_between(present: &InForce, config: &LoadedConfig, plans: &Plans) -> Vec<ConfigChange> {
     let mut changes = changes::of_settings(&present.config.config, &config.config);
-    let integrations = &present.integrations;
+    let (integrations, destinations) = (&present.integrations, &present.destinations);
     changes.extend(changes::of_users(integrations, &config.config, &plans.integrations));
+    changes.extend(changes::of_users(destinations, &config.config, &plans.destinations));
     changes
 }
 
@@ -155,9 +159,10 @@ fn keep_what_needs_a_restart(present: &LoadedConfig, next: &mut LoadedConfig) {
     new.log = old.log.clone();
 }
 
-/// Refuses a reload that would leave an integration without a plugin, if it has one now.
+/// Refuses a reload that would leave an integration or a destination without a plugin, if it has one now.
 fn refuse_losses(present: &InForce, plans: &Plans) -> anyhow::Result<()> {
-    let losses = losses(&present.integrations, &plans.integrations);
+    let mut losses = losses(&present.integrations, &plans.integrations);
+    losses.extend(self::losses(&present.destinations, &plans.destinations));
     anyhow::ensure!(losses.is_empty(), "{}", losses.join("; "));
     Ok(())
 }
@@ -171,13 +176,14 @@ fn losses<R: Role>(present: &PluginUsers<R>, plans: &PluginUserPlans<R>) -> Vec<
     losses.collect()
 }
 
-/// Refuses a changed file that removes all integrations or all tokens. A file that a full disk or an
+/// Refuses a changed file that removes all integrations, all destinations or all tokens. A file that a full disk or an
 /// unfinished copy cut off between two sections is a valid configuration; an operator has to request such
 /// a reload.
 fn refuse_wiping(present: &LoadedConfig, next: &LoadedConfig) -> anyhow::Result<()> {
     let (old, new) = (&present.config, &next.config);
     let losses = [
         ("integrations", !old.integrations.is_empty() && new.integrations.is_empty()),
+        ("destinations", !old.destinations.is_empty() && new.destinations.is_empty()),
         ("`admin.tokens`", !old.admin.tokens.is_empty() && new.admin.tokens.is_empty()),
     ];
     let losses: Vec<_> = losses.iter().filter(|(_, lost)| *lost).map(|(what, _)| *what).collect();

@@ -94,6 +94,20 @@ impl Document {
         }
     }
 
+    /// Returns true if the file has a key, such as `["integrations", "ops", "options"]`.
+    pub(crate) fn has(&self, key: &[&str]) -> bool {
+        let Ok(root) = DeTable::parse(&self.text) else { return false };
+        let mut table = root.get_ref();
+        for (depth, part) in key.iter().enumerate() {
+            match table.get(*part).map(|value| value.get_ref()) {
+                Some(_) if depth + 1 == key.len() => return true,
+                Some(DeValue::Table(inner)) => table = inner,
+                _ => return false,
+            }
+        }
+        false
+    }
+
     fn span_of(&self, key: &[&str]) -> Range<usize> {
         let Ok(root) = DeTable::parse(&self.text) else { return 0..0 };
         let mut span = 0..0;

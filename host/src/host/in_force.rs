@@ -2,7 +2,7 @@
 
 use crate::{
     config::{ConfigError, ConfigErrors, LoadedConfig},
-    destination::Destinations,
+    destination::{Destinations, Notifying},
     integration::{Integrations, Receiving},
     plugin_user::{
         builder::{Builder, Occasion, PluginUserPlans},
@@ -29,6 +29,8 @@ pub(crate) struct InForce {
 pub(crate) struct Plans {
     /// Integrations that would be replaced or added.
     pub integrations: PluginUserPlans<Receiving>,
+    /// Destinations that would be replaced or added.
+    pub destinations: PluginUserPlans<Notifying>,
 }
 
 impl InForce {
@@ -55,8 +57,10 @@ impl InForce {
     ) -> Result<(Self, Vec<ConfigError>), ConfigErrors> {
         let catalog = read_catalog(&config, &self.catalog)?;
         let builder = Builder::new(&config, &catalog, &self.integrations, occasion);
-        let (integrations, errors) = builder.build();
-        let destinations = self.destinations.clone();
+        let (integrations, mut errors) = builder.build();
+        let builder = Builder::new(&config, &catalog, &self.destinations, occasion);
+        let (destinations, more) = builder.build();
+        errors.extend(more);
         Ok((Self { config, catalog, integrations, destinations }, errors))
     }
 
@@ -72,7 +76,10 @@ impl InForce {
     ) -> Result<(Plans, Vec<ConfigError>), ConfigErrors> {
         let catalog = read_catalog(config, &self.catalog)?;
         let builder = Builder::new(config, &catalog, &self.integrations, occasion);
-        let (integrations, errors) = builder.plan();
-        Ok((Plans { integrations }, errors))
+        let (integrations, mut errors) = builder.plan();
+        let builder = Builder::new(config, &catalog, &self.destinations, occasion);
+        let (destinations, more) = builder.plan();
+        errors.extend(more);
+        Ok((Plans { integrations, destinations }, errors))
     }
 }

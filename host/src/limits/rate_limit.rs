@@ -86,6 +86,16 @@ impl Rate {
         Self { count, unit: Unit::Minute }
     }
 
+    /// Returns the time between two requests, if they come evenly.
+    pub(crate) fn interval(self) -> Duration {
+        let unit = match self.unit {
+            Unit::Second => Duration::from_secs(1),
+            Unit::Minute => Duration::from_secs(60),
+            Unit::Hour => Duration::from_secs(60 * 60),
+        };
+        unit / self.count.get()
+    }
+
     fn quota(self) -> Quota {
         match self.unit {
             Unit::Second => Quota::per_second(self.count),

@@ -127,6 +127,35 @@ impl SectionKeys for config::IntegrationConfig {
     }
 }
 
+impl SectionKeys for config::DestinationConfig {
+    fn differing_keys(&self, old: &Self) -> Vec<&'static str> {
+        // The pattern names every key, so that a new one cannot be forgotten here.
+        let Self {
+            plugin,
+            version,
+            enabled,
+            events,
+            rate_limit,
+            parallel,
+            digest_above,
+            allow_networks,
+            allow_http,
+            options: _,
+        } = self;
+        differing([
+            ("plugin", *plugin != old.plugin),
+            ("version", *version != old.version),
+            ("enabled", *enabled != old.enabled),
+            ("events", *events != old.events),
+            ("rate_limit", *rate_limit != old.rate_limit),
+            ("parallel", *parallel != old.parallel),
+            ("digest_above", *digest_above != old.digest_above),
+            ("allow_networks", *allow_networks != old.allow_networks),
+            ("allow_http", *allow_http != old.allow_http),
+        ])
+    }
+}
+
 fn differing<const N: usize>(keys: [(&'static str, bool); N]) -> Vec<&'static str> {
     keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tocsin_plugin_api::manifest;
 use utoipa::ToSchema;
 
 use crate::{
@@ -41,6 +42,9 @@ pub(crate) struct PluginStatus {
     pub since: Timestamp,
     /// Integrations that the plugin serves.
     pub integrations: Vec<String>,
+    /// Destinations that the plugin serves.
+    #[serde(default)]
+    pub destinations: Vec<String>,
     /// Problem with the file, one sentence with a hint.
     pub problem: Option<String>,
 }
@@ -55,7 +59,7 @@ pub(crate) enum PluginFileState {
     Waiting,
     /// The plugin was tried and failed, and another version serves.
     HeldBack,
-    /// No integration uses the plugin.
+    /// No integration and no destination uses the plugin.
     Unused,
     /// The file was not admitted or could not be loaded.
     Refused,
@@ -122,6 +126,7 @@ fn describe_plugin(
 ) -> PluginStatus {
     let admitted = file.admission.as_ref().ok();
     let integrations = served(&in_force.integrations, admitted);
+    let destinations = served(&in_force.destinations, admitted);
     let loaded = admitted.and_then(|plugin| runtime.known(plugin));
     let (state, problem) = match (&file.admission, loaded) {
         (Err(refusal), _) => (PluginFileState::Refused, Some(refusal.to_string())),
@@ -129,11 +134,14 @@ fn describe_plugin(
             (PluginFileState::SetAside, Some(error.to_string()))
         }
         (_, Some(Err(error))) => (PluginFileState::Refused, Some(error.to_string())),
-        (Ok(plugin), _) if integrations.is_empty() => describe_unused(plugin, in_force),
+        (Ok(plugin), _) if integrations.is_empty() && destinations.is_empty() => {
+            describe_unused(plugin, in_force)
+        }
         _ => {
             let of_integrations = integrations.iter().map(|integration| integration.health());
-            let mut problems =
-                of_integrations.filter_map(|health| health.problem.or(health.last_failure));
+            let of_destinations = destinations.iter().map(|destination| destination.health());
+            let health = of_integrations.chain(of_destinations);
+            let mut problems = health.filter_map(|health| health.problem.or(health.last_failure));
             (PluginFileState::Loaded, problems.next().map(|problem| problem.one_line()))
         }
     };
@@ -154,6 +162,7 @@ fn describe_plugin(
         state,
         since: file.since,
         integrations: names(&integrations),
+        destinations: names(&destinations),
         problem,
     }
 }
@@ -173,22 +182,29 @@ fn names<R: Role>(users: &[&Arc<PluginUser<R>>]) -> Vec<String> {
     users.iter().map(|user| user.name.to_string()).collect()
 }
 
-/// Returns the state and the problem of a plugin that serves no integration.
+/// Returns the state and the problem of a plugin that serves no integration and no destination.
 fn describe_unused(
     plugin: &AdmittedPlugin,
     in_force: &InForce,
 ) -> (PluginFileState, Option<String>) {
     let integrations = waits_for(plugin, &in_force.integrations);
+    let destinations = waits_for(plugin, &in_force.destinations);
     let (held_back, waiting): (Vec<_>, Vec<_>) =
-        integrations.into_iter().partition(Option::is_some);
+        integrations.into_iter().chain(destinations).partition(Option::is_some);
     if let Some(problem) = held_back.into_iter().next() {
         return (PluginFileState::HeldBack, problem);
     }
     if !waiting.is_empty() {
         return (PluginFileState::Waiting, None);
     }
+    let receives = plugin.has_capability(manifest::RECEIVE);
+    let users = match (receives, plugin.has_capability(manifest::NOTIFY)) {
+        (true, true) => "integration or destination",
+        (false, true) => "destination",
+        _ => "integration",
+    };
     let hint = format!("enable one with `plugin = \"{}\"`", plugin.manifest.name);
-    let unused = format!("is not used by any integration; hint: {hint}, or remove the file");
+    let unused = format!("is not used by any {users}; hint: {hint}, or remove the file");
     (PluginFileState::Unused, Some(unused))
 }
 
