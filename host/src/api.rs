@@ -49,7 +49,7 @@ use crate::{
     tags(
         (name = "alerts", description = "Alerts and their history"),
         (name = "requests", description = "The outcome of every request, and replays"),
-        (name = "status", description = "Integrations, plugins and reloads"),
+        (name = "status", description = "Integrations, destinations, plugins and reloads"),
         (name = "health", description = "Health checks and metrics"),
     )
 )]
@@ -120,6 +120,7 @@ fn routes_and_description() -> (Router<Arc<Host>>, Router<Arc<Host>>, utoipa::op
         .routes(routes!(requests::replay))
         .routes(routes!(reload::reload))
         .routes(routes!(status::integrations))
+        .routes(routes!(status::destinations))
         .routes(routes!(status::plugins))
         .routes(routes!(plugins::retry));
     let (open, mut description) =
@@ -240,6 +241,7 @@ mod tests {
             "/api/v1/requests/{id}/raw",
             "/api/v1/requests/{id}/replay",
             "/api/v1/integrations",
+            "/api/v1/destinations",
             "/api/v1/plugins",
             "/api/v1/plugins/{name}/retry",
             "/api/v1/reload",

@@ -5,6 +5,7 @@
 mod alerts;
 mod check;
 mod client;
+mod destinations;
 mod integrations;
 mod offline;
 mod output;
@@ -40,7 +41,7 @@ enum Command {
     /// Check the configuration and load the plugins as `serve` would, without changing anything
     ///
     /// If a host runs with this configuration, also shows what a reload would change.
-    Check(Connection),
+    Check(check::Check),
     /// Make the running host reload its configuration and its plugins, as SIGHUP does
     Reload(reload::Reload),
     /// List the plugins and their problems; inspect, lock, certify or create a plugin
@@ -51,6 +52,10 @@ enum Command {
     ///
     /// Asks the running host. If no host answers, reads the configuration itself.
     Integrations(Inventory),
+    /// List the destinations, their problems and what waits for them; show one
+    ///
+    /// Asks the running host. If no host answers, reads the configuration itself, without the deliveries.
+    Destinations(destinations::Destinations),
     /// List, show, acknowledge, resolve and annotate alerts; needs a running host
     Alerts(alerts::Alerts),
     /// List, show and replay webhook requests; needs a running host
@@ -91,10 +96,11 @@ struct Inventory {
 pub fn main() -> u8 {
     let result = match Cli::parse().command {
         Command::Serve(file) => serve::serve(&file.config),
-        Command::Check(connection) => check::check(&connection),
+        Command::Check(options) => check::check(&options),
         Command::Reload(reload) => reload::reload(&reload),
         Command::Plugins(plugins) => plugins::run(plugins),
         Command::Integrations(inventory) => integrations::list(&inventory),
+        Command::Destinations(destinations) => destinations::run(destinations),
         Command::Alerts(alerts) => alerts::run(alerts),
         Command::Requests(requests) => requests::run(requests),
         Command::PluginSandbox => return sandbox::child::main(),

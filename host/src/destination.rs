@@ -29,6 +29,7 @@ use crate::{
     },
     config::{Config, ConfigError, DestinationConfig},
     metrics::{Metrics, Owner, PluginMetrics},
+    outbound::NetworkRules,
     plugin_user::{
         PluginUser, PluginUsers,
         role::{NoStart, NoStartReason, PluginCaller, PluginSection, Role, StartOrder},
@@ -63,6 +64,8 @@ pub(crate) struct ReadyDestination {
     /// The number of waiting alerts above which a digest is sent; 0 for never, also if the plugin cannot
     /// send a digest.
     pub digest_above: u32,
+    /// The rules on the servers that may be contacted.
+    pub rules: NetworkRules,
     /// A digest of everything that decides if an attempt can succeed: plugin, version, options and network
     /// rules. A parked destination is tried again if the digest has changed.
     pub settings_digest: String,
@@ -191,11 +194,21 @@ impl ReadyDestination {
             pause: section.rate_limit.map_or(suggested, |rate| rate.interval()),
             parallel: section.parallel,
             digest_above: if sends_digests { section.digest_above } else { 0 },
+            rules: rules(order.name, section),
             settings_digest: settings_digest(&order.plugin.admitted().id, section),
             redactor: Redactor::new(&secrets(&order.plugin, &options)),
             description,
             caller,
         })
+    }
+}
+
+/// Returns the rules on the servers that a destination may contact.
+fn rules(name: &str, section: &DestinationConfig) -> NetworkRules {
+    NetworkRules {
+        allow_networks: section.allow_networks.clone(),
+        allow_http: section.allow_http,
+        section: format!("{}.{name}", Notifying::TABLE),
     }
 }
 

@@ -40,7 +40,11 @@ use self::{
     resolver::{SharedResolver, SystemResolver},
     target::{Target, UNUSABLE_REQUEST},
 };
-pub(crate) use self::{dial::Judged, resolver::Resolve, rules::NetworkRules};
+pub(crate) use self::{
+    dial::Judged,
+    resolver::{Addresses as ResolvedAddresses, Resolve},
+    rules::NetworkRules,
+};
 use crate::problem::Problem;
 
 /// Value of `user-agent`, unless the request has one.

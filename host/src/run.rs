@@ -14,7 +14,7 @@ use tokio::{task::JoinHandle, time::Instant};
 
 use self::{build::build, listeners::Listeners, signals::Signals};
 use crate::{
-    api::status::PluginList,
+    api::status::{PluginList, destination_list},
     config::LoadedConfig,
     config_warnings,
     host::{Host, in_force::InForce},
@@ -105,7 +105,7 @@ async fn finish(host: &Arc<Host>, admin_stopper: Stopper, admin: JoinHandle<()>,
     host.store.close();
 }
 
-/// Logs the integrations, the plugins with a problem, and the addresses.
+/// Logs the integrations, the destinations, the plugins with a problem, and the addresses.
 fn announce(host: &Host) {
     let in_force = host.in_force();
     let PluginList { plugins, integrations } = PluginList::of(&in_force, &*host.runtime);
@@ -128,6 +128,22 @@ fn announce(host: &Host) {
                     "ready",
                 );
             }
+        }
+    }
+    for destination in destination_list(&in_force, Vec::new()) {
+        match destination.problem {
+            Some(problem) => tracing::error!(
+                event = "destination_broken",
+                destination = destination.name,
+                problem,
+                "a destination is broken",
+            ),
+            None => tracing::info!(
+                event = "destination_ready",
+                destination = destination.name,
+                status = destination.status.as_str(),
+                "a destination is set up",
+            ),
         }
     }
     for plugin in plugins {

@@ -11,7 +11,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::status::PluginList;
+use super::status::{PluginList, destination_list};
 use crate::http::error::ErrorBody;
 use crate::{
     call::{BreakerReport, BreakerState},
@@ -114,10 +114,16 @@ async fn problems(host: &Host) -> Vec<String> {
     if let Some(problem) = host.reload_problem() {
         problems.push(format!("the last reload failed, and nothing was changed: {problem}"));
     }
-    let PluginList { plugins, integrations } = PluginList::of(&host.in_force(), &*host.runtime);
+    let in_force = host.in_force();
+    let PluginList { plugins, integrations } = PluginList::of(&in_force, &*host.runtime);
+    // Readiness has to be known even if the store does not answer.
+    let destinations = destination_list(&in_force, Vec::new());
+    drop(in_force);
     if host.stuck_threads() > 0 {
-        let of = integrations.iter().filter(|integration| integration.stuck_threads > 0);
-        let of: Vec<_> = of.map(|one| format!("{} of `{}`", one.stuck_threads, one.name)).collect();
+        let integrations = integrations.iter().map(|one| (one.stuck_threads, &one.name));
+        let destinations = destinations.iter().map(|one| (one.stuck_threads, &one.name));
+        let of = integrations.chain(destinations).filter(|(stuck, _)| *stuck > 0);
+        let of: Vec<_> = of.map(|(stuck, name)| format!("{stuck} of `{name}`")).collect();
         let of = if of.is_empty() { String::new() } else { format!(" ({})", of.join(", ")) };
         problems.push(format!(
             "{} threads are stuck in calls that did not return{of}; hint: a restart frees them",
@@ -127,6 +133,11 @@ async fn problems(host: &Host) -> Vec<String> {
     for integration in integrations {
         if let Some(problem) = integration.problem {
             problems.push(format!("integration `{}`: {problem}", integration.name));
+        }
+    }
+    for destination in destinations {
+        if let Some(problem) = destination.problem {
+            problems.push(format!("destination `{}`: {problem}", destination.name));
         }
     }
     for Quarantined { integration, count, .. } in quarantined(host).await {
@@ -169,10 +180,17 @@ pub(super) async fn metrics(State(host): State<Arc<Host>>) -> Response {
     host.metrics.store.waiting(&quarantined(&host).await);
     let in_force = host.in_force();
     let integrations = &in_force.integrations;
-    let text = host.metrics.encode(integrations.by_name.values().map(|integration| {
-        let is_open = |breaker: BreakerReport| matches!(breaker.state, BreakerState::Open(_));
-        (&*integration.metrics.plugin, integration.breaker().map(is_open))
-    }));
+    let is_open = |breaker: BreakerReport| matches!(breaker.state, BreakerState::Open(_));
+    let of_integrations = integrations
+        .by_name
+        .values()
+        .map(|integration| (&*integration.metrics.plugin, integration.breaker().map(is_open)));
+    let of_destinations = in_force
+        .destinations
+        .by_name
+        .values()
+        .map(|destination| (&*destination.metrics, destination.breaker().map(is_open)));
+    let text = host.metrics.encode(of_integrations.chain(of_destinations));
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }

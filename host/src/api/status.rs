@@ -1,5 +1,6 @@
-//! State of integrations and plugins, as the API shows it.
+//! State of integrations, destinations and plugins, as the API shows it.
 
+mod destination;
 mod integration;
 mod plugin;
 
@@ -10,11 +11,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub(crate) use self::{
+    destination::{DestinationStatus, destination_list},
     integration::{
-        BreakerStateName, IntegrationStatus, WaitingReasonName, WaitingVersion, integration_list,
+        BreakerStateName, BreakerStatus, IntegrationStatus, WaitingReasonName, WaitingVersion,
+        integration_list,
     },
     plugin::{PluginStatus, VerifiedBy, describe_plugins},
 };
+use super::ApiResult;
 use crate::{
     call::PluginRuntime,
     host::{Host, in_force::InForce},
@@ -37,6 +41,13 @@ pub(crate) struct PluginList {
     pub integrations: Vec<IntegrationStatus>,
 }
 
+/// List of all destinations, by name.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+pub(crate) struct DestinationList {
+    /// The destinations.
+    pub destinations: Vec<DestinationStatus>,
+}
+
 /// Lists the integrations.
 #[utoipa::path(get, path = "/api/v1/integrations", tag = "status", security(("token" = [])),
     responses(
@@ -45,6 +56,18 @@ pub(crate) struct PluginList {
     ))]
 pub(super) async fn integrations(State(host): State<Arc<Host>>) -> Json<IntegrationList> {
     Json(IntegrationList { integrations: integration_list(&host.in_force()) })
+}
+
+/// Lists the destinations with the deliveries that wait for them.
+#[utoipa::path(get, path = "/api/v1/destinations", tag = "status", security(("token" = [])),
+    responses(
+        (status = 200, body = DestinationList),
+        (status = 401, description = "The token is missing or wrong", body = ErrorBody),
+        (status = 503, description = "The store does not answer", body = ErrorBody),
+    ))]
+pub(super) async fn destinations(State(host): State<Arc<Host>>) -> ApiResult<DestinationList> {
+    let stored = host.store.destinations().await?;
+    Ok(Json(DestinationList { destinations: destination_list(&host.in_force(), stored) }))
 }
 
 /// Lists every file of the plugins folder with its problem, and the integrations.

@@ -1,12 +1,16 @@
 //! `tocsin check`: loads everything as [`serve`](super::serve) would, and prints every problem.
 //!
-//! The command changes nothing.
+//! The command changes nothing. It sends nothing to the servers of destinations.
 
+mod contacts;
 mod options;
+
+use clap::Args;
 
 use super::{
     CheckFailed, Connection,
     client::{ApiError, Client, Unreachable},
+    destinations::print_destinations,
     integrations::print_integrations,
     offline::OfflineState,
     output,
@@ -15,32 +19,57 @@ use super::{
 use crate::{
     api::reload::ReloadReport,
     config::{ConfigError, ConfigErrors, LoadedConfig},
+    config_warnings,
+    destination::Notifying,
+    integration::Receiving,
+    plugin_user::role::Role,
     store,
 };
 
-pub(super) fn check(connection: &Connection) -> anyhow::Result<()> {
+#[derive(Args, Debug)]
+pub(super) struct Check {
+    #[command(flatten)]
+    connection: Connection,
+    /// Do not resolve the names of the servers that destinations contact
+    #[arg(long)]
+    offline: bool,
+}
+
+pub(super) fn check(options: &Check) -> anyhow::Result<()> {
+    let connection = &options.connection;
     let config = &*connection.config.config;
     let offline = OfflineState::load(config)?;
     let store = offline.in_force.config.store_config().map(|config| store::check(&config));
     let (integrations, plugins) = (offline.integrations(), offline.plugins());
     print_integrations(&integrations)?;
+    let destinations = offline.destinations();
+    if !destinations.is_empty() {
+        output::print_line("")?;
+        print_destinations(&destinations)?;
+    }
     for plugin in &plugins {
         if let Some(problem) = &plugin.problem {
             output::print_error(&format!("warning: `{}` {problem}", plugin.file));
         }
     }
-    let broken = integrations.iter().filter(|integration| integration.problem.is_some());
+    let of_integrations = integrations.iter().map(|one| (Receiving::NOUN, &one.name, &one.problem));
+    let of_destinations = destinations.iter().map(|one| (Notifying::NOUN, &one.name, &one.problem));
+    let broken = of_integrations.chain(of_destinations);
     let schemas = options::report(&offline);
     let own = offline.in_force.config.warnings.iter().map(ConfigError::sentence);
-    for warning in own.chain(schemas.warnings) {
+    let routes = config_warnings::of_routes(&offline.in_force);
+    let routes = routes.iter().map(ConfigError::sentence);
+    let contacts = contacts::warnings(&offline.in_force, options.offline)?;
+    for warning in own.chain(routes).chain(schemas.warnings).chain(contacts) {
         output::print_error(&format!("warning: {warning}"));
     }
     let errors = ConfigErrors([offline.errors.0.as_slice(), &schemas.errors].concat());
     let mut faults = errors.0.len();
-    for integration in broken {
-        faults += 1;
-        let problem = integration.problem.as_deref().unwrap_or_default();
-        output::print_error(&format!("error: integration `{}`: {problem}", integration.name));
+    for (noun, name, problem) in broken {
+        if let Some(problem) = problem {
+            faults += 1;
+            output::print_error(&format!("error: {noun} `{name}`: {problem}"));
+        }
     }
     if !errors.0.is_empty() {
         output::print_error(&format!("error: {errors}"));

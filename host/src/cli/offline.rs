@@ -13,7 +13,10 @@ use super::{
     output,
 };
 use crate::{
-    api::status::{IntegrationStatus, PluginStatus, describe_plugins, integration_list},
+    api::status::{
+        DestinationStatus, IntegrationStatus, PluginStatus, describe_plugins, destination_list,
+        integration_list,
+    },
     call::{CallPool, InProcessRuntime, NotifierPool},
     config::{ConfigErrors, LoadedConfig},
     host::in_force::InForce,
@@ -59,6 +62,11 @@ impl OfflineState {
 
     pub(super) fn integrations(&self) -> Vec<IntegrationStatus> {
         integration_list(&self.in_force)
+    }
+
+    /// Describes the destinations, as if nothing waited for them: the store is the host's.
+    pub(super) fn destinations(&self) -> Vec<DestinationStatus> {
+        destination_list(&self.in_force, Vec::new())
     }
 
     pub(super) fn plugins(&self) -> Vec<PluginStatus> {

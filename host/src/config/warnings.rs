@@ -7,10 +7,16 @@ use super::{
 };
 
 impl LoadedConfig {
-    /// Returns warnings about secrets that are written among an integration's options. `secrets` are the
-    /// values that its plugin declares as secret; no warning repeats one.
-    pub fn warnings_of_options(&self, integration: &str, secrets: &[String]) -> Vec<ConfigError> {
-        let place = ["integrations", integration, "options"];
+    /// Returns warnings about secrets that are written among the options of an integration or a
+    /// destination, which `table` says. `secrets` are the values that its plugin declares as secret; no
+    /// warning repeats one.
+    pub fn warnings_of_options(
+        &self,
+        table: &str,
+        name: &str,
+        secrets: &[String],
+    ) -> Vec<ConfigError> {
+        let place = [table, name, "options"];
         let is_secret = |literal: &Literal| {
             literal.key.iter().zip(place).filter(|(one, other)| one == other).count() == place.len()
                 && secrets.contains(&literal.text)

@@ -8,7 +8,7 @@ use crate::{alert::PluginId, config::DestinationConfig};
 /// Returns a digest of everything that decides if an attempt can succeed. Equal settings have the same
 /// digest in every process. The digest does not show any option.
 pub(super) fn settings_digest(plugin: &PluginId, section: &DestinationConfig) -> String {
-    let networks = section.allow_networks.iter().map(|network| format!("{network:?}"));
+    let networks = section.allow_networks.iter().map(ToString::to_string);
     let settings = json!({
         "plugin": plugin.name,
         "version": plugin.version,

@@ -144,7 +144,7 @@ impl From<BreakerReport> for BreakerStatus {
 }
 
 /// Version of a plugin in the folder that does not serve the integration.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub(crate) struct WaitingVersion {
     /// The version.
     pub version: String,
@@ -212,7 +212,7 @@ fn describe_integration(
     }
 }
 
-fn describe_waiting(waiting: &WaitingPlugin) -> WaitingVersion {
+pub(super) fn describe_waiting(waiting: &WaitingPlugin) -> WaitingVersion {
     let reason = match &waiting.reason {
         WaitingReason::NotNeeded => WaitingReasonName::NotNeeded,
         WaitingReason::NotAllowed => WaitingReasonName::NotAllowed,

@@ -1,4 +1,4 @@
-//! Compares the options of integrations with the JSON Schemas of their plugins.
+//! Compares the options of integrations and destinations with the JSON Schemas of their plugins.
 //!
 //! A plugin reports only the first error in its options; the schema finds all at once. Only the plugin
 //! can check if the options are valid together.
@@ -9,12 +9,15 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     call::{PluginRuntime, RunnablePlugin},
     cli::offline::OfflineState,
-    config::{self, ConfigError, ConfigErrors},
+    config::{ConfigError, ConfigErrors, LoadedConfig},
+    destination::Notifying,
+    integration::Receiving,
+    plugin_user::role::{PluginSection, Role},
     plugins::{
         schema::secrets,
         validation::{Fault, faults},
@@ -29,41 +32,52 @@ const DEADLINE: Duration = Duration::from_secs(5);
 pub(super) struct OptionsReport {
     /// Errors in options that the plugins themselves did not report.
     pub(super) errors: Vec<ConfigError>,
-    /// Schemas that cannot be used, and secrets that look wrong, each with its integration.
+    /// Schemas that cannot be used, and secrets that look wrong, each with its integration or
+    /// destination.
     pub(super) warnings: Vec<String>,
 }
 
-/// Compares the options of every enabled integration with the schema of its plugin.
+/// Compares the options of every enabled integration and destination with the schema of its plugin.
 pub(super) fn report(offline: &OfflineState) -> OptionsReport {
     let mut report = OptionsReport::default();
-    let enabled = offline.in_force.config.config.integrations.iter().filter(|(_, it)| it.enabled);
-    for (name, settings) in enabled {
-        let Some(plugin) = loaded(offline, settings) else { continue };
-        match judged(&plugin, settings) {
-            Ok((faults, secrets)) => {
-                let of_secrets = offline.in_force.config.warnings_of_options(name, &secrets);
-                report.warnings.extend(of_secrets.iter().map(ConfigError::sentence));
-                let new =
-                    faults.into_iter().filter(|fault| !is_known(&offline.errors, name, fault));
-                let errors = new.map(|fault| error(offline, name, &settings.plugin, fault));
-                report.errors.extend(errors);
-            }
-            Err(problem) => report.warnings.push(format!(
-                "integration `{name}`: the schema of plugin `{}` {problem}, so the options were \
-                 checked by the plugin alone; hint: report it to the plugin's author",
-                plugin.admitted().id.name
-            )),
-        }
-    }
+    report.add::<Receiving>(offline);
+    report.add::<Notifying>(offline);
     report
 }
 
-/// Returns the plugin of an integration: the highest version that could be loaded.
-fn loaded(
+impl OptionsReport {
+    fn add<R: Role>(&mut self, offline: &OfflineState) {
+        let config = &offline.in_force.config;
+        let enabled = R::sections(&config.config).iter().filter(|(_, it)| it.is_enabled());
+        for (name, section) in enabled {
+            let Some(plugin) = loaded::<R>(offline, section) else { continue };
+            match judged(&plugin, section.options()) {
+                Ok((faults, secrets)) => {
+                    let of_secrets = config.warnings_of_options(R::TABLE, name, &secrets);
+                    self.warnings.extend(of_secrets.iter().map(ConfigError::sentence));
+                    let key = [R::TABLE, name, "options"];
+                    let new =
+                        faults.into_iter().filter(|fault| !is_known(&offline.errors, &key, fault));
+                    let errors = new.map(|fault| error(config, &key, section.plugin(), fault));
+                    self.errors.extend(errors);
+                }
+                Err(problem) => self.warnings.push(format!(
+                    "{} `{name}`: the schema of plugin `{}` {problem}, so the options were \
+                     checked by the plugin alone; hint: report it to the plugin's author",
+                    R::NOUN,
+                    plugin.admitted().id.name
+                )),
+            }
+        }
+    }
+}
+
+/// Returns the plugin of a section: the highest version that could be loaded.
+fn loaded<R: Role>(
     offline: &OfflineState,
-    settings: &config::IntegrationConfig,
+    section: &R::Section,
 ) -> Option<Arc<dyn RunnablePlugin>> {
-    let candidates = offline.in_force.catalog.candidates(&settings.plugin, &settings.version);
+    let candidates = offline.in_force.catalog.candidates(section.plugin(), section.version());
     let mut plugins = candidates.into_iter().map(|candidate| candidate.plugin);
     plugins.find_map(|plugin| offline.runtime.known(plugin)?.ok())
 }
@@ -72,9 +86,9 @@ fn loaded(
 /// patterns of its schema run on a thread that is abandoned after [`DEADLINE`].
 fn judged(
     plugin: &Arc<dyn RunnablePlugin>,
-    settings: &config::IntegrationConfig,
+    options: &Map<String, Value>,
 ) -> Result<(Vec<Fault>, Vec<String>), String> {
-    let (asked, options) = (Arc::clone(plugin), Value::Object(settings.options.clone()));
+    let (asked, options) = (Arc::clone(plugin), Value::Object(options.clone()));
     let (done, result) = mpsc::channel();
     let spawned = thread::Builder::new().spawn(move || {
         let schema = asked.options_schema().map_err(|error| format!("cannot be read: {error}"));
@@ -96,11 +110,11 @@ fn judged(
     })
 }
 
-/// Returns true if the plugin itself reported an error at the same key. A plugin reports a missing key at
-/// the table above it, and names the key in its message.
-fn is_known(errors: &ConfigErrors, integration: &str, fault: &Fault) -> bool {
+/// Returns true if the plugin itself reported an error at the same key below `options`. A plugin reports a
+/// missing key at the table above it, and names the key in its message.
+fn is_known(errors: &ConfigErrors, options: &[&str; 3], fault: &Fault) -> bool {
     let key = |path: &[String]| {
-        let parts = ["integrations", integration, "options"].into_iter();
+        let parts = options.iter().copied();
         parts.chain(path.iter().map(String::as_str)).collect::<Vec<_>>().join(".")
     };
     let (own, table) = match fault.path.split_last() {
@@ -115,9 +129,9 @@ fn is_known(errors: &ConfigErrors, integration: &str, fault: &Fault) -> bool {
     })
 }
 
-fn error(offline: &OfflineState, integration: &str, plugin: &str, fault: Fault) -> ConfigError {
+fn error(config: &LoadedConfig, options: &[&str; 3], plugin: &str, fault: Fault) -> ConfigError {
     let path = fault.path.iter().map(String::as_str);
-    let key: Vec<_> = ["options"].into_iter().chain(path).collect();
+    let key: Vec<_> = options.iter().copied().chain(path).collect();
     let hint = fault.hint.unwrap_or_else(|| format!("see the options of plugin `{plugin}`"));
-    offline.in_force.config.integration_error(integration, &key, fault.message).hint(hint)
+    config.document.error_at(&key, fault.message).hint(hint)
 }

@@ -45,17 +45,22 @@ fn print_files(plugins: &[PluginStatus]) -> anyhow::Result<()> {
         return output::print_line("no plugins");
     }
     let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+    let notify = plugins.iter().any(|plugin| !plugin.destinations.is_empty());
     let row = |plugin: &PluginStatus| {
-        vec![
+        let mut row = vec![
             text(&plugin.name),
             text(&plugin.version),
             plugin.state.as_str().into(),
             plugin.verified.map_or("-", VerifiedBy::as_str).into(),
             plugin.integrations.join(", "),
-            plugin.file.clone(),
-        ]
+        ];
+        row.extend(notify.then(|| plugin.destinations.join(", ")));
+        row.push(plugin.file.clone());
+        row
     };
-    let header = ["PLUGIN", "VERSION", "STATE", "VERIFIED", "INTEGRATIONS", "FILE"];
+    let mut header = vec!["PLUGIN", "VERSION", "STATE", "VERIFIED", "INTEGRATIONS"];
+    header.extend(notify.then_some("DESTINATIONS"));
+    header.push("FILE");
     output::print_table(&header, &plugins.iter().map(row).collect::<Vec<_>>())
 }
 
