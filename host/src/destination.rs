@@ -4,6 +4,8 @@
 //! [`plugin_user`](crate::plugin_user) decides which plugin serves a destination.
 
 mod digest;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,

@@ -35,9 +35,10 @@ impl LoadedConfig {
         if let RequiredPlugins::Names(names) = &self.config.plugins.required {
             let is_used = |name: &&String| {
                 self.config.integrations.values().any(|section| section.plugin == **name)
+                    || self.config.destinations.values().any(|section| section.plugin == **name)
             };
             warnings.extend(names.iter().filter(|name| !is_used(name)).map(|name| {
-                let message = format!("no integration uses plugin `{name}`");
+                let message = format!("no integration and no destination uses plugin `{name}`");
                 self.plugins_error("required", message).hint("check the spelling")
             }));
         }

@@ -198,13 +198,13 @@ fn describe_unused(
         return (PluginFileState::Waiting, None);
     }
     let receives = plugin.has_capability(manifest::RECEIVE);
-    let users = match (receives, plugin.has_capability(manifest::NOTIFY)) {
-        (true, true) => "integration or destination",
-        (false, true) => "destination",
-        _ => "integration",
+    let unused = match (receives, plugin.has_capability(manifest::NOTIFY)) {
+        (true, true) => "is not used by any integration or destination",
+        (false, true) => "is not used by any destination",
+        _ => "is not used by any integration",
     };
     let hint = format!("enable one with `plugin = \"{}\"`", plugin.manifest.name);
-    let unused = format!("is not used by any {users}; hint: {hint}, or remove the file");
+    let unused = format!("{unused}; hint: {hint}, or remove the file");
     (PluginFileState::Unused, Some(unused))
 }
 

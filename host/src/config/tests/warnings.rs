@@ -46,15 +46,15 @@ fn warns_only_of_options_that_the_plugin_declares_secret() {
         "[integrations.a]\nplugin = 'x'\noptions = { prefix = 'all: ', tokens = ['s3cret '] }\n";
     let loaded = LoadedConfig::parse(Path::new("tocsin.toml"), text.into(), |_| None);
     let loaded = loaded.expect("it is good");
-    let said = loaded.warnings_of_options("a", &["s3cret ".into()]);
+    let said = loaded.warnings_of_options("integrations", "a", &["s3cret ".into()]);
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].sentence().contains("ends with a blank"), "{said:?}");
-    assert_eq!(loaded.warnings_of_options("b", &["s3cret ".into()]), []);
+    assert_eq!(loaded.warnings_of_options("integrations", "b", &["s3cret ".into()]), []);
 }
 
 #[test]
 fn warns_of_a_required_plugin_that_no_integration_uses() {
     let text = "plugins.required = ['one', 'two']\n[integrations.a]\nplugin = 'one'\n";
     let said = warnings(text, "");
-    insta::assert_snapshot!(said.join("\n"), @"tocsin.toml:1:20: `plugins.required`: no integration uses plugin `two`; hint: check the spelling");
+    insta::assert_snapshot!(said.join("\n"), @"tocsin.toml:1:20: `plugins.required`: no integration and no destination uses plugin `two`; hint: check the spelling");
 }
