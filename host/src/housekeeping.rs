@@ -109,6 +109,7 @@ impl Housekeeper {
             (Forgettable::Quarantine, raw),
             (Forgettable::Records, Some(retention.records)),
             (Forgettable::ResolvedAlerts, retention.resolved_alerts),
+            (Forgettable::Deliveries, Some(retention.deliveries)),
         ] {
             let Some(age) = age else { continue };
             let before = Timestamp::now() - age.0;
@@ -136,6 +137,7 @@ impl Housekeeper {
             Forgettable::RawRequests,
             Forgettable::Quarantine,
             Forgettable::Records,
+            Forgettable::Deliveries,
             Forgettable::ResolvedAlerts,
         ] {
             let mut forgotten = 0;
@@ -176,6 +178,7 @@ impl Housekeeper {
                 Forgettable::Quarantine => "quarantine",
                 Forgettable::Records => "records",
                 Forgettable::ResolvedAlerts => "resolved_alerts",
+                Forgettable::Deliveries => "deliveries",
             };
             self.host.metrics.store.forgot(name, count);
             tracing::info!(

@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod contract;
 pub mod deliveries;
+#[cfg(test)]
+mod delivery_model;
 pub mod feed;
 #[cfg(test)]
 mod fixture;

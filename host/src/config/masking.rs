@@ -25,6 +25,7 @@ const SHOWN_KEYS: &[&str] = &[
     "body_limit_bytes",
     "body_memory_bytes",
     "call_deadline",
+    "deliveries",
     "description",
     "dir",
     "enabled",

@@ -65,7 +65,7 @@ fn hint_for(key: &[String]) -> Option<&'static str> {
         }
         ["server", name] if name.ends_with("_timeout") => DURATION,
         ["plugins", "call_deadline" | "slow_call"] | ["watch", "settle" | "look_every"] => DURATION,
-        ["retention", "records" | "raw_requests" | "resolved_alerts"]
+        ["retention", "records" | "raw_requests" | "resolved_alerts" | "deliveries"]
         | ["integrations", _, "resolve_after"] => {
             "write a number with its unit, such as `30d` or `12h`"
         }

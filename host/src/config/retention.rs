@@ -16,9 +16,12 @@ pub(crate) struct Retention {
     pub records: LongDuration,
     /// Age at which headers and body of a request are deleted. Default `30d`.
     pub raw_requests: LongDuration,
+    /// Time after which delivered deliveries are deleted, and the recorded reasons why a destination was
+    /// not told. Default `30d`.
+    pub deliveries: LongDuration,
     /// Largest size of the stored data, in bytes. Above it, the oldest are deleted: first headers and
-    /// bodies of requests, then requests that wait for a replay, then records, then resolved alerts.
-    /// Default: no limit.
+    /// bodies of requests, then requests that wait for a replay, then records, then delivered
+    /// deliveries, then resolved alerts. Default: no limit.
     pub max_store_bytes: Option<u64>,
 }
 
@@ -28,6 +31,7 @@ impl Default for Retention {
             resolved_alerts: None,
             records: LongDuration::days(90),
             raw_requests: LongDuration::days(30),
+            deliveries: LongDuration::days(30),
             max_store_bytes: None,
         }
     }

@@ -208,7 +208,8 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<ConfigChange> {
         required,
     } = plugins;
     let config::Requests { keep, raw_limit_bytes, quarantine_count, quarantine_bytes } = requests;
-    let config::Retention { resolved_alerts, records, raw_requests, max_store_bytes } = retention;
+    let config::Retention { resolved_alerts, records, raw_requests, deliveries, max_store_bytes } =
+        retention;
     let config::Watch { enabled, settle, look_every } = watch;
     let config::Log { format, level } = log;
     let live = [
@@ -237,6 +238,7 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<ConfigChange> {
         ("retention.resolved_alerts", *resolved_alerts != old.retention.resolved_alerts),
         ("retention.records", *records != old.retention.records),
         ("retention.raw_requests", *raw_requests != old.retention.raw_requests),
+        ("retention.deliveries", *deliveries != old.retention.deliveries),
         ("retention.max_store_bytes", *max_store_bytes != old.retention.max_store_bytes),
         ("watch.enabled", *enabled != old.watch.enabled),
         ("watch.settle", *settle != old.watch.settle),

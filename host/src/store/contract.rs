@@ -9,8 +9,9 @@ pub(super) mod feed;
 pub(super) mod housekeeping;
 pub(super) mod long_requests;
 pub(super) mod requests;
+pub(super) mod silences;
 
-pub(super) use super::model;
+pub(super) use super::{delivery_model, model};
 
 /// Makes one test of each promise. The argument is an expression for a fresh fixture.
 macro_rules! store_contract {
@@ -58,6 +59,42 @@ macro_rules! store_contract {
             }
             deliveries {
                 a_delivery_is_claimed_once_and_ends,
+                deliveries_survive_a_restart,
+                news_about_an_alert_waits_for_earlier_news,
+                destinations_do_not_wait_for_each_other,
+                later_news_replaces_news_that_waits,
+                later_news_replaces_an_attempt_that_was_not_sent,
+                a_delivery_in_doubt_keeps_its_id_and_is_not_replaced,
+                the_list_of_skipped_kinds_is_bounded,
+                claims_take_the_oldest_first,
+                a_parked_destination_claims_nothing,
+                a_paused_destination_claims_nothing_until_its_time,
+                a_digest_replaces_many_new_alerts,
+                no_digest_is_made_if_the_limit_is_zero,
+                new_alerts_with_later_news_become_part_of_a_digest,
+                further_news_about_an_alert_in_a_digest_is_a_fact,
+                a_digest_on_its_way_counts_no_further_alerts,
+                attempts_that_ran_when_the_host_died_are_in_doubt,
+                deliveries_given_back_had_no_attempt,
+                people_retry_dead_and_waiting_deliveries,
+                a_dead_delivery_that_is_retried_is_united_with_later_news,
+                a_dead_delivery_in_doubt_is_not_united,
+                people_discard_deliveries,
+                a_discarded_digest_counts_no_more,
+                the_newest_attempts_are_kept,
+                a_notifier_keeps_a_value_about_each_alert,
+                deliveries_are_found_by_status_destination_and_alert,
+                the_state_of_every_destination_is_known,
+                routing_is_recorded_with_its_cursor,
+                alerts_are_read_by_their_numbers,
+                old_deliveries_are_deleted_and_dead_ones_stay,
+                an_alert_is_deleted_with_its_deliveries_once_they_have_ended,
+            }
+            silences {
+                silences_hold_until_they_end,
+                people_end_silences_early,
+                timers_are_due_once_and_oldest_first,
+                old_silences_are_deleted,
             }
             housekeeping {
                 silent_alerts_resolve_automatically,
@@ -80,6 +117,9 @@ macro_rules! store_contract {
                 deleted_alerts_leave_the_feed,
                 a_reader_of_the_feed_sees_every_change_of_concurrent_writers,
                 a_rehearsal_is_not_in_the_feed,
+            }
+            delivery_model {
+                any_sequence_of_deliveries_matches_the_model,
             }
             model {
                 any_sequence_of_events_matches_the_model,

@@ -1,5 +1,7 @@
 //! Set-up that the tests of every store share.
 
+pub(super) mod deliveries;
+
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;

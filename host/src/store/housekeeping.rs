@@ -11,14 +11,14 @@ use jiff::Timestamp;
 pub struct HousekeepingStep {
     /// The task.
     pub task: HousekeepingTask,
-    /// Largest number of alerts, records or requests that the step may change.
+    /// Largest number of alerts, records, requests or deliveries that the step may change.
     pub limit: usize,
 }
 
 /// Progress that a [`HousekeepingStep`] made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HousekeepingProgress {
-    /// Number of alerts, records or requests that were changed.
+    /// Number of alerts, records, requests or deliveries that were changed.
     pub count: usize,
     /// True if there may be more. The next step of the same task continues where this one ended.
     pub more: bool,
@@ -66,6 +66,11 @@ pub enum Forgettable {
     Quarantine,
     /// Records of requests, with the kept requests.
     Records,
-    /// Resolved alerts with their history. Their event ids still count as seen.
+    /// Resolved alerts with their history, and what belongs to them: timers, facts, values of notifiers
+    /// and delivered deliveries. Alerts with deliveries that wait stay. Event ids of deleted alerts
+    /// still count as seen.
     ResolvedAlerts,
+    /// Delivered deliveries with their attempts, facts, and silences that have ended. Deliveries that
+    /// wait and dead ones stay.
+    Deliveries,
 }

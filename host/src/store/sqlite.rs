@@ -6,6 +6,7 @@
 
 mod alert_changes;
 mod delivery_changes;
+mod delivery_housekeeping;
 mod delivery_job;
 mod delivery_queries;
 mod delivery_rows;

@@ -116,6 +116,7 @@ quarantine_bytes = 1000000
 resolved_alerts = "365d"
 records = "30d"
 raw_requests = "10d"
+deliveries = "20d"
 max_store_bytes = 1000000000
 
 [watch]

@@ -4,9 +4,7 @@ use rusqlite::{OptionalExtension, params};
 use ulid::Ulid;
 
 use super::{
-    delivery_rows::{
-        self, DELIVERY, DELIVERY_ROW, DeliveryRow, State, from_json, json, milliseconds,
-    },
+    delivery_rows::{self, DELIVERY_ROW, DeliveryRow, State, from_json, json, milliseconds},
     rows::{self, Stored},
     write_transaction::WriteTransaction,
 };
@@ -72,7 +70,7 @@ impl WriteTransaction<'_> {
         let sql = "UPDATE deliveries SET state = 2, attempts = attempts + 1 WHERE seq = ?1";
         self.statement(sql)?.execute([row.seq])?;
         let delivery = self
-            .statement(&format!("{DELIVERY} WHERE d.seq = ?1"))?
+            .statement(&delivery_rows::delivery_sql("d.seq = ?1"))?
             .query_row([row.seq], delivery_rows::delivery)?;
         let sql = "SELECT state FROM notifier_states WHERE alert = ?1 AND destination = ?2";
         let state = self
@@ -110,7 +108,7 @@ impl WriteTransaction<'_> {
                            WHERE seq = ?1";
                 self.statement(sql)?.execute(params![row.seq, until, in_doubt, reason])?;
                 if !in_doubt {
-                    self.take_over_later(row.seq)?;
+                    self.unite_waiting(row.destination, row.alert)?;
                 }
             }
             (AfterAttempt::Waits { .. } | AfterAttempt::Dead, Some(by)) => {
@@ -158,7 +156,7 @@ impl WriteTransaction<'_> {
                 let in_doubt = row.in_doubt;
                 self.end(&row, End { state: State::Dead, reason: Some(by), in_doubt, now })?;
             } else if !row.in_doubt {
-                self.take_over_later(row.seq)?;
+                self.unite_waiting(row.destination, row.alert)?;
             }
         }
         Ok(())
@@ -210,7 +208,8 @@ impl WriteTransaction<'_> {
         now: Timestamp,
     ) -> rusqlite::Result<u64> {
         let (mut count, now) = (0, milliseconds(now));
-        for row in self.chosen(which)? {
+        // The newest first, so that united deliveries get the content of the newest.
+        for row in self.chosen(which)?.into_iter().rev() {
             match row.state {
                 State::Ready => {
                     let sql = "UPDATE deliveries SET due_at = ?2 WHERE seq = ?1";
@@ -224,7 +223,7 @@ impl WriteTransaction<'_> {
         Ok(count)
     }
 
-    /// Lets a dead delivery wait again, together with later news about the same alert that wait.
+    /// Lets a dead delivery wait again, together with other news about the same alert that wait.
     fn revive(&mut self, row: &DeliveryRow, by: &Actor, now: i64) -> rusqlite::Result<()> {
         let active = self.active(row.destination, row.alert)?;
         let is_behind = active.iter().any(DeliveryRow::may_be_told);
@@ -235,15 +234,13 @@ impl WriteTransaction<'_> {
         self.statement(sql)?.execute(params![row.seq, state, now, reason])?;
         let sql = "UPDATE deliveries SET state = 5, finished_at = NULL WHERE told_by = ?1";
         self.statement(sql)?.execute([row.seq])?;
-        if !row.in_doubt {
-            return self.take_over_later(row.seq);
+        // Other news wait until it is known what became of a delivery in doubt.
+        let others = if row.in_doubt { State::Behind } else { state };
+        for other in active.iter().filter(|other| !other.may_be_told()) {
+            let sql = "UPDATE deliveries SET state = ?2, due_at = ?3 WHERE seq = ?1";
+            self.statement(sql)?.execute(params![other.seq, others, now])?;
         }
-        // The later news wait until it is known what became of this delivery.
-        for later in active.iter().filter(|later| !later.may_be_told()) {
-            let sql = "UPDATE deliveries SET state = 1 WHERE seq = ?1";
-            self.statement(sql)?.execute([later.seq])?;
-        }
-        Ok(())
+        self.unite_waiting(row.destination, row.alert)
     }
 
     pub(super) fn discard_deliveries(
@@ -323,24 +320,32 @@ impl WriteTransaction<'_> {
         self.statement(sql)?.execute([row.alert, row.destination]).map(drop)
     }
 
-    /// Gives a delivery that surely was not sent the content of later news that wait behind it.
-    fn take_over_later(&mut self, seq: i64) -> rusqlite::Result<()> {
-        let row = self.delivery_row(seq)?;
-        let active = self.active(row.destination, row.alert)?;
-        let waiting = |later: &&DeliveryRow| later.seq != seq && !later.may_be_told();
-        let Some(later) = active.into_iter().rfind(|later| waiting(&later)) else { return Ok(()) };
+    /// Unites the deliveries about an alert that wait and surely were not sent: the first one gets the
+    /// content of the last one.
+    fn unite_waiting(&mut self, destination: i64, alert: i64) -> rusqlite::Result<()> {
+        let mut waiting = self.active(destination, alert)?;
+        waiting.retain(|row| !row.may_be_told());
+        while let [message, later, ..] = &waiting[..] {
+            self.take_over(message, later)?;
+            waiting = self.active(destination, alert)?;
+            waiting.retain(|row| !row.may_be_told());
+        }
+        Ok(())
+    }
+
+    fn take_over(&mut self, message: &DeliveryRow, later: &DeliveryRow) -> rusqlite::Result<()> {
+        let seqs = [message.seq, later.seq];
         self.statement("DELETE FROM deliveries WHERE seq = ?1")?.execute([later.seq])?;
-        self.statement("UPDATE deliveries SET told_by = ?1 WHERE told_by = ?2")?
-            .execute([seq, later.seq])?;
-        if row.is_digest() {
-            let mut tally = self.tally(seq)?;
+        self.statement("UPDATE deliveries SET told_by = ?1 WHERE told_by = ?2")?.execute(seqs)?;
+        if message.is_digest() {
+            let mut tally = self.tally(message.seq)?;
             tally.merge(&self.tally(later.seq)?);
-            self.put_tally(seq, &tally)?;
+            self.put_tally(message.seq, &tally)?;
             self.statement("DELETE FROM digests WHERE delivery = ?1")?.execute([later.seq])?;
             self.statement("UPDATE digest_alerts SET digest = ?1 WHERE digest = ?2")?
-                .execute([seq, later.seq])?;
+                .execute(seqs)?;
         }
-        self.replace(&row, later)
+        self.replace(message, later)
     }
 
     /// Makes a delivery a part of a message, with all that are part of it.

@@ -58,15 +58,15 @@ impl Reader {
         };
         let mut states: BTreeMap<_, _> =
             statement.query_map([], state)?.collect::<Result<_, _>>()?;
-        let sql = "SELECT destination, changed_at FROM deliveries INDEXED BY deliveries_active WHERE state < 3";
+        let sql = "SELECT destination, since FROM deliveries INDEXED BY deliveries_active WHERE state < 3";
         let mut waiting = snapshot.prepare_cached(sql)?;
         let mut waiting = waiting.query([])?;
         while let Some(row) = waiting.next()? {
             let Some(state) = states.get_mut(&row.get::<_, i64>(0)?) else { continue };
-            let changed_at = rows::time(row, 1)?;
+            let since = rows::time(row, 1)?;
             state.waiting += 1;
             state.oldest_waiting =
-                Some(state.oldest_waiting.map_or(changed_at, |oldest| oldest.min(changed_at)));
+                Some(state.oldest_waiting.map_or(since, |oldest| oldest.min(since)));
         }
         let sql = "SELECT destination, count(*) FROM deliveries INDEXED BY deliveries_dead \
                    WHERE state = 4 AND told_by IS NULL GROUP BY destination";
@@ -90,26 +90,31 @@ impl Reader {
             values.push(value);
             values.len()
         };
+        // All are read in the order of their ids, from an index that has few beside those wanted.
+        let mut index = "";
         match query.status {
             Some(DeliveryStatus::Waiting) => {
+                index = "INDEXED BY deliveries_unfinished";
                 conditions.push("d.state <> 3 AND d.state <> 4".to_owned());
             }
-            Some(DeliveryStatus::Delivered) => conditions.push("d.state = 3".to_owned()),
             Some(DeliveryStatus::Dead) => {
-                conditions.push("d.state <> 3 AND d.state = 4".to_owned())
+                index = "INDEXED BY deliveries_unfinished";
+                conditions.push("d.state <> 3 AND d.state = 4".to_owned());
             }
+            Some(DeliveryStatus::Delivered) => conditions.push("+d.state = 3".to_owned()),
             None => {}
         }
         if let Some(name) = &query.destination {
             let Some(destination) = delivery_rows::destination(&snapshot, name)? else {
                 return Ok(DeliveryPage::default());
             };
-            conditions.push(format!("d.destination = ?{}", value(Box::new(destination))));
+            conditions.push(format!("+d.destination = ?{}", value(Box::new(destination))));
         }
         if let Some(alert) = query.alert {
+            index = "";
             let place = value(Box::new(i64::try_from(alert).unwrap_or(i64::MAX)));
             conditions.push(format!(
-                "d.seq IN (SELECT seq FROM deliveries WHERE alert = ?{place} AND alert > 0 \
+                "d.seq IN (SELECT seq FROM deliveries WHERE alert = ?{place} \
                  UNION ALL SELECT (SELECT CASE WHEN last >= ?{place} THEN digest END \
                  FROM digest_alerts a WHERE a.destination = n.id AND a.first <= ?{place} \
                  ORDER BY a.first DESC LIMIT 1) FROM destinations n)"
@@ -124,7 +129,10 @@ impl Reader {
         // An extra row tells whether there is a next page.
         let limit = query.limit.saturating_add(1);
         let conditions = conditions.join(" AND ");
-        let sql = format!("{DELIVERY} WHERE {conditions} ORDER BY d.id DESC LIMIT {limit}");
+        let [columns, tables] = DELIVERY;
+        let sql = format!(
+            "{columns} {index} {tables} WHERE {conditions} ORDER BY d.id DESC LIMIT {limit}"
+        );
         let mut statement = snapshot.prepare_cached(&sql)?;
         let mut deliveries = statement
             .query_map(params_from_iter(values), delivery_rows::delivery)?
@@ -139,7 +147,7 @@ impl Reader {
         let snapshot = self.connection.unchecked_transaction()?;
         let id = id.to_bytes();
         let delivery = snapshot
-            .prepare_cached(&format!("{DELIVERY} WHERE d.id = ?1"))?
+            .prepare_cached(&delivery_rows::delivery_sql("d.id = ?1"))?
             .query_row([id.as_slice()], delivery_rows::delivery)
             .optional()?;
         let Some(delivery) = delivery else { return Ok(None) };

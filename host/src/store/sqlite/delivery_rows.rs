@@ -78,6 +78,8 @@ pub(super) struct DeliveryRow {
     pub(super) kind: Kind,
     pub(super) place: Option<i64>,
     pub(super) changed_at: i64,
+    /// Change of the oldest news that the message stands for.
+    pub(super) since: i64,
     pub(super) created_at: i64,
     pub(super) state: State,
     pub(super) attempts: u32,
@@ -94,9 +96,9 @@ pub(super) struct DeliveryRow {
 }
 
 /// The columns that [`DeliveryRow::read`] reads, in its order.
-pub(super) const DELIVERY_ROW: &str = "seq, id, destination, alert, kind, place, changed_at, created_at, \
-     state, attempts, due_at, in_doubt, opens, urgency, integration, reason, skipped, told_by, \
-     discarded_by, finished_at";
+pub(super) const DELIVERY_ROW: &str = "seq, id, destination, alert, kind, place, changed_at, since, \
+     created_at, state, attempts, due_at, in_doubt, opens, urgency, integration, reason, skipped, \
+     told_by, discarded_by, finished_at";
 
 impl DeliveryRow {
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -108,19 +110,20 @@ impl DeliveryRow {
             kind: row.get::<_, Stored<Kind>>(4)?.0,
             place: row.get(5)?,
             changed_at: row.get(6)?,
-            created_at: row.get(7)?,
-            state: row.get(8)?,
-            attempts: row.get(9)?,
-            due_at: row.get(10)?,
-            in_doubt: row.get(11)?,
-            opens: row.get(12)?,
-            urgency: row.get::<_, Stored<Urgency>>(13)?.0,
-            integration: row.get(14)?,
-            reason: row.get(15)?,
-            skipped: row.get(16)?,
-            told_by: row.get(17)?,
-            discarded_by: row.get(18)?,
-            finished_at: row.get(19)?,
+            since: row.get(7)?,
+            created_at: row.get(8)?,
+            state: row.get(9)?,
+            attempts: row.get(10)?,
+            due_at: row.get(11)?,
+            in_doubt: row.get(12)?,
+            opens: row.get(13)?,
+            urgency: row.get::<_, Stored<Urgency>>(14)?.0,
+            integration: row.get(15)?,
+            reason: row.get(16)?,
+            skipped: row.get(17)?,
+            told_by: row.get(18)?,
+            discarded_by: row.get(19)?,
+            finished_at: row.get(20)?,
         })
     }
 
@@ -235,12 +238,19 @@ impl Tally {
     }
 }
 
-/// The start of a query for [`delivery`].
-pub(super) const DELIVERY: &str = "SELECT d.id, n.name, d.alert, d.kind, d.state, d.attempts, d.reason, \
-     d.in_doubt, d.skipped, d.changed_at, d.created_at, d.due_at, d.finished_at, m.id, g.count, g.first, \
-     g.last, g.urgencies, g.integrations \
-     FROM deliveries d JOIN destinations n ON n.id = d.destination \
-     LEFT JOIN deliveries m ON m.seq = d.told_by LEFT JOIN digests g ON g.delivery = d.seq";
+/// The columns that [`delivery`] reads, in its order, and the tables after `FROM deliveries d`.
+pub(super) const DELIVERY: [&str; 2] = [
+    "SELECT d.id, n.name, d.alert, d.kind, d.state, d.attempts, d.reason, d.in_doubt, d.skipped, \
+     d.changed_at, d.created_at, d.due_at, d.finished_at, m.id, g.count, g.first, g.last, \
+     g.urgencies, g.integrations FROM deliveries d",
+    "JOIN destinations n ON n.id = d.destination LEFT JOIN deliveries m ON m.seq = d.told_by \
+     LEFT JOIN digests g ON g.delivery = d.seq",
+];
+
+/// Returns the query for [deliveries](delivery) on which a condition holds.
+pub(super) fn delivery_sql(condition: &str) -> String {
+    format!("{} {} WHERE {condition}", DELIVERY[0], DELIVERY[1])
+}
 
 pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
     let alert: i64 = row.get(2)?;

@@ -36,6 +36,7 @@ impl WriteTransaction<'_> {
                 Forgettable::Quarantine => self.forget_raw(true, *before, limit),
                 Forgettable::Records => self.forget_records(*before, limit),
                 Forgettable::ResolvedAlerts => self.forget_alerts(*before, limit),
+                Forgettable::Deliveries => self.forget_deliveries(*before, limit),
             },
         }
     }
@@ -151,7 +152,9 @@ impl WriteTransaction<'_> {
         limit: usize,
     ) -> rusqlite::Result<HousekeepingProgress> {
         // The newest alert stays: the next alert gets the number after it.
-        let sql = "SELECT number FROM alerts WHERE status = 2 AND updated_at < ?1 AND number < ?2 \
+        let sql = "SELECT number FROM alerts a WHERE status = 2 AND updated_at < ?1 \
+                   AND number < ?2 AND NOT EXISTS (SELECT 1 FROM deliveries d \
+                   WHERE d.alert = a.number AND d.state NOT IN (3, 4)) \
                    ORDER BY updated_at LIMIT ?3";
         let before = before.map_or(i64::MAX, Timestamp::as_millisecond);
         let oldest: Vec<i64> = self
@@ -168,6 +171,7 @@ impl WriteTransaction<'_> {
             let sql = "DELETE FROM former WHERE alert = ?1 AND (integration, dedup_key) = \
                        (SELECT integration, dedup_key FROM alerts WHERE number = ?1)";
             self.statement(sql)?.execute([alert])?;
+            self.forget_told_of(*alert)?;
             self.statement("DELETE FROM changes WHERE alert = ?1")?.execute([alert])?;
             self.statement("DELETE FROM alerts WHERE number = ?1")?.execute([alert])?;
         }

@@ -61,11 +61,16 @@ impl WriteTransaction<'_> {
         routed: &Routed,
         digests: &mut OpenDigests,
     ) -> rusqlite::Result<()> {
+        let id = new.id.to_bytes();
+        let sql = "SELECT EXISTS (SELECT 1 FROM deliveries WHERE id = ?1)";
+        if self.statement(sql)?.query_row([id.as_slice()], |row| row.get(0))? {
+            return Ok(());
+        }
         let destination = self.used_destination(&new.destination)?;
         let alert = new.alert.cast_signed();
         if !matches!(new.kind, Kind::Escalated | Kind::Noted)
             && let Some(digest) = self.digest_that_told(destination, alert, digests)?
-            && !self.has_own_message(destination, alert)?
+            && (new.kind == Kind::Opened || !self.has_own_message(destination, alert)?)
         {
             let reason = FactReason::InDigest { delivery: digest };
             let name = new.destination.clone();
@@ -175,9 +180,10 @@ impl WriteTransaction<'_> {
             tally.add(row.alert, row.urgency, &self.integration_name(row.integration)?);
             added.insert(row.alert);
             digest.due_at = digest.due_at.min(row.due_at);
-            digest.changed_at = digest.changed_at.min(row.changed_at);
+            digest.changed_at = digest.changed_at.min(row.since);
             rows.push(row);
         }
+        digest.since = digest.changed_at;
         let alert = new.alert.cast_signed();
         tally.add(alert, new.urgency, &new.integration);
         added.insert(alert);
@@ -206,7 +212,7 @@ impl WriteTransaction<'_> {
                        WHERE destination = ?1 AND first < ?3 ORDER BY first DESC LIMIT 1)";
             let values = params![destination, digest.seq, first, last];
             if self.statement(sql)?.execute(values)? == 0 {
-                let sql = "INSERT OR REPLACE INTO digest_alerts VALUES (?1, ?3, ?4, ?2)";
+                let sql = "INSERT OR IGNORE INTO digest_alerts VALUES (?1, ?3, ?4, ?2)";
                 self.statement(sql)?.execute(values)?;
             }
         }
@@ -244,7 +250,7 @@ impl WriteTransaction<'_> {
         let mut draft = self.draft(destination, new, milliseconds(routed.now))?;
         let active = self.active(destination, draft.alert)?;
         if let Some(waiting) = active.iter().rfind(|row| !row.may_be_told()) {
-            return self.replace(waiting, draft);
+            return self.replace(waiting, &draft);
         }
         if !active.is_empty() {
             draft.state = State::Behind;
@@ -266,6 +272,7 @@ impl WriteTransaction<'_> {
             kind: new.kind,
             place: new.place.map(u64::cast_signed),
             changed_at: milliseconds(new.changed_at),
+            since: milliseconds(new.changed_at),
             created_at: now,
             state: State::Ready,
             attempts: 0,
@@ -293,7 +300,7 @@ impl WriteTransaction<'_> {
     pub(super) fn replace(
         &mut self,
         message: &DeliveryRow,
-        later: DeliveryRow,
+        later: &DeliveryRow,
     ) -> rusqlite::Result<()> {
         let mut skipped = message.skipped.clone();
         skipped.push(message.kind);
@@ -323,7 +330,7 @@ impl WriteTransaction<'_> {
     pub(super) fn insert(&self, row: &DeliveryRow) -> rusqlite::Result<i64> {
         let sql = format!(
             "INSERT INTO deliveries ({DELIVERY_ROW}) VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, \
-             ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)"
+             ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)"
         );
         self.statement(&sql)?.execute(params![
             row.id.to_bytes().as_slice(),
@@ -332,6 +339,7 @@ impl WriteTransaction<'_> {
             Stored(row.kind),
             row.place,
             row.changed_at,
+            row.since,
             row.created_at,
             row.state,
             row.attempts,

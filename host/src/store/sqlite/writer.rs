@@ -286,7 +286,10 @@ impl WriterThread {
     fn transaction(&mut self, jobs: &[WriteJob]) -> rusqlite::Result<Vec<JobResult>> {
         // A draft until the transaction is committed.
         let mut state = self.state.clone();
-        state.transaction += 1;
+        // Deliveries keep no numbers of transactions. Numbers without a trace would be given again.
+        if jobs.iter().any(|job| !matches!(job, WriteJob::Delivery(_))) {
+            state.transaction += 1;
+        }
         let done = self.write(jobs, &mut state)?;
         if std::mem::take(&mut state.quarantine_changed) {
             self.show(&state.quarantine);

@@ -26,6 +26,7 @@ CREATE TABLE deliveries (
     kind INTEGER NOT NULL,            -- see Kind::ALL
     place INTEGER,
     changed_at INTEGER NOT NULL,
+    since INTEGER NOT NULL,           -- change of the oldest news that the message stands for
     created_at INTEGER NOT NULL,
     state INTEGER NOT NULL,           -- 0 ready, 1 behind earlier news, 2 in flight, 3 delivered, 4 dead,
                                       -- 5 part of a message that waits
@@ -45,12 +46,12 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_due ON deliveries (destination, due_at) WHERE state = 0;
 CREATE INDEX deliveries_opening ON deliveries (destination) WHERE opens = 1 AND state = 0 AND in_doubt = 0;
 CREATE INDEX deliveries_in_flight ON deliveries (seq) WHERE state = 2;
-CREATE INDEX deliveries_active ON deliveries (alert, destination, changed_at) WHERE state < 3;
+CREATE INDEX deliveries_active ON deliveries (alert, destination, since) WHERE state < 3;
 CREATE INDEX deliveries_unfinished ON deliveries (id) WHERE state <> 3;
 CREATE INDEX deliveries_dead ON deliveries (destination) WHERE state = 4;
 CREATE INDEX deliveries_finished ON deliveries (finished_at) WHERE state = 3;
 CREATE INDEX deliveries_told ON deliveries (told_by) WHERE told_by IS NOT NULL;
-CREATE INDEX deliveries_of_alert ON deliveries (alert) WHERE alert > 0;
+CREATE INDEX deliveries_of_alert ON deliveries (alert);
 
 CREATE TABLE attempts (
     delivery BLOB NOT NULL,

@@ -1,0 +1,80 @@
+//! Deletes deliveries and what belongs to them, within a transaction.
+//!
+//! [`super::housekeeping`] calls the functions here in its steps.
+
+use jiff::Timestamp;
+use rusqlite::params;
+
+use super::{
+    delivery_rows::{DELIVERY_ROW, DeliveryRow, milliseconds},
+    write_transaction::WriteTransaction,
+};
+use crate::store::housekeeping::HousekeepingProgress;
+
+impl WriteTransaction<'_> {
+    /// Deletes the oldest delivered deliveries, facts, and silences that have ended.
+    pub(super) fn forget_deliveries(
+        &mut self,
+        before: Option<Timestamp>,
+        limit: usize,
+    ) -> rusqlite::Result<HousekeepingProgress> {
+        let sql = format!(
+            "SELECT {DELIVERY_ROW} FROM deliveries INDEXED BY deliveries_finished \
+             WHERE state = 3 AND finished_at < ?1 ORDER BY finished_at, seq LIMIT ?2"
+        );
+        let bound = before.map_or(i64::MAX, milliseconds);
+        let most = i64::try_from(limit).unwrap_or(i64::MAX);
+        let oldest: Vec<_> = self
+            .statement(&sql)?
+            .query_map([bound, most], DeliveryRow::read)?
+            .collect::<Result<_, _>>()?;
+        for row in &oldest {
+            self.forget_delivery(row)?;
+            // An alert that is not resolved may have further news, for which the notifier needs its value.
+            let sql = "DELETE FROM notifier_states WHERE alert = ?1 AND destination = ?2 \
+                       AND NOT EXISTS (SELECT 1 FROM deliveries WHERE alert = ?1 AND destination = ?2) \
+                       AND NOT EXISTS (SELECT 1 FROM alerts WHERE number = ?1 AND status < 2)";
+            self.statement(sql)?.execute([row.alert, row.destination])?;
+        }
+        // Facts are recorded in the order of their times, except after a clock was set back.
+        let sql = "DELETE FROM facts WHERE at < ?1 \
+                   AND id IN (SELECT id FROM facts ORDER BY id LIMIT ?2)";
+        let left = i64::try_from(limit - oldest.len()).unwrap_or(i64::MAX);
+        let facts = self.statement(sql)?.execute([bound, left])?;
+        if let Some(before) = before {
+            let sql = "DELETE FROM silences WHERE ends_at < ?1";
+            self.statement(sql)?.execute([milliseconds(before)])?;
+        }
+        Ok(HousekeepingProgress::of(oldest.len() + facts, limit))
+    }
+
+    /// Deletes what belongs to an alert, whose deliveries have all ended. Dead deliveries stay.
+    pub(super) fn forget_told_of(&self, alert: i64) -> rusqlite::Result<()> {
+        for sql in [
+            "DELETE FROM timers WHERE alert = ?1",
+            "DELETE FROM facts WHERE alert = ?1",
+            "DELETE FROM notifier_states WHERE alert = ?1",
+        ] {
+            self.statement(sql)?.execute([alert])?;
+        }
+        let sql = format!("SELECT {DELIVERY_ROW} FROM deliveries WHERE alert = ?1 AND state = 3");
+        let delivered: Vec<_> = self
+            .statement(&sql)?
+            .query_map(params![alert], DeliveryRow::read)?
+            .collect::<Result<_, _>>()?;
+        delivered.iter().try_for_each(|row| self.forget_delivery(row))
+    }
+
+    fn forget_delivery(&self, row: &DeliveryRow) -> rusqlite::Result<()> {
+        if row.is_digest() {
+            self.statement("DELETE FROM digest_alerts WHERE digest = ?1")?.execute([row.seq])?;
+            self.statement("DELETE FROM digests WHERE delivery = ?1")?.execute([row.seq])?;
+        }
+        if row.attempts > 0 {
+            let id = row.id.to_bytes();
+            let sql = "DELETE FROM attempts WHERE delivery = ?1";
+            self.statement(sql)?.execute([id.as_slice()])?;
+        }
+        self.statement("DELETE FROM deliveries WHERE seq = ?1")?.execute([row.seq]).map(drop)
+    }
+}
