@@ -15,6 +15,7 @@ mod pool;
 mod proxy;
 mod resolver;
 mod rules;
+mod socket;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -34,10 +35,11 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use self::{
-    connection::{Connection, CountedStream, Stream, causes},
+    connection::{Connection, Stream, causes},
     pool::{Key, Pool},
     proxy::Proxy,
     resolver::{SharedResolver, SystemResolver},
+    socket::SocketStream,
     target::{Target, UNUSABLE_REQUEST},
 };
 pub(crate) use self::{
@@ -75,7 +77,7 @@ pub(crate) struct ClientSettings {
     pub tls_timeout: Duration,
     /// Longest time from the start of a request to the end of the answer's headers.
     pub header_timeout: Duration,
-    /// Longest time from there to the end of the answer's body.
+    /// Longest time from the end of the headers to the end of the answer's body.
     pub body_timeout: Duration,
     /// URL of an HTTP proxy.
     pub proxy: Option<String>,
@@ -279,12 +281,12 @@ impl Inner {
         let stream = timeout(limit, self.dial(target, rules, trace)).await;
         let stream =
             stream.unwrap_or_else(|_| Err(SendFailure::NotSent(too_slow(target, limit))))?;
-        let written = stream.written();
+        let socket = stream.socket();
         let stream: Box<dyn Stream> = match target.is_https {
             true => self.with_tls(stream, target, trace).await.map_err(SendFailure::NotSent)?,
             false => Box::new(stream),
         };
-        let connection = Connection::new(stream, written, trace.clone()).await;
+        let connection = Connection::new(stream, socket, trace.clone()).await;
         connection.map_err(|error| SendFailure::NotSent(causes(&error)))
     }
 
@@ -294,7 +296,7 @@ impl Inner {
         target: &Target,
         rules: &NetworkRules,
         trace: &mut Trace,
-    ) -> Result<CountedStream, SendFailure> {
+    ) -> Result<SocketStream, SendFailure> {
         let deadline = Instant::now() + self.settings.connect_timeout;
         let judged = dial::judged(target, rules, &*self.resolver).await;
         let (dialled, addresses, allowed_by) = match &self.proxy {
@@ -305,7 +307,7 @@ impl Inner {
                 (target, addresses, rules)
             }
             Some(proxy) => {
-                let rule = dial::allowed_behind_proxy(target, rules, judged)?;
+                let rule = dial::allowed_behind_proxy(target, judged)?;
                 let addresses = dial::addresses(&proxy.target, &*self.resolver).await;
                 let addresses = addresses.map_err(SendFailure::NotSent)?;
                 let rules = vec![rule; addresses.len()];
@@ -318,7 +320,7 @@ impl Inner {
         })?;
         trace.address = Some(SocketAddr::new(addresses[at], dialled.port));
         trace.rule = Some(allowed_by[at].to_string());
-        let mut stream = CountedStream::new(stream);
+        let mut stream = SocketStream::new(stream);
         if let Some(proxy) = self.proxy.as_ref().filter(|_| target.is_https) {
             proxy.tunnel(&mut stream, target).await.map_err(SendFailure::NotSent)?;
         }
@@ -327,7 +329,7 @@ impl Inner {
 
     async fn with_tls(
         &self,
-        stream: CountedStream,
+        stream: SocketStream,
         target: &Target,
         trace: &mut Trace,
     ) -> Result<Box<dyn Stream>, String> {

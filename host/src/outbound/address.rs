@@ -123,6 +123,8 @@ fn last_32_bits(address: Ipv6Addr) -> Ipv4Addr {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn meaning(address: &str) -> Option<String> {
@@ -151,6 +153,32 @@ mod tests {
             "64:ff9b::101:101",
         ] {
             assert_eq!(meaning(address), None, "{address}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_form_of_an_ipv4_address_is_as_public_as_the_address(bits: u32) {
+            let address = Ipv4Addr::from_bits(bits);
+            let is_public = not_public(address.into()).is_none();
+            let nat64 = Ipv6Addr::from_bits((0x64_ff9b << 96) | u128::from(bits));
+            for form in [address.to_ipv6_mapped(), nat64] {
+                prop_assert_eq!(not_public(form.into()).is_none(), is_public, "{}", form);
+            }
+            let old = u128::from(bits);
+            let tunnels = [old, (0x2002 << 112) | (old << 80), (0x2001 << 112) | (!old & 0xffff_ffff)];
+            for tunnel in tunnels {
+                prop_assert!(not_public(Ipv6Addr::from_bits(tunnel).into()).is_some());
+            }
+        }
+
+        #[test]
+        fn no_address_outside_of_global_unicast_is_public(bits: u128) {
+            let address = Ipv6Addr::from_bits(bits);
+            if not_public(address.into()).is_none() {
+                let is_form = NAT64.contains(&address) || address.to_ipv4_mapped().is_some();
+                prop_assert!(GLOBAL.contains(&address) || is_form);
+            }
         }
     }
 

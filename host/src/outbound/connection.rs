@@ -4,12 +4,8 @@
 //! written after that future has ended, and the count of written bytes is final.
 
 use std::{
-    io,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -23,12 +19,11 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{ClientSettings, OutboundAnswer, SendFailure, Trace, compression};
+use super::{ClientSettings, OutboundAnswer, SendFailure, Trace, compression, socket::Socket};
 
 /// Most bytes of a body that are kept.
 pub(super) const KEPT_BODY: usize = 64 << 10;
@@ -52,88 +47,11 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// Number of bytes that the kernel has taken from a [`CountedStream`].
-#[derive(Clone, Debug, Default)]
-pub(super) struct Written(Arc<AtomicU64>);
-
-impl Written {
-    fn get(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
-
-/// A TCP connection that counts the bytes that were written. The count is taken below TLS: as long as
-/// it stays the same, the receiver cannot have got a part of a request.
-#[derive(Debug)]
-pub(super) struct CountedStream {
-    tcp: TcpStream,
-    written: Written,
-}
-
-impl CountedStream {
-    pub(super) fn new(tcp: TcpStream) -> Self {
-        Self { tcp, written: Written::default() }
-    }
-
-    pub(super) fn written(&self) -> Written {
-        self.written.clone()
-    }
-
-    fn count(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(length)) = result {
-            self.written.0.fetch_add(length as u64, Relaxed);
-        }
-        result
-    }
-}
-
-impl AsyncRead for CountedStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for CountedStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.tcp).poll_write(cx, bytes);
-        self.count(result)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.tcp).poll_write_vectored(cx, slices);
-        self.count(result)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
-    }
-}
-
 /// A connection on which no request runs.
 pub(super) struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
     driver: Driven,
-    written: Written,
+    socket: Arc<Socket>,
     /// How the connection was made.
     pub(super) trace: Trace,
     /// Longest time for which the connection is kept if no request needs it.
@@ -144,7 +62,7 @@ impl Connection {
     /// Begins HTTP on a stream. Nothing is written yet.
     pub(super) async fn new(
         stream: Box<dyn Stream>,
-        written: Written,
+        socket: Arc<Socket>,
         trace: Trace,
     ) -> hyper::Result<Self> {
         let (sender, driver) = http1::Builder::new()
@@ -152,7 +70,7 @@ impl Connection {
             .max_headers(HEADER_LINES)
             .handshake(TokioIo::new(stream))
             .await?;
-        Ok(Self { sender, driver: Driven(Some(driver)), written, trace, idle: IDLE })
+        Ok(Self { sender, driver: Driven(Some(driver)), socket, trace, idle: IDLE })
     }
 
     /// Waits until the other side closes the connection.
@@ -165,7 +83,7 @@ impl Connection {
         std::future::poll_fn(|cx| {
             let is_open = self.driver.poll_end(cx).is_pending();
             let is_ready = matches!(self.sender.poll_ready(cx), Poll::Ready(Ok(())));
-            Poll::Ready(is_open && is_ready)
+            Poll::Ready(is_open && is_ready && self.socket.is_silent())
         })
         .await
     }
@@ -214,10 +132,10 @@ impl Connection {
         request: Request<Full<Bytes>>,
         limit: Duration,
     ) -> Result<Response<Incoming>, SendFailure> {
-        let before = self.written.get();
+        let before = self.socket.written();
         let sending = self.sender.send_request(request);
         let result = timeout(limit, self.driver.while_driven(sending)).await;
-        let is_unsent = self.written.get() == before;
+        let is_unsent = self.socket.written() == before;
         let reason = match result {
             Ok(Ok(response)) => return Ok(response),
             Ok(Err(error)) if error.is_parse() && !is_unsent => {

@@ -62,9 +62,12 @@ pub(super) fn allowed(judged: Vec<Judged>) -> Result<Vec<(IpAddr, Rule)>, Proble
 /// Returns the [`Rule`] for a receiver behind a proxy. The proxy resolves the name and may choose any of
 /// its addresses, so that one forbidden address forbids the receiver. A name that only the proxy can
 /// resolve is allowed with `https`.
+///
+/// # Errors
+///
+/// An address is forbidden, or a name does not resolve and `https` is not used.
 pub(super) fn allowed_behind_proxy(
     target: &Target,
-    rules: &NetworkRules,
     judged: Result<Vec<Judged>, String>,
 ) -> Result<Rule, SendFailure> {
     let judged = match judged {
@@ -72,10 +75,9 @@ pub(super) fn allowed_behind_proxy(
         Err(_) if target.is_https => return Ok(Rule::ResolvedByProxy),
         Err(reason) => return Err(SendFailure::NotSent(reason)),
     };
-    let rules_of_all: Result<Vec<_>, _> = judged.into_iter().map(|(_, result)| result).collect();
-    let first = rules_of_all.map_err(SendFailure::Forbidden)?.first().copied();
-    debug_assert!(first.is_some(), "a name without addresses does not resolve: {}", rules.section);
-    Ok(first.unwrap_or(Rule::ResolvedByProxy))
+    let rules: Result<Vec<_>, _> = judged.into_iter().map(|(_, result)| result).collect();
+    let first = rules.map_err(SendFailure::Forbidden)?.into_iter().next();
+    first.ok_or_else(|| SendFailure::NotSent(format!("`{}` has no address", target.host)))
 }
 
 /// Returns the addresses of a receiver.

@@ -9,7 +9,7 @@ use http::{HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{connection::CountedStream, target::Target};
+use super::{socket::SocketStream, target::Target};
 use crate::problem::Problem;
 
 /// Most bytes of a proxy's answer to `CONNECT`.
@@ -60,7 +60,7 @@ impl Proxy {
     /// The proxy refuses, or its answer cannot be read. Nothing was sent to the receiver.
     pub(super) async fn tunnel(
         &self,
-        stream: &mut CountedStream,
+        stream: &mut SocketStream,
         receiver: &Target,
     ) -> Result<(), String> {
         let failed = |reason: String| format!("the proxy `{}` {reason}", self.target);
