@@ -145,3 +145,104 @@ fn time(key: &'static str, text: &str) -> Result<u16, HoursError> {
 fn keep<T>(result: Result<T, HoursError>, errors: &mut Vec<HoursError>) -> Option<T> {
     result.map_err(|error| errors.push(error)).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hours(days: &str, from: &str, to: &str) -> Hours {
+        Hours::new(Some(days), Some(from), Some(to), Some("Europe/Berlin")).expect("good hours")
+    }
+
+    #[track_caller]
+    fn assert_contains(hours: &Hours, times: &[(&str, bool)]) {
+        for (time, is_within) in times {
+            let at: Timestamp = time.parse().expect("a time");
+            assert_eq!(hours.contain(at), *is_within, "{hours}: {time}");
+        }
+    }
+
+    #[test]
+    fn include_their_beginning_and_not_their_end() {
+        assert_contains(
+            &hours("fri", "08:00", "18:00"),
+            &[
+                ("2026-11-27T07:59:59.999+01:00", false),
+                ("2026-11-27T08:00:00+01:00", true),
+                ("2026-11-27T17:59:59.999+01:00", true),
+                ("2026-11-27T18:00:00+01:00", false),
+                ("2026-11-26T12:00:00+01:00", false),
+            ],
+        );
+    }
+
+    #[test]
+    fn across_midnight_belong_to_the_day_on_which_they_begin() {
+        let night = hours("fri", "22:00", "06:00");
+        assert_contains(
+            &night,
+            &[
+                ("2026-11-27T05:00:00+01:00", false),
+                ("2026-11-27T22:00:00+01:00", true),
+                ("2026-11-28T05:59:00+01:00", true),
+                ("2026-11-28T06:00:00+01:00", false),
+                ("2026-11-28T22:30:00+01:00", false),
+            ],
+        );
+        assert_eq!(night.to_string(), "fri 22:00-06:00 Europe/Berlin");
+        let sunday = hours("sun", "20:00", "24:00");
+        let monday = ("2026-11-30T00:00:00+01:00", false);
+        assert_contains(&sunday, &[("2026-11-29T23:59:59+01:00", true), monday]);
+        assert_contains(&hours("sun", "20:00", "00:00"), &[monday]);
+    }
+
+    #[test]
+    fn without_parts_hours_are_always() {
+        let always = Hours::new(None, None, None, None).expect("good hours");
+        assert_contains(&always, &[("2026-11-27T00:00:00Z", true), ("2026-11-29T23:59:59Z", true)]);
+        assert_eq!(always.to_string(), "00:00-24:00 UTC");
+    }
+
+    #[test]
+    fn hours_that_clocks_skip_never_come_and_hours_that_they_repeat_count_twice() {
+        let skipped = hours("sun", "02:00", "03:00");
+        assert_contains(
+            &skipped,
+            &[
+                ("2026-03-29T00:59:59Z", false),
+                ("2026-03-29T01:00:00Z", false),
+                ("2026-10-25T00:30:00Z", true),
+                ("2026-10-25T01:30:00Z", true),
+                ("2026-10-25T02:00:00Z", false),
+            ],
+        );
+    }
+
+    #[test]
+    fn every_wrong_part_is_an_error() {
+        let errors = Hours::new(Some("x"), Some("8:00"), Some("24:01"), Some("Europe/Berln"));
+        let errors = errors.expect_err("all parts are wrong");
+        let errors: Vec<_> = errors.iter().map(|it| (it.key, &*it.message)).collect();
+        assert_eq!(
+            errors,
+            [
+                ("days", "`x` is neither a day nor a range of days"),
+                ("from", "`8:00` is not a time of the day"),
+                ("to", "`24:01` is not a time of the day"),
+                ("zone", "`Europe/Berln` is not a time zone of the IANA database"),
+            ]
+        );
+        for (from, to, key) in [
+            ("24:00", "24:00", "from"),
+            ("08:00", "08:00", "to"),
+            ("00:00", "00:00", "to"),
+            ("08:60", "09:00", "from"),
+            ("08:00", "+9:00", "to"),
+            ("08:00", "18:00:00", "to"),
+        ] {
+            let errors = Hours::new(None, Some(from), Some(to), None).expect_err("they are wrong");
+            let keys: Vec<_> = errors.iter().map(|it| it.key).collect();
+            assert_eq!(keys, [key], "{from} {to}");
+        }
+    }
+}
