@@ -14,6 +14,7 @@
 //! | [`characters`] | classifies characters by what people see of them |
 //! | [`link`] | accepts web addresses and nothing else |
 //! | [`endpoint`] | checks the address that a notifier sends to, and takes it apart |
+//! | [`verdict`] | judges the answer to a notifier by its status |
 #![cfg_attr(
     feature = "testing",
     doc = "| [`testing`] | generates hostile requests for tests (feature `testing`) |"
@@ -118,3 +119,4 @@ pub mod link;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod text;
+pub mod verdict;

@@ -54,7 +54,7 @@ impl Authentication {
                 "bearer_token",
                 "missing, and so is `basic_auth`, so anyone could raise alerts\n\
                  hint: set one of them to the credential that Alertmanager sends, or set \
-                 `unauthenticated = true` to let anyone raise alerts",
+                 `unauthenticated = true` to let anyone raise alerts; a destination needs `url`",
             )),
             (Some(key), true) => Err(OptionsError::at(
                 "unauthenticated",

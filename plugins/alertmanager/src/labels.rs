@@ -8,6 +8,9 @@ use tocsin_plugin_kit::json::{self, JsonError, Object};
 /// same as none.
 pub(crate) type Pairs<'a> = BTreeMap<String, Cow<'a, str>>;
 
+/// Label of the alerts that this plugin sends to Alertmanager, with the id of the Tocsin alert.
+pub(crate) const SENT: &str = "tocsin_alert";
+
 /// Reads the labels or annotations under a key of an alert as [`Pairs`]. If a name comes twice, the
 /// last value counts.
 pub(crate) fn pairs<'a>(alert: &Object<'a>, key: &str) -> Result<Pairs<'a>, JsonError> {

@@ -72,6 +72,14 @@ impl<'a> Notification<'a> {
         })
     }
 
+    /// Removes the alerts that a Tocsin host has sent to Alertmanager, and returns their number. If
+    /// they came in, each would open another alert, which would be sent in turn.
+    pub(crate) fn remove_sent(&mut self) -> usize {
+        let before = self.alerts.len();
+        self.alerts.retain(|alert| !alert.labels.contains_key(labels::SENT));
+        before - self.alerts.len()
+    }
+
     /// Returns the name of the receiver in Alertmanager's configuration. Only integrations with
     /// `{receiver}` in `key_prefix` need the name, so it is read on demand. For other integrations,
     /// a receiver of another type is no error.

@@ -1,4 +1,5 @@
-//! Options table that an operator writes under `[integrations.NAME.options]`.
+//! Options table that an operator writes under `[integrations.NAME.options]`, or under
+//! `[destinations.NAME.options]`.
 //!
 //! Only the types of the options are checked here. The file that uses an option checks the option's
 //! value.
@@ -12,17 +13,24 @@ use serde::{
 };
 use tocsin_plugin_api::{Secrets, Urgency};
 
-/// Options of one integration.
+/// Options of one integration, or of one destination if `url` is set.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
+    /// For a destination, which must have it: base address of the Alertmanager to which alerts are
+    /// sent, such as `http://alertmanager:9093`. Beside it, a destination can have `bearer_token` or
+    /// `basic_auth`, and no other option. An integration must not have it.
+    pub url: Option<String>,
+
     /// Token that Alertmanager sends (`http_config.authorization.credentials`), or a list of
     /// tokens: of several Alertmanagers, or an old and a new one during a rotation. A notification
-    /// without one of the tokens is refused, unless `basic_auth` accepts it.
+    /// without one of the tokens is refused, unless `basic_auth` accepts it. For a destination: the
+    /// one token that is sent to Alertmanager.
     pub bearer_token: Option<Secrets>,
 
     /// User name and password that Alertmanager sends (`http_config.basic_auth`). If `bearer_token`
-    /// is set as well, either of the two is accepted.
+    /// is set as well, either of the two is accepted. For a destination: the account that is sent to
+    /// Alertmanager, in place of `bearer_token`.
     #[serde(deserialize_with = "basic_auth")]
     pub basic_auth: Option<BasicAuth>,
 
@@ -60,6 +68,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            url: None,
             bearer_token: None,
             basic_auth: None,
             unauthenticated: false,

@@ -327,7 +327,7 @@ fn requires_credentials_or_unauthenticated() {
         refused(&json!({})),
         "`bearer_token`: missing, and so is `basic_auth`, so anyone could raise alerts\n\
          hint: set one of them to the credential that Alertmanager sends, or set \
-         `unauthenticated = true` to let anyone raise alerts"
+         `unauthenticated = true` to let anyone raise alerts; a destination needs `url`"
     );
     assert_eq!(refused(&json!({"unauthenticated": false})), refused(&json!({})));
     assert_eq!(
@@ -390,7 +390,7 @@ fn errors_in_options_name_the_option_and_a_remedy() {
 fn errors_in_options_name_a_misspelt_key_and_the_known_ones() {
     assert_eq!(
         refused(&json!({"token": "t"})),
-        "`token`: unknown field `token`, expected one of `bearer_token`, `basic_auth`, \
+        "`token`: unknown field `token`, expected one of `url`, `bearer_token`, `basic_auth`, \
          `unauthenticated`, `title_annotations`, `description_annotations`, `severity_label`, \
          `urgencies`, `reopen`, `key_prefix`"
     );
@@ -443,6 +443,7 @@ fn the_schema_documents_every_option() {
         "title_annotations",
         "unauthenticated",
         "urgencies",
+        "url",
     ];
     assert_eq!(keys, expected);
     for (key, property) in properties {

@@ -9,7 +9,7 @@
 //! | headers of the operator, and the credential | `request_headers.rs`, `credential.rs` |
 //! | body: a `CloudEvent`, or a template | `cloud_event.rs`, `body_template.rs`; both of `news.rs` |
 //! | signature | `signature.rs` |
-//! | verdict on the answer | `verdict.rs` |
+//! | verdict on the answer | this file |
 
 mod body_template;
 mod cloud_event;
@@ -19,7 +19,6 @@ mod news;
 mod options;
 mod request_headers;
 mod signature;
-mod verdict;
 
 use tocsin_plugin_api::{
     OptionsError,
@@ -27,6 +26,7 @@ use tocsin_plugin_api::{
     notification::{HOPS_HEADER, Notification},
     step::{Description, HttpAnswer, HttpRequest, Step},
 };
+use tocsin_plugin_kit::verdict;
 
 pub use crate::options::{BasicAuth, Options};
 use crate::{
@@ -70,7 +70,7 @@ impl Notifier for WebhookOut {
 
     fn next(&self, notification: &Notification, answers: &[HttpAnswer]) -> Step {
         match answers.last() {
-            Some(answer) => verdict::of(answer.status),
+            Some(answer) => verdict_on(answer),
             None => self.request(notification).map_or_else(Step::rejected, Step::send),
         }
     }
@@ -103,6 +103,18 @@ impl WebhookOut {
         }
         Ok(request.body(body))
     }
+}
+
+/// Returns the verdict on an answer. A Tocsin host answers 508 if the news has passed through too many
+/// hosts, which no later attempt changes.
+fn verdict_on(answer: &HttpAnswer) -> Step {
+    if answer.status == 508 {
+        return Step::rejected(
+            "the receiver refuses news that has passed through too many Tocsin hosts (508); hint: hosts \
+             notify each other in a loop, take one of them out of the routes of the other",
+        );
+    }
+    verdict::by_status(answer.status)
 }
 
 tocsin_plugin_api::export_plugin!(WebhookOut: notify);

@@ -18,7 +18,7 @@ const NEW: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD9iJhHzwTqYs=";
 const OTHER: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// Returns the request of an attempt that is made now, as a receiver checks the time.
-fn request(secrets: Json, body: Option<&str>) -> HttpRequest {
+fn request(secrets: &Json, body: Option<&str>) -> HttpRequest {
     let options = json!({"url": "https://hooks.example/in", "secrets": secrets, "body": body});
     let options: Options = serde_json::from_value(options).expect("options");
     let plugin = WebhookOut::new(options).unwrap_or_else(|error| panic!("{error}"));
@@ -47,7 +47,7 @@ fn accepts(key: &str, request: &HttpRequest) -> bool {
 
 #[test]
 fn a_receiver_accepts_the_signature_and_refuses_a_changed_body() {
-    let mut request = request(json!([OLD]), None);
+    let mut request = request(&json!([OLD]), None);
     assert!(accepts(OLD, &request));
     assert!(!accepts(OTHER, &request));
     request.body.push(' ');
@@ -56,13 +56,13 @@ fn a_receiver_accepts_the_signature_and_refuses_a_changed_body() {
 
 #[test]
 fn a_body_of_a_template_is_signed_as_well() {
-    let request = request(json!([NEW]), Some("{\"text\": {{ alert.title | json }}}"));
+    let request = request(&json!([NEW]), Some("{\"text\": {{ alert.title | json }}}"));
     assert!(accepts(NEW, &request));
 }
 
 #[test]
 fn during_a_rotation_receivers_with_either_key_accept_the_request() {
-    let request = request(json!([NEW, OLD]), None);
+    let request = request(&json!([NEW, OLD]), None);
     assert!(accepts(NEW, &request));
     assert!(accepts(OLD, &request));
     assert!(!accepts(OTHER, &request));
@@ -70,7 +70,7 @@ fn during_a_rotation_receivers_with_either_key_accept_the_request() {
 
 #[test]
 fn a_signature_is_for_one_delivery_and_one_time() {
-    let request = request(json!([OLD]), None);
+    let request = request(&json!([OLD]), None);
     for (name, other) in [("webhook-id", "01JE0000000000000000000001"), ("webhook-timestamp", "1")]
     {
         let mut headers = headers(&request);
@@ -82,7 +82,7 @@ fn a_signature_is_for_one_delivery_and_one_time() {
 
 #[test]
 fn a_key_without_padding_makes_the_same_signature() {
-    let with = request(json!([NEW]), Some("{}"));
-    let without = request(json!([NEW.trim_end_matches('=')]), Some("{}"));
+    let with = request(&json!([NEW]), Some("{}"));
+    let without = request(&json!([NEW.trim_end_matches('=')]), Some("{}"));
     assert!(accepts(NEW, &with) && accepts(NEW, &without));
 }

@@ -312,7 +312,9 @@ fn the_last_answer_decides() {
     let answer = |status| HttpAnswer::new("post", status);
     assert_eq!(plugin.next(&opened(), &[answer(204)]), Step::delivered());
     let step = plugin.next(&opened(), &[answer(204), answer(503)]);
-    assert_eq!(step, Step::retry("the endpoint failed (503)"));
+    assert_eq!(step, Step::retry("the server failed (503)"));
+    assert!(matches!(plugin.next(&opened(), &[answer(508)]), Step::Rejected { .. }), "a loop");
+    assert!(matches!(plugin.next(&opened(), &[answer(302)]), Step::DestinationBroken { .. }));
 }
 
 // Options.

@@ -1,4 +1,5 @@
-//! The real Prometheus Alertmanager, whose notifications open and resolve alerts of a host.
+//! The real Prometheus Alertmanager, whose notifications open and resolve alerts of a host, and to which
+//! the plugin sends alerts.
 
 use std::{
     fs,
@@ -8,6 +9,13 @@ use std::{
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tocsin_plugin_api::{
+    Urgency,
+    abi::Instance,
+    notification::{self, Change, Kind, Notification, Status, Time},
+    step::{HttpAnswer, MOST_REQUESTS, NotifyCall, Step},
+    testing::Library,
+};
 use tocsin_tests::{
     Site, TestHost,
     http::{Answer, Connection, Request},
@@ -84,6 +92,38 @@ impl Alertmanager {
             Request::post("/api/v2/alerts", &body).header("content-type", "application/json");
         let answer = Connection::open(self.address).and_then(|mut open| open.ask(&request));
         assert_eq!(answer.expect("an answer").status, 200);
+    }
+
+    /// Returns the alerts that Alertmanager shows as active.
+    fn active(&self) -> Vec<Value> {
+        let request = Request::new("GET", "/api/v2/alerts?active=true");
+        let answer = Connection::open(self.address).and_then(|mut open| open.ask(&request));
+        let alerts: Value = answer.expect("an answer").json();
+        alerts.as_array().expect("a list").clone()
+    }
+
+    /// Sends what the plugin asks for, as a host does, until the plugin has a verdict.
+    fn deliver(&self, plugin: &Instance, notification: &Notification) -> Step {
+        let mut answers = Vec::new();
+        loop {
+            let call = NotifyCall::Next {
+                notification: Box::new(notification.clone()),
+                answers: answers.clone(),
+            };
+            let call = serde_json::to_vec(&call).expect("JSON");
+            let step = plugin.call("notify", &call).expect("a step");
+            let step: Step = serde_json::from_slice(&step).expect("a step");
+            let Step::Send { request } = step else { return step };
+            assert!(answers.len() < MOST_REQUESTS, "{request:?}");
+            let path = request.url.strip_prefix(&format!("http://{}", self.address));
+            let mut sent = Request::post(path.expect("a path"), &request.body);
+            for header in &request.headers {
+                sent = sent.header(&header.name, &header.value);
+            }
+            let answer = Connection::open(self.address).and_then(|mut open| open.ask(&sent));
+            let answer = answer.expect("an answer");
+            answers.push(HttpAnswer::new(request.name, answer.status).with_body(answer.body));
+        }
     }
 }
 
@@ -179,6 +219,72 @@ fn refuses_an_alertmanager_with_a_wrong_token() {
     wait::until("the notification is refused", || {
         let list = host.api("/api/v1/requests?outcome=unauthorized");
         (!list["requests"].as_array().expect("a list").is_empty()).then_some(())
+    });
+    assert_eq!(host.alerts().len(), 0);
+}
+
+#[test]
+fn shows_and_resolves_an_alert_that_the_plugin_sends_and_the_host_ignores_it_on_its_way_back() {
+    let host = host("options.bearer_token = 's3cret'\n");
+    let http_config = "authorization: { type: Bearer, credentials: s3cret }";
+    let Some(alertmanager) = Alertmanager::start(&host, http_config) else { return };
+    let library = Library::open(&library("alertmanager"));
+    let options = json!({ "url": format!("http://{}", alertmanager.address) });
+    let plugin = library.instance(&options).expect("an instance");
+    let now = || Time::from_unix_milliseconds(jiff::Timestamp::now().as_millisecond());
+    let started = now();
+    let news = |kind, status| {
+        let mut alert = notification::Alert::new(7, "größe \"db1\"", Urgency::High, started);
+        (alert.integration, alert.status) = ("ops".into(), status);
+        alert.url = Some("https://tocsin.example/alerts/7".into());
+        let mut notification = Notification::new("d1", kind, alert, now());
+        notification.change = Some(Change::new(now(), "api token anna"));
+        notification
+    };
+    let ignored = || {
+        let list = host.api("/api/v1/requests?outcome=ignored");
+        list["requests"].as_array().expect("a list").clone()
+    };
+
+    let opened = news(Kind::Opened, Status::Open);
+    assert_eq!(alertmanager.deliver(&plugin, &opened), Step::delivered());
+    let active = wait::until("the alert is active", || {
+        let active = alertmanager.active();
+        (!active.is_empty()).then_some(active)
+    });
+    let [alert] = active.as_slice() else { panic!("{active:#?}") };
+    let labels = json!({
+        "alertname": "größe \"db1\"",
+        "severity": "high",
+        "integration": "ops",
+        "tocsin_alert": format!("{:026}", 7),
+    });
+    assert_eq!(alert["labels"], labels);
+    assert_eq!(alert["annotations"]["status"], "open");
+    assert_eq!(alert["generatorURL"], "https://tocsin.example/alerts/7");
+    let ends_at: jiff::Timestamp =
+        alert["endsAt"].as_str().and_then(|at| at.parse().ok()).expect("a time");
+    let seconds = ends_at.as_second() - jiff::Timestamp::now().as_second();
+    assert!(seconds > 300 * 24 * 60 * 60, "it does not stay active: {alert}");
+    let back = wait::until("Alertmanager has notified the host", || ignored().pop());
+    let reason = "a Tocsin host has sent all alerts of the notification (label `tocsin_alert`)";
+    assert_eq!(back["reason"], reason);
+
+    // A repeated delivery and an acknowledgement change the alert, and add none.
+    assert_eq!(alertmanager.deliver(&plugin, &opened), Step::delivered());
+    let acknowledged = news(Kind::Acknowledged, Status::Acknowledged);
+    assert_eq!(alertmanager.deliver(&plugin, &acknowledged), Step::delivered());
+    wait::until("the alert is acknowledged", || {
+        let active = alertmanager.active();
+        assert_eq!(active.len(), 1, "{active:#?}");
+        (active[0]["annotations"]["status"] == "acknowledged").then_some(())
+    });
+
+    let resolved = news(Kind::Resolved, Status::Resolved);
+    assert_eq!(alertmanager.deliver(&plugin, &resolved), Step::delivered());
+    wait::until("the alert is resolved", || alertmanager.active().is_empty().then_some(()));
+    wait::until("Alertmanager has notified the host of the end", || {
+        (ignored().len() >= 2).then_some(())
     });
     assert_eq!(host.alerts().len(), 0);
 }
