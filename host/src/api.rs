@@ -6,12 +6,15 @@
 pub(crate) mod actor;
 pub(crate) mod alerts;
 mod body;
+pub(crate) mod deliveries;
 mod foreign;
 pub(crate) mod health;
 mod page;
 pub(crate) mod plugins;
 pub(crate) mod reload;
 pub(crate) mod requests;
+pub(crate) mod routes;
+pub(crate) mod silences;
 pub(crate) mod status;
 
 use std::sync::Arc;
@@ -49,6 +52,7 @@ use crate::{
     tags(
         (name = "alerts", description = "Alerts and their history"),
         (name = "requests", description = "The outcome of every request, and replays"),
+        (name = "deliveries", description = "News about alerts: who was told, who was not, and silences"),
         (name = "status", description = "Integrations, destinations, plugins and reloads"),
         (name = "health", description = "Health checks and metrics"),
     )
@@ -118,6 +122,17 @@ fn routes_and_description() -> (Router<Arc<Host>>, Router<Arc<Host>>, utoipa::op
         .routes(routes!(requests::show))
         .routes(routes!(requests::raw))
         .routes(routes!(requests::replay))
+        .routes(routes!(deliveries::list))
+        .routes(routes!(deliveries::show))
+        .routes(routes!(deliveries::retry))
+        .routes(routes!(deliveries::discard))
+        .routes(routes!(deliveries::retry_all))
+        .routes(routes!(deliveries::discard_all))
+        .routes(routes!(deliveries::of_alert))
+        .routes(routes!(silences::list))
+        .routes(routes!(silences::add))
+        .routes(routes!(silences::end))
+        .routes(routes!(routes::test))
         .routes(routes!(reload::reload))
         .routes(routes!(status::integrations))
         .routes(routes!(status::destinations))
@@ -240,6 +255,16 @@ mod tests {
             "/api/v1/requests/{id}",
             "/api/v1/requests/{id}/raw",
             "/api/v1/requests/{id}/replay",
+            "/api/v1/alerts/{id}/notifications",
+            "/api/v1/deliveries",
+            "/api/v1/deliveries/{id}",
+            "/api/v1/deliveries/{id}/retry",
+            "/api/v1/deliveries/{id}/discard",
+            "/api/v1/destinations/{name}/retry",
+            "/api/v1/destinations/{name}/discard",
+            "/api/v1/silences",
+            "/api/v1/silences/{id}/end",
+            "/api/v1/routes/test",
             "/api/v1/integrations",
             "/api/v1/destinations",
             "/api/v1/plugins",

@@ -5,6 +5,7 @@
 mod alerts;
 mod check;
 mod client;
+mod deliveries;
 mod destinations;
 mod integrations;
 mod offline;
@@ -12,7 +13,9 @@ mod output;
 mod plugins;
 mod reload;
 mod requests;
+mod routes;
 mod serve;
+mod silences;
 
 use std::path::PathBuf;
 
@@ -60,6 +63,12 @@ enum Command {
     Alerts(alerts::Alerts),
     /// List, show and replay webhook requests; needs a running host
     Requests(requests::Requests),
+    /// List, show, retry and discard deliveries of news about alerts; needs a running host
+    Deliveries(deliveries::Deliveries),
+    /// Explain who is told of an alert, when, and why another destination is not
+    Routes(routes::RoutesCommand),
+    /// List, add and end silences, during which nobody is told of alerts; needs a running host
+    Silences(silences::Silences),
     /// Child process in which a plugin runs before the host trusts it
     #[command(name = sandbox::SUBCOMMAND, hide = true)]
     PluginSandbox,
@@ -103,6 +112,9 @@ pub fn main() -> u8 {
         Command::Destinations(destinations) => destinations::run(destinations),
         Command::Alerts(alerts) => alerts::run(alerts),
         Command::Requests(requests) => requests::run(requests),
+        Command::Deliveries(deliveries) => deliveries::run(deliveries),
+        Command::Routes(routes) => routes::run(routes),
+        Command::Silences(silences) => silences::run(silences),
         Command::PluginSandbox => return sandbox::child::main(),
     };
     // Log lines come before the error that ended the command.
