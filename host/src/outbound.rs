@@ -53,6 +53,9 @@ use crate::problem::Problem;
 const USER_AGENT_VALUE: HeaderValue =
     HeaderValue::from_static(concat!("tocsin/", env!("CARGO_PKG_VERSION")));
 
+/// Most bytes of an answer's body that are kept.
+const KEPT_BODY: usize = 64 << 10;
+
 /// Headers that belong to the connection. The client sets them; those of a request are ignored.
 const OF_CONNECTION: &[&str] = &[
     "host",

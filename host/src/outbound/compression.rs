@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read as _};
 use flate2::read::MultiGzDecoder;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 
-use super::{OutboundAnswer, connection::KEPT_BODY};
+use super::{KEPT_BODY, OutboundAnswer};
 
 /// Replaces a body in gzip by its text, at most [`KEPT_BODY`] bytes. Other encodings stay as they are.
 ///

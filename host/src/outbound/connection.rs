@@ -23,10 +23,9 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{ClientSettings, OutboundAnswer, SendFailure, Trace, compression, socket::Socket};
-
-/// Most bytes of a body that are kept.
-pub(super) const KEPT_BODY: usize = 64 << 10;
+use super::{
+    ClientSettings, KEPT_BODY, OutboundAnswer, SendFailure, Trace, compression, socket::Socket,
+};
 
 /// Most bytes of a body that are read so that the connection can be used again.
 const DRAINED_BODY: u64 = 1 << 20;

@@ -9,7 +9,7 @@ use super::{
     LONG, SHORT, answer, bad_answer, body, client, in_doubt, loopback, post, receiver::Receiver,
     send, settings,
 };
-use crate::outbound::{Client, ClientSettings, connection::KEPT_BODY};
+use crate::outbound::{Client, ClientSettings, KEPT_BODY};
 
 /// Returns a client that soon gives up a receiver that does not answer.
 fn impatient() -> Client {

@@ -1,7 +1,7 @@
 //! Connections that are used again, and those that must not be.
 
 use super::{body, client, forbidden, loopback, post, receiver::Receiver, rules, send};
-use crate::outbound::connection::KEPT_BODY;
+use crate::outbound::KEPT_BODY;
 
 #[tokio::test]
 async fn uses_a_connection_again() {
