@@ -30,7 +30,7 @@ use http::{
     uri::PathAndQuery,
 };
 use http_body_util::Full;
-use rustls::ClientConfig;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
@@ -86,6 +86,26 @@ pub(crate) struct ClientSettings {
     pub proxy: Option<String>,
     /// Certificates of authorities that are trusted besides the system's.
     pub ca_pem: Option<Vec<u8>>,
+}
+
+impl ClientSettings {
+    /// Checks the URL of a proxy.
+    ///
+    /// # Errors
+    ///
+    /// The URL has another form. The problem does not repeat the URL, which may hold a password.
+    pub(crate) fn check_proxy(url: &str) -> Result<(), Problem> {
+        Proxy::parse(url).map(drop)
+    }
+
+    /// Checks certificates of authorities.
+    ///
+    /// # Errors
+    ///
+    /// The text holds no certificate, or one that cannot be read.
+    pub(crate) fn check_authorities(pem: &[u8]) -> Result<(), Problem> {
+        tls::add_authorities(&mut RootCertStore::empty(), pem)
+    }
 }
 
 /// Sends requests. Clones share their idle connections.

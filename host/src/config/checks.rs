@@ -9,18 +9,19 @@ use std::{ops::RangeInclusive, time::Duration};
 use super::{
     Admin, Config, ConfigError, Document, LoadedConfig, Log, Plugins, Requests, Server, Watch,
 };
-use crate::{plugins::verification::Policy, routing::Routes};
+use crate::{plugins::verification::Policy, routing::Routes, system::file_permissions::HostUser};
 
 /// Shortest token of the admin API.
 const SHORTEST_TOKEN_BYTES: usize = 16;
 
 impl LoadedConfig {
-    /// Returns the compiled routes.
+    /// Checks the values, and makes what the checks need. `host` is the user who alone, besides root, may
+    /// change files with authorities; without it, that check is skipped.
     ///
     /// # Errors
     ///
     /// All errors of the configuration, in the order of the sections in [`Config`].
-    pub(super) fn check(&self) -> Result<Routes, Vec<ConfigError>> {
+    pub(super) fn check(&self, host: Option<&HostUser>) -> Result<Checked, Vec<ConfigError>> {
         let Config { server, admin, plugins, requests, watch, log, integrations, .. } =
             &self.config;
         let mut checks = Checks { document: &self.document, errors: Vec::new() };
@@ -56,9 +57,17 @@ impl LoadedConfig {
         }
         checks.check_destinations(&self.config.destinations);
         let routes = checks.check_routes(&self.config);
-        checks.check_delivery(&self.config.delivery);
-        if checks.errors.is_empty() { Ok(routes) } else { Err(checks.errors) }
+        let ca_pem = checks.check_delivery(&self.config.delivery, host);
+        if checks.errors.is_empty() { Ok(Checked { routes, ca_pem }) } else { Err(checks.errors) }
     }
+}
+
+/// Parts of a [`LoadedConfig`] that come out of its checks.
+pub(super) struct Checked {
+    /// The compiled routes.
+    pub(super) routes: Routes,
+    /// Contents of `delivery.ca_file`.
+    pub(super) ca_pem: Option<Vec<u8>>,
 }
 
 /// Errors found so far in a [`Document`].

@@ -137,8 +137,8 @@ impl Document {
         span
     }
 
-    /// Returns the parts of the key in which a span of the text lies, or no parts if the text is not
-    /// TOML.
+    /// Returns the parts of the key in which a span of the text lies, such as `routes[1]` and `to`, or no
+    /// parts if the text is not TOML. Only a table in a list has a place there.
     pub(super) fn path_at(&self, span: &Range<usize>) -> Vec<String> {
         let Ok(root) = DeTable::parse(&self.text) else { return Vec::new() };
         let mut path = Vec::new();
@@ -163,6 +163,19 @@ fn find_key(table: &DeTable<'_>, span: &Range<usize>, path: &mut Vec<String>) ->
         path.push(name.get_ref().to_string());
         let within = match value.get_ref() {
             DeValue::Table(inner) => find_key(inner, span, path),
+            DeValue::Array(items) => items.iter().enumerate().any(|(place, item)| {
+                let DeValue::Table(inner) = item.get_ref() else { return false };
+                path.pop();
+                path.push(format!("{}[{place}]", name.get_ref()));
+                // The span of a table under `[[name]]` is its header, which the list does not hold.
+                let is_header = item.span() == *span && !holds(&value.span());
+                let is_found = find_key(inner, span, path) || is_header;
+                if !is_found {
+                    path.pop();
+                    path.push(name.get_ref().to_string());
+                }
+                is_found
+            }),
             _ => false,
         };
         if within || holds(&name.span()) || holds(&value.span()) {

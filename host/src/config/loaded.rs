@@ -86,7 +86,9 @@ impl LoadedConfig {
         let mut loaded = Self { config, document, routes: Arc::default(), warnings, reader };
         let own = loaded.own_warnings();
         loaded.warnings.extend(own);
-        loaded.routes = Arc::new(loaded.check().map_err(ConfigErrors)?);
+        let checked = loaded.check(host.map(|(host, _)| host)).map_err(ConfigErrors)?;
+        loaded.routes = Arc::new(checked.routes);
+        loaded.config.delivery.ca_pem = checked.ca_pem;
         Ok(loaded)
     }
 

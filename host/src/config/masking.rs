@@ -5,7 +5,8 @@
 /// Returns true if any value of a key may be shown, see [`SHOWN_KEYS`]. Keys of secrets and of URLs, which
 /// may hold a password, are not among these.
 pub(super) fn may_be_shown(key: &[&str]) -> bool {
-    match key {
+    let key: Vec<_> = key.iter().map(|part| without_place(part)).collect();
+    match key.as_slice() {
         ["server", "public_url"] => false,
         ["server" | "watch" | "requests" | "retention" | "log", name] => {
             SHOWN_KEYS.contains(name) || name.ends_with("_timeout")
@@ -14,21 +15,44 @@ pub(super) fn may_be_shown(key: &[&str]) -> bool {
         ["plugins", "checksums", _] => true,
         ["plugins", name] => *name != "public_keys" && SHOWN_KEYS.contains(name),
         ["integrations", _, "maintenance", "from" | "to"] => true,
-        ["integrations", _, name] => *name != "options" && SHOWN_KEYS.contains(name),
+        ["integrations" | "destinations", _, name] => {
+            *name != "options" && SHOWN_KEYS.contains(name)
+        }
+        ["routes", "details", _] | ["routes", "details", _, "pattern"] => true,
+        ["routes", "hours", name] => HOURS_KEYS.contains(name),
+        ["routes", name] => ROUTES_KEYS.contains(name),
+        ["delivery", name] => {
+            matches!(*name, "retry" | "give_up_after" | "ca_file") || name.ends_with("_timeout")
+        }
         _ => false,
     }
 }
 
+/// Returns the part of a key without its place in a list: `rules` for `rules[2]`.
+pub(super) fn without_place(part: &str) -> &str {
+    part.strip_suffix(']').and_then(|part| part.split('[').next()).unwrap_or(part)
+}
+
+/// Names of keys of a route whose values are shown.
+const ROUTES_KEYS: &[&str] = &["to", "integrations", "urgency", "after", "repeat"];
+
+/// Names of keys of a route's hours whose values are shown.
+const HOURS_KEYS: &[&str] = &["days", "from", "to", "zone"];
+
 /// Names of keys of all sections whose values are shown.
 const SHOWN_KEYS: &[&str] = &[
+    "allow_http",
+    "allow_networks",
     "allow_writable_by_others",
     "body_limit_bytes",
     "body_memory_bytes",
     "call_deadline",
     "deliveries",
     "description",
+    "digest_above",
     "dir",
     "enabled",
+    "events",
     "format",
     "header_limit_bytes",
     "hide_integrations",
@@ -42,6 +66,7 @@ const SHOWN_KEYS: &[&str] = &[
     "max_connections_per_address",
     "max_store_bytes",
     "max_wrong_tokens_per_minute",
+    "parallel",
     "plugin",
     "quarantine_bytes",
     "quarantine_count",

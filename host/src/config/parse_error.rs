@@ -3,7 +3,7 @@
 //! The key chooses the hint. Text is taken apart only if it is serde's or the parser's own, which carry
 //! what they expected in no other form.
 
-use super::{ConfigError, Document};
+use super::{ConfigError, Document, masking::without_place};
 
 /// Converts an error of the parser or of serde to a [`ConfigError`], without the values that it repeats.
 pub(super) fn parse_error(document: &Document, error: &toml::de::Error) -> ConfigError {
@@ -21,6 +21,10 @@ pub(super) fn parse_error(document: &Document, error: &toml::de::Error) -> Confi
         return error(message).hint(hint);
     }
     let hint = match expected {
+        // The plugin API has further kinds, which a configuration cannot name.
+        Some(_) if is_about_names && is_events(&key) => {
+            "the events are `opened`, `acknowledged`, `resolved`, `occurred` and `noted`".into()
+        }
         Some(expected) => match expected.strip_prefix("one of ") {
             Some(names) => format!("the known names are {names}"),
             None => format!("write {} here", in_words(expected)),
@@ -40,6 +44,10 @@ fn is_serde_or_syntax(message: &str, key: &[String]) -> bool {
     is_serde || key.is_empty()
 }
 
+fn is_events(key: &[String]) -> bool {
+    matches!(key, [destinations, _, events] if destinations == "destinations" && events == "events")
+}
+
 /// Returns an everyday word for an expectation of serde or of the TOML parser.
 fn in_words(expected: &str) -> &str {
     match expected {
@@ -55,15 +63,15 @@ fn in_words(expected: &str) -> &str {
 
 /// Returns the hint for a key whose values have a form of their own.
 fn hint_for(key: &[String]) -> Option<&'static str> {
-    let key: Vec<_> = key.iter().map(String::as_str).collect();
+    let key: Vec<_> = key.iter().map(|part| without_place(part)).collect();
     Some(match key.as_slice() {
         ["server" | "admin", "listen"] => {
             "write an IP address and a port, such as `127.0.0.1:8080`"
         }
-        ["server", "trusted_proxies"] => {
+        ["server", "trusted_proxies"] | ["destinations", _, "allow_networks"] => {
             "write an address or a network, such as `10.0.0.1` or `10.0.0.0/8`"
         }
-        ["server", name] if name.ends_with("_timeout") => DURATION,
+        ["server" | "delivery", name] if name.ends_with("_timeout") => DURATION,
         ["plugins", "call_deadline" | "slow_call"] | ["watch", "settle" | "look_every"] => DURATION,
         ["retention", "records" | "raw_requests" | "resolved_alerts" | "deliveries"]
         | ["integrations", _, "resolve_after"] => {
@@ -79,12 +87,31 @@ fn hint_for(key: &[String]) -> Option<&'static str> {
             "write the line of `minisign.pub`, or { file = \"minisign.pub\" }"
         }
         ["plugins", "required"] => "write `true`, or names, such as `[\"alertmanager\"]`",
-        ["integrations", _, "version"] => "write a semver requirement, such as `^1` or `>=1.2, <2`",
+        ["integrations" | "destinations", _, "version"] => {
+            "write a semver requirement, such as `^1` or `>=1.2, <2`"
+        }
         ["integrations", _, "title" | "description"] => {
             "write a Jinja template, such as `{{ title }} ({{ urgency }})`"
         }
         ["integrations", _, "maintenance", ..] => {
             "write `true`, or `[{ from = 2026-12-01T22:00:00Z, to = ... }]`"
+        }
+        ["destinations", _, "rate_limit"] => {
+            "write a rate, such as `1/s`; leave the key out for what the plugin suggests"
+        }
+        ["destinations", _, "parallel"] => "write a whole number from 1 to 256",
+        ["routes"] => {
+            "write `[[routes]]`, and below it the destinations, such as `to = [\"ops-channel\"]`"
+        }
+        ["routes", "to"] => "name the destinations, such as `to = [\"ops-channel\"]`",
+        ["routes", "after" | "repeat"] | ["delivery", "retry" | "give_up_after"] => {
+            "write a number with its unit, such as `10m` or `2h`"
+        }
+        ["routes", "details", ..] => {
+            "write `{ Channel = \"ops\" }`, or `{ Channel = { pattern = \"^ops-\" } }`"
+        }
+        ["routes", "hours"] => {
+            "write `{ days = \"mon-fri\", from = \"08:00\", to = \"18:00\", zone = \"Europe/Berlin\" }`"
         }
         ["integrations", _, "rate_limit" | "sender_rate_limit"] => {
             "write a rate, such as `100/s`; leave the key out for no limit"

@@ -17,11 +17,15 @@ use super::{
 };
 use crate::{plugins::folder::regular_file, system::file_permissions::HostUser};
 
-/// Returns the files that a configuration refers to with `{ file = "PATH" }`, or none if it is not TOML.
+/// Returns the files that a configuration refers to with `{ file = "PATH" }` and `delivery.ca_file`, or none
+/// if it is not TOML.
 pub fn referenced_files(document: &Document) -> Vec<PathBuf> {
     let mut files = Vec::new();
     if let Ok(root) = DeTable::parse(&document.text) {
         collect_files(root.get_ref(), document, &mut files);
+        let delivery = root.get_ref().get("delivery").and_then(|it| it.get_ref().as_table());
+        let ca_file = delivery.and_then(|table| table.get("ca_file")?.get_ref().as_str());
+        files.extend(ca_file.map(|path| document.beside(Path::new(path))));
     }
     files
 }

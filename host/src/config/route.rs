@@ -1,6 +1,6 @@
 //! `[[routes]]`: the destinations that are told of an alert.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 use tocsin_plugin_api::Urgency;
@@ -25,15 +25,17 @@ pub(crate) struct RouteConfig {
     /// Values of details by their labels. Default: none.
     #[serde(default)]
     pub details: BTreeMap<String, DetailCondition>,
-    /// Hours in which the route applies. Default: always.
+    /// Hours in which the route tells of an alert. Further news about the alert follows at any hour.
+    /// Default: always.
     #[serde(default)]
     pub hours: Option<HoursConfig>,
     /// Time after which the alert must still be open and not acknowledged. Default: none, the
     /// destinations are told at once.
     #[serde(default)]
     pub after: Option<LongDuration>,
-    /// Time after which the message is repeated while the alert is still open and not acknowledged.
-    /// Default: none, no message is repeated.
+    /// Time after which the message is repeated while the alert is still open and not acknowledged, counted
+    /// from the route's first message, which comes at once or after `after`. Default: none, no message is
+    /// repeated.
     #[serde(default)]
     pub repeat: Option<LongDuration>,
 }
@@ -88,7 +90,10 @@ pub(crate) struct DeliveryConfig {
     pub proxy: Option<String>,
     /// File with further certificate authorities in PEM format, relative to the configuration file.
     /// Default: none, only those of the system.
-    pub ca_file: Option<std::path::PathBuf>,
+    pub ca_file: Option<PathBuf>,
+    /// Contents of `ca_file`, as they were checked.
+    #[serde(skip)]
+    pub ca_pem: Option<Vec<u8>>,
 }
 
 impl Default for DeliveryConfig {
@@ -105,6 +110,7 @@ impl Default for DeliveryConfig {
             body_timeout: Duration::from_secs(20),
             proxy: None,
             ca_file: None,
+            ca_pem: None,
         }
     }
 }

@@ -7,7 +7,7 @@ pub(super) fn is_place_of_secrets(key: &[String]) -> bool {
     let key: Vec<_> = key.iter().map(String::as_str).collect();
     match key.as_slice() {
         ["admin", tokens, rest @ ..] => tokens.starts_with("tokens") && rest != ["name"],
-        ["integrations", _, "options", ..] => true,
+        ["integrations" | "destinations", _, "options", ..] | ["delivery", "proxy"] => true,
         _ => false,
     }
 }

@@ -8,6 +8,7 @@ use super::*;
 
 mod errors;
 mod hints;
+mod notifications;
 mod secrecy;
 mod warnings;
 

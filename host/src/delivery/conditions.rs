@@ -25,7 +25,7 @@ pub struct Conditions {
 
 /// Condition on the value of a detail.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "is neither a text nor a pattern")]
 pub enum DetailCondition {
     /// The value is exactly this text.
     Exactly(String),

@@ -40,9 +40,7 @@ impl FromStr for Network {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        network
-            .map(Self)
-            .map_err(|_| format!("`{text}` is neither the address of a proxy nor a network"))
+        network.map(Self).map_err(|_| format!("`{text}` is neither an address nor a network"))
     }
 }
 

@@ -50,7 +50,8 @@ pub(super) fn version(version: Option<ProtocolVersion>) -> String {
     }
 }
 
-fn add_authorities(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), Problem> {
+/// Adds the certificates of a PEM text.
+pub(super) fn add_authorities(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), Problem> {
     let unreadable = |reason: String| {
         Problem::new("ca-file", format!("cannot use the file of authorities: {reason}"))
             .with_hint("the file must hold certificates in PEM format")

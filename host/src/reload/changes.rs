@@ -175,8 +175,8 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<ConfigChange> {
         log,
         integrations: _,
         destinations: _,
-        routes: _,
-        delivery: _,
+        routes,
+        delivery,
     } = new;
     let config::Server {
         listen,
@@ -243,6 +243,7 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<ConfigChange> {
         ("watch.enabled", *enabled != old.watch.enabled),
         ("watch.settle", *settle != old.watch.settle),
         ("watch.look_every", *look_every != old.watch.look_every),
+        ("routes", *routes != old.routes),
     ];
     let fixed = [
         ("server.listen", is_elsewhere(*listen, old.server.listen)),
@@ -269,11 +270,41 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<ConfigChange> {
     ];
     let live = live.map(|(key, changed)| (key, changed, ConfigChangeKind::Changed));
     let fixed = fixed.map(|(key, changed)| (key, changed, ConfigChangeKind::NeedsRestart));
+    let delivery = of_delivery(&old.delivery, delivery);
     live.into_iter()
+        .chain(delivery.map(|(key, changed)| (key, changed, ConfigChangeKind::Changed)))
         .chain(fixed)
         .filter(|(_, changed, _)| *changed)
         .map(|(key, _, change)| ConfigChange { key: key.into(), change, detail: String::new() })
         .collect()
+}
+
+/// Returns the keys of `[delivery]`, each with true if its value differs.
+fn of_delivery(
+    old: &config::DeliveryConfig,
+    new: &config::DeliveryConfig,
+) -> [(&'static str, bool); 8] {
+    let config::DeliveryConfig {
+        retry,
+        give_up_after,
+        connect_timeout,
+        tls_timeout,
+        header_timeout,
+        body_timeout,
+        proxy,
+        ca_file,
+        ca_pem,
+    } = new;
+    [
+        ("delivery.retry", *retry != old.retry),
+        ("delivery.give_up_after", *give_up_after != old.give_up_after),
+        ("delivery.connect_timeout", *connect_timeout != old.connect_timeout),
+        ("delivery.tls_timeout", *tls_timeout != old.tls_timeout),
+        ("delivery.header_timeout", *header_timeout != old.header_timeout),
+        ("delivery.body_timeout", *body_timeout != old.body_timeout),
+        ("delivery.proxy", *proxy != old.proxy),
+        ("delivery.ca_file", *ca_file != old.ca_file || *ca_pem != old.ca_pem),
+    ]
 }
 
 /// Returns true if the address differs. Port 0 means any port, which the present one satisfies.
@@ -296,5 +327,17 @@ mod tests {
         let changes = of_settings(&old, &new);
         let changes: Vec<_> = changes.iter().map(|it| (it.key.as_str(), it.change)).collect();
         assert_eq!(changes, [("state_dir", ConfigChangeKind::NeedsRestart)]);
+    }
+
+    #[test]
+    fn routes_and_authorities_that_differ_are_applied_without_a_restart() {
+        let old = Config::default();
+        let mut new = Config::default();
+        new.delivery.ca_pem = Some(b"other authorities in the same file".to_vec());
+        new.routes.push(toml::from_str("to = ['ops']").expect("a route"));
+        let changes = of_settings(&old, &new);
+        let changes: Vec<_> = changes.iter().map(|it| (it.key.as_str(), it.change)).collect();
+        let changed = ["routes", "delivery.ca_file"].map(|key| (key, ConfigChangeKind::Changed));
+        assert_eq!(changes, changed);
     }
 }

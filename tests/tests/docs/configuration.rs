@@ -31,12 +31,13 @@ fn the_reference_and_the_example_have_every_key_of_the_program() {
 fn the_reference_and_the_example_have_the_same_defaults() {
     let example = example();
     for (key, Entry { default, .. }) in reference() {
-        // The integration in the example sets further keys.
-        let is_sample = key.starts_with("integrations.") && !key.ends_with(".enabled");
+        // The integration, the destination and the route in the example set further keys.
+        let is_integration = key.starts_with("integrations.") && !key.ends_with(".enabled");
+        let is_commented = key.starts_with("destinations.") || key.starts_with("routes.");
+        let is_sample = is_integration || (is_commented && !default.contains('`'));
         let stands_there = match &example[&key] {
-            Some(_) if is_sample => continue,
+            _ if is_sample => continue,
             Some(value) => format!("`{value}`"),
-            None if is_sample => continue,
             None => "none".into(),
         };
         assert_eq!(default, stands_there, "the default of `{key}`, in the reference first");
@@ -48,6 +49,7 @@ fn the_reference_and_the_example_have_the_same_defaults() {
 fn the_reference_says_which_keys_need_a_restart() {
     let host = Site::new().serve();
     fs::create_dir(host.site().path("other-plugins")).expect("a folder");
+    host.site().write("other.pem", AUTHORITY);
     let token = "a-token-of-some-length";
     host.site().write("tocsin.toml", OTHER_VALUES.replace("TOKEN", token));
     let planned = host.run(&["reload", "--dry-run", "--json"]);
@@ -62,7 +64,10 @@ fn the_reference_says_which_keys_need_a_restart() {
             (change["key"].as_str().expect("a key").to_owned(), change_kind.to_owned())
         })
         .collect();
-    let reference = reference().into_iter().filter(|(key, _)| !key.starts_with("integrations."));
+    let is_named = |key: &str| {
+        ["integrations.", "destinations.", "routes."].iter().any(|table| key.starts_with(table))
+    };
+    let reference = reference().into_iter().filter(|(key, _)| !is_named(key));
     let reference: BTreeMap<_, _> = reference.map(|(key, entry)| (key, entry.change)).collect();
     assert_eq!(reference, changes, "the reference first");
 }
@@ -124,10 +129,35 @@ enabled = false
 settle = "600ms"
 look_every = "3s"
 
+[delivery]
+retry = ["1s"]
+give_up_after = "1h"
+connect_timeout = "11s"
+tls_timeout = "11s"
+header_timeout = "21s"
+body_timeout = "21s"
+proxy = "http://127.0.0.1:3128"
+ca_file = "other.pem"
+
 [log]
 format = "text"
 level = "debug"
 "#;
+
+/// Certificate for `delivery.ca_file`. Nobody has its key.
+const AUTHORITY: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBkzCCATmgAwIBAgIUB+ZIdmOTDak8Syz1eT+N0doBXX8wCgYIKoZIzj0EAwIw
+HjEcMBoGA1UEAwwTQXV0aG9yaXR5IG9mIGEgdGVzdDAgFw0yNjExMjcyMjUxMDda
+GA8yMTI2MTEwMzIyNTEwN1owHjEcMBoGA1UEAwwTQXV0aG9yaXR5IG9mIGEgdGVz
+dDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABAvX2kHWFl5Tgh+lwSKh0iNFd0TF
+tXQXx5leYs7GZN6QKkGNjqISKpaP++YdJgo1TEea0/Anu15cCFQk4lZRM0ejUzBR
+MB0GA1UdDgQWBBQSFZy1CXy8Na8U4PHsvKK+aYIZmzAfBgNVHSMEGDAWgBQSFZy1
+CXy8Na8U4PHsvKK+aYIZmzAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0gA
+MEUCIQC5P8fFFBF+A2LCAaM2HeI0zJ/bUS69ku+Sc+vz5MHhVwIgFi/ZwqBVc+oE
+abJL//vVhK4jpNM2SuO0zK7zUrI8q2M=
+-----END CERTIFICATE-----
+";
 
 /// Returns each [`Entry`] of the reference by its key.
 fn reference() -> BTreeMap<String, Entry> {
@@ -141,23 +171,28 @@ fn reference() -> BTreeMap<String, Entry> {
     .collect()
 }
 
-/// Returns the keys of tocsin.example.toml with their values; a key that is commented out has none.
+/// Returns the keys of tocsin.example.toml with their values. A key that is commented out has none, except
+/// in a section that is commented out as a whole.
 fn example() -> BTreeMap<String, Option<String>> {
     let text = fs::read_to_string(libraries::workspace().join("tocsin.example.toml"));
     let text = text.expect("an example");
     let entry = Regex::new(r"^(# )?([a-z_]+) = (.*?)(?: +#.*)?$").expect("a pattern");
     let (mut section, mut keys) = (String::new(), BTreeMap::new());
+    let mut is_commented = false;
     for line in text.lines() {
-        let header = line.split(']').next().and_then(|line| line.strip_prefix('['));
+        let bare = line.strip_prefix("# ").filter(|bare| bare.starts_with('['));
+        let header = bare.unwrap_or(line).split(']').next().and_then(|it| it.strip_prefix('['));
         if let Some(name) = header {
-            section = name.replace(".ops-slack", ".NAME");
+            is_commented = bare.is_some();
+            let name = name.trim_start_matches('[');
+            section = name.replace(".ops-slack", ".NAME").replace(".ops-channel", ".NAME");
             if section.ends_with(".options") {
                 keys.insert(section.clone(), Some("{}".into()));
             }
         } else if let Some(found) = entry.captures(line)
             && !section.ends_with(".options")
         {
-            let value = found.get(1).is_none().then(|| found[3].to_owned());
+            let value = (is_commented || found.get(1).is_none()).then(|| found[3].to_owned());
             let key = format!("{section}.{}", &found[2]);
             let known = keys.entry(key.trim_start_matches('.').to_owned()).or_insert(None);
             *known = known.take().or(value);
@@ -182,6 +217,10 @@ fn keys_of_the_program() -> BTreeSet<String> {
             "integrations" => {
                 ("[integrations.x]\nplugin = 'x'\nunknown = 1".into(), "integrations.NAME")
             }
+            "destinations" => {
+                ("[destinations.x]\nplugin = 'x'\nunknown = 1".into(), "destinations.NAME")
+            }
+            "routes" => ("[[routes]]\nto = []\nunknown = 1".into(), "routes"),
             section => (format!("[{section}]\nunknown = 1"), section),
         };
         let keys = known(&text);

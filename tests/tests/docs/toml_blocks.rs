@@ -29,8 +29,11 @@ fn site() -> Site {
     let site = Site::new()
         .plugin(&libraries::library("slack-outgoing-webhook"))
         .plugin(&libraries::library("alertmanager"))
+        .plugin(&libraries::library("slack-channel"))
+        .plugin(&libraries::library("webhook-out"))
         .env("ALICE_TOKEN", "a-token-of-some-length")
-        .env("SLACK_TOKEN", "s3cret");
+        .env("SLACK_TOKEN", "s3cret")
+        .env("SLACK_BOT_TOKEN", "xoxb-a-token-of-a-bot");
     for name in ["alertmanager.token", "slack.token", "demo.token"] {
         site.write(name, "s3cret\n");
         let private = fs::Permissions::from_mode(0o600);

@@ -7,6 +7,9 @@ use tocsin_plugin_api::notification::Kind;
 use super::{Checks, is_url_part};
 use crate::config::DestinationConfig;
 
+/// Most attempts of a destination at the same time.
+const MOST_PARALLEL: usize = 256;
+
 impl Checks<'_> {
     pub(super) fn check_destinations(
         &mut self,
@@ -21,6 +24,12 @@ impl Checks<'_> {
                 );
             }
             self.check_events(name, &destination.events);
+            self.check_range(
+                &["destinations", name, "parallel"],
+                &destination.parallel.get(),
+                &(1..=MOST_PARALLEL),
+                ("must be from 1 to 256", "leave it out for 8"),
+            );
             if destination.allow_http && destination.allow_networks.is_empty() {
                 self.refuse(
                     &["destinations", name, "allow_http"],

@@ -1,11 +1,16 @@
 //! Checks of `[[routes]]`, which compile them.
 
+use std::time::Duration;
+
 use super::Checks;
 use crate::{
     config::{Config, RouteConfig},
     delivery::Conditions,
     routing::{Hours, Matcher, Route, RoutedDestination, Routes},
 };
+
+/// Shortest time between two messages of a route about the same alert.
+const SHORTEST_REPEAT: Duration = Duration::from_secs(1);
 
 impl Checks<'_> {
     /// Compiles the routes. Those with errors are left out.
@@ -46,6 +51,10 @@ impl Checks<'_> {
                 }
             })
         });
+        if repeat.is_some_and(|time| time.0 < SHORTEST_REPEAT) {
+            let hint = "write a number with its unit, such as `30m`";
+            self.refuse(&[&section, "repeat"], "must be 1s or more", hint);
+        }
         let times = (after.map(|time| time.0), repeat.map(|time| time.0));
         Some(Route::new(place + 1, to.clone(), matcher.ok()?, hours.ok()?, times))
     }

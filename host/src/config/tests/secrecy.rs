@@ -23,7 +23,9 @@ fn with_secrets() -> String {
          [integrations.ops]\nplugin = 'x' # {four}\n[integrations.ops.options]\n\
          token = \"{one}\"\nnumber = {number}\nkeys = {{ a = '{two}', b = ['{three}'] }}\n\
          pem = \"\"\"\n{four}=\n{one}==\n\"\"\"\nlast = '''{two}\n{three}'''\n\
-         from = {{ env = 'TS' }}\nenabled = true\n"
+         from = {{ env = 'TS' }}\nenabled = true\n\
+         [destinations.d]\nplugin = 'x'\noptions.token = '{three}'\n\
+         [delivery]\nproxy = 'http://me:{two}@proxy'\n"
     )
 }
 
@@ -82,6 +84,15 @@ fn no_error_shows_a_secret_written_at_the_wrong_key() {
         "[integrations.a]\nplugin = 'x'\nmaintenance",
         "[integrations.a]\nplugin = 'x'\nrate_limit",
         "[integrations.a]\nplugin = 'x'\nresolve_after",
+        "[destinations.a]\nplugin = 'x'\nevents",
+        "[destinations.a]\nplugin = 'x'\nrate_limit",
+        "[destinations.a]\nplugin = 'x'\nallow_networks",
+        "[[routes]]\nto",
+        "[[routes]]\nto = []\nafter",
+        "[[routes]]\nto = []\nhours.zone",
+        "[[routes]]\nto = []\nhours.days",
+        "[delivery]\nproxy",
+        "[delivery]\nca_file",
     ];
     let literal = [
         format!("[server]\npublic_url = '{one}'\n"),
@@ -100,6 +111,11 @@ fn no_error_shows_a_secret_written_at_the_wrong_key() {
         format!("[integrations.a]\nplugin = 'x'\noptions = {number}\n"),
         format!("[integrations.a]\nplugin = 'x'\noptions = [{number}.5]\n"),
         format!("[integrations.a]\nplugin = 'x'\ntoken = '{one}'\n"),
+        format!("[destinations.a]\nplugin = 'x'\noptions = '{one}'\n"),
+        format!("[destinations.a]\nplugin = 'x'\ntoken = '{one}'\n"),
+        format!("[[routes]]\nto = []\ntoken = '{one}'\n"),
+        format!("[delivery]\nproxy = 'socks5://me:{one}@proxy'\n"),
+        format!("[delivery]\ntoken = '{one}'\n"),
         format!("[integrations.a]\nplugin = 'x'\noptions.token = {{ env = '{one}' }}\n"),
     ];
     let from_env = from_env.map(|key| format!("{key} = {{ env = 'TS' }}\n"));
