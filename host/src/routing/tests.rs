@@ -28,12 +28,12 @@ fn destination(name: &str) -> RoutedDestination {
     RoutedDestination::new(name, vec![Kind::Opened, Kind::Acknowledged, Kind::Resolved])
 }
 
-fn matcher(conditions: Conditions) -> Matcher {
-    Matcher::new(&conditions).expect("good patterns")
+fn matcher(conditions: &Conditions) -> Matcher {
+    Matcher::new(conditions).expect("good patterns")
 }
 
 fn from_urgency(urgency: Urgency) -> Matcher {
-    matcher(Conditions { urgency: Some(urgency), ..Conditions::default() })
+    matcher(&Conditions { urgency: Some(urgency), ..Conditions::default() })
 }
 
 fn working_hours() -> Option<Hours> {
@@ -99,11 +99,12 @@ fn without_routes_every_destination_is_told_of_every_alert() {
 
 #[test]
 fn all_routes_that_match_apply_and_each_other_destination_has_its_reasons() {
-    let channel = matcher(Conditions {
+    let channel = matcher(&Conditions {
         details: BTreeMap::from([("Channel".into(), DetailCondition::Exactly("ops".into()))]),
         ..Conditions::default()
     });
-    let slack = matcher(Conditions { integrations: vec!["slack".into()], ..Conditions::default() });
+    let slack =
+        matcher(&Conditions { integrations: vec!["slack".into()], ..Conditions::default() });
     let routes = Routes::new(
         ["all", "channel", "nowhere", "pager"].map(destination).to_vec(),
         vec![
@@ -129,7 +130,7 @@ fn all_routes_that_match_apply_and_each_other_destination_has_its_reasons() {
 fn a_pattern_matches_any_detail_with_its_label() {
     let pattern = DetailCondition::Matches { pattern: "^db[0-9]+$".into() };
     let details = BTreeMap::from([("Host".into(), pattern)]);
-    let matcher = matcher(Conditions { details, ..Conditions::default() });
+    let matcher = matcher(&Conditions { details, ..Conditions::default() });
     assert!(matcher.matches(medium(&[detail("Host", "web1"), detail("Host", "db12")])));
     assert!(!matcher.matches(medium(&[detail("host", "db12")])));
     let long = [detail("Host", &"é".repeat(100))];
