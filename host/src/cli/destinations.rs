@@ -109,6 +109,14 @@ fn show(show: &Show) -> anyhow::Result<()> {
         ("contacts", list(&destination.contacts)),
         ("events", list(&destination.events)),
         ("pause", destination.pause.clone()),
+        ("parallel", destination.parallel.map(|most| most.to_string())),
+        (
+            "digest",
+            destination
+                .digest_above
+                .filter(|above| *above > 0)
+                .map(|above| format!("above {above} waiting alerts")),
+        ),
         ("waiting", Some(destination.waiting.to_string())),
         ("oldest", time(destination.oldest_waiting_at)),
         ("dead", Some(destination.dead.to_string())),

@@ -103,7 +103,7 @@ fn ready(text: &str, description: Value) -> ReadyDestination {
 
 fn refused(text: &str, description: Value) -> String {
     match start(text, Some(description)).map(|ready| ready.events) {
-        Err(NoStartReason::Unable(error)) => error.to_string(),
+        Err(NoStartReason::Unable(error)) => error.sentence(),
         Err(reason) => panic!("{reason}"),
         Ok(events) => panic!("it is told of {events:?}"),
     }
@@ -127,13 +127,13 @@ fn of_the_usual_events_those_are_sent_that_the_plugin_can_send() {
 #[test]
 fn an_event_that_the_plugin_cannot_send_is_an_error_at_its_place() {
     let text = format!("{PLAIN}events = ['opened', 'noted']\n");
-    insta::assert_snapshot!(refused(&text, description(&["opened", "resolved"])), @"");
+    insta::assert_snapshot!(refused(&text, description(&["opened", "resolved"])), @"tocsin.toml:3:21: `destinations.ops.events[1]`: plugin `demo 1.0.0` cannot send `noted`; hint: the plugin can send `opened`, `resolved`");
 }
 
 #[test]
 fn a_plugin_that_can_send_no_usual_event_needs_a_choice() {
-    insta::assert_snapshot!(refused(PLAIN, description(&["occurred", "test"])), @"");
-    insta::assert_snapshot!(refused(PLAIN, description(&[])), @"");
+    insta::assert_snapshot!(refused(PLAIN, description(&["occurred", "test"])), @"tocsin.toml:1:15: `destinations.ops.events`: plugin `demo 1.0.0` can send none of `opened`, `acknowledged`, `resolved`; hint: the plugin can send `occurred`");
+    insta::assert_snapshot!(refused(PLAIN, description(&[])), @"tocsin.toml:1:15: `destinations.ops.events`: plugin `demo 1.0.0` can send none of `opened`, `acknowledged`, `resolved`; hint: report it to the plugin's author");
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn the_network_rules_name_the_section_for_hints() {
     let rules = ready(&text, description(&["opened"])).rules;
     assert!(rules.judge([10, 0, 0, 1].into()).is_ok());
     let refusal = rules.judge([127, 0, 0, 1].into()).expect_err("it is loopback");
-    insta::assert_snapshot!(refusal.one_line(), @"");
+    insta::assert_snapshot!(refusal.one_line(), @r#"`127.0.0.1` is a loopback address (`127.0.0.0/8`) that `allow_networks` does not name; hint: set `allow_networks = ["10.0.0.0/8", "127.0.0.1"]` in `[destinations.ops]`"#);
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_plugin_that_does_not_describe_itself_is_not_ready() {
         Err(reason) => panic!("{reason}"),
         Ok(_) => panic!("it is ready"),
     };
-    insta::assert_snapshot!(reason, @"");
+    insta::assert_snapshot!(reason, @"does not describe itself: the plugin panicked: on purpose");
 }
 
 #[test]

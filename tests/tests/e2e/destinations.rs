@@ -58,6 +58,8 @@ fn shows_a_destination_with_its_plugin_and_what_waits_for_it() {
         "events": ["opened", "noted"],
         "contacts": ["https://8.8.8.8"],
         "pause": null,
+        "parallel": 8,
+        "digest_above": 20,
         "problem": null,
         "parked": null,
         "paused_until": null,

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::{BreakerStatus, WaitingVersion, integration::describe_waiting};
 use crate::{
     alert::PluginId,
-    delivery::DestinationState,
+    delivery::{DestinationState, Parked},
     destination::Destination,
     host::in_force::InForce,
     plugin_user::{PluginAlternatives, PluginState},
@@ -32,6 +32,11 @@ pub(crate) struct DestinationStatus {
     pub contacts: Vec<String>,
     /// Shortest time between two attempts, such as `1s`; null if there is none.
     pub pause: Option<String>,
+    /// Most attempts at the same time; null if the destination is not ready.
+    pub parallel: Option<usize>,
+    /// Number of new alerts that wait for the destination above which one message tells of all of them. 0
+    /// means never. Null if the destination is not ready.
+    pub digest_above: Option<u32>,
     /// Reason why nothing can be sent now, one sentence with a hint.
     pub problem: Option<String>,
     /// Reason and time, if the destination is parked: nothing is sent until an operator has changed
@@ -134,6 +139,10 @@ fn describe_destination(
 ) -> DestinationStatus {
     let (section, ready) = (destination.section(), destination.ready());
     let problem = destination.problem().map(|problem| problem.one_line());
+    // A parking ends as soon as the settings change.
+    let is_present =
+        |parked: &Parked| ready.is_none_or(|ready| ready.settings_digest == parked.settings);
+    let stored = DestinationState { parked: stored.parked.filter(is_present), ..stored };
     let status = match &destination.state {
         PluginState::Disabled => DestinationStatusName::Disabled,
         _ if problem.is_some() => DestinationStatusName::Broken,
@@ -149,6 +158,8 @@ fn describe_destination(
         events: events.iter().map(ToString::to_string).collect(),
         contacts: ready.map(|ready| ready.description.contacts.clone()).unwrap_or_default(),
         pause: pause.map(|pause| format!("{pause:?}")),
+        parallel: ready.map(|ready| ready.parallel.get()),
+        digest_above: ready.map(|ready| ready.digest_above),
         problem,
         generation: Some(destination.generation),
         since: Some(destination.since),
@@ -171,6 +182,8 @@ fn describe_removed(stored: DestinationState) -> DestinationStatus {
         events: Vec::new(),
         contacts: Vec::new(),
         pause: None,
+        parallel: None,
+        digest_above: None,
         problem: None,
         parked: parked.map(|parked| ParkedStatus { since: parked.since, reason: parked.reason }),
         paused_until,
@@ -190,7 +203,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::{config::LoadedConfig, delivery::Parked};
+    use crate::config::LoadedConfig;
 
     fn nothing_in_force() -> InForce {
         let config = LoadedConfig::parse(Path::new("tocsin.toml"), String::new(), |_| None);
