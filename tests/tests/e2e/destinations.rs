@@ -77,16 +77,33 @@ fn shows_a_destination_with_its_plugin_and_what_waits_for_it() {
 
     let Finished { code, stdout, stderr } = host.run(&["destinations"]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
-    assert_snapshot!(stdout, @"");
+    assert_snapshot!(stdout, @"
+    DESTINATION  STATUS  PLUGIN                       EVENTS         WAITING  DEAD
+    ops          ready   notifier-well-behaved 1.0.0  opened, noted  0        0
+    ");
     let json: Value = serde_json::from_str(&host.run(&["destinations", "--json"]).stdout)
         .expect("the answer of the API");
     assert_eq!(json["destinations"][0]["status"], "ready");
     let shown = host.run(&["destinations", "show", "ops"]).stdout;
     let shown: Vec<_> = shown.lines().filter(|line| !line.contains(" since ")).collect();
-    assert_snapshot!(shown.join("\n"), @"");
+    assert_snapshot!(shown.join("\n"), @"
+    ops
+      status       ready
+      plugin       notifier-well-behaved 1.0.0
+      contacts     https://8.8.8.8
+      events       opened, noted
+      parallel     8
+      digest       above 20 waiting alerts
+      waiting      0
+      dead         0
+      generation   1
+    ");
     let unknown = host.run(&["destinations", "show", "opps"]);
     assert_eq!(unknown.code, Some(2));
-    assert_snapshot!(unknown.stderr, @"");
+    assert_snapshot!(unknown.stderr, @"
+    error: there is no destination `opps`
+    hint: the destinations are `ops`
+    ");
 }
 
 #[test]
@@ -102,7 +119,11 @@ fn lists_the_destinations_of_a_plugin() {
     assert_eq!(of("well-behaved"), (json!(["good"]), json!([]), json!("loaded")));
     let table = host.run(&["plugins"]).stdout;
     let table: Vec<_> = table.lines().take_while(|line| !line.is_empty()).collect();
-    assert_snapshot!(table.join("\n"), @"");
+    assert_snapshot!(table.join("\n"), @"
+    PLUGIN                 VERSION  STATE   VERIFIED  INTEGRATIONS  DESTINATIONS  FILE
+    notifier-well-behaved  1.0.0    loaded  -                       ops           libnotifier_well_behaved.so
+    well-behaved           1.0.0    loaded  -         good                        libwell_behaved.so
+    ");
 }
 
 #[test]
@@ -114,7 +135,7 @@ fn a_missing_plugin_breaks_only_its_destination_until_its_file_arrives() {
     let broken = destination(&host, "absent");
     assert_eq!((&broken["status"], &broken["plugin"]), (&json!("broken"), &Value::Null));
     let problem = broken["problem"].as_str().expect("a sentence");
-    assert_snapshot!(problem, @"");
+    assert_snapshot!(problem, @"no plugin is named `absent`; hint: the plugins folder has `notifier-well-behaved`, `well-behaved`");
     let (status, ready) = host.ready();
     assert_eq!((status, &ready["status"]), (200, &json!("degraded")));
     assert_eq!(host.problems(), [format!("destination `absent`: {problem}")]);
@@ -132,7 +153,7 @@ fn a_missing_plugin_breaks_only_its_destination_until_its_file_arrives() {
 }
 
 #[test]
-fn refuses_a_reload_that_names_a_missing_plugin_or_takes_one_away() {
+fn refuses_a_reload_that_names_a_missing_plugin() {
     let host = site(&format!("{UNWATCHED}{GOOD}{OPS}")).serve();
     let absent = "[destinations.absent]\nplugin = 'absent'\n";
     host.site().configure(&format!("{UNWATCHED}{GOOD}{OPS}{absent}"));
@@ -142,15 +163,37 @@ fn refuses_a_reload_that_names_a_missing_plugin_or_takes_one_away() {
     assert_eq!(destinations(&host).len(), 1, "nothing changed");
 }
 
+/// Returns place, message and hint of the error for an invalid configuration.
+#[track_caller]
+fn refused(site: &Site, config: &str) -> String {
+    let said = refused_at(site, config);
+    let lines: Vec<_> = said.lines().collect();
+    [lines[0], lines[lines.len() - 1]].join("\n")
+}
+
 #[test]
 fn refuses_wrong_options_with_the_key_and_a_hint() {
     let site = site("");
     let section = "[destinations.ops]\nplugin = 'notifier-well-behaved'\n";
-    assert_snapshot!(refused_at(&site, &format!("{section}options.url = 'chat.example'\n")), @"");
-    assert_snapshot!(refused_at(&site, &format!("{section}options = {{ url = 'https://8.8.8.8', secert = 's3cret' }}\n")), @"");
-    assert_snapshot!(refused_at(&site, section), @"");
+    let config = format!("{section}options.url = 'chat.example'\n");
+    assert_snapshot!(refused(&site, &config), @"
+    error: tocsin.toml:3:15: `destinations.ops.options.url`: begins with neither `https://` nor `http://`
+    hint: see the options of plugin `notifier-well-behaved`
+    ");
+    let config = format!("{section}options = {{ url = 'https://8.8.8.8', secert = 's3cret' }}\n");
+    assert_snapshot!(refused(&site, &config), @"
+    error: tocsin.toml:3:47: `destinations.ops.options.secert`: unknown field `secert`, expected `url` or `secret`
+    hint: see the options of plugin `notifier-well-behaved`
+    ");
+    assert_snapshot!(refused(&site, section), @"
+    error: tocsin.toml:1:15: `destinations.ops.options`: missing field `url`
+    hint: see the options of plugin `notifier-well-behaved`
+    ");
     let unset = format!("{OPS}options.secret = {{ env = 'CHAT_TOKEN' }}\n");
-    assert_snapshot!(refused_at(&site, &unset), @"");
+    assert_snapshot!(refused(&site, &unset), @r#"
+    error: tocsin.toml:4:18: `destinations.ops.options.secret`: the environment variable `CHAT_TOKEN` is not set
+    hint: set CHAT_TOKEN for the host, or write { file = "PATH" }
+    "#);
 }
 
 #[test]
@@ -173,8 +216,16 @@ fn check_reports_all_mistakes_in_the_options_of_a_destination_at_once() {
 #[test]
 fn refuses_a_plugin_that_only_receives_as_a_destination_and_the_other_way_round() {
     let site = site("");
-    assert_snapshot!(refused_at(&site, "[destinations.ops]\nplugin = 'well-behaved'\n"), @"");
-    assert_snapshot!(refused_at(&site, "[integrations.ops]\nplugin = 'notifier-well-behaved'\n"), @"");
+    let receiver = "[destinations.ops]\nplugin = 'well-behaved'\n";
+    assert_snapshot!(refused(&site, receiver), @"
+    error: tocsin.toml:2:10: `destinations.ops.plugin`: plugin `well-behaved 1.0.0` sends no notifications: it only receives webhooks
+    hint: name a plugin that sends notifications, or make it an integration: write `[integrations.ops]` instead of `[destinations.ops]`
+    ");
+    let notifier = "[integrations.ops]\nplugin = 'notifier-well-behaved'\n";
+    assert_snapshot!(refused(&site, notifier), @"
+    error: tocsin.toml:2:10: `integrations.ops.plugin`: plugin `notifier-well-behaved 1.0.0` receives no webhooks: it only sends notifications
+    hint: make it a destination: write `[destinations.ops]` instead of `[integrations.ops]`
+    ");
 }
 
 #[test]
@@ -198,10 +249,10 @@ fn warned(section: &str) -> String {
 
 #[test]
 fn check_warns_of_servers_that_the_guard_refuses() {
-    assert_snapshot!(warned("options.url = 'https://10.1.2.3:8443/hook'\n"), @"");
-    assert_snapshot!(warned("options.url = 'https://localhost/hook'\n"), @"");
-    assert_snapshot!(warned("options.url = 'https://169.254.169.254/latest'\n"), @"");
-    assert_snapshot!(warned("options.url = 'http://8.8.8.8/hook'\n"), @"");
+    assert_snapshot!(warned("options.url = 'https://10.1.2.3:8443/hook'\n"), @r#"warning: destination `ops` contacts `https://10.1.2.3:8443`, which will be refused: `10.1.2.3` is a private address (`10.0.0.0/8`) that `allow_networks` does not name; hint: set `allow_networks = ["10.1.2.3"]` in `[destinations.ops]`"#);
+    assert_snapshot!(warned("options.url = 'https://localhost/hook'\n"), @r#"warning: destination `ops` contacts `https://localhost`, which will be refused: `localhost` resolves to `127.0.0.1`, which is a loopback address (`127.0.0.0/8`) that `allow_networks` does not name; hint: set `allow_networks = ["127.0.0.1"]` in `[destinations.ops]`"#);
+    assert_snapshot!(warned("options.url = 'https://169.254.169.254/latest'\n"), @r#"warning: destination `ops` contacts `https://169.254.169.254`, which will be refused: `169.254.169.254` is a metadata service that `allow_networks` does not name; hint: set `allow_networks = ["169.254.169.254"]` in `[destinations.ops]`"#);
+    assert_snapshot!(warned("options.url = 'http://8.8.8.8/hook'\n"), @"warning: destination `ops` contacts `http://8.8.8.8`, which will be refused: `http` without TLS is forbidden; hint: use `https`, or set `allow_http = true` in `[destinations.ops]` and name the receiver's address in `allow_networks`");
     let allowed = "options.url = 'https://10.1.2.3/hook'\nallow_networks = ['10.0.0.0/8']\n";
     assert_eq!(warned(allowed), "");
     let allowed = "options.url = 'http://127.0.0.1:9/hook'\nallow_networks = ['127.0.0.1']\n\
@@ -221,7 +272,7 @@ fn check_warns_of_a_route_that_leads_only_to_unusable_destinations() {
     let Finished { code, stderr, .. } = site.run(&["check", "--offline"]);
     assert_eq!(code, Some(0), "{stderr}");
     let warnings: Vec<_> = stderr.lines().filter(|line| line.contains("`routes")).collect();
-    assert_snapshot!(warnings.join("\n"), @"");
+    assert_snapshot!(warnings.join("\n"), @"warning: tocsin.toml:13:6: `routes[1].to`: leads only to destinations that are broken or disabled; hint: `tocsin destinations` says what is wrong with them");
 }
 
 #[test]
@@ -257,8 +308,7 @@ fn a_disabled_destination_runs_no_plugin() {
     let host = site(&format!("{UNWATCHED}{GOOD}{OPS}enabled = false\n")).serve();
     let shown = destination(&host, "ops");
     assert_eq!((&shown["status"], &shown["plugin"]), (&json!("disabled"), &Value::Null));
-    let unused: Vec<_> = host.problems().into_iter().collect();
-    assert_snapshot!(unused.join("\n"), @"");
+    assert_snapshot!(host.problems().join("\n"), @r#"`libnotifier_well_behaved.so` is not used by any destination; hint: enable one with `plugin = "notifier-well-behaved"`, or remove the file"#);
 }
 
 #[test]
