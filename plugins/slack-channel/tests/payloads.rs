@@ -127,7 +127,7 @@ fn notification() -> impl Strategy<Value = Notification> {
             Notification::about("01HF7YAT00000000000000000A", kind, subject, Time::default());
         news.change = change.map(|(by, note)| {
             let change = Change::new(Time::default(), by);
-            note.iter().fold(change, |change, note| change.with_note(note))
+            note.iter().fold(change, Change::with_note)
         });
         (news.skipped, news.state, news.in_doubt) = (skipped, state, in_doubt);
         news.destination = destination;
