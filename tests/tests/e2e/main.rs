@@ -38,6 +38,7 @@ mod removed_database;
 mod request_records;
 mod restricted_system;
 mod scaffold;
+mod slack_channel;
 mod slow_calls;
 mod smoke;
 mod store_faults;
