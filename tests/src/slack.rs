@@ -463,7 +463,7 @@ mod tests {
         }
         let body = hello().to_string();
         let request = request("/api/chat.postMessage", &body, TOKEN);
-        let mut post = || connect(&slack).ask(&request);
+        let post = || connect(&slack).ask(&request);
         assert!(post().is_err());
         assert!(slack.messages().is_empty());
         assert!(post().is_err());
