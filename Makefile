@@ -40,6 +40,7 @@ build:
 	cargo build --release --package slack-outgoing-webhook
 	cargo build --release --package alertmanager
 	cargo build --release --package webhook-out
+	cargo build --release --package slack-channel
 
 run: build
 	@mkdir -p run/plugins
@@ -133,7 +134,7 @@ bench: build
 dist: build
 	rm -rf $(TARGET)/dist && mkdir -p $(TARGET)/dist/$(DIST)/plugins
 	cp -r $(RELEASE)/tocsin README.md CHANGELOG.md SECURITY.md docs LICENSE-APACHE LICENSE-MIT tocsin.example.toml $(TARGET)/dist/$(DIST)/
-	cp $(RELEASE)/libslack_outgoing_webhook.so $(RELEASE)/libalertmanager.so $(RELEASE)/libwebhook_out.so $(TARGET)/dist/$(DIST)/plugins/
+	cp $(RELEASE)/libslack_outgoing_webhook.so $(RELEASE)/libalertmanager.so $(RELEASE)/libwebhook_out.so $(RELEASE)/libslack_channel.so $(TARGET)/dist/$(DIST)/plugins/
 	cd $(TARGET)/dist/$(DIST) && sha256sum tocsin plugins/*.so > SHA256SUMS
 	cd $(TARGET)/dist && tar --owner 0 --group 0 --numeric-owner -czf $(DIST).tar.gz $(DIST) && sha256sum $(DIST).tar.gz > $(DIST).tar.gz.sha256
 

@@ -33,7 +33,8 @@ fn site() -> Site {
         .plugin(&libraries::library("webhook-out"))
         .env("ALICE_TOKEN", "a-token-of-some-length")
         .env("SLACK_TOKEN", "s3cret")
-        .env("SLACK_BOT_TOKEN", "xoxb-a-token-of-a-bot");
+        .env("SLACK_BOT_TOKEN", "xoxb-s3cret")
+        .env("SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T1/B1/s3cret");
     for name in ["alertmanager.token", "slack.token", "demo.token"] {
         site.write(name, "s3cret\n");
         let private = fs::Permissions::from_mode(0o600);
