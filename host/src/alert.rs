@@ -63,6 +63,15 @@ pub struct Alert {
     /// Time of the last change.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
+    /// Number of Tocsin hosts that news of the alert passed through before this one, the largest number of
+    /// all reports. Absent if it is 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hops: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// An [`Alert`] with its history.

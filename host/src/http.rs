@@ -1,10 +1,11 @@
 //! The HTTP that both listeners share: connections and their limits, the address of a sender, request
-//! ids, and the JSON body of an error.
+//! ids, the hosts that news has passed through, and the JSON body of an error.
 //!
 //! Routes lie elsewhere: those of webhooks in [`ingest`](crate::ingest), those of the admin API in
 //! [`api`](crate::api).
 
 pub mod error;
+pub mod hops;
 pub mod request_id;
 pub mod sender;
 pub mod server;

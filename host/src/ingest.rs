@@ -24,7 +24,7 @@ use axum::{
 };
 use bytes::Bytes;
 use jiff::Timestamp;
-use tocsin_plugin_api::outcome::Reply;
+use tocsin_plugin_api::{notification::MOST_HOPS, outcome::Reply};
 use tokio::{sync::oneshot, time::Instant};
 use ulid::Ulid;
 
@@ -39,6 +39,7 @@ use crate::{
     config::Server,
     host::Host,
     http::{
+        hops::hops,
         request_id,
         sender::{Peer, sender},
     },
@@ -248,13 +249,16 @@ impl Admitted<'_> {
         self.integration.role.rates.check(self.terms.sender).map_err(RequestRefusal::over_rate)
     }
 
-    /// Checks method and encoding, which are the same for all integrations.
+    /// Checks method, hops and encoding, which are the same for all integrations.
     fn check_form(request: &Request) -> Result<(), RequestRefusal> {
         if request.method() != Method::POST {
             let message = "webhooks are POST requests";
             let refusal =
                 RequestRefusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
             return Err(refusal.header(header::ALLOW, "POST"));
+        }
+        if hops(request.headers()) > MOST_HOPS {
+            return Err(RequestRefusal::too_many_hops());
         }
         let encodings = request.headers().get_all(header::CONTENT_ENCODING);
         let is_read = |value: &HeaderValue| {
@@ -299,6 +303,7 @@ impl Admitted<'_> {
             content: Content::Nothing { outcome: RequestOutcome::Refused, reason },
             kept: None,
             replayed_by: None,
+            hops: 0,
         };
         // The answer is the same if the record could not be stored.
         let _ = host.store.submit(submission).await;

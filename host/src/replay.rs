@@ -17,6 +17,7 @@ use crate::{
     alert::{Actor, Alert, AlertRef, Difference, PluginId},
     call::IncomingRequest,
     host::Host,
+    http::hops::hops,
     ingest::verdict::Verdict,
     integration::{Integration, IntegrationState},
     request::{Content, EventEffect, RawRequest, RequestOutcome, RequestRecord, Submission},
@@ -96,7 +97,9 @@ pub(crate) async fn replay(
         )));
     }
     let size_bytes = Some(raw.body.len());
-    let verdict = judge(&integration, incoming(id, &integration.name, raw), now).await?;
+    let request = incoming(id, &integration.name, raw);
+    let hops = hops(&request.head.headers);
+    let verdict = judge(&integration, request, now).await?;
     if let Some(left) = verdict.backing_off {
         return Err(ReplayError::BackingOff(left));
     }
@@ -111,6 +114,7 @@ pub(crate) async fn replay(
         content: verdict.content,
         kept: None,
         replayed_by: Some(by.clone()),
+        hops,
     };
     let (events, reason) = match &submission.content {
         Content::Events { events, remark, .. } => (events.clone(), remark.clone()),

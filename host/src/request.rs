@@ -36,6 +36,9 @@ pub struct Submission {
     pub kept: Option<Kept>,
     /// Actor that asked for the request to be run again, if this is a replay.
     pub replayed_by: Option<Actor>,
+    /// Number of Tocsin hosts that the news of the request has passed through. An alert keeps the largest
+    /// number of all its reports, so that no report without hops hides a loop.
+    pub hops: u32,
 }
 
 impl Submission {

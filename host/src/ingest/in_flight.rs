@@ -16,6 +16,7 @@ use crate::{
     call::{CallFailure, CallResult, IncomingRequest},
     config::Keep,
     host::Host,
+    http::hops::hops,
     integration::{Integration, IntegrationState},
     limits::{body_memory::BodyShare, reached::Limit},
     request::{Kept, RawRequest, RequestOutcome, Share, Submission},
@@ -118,6 +119,7 @@ impl InFlight {
             content,
             kept,
             replayed_by: None,
+            hops: hops(&self.request.head.headers),
         };
         (submission, answer)
     }

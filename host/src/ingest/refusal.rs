@@ -8,6 +8,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, HeaderValue, Response, StatusCode, header},
 };
+use tocsin_plugin_api::notification::{HOPS_HEADER, MOST_HOPS};
 use ulid::Ulid;
 
 use crate::{
@@ -47,6 +48,16 @@ impl RequestRefusal {
 
     pub(super) fn is_unauthorized(&self) -> bool {
         self.code == "unauthorized"
+    }
+
+    /// Creates a 508: the news has passed through more Tocsin hosts than any genuine news. No later attempt
+    /// changes that.
+    pub(super) fn too_many_hops() -> Self {
+        let message = format!(
+            "the news has passed through more than {MOST_HOPS} Tocsin hosts (`{HOPS_HEADER}`), which notify \
+             each other in a loop"
+        );
+        Self::new(StatusCode::LOOP_DETECTED, "too_many_hops", message)
     }
 
     /// Creates a 429: an address has sent too many wrong tokens.

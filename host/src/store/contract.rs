@@ -44,6 +44,7 @@ macro_rules! store_contract {
                 a_new_alert_links_to_the_resolved_one_of_its_problem,
                 no_alert_opens_in_maintenance,
                 a_clock_that_jumps_back_changes_no_order,
+                an_alert_keeps_the_most_hops_of_its_reports,
                 a_closed_store_refuses_everything,
             }
             requests {

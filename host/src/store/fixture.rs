@@ -37,6 +37,7 @@ pub(super) fn submission(integration: &str, events: Vec<Event>) -> Submission {
         content: Content::Events { events, terms: Urgency::Medium.into(), remark: None },
         kept: None,
         replayed_by: None,
+        hops: 0,
     }
 }
 

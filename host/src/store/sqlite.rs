@@ -590,7 +590,7 @@ mod tests {
         // A second host would write so, since it counts on its own.
         let copy = "INSERT INTO alerts SELECT 2, integration, plugin, status, urgency, occurrences, \
                     created_at, updated_at, request, 'theirs', description, 'k', link, details, \
-                    last_occurred_at, due_at, previous, transaction_id FROM alerts";
+                    last_occurred_at, due_at, previous, transaction_id, hops FROM alerts";
         other.execute_batch(copy).expect("written");
         let error = report(&store, "two").expect_err("the number is taken").to_string();
         assert!(error.contains("UNIQUE constraint failed: alerts.number"), "{error}");

@@ -19,6 +19,7 @@ mod floods;
 mod full_disk;
 mod greedy_clients;
 mod hardening;
+mod hops;
 mod integration_settings;
 mod kill_points;
 mod limits;

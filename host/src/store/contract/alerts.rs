@@ -311,6 +311,26 @@ pub(in crate::store) fn a_clock_that_jumps_back_changes_no_order(place: &dyn Sto
     assert_eq!(all(&*store).iter().map(|alert| alert.number).collect::<Vec<_>>(), [2, 1]);
 }
 
+pub(in crate::store) fn an_alert_keeps_the_most_hops_of_its_reports(place: &dyn StoreFixture) {
+    let store = place.open();
+    let report = |event: Event, hops: u32| {
+        let submission = Submission { hops, ..submission("ops", vec![event.dedup_key("k")]) };
+        let effects = store.submit(submission).wait().expect("it commits");
+        let [Effect::Opened(number) | Effect::Occurred(number) | Effect::Resolved(number)] =
+            effects[..]
+        else {
+            panic!("{effects:?}")
+        };
+        (number, get(&*store, AlertRef::Number(number)).alert.hops)
+    };
+    assert_eq!(report(Event::create("began here"), 0), (1, 0));
+    assert_eq!(report(Event::create("came back"), 2), (1, 2));
+    assert_eq!(report(Event::create("reported here again"), 0), (1, 2));
+    assert_eq!(report(Event::resolve("k"), 4), (1, 4));
+    assert_eq!(report(Event::create("a new alert"), 1), (2, 1));
+    assert_eq!(get(&*store, AlertRef::Number(1)).alert.hops, 4);
+}
+
 pub(in crate::store) fn a_closed_store_refuses_everything(place: &dyn StoreFixture) {
     let store = place.open();
     store.close();

@@ -181,7 +181,7 @@ impl WriteTransaction<'_> {
         };
         let description = event.description.as_deref().map(|text| same_as(&event.title, text));
         let sql = "INSERT INTO alerts VALUES (?1, ?2, ?3, 0, ?4, 1, ?5, ?5, ?6, ?7, ?8, ?9, ?10, \
-                   ?11, NULL, ?12, ?13, ?14) ON CONFLICT (integration, dedup_key) \
+                   ?11, NULL, ?12, ?13, ?14, ?15) ON CONFLICT (integration, dedup_key) \
                    WHERE status < 2 AND dedup_key IS NOT NULL DO NOTHING";
         let inserted = self.statement(sql)?.execute(params![
             number.cast_signed(),
@@ -198,6 +198,7 @@ impl WriteTransaction<'_> {
             resolves_at.map(jiff::Timestamp::as_millisecond),
             previous.map(u64::cast_signed),
             self.state.transaction,
+            origin.submission.hops,
         ])?;
         if inserted == 0 {
             return Ok(false);

@@ -21,7 +21,7 @@ use crate::{
 /// The columns that [`alert`] reads, in its order.
 pub(super) const ALERT: &str = "SELECT a.number, i.name, p.name, p.version, a.title, \
      a.description, a.urgency, a.status, a.dedup_key, a.link, a.details, a.occurrences, a.request, \
-     a.created_at, a.updated_at, a.last_occurred_at, a.previous, a.due_at \
+     a.created_at, a.updated_at, a.last_occurred_at, a.previous, a.due_at, a.hops \
      FROM alerts a JOIN integrations i ON i.id = a.integration JOIN plugins p ON p.id = a.plugin";
 
 pub(super) fn alert(row: &Row<'_>, ids: AlertIds) -> rusqlite::Result<Alert> {
@@ -56,6 +56,7 @@ pub(super) fn alert(row: &Row<'_>, ids: AlertIds) -> rusqlite::Result<Alert> {
         resolves_at: optional_time(row, 17)?,
         created_at,
         updated_at: time(row, 14)?,
+        hops: row.get(18)?,
     })
 }
 

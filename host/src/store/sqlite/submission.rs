@@ -115,9 +115,20 @@ impl WriteTransaction<'_> {
                     self.event(origin, event, Some(&id), terms)?
                 }
             };
+            self.count_hops(origin, effect)?;
             effects.push(effect);
         }
         Ok(effects)
+    }
+
+    /// Keeps the hops of a further report with its alert, if no report before had more. Most requests have
+    /// none.
+    fn count_hops(&self, origin: &Origin<'_>, effect: Effect) -> rusqlite::Result<()> {
+        let hops = origin.submission.hops;
+        let is_new = matches!(effect, Effect::Opened(_));
+        let Some(alert) = effect.alert().filter(|_| hops > 0 && !is_new) else { return Ok(()) };
+        let sql = "UPDATE alerts SET hops = ?2 WHERE number = ?1 AND hops < ?2";
+        self.statement(sql)?.execute(params![alert.cast_signed(), hops]).map(drop)
     }
 
     fn outcome_of(&self, request: &[u8; 16]) -> rusqlite::Result<Option<RequestOutcome>> {

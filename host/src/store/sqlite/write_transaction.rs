@@ -111,5 +111,6 @@ fn webhook() -> Submission {
         content: Content::Events { events: vec![Event::create("probe")], terms, remark: None },
         kept: None,
         replayed_by: None,
+        hops: 0,
     }
 }

@@ -125,3 +125,6 @@ CREATE TABLE silences (
     reason TEXT NOT NULL,
     ended_by TEXT
 ) STRICT;
+
+-- Tocsin hosts that news of the alert passed through before this one: the largest number of all reports.
+ALTER TABLE alerts ADD COLUMN hops INTEGER NOT NULL DEFAULT 0;
