@@ -62,6 +62,9 @@ impl MessageFilter {
             Bots::Auto if is_bot(fields) && !fields.has(Field::TriggerWord) => {
                 Some("posted by a bot without a trigger word, and `bots` is `auto`")
             }
+            Bots::Auto if is_bot(fields) && has_trigger_word_elsewhere(fields) => Some(
+                "posted by a bot with the trigger word not at the beginning, and `bots` is `auto`",
+            ),
             Bots::Auto | Bots::Accept | Bots::Ignore => None,
         }
     }
@@ -104,6 +107,20 @@ fn refuse_empty(key: &str, values: &[String]) -> Result<(), OptionsError> {
         }
         None => Ok(()),
     }
+}
+
+/// Returns true if the chat reports a trigger word with which the text does not begin, as Rocket.Chat can be
+/// set to. The messages in which Tocsin tells of an alert name its title behind words of their own. If
+/// they counted, the trigger word of a title would open an alert again and again.
+fn has_trigger_word_elsewhere(fields: &Fields<'_>) -> bool {
+    let (Some(word), Ok(text)) = (fields.get(Field::TriggerWord), fields.text()) else {
+        return false;
+    };
+    let text = text.trim_start().to_lowercase();
+    let word = word.trim().to_lowercase();
+    // Slack escapes the text, and the word as it was configured may have such characters.
+    let escaped = word.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    !text.starts_with(&word) && !text.starts_with(&escaped)
 }
 
 fn is_bot(fields: &Fields<'_>) -> bool {
@@ -187,6 +204,20 @@ mod tests {
         assert_eq!(sender(Bots::Auto, "bot_id=B1&trigger_word="), AUTO);
         assert_eq!(sender(Bots::Accept, "bot_id=B1"), None);
         assert_eq!(sender(Bots::Ignore, "bot_id=B1&trigger_word=outage"), IGNORED);
+    }
+
+    #[test]
+    fn the_trigger_word_of_a_bot_has_to_begin_the_text() {
+        let elsewhere = Some(
+            "posted by a bot with the trigger word not at the beginning, and `bots` is `auto`",
+        );
+        let reason = |form: &str| sender(Bots::Auto, form);
+        assert_eq!(reason("bot_id=B1&trigger_word=Outage:&text=+outage:+db1"), None);
+        assert_eq!(reason("bot_id=B1&trigger_word=a%26b&text=a%26amp;b+is+down"), None);
+        assert_eq!(reason("bot_id=B1&trigger_word=outage:&text=Open:+outage:+db1"), elsewhere);
+        assert_eq!(reason("user_id=U1&trigger_word=outage:&text=an+outage:+db1"), None, "a person");
+        let accepted = sender(Bots::Accept, "bot_id=B1&trigger_word=outage:&text=an+outage:+db1");
+        assert_eq!(accepted, None);
     }
 
     #[test]

@@ -64,11 +64,13 @@ pub struct Options {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Bots {
-    /// A message from a bot counts only if it has a trigger word. Otherwise a webhook on every
-    /// message of a channel would raise alerts from its own replies.
+    /// A message from a bot counts only if it begins with a trigger word. Otherwise a webhook on every
+    /// message of a channel would raise alerts from its own replies, and from the messages in which
+    /// Tocsin tells the channel of an alert.
     #[default]
     Auto,
-    /// Messages from bots count like those from people.
+    /// Messages from bots count like those from people. In a channel to which Tocsin posts, each
+    /// message about an alert would then raise another alert.
     Accept,
     /// Messages from bots never count.
     Ignore,

@@ -191,6 +191,66 @@ fn the_option_bots_accepts_or_ignores_bots() {
     );
 }
 
+/// Messages that the plugin `slack-channel` posts about an alert whose title begins with the trigger word
+/// `outage:`, as texts of the chat. Slack writes an emoji by its name.
+const POSTED: [&str; 5] = [
+    ":red_circle: Open: outage: db1 is down (critical, ops-slack)",
+    "🔴 Open: outage: db1 is down (critical, ops-slack)",
+    ":large_green_circle: Resolved: outage: db1 is down (critical, ops-slack)",
+    ":speech_balloon: Note by anna:\noutage: it was the disk",
+    // The text of a message that has only attachments.
+    "",
+];
+
+/// Fields by which chats mark the message of a bot.
+const BOTS: [&str; 4] = [
+    "user_id=USLACKBOT&user_name=slackbot&bot_id=B01ABCDEF&bot_name=incoming-webhook",
+    "user_id=U01ABCDEF&user_name=tocsin&bot_id=B01ABCDEF&bot_name=Tocsin",
+    "user_id=USLACKBOT&user_name=slackbot",
+    "user_id=rocket.cat&user_name=tocsin&bot=true",
+];
+
+/// Returns the reason why a message of a bot opened no alert.
+fn reason_to_ignore(options: &Json, bot: &str, text: &str, trigger_word: &str) -> String {
+    let encoded: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let body = format!(
+        "team_id=T0001&team_domain=example&service_id=99&channel_id=C2147483705&channel_name=ops&\
+         timestamp=1764230400.000100&{bot}&text={encoded}&trigger_word={trigger_word}"
+    );
+    match receive(options.clone(), &body) {
+        Ok(Received::Ignored { reason }) => reason,
+        other => panic!("{bot} {text}: {other:?}"),
+    }
+}
+
+#[test]
+fn messages_about_alerts_open_no_alert_in_a_channel_whose_messages_all_count() {
+    for bot in BOTS {
+        for text in POSTED {
+            let reason = reason_to_ignore(&json!({}), bot, text, "");
+            assert_eq!(reason, "posted by a bot without a trigger word, and `bots` is `auto`");
+            let reason = reason_to_ignore(&json!({"bots": "ignore"}), bot, text, "");
+            assert_eq!(reason, "posted by a bot, and `bots` is `ignore`");
+        }
+    }
+}
+
+#[test]
+fn a_title_that_begins_with_the_trigger_word_opens_no_alert_again() {
+    for bot in BOTS {
+        for text in POSTED {
+            let options = json!({"trigger_words": ["outage:"]});
+            let reason = reason_to_ignore(&options, bot, text, "outage:");
+            let expected =
+                "posted by a bot with the trigger word not at the beginning, and `bots` is `auto`";
+            assert_eq!(reason, expected, "{text}");
+        }
+    }
+    // The message that a monitoring bot posts itself still counts.
+    let text = "text=outage:+db1+is+down&bot_id=B1&trigger_word=outage:";
+    assert_alert(receive(json!({"trigger_words": ["outage:"]}), text), "outage: db1 is down");
+}
+
 // Events and replies.
 
 #[test]
