@@ -31,12 +31,19 @@ pub trait DeliveryStore: Send + Sync {
     ///
     /// A new delivery about an alert replaces the waiting delivery about the same alert to the same
     /// destination, unless an attempt of that one runs or is in doubt: the new one then has its
-    /// `skipped` kinds, its number of attempts and its time of the next attempt.
+    /// `skipped` kinds, its number of attempts and its time of the next attempt. `skipped` has the same
+    /// kind several times in a row as one, and a largest length. A delivery with an id that the store
+    /// knows is not recorded again.
     ///
     /// If more than [`digest_above`](NewDelivery::digest_above) deliveries of the kind `opened` wait for
-    /// a destination, they become one delivery of the kind `digest`, and further ones are counted by it
-    /// as long as it waits. News about an alert that a digest has told are not recorded as a delivery
-    /// but as a [`Fact`], except `escalated` and `noted`.
+    /// a destination, they become one delivery of the kind `digest`, which has the id of the last of
+    /// them. Further ones are counted by it as long as it waits, and leave no delivery of their own.
+    /// Deliveries that have replaced one of the kind `opened` count like it, except `escalated` and
+    /// `noted`. News about an alert that a digest has told are not recorded as a delivery but as a
+    /// [`Fact`], except `escalated` and `noted`, and except further news once the alert had a message
+    /// of its own.
+    ///
+    /// A fact of the kind `occurred` that repeats the last fact about its alert is not recorded again.
     fn route(&self, routed: Routed) -> Pending<()>;
 
     /// Returns timers that are due at a time, oldest first.
@@ -56,6 +63,9 @@ pub trait DeliveryStore: Send + Sync {
     fn claim(&self, claim: Claim) -> Pending<Claimed>;
 
     /// Records the result of an attempt.
+    ///
+    /// If the attempt surely was not sent, and later news about the alert waits, the later news replaces
+    /// the delivery as in [`route`](Self::route). The newest 20 attempts of a delivery are kept.
     fn finish(&self, finished: Finished) -> Pending<()>;
 
     /// Gives claimed deliveries back that were not attempted, for example because the host stops.
@@ -78,9 +88,14 @@ pub trait DeliveryStore: Send + Sync {
     fn delivery(&self, id: Ulid) -> Pending<Option<DeliveryWithAttempts>>;
 
     /// Makes deliveries due at once: dead ones, and those that wait. Returns their number.
+    ///
+    /// A delivery that is part of a message stands for the message. A dead delivery is replaced by later
+    /// news that wait, unless it is in doubt.
     fn retry_deliveries(&self, which: Which, by: Actor, now: Timestamp) -> Pending<u64>;
 
     /// Ends deliveries that wait, as dead with the actor as the reason. Returns their number.
+    ///
+    /// An attempt that runs comes to its end: unless it delivers, the delivery is dead then.
     fn discard_deliveries(&self, which: Which, by: Actor, now: Timestamp) -> Pending<u64>;
 
     /// Adds a silence. The `id` is ignored. Returns the silence with its id.

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::delivery::{AttemptResult, DeliveryStatus};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
     Route {
         alert: u64,

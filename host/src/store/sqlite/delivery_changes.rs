@@ -20,6 +20,7 @@ use jiff::Timestamp;
 const ATTEMPTS_KEPT: i64 = 20;
 
 /// The end of a delivery.
+#[derive(Clone, Copy)]
 struct End<'r> {
     state: State,
     reason: Option<&'r str>,

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use ulid::Ulid;
 
 use super::{
-    SqliteStore, delivery_job::job, write_job::WriteJob, write_transaction::WriteTransaction,
+    SqliteStore, delivery_job::job, reader::Reader, write_job::WriteJob,
+    write_transaction::WriteTransaction,
 };
 use crate::{
     alert::Actor,
@@ -30,7 +31,7 @@ impl SqliteStore {
 
 impl DeliveryStore for SqliteStore {
     fn router_cursor(&self) -> Pending<Option<Cursor>> {
-        self.readers.read(|reader| reader.router_cursor())
+        self.readers.read(Reader::router_cursor)
     }
 
     fn forget_cursor(&self) -> Pending<()> {
@@ -46,7 +47,7 @@ impl DeliveryStore for SqliteStore {
     }
 
     fn next_timer(&self) -> Pending<Option<Timestamp>> {
-        self.readers.read(|reader| reader.next_timer())
+        self.readers.read(Reader::next_timer)
     }
 
     fn recover_deliveries(&self, now: Timestamp) -> Pending<u64> {
@@ -74,7 +75,7 @@ impl DeliveryStore for SqliteStore {
     }
 
     fn destinations(&self) -> Pending<Vec<DestinationState>> {
-        self.readers.read(|reader| reader.destinations())
+        self.readers.read(Reader::destinations)
     }
 
     fn deliveries(&self, query: DeliveryQuery) -> Pending<DeliveryPage> {
