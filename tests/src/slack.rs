@@ -39,7 +39,7 @@ pub struct Slack {
     workspace: Arc<Mutex<Workspace>>,
 }
 
-/// Message in the channel.
+/// Message in the channel of a [`Slack`].
 #[derive(Clone, Debug)]
 pub struct Message {
     /// Timestamp, which is its id.
@@ -119,7 +119,7 @@ fn collect_texts(value: &Value, lines: &mut Vec<String>) {
     }
 }
 
-/// Request that the stand-in has answered, or refused to answer.
+/// Request that a [`Slack`] has answered, or refused to answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     /// Method of the Web API, or `webhook`.
@@ -128,7 +128,7 @@ pub struct Call {
     pub result: String,
 }
 
-/// Scripted fault of one request.
+/// Scripted fault of one request, see [`Slack::fail`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Closes the connection after reading the request, which has no effect.
@@ -228,7 +228,7 @@ impl Slack {
         workspace.messages.iter().filter(is_reply).cloned().collect()
     }
 
-    /// Returns the requests so far, oldest first.
+    /// Returns the requests so far, oldest first, as [`Call`]s.
     pub fn calls(&self) -> Vec<Call> {
         self.workspace().calls.iter().cloned().collect()
     }
@@ -244,7 +244,7 @@ impl Slack {
         self.workspace().pause = pause;
     }
 
-    /// Archives the channel or brings it back.
+    /// Archives the [`CHANNEL`] or brings it back.
     pub fn set_archived(&self, archived: bool) {
         self.workspace().is_archived = archived;
     }
@@ -254,7 +254,7 @@ impl Slack {
         self.workspace().is_member = member;
     }
 
-    /// Revokes the token or makes it valid.
+    /// Revokes the [`TOKEN`] or makes it valid.
     pub fn set_token_revoked(&self, revoked: bool) {
         self.workspace().token_revoked = revoked;
     }

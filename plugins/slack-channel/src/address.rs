@@ -82,7 +82,8 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_webhook_and_does_not_repeat_it() {
-        for url in ["hooks.slack.com/services/k3y", "ftp://x/k3y", "https://x/k3y y", "https://x/é"] {
+        for url in ["hooks.slack.com/services/k3y", "ftp://x/k3y", "https://x/k3y y", "https://x/é"]
+        {
             assert!(error(url).starts_with("`webhook_url`: "), "{url}");
             assert!(!error(url).contains("k3y"), "{url}");
         }

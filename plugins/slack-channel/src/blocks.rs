@@ -122,7 +122,7 @@ fn origin(notification: &Notification, alert: &Alert) -> String {
     parts.join(" · ")
 }
 
-/// Returns a field for each detail that fits, in order.
+/// Returns a field for each detail that fits into the [`Room`], in order.
 fn fields(alert: &Alert, room: &mut Room) -> Vec<Value> {
     let mut fields = Vec::new();
     for (at, detail) in alert.details.iter().take(FIELD_BLOCKS * FIELDS).enumerate() {

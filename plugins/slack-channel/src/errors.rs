@@ -23,7 +23,7 @@ pub(crate) enum Failure {
     Broken,
 }
 
-/// Verdict of an error, and the advice for operators.
+/// Verdict of an error ([`Failure`]), and the advice for operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Meaning {
     pub(crate) failure: Failure,

@@ -9,10 +9,10 @@ use tocsin_plugin_api::{
     step::{HttpAnswer, HttpRequest, MOST_REQUESTS, Step},
 };
 
-/// End of a run: the next step.
+/// End of a run: the next [`Step`].
 pub(crate) type End = Box<Step>;
 
-/// Answers of one attempt.
+/// [Answers](HttpAnswer) of one attempt.
 pub(crate) struct Exchange<'a> {
     answers: &'a [HttpAnswer],
     taken: usize,

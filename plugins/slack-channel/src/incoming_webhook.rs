@@ -27,7 +27,7 @@ pub(crate) struct IncomingWebhook {
 }
 
 impl IncomingWebhook {
-    /// Takes the options. Without a layout, the path of the URL decides.
+    /// Takes the options. Without a [`Layout`], the path of the URL decides.
     pub(crate) fn new(url: Address, layout: Option<Layout>, mentions: Mentions) -> Self {
         let has_hooks = url.path().split('/').any(|part| part == "hooks");
         let default = if has_hooks { Layout::Attachment } else { Layout::Blocks };
@@ -39,7 +39,7 @@ impl IncomingWebhook {
         self.url.base()
     }
 
-    /// Delivers a notification.
+    /// Delivers a [`Notification`].
     ///
     /// # Errors
     ///

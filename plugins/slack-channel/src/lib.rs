@@ -47,7 +47,7 @@ use crate::{exchange::Exchange, options::Way};
 /// (<https://docs.slack.dev/apis/web-api/rate-limits>).
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Notifier for one channel.
+/// [`Notifier`] for one channel.
 pub struct SlackChannel {
     way: Way,
 }

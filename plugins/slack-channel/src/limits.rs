@@ -34,7 +34,7 @@ pub(crate) fn size(json: &Value) -> usize {
     json.to_string().chars().map(plain_size).sum()
 }
 
-/// Returns the size of a character inside a JSON string.
+/// Returns the [`size`] of a character inside a JSON string.
 pub(crate) fn character_size(character: char) -> usize {
     match character {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
@@ -47,7 +47,7 @@ fn plain_size(character: char) -> usize {
     if character.is_ascii() { 1 } else { 6 * character.len_utf16() }
 }
 
-/// Part of an attachment's size that is still free.
+/// Part of [`ATTACHMENT_BYTES`] that is still free.
 pub(crate) struct Room(usize);
 
 impl Room {

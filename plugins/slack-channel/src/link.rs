@@ -15,7 +15,7 @@ pub(crate) fn link(address: &str, label: &str) -> Option<String> {
     Some(format!("<{}|{label}>", target(address)?))
 }
 
-/// Returns an address for a link, with the characters that end it encoded.
+/// Returns an address for a [`link`], with the characters that end it encoded.
 pub(crate) fn target(address: &str) -> Option<String> {
     if !is_web_address(address) || address.len() > ADDRESS_BYTES {
         return None;
@@ -42,7 +42,7 @@ pub(crate) fn local_time(time: Time) -> String {
     format!("<!date^{seconds}^{{date_short_pretty}} {{time}}|{text}>")
 }
 
-/// Returns a time as RFC 3339, without milliseconds.
+/// Returns a [`Time`] as RFC 3339, without milliseconds.
 pub(crate) fn whole_seconds(time: Time) -> String {
     Time::from_unix_seconds(time.unix_seconds()).to_string()
 }

@@ -10,7 +10,7 @@ use tocsin_plugin_api::{
 /// Largest number of mentions.
 const LIMIT: usize = 20;
 
-/// Mentions, ready for a message.
+/// Mentions, ready for a [`Message`](crate::message::Message).
 pub(crate) struct Mentions {
     text: String,
     lowest_urgency: Urgency,

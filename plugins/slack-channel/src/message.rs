@@ -61,7 +61,7 @@ impl Message {
         Self { rich, plain: object(json!({"text": plain})), metadata: metadata(notification) }
     }
 
-    /// Returns the reply in the thread of an alert.
+    /// Returns the [reply](words::reply) in the thread of an alert.
     pub(crate) fn reply(notification: &Notification, mentions: &Mentions) -> Option<Self> {
         let alert = notification.alert()?;
         let call = mentions.of(notification).filter(|_| notification.kind == Kind::Escalated);

@@ -58,14 +58,14 @@ fn lowest_urgency() -> Urgency {
     Urgency::Low
 }
 
-/// Way to the channel, with checked options.
+/// Way to the channel, with checked [`Options`].
 pub(crate) enum Way {
     Webhook(IncomingWebhook),
     WebApi(WebApi),
 }
 
 impl Way {
-    /// Checks the options.
+    /// Checks the [`Options`].
     ///
     /// # Errors
     ///
@@ -132,7 +132,8 @@ fn check_token(token: &Secret) -> Result<(), OptionsError> {
     Ok(())
 }
 
-/// Checks the id of a channel. Only Slack's own ids have a form that is known.
+/// Checks the id of a channel. Only Slack's own ids have a form that is known, so the `api_url` of
+/// another server allows more.
 fn channel(channel: Option<String>, other_server: bool) -> Result<String, OptionsError> {
     let hint = "hint: set it to the channel's id, such as `C0123456789`; Slack shows the id at the end of \
                 the channel's details";

@@ -27,7 +27,7 @@ impl Posted {
         Some(Self { channel: text("channel")?, ts: text("ts")? })
     }
 
-    /// Returns the state.
+    /// Returns the state, for [`Posted::from_state`].
     pub(crate) fn to_state(&self, option: &str) -> Value {
         json!({"channel": self.channel, "ts": self.ts, "to": option})
     }

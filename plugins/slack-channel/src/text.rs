@@ -8,7 +8,7 @@ use tocsin_plugin_kit::text;
 
 use crate::limits::character_size;
 
-/// Markup of the receiving server.
+/// Markup of the receiving server, which a [`Layout`](crate::options::Layout) decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Markup {
     /// Only `<...>` has a meaning beyond bold text and the like.
@@ -17,12 +17,12 @@ pub(crate) enum Markup {
     Markdown,
 }
 
-/// Limits of one text.
+/// Limits of one text, see [`crate::limits`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limit {
     /// Longest text, in UTF-16 code units.
     pub(crate) length: usize,
-    /// Largest size, see [`crate::limits`].
+    /// Largest [size](crate::limits::size).
     pub(crate) bytes: usize,
 }
 

@@ -14,7 +14,7 @@ use crate::{
 /// Longest name of an error that a reason repeats.
 const NAME_LIMIT: usize = 80;
 
-/// Refusal of a request.
+/// Refusal of a request, with its [`Failure`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
     pub(crate) failure: Failure,

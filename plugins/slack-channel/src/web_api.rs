@@ -44,7 +44,7 @@ impl WebApi {
         self.api.base()
     }
 
-    /// Delivers a notification.
+    /// Delivers a [`Notification`].
     ///
     /// # Errors
     ///
@@ -77,7 +77,7 @@ impl WebApi {
         Ok(Step::delivered_with(posted.to_state(&self.channel)))
     }
 
-    /// Updates the message of an alert. Returns false if the message is gone or cannot be changed.
+    /// Updates the [posted](Posted) message of an alert. Returns false if the message is gone or cannot be changed.
     fn update(
         &self,
         message: &Message,
@@ -150,7 +150,7 @@ impl WebApi {
         answer.map(drop).map_err(Refused::verdict)
     }
 
-    /// Posts a message, without metadata or as plain text if the server refuses it.
+    /// Posts a [`Message`], without metadata or as plain text if the server refuses it.
     fn post(
         &self,
         message: &Message,

@@ -10,7 +10,7 @@ use crate::text::{Limit, Markup};
 /// Longest name that a message shows: of an integration, a destination, a person.
 const NAME: Limit = Limit { length: 100, bytes: 200 };
 
-/// Look of a message.
+/// Look of a [`Message`](crate::message::Message).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Look {
     pub(crate) emoji: &'static str,
@@ -23,11 +23,11 @@ const OPEN: Look = Look { emoji: "🔴", word: "Open", color: "#d32f2f" };
 const ACKNOWLEDGED: Look = Look { emoji: "🟠", word: "Acknowledged", color: "#f57c00" };
 const RESOLVED: Look = Look { emoji: "🟢", word: "Resolved", color: "#2e7d32" };
 const TEST: Look = Look { emoji: "🧪", word: "Test", color: "#546e7a" };
-/// Look of a digest.
+/// [`Look`] of a [`Digest`].
 pub(crate) const DIGEST: Look = Look { emoji: "🔴", word: "Many new alerts", color: "#d32f2f" };
 
 impl Look {
-    /// Returns the look of news about an alert.
+    /// Returns the look of news about an alert, by its [`Status`].
     pub(crate) fn of(kind: Kind, alert: &Alert) -> Self {
         match (kind, alert.status) {
             (Kind::Test, _) => TEST,
@@ -38,7 +38,7 @@ impl Look {
     }
 }
 
-/// Returns the title of an alert on one line.
+/// Returns the title of an [`Alert`] on one line.
 pub(crate) fn title(alert: &Alert, markup: Markup, limit: Limit) -> String {
     markup.line(&alert.title, limit).unwrap_or_else(|| format!("alert #{}", alert.number))
 }
@@ -78,7 +78,7 @@ pub(crate) fn reply(notification: &Notification, alert: &Alert, markup: Markup) 
         Kind::Escalated => {
             format!("⏰ Still open and not acknowledged: alert #{}", alert.number)
         }
-        _ => format!("🔁 Reported again, {} times in all", alert.occurrences),
+        _ => format!("🔁 Reported again, {} reports in all", alert.occurrences),
     }
 }
 

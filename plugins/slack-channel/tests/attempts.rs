@@ -178,7 +178,7 @@ fn further_news_are_replies_in_the_thread() {
 
     let played =
         play(&web_api(), &with_message(news(Kind::Occurred, Status::Open)), &[POSTED, POSTED]);
-    assert_eq!(played.body(1)["text"], "🔁 Reported again, 1 times in all");
+    assert_eq!(played.body(1)["text"], "🔁 Reported again, 1 reports in all");
     assert_eq!(played.body(1).get("reply_broadcast"), None);
 }
 

@@ -19,7 +19,7 @@ const PAGE: usize = 999;
 /// Outcome of a method: the answer's fields, or the name of an error.
 type Outcome = Result<Value, &'static str>;
 
-/// Answers a request; `None` closes the connection.
+/// Answers a [`Request`]; `None` closes the connection.
 pub(super) fn answer(workspace: &Mutex<Workspace>, request: &Request) -> Option<Answer> {
     let path = request.target.split('?').next().unwrap_or_default();
     let mut workspace = lock(workspace);
@@ -105,7 +105,7 @@ fn with_fault(
     (fault, outcome)
 }
 
-/// Returns the answer of a fault; `None` without a fault.
+/// Returns the answer of a [`Fault`]; `None` without a fault.
 fn faulty(workspace: &mut Workspace, method: &str, fault: Option<Fault>) -> Option<Option<Answer>> {
     let is_webhook = method == "webhook";
     let error = |name: &str| match is_webhook {

@@ -50,7 +50,7 @@ pub(super) struct Answer {
 
 type Handler = dyn Fn(&Request) -> Option<Answer> + Send + Sync;
 
-/// Running server.
+/// Running server. It answers each [`Request`] with an [`Answer`].
 #[derive(Debug)]
 pub(super) struct Server {
     address: SocketAddr,
@@ -67,7 +67,7 @@ struct Open {
 }
 
 impl Server {
-    /// Starts a server. If the handler returns no answer, the connection is closed.
+    /// Starts a server. If the [`Handler`] returns no answer, the connection is closed.
     pub(super) fn start(
         handler: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static,
     ) -> io::Result<Self> {
