@@ -30,6 +30,7 @@ use crate::{
         RunnablePlugin, StartError,
     },
     config::{Config, ConfigError, DestinationConfig},
+    limits::rate_limit::Rate,
     metrics::{Metrics, Owner, PluginMetrics},
     outbound::NetworkRules,
     plugin_user::{
@@ -193,7 +194,7 @@ impl ReadyDestination {
         let sends_digests = description.kinds.contains(&Kind::Digest);
         Ok(Self {
             events,
-            pause: section.rate_limit.map_or(suggested, |rate| rate.interval()),
+            pause: section.rate_limit.map_or(suggested, Rate::interval),
             parallel: section.parallel,
             digest_above: if sends_digests { section.digest_above } else { 0 },
             rules: rules(order.name, section),

@@ -99,7 +99,7 @@ impl Document {
         let Ok(root) = DeTable::parse(&self.text) else { return false };
         let mut table = root.get_ref();
         for (depth, part) in key.iter().enumerate() {
-            match table.get(*part).map(|value| value.get_ref()) {
+            match table.get(*part).map(toml::Spanned::get_ref) {
                 Some(_) if depth + 1 == key.len() => return true,
                 Some(DeValue::Table(inner)) => table = inner,
                 _ => return false,
