@@ -85,8 +85,8 @@ impl Notifier for Alertmanager {
     fn describe(&self) -> Description {
         match &self.0 {
             Role::Sender(sender) => sender.describe(),
-            // Without an address, no news can be sent.
-            Role::Webhook(_) => Description::default(),
+            // Without an address, every attempt says that the option is missing.
+            Role::Webhook(_) => Description::new([]),
         }
     }
 

@@ -227,7 +227,7 @@ fn an_address_or_a_credential_that_cannot_be_used_is_refused_without_secrets() {
 #[test]
 fn a_destination_without_an_address_can_send_nothing() {
     let integration = plugin(json!({"bearer_token": "t0ken"}));
-    assert_eq!(integration.describe().kinds, []);
+    assert_eq!(integration.describe().contacts, [""; 0]);
     let step = integration.next(&news(Kind::Opened, Status::Open), &[]);
     assert_eq!(
         step,
