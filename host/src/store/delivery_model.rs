@@ -77,7 +77,7 @@ enum Stage {
     Ended(DeliveryStatus),
 }
 
-/// One message, which stands for one or more deliveries.
+/// Message, which stands for one or more deliveries.
 #[derive(Clone, Debug)]
 struct Message {
     /// Deliveries that the message stands for. The last one is the message's own.
