@@ -4,7 +4,9 @@
 //! No plugin runs in this process: every check runs it in a [`sandbox`](crate::sandbox). The checks share
 //! their findings in `context.rs`.
 
+mod attempts;
 mod baseline;
+mod contacts;
 mod context;
 mod deadline;
 mod determinism;
@@ -12,6 +14,7 @@ mod fixtures;
 mod growth;
 mod keys;
 mod loading;
+mod loops;
 mod manifest;
 mod panics;
 mod purity;
@@ -19,6 +22,8 @@ mod refusals;
 mod samples;
 mod schema;
 mod secrets;
+mod sent_secrets;
+mod steps;
 mod stress_messages;
 mod tables;
 mod verdict;
@@ -26,6 +31,7 @@ mod verdict;
 use std::path::PathBuf;
 
 use serde::Serialize;
+use tocsin_plugin_api::manifest::{NOTIFY, RECEIVE};
 
 pub(crate) use self::verdict::{Settings, Status};
 use self::{
@@ -43,25 +49,46 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 struct Check {
     name: &'static str,
     needs: Needs,
+    /// The capability that the check is about; `None` for every plugin.
+    capability: Option<&'static str>,
     run: fn(&mut CheckContext<'_>) -> Verdict,
 }
 
 /// All checks, in the order in which they are made.
 const CHECKS: &[Check] = &[
-    Check { name: "manifest", needs: Needs::File, run: manifest::check },
-    Check { name: "loads", needs: Needs::Manifest, run: loading::check },
-    Check { name: "schema-valid", needs: Needs::Library, run: schema::is_valid },
-    Check { name: "schema-matches", needs: Needs::Schema, run: schema::matches },
-    Check { name: "options-refused", needs: Needs::Schema, run: refusals::check },
-    Check { name: "fixtures", needs: Needs::Instance, run: fixtures::check },
-    Check { name: "pure", needs: Needs::Instance, run: purity::check },
-    Check { name: "deterministic", needs: Needs::Instance, run: determinism::check },
-    Check { name: "keys-stable", needs: Needs::Instance, run: keys::check },
-    Check { name: "deadline", needs: Needs::Library, run: deadline::check },
-    Check { name: "no-panic", needs: Needs::Library, run: panics::check },
-    Check { name: "no-growth", needs: Needs::Instance, run: growth::check },
-    Check { name: "secrets", needs: Needs::Instance, run: secrets::check },
+    Check::new("manifest", Needs::File, manifest::check),
+    Check::new("loads", Needs::Manifest, loading::check),
+    Check::new("schema-valid", Needs::Library, schema::is_valid),
+    Check::new("schema-matches", Needs::Schema, schema::matches),
+    Check::new("options-refused", Needs::Schema, refusals::check),
+    Check::new("fixtures", Needs::Instance, fixtures::check),
+    Check::new("pure", Needs::Instance, purity::check),
+    Check::new("deterministic", Needs::Instance, determinism::check),
+    Check::new("keys-stable", Needs::Instance, keys::check).of(RECEIVE),
+    Check::new("steps", Needs::Instance, steps::check).of(NOTIFY),
+    Check::new("contacts", Needs::Instance, contacts::check).of(NOTIFY),
+    Check::new("no-loop", Needs::Instance, loops::check).of(NOTIFY),
+    Check::new("deadline", Needs::Library, deadline::check),
+    Check::new("no-panic", Needs::Library, panics::check),
+    Check::new("no-growth", Needs::Instance, growth::check),
+    Check::new("secrets", Needs::Instance, secrets::check),
 ];
+
+impl Check {
+    /// A check of every plugin.
+    const fn new(
+        name: &'static str,
+        needs: Needs,
+        run: fn(&mut CheckContext<'_>) -> Verdict,
+    ) -> Self {
+        Self { name, needs, capability: None, run }
+    }
+
+    /// Makes the check one of plugins with this capability.
+    const fn of(self, capability: &'static str) -> Self {
+        Self { capability: Some(capability), ..self }
+    }
+}
 
 /// The report on a plugin.
 #[derive(Clone, Debug, Serialize)]
@@ -117,7 +144,12 @@ pub(crate) fn certify(settings: &Settings, progress: &dyn Fn(&str)) -> Report {
         let verdict = match context.lacks(check.needs) {
             _ if is_left_out => Verdict::skipped("left out"),
             Some(reason) => Verdict::skipped(reason),
-            None => (check.run)(&mut context),
+            None => match check.capability.filter(|name| !context.has_capability(name)) {
+                Some(name) => {
+                    Verdict::skipped(format!("the plugin does not have the capability `{name}`"))
+                }
+                None => (check.run)(&mut context),
+            },
         };
         *match verdict.status {
             Status::Passed => &mut summary.passed,
@@ -171,6 +203,7 @@ mod tests {
         let settings = Settings {
             file: "/dev/null".into(),
             fixtures: Vec::new(),
+            notifier_fixtures: Vec::new(),
             options: None,
             seed: 1,
             requests: 1,

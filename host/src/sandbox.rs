@@ -3,6 +3,7 @@
 //!
 //! The sandbox only records what the plugin did. The caller decides what that means.
 
+pub(crate) mod attempt;
 pub(crate) mod child;
 mod confinement;
 pub(crate) mod message;

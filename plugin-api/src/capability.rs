@@ -113,6 +113,52 @@ pub trait Receiver: Plugin {
 /// The capability `notify`: translates news about an alert into HTTP requests.
 ///
 /// A notifier does no I/O. The host sends the requests, and asks the notifier again with each answer.
+///
+/// ```
+/// use tocsin_plugin_api::{
+///     OptionsError,
+///     capability::{Notifier, Plugin},
+///     notification::Notification,
+///     step::{Description, HttpAnswer, HttpRequest, Step},
+/// };
+///
+/// #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// #[serde(deny_unknown_fields)]
+/// struct Options {}
+///
+/// struct Chat;
+///
+/// impl Plugin for Chat {
+///     type Options = Options;
+///
+///     fn new(_: Options) -> Result<Self, OptionsError> {
+///         Ok(Self)
+///     }
+/// }
+///
+/// impl Notifier for Chat {
+///     fn describe(&self) -> Description {
+///         Description::new(["https://chat.example.com".into()])
+///     }
+///
+///     fn next(&self, notification: &Notification, answers: &[HttpAnswer]) -> Step {
+///         let Some(answer) = answers.last() else {
+///             let title = notification.alert().map_or("many alerts", |alert| &alert.title);
+///             let text = format!("{}: {title}", notification.kind);
+///             let request = HttpRequest::new("post", "POST", "https://chat.example.com/post");
+///             return Step::send(request.body(text));
+///         };
+///         match answer.status {
+///             200..300 => Step::delivered(),
+///             404 => Step::destination_broken("the chat has no such room"),
+///             status => Step::retry(format!("the chat answered {status}")),
+///         }
+///     }
+/// }
+///
+/// tocsin_plugin_api::export_plugin!(Chat: notify);
+/// # fn main() {}
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is exported with the capability `notify` and does not implement it",
     label = "does not implement `Notifier`",
@@ -120,7 +166,8 @@ pub trait Receiver: Plugin {
             the list of capabilities in `export_plugin!`"
 )]
 pub trait Notifier: Plugin {
-    /// Describes the notifier with its options: the servers that it contacts, and its limits.
+    /// Describes the notifier with its options: the servers that it contacts, the kinds of news that it
+    /// sends, and its limits. The host asks once for each instance, and sends nothing of other kinds.
     fn describe(&self) -> Description;
 
     /// Returns the next step of an attempt.
@@ -128,6 +175,9 @@ pub trait Notifier: Plugin {
     /// `answers` holds the answers to the requests of this attempt, in the order in which they were sent;
     /// it is empty at the beginning. The step depends on the options, the notification and the answers
     /// alone: the same input gives the same step, at any time and on any thread.
+    ///
+    /// A panic counts as a failed attempt, like an answer that is larger than
+    /// [`LARGEST_STEP_BYTES`](crate::step::LARGEST_STEP_BYTES).
     fn next(&self, notification: &Notification, answers: &[HttpAnswer]) -> Step;
 }
 

@@ -122,6 +122,9 @@ mod guide {
     struct Outcomes;
     #[doc = include_str!("../../docs/author/testing.md")]
     struct Testing;
+    #[cfg(feature = "testing")]
+    #[doc = include_str!("../../docs/author/notifiers.md")]
+    struct Notifiers;
 }
 
 /// The types that the author of an [`Integration`] needs:

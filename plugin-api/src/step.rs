@@ -13,6 +13,13 @@ use crate::notification::{Kind, Notification, known_kinds};
 /// The largest number of HTTP requests of one attempt.
 pub const MOST_REQUESTS: usize = 5;
 
+/// The largest size of a [`Step`] as JSON, in bytes. The host refuses a larger one.
+pub const LARGEST_STEP_BYTES: usize = 1024 * 1024;
+
+/// The largest size of the state of [`Step::Delivered`] as JSON, in bytes. The host keeps it for each alert
+/// and destination, and refuses a larger one.
+pub const LARGEST_STATE_BYTES: usize = 16 * 1024;
+
 /// The next step of an attempt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]

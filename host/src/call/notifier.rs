@@ -5,7 +5,7 @@
 
 use tocsin_plugin_api::{
     abi::CallError,
-    step::{Description, MOST_REQUESTS, NotifyCall, Step},
+    step::{Description, LARGEST_STATE_BYTES, LARGEST_STEP_BYTES, MOST_REQUESTS, NotifyCall, Step},
 };
 use ulid::Ulid;
 
@@ -14,10 +14,6 @@ use crate::events::bounded_reason;
 
 /// The largest question: a notification with the answers so far.
 const LARGEST_INPUT_BYTES: usize = 8 * 1024 * 1024;
-/// The largest answer of a plugin.
-const LARGEST_OUTPUT_BYTES: usize = 1024 * 1024;
-/// The largest [`Step::Delivered`] state, which the store keeps for each alert and destination.
-const LARGEST_STATE_BYTES: usize = 16 * 1024;
 
 /// The answer of a notifier.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,9 +68,9 @@ impl NotifierInput {
     ///
     /// If the answer is too large, cannot be read, or breaks a rule.
     pub(super) fn read(&self, json: &[u8]) -> Result<NotifierOutput, CallError> {
-        if json.len() > LARGEST_OUTPUT_BYTES {
+        if json.len() > LARGEST_STEP_BYTES {
             return Err(CallError::Forbidden(format!(
-                "it has {} bytes, at most {LARGEST_OUTPUT_BYTES} are allowed",
+                "it has {} bytes, at most {LARGEST_STEP_BYTES} are allowed",
                 json.len()
             )));
         }

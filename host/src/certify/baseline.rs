@@ -52,6 +52,8 @@ pub(super) struct Baseline {
     pub(super) outcomes: Vec<Option<TimedOutcome>>,
     /// The message of each fixture; `None` if the plugin refuses its options.
     pub(super) of_fixtures: Vec<Option<usize>>,
+    /// The same for the fixtures of a notifier.
+    pub(super) of_notifier_fixtures: Vec<Option<usize>>,
 }
 
 /// The outcome of a message, and the time that the call took.

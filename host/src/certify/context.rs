@@ -9,9 +9,13 @@ use std::{
 };
 
 use serde_json::Value;
-use tocsin_plugin_api::{manifest::Manifest, testing::Fixture};
+use tocsin_plugin_api::{
+    manifest::{self, Manifest},
+    testing::Fixture,
+};
 
 use super::{
+    attempts,
     baseline::{
         Baseline, Failure, Made, OptionsSchema, Repetition, StressResult, Table, TimedOutcome,
     },
@@ -33,6 +37,8 @@ const CHILD_TIMEOUT: Duration = Duration::from_secs(600);
 const MOST_FAILURES: usize = 3;
 /// The number of different options tables that are used.
 const MOST_TABLES: usize = 24;
+/// The number of tables with which a notifier makes the sample attempts.
+const MOST_NOTIFIER_TABLES: usize = 4;
 /// The pause before messages are sent again. It is longer than a second, so that an outcome that
 /// depends on the clock changes.
 const REPEAT_DELAY: Duration = Duration::from_millis(1100);
@@ -131,7 +137,7 @@ impl<'a> CheckContext<'a> {
             is_made(at - 1)
         });
         // Of tables made from the schema, one is enough.
-        if self.settings.fixtures.is_empty() {
+        if self.settings.fixtures.is_empty() && self.settings.notifier_fixtures.is_empty() {
             candidates.truncate(1);
         }
         candidates
@@ -144,11 +150,14 @@ impl<'a> CheckContext<'a> {
                 options: options.clone(),
             }];
         }
+        let of_fixtures = self.settings.fixtures.iter().map(|one| (&one.name, &one.options));
+        let of_notifier = self.settings.notifier_fixtures.iter();
+        let of_notifier = of_notifier.map(|one| (&one.name, &one.options));
         let mut candidates: Vec<Table> = Vec::new();
-        for fixture in &self.settings.fixtures {
-            if !candidates.iter().any(|table| table.options == fixture.options) {
-                let name = format!("the options of fixture `{}`", fixture.name);
-                candidates.push(Table { name, options: fixture.options.clone() });
+        for (name, options) in of_fixtures.chain(of_notifier) {
+            if !candidates.iter().any(|table| table.options == *options) {
+                let name = format!("the options of fixture `{name}`");
+                candidates.push(Table { name, options: options.clone() });
             }
         }
         if candidates.is_empty() {
@@ -209,18 +218,54 @@ impl<'a> CheckContext<'a> {
     fn find_baseline(&mut self) -> Baseline {
         let tables = self.tables().to_vec();
         let mut messages = Vec::new();
+        // With --options, one table serves all fixtures.
+        let only_table = self.settings.options.as_ref().map(|_| 0);
+        let table_of = |options: &Value| {
+            tables.iter().position(|table| table.options == *options).or(only_table)
+        };
         let mut of_fixtures = Vec::new();
         for fixture in &self.settings.fixtures {
-            // With --options, one table serves all fixtures.
-            let table = tables.iter().position(|table| table.options == fixture.options);
-            let table = table.or(self.settings.options.as_ref().map(|_| 0));
+            let table = table_of(&fixture.options);
             of_fixtures.push(table.map(|_| messages.len()));
             messages.extend(table.map(|table| of_fixture(fixture, table)));
         }
-        messages.extend(samples::usual());
+        let mut of_notifier_fixtures = Vec::new();
+        for fixture in &self.settings.notifier_fixtures {
+            let table = table_of(&fixture.options);
+            of_notifier_fixtures.push(table.map(|_| messages.len()));
+            messages.extend(table.map(|table| attempts::of_fixture(fixture, table)));
+        }
+        if self.has_capability(manifest::RECEIVE) {
+            messages.extend(samples::usual());
+        }
+        for table in self.notifier_tables() {
+            messages.extend(attempts::usual(table));
+        }
         let options: Vec<_> = tables.into_iter().map(|table| table.options).collect();
         let outcomes = self.send_once(&options, &messages, false);
-        Baseline { options, messages, outcomes, of_fixtures }
+        Baseline { options, messages, outcomes, of_fixtures, of_notifier_fixtures }
+    }
+
+    /// Returns true if the manifest lists the capability with this name.
+    pub(super) fn has_capability(&self, name: &str) -> bool {
+        let capabilities = self.manifest().map(|manifest| manifest.capabilities.iter());
+        capabilities.into_iter().flatten().any(|capability| capability == name)
+    }
+
+    /// Returns the positions of the tables for a notifier: those of its fixtures, or else the first one.
+    fn notifier_tables(&mut self) -> Vec<usize> {
+        if !self.has_capability(manifest::NOTIFY) {
+            return Vec::new();
+        }
+        let settings = self.settings;
+        let is_of_fixture = |table: &Table| {
+            settings.notifier_fixtures.iter().any(|fixture| fixture.options == table.options)
+        };
+        let tables = self.tables().iter().enumerate();
+        let mut found: Vec<_> =
+            tables.filter(|(_, table)| is_of_fixture(table)).map(|(at, _)| at).collect();
+        found.truncate(MOST_NOTIFIER_TABLES);
+        if found.is_empty() { vec![0] } else { found }
     }
 
     /// Sends every message once. After a message that ends a child, a new child continues.
@@ -251,14 +296,14 @@ impl<'a> CheckContext<'a> {
 
     /// Keeps the failures of a record, and returns the position of the message that failed, if one did.
     fn keep_failures(&mut self, record: &Record, messages: &[Message]) -> Option<usize> {
-        let name = |index: usize| {
-            messages.get(index).map_or("?", |message| message.name.as_str()).to_owned()
+        let occupation = |index: usize| {
+            messages.get(index).map_or_else(|| "receiving `?`".into(), Message::occupation)
         };
         let mut at = None;
         for observation in &record.observations {
             match observation {
                 Observation::Failed { operation: Operation::Receive, index, what } => {
-                    self.keep_failure(false, format!("{what}, receiving `{}`", name(*index)));
+                    self.keep_failure(false, format!("{what}, {}", occupation(*index)));
                     at = Some(*index);
                 }
                 Observation::Failed { operation, what, .. } => {
@@ -270,7 +315,7 @@ impl<'a> CheckContext<'a> {
         if let Some(death) = &record.death {
             let (operation, index) = record.at.unwrap_or((Operation::New, 0));
             let what = match operation {
-                Operation::Receive => format!("receiving `{}`", name(index)),
+                Operation::Receive => occupation(index),
                 other => other.to_string(),
             };
             self.keep_failure(death.is_timeout(), format!("{death}, {what}"));
@@ -347,10 +392,18 @@ impl<'a> CheckContext<'a> {
 
     fn run_stress_messages(&mut self) -> Vec<StressResult> {
         let baseline = self.baseline();
-        let (options, messages) = (baseline.options.clone(), stress_messages::suited_to(baseline));
+        let options = baseline.options.clone();
+        let mut messages = stress_messages::suited_to(baseline);
+        if !self.has_capability(manifest::RECEIVE) {
+            messages.clear();
+        }
+        // One table is enough: it is the code that is slow.
+        for table in self.notifier_tables().into_iter().take(1) {
+            messages.extend(attempts::stressful(table, stress_messages::UNITS));
+        }
         let outcomes = self.send_once(&options, &messages, true);
         let results = messages.into_iter().zip(outcomes).map(|(message, timed)| StressResult {
-            length_bytes: message.body.length_bytes(),
+            length_bytes: message.length_bytes(),
             name: message.name,
             took: timed.map(|timed| timed.took),
         });
@@ -372,7 +425,11 @@ impl<'a> CheckContext<'a> {
         let baseline = self.baseline();
         // A message that is known to fail would end the run when it is chosen.
         let samples = baseline.fuzz_samples();
-        let options = baseline.options.clone();
+        if samples.is_empty() && !self.has_capability(manifest::RECEIVE) {
+            // Random requests are not for a notifier.
+            return Record::default();
+        }
+        let options = self.baseline().options.clone();
         let task = Task::Fuzz(FuzzRun { options, samples, seed, requests });
         self.sandbox.watch(task, |index| {
             if index % 1000 == 0 {
@@ -400,5 +457,6 @@ fn of_fixture(fixture: &Fixture, table: usize) -> Message {
         headers: headers.map(|(name, value)| (name, Bytes(value.into()))).collect(),
         query: fixture.query.clone().unwrap_or_default(),
         body: Body::Whole(Bytes(fixture.body())),
+        attempt: None,
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
     let seed = context.settings.seed;
     let known = context.baseline();
     let known = known.messages.iter().zip(&known.outcomes).filter_map(|(message, timed)| {
-        Some((message.name.clone(), message.body.length_bytes(), timed.as_ref()?.took))
+        Some((message.name.clone(), message.length_bytes(), timed.as_ref()?.took))
     });
     let mut times: Vec<_> = known.collect();
     let stress = context.stress_results();

@@ -3,6 +3,8 @@
 //!
 //! A host survives a panic but drops the instance. A host does not survive a crash.
 
+use tocsin_plugin_api::step::HttpAnswer;
+
 use super::{context::CheckContext, verdict::Verdict};
 use crate::sandbox::{
     Record,
@@ -51,7 +53,8 @@ pub(super) fn reached(record: &Record) -> usize {
 fn fault_of(record: &Record, seed: u64, samples: &[Message]) -> Option<String> {
     let place = |index: usize| {
         let message = mutation::message(samples, seed, index);
-        format!("receiving request {index} of seed {seed}, {}", shown(&message))
+        let verb = if message.attempt.is_some() { "sending" } else { "receiving" };
+        format!("{verb} request {index} of seed {seed}, {}", shown(&message))
     };
     let failed = record.observations.iter().find_map(|observation| match observation {
         Observation::Failed { operation: Operation::Receive, index, what } => {
@@ -72,6 +75,15 @@ fn fault_of(record: &Record, seed: u64, samples: &[Message]) -> Option<String> {
 /// Returns the beginning of a message, enough to recognise it.
 fn shown(message: &Message) -> String {
     const LONGEST: usize = 60;
+    if let Some(attempt) = &message.attempt {
+        let answer = |answer: &HttpAnswer| {
+            let body = answer.body.as_bytes();
+            let start = body[..body.len().min(LONGEST)].escape_ascii();
+            format!("{} `{start}`", answer.status)
+        };
+        let answers: Vec<_> = attempt.answers.iter().map(answer).collect();
+        return format!("answered {}", answers.join(", "));
+    }
     let content_type = message.headers.iter().find(|(name, _)| name == "content-type");
     let content_type =
         content_type.map(|(_, value)| String::from_utf8_lossy(&value.0).into_owned());

@@ -78,7 +78,7 @@ fn violations(
         let Some(what) = violation_in(&record)? else { break };
         let (operation, index) = record.at.unwrap_or((Operation::New, 0));
         let place = match (operation, left.get(index)) {
-            (Operation::Receive, Some(message)) => format!("receiving `{}`", message.name),
+            (Operation::Receive, Some(message)) => message.occupation(),
             _ => operation.to_string(),
         };
         violations.push(PlacedViolation { what, place });

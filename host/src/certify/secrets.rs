@@ -7,9 +7,10 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::{Value, json};
 
 use super::{
+    attempts::attempted,
     baseline::Baseline,
     context::{CheckContext, received},
-    tables,
+    sent_secrets, tables,
     verdict::Verdict,
 };
 use crate::{
@@ -41,6 +42,9 @@ pub(super) fn check(context: &mut CheckContext<'_>) -> Verdict {
     let mut faults = of_options(context, &schema, base);
     let (asked, more) = of_messages(context, &schema);
     faults.extend(more);
+    let (attempts, more) = of_attempts(context, &schema);
+    faults.extend(more);
+    let asked = asked + attempts;
     match unmarked {
         Some(key) if faults.is_empty() => warned(&key),
         _ => Verdict::of_faults(&faults, format!("in no outcome of {asked} messages")),
@@ -156,11 +160,25 @@ fn of_messages(context: &mut CheckContext<'_>, schema: &Value) -> (usize, Vec<St
     (messages.len(), faults)
 }
 
+/// Returns the number of attempts, and a sentence for each that shows a secret of its own options.
+fn of_attempts(context: &mut CheckContext<'_>, schema: &Value) -> (usize, Vec<String>) {
+    let baseline = context.baseline();
+    let (mut count, mut faults) = (0, Vec::new());
+    for attempt in attempted(baseline) {
+        count += 1;
+        let options = baseline.options.get(attempt.message.options);
+        let secrets = options.map(|options| secrets_of(schema, options)).unwrap_or_default();
+        faults.extend(sent_secrets::fault(&attempt, &secrets));
+    }
+    (count, faults)
+}
+
 /// Returns each message that gave an outcome twice: with the right secret instead of its own, or where
 /// senders usually put a secret; and unchanged, so that its own secret is wrong.
 fn messages(baseline: &Baseline, schema: &Value) -> Vec<Message> {
     let mut messages = Vec::new();
-    for message in baseline.answered_messages() {
+    let requests = baseline.answered_messages().into_iter();
+    for message in requests.filter(|message| message.attempt.is_none()) {
         let olds = baseline.options.get(message.options);
         let olds = olds.map(|options| secrets_of(schema, options)).unwrap_or_default();
         let right = olds.iter().fold(message.clone(), |message, old| replaced(&message, old));

@@ -17,7 +17,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
 
 /// Texts on which parsers of markup and regular expressions backtrack.
-const UNITS: &[(&str, &str)] = &[
+pub(super) const UNITS: &[(&str, &str)] = &[
     ("letters", "a"),
     ("words", "critical "),
     ("spaces", " "),

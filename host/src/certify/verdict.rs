@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use serde::Serialize;
-use tocsin_plugin_api::testing::Fixture;
+use tocsin_plugin_api::testing::{Fixture, NotifierFixture};
 
 /// The plugin to certify, and how thoroughly.
 #[derive(Clone, Debug)]
@@ -12,6 +12,8 @@ pub(crate) struct Settings {
     pub file: PathBuf,
     /// Requests with the outcome that the plugin has to give for each.
     pub fixtures: Vec<Fixture>,
+    /// Notifications with the requests and the verdict that the plugin has to give for each.
+    pub notifier_fixtures: Vec<NotifierFixture>,
     /// Options to use instead of those of the fixtures, or of those made from the schema.
     pub options: Option<serde_json::Value>,
     /// The seed of the random numbers.

@@ -15,7 +15,7 @@ use std::{
 use prometheus_client::metrics::gauge::Gauge;
 use rustix::process::{Resource, Rlimit, Signal};
 use serde_json::Value;
-use tocsin_plugin_api::abi::{Instance, Module, NewInstanceError};
+use tocsin_plugin_api::abi::{CallError, Instance, Module, NewInstanceError};
 
 use super::{
     confinement,
@@ -224,16 +224,12 @@ fn receive(
     reporter: &Reporter,
 ) -> bool {
     reporter.report(&Observation::Began(Operation::Receive, index));
-    let (result, micros) = message.lend(|request| {
-        let started = Instant::now();
-        let result = instance.receive(request);
-        (result, u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX))
-    });
+    let result = outcome(instance, message);
     let has_returned = result.is_ok();
     reporter.report(&match result {
-        Ok(_) if is_brief => Observation::Received { index, outcome: Value::Null, micros },
-        Ok(outcome) => {
-            let outcome = serde_json::from_slice(&outcome.to_json()).unwrap_or_default();
+        Ok((outcome, took)) => {
+            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            let outcome = if is_brief { Value::Null } else { outcome };
             Observation::Received { index, outcome, micros }
         }
         Err(error) => {
@@ -241,6 +237,27 @@ fn receive(
         }
     });
     has_returned
+}
+
+/// Returns the outcome of a message, and the duration of the longest call.
+fn outcome(instance: &Instance, message: &Message) -> Result<(Value, Duration), CallError> {
+    if let Some(attempt) = &message.attempt {
+        let played = attempt.play(instance)?;
+        return Ok((played.outcome, played.longest));
+    }
+    let (result, took) = message.lend(|request| {
+        let started = Instant::now();
+        (instance.receive(request), started.elapsed())
+    });
+    Ok((serde_json::from_slice(&result?.to_json()).unwrap_or_default(), took))
+}
+
+/// Lets the plugin handle a message, and drops the outcome.
+fn handle(instance: &Instance, message: &Message) -> Result<(), CallError> {
+    match &message.attempt {
+        Some(attempt) => attempt.play(instance).map(drop),
+        None => message.lend(|request| instance.receive(request)).map(drop),
+    }
 }
 
 fn fuzz(run: &FuzzRun, module: &Module, reporter: &Reporter) {
@@ -252,7 +269,7 @@ fn fuzz(run: &FuzzRun, module: &Module, reporter: &Reporter) {
         let message = mutation::message(&run.samples, run.seed, index);
         let Some(Some(instance)) = instances.get(message.options) else { continue };
         reporter.report(&Observation::Began(Operation::Receive, index));
-        if let Err(error) = message.lend(|request| instance.receive(request)) {
+        if let Err(error) = handle(instance, &message) {
             reporter.report(&Observation::Failed {
                 operation: Operation::Receive,
                 index,

@@ -1,4 +1,4 @@
-//! A request that can be sent to a child, stored, changed and shown.
+//! A request or an attempt that can be sent to a child, stored, changed and shown.
 //!
 //! A message need not be valid HTTP: it can hold what a host's listener would refuse.
 
@@ -6,8 +6,10 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tocsin_plugin_api::{Request, request::Header};
 
-/// A request for one of several instances.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+use super::attempt::ScriptedAttempt;
+
+/// A request, or an attempt of a notifier, for one of several instances.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Message {
     /// The name in reports.
     pub name: String,
@@ -19,6 +21,9 @@ pub(crate) struct Message {
     pub query: String,
     /// The body.
     pub body: Body,
+    /// The attempt that the instance makes as a notifier, instead of receiving a request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Box<ScriptedAttempt>>,
 }
 
 /// Bytes, written as base64 in JSON.
@@ -81,6 +86,30 @@ impl Message {
         let headers = vec![("content-type".into(), Bytes(content_type.into()))];
         let body = Body::Whole(Bytes(body.into()));
         Self { name: name.into(), headers, body, ..Self::default() }
+    }
+
+    /// An attempt of the instance at a position, with this name.
+    pub(crate) fn of_attempt(
+        name: impl Into<String>,
+        options: usize,
+        attempt: ScriptedAttempt,
+    ) -> Self {
+        let (name, attempt) = (name.into(), Some(Box::new(attempt)));
+        Self { name, options, attempt, ..Self::default() }
+    }
+
+    /// Returns the length of the body, or of the answers of the attempt.
+    pub(crate) fn length_bytes(&self) -> usize {
+        match &self.attempt {
+            Some(attempt) => attempt.answers.iter().map(|answer| answer.body.len()).sum(),
+            None => self.body.length_bytes(),
+        }
+    }
+
+    /// Returns the occupation of the plugin with this message, for the end of a sentence.
+    pub(crate) fn occupation(&self) -> String {
+        let verb = if self.attempt.is_some() { "sending" } else { "receiving" };
+        format!("{verb} `{}`", self.name)
     }
 
     /// Calls a function with the message as the [`Request`] that a plugin receives.

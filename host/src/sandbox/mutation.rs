@@ -1,11 +1,18 @@
-//! Random messages, and mutations of sample messages. The same seed and position always give the same
+//! Random messages, and mutations of sample messages. Of an attempt, the answers are mutated. The same seed and position always give the same
 //! message.
 //!
 //! Mutation knows no plugin: the samples decide how far the messages get.
 
 use fastrand::Rng;
+use tocsin_plugin_api::{
+    notification::{Kind, Subject},
+    step::HttpAnswer,
+};
 
-use super::message::{Body, Bytes, Message};
+use super::{
+    attempt::ScriptedAttempt,
+    message::{Body, Bytes, Message},
+};
 
 /// The longest body. Many short messages find more than a few large ones, which other checks send.
 pub(crate) const LONGEST_BODY_BYTES: usize = 16 * 1024;
@@ -122,11 +129,18 @@ pub(crate) fn message(samples: &[Message], seed: u64, index: usize) -> Message {
     let Some(known) = rng.choice(samples) else { return random(&mut rng, 0) };
     match rng.u8(..10) {
         0..7 => mutated(&mut rng, known.clone(), samples),
-        _ => random(&mut rng, known.options),
+        _ => match &known.attempt {
+            Some(attempt) => random_attempt(&mut rng, known.options, attempt),
+            None => random(&mut rng, known.options),
+        },
     }
 }
 
 fn mutated(rng: &mut Rng, mut message: Message, samples: &[Message]) -> Message {
+    if let Some(attempt) = &mut message.attempt {
+        change_attempt(rng, attempt, samples);
+        return message;
+    }
     let mut body = message.body.bytes();
     body.truncate(LONGEST_BODY_BYTES);
     for _ in 0..rng.usize(1..5) {
@@ -201,6 +215,53 @@ fn change_headers(rng: &mut Rng, headers: &mut Vec<(String, Bytes)>) {
     }
 }
 
+/// Changes one answer of the server, and sometimes what the notifier is told.
+fn change_attempt(rng: &mut Rng, attempt: &mut ScriptedAttempt, samples: &[Message]) {
+    let notification = &mut attempt.notification;
+    match rng.u8(..8) {
+        0 => notification.state = serde_json::from_str(&json(rng, 3)).ok(),
+        1 => notification.in_doubt = !notification.in_doubt,
+        2 => notification.kind = *rng.choice(&Kind::ALL).unwrap_or(&notification.kind),
+        3 => {
+            if let Subject::Alert(alert) = &mut notification.subject {
+                alert.title = piece(rng).repeat(rng.usize(..100));
+                alert.description = Some(piece(rng).repeat(rng.usize(..100)));
+            }
+        }
+        _ => {}
+    }
+    let Some(answer) = rng.choice(attempt.answers.iter_mut()) else { return };
+    if rng.bool() {
+        answer.status = rng.u16(200..600);
+    }
+    let mut body = std::mem::take(&mut answer.body).into_bytes();
+    body.truncate(LONGEST_BODY_BYTES);
+    for _ in 0..rng.usize(1..5) {
+        change(rng, &mut body, samples);
+    }
+    body.truncate(LONGEST_BODY_BYTES);
+    answer.body = String::from_utf8_lossy(&body).into_owned();
+    if rng.u8(..4) == 0 {
+        answer.headers.push(("retry-after".into(), piece(rng).into()));
+    }
+}
+
+/// Returns an attempt with the same notification and random answers.
+fn random_attempt(rng: &mut Rng, options: usize, known: &ScriptedAttempt) -> Message {
+    let answer = |rng: &mut Rng| {
+        let body = match rng.u8(..3) {
+            0 => (0..rng.usize(..40)).map(|_| piece(rng)).collect(),
+            _ => json(rng, 4),
+        };
+        HttpAnswer::new("", rng.u16(200..600))
+            .with_body(body)
+            .with_header("content-type", content_type(rng))
+    };
+    let answers = (0..rng.usize(1..6)).map(|_| answer(rng)).collect();
+    let attempt = ScriptedAttempt { notification: known.notification.clone(), answers };
+    Message::of_attempt("random", options, attempt)
+}
+
 fn random(rng: &mut Rng, options: usize) -> Message {
     let (content_type, body) = match rng.u8(..4) {
         0 => ("application/x-www-form-urlencoded", form(rng).into_bytes()),
@@ -248,6 +309,11 @@ fn content_type(rng: &mut Rng) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use tocsin_plugin_api::{
+        Urgency,
+        notification::{Alert, Notification, Time},
+    };
+
     use super::*;
 
     #[test]
@@ -264,6 +330,26 @@ mod tests {
         let differing =
             (0..100).filter(|at| message(&samples, 7, *at) != message(&samples, 8, *at));
         assert!(differing.count() > 90);
+    }
+
+    #[test]
+    fn attempts_keep_their_instance_and_get_other_answers() {
+        let at = Time::from_unix_seconds(0);
+        let alert = Alert::new(1, "disk full", Urgency::High, at);
+        let notification = Notification::new("d1", Kind::Opened, alert, at);
+        let answers = vec![HttpAnswer::new("", 200).with_body(r#"{"ok":true}"#)];
+        let attempt = ScriptedAttempt { notification, answers };
+        let samples = [Message::of_attempt("opened", 3, attempt)];
+        let mut statuses = std::collections::BTreeSet::new();
+        for index in 0..2000 {
+            let made = message(&samples, 7, index);
+            assert_eq!(made, message(&samples, 7, index));
+            assert_eq!(made.options, 3);
+            let attempt = made.attempt.expect("an attempt");
+            assert!((1..6).contains(&attempt.answers.len()));
+            statuses.extend(attempt.answers.iter().map(|answer| answer.status));
+        }
+        assert!(statuses.len() > 100 && statuses.iter().all(|status| (200..600).contains(status)));
     }
 
     #[test]

@@ -124,7 +124,7 @@ fn refuses_a_plugin_for_another_major_version_of_plugin_api() {
 
 #[test]
 fn refuses_a_plugin_with_a_capability_that_this_host_does_not_know() {
-    assert_snapshot!(refused(&libraries::pretended_echo(), "pretended-echo"), @"is plugin `pretended-echo` 1.0.0, which needs the capability `echo`; this host knows `receive`; hint: upgrade the host to one with plugin-api 1.2.0, or drop in a version of the plugin that does not need `echo`");
+    assert_snapshot!(refused(&libraries::pretended_echo(), "pretended-echo"), @"is plugin `pretended-echo` 1.0.0, which needs the capability `echo`; this host knows `receive`, `notify`; hint: upgrade the host to one with plugin-api 1.2.0, or drop in a version of the plugin that does not need `echo`");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use tocsin_plugin_api::{
     error::Malformed,
     manifest::{Manifest, SECTION},
     outcome::Outcome,
-    testing::{Library, Subject},
+    testing::{Library, NotifierFixture, NotifierSubject, Subject},
 };
 use tocsin_tests::{libraries, wait};
 
@@ -37,6 +37,8 @@ fn manifests_name_their_packages() {
         "bad-schema-never-comes",
         "bad-schema-stricter",
         "bad-words",
+        "notifier-bad-habits",
+        "notifier-well-behaved",
         "well-behaved",
     ] {
         let manifest = manifest(&libraries::library(package)).expect("a manifest");
@@ -415,6 +417,65 @@ fn a_host_of_1_0_0_refuses_a_capability_that_it_does_not_know() {
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(error.contains("which asks for `echo`; this host has no such thing"), "{error}");
+}
+
+#[test]
+fn a_host_of_1_0_refuses_a_notifier_and_names_the_capability() {
+    let notifier = libraries::library("notifier-well-behaved");
+    assert_eq!(manifest(&notifier).expect("a manifest").capabilities, ["notify"]);
+    let output = frozen_host(&[], &[&notifier]);
+    assert!(!output.status.success(), "{output:?}");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("which asks for `notify`; this host has no such thing"), "{error}");
+}
+
+#[test]
+fn a_notifier_posts_the_news_and_judges_by_the_status_of_the_answer() {
+    let library = Library::open(&libraries::library("notifier-well-behaved"));
+    let fixtures: Vec<_> = [
+        (200, r#"{"step": "delivered", "state": {"messages": 3}}"#),
+        (429, r#"{"step": "retry", "reason": "the server answered 429", "in_doubt": false}"#),
+        (503, r#"{"step": "retry"}"#),
+        (400, r#"{"step": "rejected"}"#),
+        (401, r#"{"step": "destination_broken"}"#),
+        (410, r#"{"step": "destination_broken"}"#),
+    ]
+    .into_iter()
+    .map(|(status, verdict)| {
+        let json = format!(
+            r#"{{
+                "options": {{"url": "https://chat.example.com/hook", "secret": "s3cret"}},
+                "notification": {{"kind": "resolved", "state": {{"messages": 2}}}},
+                "exchanges": [{{
+                    "expect": {{
+                        "name": "post", "method": "POST", "url": "https://chat.example.com/hook",
+                        "headers": {{"authorization": "Bearer s3cret"}},
+                        "json": {{
+                            "id": "01KDVWX2G0000000000000DVRY", "kind": "resolved", "skipped": [],
+                            "attempt": 1, "in_doubt": false, "message": 3, "number": 7,
+                            "title": "disk full on db1", "status": "open", "urgency": "high",
+                            "note": null
+                        }}
+                    }},
+                    "answer": {{"status": {status}}}
+                }}],
+                "verdict": {verdict}
+            }}"#
+        );
+        NotifierFixture::parse(&status.to_string(), &json).expect("a fixture")
+    })
+    .collect();
+    library.check_notifier(&fixtures);
+    let digest = r#"{
+        "options": {"url": "http://127.0.0.1:8080/"},
+        "notification": {"subject": {"digest": {}}},
+        "exchanges": [{"expect": {"headers": {"authorization": null}}, "answer": {"status": 204}}],
+        "verdict": {"step": "delivered", "state": {"messages": 1}}
+    }"#;
+    library.check_notifier(&[NotifierFixture::parse("digest", digest).expect("a fixture")]);
+    let options = serde_json::json!({"url": "http://127.0.0.1:8080/a?b"});
+    let description = library.notifier(&options).expect("an instance").describe();
+    assert_eq!(description.expect("a description").contacts, ["http://127.0.0.1:8080"]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::{
 use anyhow::bail;
 use clap::{Args, builder::PossibleValuesParser};
 use jiff::SignedDuration;
-use tocsin_plugin_api::testing::Fixture;
+use tocsin_plugin_api::testing::{Fixture, NotifierFixture};
 
 use crate::{
     certify::{self, Report, Settings, Status},
@@ -24,8 +24,9 @@ pub(in crate::cli) struct Certify {
     /// Library of the plugin, a `.so` file
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Requests with the outcomes that the plugin has to give: a `.jsonl` file of the test kit, or a folder
-    /// of such files; the plugin is tested with their options
+    /// Requests with the outcomes that the plugin has to give, and notifications with the requests that it has
+    /// to send: a `.jsonl` or `.json` file of the test kit, or a folder of such files; the plugin is tested
+    /// with their options
     #[arg(long, value_name = "DIR")]
     fixtures: Option<PathBuf>,
     /// JSON file with options for the plugin, instead of those of the fixtures or ones made from its schema
@@ -51,10 +52,13 @@ pub(in crate::cli) struct Certify {
 }
 
 pub(super) fn run(args: &Certify) -> anyhow::Result<()> {
+    let (fixtures, notifier_fixtures) =
+        args.fixtures.as_deref().map(fixtures).transpose()?.unwrap_or_default();
     let settings = Settings {
         // A child has the same working folder, but the loader would look elsewhere for a bare name.
         file: std::path::absolute(&args.file)?,
-        fixtures: args.fixtures.as_deref().map(fixtures).transpose()?.unwrap_or_default(),
+        fixtures,
+        notifier_fixtures,
         options: args.options.as_deref().map(options).transpose()?,
         seed: args.seed,
         requests: args.requests,
@@ -138,7 +142,8 @@ fn options(path: &Path) -> anyhow::Result<serde_json::Value> {
     Ok(serde_json::from_slice(&text).map_err(|error| unusable(&error))?)
 }
 
-fn fixtures(path: &Path) -> anyhow::Result<Vec<Fixture>> {
+/// Reads fixtures for requests from `.jsonl` files, and fixtures for a notifier from `.json` files.
+fn fixtures(path: &Path) -> anyhow::Result<(Vec<Fixture>, Vec<NotifierFixture>)> {
     let unusable = |why: &dyn std::fmt::Display| {
         UsageError(format!("cannot read fixtures `{}`: {why}", path.display()))
     };
@@ -147,21 +152,32 @@ fn fixtures(path: &Path) -> anyhow::Result<Vec<Fixture>> {
         let entries = fs::read_dir(path).map_err(|error| unusable(&error))?;
         let entries: Result<Vec<_>, _> = entries.map(|entry| entry.map(|e| e.path())).collect();
         files = entries.map_err(|error| unusable(&error))?;
-        files.retain(|file| file.extension().is_some_and(|extension| extension == "jsonl"));
+        files.retain(|file| has_extension(file, "jsonl") || has_extension(file, "json"));
         files.sort();
     }
-    let mut fixtures = Vec::new();
+    let (mut fixtures, mut notifier_fixtures) = (Vec::new(), Vec::new());
     for file in files {
         let text = fs::read_to_string(&file).map_err(|error| unusable(&error))?;
+        if has_extension(&file, "json") {
+            let name = file.file_stem().unwrap_or_default().to_string_lossy();
+            notifier_fixtures.push(NotifierFixture::parse(&name, &text).map_err(|error| {
+                UsageError(format!("`{}` is not a fixture: {error}", file.display()))
+            })?);
+            continue;
+        }
         let parsed = Fixture::parse(&text).map_err(|(line, error)| {
             UsageError(format!("`{}`:{line} is not a fixture: {error}", file.display()))
         })?;
         fixtures.extend(parsed);
     }
-    if fixtures.is_empty() {
-        let hint =
-            "a fixture is a line of a `.jsonl` file; the test kit's documentation has its form";
+    if fixtures.is_empty() && notifier_fixtures.is_empty() {
+        let hint = "a fixture is a line of a `.jsonl` file, or a `.json` file for a notifier; the test \
+                    kit's documentation has their form";
         bail!(UsageError(format!("no fixtures in `{}`\nhint: {hint}", path.display())));
     }
-    Ok(fixtures)
+    Ok((fixtures, notifier_fixtures))
+}
+
+fn has_extension(file: &Path, extension: &str) -> bool {
+    file.extension().is_some_and(|of_file| of_file == extension)
 }

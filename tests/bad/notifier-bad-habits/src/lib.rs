@@ -20,11 +20,15 @@ use tocsin_plugin_api::{
 #[serde(deny_unknown_fields)]
 struct Options {
     /// The address that gets the news.
+    #[schemars(extend("format" = "uri"))]
     url: String,
     /// Sent as a bearer token.
     token: Option<Secret>,
     /// The bad habit.
     habit: Option<Habit>,
+    /// The size of the body of the habit `huge-body`.
+    #[serde(default = "hundred")]
+    body_mib: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, serde::Deserialize, schemars::JsonSchema)]
@@ -38,9 +42,9 @@ enum Habit {
     Hangs,
     /// Sends the request again after every answer.
     Endless,
-    /// Sends a body of 100 MiB.
+    /// Sends a body of `body_mib`.
     HugeBody,
-    /// Keeps a state of 1 MB.
+    /// Keeps a state of 20 kB.
     HugeState,
     /// Answers with half a JSON object.
     InvalidJson,
@@ -62,6 +66,10 @@ enum Habit {
     OtherServer,
     /// Sends a request with an empty method.
     BadRequest,
+}
+
+fn hundred() -> u32 {
+    100
 }
 
 struct BadHabits {
@@ -110,7 +118,7 @@ impl Notifier for BadHabits {
         };
         match answer.status {
             200..300 if habit == Some(Habit::HugeState) => {
-                Step::delivered_with("x".repeat(1_000_000).into())
+                Step::delivered_with("x".repeat(20_000).into())
             }
             200..300 => Step::delivered(),
             401 | 403 | 404 | 410 => Step::destination_broken(reason),
@@ -134,7 +142,9 @@ impl BadHabits {
         match habit {
             Some(Habit::Counter) => body["calls"] = calls.into(),
             Some(Habit::Clock) => body["at"] = format!("{:?}", SystemTime::now()).into(),
-            Some(Habit::HugeBody) => body["filling"] = "x".repeat(100 << 20).into(),
+            Some(Habit::HugeBody) => {
+                body["filling"] = "x".repeat(self.options.body_mib as usize * 1024 * 1024).into();
+            }
             _ => {}
         }
         let mut request = HttpRequest::post_json("post", url, &body);

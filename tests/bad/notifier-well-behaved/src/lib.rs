@@ -13,6 +13,7 @@ use tocsin_plugin_api::{
 #[serde(deny_unknown_fields)]
 struct Options {
     /// The address that gets the news.
+    #[schemars(extend("format" = "uri"))]
     url: String,
     /// Sent as a bearer token.
     secret: Option<Secret>,
