@@ -94,3 +94,19 @@ fn readable(json: &[u8]) -> Value {
 fn invalid(why: &dyn std::fmt::Display) -> Value {
     json!({ "invalid": why.to_string() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_is_too_large_or_no_json_is_kept_as_the_reason() {
+        let large = readable(&vec![b' '; LARGEST_STEP_BYTES + 1]);
+        let why = "it has 1048577 bytes, at most 1048576 are allowed";
+        assert_eq!(large, json!({ "invalid": why }));
+        let broken = readable(br#"{"step": "#);
+        let why = "EOF while parsing a value at line 1 column 9";
+        assert_eq!(broken, json!({ "invalid": why }));
+        assert_eq!(readable(br#"{"step": "delivered"}"#), json!({ "step": "delivered" }));
+    }
+}

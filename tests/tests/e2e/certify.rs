@@ -364,7 +364,6 @@ fn notifier_habit(habit: &str, args: &[&[&str]]) -> String {
     let file = folder.path().join("options.json");
     let options = serde_json::json!({
         "url": "https://chat.example.com/hook", "token": "certify-token", "habit": habit,
-        "body_mib": 2,
     });
     fs::write(&file, options.to_string()).expect("it can be written");
     let options = ["--options", file.to_str().expect("a path in UTF-8")];
@@ -385,34 +384,33 @@ fn the_well_behaved_notifier_passes_without_remarks() {
         let (_, status, message) = check.expect("a check");
         format!("{status}: {message}")
     };
-    assert_snapshot!(passed("steps"), @"");
-    assert_snapshot!(passed("contacts"), @"");
-    assert_snapshot!(passed("no-loop"), @"");
-    assert_snapshot!(passed("keys-stable"), @"");
+    assert_snapshot!(passed("steps"), @"passed: 105 attempts, each with 5 requests or fewer");
+    assert_snapshot!(passed("contacts"), @"passed: only `https://example.com`");
+    assert_snapshot!(passed("no-loop"), @"passed: the plugin receives nothing, so nothing comes back to it");
+    assert_snapshot!(passed("keys-stable"), @"skipped: the plugin does not have the capability `receive`");
 }
 
 #[test]
 fn steps_that_no_host_accepts_fail() {
     let habit = |name: &str| notifier_habit(name, &[LONG_DEADLINE, NO_ADVERSARIES]);
-    assert_snapshot!(habit("endless"), @"");
-    assert_snapshot!(habit("huge-body"), @"");
-    assert_snapshot!(habit("huge-state"), @"");
-    assert_snapshot!(habit("invalid-json"), @"");
-    assert_snapshot!(habit("unknown-step"), @"");
-    assert_snapshot!(habit("bad-request"), @"");
+    assert_snapshot!(habit("endless"), @"failed steps: sends more than 5 requests in one attempt, sending `usual opened`; and [N] more");
+    assert_snapshot!(habit("huge-state"), @"failed steps: keeps a state of 20002 bytes, at most 16384 are allowed, sending `usual opened`; and [N] more");
+    assert_snapshot!(habit("invalid-json"), @"failed steps: gives a step that a host refuses: EOF while parsing a value at line 1 column 9, sending `usual opened`; and [N] more");
+    assert_snapshot!(habit("unknown-step"), @"failed steps: gives a step that a host refuses: unknown variant `wait`, expected one of `send`, `delivered`, `retry`, `rejected`, `destination_broken`, sending `usual opened`; and [N] more");
+    assert_snapshot!(habit("bad-request"), @"failed steps: gives the request `post`, which cannot be sent: its method is ``, sending `usual opened`; and [N] more");
 }
 
 #[test]
 fn a_notifier_that_contacts_a_server_that_it_does_not_name_fails() {
     let habit = notifier_habit("other-server", &[LONG_DEADLINE, NO_ADVERSARIES]);
-    assert_snapshot!(habit, @"");
+    assert_snapshot!(habit, @"failed contacts: contacts `https://elsewhere.example`, which its description does not name, sending `usual acknowledged`; and [N] more");
 }
 
 #[test]
 fn an_impure_notifier_fails() {
     let habit = |name: &str| notifier_habit(name, &[LONG_DEADLINE, NO_ADVERSARIES]);
-    assert_snapshot!(habit("file"), @"");
-    assert_snapshot!(habit("counter"), @"");
+    assert_snapshot!(habit("file"), @"failed pure: opened, read or changed a file (system call `openat`), sending `usual opened`");
+    assert_snapshot!(habit("counter"), @r#"failed deterministic: `usual opened` gave another outcome asked again: `steps[0].request.body` was `"{\"calls\":0,\"id\":\"01KDVWX2G0000000000000DVRY\",\"kind\"…`, then `"{\"calls\":2,\"id\":\"01KDVWX2G0000000000000DVRY\",\"kind\"…`; and [N] more"#);
     let clock = habit("clock");
     assert!(clock.starts_with("failed deterministic: "), "{clock}");
 }
@@ -420,15 +418,15 @@ fn an_impure_notifier_fails() {
 #[test]
 fn a_notifier_that_panics_or_hangs_fails() {
     let habit = |name: &str| notifier_habit(name, &[LONG_DEADLINE, NO_ADVERSARIES]);
-    assert_snapshot!(habit("panics"), @"");
-    assert_snapshot!(habit("panics-on-answer"), @"");
-    assert_snapshot!(notifier_habit("hangs", &[SHORT_DEADLINE]), @"");
+    assert_snapshot!(habit("panics"), @"failed no-panic: panicked: a bad habit (tests/bad/notifier-bad-habits/src/lib.rs:[PLACE]), sending `usual opened`; and [N] more");
+    assert_snapshot!(habit("panics-on-answer"), @r#"failed no-panic: panicked: JSON: Error("EOF while parsing a value", line: 1, column: 0) (tests/bad/notifier-bad-habits/src/lib.rs:[PLACE]), sending `usual opened`; and [N] more"#);
+    assert_snapshot!(notifier_habit("hangs", &[SHORT_DEADLINE]), @"failed deadline: did not return within 4s and was killed, sending `usual opened`; and [N] more");
 }
 
 #[test]
 fn finds_a_secret_that_a_notifier_shows() {
     let habit = |name: &str| notifier_habit(name, &[LONG_DEADLINE, NO_ADVERSARIES]);
-    assert_snapshot!(habit("token-in-query"), @"");
-    assert_snapshot!(habit("token-in-reason"), @"");
-    assert_snapshot!(habit("token-not-marked"), @"");
+    assert_snapshot!(habit("token-in-query"), @"failed secrets: shows a secret of its options in the query of a URL, where servers log it; hint: send it in a header, sending `usual opened`; and [N] more");
+    assert_snapshot!(habit("token-in-reason"), @"failed secrets: shows a secret of its options in its verdict, sending `usual answer 400 with ok`; and [N] more");
+    assert_snapshot!(habit("token-not-marked"), @"failed secrets: shows a secret of its options in the header `authorization`; hint: use `secret_header`, sending `usual opened`; and [N] more");
 }
