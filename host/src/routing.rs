@@ -1,6 +1,6 @@
 //! Routes and silences: which destinations are told of an alert, which are not, and the reason why not.
 //!
-//! Everything here is pure: no clock is read and nothing is stored. [`Routes`] and [`Silences`] are
+//! Routing is pure: it reads no clock and stores nothing. [`Routes`] and [`Silences`] are
 //! compiled once and then evaluated for every change of an alert.
 
 mod destination;
