@@ -26,6 +26,7 @@ use std::{
 
 use jiff::Timestamp;
 use tocsin_plugin_api::Urgency;
+use tokio::sync::watch;
 use ulid::Ulid;
 
 pub use self::pending::Pending;
@@ -144,6 +145,10 @@ pub trait AlertStore: Send + Sync {
     /// that [`Housekeeping`] has deleted are no longer in the feed. Changes made before the feed
     /// existed come first, in the order of their alerts.
     fn changes_since(&self, cursor: Cursor, limit: usize) -> Pending<ChangePage>;
+
+    /// Returns a receiver that is told when there may be further changes in the feed, so that a reader
+    /// need not poll.
+    fn changed(&self) -> watch::Receiver<u64>;
 }
 
 /// Requests: their events, their records, and their bytes if those are kept.

@@ -77,6 +77,10 @@ pub trait DeliveryStore: Send + Sync {
     /// Makes no attempt at a destination until a time.
     fn pause(&self, destination: String, until: Timestamp) -> Pending<()>;
 
+    /// Brings forward deliveries that wait for a later attempt than at this time. They become due at that
+    /// time. Of one destination, or of all with none. Returns their number.
+    fn bring_forward(&self, destination: Option<String>, latest: Timestamp) -> Pending<u64>;
+
     /// Returns the state of every destination that has one or has deliveries, sorted by name. Also of
     /// those that are not configured any more.
     fn destinations(&self) -> Pending<Vec<DestinationState>>;

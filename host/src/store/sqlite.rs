@@ -46,6 +46,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use rusqlite::{Connection, MAIN_DB, OpenFlags, OptionalExtension};
+use tokio::sync::watch;
 use ulid::Ulid;
 
 use self::{
@@ -96,6 +97,7 @@ pub(super) struct SqliteStore {
     threads: Mutex<Option<Threads>>,
     writer: writer::Queue,
     readers: reader::Queue,
+    durable: Arc<DurableTransaction>,
     /// A sentence if the database is not the one that an earlier host used here.
     identity_warning: Option<String>,
 }
@@ -174,6 +176,7 @@ impl SqliteStore {
             path: path.to_owned(),
             writer: writer.queue(),
             readers: readers.queue(),
+            durable,
             identity_warning,
             threads: Mutex::new(Some(Threads { writer, readers, lock, known: found })),
         })
@@ -220,6 +223,10 @@ impl AlertStore for SqliteStore {
 
     fn changes_since(&self, cursor: Cursor, limit: usize) -> Pending<ChangePage> {
         self.readers.feed(move |reader| reader.changes_since(&cursor, limit))
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.durable.alert_changes()
     }
 
     fn alerts(&self, query: AlertQuery) -> Pending<AlertPage> {

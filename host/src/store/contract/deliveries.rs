@@ -12,7 +12,7 @@ use crate::{
     },
     store::{
         ManualAction, Store,
-        deliveries::{AfterAttempt, Claim, DeliveryQuery, Finished, Routed, Which},
+        deliveries::{AfterAttempt, Claim, DeliveryQuery, Finished, NewDelivery, Routed, Which},
         feed::Cursor,
         fixture::{
             StoreFixture, at, by_hand, commit,
@@ -654,4 +654,26 @@ pub(in crate::store) fn an_alert_is_deleted_with_its_deliveries_once_they_have_e
     claim(store, at(0), 9);
     delivered(store, 3);
     assert_eq!(forget(), 1);
+}
+
+pub(in crate::store) fn deliveries_that_wait_too_long_are_brought_forward(
+    place: &dyn StoreFixture,
+) {
+    let store = place.open();
+    let other = NewDelivery { destination: "other".into(), ..news(4, 4, Kind::Opened) };
+    let all = (1..=3).map(|id| news(id, id, Kind::Opened)).chain([other]).collect();
+    route(&*store, at(0), all);
+    assert_eq!(claimed(&*store, at(0)).len(), 3);
+    not_sent(&*store, 1, at(10_000));
+    not_sent(&*store, 2, at(20));
+    let bring = |destination: Option<&str>, latest| {
+        let moved = store.bring_forward(destination.map(str::to_owned), at(latest));
+        moved.wait().expect("it commits")
+    };
+    assert_eq!(bring(Some("nobody"), 0), 0);
+    assert_eq!(bring(None, 100), 1);
+    assert_eq!(get(&*store, 1).next_attempt_at, Some(at(100)));
+    assert_eq!(get(&*store, 2).next_attempt_at, Some(at(20)));
+    assert_eq!(bring(Some("ops"), 5), 2, "the one in flight stays in flight");
+    assert_eq!(claimed(&*store, at(5)), [(1, 2), (2, 2)]);
 }

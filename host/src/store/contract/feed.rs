@@ -236,3 +236,16 @@ fn apply(histories: &mut BTreeMap<u64, Vec<HistoryEntry>>, change: FeedChange) {
         history.push(change.entry);
     }
 }
+
+pub(in crate::store) fn readers_are_told_when_alerts_change(place: &dyn StoreFixture) {
+    let store = place.open();
+    let mut changed = store.changed();
+    changed.borrow_and_update();
+    store.forget_cursor().wait().expect("it commits");
+    assert_eq!(changed.has_changed().ok(), Some(false), "no alert has changed");
+    commit(&*store, Event::create("x"));
+    assert_eq!(changed.has_changed().ok(), Some(true));
+    changed.borrow_and_update();
+    by_hand(&*store, 1, ManualAction::Acknowledge);
+    assert_eq!(changed.has_changed().ok(), Some(true));
+}

@@ -202,6 +202,27 @@ impl WriteTransaction<'_> {
         self.statement(sql)?.execute(params![destination, milliseconds(until)]).map(drop)
     }
 
+    pub(super) fn bring_forward(
+        &mut self,
+        name: Option<&str>,
+        latest: Timestamp,
+    ) -> rusqlite::Result<u64> {
+        let destinations = match name {
+            Some(name) => delivery_rows::destination(self.connection, name)?.into_iter().collect(),
+            None => {
+                let mut all = self.statement("SELECT id FROM destinations")?;
+                all.query_map([], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?
+            }
+        };
+        let sql = "UPDATE deliveries INDEXED BY deliveries_due SET due_at = ?2 \
+                   WHERE destination = ?1 AND state = 0 AND due_at > ?2";
+        let mut count = 0;
+        for destination in destinations {
+            count += self.statement(sql)?.execute(params![destination, milliseconds(latest)])?;
+        }
+        Ok(count as u64)
+    }
+
     pub(super) fn retry_deliveries(
         &mut self,
         which: &Which,

@@ -74,6 +74,10 @@ impl DeliveryStore for SqliteStore {
         self.write(move |open| open.pause(&destination, until))
     }
 
+    fn bring_forward(&self, destination: Option<String>, latest: Timestamp) -> Pending<u64> {
+        self.write(move |open| open.bring_forward(destination.as_deref(), latest))
+    }
+
     fn destinations(&self) -> Pending<Vec<DestinationState>> {
         self.readers.read(Reader::destinations)
     }

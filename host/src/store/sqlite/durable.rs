@@ -1,4 +1,4 @@
-//! Number of the last transaction that is on disk.
+//! Number of the last transaction that is on disk, and the signal that alerts changed.
 //!
 //! Readers see a transaction as soon as it is written, which is before [`super::syncer`] has synced it.
 //! After a power cut, such a transaction may be lost.
@@ -8,11 +8,21 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::watch;
+
 /// Number of the last transaction that is on disk.
-#[derive(Default)]
 pub(super) struct DurableTransaction {
     state: Mutex<State>,
     advanced: Condvar,
+    /// Number of times that changes of alerts came to disk.
+    alert_changes: watch::Sender<u64>,
+}
+
+impl Default for DurableTransaction {
+    fn default() -> Self {
+        let alert_changes = watch::Sender::new(0);
+        Self { state: Mutex::default(), advanced: Condvar::default(), alert_changes }
+    }
 }
 
 #[derive(Default)]
@@ -30,6 +40,16 @@ impl DurableTransaction {
         if state.waiting > 0 {
             self.advanced.notify_all();
         }
+    }
+
+    /// Tells those who wait for changes of alerts that there may be some on disk.
+    pub(super) fn alerts_changed(&self) {
+        self.alert_changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Returns a receiver of the signals of [`alerts_changed`](Self::alerts_changed).
+    pub(super) fn alert_changes(&self) -> watch::Receiver<u64> {
+        self.alert_changes.subscribe()
     }
 
     /// Waits until a transaction is on disk, and returns the number of the last one that is; none after

@@ -43,6 +43,8 @@ pub(super) struct Batch {
     pub(super) transaction: i64,
     /// True if the transaction holds records of requests, so that its time is of interest.
     pub(super) holds_records: bool,
+    /// True if the transaction may hold changes of alerts.
+    pub(super) may_change_alerts: bool,
 }
 
 enum Message {
@@ -229,6 +231,9 @@ impl SyncerThread {
                 self.times.synced(batch.transaction, took);
             }
             self.durable.advance(batch.transaction);
+        }
+        if batches.iter().any(|batch| batch.may_change_alerts) {
+            self.durable.alerts_changed();
         }
         let log_bytes = self.files.log_bytes();
         self.log_bytes_at_checkpoint = self.log_bytes_at_checkpoint.min(log_bytes);

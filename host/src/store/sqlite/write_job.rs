@@ -43,6 +43,14 @@ impl WriteJob {
         matches!(self, Self::Commit(..) | Self::Probe(_))
     }
 
+    /// Returns false if this job surely changes no alert.
+    pub(super) fn may_change_alerts(&self) -> bool {
+        match self {
+            Self::Commit(..) | Self::Part(_) | Self::ManualChange(..) | Self::Housekeep(..) => true,
+            Self::Rehearse(..) | Self::Delivery(_) | Self::Probe(_) | Self::Stop => false,
+        }
+    }
+
     pub(super) fn arrival(&self) -> u128 {
         match self {
             Self::Commit(submission, _) => submission.request_id.into(),

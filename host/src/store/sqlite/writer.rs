@@ -239,8 +239,16 @@ impl WriterThread {
         match self.transaction(&jobs) {
             Ok(done) => {
                 let (transaction, holds_records) = (self.state.transaction, holds_records(&jobs));
+                let may_change_alerts = jobs.iter().any(WriteJob::may_change_alerts);
                 let (jobs, done) = self.put_back_unfinished(jobs, done);
-                self.synced.written(Batch { jobs, done, started, transaction, holds_records });
+                self.synced.written(Batch {
+                    jobs,
+                    done,
+                    started,
+                    transaction,
+                    holds_records,
+                    may_change_alerts,
+                });
             }
             // A failing job must not fail the others: each gets a transaction of its own.
             Err(error) if jobs.len() > 1 && !concerns_all(&error) => {
