@@ -39,7 +39,6 @@ pub(crate) use self::{
 pub(crate) type CallPool = pool::Pool<IncomingRequest, CallResult>;
 
 /// The threads on which plugins translate notifications.
-#[allow(dead_code, reason = "the module `notify` will use it")]
 pub(crate) type NotifierPool = pool::Pool<NotifierInput, NotifierResult>;
 
 /// Limits on the time of the calls of a [`Caller`].

@@ -3,6 +3,7 @@
 //!
 //! The module `run` builds, binds and stops a host. The modules `ingest` and `api` answer requests.
 
+pub(crate) mod delivery_desk;
 pub(crate) mod in_force;
 pub(crate) mod reloads;
 
@@ -18,6 +19,7 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use self::{
+    delivery_desk::DeliveryDesk,
     in_force::InForce,
     reloads::{ReloadReason, ReloadResult},
 };
@@ -58,6 +60,8 @@ pub(crate) struct Host {
     pub(crate) fewer_connections: Option<usize>,
     /// The size of the store while it exceeds its limit.
     pub(crate) over_size: ArcSwapOption<OverSize>,
+    /// The meeting point of the delivery engine and the rest of the host.
+    pub(crate) delivery_desk: Arc<DeliveryDesk>,
     in_force: ArcSwap<InForce>,
     phase: Phase,
 }
@@ -107,6 +111,7 @@ impl Host {
             pool,
             notifier_pool,
             reloads: SingleFlight::default(),
+            delivery_desk: Arc::default(),
             in_force: ArcSwap::from_pointee(in_force),
             phase: Phase::default(),
         }
@@ -122,6 +127,7 @@ impl Host {
     /// see only the new ones.
     pub(crate) fn put_into_force(&self, next: InForce) {
         self.in_force.store(Arc::new(next));
+        self.delivery_desk.reloaded();
     }
 
     /// Records the addresses that the listeners are bound to. A configured port 0 stands for any.

@@ -26,7 +26,7 @@ mod integration;
 mod limits;
 mod log;
 mod metrics;
-#[cfg_attr(not(test), expect(dead_code, reason = "deliveries do not use the client yet"))]
+mod notify;
 mod outbound;
 mod plugin_user;
 pub mod plugins;

@@ -20,8 +20,11 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use jiff::Timestamp;
+
 use crate::{
     alert::PluginId,
+    delivery::{AttemptResult, DestinationState},
     limits::reached::LimitsReached,
     request::{Quarantined, RequestOutcome},
 };
@@ -35,6 +38,8 @@ pub(crate) struct Metrics {
     pub store: Arc<StoreMetrics>,
     /// Metrics of the [threads that call plugins](crate::call).
     pub calls: Arc<CallMetrics>,
+    /// Metrics of the [delivery engine](crate::notify).
+    pub deliveries: Arc<DeliveryMetrics>,
     /// Open connections to the webhook listener.
     pub connections: Gauge,
     /// Open connections to the admin listener.
@@ -86,7 +91,6 @@ pub(crate) enum Owner {
     /// The integration with this name.
     Integration(String),
     /// The destination with this name.
-    #[allow(dead_code, reason = "the module `destination` will use it")]
     Destination(String),
 }
 
@@ -131,12 +135,15 @@ impl Metrics {
         store.register(&mut registry);
         let calls = Arc::new(CallMetrics { limits: Arc::clone(&limits), ..CallMetrics::default() });
         calls.register(&mut registry);
+        let deliveries = Arc::<DeliveryMetrics>::default();
+        deliveries.register(&mut registry);
         let exposed = Mutex::new(Exposed { registry, label_sets: HashMap::new() });
         Self {
             exposed,
             limits,
             store,
             calls,
+            deliveries,
             connections,
             admin_connections,
             lost_log_lines,
@@ -156,7 +163,6 @@ impl Metrics {
     }
 
     /// Returns the [`PluginMetrics`] of one destination with one version of its plugin.
-    #[allow(dead_code, reason = "the module `destination` will use it")]
     pub(crate) fn destination(&self, name: &str, plugin: &PluginId) -> PluginMetrics {
         self.families.of(self.labels(Owner::Destination(name.into()), plugin))
     }
@@ -380,6 +386,119 @@ impl CallMetrics {
         registry.register("call_threads", "Threads that call plugins", self.threads.clone());
         let help = "Threads stuck in calls that did not return";
         registry.register("stuck_threads", help, self.stuck_threads.clone());
+    }
+}
+
+/// Metrics of the [delivery engine](crate::notify).
+#[derive(Debug)]
+pub(crate) struct DeliveryMetrics {
+    attempts: Family<AttemptLabels, Counter>,
+    seconds: Family<DestinationLabel, Histogram, fn() -> Histogram>,
+    waiting: Family<DestinationLabel, Gauge>,
+    dead: Family<DestinationLabel, Gauge>,
+    parked: Family<DestinationLabel, Gauge>,
+    oldest_waiting: Family<DestinationLabel, Gauge>,
+    routing_lag: Histogram,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AttemptLabels {
+    destination: String,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DestinationLabel {
+    destination: String,
+}
+
+impl Default for DeliveryMetrics {
+    fn default() -> Self {
+        Self {
+            attempts: Family::default(),
+            // From 5 ms to three days.
+            seconds: Family::new_with_constructor(|| {
+                Histogram::new(exponential_buckets(0.005, 4.0, 13))
+            }),
+            waiting: Family::default(),
+            dead: Family::default(),
+            parked: Family::default(),
+            oldest_waiting: Family::default(),
+            routing_lag: Histogram::new(exponential_buckets(0.001, 4.0, 10)),
+        }
+    }
+}
+
+impl DeliveryMetrics {
+    fn register(&self, registry: &mut Registry) {
+        let help = "Attempts to deliver, by result";
+        registry.register("delivery_attempts", help, self.attempts.clone());
+        let help = "Time from a change of an alert until the destination has the news";
+        registry.register("delivery_seconds", help, self.seconds.clone());
+        registry.register("deliveries_waiting", "Deliveries that wait", self.waiting.clone());
+        let help = "Deliveries that were given up and not retried or discarded since";
+        registry.register("deliveries_dead", help, self.dead.clone());
+        let help = "1 while nothing is sent to a destination before an operator changes something";
+        registry.register("destination_parked", help, self.parked.clone());
+        let help = "Seconds since the change that the oldest waiting delivery is about";
+        registry.register("delivery_oldest_waiting_seconds", help, self.oldest_waiting.clone());
+        let help = "Time from a change of an alert until it is decided who is told";
+        registry.register("routing_lag_seconds", help, self.routing_lag.clone());
+    }
+
+    /// Returns the [`DestinationMetrics`] of one destination.
+    pub(crate) fn destination(&self, name: &str) -> DestinationMetrics {
+        let attempts = AttemptResult::ALL.map(|result| {
+            let (destination, result) = (name.to_owned(), result.as_str());
+            self.attempts.get_or_create_owned(&AttemptLabels { destination, result })
+        });
+        let label = DestinationLabel { destination: name.to_owned() };
+        DestinationMetrics { attempts, seconds: self.seconds.get_or_create_owned(&label) }
+    }
+
+    /// Notes the time from a change until it was decided who is told.
+    pub(crate) fn routed(&self, lag: Duration) {
+        self.routing_lag.observe(lag.as_secs_f64());
+    }
+
+    /// Notes the numbers of all destinations.
+    pub(crate) fn survey(&self, states: &[DestinationState], now: Timestamp) {
+        for gauges in [&self.waiting, &self.dead, &self.parked, &self.oldest_waiting] {
+            gauges.clear();
+        }
+        for state in states {
+            let label = DestinationLabel { destination: state.name.clone() };
+            let age = state.oldest_waiting.map_or(0, |oldest| now.duration_since(oldest).as_secs());
+            let count = |count| i64::try_from(count).unwrap_or(i64::MAX);
+            self.waiting.get_or_create(&label).set(count(state.waiting));
+            self.dead.get_or_create(&label).set(count(state.dead));
+            self.parked.get_or_create(&label).set(state.parked.is_some().into());
+            self.oldest_waiting.get_or_create(&label).set(age.max(0));
+        }
+    }
+}
+
+/// Metrics of the deliveries to one destination.
+#[derive(Debug)]
+pub(crate) struct DestinationMetrics {
+    /// Attempts by result, in the order of [`AttemptResult::ALL`].
+    attempts: [Counter; 5],
+    seconds: Histogram,
+}
+
+impl DestinationMetrics {
+    /// Counts an attempt with this [`AttemptResult`].
+    pub(crate) fn count(&self, result: AttemptResult) {
+        for (known, counter) in AttemptResult::ALL.iter().zip(&self.attempts) {
+            if *known == result {
+                counter.inc();
+            }
+        }
+    }
+
+    /// Notes the time from a change until the destination has the news.
+    pub(crate) fn delivered_after(&self, took: Duration) {
+        self.seconds.observe(took.as_secs_f64());
     }
 }
 

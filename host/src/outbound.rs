@@ -72,7 +72,7 @@ const OF_CONNECTION: &[&str] = &[
 ];
 
 /// Settings of a [`Client`].
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct ClientSettings {
     /// Longest time to resolve the name and to connect, through a proxy also to open the tunnel.
     pub connect_timeout: Duration,
@@ -135,6 +135,7 @@ pub(crate) struct OutboundRequest {
 #[derive(Debug)]
 pub(crate) struct Sent {
     pub result: Result<OutboundAnswer, SendFailure>,
+    #[allow(dead_code, reason = "a test of a destination will show it")]
     pub trace: Trace,
 }
 
@@ -155,6 +156,7 @@ pub(crate) struct Trace {
 #[derive(Clone, Debug)]
 pub(crate) struct OutboundAnswer {
     pub status: StatusCode,
+    #[allow(dead_code, reason = "a test of a destination will show it")]
     pub version: Version,
     pub headers: HeaderMap,
     /// The first 64 KiB of the body, unpacked if it came in gzip.

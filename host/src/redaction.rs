@@ -15,6 +15,7 @@ const SECRET_HEADERS: &[&str] = &["authorization", "proxy-authorization", "cooki
 
 /// Replaces the secrets of one integration in text, in every form in which a sender may have written
 /// them.
+#[derive(Clone)]
 pub(crate) struct Redactor {
     /// Each secret in each form, the longest first.
     forms: Vec<Vec<u8>>,

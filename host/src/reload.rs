@@ -14,6 +14,7 @@ use crate::{
         in_force::{InForce, Plans},
         reloads::{PANICKED, ReloadReason, ReloadResult},
     },
+    notify,
     plugin_user::{
         PluginUser, PluginUsers,
         builder::{Occasion, PluginUserPlan, PluginUserPlans, Resources},
@@ -84,6 +85,7 @@ impl Host {
         refuse_open_api(&present.config, &next.config)?;
         let changes = changes_between(&present, &next.config, &plans);
         keep_what_needs_a_restart(&present.config, &mut next.config);
+        notify::prepare(&*self.store, &next);
         self.put_into_force(next);
         config_warnings::log(self);
         Ok(changes)

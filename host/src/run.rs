@@ -20,7 +20,7 @@ use crate::{
     host::{Host, in_force::InForce},
     housekeeping,
     http::server::{self, Stop, Stopper, stop_sign},
-    watch,
+    notify, watch,
 };
 
 /// Runs a host until it is told to stop.
@@ -38,6 +38,7 @@ pub(crate) fn run(config: LoadedConfig) -> anyhow::Result<()> {
     // Signals come before plugins: a plugin that loads while the host is told to stop has not failed.
     let signals = Signals::listen().context("cannot listen to signals")?;
     let host = build(config)?;
+    notify::prepare(&*host.store, &host.in_force());
     drop(entered);
     let served = runtime.block_on(async {
         let listeners = Listeners::bind(&host)?;
@@ -69,6 +70,7 @@ async fn serve(host: &Arc<Host>, listeners: Listeners, mut stop: Stop) {
     let (admin_stopper, admin_stop) = stop_sign();
     let (webhooks, admin) = listeners.serve(host, stop.clone(), admin_stop);
     let housekeeping = tokio::spawn(housekeeping::run(Arc::clone(host), stop.clone()));
+    let deliveries = notify::start(host, stop.clone());
     host.begin_serving();
     tracing::info!(event = "serving", "webhooks are served");
     stop.wait().await;
@@ -82,8 +84,9 @@ async fn serve(host: &Arc<Host>, listeners: Listeners, mut stop: Stop) {
             "gave up on requests in flight; their senders will try again"
         );
     }
-    // Housekeeping ends between two steps.
+    // Housekeeping ends between two steps, and the engine when no attempt runs any more.
     let _ = housekeeping.await;
+    let _ = deliveries.await;
     finish(host, admin_stopper, admin, end).await;
     tracing::info!(event = "stopped", "stopped");
 }

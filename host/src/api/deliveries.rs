@@ -108,7 +108,9 @@ pub(super) async fn retry(
 ) -> ApiResult<DeliveryWithAttempts> {
     let ulid = parse(&id)?;
     let changed = host.store.retry_deliveries(Which::One(ulid), by, Timestamp::now()).await?;
-    changed_or_refused(&host, ulid, changed).await
+    let retried = changed_or_refused(&host, ulid, changed).await?;
+    host.delivery_desk.look(&retried.delivery.destination);
+    Ok(retried)
 }
 
 /// Ends a delivery that waits: no further attempt is made.
@@ -179,7 +181,8 @@ pub(super) async fn retry_all(
     known_destination(&host, &name).await?;
     let which = params.scope.of(&name);
     let deliveries = host.store.retry_deliveries(which, by, Timestamp::now()).await?;
-    host.store.park(name, None).await?;
+    host.store.park(name.clone(), None).await?;
+    host.delivery_desk.unpark(&name);
     Ok(Json(Changed { deliveries }))
 }
 

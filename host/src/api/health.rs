@@ -8,6 +8,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -118,6 +119,7 @@ async fn problems(host: &Host) -> Vec<String> {
     let PluginList { plugins, integrations } = PluginList::of(&in_force, &*host.runtime);
     // Readiness has to be known even if the store does not answer.
     let destinations = destination_list(&in_force, Vec::new());
+    problems.extend(host.delivery_desk.problems(&in_force, Timestamp::now()));
     drop(in_force);
     if host.stuck_threads() > 0 {
         let integrations = integrations.iter().map(|one| (one.stuck_threads, &one.name));

@@ -111,6 +111,7 @@ pub(super) async fn add(
         ended_by: None,
     };
     let silence = host.store.add_silence(silence).await?;
+    host.delivery_desk.silences_changed();
     Ok(Json(silence))
 }
 
@@ -131,6 +132,7 @@ pub(super) async fn end(
     let not_found = || ApiError::not_found(format!("there is no silence `{id}`"));
     let number = id.parse().map_err(|_| not_found())?;
     let ended = host.store.end_silence(number, by, Timestamp::now()).await?;
+    host.delivery_desk.silences_changed();
     ended.map(Json).ok_or_else(not_found)
 }
 

@@ -94,7 +94,6 @@ impl NotifierCaller {
     /// The answer belongs to the question: a [`Step`](super::NotifierOutput::Step) to
     /// [`NotifyCall::Next`], a [`Description`](super::NotifierOutput::Description) to
     /// [`NotifyCall::Describe`]. No step sends more requests than an attempt may have.
-    #[allow(dead_code, reason = "the module `notify` will use it")]
     pub(crate) fn notify(&self, call: &NotifyCall, then: OnNotifierResult) {
         let input = match NotifierInput::of(call) {
             Ok(input) => input,

@@ -94,6 +94,11 @@ pub(crate) struct DeliveryConfig {
     /// Contents of `ca_file`, as they were checked.
     #[serde(skip)]
     pub ca_pem: Option<Vec<u8>>,
+    /// Address of an alert for people, for the links in messages. `{number}` and `{id}` stand for the number
+    /// and the id of the alert. Default: none, messages have no link.
+    pub alert_url: Option<String>,
+    /// Address of the list of alerts for people, for the link in a digest. Default: none.
+    pub alerts_url: Option<String>,
 }
 
 impl Default for DeliveryConfig {
@@ -111,6 +116,8 @@ impl Default for DeliveryConfig {
             proxy: None,
             ca_file: None,
             ca_pem: None,
+            alert_url: None,
+            alerts_url: None,
         }
     }
 }

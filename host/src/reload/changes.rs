@@ -283,7 +283,7 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<ConfigChange> {
 fn of_delivery(
     old: &config::DeliveryConfig,
     new: &config::DeliveryConfig,
-) -> [(&'static str, bool); 8] {
+) -> [(&'static str, bool); 10] {
     let config::DeliveryConfig {
         retry,
         give_up_after,
@@ -294,6 +294,8 @@ fn of_delivery(
         proxy,
         ca_file,
         ca_pem,
+        alert_url,
+        alerts_url,
     } = new;
     [
         ("delivery.retry", *retry != old.retry),
@@ -303,6 +305,8 @@ fn of_delivery(
         ("delivery.header_timeout", *header_timeout != old.header_timeout),
         ("delivery.body_timeout", *body_timeout != old.body_timeout),
         ("delivery.proxy", *proxy != old.proxy),
+        ("delivery.alert_url", *alert_url != old.alert_url),
+        ("delivery.alerts_url", *alerts_url != old.alerts_url),
         ("delivery.ca_file", *ca_file != old.ca_file || *ca_pem != old.ca_pem),
     ]
 }

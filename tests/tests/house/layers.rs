@@ -40,6 +40,7 @@ const ROOMS: &[&str] = &[
     "destination",
     "host",
     "config_warnings",
+    "notify",
     "reload",
     "ingest",
     "replay",

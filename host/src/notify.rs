@@ -1,0 +1,235 @@
+//! The delivery engine: decides who is told of a change, and delivers until the destination has it.
+//!
+//! The [`router`] reads the feed of changes and records deliveries. A [`dispatcher`] for each destination
+//! claims what is due, lets the plugin write the requests of an [`attempt`], sends them, and records the
+//! result. Webhooks never wait for any of these: they know only the store.
+
+mod attempt;
+mod clock;
+mod connected;
+mod dispatcher;
+mod exchange;
+mod kinds;
+mod outcome;
+mod pace;
+mod plan;
+#[cfg(test)]
+mod pretended;
+mod router;
+mod schedule;
+mod streak;
+mod target;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+    time::sleep,
+};
+
+use self::{
+    clock::{Clock, later},
+    dispatcher::{Found, Shared},
+    schedule::Schedule,
+    target::CurrentTarget,
+};
+use crate::{
+    config::DeliveryConfig,
+    delivery::DestinationState,
+    host::{Host, in_force::InForce},
+    http::server::Stop,
+    outbound::{Client, ClientSettings},
+    problem::Problem,
+    store::{Store, StoreError, deliveries::Routed, feed::Cursor},
+};
+
+/// Time between two looks at the numbers of all destinations.
+const SURVEY_EVERY: Duration = Duration::from_secs(5);
+/// Pause after the store refused.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Records from where changes are routed, if there are destinations now and there were none before. Blocks.
+///
+/// Called before the destinations come into force, so that they are told of every change from then on.
+pub(crate) fn prepare(store: &dyn Store, next: &InForce) {
+    if next.config.routes.is_empty() {
+        return;
+    }
+    let begun = || {
+        if store.router_cursor().wait()?.is_some() {
+            return Ok(());
+        }
+        let cursor = store.changes_since(Cursor::now(), 1).wait()?.cursor;
+        let routed = Routed { cursor: Some(cursor), now: Timestamp::now(), ..Routed::default() };
+        store.route(routed).wait()
+    };
+    if let Err(error) = begun() {
+        let error: StoreError = error;
+        tracing::debug!(%error, "the router will begin later");
+    }
+}
+
+/// Starts the engine. The task ends after the signal to stop, when no attempt runs any more.
+pub(crate) fn start(host: &Arc<Host>, stop: Stop) -> JoinHandle<()> {
+    let shared = Shared {
+        store: Arc::clone(&host.store),
+        desk: Arc::clone(&host.delivery_desk),
+        metrics: Arc::clone(&host.metrics.deliveries),
+        clock: Clock::of_system(),
+    };
+    let host = Arc::clone(host);
+    tokio::spawn(async move {
+        let mut stopping = stop.clone();
+        let found = tokio::select! {
+            () = stopping.wait() => return,
+            found = recover(&host, &shared) => found,
+        };
+        let router = tokio::spawn(router::run(Arc::clone(&host), shared.clone(), stop.clone()));
+        let engine = Engine {
+            host,
+            shared,
+            stop,
+            found,
+            client: None,
+            targets: HashMap::new(),
+            dispatchers: JoinSet::new(),
+        };
+        engine.supervise().await;
+        let _ = router.await;
+    })
+}
+
+/// Puts deliveries in order that an earlier host left, and returns the state of the destinations.
+async fn recover(host: &Host, shared: &Shared) -> Vec<DestinationState> {
+    loop {
+        match try_to_recover(host, shared).await {
+            Ok(found) => return found,
+            Err(error) => {
+                tracing::debug!(%error, "deliveries of an earlier host could not be read yet");
+                sleep(STORE_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn try_to_recover(host: &Host, shared: &Shared) -> Result<Vec<DestinationState>, StoreError> {
+    let (store, now) = (&shared.store, shared.clock.now());
+    let in_doubt = store.recover_deliveries(now).await?;
+    if in_doubt > 0 {
+        tracing::warn!(
+            event = "deliveries_in_doubt",
+            deliveries = in_doubt,
+            "the host ended during attempts; their deliveries are tried again, marked as in doubt",
+        );
+    }
+    // The clock may have been wrong when these times were written.
+    let schedule = Schedule::of(&host.in_force().config.config.delivery);
+    store.bring_forward(None, later(now, schedule.longest_wait())).await?;
+    store.destinations().await
+}
+
+/// The dispatchers, and what they deliver to.
+struct Engine {
+    host: Arc<Host>,
+    shared: Shared,
+    stop: Stop,
+    /// State of the destinations when the host was started.
+    found: Vec<DestinationState>,
+    client: Option<(ClientSettings, Client)>,
+    targets: HashMap<Arc<str>, watch::Sender<CurrentTarget>>,
+    dispatchers: JoinSet<()>,
+}
+
+impl Engine {
+    async fn supervise(mut self) {
+        let mut reloads = self.host.delivery_desk.reloads();
+        let mut stop = self.stop.clone();
+        loop {
+            reloads.borrow_and_update();
+            self.adopt();
+            self.survey().await;
+            let next = async {
+                // Reloads come first: nobody waits for numbers.
+                tokio::select! {
+                    changed = reloads.changed() => changed.is_ok(),
+                    () = sleep(SURVEY_EVERY) => false,
+                }
+            };
+            let mut next = std::pin::pin!(next);
+            tokio::select! {
+                biased;
+                () = stop.wait() => break,
+                _ = &mut next => {}
+            }
+        }
+        while self.dispatchers.join_next().await.is_some() {}
+    }
+
+    /// Gives each dispatcher the target of the configuration in force, and starts those that are missing.
+    fn adopt(&mut self) {
+        let in_force = self.host.in_force();
+        let config = &in_force.config.config.delivery;
+        let client = match self.client_for(config) {
+            Ok(client) => client,
+            Err(problem) => {
+                tracing::error!(
+                    event = "deliveries_stopped",
+                    problem = problem.one_line(),
+                    "nothing can be sent",
+                );
+                return self.shared.desk.set_problem(Some(problem));
+            }
+        };
+        self.shared.desk.set_problem(None);
+        let mut next = HashMap::new();
+        for destination in in_force.destinations.sorted() {
+            let target = connected::target(destination, &client, config);
+            next.insert(Arc::clone(&destination.name), target);
+        }
+        for (name, sender) in &self.targets {
+            sender.send_replace(next.remove(name).flatten());
+        }
+        for (name, target) in next {
+            self.begin(name, target);
+        }
+    }
+
+    /// Starts the dispatcher of a destination. It lives as long as the host: a destination that is removed
+    /// may come back.
+    fn begin(&mut self, name: Arc<str>, target: CurrentTarget) {
+        let found = self.found.iter().find(|state| *state.name == *name);
+        let found = found.map(|state| {
+            let DestinationState { parked, paused_until, .. } = state.clone();
+            Found { parked, paused_until }
+        });
+        let (sender, receiver) = watch::channel(target);
+        self.targets.insert(Arc::clone(&name), sender);
+        let (shared, found, stop) =
+            (self.shared.clone(), found.unwrap_or_default(), self.stop.clone());
+        self.dispatchers.spawn(dispatcher::run(name, shared, found, receiver, stop));
+    }
+
+    /// Returns the client for a configuration: the present one, with its connections, if nothing that
+    /// concerns it has changed.
+    fn client_for(&mut self, config: &DeliveryConfig) -> Result<Client, Problem> {
+        let settings = connected::client_settings(config);
+        if let Some((present, client)) = &self.client
+            && *present == settings
+        {
+            return Ok(client.clone());
+        }
+        let client = Client::new(&settings)?;
+        self.client = Some((settings, client.clone()));
+        Ok(client)
+    }
+
+    /// Reads the numbers of all destinations, for health and metrics.
+    async fn survey(&self) {
+        // Without an answer, the numbers of before are shown.
+        let Ok(states) = self.shared.store.destinations().await else { return };
+        self.shared.metrics.survey(&states, self.shared.clock.now());
+        self.shared.desk.set_states(states);
+    }
+}

@@ -1,0 +1,526 @@
+//! The deliveries of one destination: claimed when due, attempted in parallel, each recorded as it ends.
+//!
+//! A dispatcher waits for nothing but its own destination and the store. The time of the next attempt is in
+//! the store, so that a dispatcher forgets nothing if the host dies.
+
+use std::{
+    collections::HashMap,
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::{
+    sync::watch,
+    task::{self, JoinSet},
+    time::{Instant, sleep_until},
+};
+use ulid::Ulid;
+
+use super::{
+    attempt::{Ended, Verdict},
+    clock::{Clock, later},
+    kinds,
+    outcome::{EndedAttempt, Outcome},
+    pace::Pace,
+    schedule::LONGEST_RETRY_AFTER,
+    streak::Streak,
+    target::{CurrentTarget, Target},
+};
+use crate::{
+    alert::AlertRef,
+    delivery::{AttemptResult, Parked},
+    host::delivery_desk::{Bell, DeliveryDesk, Failing},
+    http::server::Stop,
+    metrics::{DeliveryMetrics, DestinationMetrics},
+    store::{
+        Pending, Store, StoreError,
+        deliveries::{AfterAttempt, Claim, Claimed, ClaimedDelivery, Finished},
+    },
+    system::fault_injection,
+};
+
+/// Time for attempts that run when the host stops. An attempt that needs longer is in doubt.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause after the store refused.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Everything that dispatchers share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub store: Arc<dyn Store>,
+    pub desk: Arc<DeliveryDesk>,
+    pub metrics: Arc<DeliveryMetrics>,
+    pub clock: Clock,
+}
+
+/// State of a destination in the store when the host was started.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Found {
+    pub parked: Option<Parked>,
+    pub paused_until: Option<Timestamp>,
+}
+
+/// Delivers to one destination until the signal to stop.
+pub(super) async fn run(
+    name: Arc<str>,
+    shared: Shared,
+    found: Found,
+    targets: watch::Receiver<CurrentTarget>,
+    stop: Stop,
+) {
+    let bell = shared.desk.bell(&name);
+    let metrics = shared.metrics.destination(&name);
+    // A pause from before the clock was put back must not last for ever.
+    let longest = later(shared.clock.now(), LONGEST_RETRY_AFTER);
+    let dispatcher = Dispatcher {
+        parked: found.parked,
+        paused_until: found.paused_until.map(|until| until.min(longest)),
+        pace: Pace::new(Duration::ZERO, Instant::now()),
+        metrics,
+        name,
+        shared,
+        target: None,
+        look: Look::Due,
+        claim: None,
+        attempts: JoinSet::new(),
+        records: JoinSet::new(),
+        running: HashMap::new(),
+        streak: Streak::default(),
+    };
+    dispatcher.serve(&bell, targets, stop).await;
+}
+
+struct Dispatcher {
+    name: Arc<str>,
+    shared: Shared,
+    metrics: DestinationMetrics,
+    target: CurrentTarget,
+    parked: Option<Parked>,
+    paused_until: Option<Timestamp>,
+    pace: Pace,
+    look: Look,
+    /// The claim that the store is working on.
+    claim: Option<RunningClaim>,
+    attempts: JoinSet<(Ended, Duration)>,
+    /// Results of attempts on their way to the store. They still count as in flight.
+    records: JoinSet<()>,
+    running: HashMap<task::Id, Running>,
+    streak: Streak,
+}
+
+/// Time of the next look at the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// Something may be due.
+    Due,
+    /// The next delivery is due at a time.
+    At(Timestamp),
+    /// The store refused: not before this instant.
+    Later(Instant),
+    /// Nothing waits, or only what is behind deliveries in flight.
+    Idle,
+}
+
+struct RunningClaim {
+    answer: Pending<Claimed>,
+    limit: usize,
+    /// True if a delivery may have become due since the claim was sent.
+    is_outdated: bool,
+}
+
+/// An attempt that runs.
+struct Running {
+    delivery: ClaimedDelivery,
+    target: Arc<Target>,
+    at: Timestamp,
+    has_sent: Arc<AtomicBool>,
+}
+
+impl Dispatcher {
+    async fn serve(
+        mut self,
+        bell: &Bell,
+        mut targets: watch::Receiver<CurrentTarget>,
+        mut stop: Stop,
+    ) {
+        let target = targets.borrow_and_update().clone();
+        self.adopt(target).await;
+        loop {
+            self.begin_claim();
+            let wake = self.wake_at();
+            tokio::select! {
+                biased;
+                () = stop.wait() => break,
+                changed = targets.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    let target = targets.borrow_and_update().clone();
+                    self.adopt(target).await;
+                }
+                Some(ended) = self.attempts.join_next_with_id() => self.end_attempt(ended),
+                Some(_) = self.records.join_next() => self.look_again(),
+                claimed = answer(&mut self.claim) => self.end_claim(claimed),
+                () = bell.rung() => {
+                    if bell.take_unpark() {
+                        self.unpark().await;
+                    }
+                    self.look_again();
+                }
+                () = wait_until(wake) => self.look_again(),
+            }
+        }
+        self.stop().await;
+    }
+
+    /// Goes over to another target. Attempts that run keep theirs.
+    async fn adopt(&mut self, target: CurrentTarget) {
+        let before = self.target.take();
+        self.target = target;
+        let Some(target) = self.target.clone() else { return };
+        self.pace.set_pause(target.pause);
+        let is_parked_by_others =
+            self.parked.as_ref().is_some_and(|parked| parked.settings != target.settings_digest);
+        if is_parked_by_others {
+            self.unpark().await;
+        }
+        if before.is_some_and(|before| before.settings_digest != target.settings_digest) {
+            self.bring_forward();
+        }
+        self.look_again();
+    }
+
+    async fn unpark(&mut self) {
+        if self.parked.take().is_none() {
+            return;
+        }
+        let destination = &*self.name;
+        tracing::info!(
+            event = "destination_unparked",
+            destination,
+            "a parked destination is tried again",
+        );
+        // If the store refuses, the next start finds the mark, and another failure sets it again.
+        let _ = self.shared.store.park(destination.to_owned(), None).await;
+    }
+
+    /// Makes deliveries due that wait for a later attempt.
+    fn bring_forward(&mut self) {
+        let (store, name) = (Arc::clone(&self.shared.store), self.name.to_string());
+        let now = self.shared.clock.now();
+        self.records.spawn(async move {
+            // If the store refuses, the deliveries are tried later, as planned.
+            let _ = store.bring_forward(Some(name), now).await;
+        });
+    }
+
+    fn look_again(&mut self) {
+        self.look = Look::Due;
+        if let Some(claim) = &mut self.claim {
+            claim.is_outdated = true;
+        }
+    }
+
+    /// Asks the store for deliveries that are due, if any may be attempted now.
+    fn begin_claim(&mut self) {
+        let limit = self.places();
+        if self.claim.is_some() || self.look != Look::Due || limit == 0 || self.is_held() {
+            return;
+        }
+        let (destination, now) = (self.name.to_string(), self.shared.clock.now());
+        let answer = self.shared.store.claim(Claim { destination, now, limit });
+        self.claim = Some(RunningClaim { answer, limit, is_outdated: false });
+    }
+
+    /// Returns how many more attempts may begin now.
+    fn places(&self) -> usize {
+        let Some(target) = &self.target else { return 0 };
+        let in_flight = self.attempts.len() + self.records.len();
+        self.pace.available(target.parallel.get().saturating_sub(in_flight), Instant::now())
+    }
+
+    /// Returns true while no attempt may be made, however much is due.
+    fn is_held(&self) -> bool {
+        self.target.is_none()
+            || self.parked.is_some()
+            || self.paused_until.is_some_and(|until| until > self.shared.clock.now())
+    }
+
+    /// Returns the instant at which the store has to be looked at, if no event comes before.
+    fn wake_at(&self) -> Option<Instant> {
+        if self.target.is_none() || self.parked.is_some() || self.claim.is_some() {
+            return None;
+        }
+        let clock = &self.shared.clock;
+        let due = match self.look {
+            Look::Due => Instant::now(),
+            Look::At(time) => clock.instant_of(time),
+            Look::Later(instant) => instant,
+            Look::Idle => return None,
+        };
+        let paused_until = self.paused_until.filter(|until| *until > clock.now());
+        let pause = paused_until.map(|until| clock.instant_of(until));
+        let is_full = self.look == Look::Due && self.places() == 0 && pause.is_none();
+        let ready = self.pace.ready_at();
+        if is_full && ready <= Instant::now() {
+            // All places are taken. The end of an attempt wakes.
+            return None;
+        }
+        Some(due.max(ready).max(pause.unwrap_or(due)))
+    }
+
+    fn end_claim(&mut self, claimed: Result<Claimed, StoreError>) {
+        let Some(RunningClaim { limit, is_outdated, .. }) = self.claim.take() else { return };
+        let claimed = match claimed {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                tracing::debug!(%error, "deliveries could not be claimed");
+                self.look = Look::Later(Instant::now() + STORE_PAUSE);
+                return;
+            }
+        };
+        let Claimed { deliveries, next_due } = claimed;
+        self.look = match next_due {
+            _ if is_outdated || deliveries.len() >= limit => Look::Due,
+            // What is due and was not taken must not keep the store busy.
+            Some(time) if time <= self.shared.clock.now() => {
+                Look::Later(Instant::now() + STORE_PAUSE)
+            }
+            Some(time) => Look::At(time),
+            None => Look::Idle,
+        };
+        fault_injection::point("delivery-claimed");
+        let Some(target) = self.target.clone() else {
+            let ids = deliveries.iter().map(|claimed| claimed.delivery.id).collect();
+            return self.give_back(ids);
+        };
+        self.pace.take(deliveries.len(), Instant::now());
+        for delivery in deliveries {
+            self.begin_attempt(delivery, Arc::clone(&target));
+        }
+    }
+
+    fn give_back(&mut self, ids: Vec<Ulid>) {
+        if ids.is_empty() {
+            return;
+        }
+        let store = Arc::clone(&self.shared.store);
+        // A delivery that cannot be given back is in doubt after a restart.
+        self.records.spawn(async move { drop(store.give_back(ids).await) });
+    }
+
+    fn begin_attempt(&mut self, delivery: ClaimedDelivery, target: Arc<Target>) {
+        let has_sent = Arc::<AtomicBool>::default();
+        let (shared, at) = (self.shared.clone(), self.shared.clock.now());
+        let attempt = {
+            let (delivery, target) = (delivery.clone(), Arc::clone(&target));
+            let has_sent = Arc::clone(&has_sent);
+            async move {
+                let began = Instant::now();
+                let ended = attempt(&shared, &target, &delivery, &has_sent).await;
+                (ended, began.elapsed())
+            }
+        };
+        let task = self.attempts.spawn(attempt);
+        self.running.insert(task.id(), Running { delivery, target, at, has_sent });
+    }
+
+    fn end_attempt(&mut self, ended: Result<(task::Id, (Ended, Duration)), task::JoinError>) {
+        let (id, ended, took) = match ended {
+            Ok((id, (ended, took))) => (id, Some(ended), took),
+            Err(error) => (error.id(), None, Duration::ZERO),
+        };
+        let Some(Running { delivery, target, at, has_sent }) = self.running.remove(&id) else {
+            return;
+        };
+        let ended = ended.unwrap_or_else(|| broken_off(has_sent.load(Ordering::Acquire)));
+        let now = self.shared.clock.now();
+        let ended = EndedAttempt { delivery: &delivery.delivery, at, took, ended };
+        let Target { schedule, settings_digest, .. } = &*target;
+        let outcome = Outcome::of(ended, schedule, settings_digest, fastrand::f64(), now);
+        self.note(&outcome, &delivery, now);
+        self.record(outcome);
+    }
+
+    /// Counts and logs the result of an attempt, and applies what it means for the destination.
+    fn note(&mut self, outcome: &Outcome, delivery: &ClaimedDelivery, now: Timestamp) {
+        let Finished { id, attempt, next, .. } = &outcome.finished;
+        let destination = &*self.name;
+        self.metrics.count(attempt.result);
+        let reason = attempt.reason.as_deref().unwrap_or_default();
+        if *next == AfterAttempt::Delivered {
+            let took = now.duration_since(delivery.delivery.changed_at);
+            self.metrics.delivered_after(Duration::try_from(took).unwrap_or_default());
+            if self.streak.failing_since().is_some() {
+                tracing::info!(
+                    event = "destination_recovered",
+                    destination,
+                    "a destination works again",
+                );
+                self.shared.desk.set_failing(destination, None);
+            }
+            if self.streak.delivered(*id) {
+                self.bring_forward();
+            }
+            return;
+        }
+        if *next == AfterAttempt::Dead {
+            tracing::error!(
+                event = "delivery_dead",
+                destination,
+                delivery = %id,
+                alert = delivery.delivery.alert,
+                kind = delivery.delivery.kind.as_str(),
+                attempts = attempt.number,
+                reason,
+                "a delivery was given up",
+            );
+        }
+        if attempt.result == AttemptResult::Rejected {
+            return;
+        }
+        let is_first = self.streak.failing_since().is_none();
+        self.streak.failed(*id, reason, now);
+        if is_first {
+            tracing::warn!(event = "destination_failing", destination, reason, "an attempt failed");
+        }
+        let since = self.streak.failing_since().map_or(now, |(since, _)| since);
+        let failing = Failing { since, reason: reason.to_owned() };
+        self.shared.desk.set_failing(destination, Some(failing));
+        if let Some(until) = outcome.paused_until {
+            self.paused_until = self.paused_until.max(Some(until));
+            tracing::warn!(
+                event = "destination_paused",
+                destination,
+                until = format!("{until:.0}"),
+                "a destination asked for a pause",
+            );
+        }
+        if let Some(parked) = &outcome.parked
+            && self.parked.is_none()
+        {
+            self.parked = Some(parked.clone());
+            tracing::error!(
+                event = "destination_parked",
+                destination,
+                reason,
+                "nothing is sent to a destination before an operator has changed something",
+            );
+        }
+    }
+
+    /// Writes the result of an attempt, until the store takes it.
+    fn record(&mut self, outcome: Outcome) {
+        let (store, name) = (Arc::clone(&self.shared.store), self.name.to_string());
+        let Outcome { finished, parked, paused_until } = outcome;
+        self.records.spawn(async move {
+            fault_injection::point("delivery-before-record");
+            if let Some(parked) = parked {
+                until_stored(|| store.park(name.clone(), Some(parked.clone()))).await;
+            }
+            if let Some(until) = paused_until {
+                until_stored(|| store.pause(name.clone(), until)).await;
+            }
+            until_stored(|| store.finish(finished.clone())).await;
+            fault_injection::point("delivery-recorded");
+        });
+    }
+
+    /// Lets attempts end for a while. Those that sent nothing yet are given back, and those that may have
+    /// are in doubt after the next start.
+    async fn stop(mut self) {
+        if let Some(claim) = self.claim.take()
+            && let Ok(claimed) = claim.answer.await
+        {
+            let ids = claimed.deliveries.iter().map(|claimed| claimed.delivery.id).collect();
+            self.give_back(ids);
+        }
+        let end = Instant::now() + STOP_TIMEOUT;
+        while !self.attempts.is_empty() || !self.records.is_empty() {
+            tokio::select! {
+                biased;
+                Some(ended) = self.attempts.join_next_with_id() => self.end_attempt(ended),
+                Some(_) = self.records.join_next() => {}
+                () = sleep_until(end) => break,
+            }
+        }
+        self.attempts.abort_all();
+        let unsent = self.running.values().filter(|it| !it.has_sent.load(Ordering::Acquire));
+        let ids = unsent.map(|running| running.delivery.delivery.id).collect();
+        self.give_back(ids);
+        let given_back = async { while self.records.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(STORE_PAUSE, given_back).await;
+    }
+}
+
+/// Makes one attempt, whatever the delivery is about.
+async fn attempt(
+    shared: &Shared,
+    target: &Target,
+    claimed: &ClaimedDelivery,
+    has_sent: &AtomicBool,
+) -> Ended {
+    let now = shared.clock.time_of_day();
+    let links = &target.links;
+    let notification = match (claimed.delivery.alert, &claimed.delivery.digest) {
+        (Some(number), _) => match shared.store.alert(AlertRef::Number(number)).await {
+            Ok(Some(alert)) => kinds::about_alert(claimed, &alert, links, now),
+            Ok(None) => return without_request(Verdict::Rejected("the alert was deleted".into())),
+            Err(error) => return without_request(retry(error.to_string())),
+        },
+        (None, Some(count)) => kinds::about_digest(claimed, count, links, now),
+        (None, None) => {
+            return without_request(Verdict::Rejected("the delivery is about no alert".into()));
+        }
+    };
+    target.attempt(&notification, has_sent, &shared.clock).await
+}
+
+fn retry(reason: String) -> Verdict {
+    Verdict::Retry { reason, at_least: None, in_doubt: false }
+}
+
+fn without_request(verdict: Verdict) -> Ended {
+    Ended { requests: Vec::new(), verdict, retry_after: None, too_many: false }
+}
+
+/// Returns the end of an attempt whose task panicked.
+fn broken_off(in_doubt: bool) -> Ended {
+    let reason = "the host failed during the attempt; hint: report the panic in the log".into();
+    without_request(Verdict::Retry { reason, at_least: None, in_doubt })
+}
+
+/// Asks the store until it does what it is asked, or is closed.
+async fn until_stored<T>(ask: impl Fn() -> Pending<T>) {
+    loop {
+        match ask().await {
+            Ok(_) | Err(StoreError::Closed) => return,
+            Err(error) => {
+                tracing::debug!(%error, "the result of an attempt could not be stored yet");
+                tokio::time::sleep(STORE_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn answer(claim: &mut Option<RunningClaim>) -> Result<Claimed, StoreError> {
+    match claim {
+        Some(claim) => (&mut claim.answer).await,
+        None => pending().await,
+    }
+}
+
+async fn wait_until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

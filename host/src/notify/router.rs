@@ -1,0 +1,344 @@
+//! The router: reads the feed of changes, decides who is told, and records it with its place in the feed.
+//!
+//! Deliveries, timers, facts and the cursor are one transaction, so that a crash loses no change and
+//! routes none twice. While webhooks pour in, the router takes only a small part of the time.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::{
+    clock::Clock,
+    dispatcher::Shared,
+    plan::{Rules, Told, pairs_to_look_up, plan_changes, plan_timers},
+};
+use crate::{
+    alert::Alert,
+    delivery::{Timer, TimerCause},
+    host::{Host, in_force::InForce},
+    http::server::Stop,
+    routing::{BrokenSilence, Silences},
+    store::{
+        Store, StoreError,
+        deliveries::{DeliveryQuery, Routed},
+        feed::{Cursor, FeedChange},
+    },
+};
+
+/// Changes on one page.
+const PAGE: usize = 256;
+/// Timers that are looked at together.
+const TIMERS: usize = 256;
+/// Pause after a full page of changes, as a multiple of the time that the page took, while further
+/// changes arrive.
+const REST: u32 = 9;
+/// Pause after the store refused.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// Pairs of alerts and destinations that are remembered, so that most news needs no look-up.
+const MOST_REMEMBERED: usize = 50_000;
+
+/// Routes changes until the signal to stop.
+pub(super) async fn run(host: Arc<Host>, shared: Shared, mut stop: Stop) {
+    let router = Router {
+        changed: shared.store.changed(),
+        reloads: host.delivery_desk.reloads(),
+        silence_changes: host.delivery_desk.silence_changes(),
+        host,
+        shared,
+        cursor: None,
+        silences: None,
+        rules: None,
+        told: Told::new(),
+        next_timer: None,
+    };
+    tokio::select! {
+        biased;
+        () = stop.wait() => {}
+        () = router.route() => {}
+    }
+}
+
+struct Router {
+    host: Arc<Host>,
+    shared: Shared,
+    changed: watch::Receiver<u64>,
+    reloads: watch::Receiver<u64>,
+    silence_changes: watch::Receiver<u64>,
+    cursor: Option<Cursor>,
+    silences: Option<Arc<Silences>>,
+    rules: Option<Rules>,
+    /// Alerts of which destinations were told lately.
+    told: Told,
+    next_timer: Option<Timestamp>,
+}
+
+impl Router {
+    async fn route(mut self) {
+        loop {
+            match self.step().await {
+                Ok(()) => {}
+                Err(StoreError::Closed) => return,
+                Err(StoreError::UnknownCursor) => {
+                    tracing::warn!(
+                        event = "routing_restarted",
+                        "the store no longer knows up to where changes were routed; destinations \
+                         are told of changes from now on",
+                    );
+                    self.cursor = Some(Cursor::now());
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "changes could not be routed yet");
+                    sleep(STORE_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Routes one page of changes and the timers that are due, or waits for one of them.
+    async fn step(&mut self) -> Result<(), StoreError> {
+        self.prepare().await?;
+        let Some(cursor) = self.cursor.clone() else {
+            // Without destinations nothing is read. A reload may bring one.
+            let _ = self.reloads.changed().await;
+            self.rules = None;
+            return Ok(());
+        };
+        let began = Instant::now();
+        self.changed.borrow_and_update();
+        let page = self.shared.store.changes_since(cursor, PAGE).await?;
+        let count = page.changes.len();
+        if count > 0 {
+            self.route_changes(&page.changes, page.cursor).await?;
+        } else {
+            self.cursor = Some(page.cursor);
+        }
+        let is_due = self.next_timer.is_some_and(|time| time <= self.shared.clock.now());
+        if is_due {
+            self.route_timers().await?;
+        }
+        if count == 0 && !is_due {
+            self.wait().await;
+        } else if self.changed.has_changed().unwrap_or_default() {
+            // The fuller the page, the busier is the host.
+            let share = u32::try_from(count).unwrap_or(u32::MAX);
+            let whole = u32::try_from(PAGE).unwrap_or(u32::MAX);
+            sleep(began.elapsed() * REST * share / whole).await;
+        }
+        Ok(())
+    }
+
+    /// Reads what decides about the next changes, if it has changed: destinations, routes and silences.
+    async fn prepare(&mut self) -> Result<(), StoreError> {
+        if self.silence_changes.has_changed().unwrap_or_default() {
+            self.silence_changes.borrow_and_update();
+            (self.silences, self.rules) = (None, None);
+        }
+        if self.reloads.has_changed().unwrap_or_default() {
+            self.reloads.borrow_and_update();
+            self.rules = None;
+        }
+        if self.rules.is_some() {
+            return Ok(());
+        }
+        let store = Arc::clone(&self.shared.store);
+        let silences = match &self.silences {
+            Some(silences) => Arc::clone(silences),
+            None => {
+                let silences = silences(&*store, self.shared.clock.now()).await?;
+                self.next_timer = store.next_timer().await?;
+                self.silences = Some(Arc::clone(&silences));
+                silences
+            }
+        };
+        let rules = rules(&self.host.in_force(), silences);
+        if rules.routes.is_empty() {
+            if self.cursor.take().is_some() || store.router_cursor().await?.is_some() {
+                store.forget_cursor().await?;
+            }
+            self.told.clear();
+        } else if self.cursor.is_none() {
+            self.cursor = Some(begin(&*store, self.shared.clock.now()).await?);
+        }
+        self.rules = Some(rules);
+        Ok(())
+    }
+
+    async fn route_changes(
+        &mut self,
+        changes: &[FeedChange],
+        cursor: Cursor,
+    ) -> Result<(), StoreError> {
+        let Some(rules) = &self.rules else { return Ok(()) };
+        let numbers: BTreeSet<_> = changes.iter().map(|change| change.alert).collect();
+        let alerts = alerts(&*self.shared.store, numbers).await?;
+        let pairs = pairs_to_look_up(rules, changes, &alerts, &self.told);
+        look_up(&*self.shared.store, pairs, &mut self.told).await?;
+        let now = self.shared.clock.now();
+        let mut routed = plan_changes(rules, changes, &alerts, &mut self.told, now);
+        if let Some(last) = changes.last() {
+            let lag = now.duration_since(last.entry.last_at);
+            self.shared.metrics.routed(Duration::try_from(lag).unwrap_or_default());
+        }
+        // A page of which nothing follows may be read once more after a crash.
+        if !is_empty(&routed) {
+            routed.cursor = Some(cursor.clone());
+            self.store(routed).await?;
+        }
+        self.cursor = Some(cursor);
+        self.forget();
+        Ok(())
+    }
+
+    async fn route_timers(&mut self) -> Result<(), StoreError> {
+        let Some(rules) = &self.rules else { return Ok(()) };
+        let (store, now) = (Arc::clone(&self.shared.store), self.shared.clock.now());
+        let timers = store.due_timers(now, TIMERS).await?;
+        if !timers.is_empty() {
+            let numbers = timers.iter().map(|timer| timer.alert).collect();
+            let alerts = alerts(&*store, numbers).await?;
+            let ends_silence =
+                |timer: &&Timer| matches!(timer.cause, TimerCause::SilenceEnds { .. });
+            let pairs = timers.iter().filter(ends_silence);
+            let pairs = pairs.map(|timer| (timer.alert, timer.destination.clone()));
+            let pairs = pairs.filter(|pair| !self.told.contains(pair)).collect();
+            look_up(&*store, pairs, &mut self.told).await?;
+            let routed = plan_timers(rules, &timers, &alerts, &mut self.told, now);
+            self.store(routed).await?;
+        }
+        self.next_timer = store.next_timer().await?;
+        Ok(())
+    }
+
+    /// Records what was decided, and wakes the dispatchers that have something to do.
+    async fn store(&mut self, routed: Routed) -> Result<(), StoreError> {
+        let destinations: HashSet<_> =
+            routed.deliveries.iter().map(|delivery| delivery.destination.clone()).collect();
+        let first_timer = routed.timers.iter().map(|timer| timer.due_at).min();
+        let told =
+            routed.deliveries.iter().map(|delivery| (delivery.alert, delivery.destination.clone()));
+        let told: Vec<_> = told.collect();
+        if let Err(error) = self.shared.store.route(routed).await {
+            // Nothing was recorded, and the next try decides anew.
+            for pair in &told {
+                self.told.remove(pair);
+            }
+            return Err(error);
+        }
+        self.next_timer = self.next_timer.into_iter().chain(first_timer).min();
+        for destination in destinations {
+            self.shared.desk.look(&destination);
+        }
+        Ok(())
+    }
+
+    /// Waits until there may be something to route.
+    async fn wait(&mut self) {
+        let timer = wait_for(&self.shared.clock, self.next_timer);
+        tokio::select! {
+            _ = self.changed.changed() => {}
+            _ = self.reloads.changed() => self.rules = None,
+            _ = self.silence_changes.changed() => (self.silences, self.rules) = (None, None),
+            () = timer => {}
+        }
+    }
+
+    /// Bounds the memory. What is forgotten is looked up in the store again.
+    fn forget(&mut self) {
+        if self.told.len() > MOST_REMEMBERED {
+            self.told.clear();
+        }
+    }
+}
+
+/// Returns true if nothing follows from what was routed.
+fn is_empty(routed: &Routed) -> bool {
+    let Routed { deliveries, timers, done_timers, facts, .. } = routed;
+    deliveries.is_empty() && timers.is_empty() && done_timers.is_empty() && facts.is_empty()
+}
+
+/// Returns the cursor from which to route. A store that was never routed is routed from now on.
+async fn begin(store: &dyn Store, now: Timestamp) -> Result<Cursor, StoreError> {
+    if let Some(cursor) = store.router_cursor().await? {
+        return Ok(cursor);
+    }
+    let page = store.changes_since(Cursor::now(), 1).await?;
+    let cursor = page.cursor;
+    store.route(Routed { cursor: Some(cursor.clone()), now, ..Routed::default() }).await?;
+    Ok(cursor)
+}
+
+async fn silences(store: &dyn Store, now: Timestamp) -> Result<Arc<Silences>, StoreError> {
+    let (silences, broken) = Silences::new(store.silences(Some(now)).await?);
+    for BrokenSilence { id, .. } in broken {
+        tracing::error!(
+            event = "silence_broken",
+            silence = id,
+            "a silence cannot be evaluated and silences nothing",
+        );
+    }
+    Ok(Arc::new(silences))
+}
+
+fn rules(in_force: &InForce, silences: Arc<Silences>) -> Rules {
+    let destinations = in_force.destinations.sorted();
+    let digest_above = destinations.iter().map(|destination| {
+        let section = destination.section().digest_above;
+        let above = destination.ready().map_or(section, |ready| ready.digest_above);
+        (Arc::clone(&destination.name), above)
+    });
+    Rules {
+        routes: Arc::clone(&in_force.config.routes),
+        silences,
+        digest_above: digest_above.collect(),
+    }
+}
+
+async fn alerts(
+    store: &dyn Store,
+    numbers: BTreeSet<u64>,
+) -> Result<HashMap<u64, Alert>, StoreError> {
+    let alerts = store.alerts_by_number(numbers.into_iter().collect()).await?;
+    Ok(alerts.into_iter().map(|alert| (alert.number, alert)).collect())
+}
+
+/// Adds the pairs of which the store has a delivery.
+async fn look_up(
+    store: &dyn Store,
+    pairs: BTreeSet<(u64, String)>,
+    told: &mut Told,
+) -> Result<(), StoreError> {
+    // All pairs are asked for at once, and answered by several threads.
+    let asked: Vec<_> = pairs
+        .into_iter()
+        .map(|(alert, destination)| {
+            let query = DeliveryQuery {
+                alert: Some(alert),
+                destination: Some(destination.clone()),
+                limit: 1,
+                ..DeliveryQuery::default()
+            };
+            ((alert, destination), store.deliveries(query))
+        })
+        .collect();
+    for (pair, answer) in asked {
+        if !answer.await?.deliveries.is_empty() {
+            told.insert(pair);
+        }
+    }
+    Ok(())
+}
+
+async fn wait_for(clock: &Clock, time: Option<Timestamp>) {
+    match time {
+        Some(time) => sleep_until(clock.instant_of(time)).await,
+        None => std::future::pending().await,
+    }
+}
