@@ -11,6 +11,7 @@ mod cli;
 mod concurrent_senders;
 mod config;
 mod database_lock;
+mod deliveries;
 mod destinations;
 mod durability;
 mod exactly_once;
