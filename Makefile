@@ -127,7 +127,8 @@ bench: build
 	@command -v wrk > /dev/null || (echo "make bench needs wrk: apt-get install wrk" && false)
 	cargo build --release --package tocsin-bench
 	@mkdir -p $(RELEASE)/bench-plugins
-	@cp $(RELEASE)/libslack_outgoing_webhook.so $(RELEASE)/bench-plugins/
+	cargo build --release --package webhook-out
+	@cp $(RELEASE)/libslack_outgoing_webhook.so $(RELEASE)/libwebhook_out.so $(RELEASE)/bench-plugins/
 	BENCH_TOCSIN=$(abspath $(RELEASE))/tocsin BENCH_PLUGINS=$(abspath $(RELEASE))/bench-plugins $(RELEASE)/tocsin-bench
 
 # Checksums of the files are inside the archive, that of the archive is beside it.

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "a table is what it is for")]
 
 mod calls;
+mod deliveries;
 mod load;
 mod process;
 mod steady;
@@ -124,6 +125,35 @@ fn run(plan: &Plan) -> anyhow::Result<()> {
         format!("{:.2} / {p99:.2} ms", steady.p50_ms),
         "p99 < 10 ms",
         below(p99, 10.0),
+    );
+
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for _ in 0..plan.rounds {
+        without.push(Load::slack(&Subject::tocsin(&tocsin, &plugins, None)?, plan.load)?);
+        with.push(deliveries::load(&tocsin, &plugins, plan.load)?);
+    }
+    let ratio = median(&with) / median(&without);
+    row(
+        "with a destination for every alert / without",
+        format!("{:.0} / {:.0} requests/s = {ratio:.2}", median(&with), median(&without)),
+        ">= 0.85",
+        reach(ratio, 0.85),
+    );
+    let rate = deliveries::rate(&tocsin, &plugins)?;
+    row("deliveries", format!("{rate:.0} a second"), ">= 2000", reach(rate, 2000.0));
+    let latency = deliveries::latency_p99(&tocsin, &plugins)?.as_secs_f64() * 1e3;
+    row(
+        "from the commit to the request sent, idle, p99",
+        format!("{latency:.1} ms"),
+        "< 50 ms",
+        below(latency, 50.0),
+    );
+    let [storm, calm] = deliveries::storm(&tocsin, &plugins)?;
+    row(
+        "p99 of 10,000 alerts in 10 s, with a slow destination / without",
+        format!("{:.2} / {:.2} ms", storm.p99_ms, calm.p99_ms),
+        "within 10 %",
+        below(storm.p99_ms, 1.1 * calm.p99_ms),
     );
 
     let calls = calls::measure(&plugins)?;

@@ -18,7 +18,7 @@ pub(crate) struct Latency {
     pub(crate) p99_ms: f64,
 }
 
-const CONNECTIONS: u32 = 64;
+pub(crate) const CONNECTIONS: u32 = 64;
 
 pub(crate) fn run(subject: &Subject, rate: u32, lasts: Duration) -> anyhow::Result<Latency> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -40,6 +40,36 @@ pub(crate) fn run(subject: &Subject, rate: u32, lasts: Duration) -> anyhow::Resu
     Ok(Latency { p50_ms: at(0.5), p99_ms: at(0.99) })
 }
 
+/// Sends one message, and returns the time of the answer 200.
+pub(crate) fn send_one(
+    address: std::net::SocketAddr,
+    number: u64,
+) -> anyhow::Result<std::time::Instant> {
+    let mut stream = std::net::TcpStream::connect(address)?;
+    std::io::Write::write_all(&mut stream, message(number).as_bytes())?;
+    let mut answer = [0; 1024];
+    let length = std::io::Read::read(&mut stream, &mut answer)?;
+    let answered = std::time::Instant::now();
+    let answer = String::from_utf8_lossy(&answer[..length]);
+    ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    Ok(answered)
+}
+
+/// Returns a request of Slack with its own message.
+fn message(number: u64) -> String {
+    let body = format!(
+        "token={TOKEN}&team_id=T3R0C6ABC&team_domain=pagertree&service_id=398047594123\
+         &channel_id=C014E5UMZ1S&channel_name=production&timestamp=1664813178.{number:06}\
+         &user_id=U3QTH7ABC&user_name=austinrmiller1991&text=outage+check+servers+high&trigger_word=outage"
+    );
+    let head = format!(
+        "POST /in/bench HTTP/1.1\r\nHost: bench\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    head + &body
+}
+
 async fn send(
     address: std::net::SocketAddr,
     connection: u32,
@@ -56,17 +86,7 @@ async fn send(
         let number = round * CONNECTIONS + connection;
         let due = start + Duration::from_secs_f64(f64::from(number) / f64::from(rate));
         tokio::time::sleep_until(due).await;
-        let body = format!(
-            "token={TOKEN}&team_id=T3R0C6ABC&team_domain=pagertree&service_id=398047594123\
-             &channel_id=C014E5UMZ1S&channel_name=production&timestamp=1664813178.{number:06}\
-             &user_id=U3QTH7ABC&user_name=austinrmiller1991&text=outage+check+servers+high&trigger_word=outage"
-        );
-        let head = format!(
-            "POST /in/bench HTTP/1.1\r\nHost: bench\r\nContent-Type: application/x-www-form-urlencoded\r\n\
-             Content-Length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all((head + &body).as_bytes()).await?;
+        stream.write_all(message(number.into()).as_bytes()).await?;
         // An answer is far smaller than a segment, so it arrives whole.
         let length = stream.read(&mut answer).await?;
         ensure!(
