@@ -183,7 +183,7 @@ fn every_fault_of_a_server_ends_as_delivered_or_dead_with_a_reason() {
 fn a_network_that_is_not_allowed_is_refused_until_the_configuration_allows_it() {
     let receiver = Receiver::good();
     let allowed = config(&receiver, "");
-    let forbidden = allowed.replace("allow_networks = ['127.0.0.0/8']\n", "");
+    let forbidden = allowed.replace("127.0.0.0/8", "10.0.0.0/8");
     let late = forbidden.replace("['50ms', '200ms', '1s']", "['1h']");
     let host = site(&late).serve();
     open(&host, "db1");
@@ -329,7 +329,7 @@ fn a_silence_holds_messages_back_and_its_end_tells_of_what_is_still_open() {
 #[test]
 fn an_alert_that_nobody_acknowledges_is_escalated_and_repeated() {
     let receiver = Receiver::good();
-    let routes = "[[routes]]\nto = ['out']\nafter = '300ms'\nrepeat = '300ms'\n";
+    let routes = "[[routes]]\nto = ['out']\nafter = '300ms'\nrepeat = '1s'\n";
     let host = site(&format!("{}{routes}", config(&receiver, ""))).serve();
     open(&host, "db1");
     let kinds: Vec<_> =
