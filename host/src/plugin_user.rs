@@ -4,6 +4,7 @@
 //! rooms `integration` and `destination` have one each.
 
 pub(crate) mod builder;
+pub(crate) mod occasion;
 pub(crate) mod plugins_folder;
 pub(crate) mod role;
 pub(crate) mod secrets;

@@ -17,7 +17,8 @@ use crate::{
     notify,
     plugin_user::{
         PluginUser, PluginUsers,
-        builder::{Occasion, PluginUserPlan, PluginUserPlans, Resources},
+        builder::{PluginUserPlan, PluginUserPlans},
+        occasion::{Occasion, Resources},
         role::Role,
     },
     problem::on_one_line,

@@ -21,7 +21,7 @@ use crate::{
     config::{ConfigErrors, LoadedConfig},
     host::in_force::InForce,
     metrics::Metrics,
-    plugin_user::builder::{Occasion, Resources},
+    plugin_user::occasion::{Occasion, Resources},
     plugins::journal::LoadJournal,
     sandbox::probe::ChildProbe,
 };

@@ -15,7 +15,7 @@ use super::*;
 use crate::{
     call::{CallLimits, CallPool, InProcessRuntime, NotifierPool, runtime::PluginInstance},
     config::LoadedConfig,
-    plugin_user::{Settings, builder::Resources},
+    plugin_user::{Settings, occasion::Resources},
     plugins::{admission::AdmittedPlugin, journal::LoadJournal},
 };
 

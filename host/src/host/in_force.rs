@@ -5,7 +5,8 @@ use crate::{
     destination::{Destinations, Notifying},
     integration::{Integrations, Receiving},
     plugin_user::{
-        builder::{Builder, Occasion, PluginUserPlans},
+        builder::{Builder, PluginUserPlans},
+        occasion::Occasion,
         plugins_folder::read_catalog,
     },
     plugins::Catalog,

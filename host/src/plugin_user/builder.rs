@@ -16,48 +16,20 @@ use jiff::Timestamp;
 use super::{
     PluginAlternatives, PluginState, PluginUser, PluginUsers, Settings, VersionFailure,
     WaitingPlugin, WaitingReason,
+    occasion::Occasion,
     role::{NoStart, NoStartReason, PluginCaller, PluginSection, Role, StartOrder},
 };
 use crate::{
     alert::PluginId,
-    call::{CallLimits, CallPool, NotifierPool, PluginRuntime, RunnablePlugin, StartError},
+    call::{CallLimits, RunnablePlugin, StartError},
     config::{ConfigError, LoadedConfig},
     events::bounded_reason,
-    metrics::Metrics,
     plugins::{
         Candidate, Catalog, PLUGIN_MISSING, PLUGIN_REFUSED, admission::AdmittedPlugin,
         library::LoadError,
     },
     problem::Problem,
 };
-
-/// The means of this process to load and call plugins, which outlive every configuration and every
-/// [`Builder`].
-#[derive(Clone, Copy)]
-pub(crate) struct Resources<'b> {
-    /// The runtime of the plugins.
-    pub runtime: &'b dyn PluginRuntime,
-    /// The threads on which plugins receive requests.
-    pub pool: &'b CallPool,
-    /// The threads on which plugins translate notifications.
-    pub notifier_pool: &'b NotifierPool,
-    /// The counters of the host.
-    pub metrics: &'b Metrics,
-}
-
-/// The circumstances in which users are built.
-#[derive(Clone, Copy)]
-pub(crate) struct Occasion<'b> {
-    /// The means to load and call plugins.
-    pub resources: Resources<'b>,
-    /// True if the host starts: a missing plugin then breaks only its own users, unless the plugin is
-    /// required.
-    pub is_start: bool,
-    /// True if a version that failed before is tried again.
-    pub retries_failed: bool,
-    /// Returns true as soon as the host stops: the users are not needed then.
-    pub is_stopping: &'b dyn Fn() -> bool,
-}
 
 /// Builder of the [`PluginUsers`] of one configuration, from a reading of the plugins folder and from the
 /// users in force, which are kept if their settings and plugins did not change.

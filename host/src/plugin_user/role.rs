@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use semver::VersionReq;
 use serde_json::{Map, Value};
 
-use super::{PluginUser, Settings, builder::Resources};
+use super::{PluginUser, Settings, occasion::Resources};
 use crate::{
     alert::PluginId,
     call::{BreakerReport, CallFailure, Caller, CallerHealth, RunnablePlugin, StartError},
@@ -16,7 +16,7 @@ use crate::{
     problem::Problem,
 };
 
-/// Something that a plugin does for a section of the configuration.
+/// Role of a plugin: the service that it does for a section of the configuration.
 pub(crate) trait Role: Sized + Send + Sync + 'static {
     /// The section of the configuration.
     type Section: PluginSection;

@@ -10,7 +10,7 @@ use crate::{
     config::{ConfigErrors, LoadedConfig},
     host::{Host, Parts, in_force::InForce},
     metrics::Metrics,
-    plugin_user::builder::{Occasion, Resources},
+    plugin_user::occasion::{Occasion, Resources},
     plugins::journal::LoadJournal,
     sandbox::probe::ChildProbe,
     store,
