@@ -59,13 +59,16 @@ pub trait DeliveryStore: Send + Sync {
     /// Takes deliveries that are due, oldest first, and marks them as in flight.
     ///
     /// At most one delivery for each alert and destination is in flight. Later news about an alert
-    /// waits until earlier news has ended.
+    /// waits until earlier news has ended. An earlier delivery that was
+    /// [retried](Self::retry_deliveries) waits until later news in flight or in doubt has ended.
     fn claim(&self, claim: Claim) -> Pending<Claimed>;
 
     /// Records the result of an attempt.
     ///
     /// If the attempt surely was not sent, and later news about the alert waits, the later news replaces
-    /// the delivery as in [`route`](Self::route). The newest 20 attempts of a delivery are kept.
+    /// the delivery as in [`route`](Self::route). A retried delivery that waits behind the attempt is
+    /// replaced, too. A delivery in doubt that becomes dead stays in doubt. The newest 20 attempts of a
+    /// delivery are kept.
     fn finish(&self, finished: Finished) -> Pending<()>;
 
     /// Gives claimed deliveries back that were not attempted, for example because the host stops.
@@ -99,7 +102,8 @@ pub trait DeliveryStore: Send + Sync {
 
     /// Ends deliveries that wait, as dead with the actor as the reason. Returns their number.
     ///
-    /// An attempt that runs comes to its end: unless it delivers, the delivery is dead then.
+    /// An attempt that runs comes to its end: unless it delivers, the delivery is dead then. If the
+    /// delivery is [given back](Self::give_back), it ended at the time at which it was discarded.
     fn discard_deliveries(&self, which: Which, by: Actor, now: Timestamp) -> Pending<u64>;
 
     /// Adds a silence. The `id` is ignored. Returns the silence with its id.

@@ -1,8 +1,9 @@
 //! A small independent model of deliveries to one destination, and the comparison of a store with it.
 //!
-//! The model knows no digests.
+//! The model knows no digests. The environment variable `PROPTEST_CASES` sets the number of random
+//! sequences.
 
-use std::{cell::Cell, collections::BTreeMap};
+use std::{cell::Cell, collections::BTreeMap, env};
 
 use proptest::{
     collection::vec,
@@ -41,10 +42,20 @@ enum Step {
     GiveBack,
     /// The host dies and starts again.
     Recover,
-    RetryDead,
+    Retry(Choice),
+    Discard(Choice),
     Later {
         seconds: i64,
     },
+}
+
+/// Messages that a person chooses.
+#[derive(Clone, Copy, Debug)]
+enum Choice {
+    /// The message of one of all deliveries.
+    One(usize),
+    Dead,
+    All,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -65,8 +76,17 @@ fn step() -> impl Strategy<Value = Step> {
         }),
         1 => Just(Step::GiveBack),
         1 => Just(Step::Recover),
-        1 => Just(Step::RetryDead),
+        2 => choice().prop_map(Step::Retry),
+        1 => choice().prop_map(Step::Discard),
         2 => (1..30_i64).prop_map(|seconds| Step::Later { seconds }),
+    ]
+}
+
+fn choice() -> impl Strategy<Value = Choice> {
+    prop_oneof![
+        2 => (0..30_usize).prop_map(Choice::One),
+        1 => Just(Choice::Dead),
+        1 => Just(Choice::All),
     ]
 }
 
@@ -84,7 +104,11 @@ struct Message {
     news: Vec<(u64, Kind)>,
     alert: u64,
     stage: Stage,
+    /// True if the messages about the same alert that have not ended wait for this one.
+    is_next: bool,
     in_doubt: bool,
+    /// True if a person discarded it while it was in flight.
+    is_discarded: bool,
     attempts: u32,
     due: i64,
 }
@@ -123,28 +147,35 @@ impl Model {
                 news: vec![(id, kind)],
                 alert,
                 stage: Stage::Waiting,
+                is_next: self.of_alert(alert).is_empty(),
                 in_doubt: false,
+                is_discarded: false,
                 attempts: 0,
                 due: self.now,
             }),
         }
     }
 
+    /// Unites messages that surely were not sent. The later news have the place of the earlier, and wait
+    /// for the attempt that was made last.
     fn unite(&mut self, alert: u64) {
         while let [first, second, ..] = self.replaceable(alert)[..] {
             let later = self.messages.remove(second);
-            self.messages[first].news.extend(later.news);
+            let message = &mut self.messages[first];
+            message.news.extend(later.news);
+            message.attempts = message.attempts.max(later.attempts);
+            if later.is_next {
+                (message.is_next, message.due) = (true, later.due);
+            }
         }
     }
 
     fn claim(&mut self, limit: usize) -> Vec<u64> {
-        let is_first = |place: &usize| self.of_alert(self.messages[*place].alert)[0] == *place;
         let mut due: Vec<usize> = (0..self.messages.len())
             .filter(|place| {
                 let message = &self.messages[*place];
-                message.stage == Stage::Waiting && message.due <= self.now
+                message.stage == Stage::Waiting && message.is_next && message.due <= self.now
             })
-            .filter(is_first)
             .collect();
         due.sort_by_key(|place| self.messages[*place].due);
         due.truncate(limit);
@@ -157,6 +188,20 @@ impl Model {
         due.into_iter().map(take).collect()
     }
 
+    /// Ends a message. The oldest of the others about the alert follows if none is next.
+    fn end(&mut self, place: usize, status: DeliveryStatus) {
+        let message = &mut self.messages[place];
+        (message.stage, message.is_next) = (Stage::Ended(status), false);
+        message.is_discarded = false;
+        let alert = message.alert;
+        let others = self.of_alert(alert);
+        if let [oldest, ..] = others[..]
+            && !others.iter().any(|other| self.messages[*other].is_next)
+        {
+            self.messages[oldest].is_next = true;
+        }
+    }
+
     fn in_flight(&self) -> Vec<usize> {
         let places = 0..self.messages.len();
         places.filter(|place| self.messages[*place].stage == Stage::InFlight).collect()
@@ -165,14 +210,15 @@ impl Model {
     fn finish(&mut self, place: usize, next: &AfterAttempt, result: AttemptResult) {
         let message = &mut self.messages[place];
         let alert = message.alert;
-        match next {
+        let is_over = message.is_discarded && *next != AfterAttempt::Delivered;
+        match if is_over { &AfterAttempt::Dead } else { next } {
             AfterAttempt::Delivered => {
-                message.stage = Stage::Ended(DeliveryStatus::Delivered);
                 message.in_doubt = false;
+                self.end(place, DeliveryStatus::Delivered);
             }
             AfterAttempt::Dead => {
-                message.stage = Stage::Ended(DeliveryStatus::Dead);
-                message.in_doubt = result == AttemptResult::InDoubt;
+                message.in_doubt |= result == AttemptResult::InDoubt;
+                self.end(place, DeliveryStatus::Dead);
             }
             AfterAttempt::Waits { until, in_doubt } => {
                 message.stage = Stage::Waiting;
@@ -183,19 +229,90 @@ impl Model {
         }
     }
 
-    fn retry_dead(&mut self) {
-        for place in (0..self.messages.len()).rev() {
-            // Messages after this one may have been united with it.
-            let Message { alert, stage, .. } = self.messages[place];
-            if stage != Stage::Ended(DeliveryStatus::Dead) {
-                continue;
+    /// Returns the messages that a person chose, and the same choice for a store.
+    fn chosen(&self, choice: Choice, destination: &str) -> (Vec<usize>, Which) {
+        let all = 0..self.messages.len();
+        match choice {
+            Choice::One(number) => {
+                let news =
+                    |place: usize| self.messages[place].news.iter().map(move |it| (place, it.0));
+                let deliveries: Vec<(usize, u64)> = all.flat_map(news).collect();
+                let Some(number) = number.checked_rem(deliveries.len()) else {
+                    return (Vec::new(), Which::One(ulid(0)));
+                };
+                let (place, id) = deliveries[number];
+                (vec![place], Which::One(ulid(id)))
             }
-            self.messages[place].stage = Stage::Waiting;
-            self.messages[place].due = self.now;
-            for other in self.replaceable(alert) {
-                self.messages[other].due = self.now;
+            Choice::Dead => {
+                let dead = Stage::Ended(DeliveryStatus::Dead);
+                let dead = all.filter(|place| self.messages[*place].stage == dead).collect();
+                (dead, Which::DeadOf(destination.into()))
             }
-            self.unite(alert);
+            Choice::All => (all.collect(), Which::AllOf(destination.into())),
+        }
+    }
+
+    fn retry(&mut self, chosen: Vec<usize>) {
+        // Messages after one may be united with it.
+        for place in chosen.into_iter().rev() {
+            match self.messages[place].stage {
+                Stage::Waiting if self.messages[place].is_next => {
+                    self.messages[place].due = self.now;
+                }
+                Stage::Ended(DeliveryStatus::Dead) => self.revive(place),
+                _ => {}
+            }
+        }
+    }
+
+    /// Lets a dead message wait again, behind one that is in flight or in doubt.
+    fn revive(&mut self, place: usize) {
+        let Message { alert, in_doubt, .. } = self.messages[place];
+        let others = self.of_alert(alert);
+        let next = others.into_iter().find(|other| self.messages[*other].is_next);
+        let waits = |place: &usize| self.replaceable(alert).contains(place);
+        let displaced = next.filter(|next| in_doubt && waits(next));
+        if let Some(displaced) = displaced {
+            self.messages[displaced].is_next = false;
+        }
+        let message = &mut self.messages[place];
+        message.is_next = next.is_none() || displaced.is_some();
+        (message.stage, message.due) = (Stage::Waiting, self.now);
+        for other in self.replaceable(alert) {
+            self.messages[other].due = self.now;
+        }
+        self.unite(alert);
+    }
+
+    fn discard(&mut self, chosen: Vec<usize>) {
+        for place in chosen {
+            match self.messages[place].stage {
+                Stage::Waiting => self.end(place, DeliveryStatus::Dead),
+                Stage::InFlight => self.messages[place].is_discarded = true,
+                Stage::Ended(_) => {}
+            }
+        }
+    }
+
+    fn give_back(&mut self) {
+        for place in self.in_flight() {
+            let message = &mut self.messages[place];
+            message.stage = Stage::Waiting;
+            message.attempts -= 1;
+            if message.is_discarded {
+                self.end(place, DeliveryStatus::Dead);
+            }
+        }
+        (1..4).for_each(|alert| self.unite(alert));
+    }
+
+    fn recover(&mut self) {
+        for place in self.in_flight() {
+            let message = &mut self.messages[place];
+            (message.stage, message.in_doubt, message.due) = (Stage::Waiting, true, self.now);
+            if message.is_discarded {
+                self.end(place, DeliveryStatus::Dead);
+            }
         }
     }
 
@@ -221,6 +338,11 @@ impl Model {
                     assert_eq!(stored.attempts, message.attempts, "{message:?}");
                     assert_eq!(stored.in_doubt, message.in_doubt, "{message:?}");
                     assert_eq!(stored.in_flight, message.stage == Stage::InFlight, "{message:?}");
+                    let is_due = message.stage == Stage::Waiting && message.is_next;
+                    let due = stored.next_attempt_at.filter(|_| is_due);
+                    assert_eq!(due, is_due.then(|| at(message.due)), "{message:?}");
+                    let has_ended = matches!(message.stage, Stage::Ended(_));
+                    assert_eq!(stored.finished_at.is_some(), has_ended, "{message:?}");
                 }
             }
         }
@@ -230,8 +352,9 @@ impl Model {
 pub(super) fn any_sequence_of_deliveries_matches_the_model(place: &dyn StoreFixture) {
     let store = &*place.open();
     let (sequences, ids) = (Cell::new(0), Cell::new(0));
+    let cases = env::var("PROPTEST_CASES").map_or(64, |_| Config::default().cases);
     let mut runner =
-        TestRunner::new(Config { cases: 64, failure_persistence: None, ..Config::default() });
+        TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     runner
         .run(&vec(step(), 1..40), |steps| {
             // Each sequence has a destination of its own.
@@ -242,9 +365,24 @@ pub(super) fn any_sequence_of_deliveries_matches_the_model(place: &dyn StoreFixt
                 apply(store, &mut model, &destination, step, &ids);
                 model.assert_equals(store);
             }
+            deliver_all(store, &mut model, &destination, &ids);
             Ok(())
         })
         .unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Delivers what is left. No message waits forever.
+#[track_caller]
+fn deliver_all(store: &dyn Store, model: &mut Model, name: &str, ids: &Cell<u64>) {
+    let steps = [Step::GiveBack, Step::Later { seconds: 1000 }];
+    steps.into_iter().for_each(|step| apply(store, model, name, step, ids));
+    while model.messages.iter().any(|it| !matches!(it.stage, Stage::Ended(_))) {
+        let delivered = Step::Finish { choice: 0, result: AttemptResult::Delivered, delay: 0 };
+        apply(store, model, name, Step::Claim { limit: 1 }, ids);
+        assert_eq!(model.in_flight().len(), 1, "one is due: {model:?}");
+        apply(store, model, name, delivered, ids);
+    }
+    model.assert_equals(store);
 }
 
 fn apply(store: &dyn Store, model: &mut Model, name: &str, step: Step, ids: &Cell<u64>) {
@@ -285,29 +423,26 @@ fn apply(store: &dyn Store, model: &mut Model, name: &str, step: Step, ids: &Cel
             model.finish(place, &next, result);
         }
         Step::GiveBack => {
-            let running = model.in_flight();
             let own = |place: &usize| model.messages[*place].news.last().expect("a delivery").0;
-            let back = running.iter().map(own).map(ulid).collect();
+            let back = model.in_flight().iter().map(own).map(ulid).collect();
             store.give_back(back).wait().expect("it commits");
-            for place in &running {
-                model.messages[*place].stage = Stage::Waiting;
-                model.messages[*place].attempts -= 1;
-            }
-            (1..4).for_each(|alert| model.unite(alert));
+            model.give_back();
         }
         Step::Recover => {
-            let running = model.in_flight();
+            let running = model.in_flight().len() as u64;
             let recovered = store.recover_deliveries(now).wait().expect("it commits");
-            assert!(recovered >= running.len() as u64, "earlier sequences may leave some");
-            for place in running {
-                let message = &mut model.messages[place];
-                (message.stage, message.in_doubt, message.due) = (Stage::Waiting, true, model.now);
-            }
+            assert!(recovered >= running, "sequences that failed may have left some");
+            model.recover();
         }
-        Step::RetryDead => {
-            let which = Which::DeadOf(name.into());
+        Step::Retry(choice) => {
+            let (chosen, which) = model.chosen(choice, name);
             store.retry_deliveries(which, steve(), now).wait().expect("it commits");
-            model.retry_dead();
+            model.retry(chosen);
+        }
+        Step::Discard(choice) => {
+            let (chosen, which) = model.chosen(choice, name);
+            store.discard_deliveries(which, steve(), now).wait().expect("it commits");
+            model.discard(chosen);
         }
         Step::Later { seconds } => model.now += seconds,
     }

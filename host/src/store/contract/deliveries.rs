@@ -400,6 +400,145 @@ pub(in crate::store) fn a_dead_delivery_in_doubt_is_not_united(place: &dyn Store
     assert_eq!(claimed(store, at(9)), [(2, 1)]);
 }
 
+pub(in crate::store) fn a_retried_delivery_waits_while_later_news_is_on_its_way(
+    place: &dyn StoreFixture,
+) {
+    let store = &*place.open();
+    let retry = |id| store.retry_deliveries(Which::One(ulid(id)), steve(), at(9)).wait();
+    route(store, at(0), vec![news(1, 7, Kind::Opened)]);
+    claim(store, at(0), 9);
+    dead(store, 1);
+    route(store, at(1), vec![news(2, 7, Kind::Acknowledged)]);
+    claim(store, at(1), 9);
+    assert_eq!(retry(1).expect("it commits"), 1);
+    assert_eq!(claimed(store, at(9)), [], "one about each alert is in flight");
+    delivered(store, 2);
+    assert_eq!(claimed(store, at(9)), [(1, 2)], "it was asked for");
+}
+
+pub(in crate::store) fn a_retried_delivery_is_united_with_later_news_that_was_not_sent(
+    place: &dyn StoreFixture,
+) {
+    let store = &*place.open();
+    let retry = |id| store.retry_deliveries(Which::One(ulid(id)), steve(), at(9)).wait();
+    for (id, alert) in [(1, 7), (3, 8)] {
+        route(store, at(0), vec![news(id, alert, Kind::Opened)]);
+        claim(store, at(0), 9);
+        dead(store, id);
+        route(store, at(1), vec![news(id + 1, alert, Kind::Acknowledged)]);
+        claim(store, at(1), 9);
+        assert_eq!(retry(id).expect("it commits"), 1);
+    }
+    not_sent(store, 2, at(60));
+    store.give_back(vec![ulid(4)]).wait().expect("it commits");
+    assert_eq!([1, 3].map(|id| get(store, id).told_by), [Some(ulid(2)), Some(ulid(4))]);
+    let later = get(store, 2);
+    assert_eq!((later.skipped, later.reason), (vec![Kind::Opened], Some("no".into())));
+    assert_eq!(later.next_attempt_at, Some(at(60)), "the retry does not shorten the wait");
+    assert_eq!(claimed(store, at(9)), [(4, 2)]);
+    assert_eq!(claimed(store, at(60)), [(2, 2)]);
+}
+
+pub(in crate::store) fn united_deliveries_keep_all_their_attempts(place: &dyn StoreFixture) {
+    let store = &*place.open();
+    route(store, at(0), vec![news(1, 7, Kind::Opened)]);
+    claim(store, at(0), 9);
+    dead(store, 1);
+    route(store, at(1), vec![news(2, 7, Kind::Acknowledged)]);
+    for number in 1..=3 {
+        claim(store, at(1), 9);
+        let next = AfterAttempt::Waits { until: at(1), in_doubt: false };
+        finish(store, 2, number, AttemptResult::Retry, next);
+    }
+    let retried = store.retry_deliveries(Which::One(ulid(1)), steve(), at(9)).wait();
+    assert_eq!(retried.expect("it commits"), 1);
+    assert_eq!(claimed(store, at(9)), [(2, 4)], "no attempt is recorded in place of another");
+}
+
+pub(in crate::store) fn a_doubt_remains_until_the_news_has_arrived(place: &dyn StoreFixture) {
+    let store = &*place.open();
+    route(store, at(0), vec![news(1, 7, Kind::Opened)]);
+    claim(store, at(0), 9);
+    in_doubt(store, 1, at(1));
+    claim(store, at(1), 9);
+    finish(store, 1, 2, AttemptResult::Retry, AfterAttempt::Dead);
+    assert!(get(store, 1).in_doubt, "the first attempt may have arrived");
+    let retried = store.retry_deliveries(Which::One(ulid(1)), steve(), at(9)).wait();
+    assert_eq!(retried.expect("it commits"), 1);
+    let again = claim(store, at(9), 9).deliveries;
+    assert!(again[0].delivery.in_doubt);
+    delivered(store, 1);
+    assert!(!get(store, 1).in_doubt);
+}
+
+pub(in crate::store) fn a_digest_lets_other_news_about_its_alerts_follow(place: &dyn StoreFixture) {
+    let store = &*place.open();
+    route(store, at(0), vec![opened(1, 1, 1)]);
+    claim(store, at(0), 9);
+    finish(store, 1, 1, AttemptResult::InDoubt, AfterAttempt::Dead);
+    route(store, at(1), vec![opened(2, 1, 1)]);
+    claim(store, at(1), 9);
+    let retried = store.retry_deliveries(Which::One(ulid(1)), steve(), at(1)).wait();
+    assert_eq!(retried.expect("it commits"), 1);
+    not_sent(store, 2, at(60));
+    assert_eq!(claimed(store, at(1)), [], "it is behind the second");
+    route(store, at(2), vec![opened(3, 3, 1)]);
+    assert_eq!(get(store, 2).told_by, Some(ulid(3)));
+    assert_eq!(claimed(store, at(2)), [(1, 2), (3, 1)]);
+}
+
+pub(in crate::store) fn a_digest_counts_an_alert_once(place: &dyn StoreFixture) {
+    let store = &*place.open();
+    route(store, at(0), vec![opened(1, 5, 2), opened(2, 6, 2), opened(3, 5, 2), opened(4, 5, 2)]);
+    let count = get(store, 3).digest.expect("a digest");
+    assert_eq!((count.count, count.first, count.last), (2, 5, 6));
+}
+
+pub(in crate::store) fn a_delivery_about_a_deleted_alert_can_be_retried(place: &dyn StoreFixture) {
+    let store = &*place.open();
+    commit(store, Event::create("x"));
+    commit(store, Event::create("y"));
+    by_hand(store, 1, ManualAction::Resolve);
+    route(store, at(0), vec![news(1, 1, Kind::Resolved), news(2, 99, Kind::Opened)]);
+    claim(store, at(0), 1);
+    dead(store, 1);
+    let task = HousekeepingTask::Forget { what: Forgettable::ResolvedAlerts, before: None };
+    assert_eq!(housekeep(store, task, 9), 1);
+    assert_eq!(store.alerts_by_number(vec![1, 99]).wait().expect("it reads"), []);
+    assert_eq!(listed(store, DeliveryQuery { alert: Some(1), ..DeliveryQuery::default() }), [1]);
+    let retried = store.retry_deliveries(Which::DeadOf("ops".into()), steve(), at(9)).wait();
+    assert_eq!(retried.expect("it commits"), 1);
+    assert_eq!(claimed(store, at(9)), [(2, 1), (1, 2)], "also one that never had an alert");
+    let attempt = attempt(2, AttemptResult::Delivered);
+    let (next, state) = (AfterAttempt::Delivered, Some(json!(1)));
+    let finished = Finished { id: ulid(1), attempt, next, state, now: at(10) };
+    store.finish(finished).wait().expect("it commits");
+    delivered(store, 2);
+    let task = HousekeepingTask::Forget { what: Forgettable::Deliveries, before: None };
+    assert_eq!(steps(store, &task, 9), [2]);
+    route(store, at(11), vec![news(3, 1, Kind::Noted)]);
+    assert_eq!(claim(store, at(11), 9).deliveries[0].state, None, "the value is deleted too");
+}
+
+pub(in crate::store) fn a_discarded_delivery_that_is_given_back_ended_when_it_was_discarded(
+    place: &dyn StoreFixture,
+) {
+    let store = &*place.open();
+    route(store, at(0), vec![news(1, 7, Kind::Opened)]);
+    route(store, at(0), vec![news(2, 8, Kind::Opened)]);
+    claim(store, at(0), 9);
+    route(store, at(1), vec![news(3, 7, Kind::Resolved)]);
+    let discarded = store.discard_deliveries(Which::One(ulid(1)), steve(), at(8)).wait();
+    assert_eq!(discarded.expect("it commits"), 1);
+    assert_eq!(get(store, 1).finished_at, None, "the attempt may still deliver it");
+    store.give_back(vec![ulid(1), ulid(2)]).wait().expect("it commits");
+    let one = get(store, 1);
+    assert_eq!((one.status, one.finished_at), (DeliveryStatus::Dead, Some(at(8))));
+    assert_eq!((one.attempts, one.next_attempt_at), (0, None));
+    assert_eq!(one.reason.as_deref(), Some("discarded by command line, steve"));
+    assert_eq!(claimed(store, at(8)), [(2, 1), (3, 1)], "later news follows");
+}
+
 pub(in crate::store) fn people_discard_deliveries(place: &dyn StoreFixture) {
     let store = &*place.open();
     let discard = |which| store.discard_deliveries(which, steve(), at(8)).wait().expect("commits");
@@ -508,6 +647,10 @@ pub(in crate::store) fn deliveries_are_found_by_status_destination_and_alert(
     assert_eq!(destination("unknown", None), [0; 0]);
     assert_eq!(listed(store, DeliveryQuery { alert: Some(1), ..query() }), [4, 1]);
     assert_eq!(listed(store, DeliveryQuery { alert: Some(3), ..query() }), [5, 3]);
+    route(store, at(0), (6..=8).map(|id| opened(id, id, 1)).collect());
+    let none = DeliveryQuery { alert: Some(0), ..query() };
+    assert_eq!(listed(store, none), [0; 0], "digests have no alert");
+    assert_eq!(listed(store, DeliveryQuery { alert: Some(u64::MAX), ..query() }), [0; 0]);
     let page = |before| {
         let query = DeliveryQuery { limit: 2, before, ..query() };
         store.deliveries(query).wait().expect("it reads")

@@ -95,7 +95,8 @@ impl WriteTransaction<'_> {
         }
         let now = milliseconds(finished.now);
         let reason = finished.attempt.reason.as_deref();
-        let in_doubt = finished.attempt.result == AttemptResult::InDoubt;
+        // An earlier attempt that is in doubt remains so.
+        let in_doubt = row.in_doubt || finished.attempt.result == AttemptResult::InDoubt;
         match (&finished.next, &row.discarded_by) {
             (AfterAttempt::Delivered, _) => {
                 self.end(
@@ -153,6 +154,7 @@ impl WriteTransaction<'_> {
                        WHERE seq = ?1";
             self.statement(sql)?.execute([row.seq])?;
             if let Some(by) = &row.discarded_by {
+                // Discarding sets the time.
                 let now = row.due_at;
                 let in_doubt = row.in_doubt;
                 self.end(&row, End { state: State::Dead, reason: Some(by), in_doubt, now })?;
@@ -248,19 +250,24 @@ impl WriteTransaction<'_> {
     /// Lets a dead delivery wait again, together with other news about the same alert that wait.
     fn revive(&mut self, row: &DeliveryRow, by: &Actor, now: i64) -> rusqlite::Result<()> {
         let active = self.active(row.destination, row.alert)?;
-        let is_behind = active.iter().any(DeliveryRow::may_be_told);
-        let state = if is_behind { State::Behind } else { State::Ready };
+        let next = active.iter().find(|other| other.state != State::Behind);
+        // Other news wait until it is known what became of a delivery in doubt.
+        let displaced = next.filter(|next| row.in_doubt && !next.may_be_told());
+        if let Some(displaced) = displaced {
+            let sql = "UPDATE deliveries SET state = 1 WHERE seq = ?1";
+            self.statement(sql)?.execute([displaced.seq])?;
+        }
+        let is_next = next.is_none() || displaced.is_some();
+        let state = if is_next { State::Ready } else { State::Behind };
         let sql = "UPDATE deliveries SET state = ?2, due_at = ?3, reason = ?4, finished_at = NULL \
                    WHERE seq = ?1";
         let reason = format!("{by} asked for another attempt");
         self.statement(sql)?.execute(params![row.seq, state, now, reason])?;
         let sql = "UPDATE deliveries SET state = 5, finished_at = NULL WHERE told_by = ?1";
         self.statement(sql)?.execute([row.seq])?;
-        // Other news wait until it is known what became of a delivery in doubt.
-        let others = if row.in_doubt { State::Behind } else { state };
         for other in active.iter().filter(|other| !other.may_be_told()) {
-            let sql = "UPDATE deliveries SET state = ?2, due_at = ?3 WHERE seq = ?1";
-            self.statement(sql)?.execute(params![other.seq, others, now])?;
+            let sql = "UPDATE deliveries SET due_at = ?2 WHERE seq = ?1";
+            self.statement(sql)?.execute([other.seq, now])?;
         }
         self.unite_waiting(row.destination, row.alert)
     }
@@ -281,8 +288,9 @@ impl WriteTransaction<'_> {
                     self.end(&row, End { state: State::Dead, reason, in_doubt, now })?;
                 }
                 State::InFlight => {
-                    let sql = "UPDATE deliveries SET discarded_by = ?2 WHERE seq = ?1";
-                    self.statement(sql)?.execute(params![row.seq, reason])?;
+                    // If the delivery is given back, this is the time at which it ended.
+                    let sql = "UPDATE deliveries SET discarded_by = ?2, due_at = ?3 WHERE seq = ?1";
+                    self.statement(sql)?.execute(params![row.seq, reason, now])?;
                 }
                 State::Delivered | State::Dead | State::Told => continue,
             }
@@ -307,10 +315,11 @@ impl WriteTransaction<'_> {
         match which {
             Which::One(id) => {
                 let Some(row) = self.delivery_of(*id)? else { return Ok(Vec::new()) };
-                Ok(vec![match row.told_by {
-                    Some(message) => self.delivery_row(message)?,
-                    None => row,
-                }])
+                match row.told_by {
+                    // Housekeeping may have deleted the message, and not yet its parts.
+                    Some(message) => Ok(self.delivery_row(message)?.into_iter().collect()),
+                    None => Ok(vec![row]),
+                }
             }
             Which::DeadOf(name) => of(name, "state = 4"),
             Which::AllOf(name) => {
@@ -330,16 +339,18 @@ impl WriteTransaction<'_> {
         self.statement(sql)?.execute(params![row.seq, state, reason, in_doubt, now])?;
         let sql = "UPDATE deliveries SET state = ?2, finished_at = ?3 WHERE told_by = ?1";
         self.statement(sql)?.execute(params![row.seq, state, now])?;
-        let is_blocked = self
-            .active(row.destination, row.alert)?
-            .iter()
-            .any(|other| other.state != State::Behind);
-        if is_blocked {
+        self.let_next_follow(row.destination, row.alert)
+    }
+
+    /// Makes the oldest news about an alert ready, unless other news are ready or in flight.
+    pub(super) fn let_next_follow(&self, destination: i64, alert: i64) -> rusqlite::Result<()> {
+        let active = self.active(destination, alert)?;
+        let Some(oldest) = active.first() else { return Ok(()) };
+        if active.iter().any(|row| row.state != State::Behind) {
             return Ok(());
         }
-        let sql = "UPDATE deliveries SET state = 0 WHERE seq = (SELECT min(seq) FROM deliveries \
-                   WHERE alert = ?1 AND destination = ?2 AND state < 3)";
-        self.statement(sql)?.execute([row.alert, row.destination]).map(drop)
+        let sql = "UPDATE deliveries SET state = 0 WHERE seq = ?1";
+        self.statement(sql)?.execute([oldest.seq]).map(drop)
     }
 
     /// Unites the deliveries about an alert that wait and surely were not sent: the first one gets the
@@ -367,6 +378,13 @@ impl WriteTransaction<'_> {
             self.statement("UPDATE digest_alerts SET digest = ?1 WHERE digest = ?2")?
                 .execute(seqs)?;
         }
+        // An older delivery that was retried may be behind the later one, which was attempted last.
+        let last = if later.state == State::Behind { message } else { later };
+        let attempts = message.attempts.max(later.attempts);
+        let sql = "UPDATE deliveries SET state = ?2, attempts = ?3, due_at = ?4, reason = ?5 \
+                   WHERE seq = ?1";
+        let values = params![message.seq, last.state, attempts, last.due_at, last.reason];
+        self.statement(sql)?.execute(values)?;
         self.replace(message, later)
     }
 
@@ -397,9 +415,9 @@ impl WriteTransaction<'_> {
         self.statement(sql)?.query_row([alert, destination], |row| row.get(0))
     }
 
-    pub(super) fn delivery_row(&self, seq: i64) -> rusqlite::Result<DeliveryRow> {
+    pub(super) fn delivery_row(&self, seq: i64) -> rusqlite::Result<Option<DeliveryRow>> {
         let sql = format!("SELECT {DELIVERY_ROW} FROM deliveries WHERE seq = ?1");
-        self.statement(&sql)?.query_row([seq], DeliveryRow::read)
+        self.statement(&sql)?.query_row([seq], DeliveryRow::read).optional()
     }
 
     fn delivery_of(&self, id: Ulid) -> rusqlite::Result<Option<DeliveryRow>> {

@@ -79,8 +79,9 @@ impl WriteTransaction<'_> {
         }
         if new.kind == Kind::Opened && new.digest_above > 0 {
             if let Some(digest) = self.open_digest(destination, digests)? {
-                digest.tally.add(alert, new.urgency, &new.integration);
-                digest.added.insert(alert);
+                if digest.added.insert(alert) {
+                    digest.tally.add(alert, new.urgency, &new.integration);
+                }
                 return Ok(());
             }
             let openings = self.openings(destination, new.digest_above)?;
@@ -131,8 +132,8 @@ impl WriteTransaction<'_> {
             std::collections::btree_map::Entry::Vacant(place) => {
                 let sql = "SELECT d.seq, d.id, g.count, g.first, g.last, g.urgencies, g.integrations \
                            FROM deliveries d JOIN digests g ON g.delivery = d.seq \
-                           WHERE d.alert = 0 AND d.destination = ?1 AND d.state < 2 \
-                           AND d.in_doubt = 0";
+                           WHERE d.alert = 0 AND d.destination = ?1 AND d.state < 3 \
+                           AND d.state < 2 AND d.in_doubt = 0";
                 let digest = |row: &rusqlite::Row<'_>| {
                     Ok(OpenDigest {
                         seq: row.get(0)?,
@@ -176,23 +177,26 @@ impl WriteTransaction<'_> {
         let mut added = BTreeSet::new();
         let mut rows = Vec::with_capacity(openings.len());
         for seq in openings {
-            let row = self.delivery_row(*seq)?;
-            tally.add(row.alert, row.urgency, &self.integration_name(row.integration)?);
-            added.insert(row.alert);
+            let Some(row) = self.delivery_row(*seq)? else { continue };
+            if added.insert(row.alert) {
+                tally.add(row.alert, row.urgency, &self.integration_name(row.integration)?);
+            }
             digest.due_at = digest.due_at.min(row.due_at);
             digest.changed_at = digest.changed_at.min(row.since);
             rows.push(row);
         }
         digest.since = digest.changed_at;
         let alert = new.alert.cast_signed();
-        tally.add(alert, new.urgency, &new.integration);
-        added.insert(alert);
+        if added.insert(alert) {
+            tally.add(alert, new.urgency, &new.integration);
+        }
         if self.has_active(destination, 0)? {
             digest.state = State::Behind;
         }
         let seq = self.insert(&digest)?;
         for row in rows {
             self.become_told(row.seq, seq)?;
+            self.let_next_follow(row.destination, row.alert)?;
         }
         self.put_tally(seq, &tally)?;
         Ok(OpenDigest { seq, id: digest.id, tally, added })
