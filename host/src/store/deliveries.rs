@@ -16,8 +16,8 @@ use crate::{
 
 /// [Deliveries](Delivery), their attempts, [silences](Silence), [timers](Timer) and [facts](Fact).
 ///
-/// Every change is one transaction, and answered when it is on disk. One host at a time routes and
-/// delivers.
+/// Every change is one transaction, and answered when it is on disk. Only people's changes of many
+/// deliveries are several transactions. One host at a time routes and delivers.
 pub trait DeliveryStore: Send + Sync {
     /// Returns the cursor up to which the feed was routed; none if it was never routed, or was
     /// [forgotten](Self::forget_cursor).
@@ -97,13 +97,15 @@ pub trait DeliveryStore: Send + Sync {
     /// Makes deliveries due at once: dead ones, and those that wait. Returns their number.
     ///
     /// A delivery that is part of a message stands for the message. A dead delivery is replaced by later
-    /// news that wait, unless it is in doubt.
+    /// news that wait, unless it is in doubt. Many deliveries are changed in parts, between which other
+    /// work goes on. After an error, some may have been changed.
     fn retry_deliveries(&self, which: Which, by: Actor, now: Timestamp) -> Pending<u64>;
 
     /// Ends deliveries that wait, as dead with the actor as the reason. Returns their number.
     ///
     /// An attempt that runs comes to its end: unless it delivers, the delivery is dead then. If the
-    /// delivery is [given back](Self::give_back), it ended at the time at which it was discarded.
+    /// delivery is [given back](Self::give_back), it ended at the time at which it was discarded. Many
+    /// deliveries are changed in parts, as by [`retry_deliveries`](Self::retry_deliveries).
     fn discard_deliveries(&self, which: Which, by: Actor, now: Timestamp) -> Pending<u64>;
 
     /// Adds a silence. The `id` is ignored. Returns the silence with its id.

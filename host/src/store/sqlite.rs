@@ -8,6 +8,9 @@ mod alert_changes;
 mod delivery_changes;
 mod delivery_housekeeping;
 mod delivery_job;
+mod delivery_parts;
+#[cfg(test)]
+mod delivery_plans;
 mod delivery_queries;
 mod delivery_rows;
 mod delivery_store;

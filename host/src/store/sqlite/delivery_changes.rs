@@ -1,9 +1,12 @@
 //! Changes of deliveries: claims, results of attempts, and what people ask for.
 
+use std::cmp::Reverse;
+
 use rusqlite::{OptionalExtension, params};
 use ulid::Ulid;
 
 use super::{
+    delivery_parts::Chosen,
     delivery_rows::{self, DELIVERY_ROW, DeliveryRow, State, from_json, json, milliseconds},
     rows::{self, Stored},
     write_transaction::WriteTransaction,
@@ -18,6 +21,26 @@ use jiff::Timestamp;
 
 /// Number of attempts of a delivery that are kept.
 const ATTEMPTS_KEPT: i64 = 20;
+
+/// The deliveries of a destination that have not ended.
+pub(super) const CHOSEN_ACTIVE: &str = "SELECT alert, seq FROM deliveries \
+     INDEXED BY deliveries_active WHERE destination = ?1 AND state < 3";
+
+/// The dead messages of a destination.
+pub(super) const CHOSEN_DEAD: &str = "SELECT alert, seq FROM deliveries \
+     INDEXED BY deliveries_dead WHERE destination = ?1 AND state = 4 AND told_by IS NULL";
+
+/// The deliveries of a destination that are due, without the columns.
+pub(super) const DUE: &str = "FROM deliveries INDEXED BY deliveries_due \
+     WHERE destination = ?1 AND state = 0 AND due_at <= ?2 ORDER BY due_at, seq LIMIT ?3";
+
+/// Time of the next delivery of a destination.
+pub(super) const NEXT_DUE: &str = "SELECT due_at FROM deliveries INDEXED BY deliveries_due \
+     WHERE destination = ?1 AND state = 0 ORDER BY due_at LIMIT 1";
+
+/// The deliveries about an alert to a destination that have not ended, without the columns.
+pub(super) const ACTIVE: &str = "FROM deliveries INDEXED BY deliveries_active \
+     WHERE alert = ?1 AND destination = ?2 AND state < 3 ORDER BY seq";
 
 /// The end of a delivery.
 #[derive(Clone, Copy)]
@@ -43,10 +66,7 @@ impl WriteTransaction<'_> {
         let mut deliveries = Vec::new();
         if !is_paused {
             let limit = i64::try_from(claim.limit).unwrap_or(i64::MAX);
-            let sql = format!(
-                "SELECT {DELIVERY_ROW} FROM deliveries INDEXED BY deliveries_due \
-                 WHERE destination = ?1 AND state = 0 AND due_at <= ?2 ORDER BY due_at, seq LIMIT ?3"
-            );
+            let sql = format!("SELECT {DELIVERY_ROW} {DUE}");
             let due: Vec<_> = self
                 .statement(&sql)?
                 .query_map(params![destination, now, limit], DeliveryRow::read)?
@@ -55,10 +75,10 @@ impl WriteTransaction<'_> {
                 deliveries.push(self.take(&row)?);
             }
         }
-        let sql = "SELECT due_at FROM deliveries INDEXED BY deliveries_due \
-                   WHERE destination = ?1 AND state = 0 ORDER BY due_at LIMIT 1";
-        let next: Option<_> =
-            self.statement(sql)?.query_row([destination], |row| rows::time(row, 0)).optional()?;
+        let next: Option<_> = self
+            .statement(NEXT_DUE)?
+            .query_row([destination], |row| rows::time(row, 0))
+            .optional()?;
         let until = paused_until.and_then(|until| Timestamp::from_millisecond(until).ok());
         let next_due = match until {
             Some(until) if is_paused => next.map(|next| next.max(until)),
@@ -225,15 +245,18 @@ impl WriteTransaction<'_> {
         Ok(count as u64)
     }
 
+    /// Makes messages that a person chose due at once. The newest about each alert comes first, so that
+    /// united deliveries get the content of the newest.
     pub(super) fn retry_deliveries(
         &mut self,
-        which: &Which,
+        chosen: &[Chosen],
         by: &Actor,
         now: Timestamp,
     ) -> rusqlite::Result<u64> {
         let (mut count, now) = (0, milliseconds(now));
-        // The newest first, so that united deliveries get the content of the newest.
-        for row in self.chosen(which)?.into_iter().rev() {
+        for chosen in chosen {
+            // Changes between two parts may have united the message with others, or deleted it.
+            let Some(row) = self.delivery_row(chosen.seq)? else { continue };
             match row.state {
                 State::Ready => {
                     let sql = "UPDATE deliveries SET due_at = ?2 WHERE seq = ?1";
@@ -272,15 +295,17 @@ impl WriteTransaction<'_> {
         self.unite_waiting(row.destination, row.alert)
     }
 
+    /// Ends messages that a person chose.
     pub(super) fn discard_deliveries(
         &mut self,
-        which: &Which,
+        chosen: &[Chosen],
         by: &Actor,
         now: Timestamp,
     ) -> rusqlite::Result<u64> {
         let (mut count, now) = (0, milliseconds(now));
         let reason = format!("discarded by {by}");
-        for row in self.chosen(which)? {
+        for chosen in chosen {
+            let Some(row) = self.delivery_row(chosen.seq)? else { continue };
             match row.state {
                 State::Ready | State::Behind => {
                     let reason = Some(reason.as_str());
@@ -299,36 +324,35 @@ impl WriteTransaction<'_> {
         Ok(count)
     }
 
-    /// Returns the messages that a person chose, oldest first. A delivery that is part of a message leads to
-    /// the message.
-    fn chosen(&self, which: &Which) -> rusqlite::Result<Vec<DeliveryRow>> {
-        let of = |name: &str, condition: &str| -> rusqlite::Result<Vec<DeliveryRow>> {
+    /// Returns the messages that a person chose: by their alerts, and the newest about each first. A
+    /// delivery that is part of a message leads to the message.
+    pub(super) fn chosen(&self, which: &Which) -> rusqlite::Result<Vec<Chosen>> {
+        let of = |name: &str, sql: &str| -> rusqlite::Result<Vec<Chosen>> {
             let Some(destination) = delivery_rows::destination(self.connection, name)? else {
                 return Ok(Vec::new());
             };
-            let sql = format!(
-                "SELECT {DELIVERY_ROW} FROM deliveries \
-                 WHERE destination = ?1 AND told_by IS NULL AND {condition} ORDER BY seq"
-            );
-            self.statement(&sql)?.query_map([destination], DeliveryRow::read)?.collect()
+            let chosen =
+                |row: &rusqlite::Row<'_>| Ok(Chosen { alert: row.get(0)?, seq: row.get(1)? });
+            self.statement(sql)?.query_map([destination], chosen)?.collect()
         };
-        match which {
+        let mut all = match which {
             Which::One(id) => {
-                let Some(row) = self.delivery_of(*id)? else { return Ok(Vec::new()) };
-                match row.told_by {
-                    // Housekeeping may have deleted the message, and not yet its parts.
-                    Some(message) => Ok(self.delivery_row(message)?.into_iter().collect()),
-                    None => Ok(vec![row]),
-                }
+                let row = self.delivery_of(*id)?;
+                let chosen = |row: DeliveryRow| Chosen {
+                    alert: row.alert,
+                    seq: row.told_by.unwrap_or(row.seq),
+                };
+                row.into_iter().map(chosen).collect()
             }
-            Which::DeadOf(name) => of(name, "state = 4"),
+            Which::DeadOf(name) => of(name, CHOSEN_DEAD)?,
             Which::AllOf(name) => {
-                let mut all = of(name, "state < 3")?;
-                all.extend(of(name, "state = 4")?);
-                all.sort_by_key(|row| row.seq);
-                Ok(all)
+                let mut all = of(name, CHOSEN_ACTIVE)?;
+                all.extend(of(name, CHOSEN_DEAD)?);
+                all
             }
-        }
+        };
+        all.sort_by_key(|chosen| (chosen.alert, Reverse(chosen.seq)));
+        Ok(all)
     }
 
     /// Ends a delivery and all that are part of it, and lets later news about the same alert follow.
@@ -402,10 +426,7 @@ impl WriteTransaction<'_> {
         destination: i64,
         alert: i64,
     ) -> rusqlite::Result<Vec<DeliveryRow>> {
-        let sql = format!(
-            "SELECT {DELIVERY_ROW} FROM deliveries INDEXED BY deliveries_active \
-             WHERE alert = ?1 AND destination = ?2 AND state < 3 ORDER BY seq"
-        );
+        let sql = format!("SELECT {DELIVERY_ROW} {ACTIVE}");
         self.statement(&sql)?.query_map([alert, destination], DeliveryRow::read)?.collect()
     }
 

@@ -84,59 +84,18 @@ impl Reader {
 
     pub(super) fn deliveries(&self, query: &DeliveryQuery) -> rusqlite::Result<DeliveryPage> {
         let snapshot = self.connection.unchecked_transaction()?;
-        let mut values: Vec<Box<dyn ToSql>> = Vec::new();
-        let mut conditions = Vec::new();
-        let mut value = |value: Box<dyn ToSql>| {
-            values.push(value);
-            values.len()
+        let destination = match &query.destination {
+            Some(name) => match delivery_rows::destination(&snapshot, name)? {
+                Some(destination) => Some(destination),
+                None => return Ok(DeliveryPage::default()),
+            },
+            None => None,
         };
-        // All are read in the order of their ids, from an index that has few beside those wanted.
-        let mut index = "";
-        match query.status {
-            Some(DeliveryStatus::Waiting) => {
-                index = "INDEXED BY deliveries_unfinished";
-                conditions.push("d.state <> 3 AND d.state <> 4".to_owned());
-            }
-            Some(DeliveryStatus::Dead) => {
-                index = "INDEXED BY deliveries_unfinished";
-                conditions.push("d.state <> 3 AND d.state = 4".to_owned());
-            }
-            Some(DeliveryStatus::Delivered) => conditions.push("+d.state = 3".to_owned()),
-            None => {}
+        // Rows of digests have this number.
+        if query.alert == Some(0) {
+            return Ok(DeliveryPage::default());
         }
-        if let Some(name) = &query.destination {
-            let Some(destination) = delivery_rows::destination(&snapshot, name)? else {
-                return Ok(DeliveryPage::default());
-            };
-            conditions.push(format!("+d.destination = ?{}", value(Box::new(destination))));
-        }
-        if let Some(alert) = query.alert {
-            // Rows of digests have this number.
-            if alert == 0 {
-                return Ok(DeliveryPage::default());
-            }
-            index = "";
-            let place = value(Box::new(i64::try_from(alert).unwrap_or(i64::MAX)));
-            conditions.push(format!(
-                "d.seq IN (SELECT seq FROM deliveries WHERE alert = ?{place} \
-                 UNION ALL SELECT (SELECT CASE WHEN last >= ?{place} THEN digest END \
-                 FROM digest_alerts a WHERE a.destination = n.id AND a.first <= ?{place} \
-                 ORDER BY a.first DESC LIMIT 1) FROM destinations n)"
-            ));
-        }
-        if let Some(before) = query.before {
-            conditions.push(format!("d.id < ?{}", value(Box::new(before.to_bytes().to_vec()))));
-        }
-        if conditions.is_empty() {
-            conditions.push("1".to_owned());
-        }
-        // An extra row tells whether there is a next page.
-        let limit = query.limit.saturating_add(1);
-        let conditions = conditions.join(" AND ");
-        let [columns, tables] = DELIVERY;
-        let sql = format!(
-            "{columns} {index} {tables} WHERE {conditions} ORDER BY d.id DESC LIMIT {limit}"
-        );
+        let (sql, values) = list(query, destination);
         let mut statement = snapshot.prepare_cached(&sql)?;
         let mut deliveries = statement
             .query_map(params_from_iter(values), delivery_rows::delivery)?
@@ -191,4 +150,57 @@ impl Reader {
         }
         Ok(alerts)
     }
+}
+
+/// Returns the query for a page of [deliveries](delivery_rows::delivery), and one row more, with its values.
+pub(super) fn list(
+    query: &DeliveryQuery,
+    destination: Option<i64>,
+) -> (String, Vec<Box<dyn ToSql>>) {
+    let mut values: Vec<Box<dyn ToSql>> = Vec::new();
+    let mut conditions = Vec::new();
+    let mut value = |value: Box<dyn ToSql>| {
+        values.push(value);
+        values.len()
+    };
+    // All are read in the order of their ids, from an index that has few beside those wanted.
+    let mut index = "";
+    match query.status {
+        Some(DeliveryStatus::Waiting) => {
+            index = "INDEXED BY deliveries_unfinished";
+            conditions.push("d.state <> 3 AND d.state <> 4".to_owned());
+        }
+        Some(DeliveryStatus::Dead) => {
+            index = "INDEXED BY deliveries_unfinished";
+            conditions.push("d.state <> 3 AND d.state = 4".to_owned());
+        }
+        Some(DeliveryStatus::Delivered) => conditions.push("+d.state = 3".to_owned()),
+        None => {}
+    }
+    if let Some(destination) = destination {
+        conditions.push(format!("+d.destination = ?{}", value(Box::new(destination))));
+    }
+    if let Some(alert) = query.alert {
+        index = "";
+        let place = value(Box::new(i64::try_from(alert).unwrap_or(i64::MAX)));
+        conditions.push(format!(
+            "d.seq IN (SELECT seq FROM deliveries WHERE alert = ?{place} \
+                 UNION ALL SELECT (SELECT CASE WHEN last >= ?{place} THEN digest END \
+                 FROM digest_alerts a WHERE a.destination = n.id AND a.first <= ?{place} \
+                 ORDER BY a.first DESC LIMIT 1) FROM destinations n)"
+        ));
+    }
+    if let Some(before) = query.before {
+        conditions.push(format!("d.id < ?{}", value(Box::new(before.to_bytes().to_vec()))));
+    }
+    if conditions.is_empty() {
+        conditions.push("1".to_owned());
+    }
+    // An extra row tells whether there is a next page.
+    let limit = query.limit.saturating_add(1);
+    let conditions = conditions.join(" AND ");
+    let [columns, tables] = DELIVERY;
+    let sql =
+        format!("{columns} {index} {tables} WHERE {conditions} ORDER BY d.id DESC LIMIT {limit}");
+    (sql, values)
 }

@@ -1,10 +1,16 @@
 //! The [`DeliveryStore`] of SQLite: passes each call on to the writing thread or to a reader.
 
+use std::cell::RefCell;
+
 use jiff::Timestamp;
 use ulid::Ulid;
 
 use super::{
-    SqliteStore, delivery_job::job, reader::Reader, write_job::WriteJob,
+    SqliteStore,
+    delivery_job::job,
+    delivery_parts::{Change, DeliveryParts, Progress},
+    reader::Reader,
+    write_job::WriteJob,
     write_transaction::WriteTransaction,
 };
 use crate::{
@@ -26,6 +32,29 @@ impl SqliteStore {
         F: Fn(&mut WriteTransaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
         self.writer.ask(|responder| WriteJob::Delivery(job(work, responder)))
+    }
+
+    fn change_in_parts(
+        &self,
+        change: Change,
+        which: Which,
+        by: Actor,
+        now: Timestamp,
+    ) -> Pending<u64> {
+        let (progress, result) = (Progress::default(), RefCell::default());
+        let writer = self.writer.jobs();
+        self.writer.ask(|responder| {
+            WriteJob::Delivery(Box::new(DeliveryParts {
+                change,
+                which,
+                by,
+                now,
+                progress,
+                result,
+                writer,
+                responder,
+            }))
+        })
     }
 }
 
@@ -95,11 +124,11 @@ impl DeliveryStore for SqliteStore {
     }
 
     fn retry_deliveries(&self, which: Which, by: Actor, now: Timestamp) -> Pending<u64> {
-        self.write(move |open| open.retry_deliveries(&which, &by, now))
+        self.change_in_parts(Change::Retry, which, by, now)
     }
 
     fn discard_deliveries(&self, which: Which, by: Actor, now: Timestamp) -> Pending<u64> {
-        self.write(move |open| open.discard_deliveries(&which, &by, now))
+        self.change_in_parts(Change::Discard, which, by, now)
     }
 
     fn add_silence(&self, silence: Silence) -> Pending<Silence> {

@@ -17,6 +17,16 @@ use crate::delivery::{Fact, FactReason};
 use crate::store::deliveries::{NewDelivery, Routed};
 use crate::system::fault_injection;
 
+/// Deliveries that a digest may replace, oldest first.
+pub(super) const OPENINGS: &str = "SELECT seq FROM deliveries INDEXED BY deliveries_opening \
+     WHERE destination = ?1 AND opens = 1 AND state = 0 AND in_doubt = 0 ORDER BY seq LIMIT ?2";
+
+/// The digest of a destination that waits.
+pub(super) const OPEN_DIGEST: &str = "SELECT d.seq, d.id, g.count, g.first, g.last, g.urgencies, \
+     g.integrations FROM deliveries d INDEXED BY deliveries_active \
+     JOIN digests g ON g.delivery = d.seq WHERE d.alert = 0 AND d.destination = ?1 \
+     AND d.state < 3 AND d.state < 2 AND d.in_doubt = 0";
+
 /// A digest that waits, with what this transaction adds to it.
 struct OpenDigest {
     seq: i64,
@@ -130,10 +140,6 @@ impl WriteTransaction<'_> {
         let found = match digests.entry(destination) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(place) => {
-                let sql = "SELECT d.seq, d.id, g.count, g.first, g.last, g.urgencies, g.integrations \
-                           FROM deliveries d JOIN digests g ON g.delivery = d.seq \
-                           WHERE d.alert = 0 AND d.destination = ?1 AND d.state < 3 \
-                           AND d.state < 2 AND d.in_doubt = 0";
                 let digest = |row: &rusqlite::Row<'_>| {
                     Ok(OpenDigest {
                         seq: row.get(0)?,
@@ -142,7 +148,9 @@ impl WriteTransaction<'_> {
                         added: BTreeSet::new(),
                     })
                 };
-                place.insert(self.statement(sql)?.query_row([destination], digest).optional()?)
+                place.insert(
+                    self.statement(OPEN_DIGEST)?.query_row([destination], digest).optional()?,
+                )
             }
         };
         Ok(found.as_mut())
@@ -150,11 +158,8 @@ impl WriteTransaction<'_> {
 
     /// Returns deliveries that a digest may replace, oldest first, and no more than the limit.
     fn openings(&self, destination: i64, limit: u32) -> rusqlite::Result<Vec<i64>> {
-        let sql = "SELECT seq FROM deliveries INDEXED BY deliveries_opening \
-                   WHERE destination = ?1 AND opens = 1 AND state = 0 AND in_doubt = 0 \
-                   ORDER BY seq LIMIT ?2";
         let seqs = params![destination, limit];
-        self.statement(sql)?.query_map(seqs, |row| row.get(0))?.collect()
+        self.statement(OPENINGS)?.query_map(seqs, |row| row.get(0))?.collect()
     }
 
     /// Replaces deliveries and a new one by a digest, which has the id of the new one.

@@ -142,6 +142,11 @@ impl Queue {
         pending
     }
 
+    /// Returns the queue for jobs that follow others.
+    pub(super) fn jobs(&self) -> Sender<WriteJob> {
+        self.jobs.clone()
+    }
+
     pub(super) fn last_write_error(&self) -> Option<Problem> {
         self.health.last_write_error()
     }
