@@ -7,6 +7,7 @@ pub(crate) mod actor;
 pub(crate) mod alerts;
 mod body;
 pub(crate) mod deliveries;
+pub(crate) mod destinations;
 mod foreign;
 pub(crate) mod health;
 mod page;
@@ -126,8 +127,9 @@ fn routes_and_description() -> (Router<Arc<Host>>, Router<Arc<Host>>, utoipa::op
         .routes(routes!(deliveries::show))
         .routes(routes!(deliveries::retry))
         .routes(routes!(deliveries::discard))
-        .routes(routes!(deliveries::retry_all))
-        .routes(routes!(deliveries::discard_all))
+        .routes(routes!(destinations::test))
+        .routes(routes!(destinations::retry_all))
+        .routes(routes!(destinations::discard_all))
         .routes(routes!(deliveries::of_alert))
         .routes(routes!(silences::list))
         .routes(routes!(silences::add))
@@ -260,6 +262,7 @@ mod tests {
             "/api/v1/deliveries/{id}",
             "/api/v1/deliveries/{id}/retry",
             "/api/v1/deliveries/{id}/discard",
+            "/api/v1/destinations/{name}/test",
             "/api/v1/destinations/{name}/retry",
             "/api/v1/destinations/{name}/discard",
             "/api/v1/silences",

@@ -19,6 +19,7 @@ mod router;
 mod schedule;
 mod streak;
 mod target;
+pub(crate) mod trial;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

@@ -133,80 +133,6 @@ pub(super) async fn discard(
     changed_or_refused(&host, ulid, changed).await
 }
 
-/// Deliveries of one destination to act on.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Scope {
-    /// Dead deliveries.
-    #[default]
-    Dead,
-    /// Waiting and dead deliveries.
-    All,
-}
-
-/// Parameters of an action on the deliveries of one destination.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct ScopeParams {
-    /// The deliveries; `dead` if absent.
-    #[serde(default)]
-    scope: Scope,
-}
-
-/// Number of deliveries that an action changed.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
-pub(crate) struct Changed {
-    /// The number.
-    pub deliveries: u64,
-}
-
-/// Makes the deliveries of a destination due at once. Ends its parking.
-#[utoipa::path(post, path = "/api/v1/destinations/{name}/retry", tag = "deliveries", security(("token" = [])),
-    params(("name" = String, Path, description = "The destination's name"), ScopeParams),
-    responses(
-        (status = 200, body = Changed),
-        (status = 400, description = "A parameter is invalid", body = ErrorBody),
-        (status = 401, description = "The token is missing or wrong", body = ErrorBody),
-        (status = 404, description = "There is no such destination", body = ErrorBody),
-        (status = 503, description = "The store can't be used now", body = ErrorBody),
-    ))]
-pub(super) async fn retry_all(
-    State(host): State<Arc<Host>>,
-    Extension(by): Extension<Actor>,
-    Path(name): Path<String>,
-    params: Result<Query<ScopeParams>, QueryRejection>,
-) -> ApiResult<Changed> {
-    let Query(params) = params.map_err(|error| ApiError::bad_request(error.body_text()))?;
-    known_destination(&host, &name).await?;
-    let which = params.scope.of(&name);
-    let deliveries = host.store.retry_deliveries(which, by, Timestamp::now()).await?;
-    host.store.park(name.clone(), None).await?;
-    host.delivery_desk.unpark(&name);
-    Ok(Json(Changed { deliveries }))
-}
-
-/// Ends the deliveries of a destination that wait: no further attempt is made. Dead deliveries are dead
-/// already, so the scope has to be `all`.
-#[utoipa::path(post, path = "/api/v1/destinations/{name}/discard", tag = "deliveries", security(("token" = [])),
-    params(("name" = String, Path, description = "The destination's name")),
-    responses(
-        (status = 200, body = Changed),
-        (status = 401, description = "The token is missing or wrong", body = ErrorBody),
-        (status = 404, description = "There is no such destination", body = ErrorBody),
-        (status = 503, description = "The store can't be used now", body = ErrorBody),
-    ))]
-pub(super) async fn discard_all(
-    State(host): State<Arc<Host>>,
-    Extension(by): Extension<Actor>,
-    Path(name): Path<String>,
-) -> ApiResult<Changed> {
-    known_destination(&host, &name).await?;
-    let which = Which::AllOf(name);
-    let deliveries = host.store.discard_deliveries(which, by, Timestamp::now()).await?;
-    Ok(Json(Changed { deliveries }))
-}
-
 /// The deliveries about one alert, and the recorded reasons why other news was not sent.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub(crate) struct AlertNotifications {
@@ -247,15 +173,6 @@ pub(super) async fn notifications(host: &Host, alert: u64) -> Result<AlertNotifi
     Ok(AlertNotifications { alert, deliveries, not_told })
 }
 
-impl Scope {
-    fn of(self, destination: &str) -> Which {
-        match self {
-            Self::Dead => Which::DeadOf(destination.into()),
-            Self::All => Which::AllOf(destination.into()),
-        }
-    }
-}
-
 /// Returns the delivery after an action, or says why the action changed nothing.
 async fn changed_or_refused(
     host: &Host,
@@ -272,16 +189,6 @@ async fn changed_or_refused(
         None if delivery.in_flight => "an attempt runs, try again when it has ended".into(),
         None => format!("the delivery is {}", delivery.status),
     }))
-}
-
-/// Refuses a name that is neither configured nor has deliveries.
-async fn known_destination(host: &Host, name: &str) -> Result<(), ApiError> {
-    if host.in_force().config.config.destinations.contains_key(name)
-        || host.store.destinations().await?.iter().any(|state| state.name == name)
-    {
-        return Ok(());
-    }
-    Err(ApiError::not_found(format!("there is no destination `{name}`")))
 }
 
 /// Returns the number of an alert that is named by number or id.

@@ -16,6 +16,9 @@ use crate::{
     config::{ClientConfig, without_line_end},
 };
 
+/// Longest time of a request, unless it is known to take longer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Client of one [`Host`](crate::host::Host), with its address and token.
 pub(super) struct Client {
     agent: Agent,
@@ -26,6 +29,11 @@ pub(super) struct Client {
 impl Client {
     /// Creates a client of the host that the options or the configuration name.
     pub(super) fn new(connection: &Connection) -> anyhow::Result<Self> {
+        Self::with_timeout(connection, TIMEOUT)
+    }
+
+    /// Creates a client as [`new`](Self::new) does, for requests that may take longer.
+    pub(super) fn with_timeout(connection: &Connection, timeout: Duration) -> anyhow::Result<Self> {
         let (base, token) = match &connection.url {
             Some(url) => {
                 let token = std::env::var("TOCSIN_ADMIN_TOKEN").ok();
@@ -42,7 +50,7 @@ impl Client {
             }
         };
         let config = Agent::config_builder()
-            .timeout_global(Some(Duration::from_secs(30)))
+            .timeout_global(Some(timeout))
             .http_status_as_error(false)
             .proxy(None)
             .build();

@@ -6,7 +6,7 @@ use ulid::Ulid;
 use super::{Connection, client::Client, output};
 use crate::{
     alert::AlertRef,
-    api::deliveries::{Changed, DeliveryList},
+    api::{deliveries::DeliveryList, destinations::Changed},
     delivery::{Attempt, Delivery, DeliveryStatus, DeliveryWithAttempts},
 };
 

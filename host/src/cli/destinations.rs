@@ -1,14 +1,22 @@
 //! `tocsin destinations`: the destinations, the plugins that write their messages, and the deliveries that
 //! wait for them.
 
+use std::time::Duration;
+
+use anyhow::bail;
 use clap::{Args, Subcommand};
 
 use super::{
     Inventory, UsageError,
+    client::Client,
     offline::{ask_host, load_offline, print_problems},
     output,
 };
-use crate::api::status::{BreakerStateName, DestinationList, DestinationStatus, WaitingVersion};
+use crate::{
+    api::status::{BreakerStateName, DestinationList, DestinationStatus, WaitingVersion},
+    delivery::AttemptResult,
+    notify::trial::{Trial, TrialStep},
+};
 
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -25,6 +33,19 @@ enum Verb {
     List(Inventory),
     /// Show one destination: its plugin, its limits, and what waits for it
     Show(Show),
+    /// Send a marked test to a destination, and print each step; needs a running host
+    ///
+    /// No alert is opened and nothing is recorded. The exit code is 1 if the test was not delivered.
+    Test(Test),
+}
+
+#[derive(Args, Debug)]
+struct Test {
+    #[command(flatten)]
+    inventory: Inventory,
+    /// Name of the destination
+    #[arg(value_name = "NAME")]
+    name: String,
 }
 
 #[derive(Args, Debug)]
@@ -40,6 +61,7 @@ pub(super) fn run(destinations: Destinations) -> anyhow::Result<()> {
     match destinations.verb.unwrap_or(Verb::List(destinations.list)) {
         Verb::List(inventory) => list(&inventory),
         Verb::Show(show) => self::show(&show),
+        Verb::Test(options) => test(&options),
     }
 }
 
@@ -129,6 +151,45 @@ fn show(show: &Show) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Longest time to wait for the result of a test. The host gives a test up earlier.
+const LONGEST_TEST: Duration = Duration::from_secs(330);
+
+fn test(options: &Test) -> anyhow::Result<()> {
+    let client = Client::with_timeout(&options.inventory.connection, LONGEST_TEST)?;
+    let trial: Trial = client.post(&format!("/api/v1/destinations/{}/test", options.name))?;
+    if options.inventory.json {
+        output::print_json(&trial)?;
+    } else {
+        output::print_line(&format!("test {} to {}", trial.delivery, trial.destination))?;
+        trial.steps.iter().try_for_each(print_step)?;
+        if trial.result == AttemptResult::Delivered {
+            output::print_line("delivered")?;
+        }
+    }
+    if trial.result == AttemptResult::Delivered {
+        return Ok(());
+    }
+    let result = trial.result.as_str().replace('_', " ");
+    bail!("the test was not delivered ({result}): {}", trial.reason.unwrap_or_default())
+}
+
+fn print_step(step: &TrialStep) -> anyhow::Result<()> {
+    let TrialStep { request, address, allowed_by, tls } = step;
+    output::print_line(&format!("  {}: {} {}", request.name, request.method, request.url))?;
+    let answer = request.status.map(|status| format!("{status} after {} ms", request.took_ms));
+    for (label, value) in [
+        ("address", address.as_ref()),
+        ("allowed by", allowed_by.as_ref()),
+        ("TLS", Some(tls.as_ref().unwrap_or(&"none".to_owned()))),
+        ("answer", Some(&answer.unwrap_or_else(|| "none".into()))),
+    ] {
+        if let Some(value) = value {
+            output::print_field(4, label, value)?;
+        }
+    }
+    output::print_quoted(6, &request.answer)
 }
 
 /// Returns the problem or the reason of the parking, if there is one.

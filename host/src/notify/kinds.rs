@@ -119,6 +119,6 @@ fn change(entry: &HistoryEntry) -> Change {
     }
 }
 
-fn time(at: Timestamp) -> Time {
+pub(super) fn time(at: Timestamp) -> Time {
     Time::from_unix_milliseconds(at.as_millisecond())
 }
