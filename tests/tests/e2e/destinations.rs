@@ -315,7 +315,7 @@ fn a_disabled_destination_runs_no_plugin() {
 fn a_file_without_any_destination_is_not_applied_by_itself() {
     let host = site(&format!("{WATCHED}{GOOD}{OPS}")).serve();
     host.site().configure(&format!("{WATCHED}{GOOD}"));
-    let refused = host.wait_for_event("reload_refused");
+    let refused = host.wait_for_event("automatic_reload_refused");
     let said = refused.to_string();
     assert!(said.contains("no longer has destinations"), "{said}");
     assert_eq!(destinations(&host).len(), 1);
