@@ -178,6 +178,7 @@ pub(crate) fn fill(alerts: u64) -> anyhow::Result<Filled> {
                 remark: None,
             },
             kept: None,
+            hops: 0,
             replayed_by: None,
         }));
         if waiting.len() >= 2048

@@ -45,7 +45,7 @@ fn told(host: &TestHost, alert: u64) -> Vec<String> {
         let (mut told, facts) = (names(told), names(facts));
         told.sort();
         let known = |name: &&str| told.iter().chain(&facts).any(|known| known == name);
-        NAMES.iter().all(|name| known(&name)).then_some(told)
+        NAMES.iter().all(known).then_some(told)
     })
 }
 

@@ -1,9 +1,10 @@
 //! Jobs for the writing thread, and their results.
 //!
-//! [`super::writer`] gathers jobs into transactions, [`super::write_transaction`] carries them out, and
-//! [`super::syncer`] answers them once their transaction is on disk.
+//! [`super::writer`] gathers jobs into transactions and carries them out, and [`super::syncer`] answers them once their transaction is on disk.
 
-use super::{delivery_job::DeliveryJob, long_submission::LongSubmission};
+use super::{
+    delivery_job::DeliveryJob, long_submission::LongSubmission, write_transaction::WriteTransaction,
+};
 use crate::{
     alert::AlertRef,
     request::{Effect, Submission},
@@ -37,6 +38,21 @@ pub(super) enum JobResult {
 }
 
 impl WriteJob {
+    /// Carries the job out in an open transaction.
+    pub(super) fn apply(&self, open: &mut WriteTransaction<'_>) -> rusqlite::Result<JobResult> {
+        match self {
+            Self::Commit(submission, _) => open.submit(submission).map(JobResult::Commit),
+            Self::Part(long) => open.submit_part(long).map(JobResult::Commit),
+            Self::ManualChange(alert, change, _) => {
+                open.change(*alert, change).map(JobResult::ManualChange)
+            }
+            Self::Housekeep(step, _) => open.housekeep(step).map(JobResult::Housekeep),
+            Self::Delivery(job) => job.apply(open).map(|()| JobResult::Delivery),
+            Self::Probe(_) => open.probe().map(|()| JobResult::Probe),
+            Self::Rehearse(..) | Self::Stop => Ok(JobResult::Probe),
+        }
+    }
+
     /// Returns true if this job, once it is on disk, proves that requests can be committed. Other jobs may
     /// have written nothing, which succeeds on a full disk, too.
     pub(super) fn is_a_proof(&self) -> bool {

@@ -1,4 +1,4 @@
-//! The open transaction, in which jobs are carried out.
+//! The open transaction, in which [jobs](super::write_job::WriteJob) are carried out.
 //!
 //! [`super::submission`] writes the events and the record of a request, [`super::alert_changes`] the changes
 //! of alerts, and [`super::housekeeping`] does recurring tasks. [`super::routing`] and
@@ -11,10 +11,7 @@ use rusqlite::{CachedStatement, Connection, params};
 use tocsin_plugin_api::{Event, Urgency};
 use ulid::Ulid;
 
-use super::{
-    write_job::{JobResult, WriteJob},
-    writer_state::WriterState,
-};
+use super::writer_state::WriterState;
 use crate::{
     alert::{AlertIds, PluginId},
     request::{Content, Submission, Terms},
@@ -36,30 +33,15 @@ impl<'s> WriteTransaction<'s> {
         Self { connection, ids, state }
     }
 
-    pub(super) fn apply(&mut self, job: &WriteJob) -> rusqlite::Result<JobResult> {
-        match job {
-            WriteJob::Commit(submission, _) => self.submit(submission).map(JobResult::Commit),
-            WriteJob::Part(long) => self.submit_part(long).map(JobResult::Commit),
-            WriteJob::ManualChange(alert, change, _) => {
-                self.change(*alert, change).map(JobResult::ManualChange)
-            }
-            WriteJob::Housekeep(step, _) => self.housekeep(step).map(JobResult::Housekeep),
-            WriteJob::Delivery(job) => job.apply(self).map(|()| JobResult::Delivery),
-            WriteJob::Probe(_) => self.probe(),
-            WriteJob::Rehearse(..) | WriteJob::Stop => Ok(JobResult::Probe),
-        }
-    }
-
     /// Tries whether a request can be committed. Only a real attempt can tell.
-    fn probe(&mut self) -> rusqlite::Result<JobResult> {
+    pub(super) fn probe(&mut self) -> rusqlite::Result<()> {
         self.connection.execute_batch("SAVEPOINT probe")?;
         let mut draft = self.state.clone();
         let tried = WriteTransaction::new(self.connection, self.ids, &mut draft).submit(&webhook());
         self.connection.execute_batch("ROLLBACK TO probe; RELEASE probe")?;
         tried?;
         let sql = "INSERT INTO meta VALUES ('probes', 1) ON CONFLICT (key) DO UPDATE SET value = value + 1";
-        self.statement(sql)?.execute([])?;
-        Ok(JobResult::Probe)
+        self.statement(sql)?.execute([]).map(drop)
     }
 
     pub(super) fn integration(&mut self, name: &Arc<str>) -> rusqlite::Result<i64> {

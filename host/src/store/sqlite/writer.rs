@@ -329,7 +329,7 @@ impl WriterThread {
         let mut open = WriteTransaction::new(&self.connection, self.ids, state);
         let mut done = Vec::with_capacity(jobs.len());
         for job in jobs {
-            done.push(open.apply(job)?);
+            done.push(job.apply(&mut open)?);
             fault_injection::point("applied");
         }
         fault_injection::point("before-commit");
