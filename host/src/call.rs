@@ -24,7 +24,6 @@ use bytes::Bytes;
 use tocsin_plugin_api::outcome::Outcome;
 use ulid::Ulid;
 
-#[allow(unused_imports, dead_code, reason = "the module `notify` will use them")]
 pub(crate) use self::{
     breaker::BreakerState,
     caller::{Caller, NotifierCaller},

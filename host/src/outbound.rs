@@ -25,7 +25,7 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version,
+    HeaderMap, HeaderValue, Method, Request, StatusCode, Uri,
     header::{ACCEPT_ENCODING, HOST, PROXY_AUTHORIZATION, USER_AGENT},
     uri::PathAndQuery,
 };
@@ -135,7 +135,6 @@ pub(crate) struct OutboundRequest {
 #[derive(Debug)]
 pub(crate) struct Sent {
     pub result: Result<OutboundAnswer, SendFailure>,
-    #[allow(dead_code, reason = "a test of a destination will show it")]
     pub trace: Trace,
 }
 
@@ -156,8 +155,6 @@ pub(crate) struct Trace {
 #[derive(Clone, Debug)]
 pub(crate) struct OutboundAnswer {
     pub status: StatusCode,
-    #[allow(dead_code, reason = "a test of a destination will show it")]
-    pub version: Version,
     pub headers: HeaderMap,
     /// The first 64 KiB of the body, unpacked if it came in gzip.
     pub body: Bytes,

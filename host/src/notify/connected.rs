@@ -25,15 +25,12 @@ pub(super) fn target(
     config: &DeliveryConfig,
 ) -> Option<Arc<Target>> {
     let ready = destination.ready()?;
-    let section = destination.section();
-    let rules = NetworkRules {
-        allow_networks: section.allow_networks.clone(),
-        allow_http: section.allow_http,
-        section: format!("destinations.{}", destination.name),
-    };
     Some(Arc::new(Target {
         notifier: Box::new(Plugin(Arc::clone(destination))),
-        sender: Box::new(GuardedLine { client: client.clone(), rules: Arc::new(rules) }),
+        sender: Box::new(GuardedLine {
+            client: client.clone(),
+            rules: Arc::new(ready.rules.clone()),
+        }),
         redactor: ready.redactor.clone(),
         pause: ready.pause,
         parallel: ready.parallel,

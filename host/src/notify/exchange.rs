@@ -135,7 +135,7 @@ fn shortened(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use http::{StatusCode, Version};
+    use http::StatusCode;
 
     use super::*;
 
@@ -205,7 +205,6 @@ mod tests {
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
         let came = OutboundAnswer {
             status: StatusCode::TOO_MANY_REQUESTS,
-            version: Version::HTTP_11,
             headers: headers.into_iter().collect(),
             body: Bytes::from_static(b"slow\xffdown"),
             truncated: false,

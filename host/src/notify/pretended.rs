@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, Version};
+use http::{HeaderMap, StatusCode};
 use tocsin_plugin_api::{
     notification::Notification,
     step::{HttpAnswer, NotifyCall, Step},
@@ -103,7 +103,6 @@ impl SendRequest for Receiver {
 pub(super) fn answer(status: u16, body: &'static str) -> OutboundAnswer {
     OutboundAnswer {
         status: StatusCode::from_u16(status).expect("a status"),
-        version: Version::HTTP_11,
         headers: HeaderMap::new(),
         body: Bytes::from_static(body.as_bytes()),
         truncated: false,

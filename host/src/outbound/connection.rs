@@ -117,7 +117,6 @@ impl Connection {
         let body = self.body(body, settings.body_timeout).await?;
         let mut answer = OutboundAnswer {
             status: head.status,
-            version: head.version,
             headers: head.headers,
             body: body.kept,
             truncated: body.truncated,

@@ -51,7 +51,7 @@ impl NetworkRules {
     ///
     /// The address is not public, and `allow_networks` does not name it. The hint is the line of
     /// configuration that would allow it.
-    #[allow(dead_code, reason = "a test of a destination will show it")]
+    #[cfg(test)]
     pub(crate) fn judge(&self, address: IpAddr) -> Result<Rule, Problem> {
         self.judge_host(address, None)
     }

@@ -289,6 +289,38 @@ fn shows_and_resolves_an_alert_that_the_plugin_sends_and_the_host_ignores_it_on_
     assert_eq!(host.alerts().len(), 0);
 }
 
+#[test]
+fn a_host_sends_its_alerts_to_alertmanager_and_resolves_them_there() {
+    let integrations = "[integrations.prometheus]\nplugin = 'alertmanager'\n\
+                        [integrations.ops]\nplugin = 'well-behaved'\nurgency = 'high'\n";
+    let site = Site::new().plugin(&library("alertmanager")).plugin(&library("well-behaved"));
+    let host = site.config(integrations).serve();
+    let Some(alertmanager) = Alertmanager::start(&host, "follow_redirects: false") else { return };
+    host.site().configure(&format!(
+        "{integrations}[destinations.existing]\nplugin = 'alertmanager'\nallow_http = true\n\
+         allow_networks = ['127.0.0.0/8']\noptions.url = 'http://{}'\n",
+        alertmanager.address
+    ));
+    assert_eq!(host.reload().status, 200);
+    assert_eq!(host.post("ops", "disk full").status, 200);
+    let active = wait::until("Alertmanager shows the alert", || {
+        let active = alertmanager.active();
+        (!active.is_empty()).then_some(active)
+    });
+    let labels = &active[0]["labels"];
+    assert_eq!((active.len(), &labels["alertname"]), (1, &json!("disk full")));
+    assert_eq!((&labels["severity"], &labels["integration"]), (&json!("high"), &json!("ops")));
+
+    let resolve = Request::post("/api/v1/alerts/1/resolve", "");
+    assert_eq!(host.ask_admin(&resolve).status, 200);
+    wait::until("the alert is over", || alertmanager.active().is_empty().then_some(()));
+    wait::until("both deliveries have ended", || {
+        let list = host.api("/api/v1/deliveries?status=delivered");
+        (list["deliveries"].as_array()?.len() == 2).then_some(())
+    });
+    assert_eq!(host.alerts().len(), 1, "its notifications of our own alert open none");
+}
+
 /// Sends the notifications of one Alertmanager alert, with a gap in its samples, and returns the
 /// alerts that the host then has.
 fn after_a_gap(options: &str) -> Vec<(u64, String, u64, Value)> {
