@@ -55,7 +55,7 @@ enum Command {
     ///
     /// Asks the running host. If no host answers, reads the configuration itself.
     Integrations(Inventory),
-    /// List the destinations, their problems and what waits for them; show one
+    /// List the destinations, their problems and what waits for them; show or test one
     ///
     /// Asks the running host. If no host answers, reads the configuration itself, without the deliveries.
     Destinations(destinations::Destinations),

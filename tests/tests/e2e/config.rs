@@ -48,7 +48,7 @@ fn refuses_an_unknown_key_and_lists_the_known_ones() {
       |
     1 | [slack]
       |  ^^^^^
-    hint: the known names are `server`, `admin`, `store`, `state_dir`, `plugins`, `requests`, `retention`, `watch`, `log`, `integrations`
+    hint: the known names are `server`, `admin`, `store`, `state_dir`, `plugins`, `requests`, `retention`, `watch`, `log`, `integrations`, `destinations`, `routes`, `delivery`
     ");
 }
 
@@ -444,8 +444,13 @@ fn help_and_usage_errors_explain_the_command_line() {
       reload        Make the running host reload its configuration and its plugins, as SIGHUP does
       plugins       List the plugins and their problems; inspect, lock, certify or create a plugin
       integrations  List the integrations, their endpoints and their problems
+      destinations  List the destinations, their problems and what waits for them; show or test one
       alerts        List, show, acknowledge, resolve and annotate alerts; needs a running host
       requests      List, show and replay webhook requests; needs a running host
+      deliveries    List, show, retry and discard deliveries of news about alerts; needs a running host
+      routes        Explain who is told of an alert, when, and why another destination is not
+      silences      List, add and end silences, during which nobody is told of alerts; needs a running
+                    host
 
     Options:
       -h, --help     Print help
