@@ -32,6 +32,7 @@ pages! {
     the_commands_on_backups_run: "docs/operator/backup.md",
     the_commands_on_certifying_run: "docs/author/certify.md",
     the_commands_on_configuration_run: "docs/operator/configuration.md",
+    the_commands_on_deliveries_run: "docs/operator/deliveries.md",
     the_commands_on_installing_run: "docs/operator/install.md",
     the_commands_on_integrations_run: "docs/operator/integrations.md",
     the_commands_on_monitoring_run: "docs/operator/monitoring.md",

@@ -138,6 +138,8 @@ header_timeout = "21s"
 body_timeout = "21s"
 proxy = "http://127.0.0.1:3128"
 ca_file = "other.pem"
+alert_url = "https://alerts.example.com/alerts/{number}"
+alerts_url = "https://alerts.example.com/alerts"
 
 [log]
 format = "text"

@@ -60,6 +60,7 @@ impl Scene {
         for (package, folders) in [
             ("slack-outgoing-webhook", &["target/release", "run", "run/plugins"][..]),
             ("alertmanager", &["target/release", "run"]),
+            ("slack-channel", &["target/release", "run"]),
         ] {
             let library = libraries::library(package);
             for folder in folders {
@@ -78,9 +79,13 @@ impl Scene {
         // A busy machine may need more than a second for a call.
         let config = config.replace("call_deadline = \"1s\"", "call_deadline = \"30s\"");
         fs::write(self.path("run/tocsin.toml"), self.here(&config)).expect("written");
-        let token = self.path("run/slack.token");
-        fs::write(&token, "dG9jc2luLXRvY3Npbi10b2Nz\n").expect("written");
-        fs::set_permissions(token, fs::Permissions::from_mode(0o600)).expect("it is ours");
+        for (name, token) in
+            [("slack.token", "dG9jc2luLXRvY3Npbi10b2Nz\n"), ("slack-bot.token", "xoxb-s3cret\n")]
+        {
+            let path = self.path("run").join(name);
+            fs::write(&path, token).expect("written");
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("it is ours");
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
