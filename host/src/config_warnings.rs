@@ -1,7 +1,7 @@
 //! Logs the warnings about the configuration in force.
 //!
-//! The warnings come from [`LoadedConfig`](crate::config::LoadedConfig), those about options also from the
-//! schemas of plugins, and those about routes from the state of the destinations.
+//! The warnings come from [`LoadedConfig`], those about options also from the schemas of plugins, and those
+//! about routes from the state of the destinations.
 
 use tocsin_plugin_api::notification::Kind;
 

@@ -143,7 +143,7 @@ pub(crate) struct Sent {
 pub(crate) struct Trace {
     /// Address that was dialled: the receiver's, or the proxy's.
     pub address: Option<SocketAddr>,
-    /// The [`Rule`] that allowed the receiver, as text.
+    /// The [`Rule`](rules::Rule) that allowed the receiver, as text.
     pub rule: Option<String>,
     /// Version of TLS, such as `TLS 1.3`.
     pub tls: Option<String>,
