@@ -2,6 +2,7 @@
 //! reception of webhooks.
 
 use std::{
+    mem,
     net::SocketAddr,
     path::Path,
     sync::{
@@ -30,13 +31,19 @@ pub(crate) struct Sink {
 struct Arrivals {
     count: AtomicU64,
     last: Mutex<Option<Instant>>,
+    /// The messages, if the receiver is slow.
+    bodies: Mutex<Vec<Bytes>>,
     answers_after: Duration,
 }
 
 impl Sink {
     fn start(answers_after: Duration) -> anyhow::Result<Self> {
-        let last = Mutex::new(None);
-        let arrivals = Arc::new(Arrivals { count: AtomicU64::new(0), last, answers_after });
+        let arrivals = Arc::new(Arrivals {
+            count: AtomicU64::new(0),
+            last: Mutex::new(None),
+            bodies: Mutex::new(Vec::new()),
+            answers_after,
+        });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
         let address = listener.local_addr()?;
@@ -51,6 +58,11 @@ impl Sink {
 
     fn last(&self) -> Option<Instant> {
         *self.arrivals.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the messages since the last call.
+    fn take_bodies(&self) -> Vec<Bytes> {
+        mem::take(&mut *self.arrivals.bodies.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Waits until this many messages have arrived, and returns the time of the last one.
@@ -73,10 +85,11 @@ impl Sink {
     }
 }
 
-async fn arrived(State(arrivals): State<Arc<Arrivals>>, _: Bytes) -> StatusCode {
+async fn arrived(State(arrivals): State<Arc<Arrivals>>, body: Bytes) -> StatusCode {
     *arrivals.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     arrivals.count.fetch_add(1, Ordering::AcqRel);
     if !arrivals.answers_after.is_zero() {
+        arrivals.bodies.lock().unwrap_or_else(PoisonError::into_inner).push(body);
         tokio::time::sleep(arrivals.answers_after).await;
     }
     StatusCode::OK
@@ -119,13 +132,48 @@ pub(crate) fn latency_p99(tocsin: &Path, plugins: &Path) -> anyhow::Result<Durat
     Ok(latencies[latencies.len() * 99 / 100])
 }
 
-/// Returns the latency of 1,000 webhooks a second for ten seconds: with a destination that needs five
-/// seconds for each answer, and without a destination.
-pub(crate) fn storm(tocsin: &Path, plugins: &Path) -> anyhow::Result<[Latency; 2]> {
+/// A storm of alerts, and what a slow destination was told of it.
+pub(crate) struct Storm {
+    pub(crate) with: Latency,
+    pub(crate) without: Latency,
+    /// The number of alerts that were opened.
+    pub(crate) alerts: u64,
+    /// The number of alerts of which the destination was told, by messages and digests.
+    pub(crate) told: u64,
+    /// The number of messages.
+    pub(crate) messages: u64,
+}
+
+/// Opens 10,000 alerts in ten seconds: with a destination that needs five seconds for each answer, and
+/// without a destination.
+pub(crate) fn storm(tocsin: &Path, plugins: &Path) -> anyhow::Result<Storm> {
+    const RATE: u32 = 1000;
+    const LASTS: Duration = Duration::from_secs(10);
     let sink = Sink::start(Duration::from_secs(5))?;
-    let run = |config: &str| {
-        let subject = Subject::tocsin_with(tocsin, plugins, None, config)?;
-        steady::run(&subject, 1000, Duration::from_secs(10))
-    };
-    Ok([run(&sink.destination(""))?, run("")?])
+    let subject = Subject::tocsin_with(tocsin, plugins, None, &sink.destination(""))?;
+    let with = steady::run(&subject, RATE, LASTS)?;
+    let alerts = with.requests;
+    // The rest waits until earlier messages are answered.
+    let (deadline, mut told, mut messages) = (Instant::now() + Duration::from_secs(60), 0, 0);
+    while told < alerts {
+        ensure!(Instant::now() < deadline, "only {told} of {alerts} alerts were told");
+        thread::sleep(Duration::from_millis(50));
+        for body in sink.take_bodies() {
+            messages += 1;
+            told += alerts_in(&body)?;
+        }
+    }
+    drop(subject);
+    let without = steady::run(&Subject::tocsin(tocsin, plugins, None)?, RATE, LASTS)?;
+    Ok(Storm { with, without, alerts, told, messages })
+}
+
+/// Returns the number of alerts that a message tells of.
+fn alerts_in(body: &[u8]) -> anyhow::Result<u64> {
+    let event: serde_json::Value = serde_json::from_slice(body)?;
+    let news = &event["data"];
+    match &news["digest"] {
+        serde_json::Value::Null => Ok(1),
+        digest => digest["count"].as_u64().with_context(|| format!("no count: {event}")),
+    }
 }

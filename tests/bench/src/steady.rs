@@ -16,13 +16,17 @@ use crate::subject::{Subject, TOKEN};
 pub(crate) struct Latency {
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
+    /// The number of requests.
+    pub(crate) requests: u64,
+    /// Requests that were answered in a second.
+    pub(crate) rate: f64,
 }
 
 pub(crate) const CONNECTIONS: u32 = 64;
 
 pub(crate) fn run(subject: &Subject, rate: u32, lasts: Duration) -> anyhow::Result<Latency> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut latencies = runtime.block_on(async {
+    let (mut latencies, took) = runtime.block_on(async {
         let start = Instant::now() + Duration::from_millis(100);
         let connections: Vec<_> = (0..CONNECTIONS)
             .map(|connection| tokio::spawn(send(subject.address, connection, rate, start, lasts)))
@@ -31,13 +35,15 @@ pub(crate) fn run(subject: &Subject, rate: u32, lasts: Duration) -> anyhow::Resu
         for connection in connections {
             latencies.extend(connection.await??);
         }
-        anyhow::Ok(latencies)
+        anyhow::Ok((latencies, start.elapsed()))
     })?;
     ensure!(!latencies.is_empty(), "nothing was sent");
     latencies.sort();
     let at =
         |share: f64| latencies[(share * (latencies.len() - 1) as f64) as usize].as_secs_f64() * 1e3;
-    Ok(Latency { p50_ms: at(0.5), p99_ms: at(0.99) })
+    let requests = latencies.len() as u64;
+    let rate = requests as f64 / took.as_secs_f64();
+    Ok(Latency { p50_ms: at(0.5), p99_ms: at(0.99), requests, rate })
 }
 
 /// Sends one message, and returns the time of the answer 200.
