@@ -3,7 +3,7 @@
 # make test     every check and every test
 # make api-test check the answers of the admin API against its own description
 # make docs     write the tables of options in the plugins' READMEs again, from their schemas
-# make drill    test upgrades, reloads and crashes under load, with release builds
+# make drill    test upgrades, reloads, deliveries and crashes under load, with release builds
 # make attack   run every attack at once beside genuine senders for a minute, with release builds
 # make certify  judge every plugin under plugins/ as a release build (make test does it with debug builds)
 # make fuzz     fuzz everything that reads foreign bytes; see tests/fuzz
@@ -94,7 +94,7 @@ docs:
 	TOCSIN_UPDATE_DOCS=1 cargo test --package tocsin-tests --test e2e reference::
 
 drill:
-	TOCSIN_DRILL=1 cargo test --package tocsin-tests --test e2e -- --nocapture --test-threads 1 upgrades:: reload:: durability::
+	TOCSIN_DRILL=1 cargo test --package tocsin-tests --test e2e -- --nocapture --test-threads 1 upgrades:: reload:: durability:: deliveries::
 
 attack:
 	TOCSIN_DRILL=1 cargo test --package tocsin-tests --test e2e -- --nocapture --test-threads 1 attack:: removed_database:: unwritable_log::
@@ -127,7 +127,6 @@ bench: build
 	@command -v wrk > /dev/null || (echo "make bench needs wrk: apt-get install wrk" && false)
 	cargo build --release --package tocsin-bench
 	@mkdir -p $(RELEASE)/bench-plugins
-	cargo build --release --package webhook-out
 	@cp $(RELEASE)/libslack_outgoing_webhook.so $(RELEASE)/libwebhook_out.so $(RELEASE)/bench-plugins/
 	BENCH_TOCSIN=$(abspath $(RELEASE))/tocsin BENCH_PLUGINS=$(abspath $(RELEASE))/bench-plugins $(RELEASE)/tocsin-bench
 
