@@ -8,7 +8,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use memchr::memmem::Finder;
 
 /// The text in place of a secret.
-const REDACTED: &str = "[blanked]";
+pub(crate) const REDACTED: &str = "[blanked]";
 
 /// Headers whose values are always secrets, whatever the integration.
 const SECRET_HEADERS: &[&str] = &["authorization", "proxy-authorization", "cookie", "x-api-key"];

@@ -176,17 +176,21 @@ fn test(options: &Test) -> anyhow::Result<()> {
 }
 
 fn print_step(step: &TrialStep) -> anyhow::Result<()> {
-    let TrialStep { request, address, allowed_by, tls } = step;
+    let TrialStep { request, headers, body, address, allowed_by, tls } = step;
     output::print_line(&format!("  {}: {} {}", request.name, request.method, request.url))?;
+    headers.iter().try_for_each(|header| output::print_line(&format!("      {header}")))?;
+    output::print_quoted(6, body)?;
+    let none = || "none".to_owned();
+    let tls = address.as_ref().map(|_| tls.clone().unwrap_or_else(none));
     let answer = request.status.map(|status| format!("{status} after {} ms", request.took_ms));
     for (label, value) in [
-        ("address", address.as_ref()),
-        ("allowed by", allowed_by.as_ref()),
-        ("TLS", Some(tls.as_ref().unwrap_or(&"none".to_owned()))),
-        ("answer", Some(&answer.unwrap_or_else(|| "none".into()))),
+        ("address", address.clone()),
+        ("allowed by", allowed_by.clone()),
+        ("TLS", tls),
+        ("answer", Some(answer.unwrap_or_else(none))),
     ] {
         if let Some(value) = value {
-            output::print_field(4, label, value)?;
+            output::print_field(4, label, &value)?;
         }
     }
     output::print_quoted(6, &request.answer)

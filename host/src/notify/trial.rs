@@ -26,6 +26,7 @@ use crate::{
     host::Host,
     outbound::{Client, OutboundRequest, Sent, Trace},
     problem::Problem,
+    redaction::{REDACTED, Redactor},
 };
 
 /// Record of a test of a destination. All secrets are redacted.
@@ -49,11 +50,15 @@ pub(crate) struct TrialStep {
     /// The request and its answer.
     #[serde(flatten)]
     pub request: AttemptRequest,
+    /// Headers that the plugin gave, as lines.
+    pub headers: Vec<String>,
+    /// The first 4 KiB of the request's body.
+    pub body: String,
     /// Address and port that were dialled: the receiver's, or the proxy's; null if none was.
     pub address: Option<String>,
     /// Rule that allowed the address.
     pub allowed_by: Option<String>,
-    /// Version of TLS; null without TLS.
+    /// Version of TLS; null without TLS, or if no connection was made.
     pub tls: Option<String>,
 }
 
@@ -92,7 +97,8 @@ pub(crate) async fn trial(host: &Host, name: &str, by: &Actor) -> Result<Trial, 
     };
     let clock = Clock::of_system();
     let notification = notification(name, &clock, by);
-    let traced = Traced { sender: &*target.sender, traces: Arc::default() };
+    let traced =
+        Traced { sender: &*target.sender, redactor: &target.redactor, steps: Arc::default() };
     let line = Line {
         notifier: &*target.notifier,
         sender: &traced,
@@ -111,12 +117,14 @@ pub(crate) async fn trial(host: &Host, name: &str, by: &Actor) -> Result<Trial, 
         Verdict::Rejected(reason) => (AttemptResult::Rejected, Some(reason)),
         Verdict::DestinationBroken(reason) => (AttemptResult::DestinationBroken, Some(reason)),
     };
-    let traces = traced.traces.lock().unwrap_or_else(PoisonError::into_inner);
-    let steps = ended.requests.into_iter().zip(&*traces).map(|(request, trace)| TrialStep {
+    let sent = std::mem::take(&mut *traced.steps.lock().unwrap_or_else(PoisonError::into_inner));
+    let steps = ended.requests.into_iter().zip(sent).map(|(request, (shown, trace))| TrialStep {
         request,
+        headers: shown.headers,
+        body: shown.body,
         address: trace.address.map(|address| address.to_string()),
-        allowed_by: trace.rule.clone(),
-        tls: trace.tls.clone(),
+        allowed_by: trace.rule,
+        tls: trace.tls,
     });
     Ok(Trial {
         destination: name.to_owned(),
@@ -141,18 +149,49 @@ fn notification(destination: &str, clock: &Clock, by: &Actor) -> Notification {
     notification
 }
 
-/// A way of requests that keeps how each one went.
+/// A way of requests that keeps what was sent, without secrets, and how it went.
 struct Traced<'a> {
     sender: &'a dyn SendRequest,
-    traces: Arc<Mutex<Vec<Trace>>>,
+    redactor: &'a Redactor,
+    steps: Arc<Mutex<Vec<(Shown, Trace)>>>,
+}
+
+/// Headers and body of a request without secrets.
+struct Shown {
+    headers: Vec<String>,
+    body: String,
+}
+
+/// Most bytes of a body that a [`Trial`] shows.
+const SHOWN_BYTES: usize = 4096;
+
+impl Shown {
+    fn of(request: &OutboundRequest, redactor: &Redactor) -> Self {
+        let headers = request.headers.iter().map(|(name, value)| {
+            if value.is_sensitive() {
+                return format!("{name}: {REDACTED}");
+            }
+            format!("{name}: {}", redactor.header(name.as_str(), value.as_bytes()))
+        });
+        // A secret header's value may be part of the body, too.
+        let marked = request.headers.values().filter(|value| value.is_sensitive());
+        let marked: Vec<_> =
+            marked.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
+        let body = Redactor::new(&marked).bytes(&redactor.bytes(&request.body));
+        let mut body = String::from_utf8_lossy(&body).into_owned();
+        body.truncate(body.floor_char_boundary(SHOWN_BYTES));
+        Self { headers: headers.collect(), body }
+    }
 }
 
 impl SendRequest for Traced<'_> {
     fn send(&self, request: OutboundRequest) -> Coming<Sent> {
-        let (sent, traces) = (self.sender.send(request), Arc::clone(&self.traces));
+        let shown = Shown::of(&request, self.redactor);
+        let (sent, steps) = (self.sender.send(request), Arc::clone(&self.steps));
         Box::pin(async move {
             let sent = sent.await;
-            traces.lock().unwrap_or_else(PoisonError::into_inner).push(sent.trace.clone());
+            let step = (shown, sent.trace.clone());
+            steps.lock().unwrap_or_else(PoisonError::into_inner).push(step);
             sent
         })
     }

@@ -143,10 +143,13 @@ fn tests_a_channel_step_by_step_and_keeps_the_token_to_itself() {
     let host = host(&slack, "");
     let finished = host.run(&["destinations", "test", "ops-channel"]);
     assert_eq!(finished.code, Some(0), "{finished:?}");
-    for part in ["post: POST", "127.0.0.1", "allow_networks", "200 after", "delivered"] {
+    for part in
+        ["post: POST", "127.0.0.1", "allow_networks", "200 after", "delivered", "content-type: "]
+    {
         assert!(finished.stdout.contains(part), "`{part}` is missing in {}", finished.stdout);
     }
     assert!(!finished.stdout.contains(TOKEN));
+    assert!(finished.stdout.contains("authorization: [blanked]"), "{}", finished.stdout);
     assert!(slack.messages()[0].visible_text().contains("Test of the destination ops-channel"));
     assert_eq!((host.alerts().len(), deliveries(&host).len()), (0, 0));
 
