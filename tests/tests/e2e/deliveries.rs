@@ -407,7 +407,15 @@ impl Ordeal {
         if let Some(value) = variable {
             site = site.env(DIE_AT, value);
         }
-        let host = site.serve();
+        let host = match site.try_serve() {
+            Ok(host) => host,
+            // The host routes and delivers from its first moment, and may die before it serves.
+            Err((site, _)) if variable.is_some() => {
+                self.site = Some(site.without_env(DIE_AT));
+                return;
+            }
+            Err((_, finished)) => panic!("it does not serve: {finished:?}"),
+        };
         let (webhooks, is_over) = (host.webhooks(), Arc::<AtomicBool>::default());
         let sender = |_| {
             let (accepted, is_over) = (Arc::clone(&self.accepted), Arc::clone(&is_over));
