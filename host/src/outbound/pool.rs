@@ -14,11 +14,12 @@ use tokio::{task::AbortHandle, time::timeout};
 use super::{connection::Connection, rules::NetworkRules, target::Target};
 use crate::http::sender::Network;
 
-/// Most idle connections of one [`Key`].
-const IDLE_OF_KEY: usize = 8;
+/// Most idle connections of one [`Key`]. Attempts end together when the store has recorded them together,
+/// so that many connections of a busy destination are idle for a moment.
+const IDLE_OF_KEY: usize = 64;
 
 /// Most idle connections of all keys.
-const IDLE: usize = 128;
+const IDLE: usize = 256;
 
 /// The receiver of a connection and the rules under which the connection was made. A request under other
 /// rules never gets it.

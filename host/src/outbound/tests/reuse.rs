@@ -1,5 +1,9 @@
 //! Connections that are used again, and those that must not be.
 
+use std::sync::Arc;
+
+use tokio::sync::Barrier;
+
 use super::{body, client, forbidden, loopback, post, receiver::Receiver, rules, send};
 use crate::outbound::KEPT_BODY;
 
@@ -121,6 +125,32 @@ async fn requests_at_the_same_time_have_connections_of_their_own() {
     }
     assert!(requests.join_all().await.iter().all(|body| body == "thanks"));
     assert_eq!(receiver.requests().len(), 50);
+}
+
+#[tokio::test]
+async fn connections_of_many_requests_at_the_same_time_are_all_used_again() {
+    const MANY: usize = 32;
+    let all_are_there = Arc::new(Barrier::new(MANY));
+    let receiver = Receiver::start(move |wire| {
+        let all_are_there = Arc::clone(&all_are_there);
+        async move {
+            all_are_there.wait().await;
+            wire.serve("thanks").await
+        }
+    });
+    let receiver = receiver.await;
+    let client = client();
+    for reused in [false, true] {
+        let mut requests = tokio::task::JoinSet::new();
+        for _ in 0..MANY {
+            let (client, url) = (client.clone(), receiver.url("/"));
+            requests.spawn(async move { send(&client, &url).await });
+        }
+        for sent in requests.join_all().await {
+            assert_eq!((body(&sent), sent.trace.reused), ("thanks", reused));
+        }
+    }
+    assert_eq!(receiver.connections(), MANY);
 }
 
 #[tokio::test]
