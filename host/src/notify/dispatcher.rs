@@ -107,7 +107,7 @@ struct Dispatcher {
     /// The claim that the store is working on.
     claim: Option<RunningClaim>,
     attempts: JoinSet<(Ended, Duration)>,
-    /// Results of attempts on their way to the store. They still count as in flight.
+    /// Results of attempts on their way to the store.
     records: JoinSet<()>,
     running: HashMap<task::Id, Running>,
     streak: Streak,
@@ -240,8 +240,13 @@ impl Dispatcher {
     /// Returns how many more attempts may begin now.
     fn places(&self) -> usize {
         let Some(target) = &self.target else { return 0 };
-        let in_flight = self.attempts.len() + self.records.len();
-        self.pace.available(target.parallel.get().saturating_sub(in_flight), Instant::now())
+        let parallel = target.parallel.get();
+        // Further attempts begin while results are written. Results that the store does not take must not
+        // pile up, since all of them are in doubt if the host dies.
+        let unfinished = self.attempts.len() + self.records.len();
+        let room = parallel.saturating_mul(2).saturating_sub(unfinished);
+        let places = parallel.saturating_sub(self.attempts.len()).min(room);
+        self.pace.available(places, Instant::now())
     }
 
     /// Returns true while no attempt may be made, however much is due.

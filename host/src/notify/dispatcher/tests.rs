@@ -395,6 +395,26 @@ async fn a_slow_answer_holds_up_only_its_own_alert() {
 }
 
 #[tokio::test]
+async fn never_makes_more_attempts_at_the_same_time_than_allowed() {
+    let running = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
+    let most = Arc::clone(&running);
+    let receiver = Receiver::new(good).delayed(move |_| {
+        let running = Arc::clone(&running);
+        Box::pin(async move {
+            let (now, most) = &*running;
+            most.fetch_max(now.fetch_add(1, Ordering::AcqRel) + 1, Ordering::AcqRel);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            now.fetch_sub(1, Ordering::AcqRel);
+        })
+    });
+    let stage = Stage::with_notifier(Settings::default(), poster(), receiver);
+    stage.tell(60).await;
+    stage.until("all are delivered", all(DeliveryStatus::Delivered)).await;
+    assert!(most.1.load(Ordering::Acquire) <= 4);
+    stage.stop().await;
+}
+
+#[tokio::test]
 async fn a_destination_that_works_again_gets_what_waits_without_delay() {
     let settings = Settings { waits: vec![HOUR], parallel: 1, ..Settings::default() };
     let stage = Stage::new(settings, |turn| match turn {
@@ -428,14 +448,19 @@ async fn deliveries_wait_for_a_destination_that_is_removed_and_go_on_when_it_com
 #[tokio::test]
 async fn a_stop_waits_for_attempts_and_leaves_the_rest_as_it_is() {
     let settings = Settings { parallel: 2, ..Settings::default() };
-    let receiver = Receiver::new(good)
-        .delayed(|_| Box::pin(async { tokio::time::sleep(Duration::from_millis(200)).await }));
-    let stage = Stage::with_notifier(settings, poster(), receiver);
+    let (sender, hold) = watch::channel(true);
+    let receiver = Receiver::new(good).delayed(move |_| {
+        let mut hold = hold.clone();
+        Box::pin(async move {
+            let _ = hold.wait_for(|held| !held).await;
+        })
+    });
+    let stage = Stage::with_notifier(settings, poster(), receiver.clone());
     stage.tell(4).await;
-    stage
-        .until("two are in flight", |all| all.iter().filter(|one| one.in_flight).count() == 2)
-        .await;
-    let receiver = stage.receiver.clone();
+    stage.until("two are being sent", |_| receiver.requests().len() == 2).await;
+    // The answers come after the signal to stop.
+    stage.stopper.stop();
+    sender.send_replace(false);
     let shared = stage.stop().await;
     assert_eq!(receiver.requests().len(), 2);
     assert_eq!(shared.store.recover_deliveries(Timestamp::now()).await.expect("it writes"), 0);
