@@ -78,6 +78,7 @@ macro_rules! store_contract {
                 a_digest_on_its_way_counts_no_further_alerts,
                 attempts_that_ran_when_the_host_died_are_in_doubt,
                 deliveries_given_back_had_no_attempt,
+                deliveries_of_a_lost_claim_are_given_back,
                 people_retry_dead_and_waiting_deliveries,
                 a_dead_delivery_that_is_retried_is_united_with_later_news,
                 a_dead_delivery_in_doubt_is_not_united,

@@ -74,6 +74,11 @@ pub trait DeliveryStore: Send + Sync {
     /// Gives claimed deliveries back that were not attempted, for example because the host stops.
     fn give_back(&self, ids: Vec<Ulid>) -> Pending<()>;
 
+    /// [Gives back](Self::give_back) all deliveries of a destination that are in flight, except those
+    /// named. Returns their number. For use after a [`claim`](Self::claim) that was answered with an
+    /// error, although it may be on disk.
+    fn give_back_all(&self, destination: String, except: Vec<Ulid>) -> Pending<u64>;
+
     /// Parks a destination, or ends its parking with none. Its deliveries wait.
     fn park(&self, destination: String, parked: Option<Parked>) -> Pending<()>;
 

@@ -340,6 +340,23 @@ pub(in crate::store) fn deliveries_given_back_had_no_attempt(place: &dyn StoreFi
     assert_eq!(claimed(store, at(1)), [(3, 1), (2, 1)]);
 }
 
+pub(in crate::store) fn deliveries_of_a_lost_claim_are_given_back(place: &dyn StoreFixture) {
+    let store = &*place.open();
+    let other = NewDelivery { destination: "other".into(), ..news(4, 4, Kind::Opened) };
+    let all = (1..=3).map(|id| news(id, id, Kind::Opened)).chain([other]).collect();
+    route(store, at(0), all);
+    claim(store, at(0), 9);
+    let claim = Claim { destination: "other".into(), now: at(0), limit: 9 };
+    store.claim(claim).wait().expect("it commits");
+    route(store, at(1), vec![news(5, 3, Kind::Resolved)]);
+    let give_back = |name: &str| store.give_back_all(name.into(), vec![ulid(2)]).wait();
+    assert_eq!(give_back("unknown").expect("it commits"), 0);
+    assert_eq!(give_back("ops").expect("it commits"), 2);
+    assert_eq!([2, 4].map(|id| get(store, id).in_flight), [true; 2]);
+    assert_eq!(get(store, 3).told_by, Some(ulid(5)), "surely not sent");
+    assert_eq!(claimed(store, at(1)), [(1, 1), (5, 1)]);
+}
+
 pub(in crate::store) fn people_retry_dead_and_waiting_deliveries(place: &dyn StoreFixture) {
     let store = &*place.open();
     let retry = |which| store.retry_deliveries(which, steve(), at(700)).wait().expect("commits");

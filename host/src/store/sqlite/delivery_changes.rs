@@ -185,6 +185,20 @@ impl WriteTransaction<'_> {
         Ok(())
     }
 
+    pub(super) fn give_back_all(&mut self, name: &str, except: &[Ulid]) -> rusqlite::Result<u64> {
+        let Some(destination) = delivery_rows::destination(self.connection, name)? else {
+            return Ok(0);
+        };
+        let sql = "SELECT id FROM deliveries INDEXED BY deliveries_in_flight \
+                   WHERE state = 2 AND destination = ?1 ORDER BY seq";
+        let id = |row: &rusqlite::Row<'_>| Ok(row.get::<_, Stored<Ulid>>(0)?.0);
+        let mut ids: Vec<_> =
+            self.statement(sql)?.query_map([destination], id)?.collect::<Result<_, _>>()?;
+        ids.retain(|id| !except.contains(id));
+        self.give_back(&ids)?;
+        Ok(ids.len() as u64)
+    }
+
     pub(super) fn recover_deliveries(&mut self, now: Timestamp) -> rusqlite::Result<u64> {
         let now = milliseconds(now);
         let sql = format!(

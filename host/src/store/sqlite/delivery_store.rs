@@ -95,6 +95,10 @@ impl DeliveryStore for SqliteStore {
         self.write(move |open| open.give_back(&ids))
     }
 
+    fn give_back_all(&self, destination: String, except: Vec<Ulid>) -> Pending<u64> {
+        self.write(move |open| open.give_back_all(&destination, &except))
+    }
+
     fn park(&self, destination: String, parked: Option<Parked>) -> Pending<()> {
         self.write(move |open| open.park(&destination, parked.as_ref()))
     }
