@@ -71,6 +71,9 @@ macro_rules! store_contract {
                 deliveries_that_wait_too_long_are_brought_forward,
                 a_parked_destination_claims_nothing,
                 a_paused_destination_claims_nothing_until_its_time,
+                a_pause_becomes_longer_and_ends_when_people_want_it,
+                a_start_leaves_no_pause_of_more_than_a_day,
+                repeated_reports_leave_one_fact_for_each_destination,
                 a_digest_replaces_many_new_alerts,
                 no_digest_is_made_if_the_limit_is_zero,
                 new_alerts_with_later_news_become_part_of_a_digest,
@@ -99,11 +102,14 @@ macro_rules! store_contract {
                 routing_is_recorded_with_its_cursor,
                 alerts_are_read_by_their_numbers,
                 old_deliveries_are_deleted_and_dead_ones_stay,
+                deliveries_about_unresolved_alerts_are_kept,
                 an_alert_is_deleted_with_its_deliveries_once_they_have_ended,
             }
             silences {
                 silences_hold_until_they_end,
                 people_end_silences_early,
+                a_timer_is_due_when_its_silence_has_ended_early,
+                an_alert_has_one_timer_for_each_silence_and_destination,
                 timers_are_due_once_and_oldest_first,
                 old_silences_are_deleted,
             }

@@ -43,7 +43,11 @@ pub trait DeliveryStore: Send + Sync {
     /// [`Fact`], except `escalated` and `noted`, and except further news once the alert had a message
     /// of its own.
     ///
-    /// A fact of the kind `occurred` that repeats the last fact about its alert is not recorded again.
+    /// A fact of the kind `occurred` that repeats the last fact about its alert and destination is not
+    /// recorded again.
+    ///
+    /// A timer for the end of a silence is due at the end of the silence as stored, if that is earlier.
+    /// There is one such timer for each alert, destination and silence.
     fn route(&self, routed: Routed) -> Pending<()>;
 
     /// Returns timers that are due at a time, oldest first.
@@ -53,7 +57,8 @@ pub trait DeliveryStore: Send + Sync {
     fn next_timer(&self) -> Pending<Option<Timestamp>>;
 
     /// Marks as in doubt and due what was in flight when the host died. Called once, before the first
-    /// [`claim`](Self::claim). Returns the number of such deliveries.
+    /// [`claim`](Self::claim). Returns the number of such deliveries. No destination stays
+    /// [paused](Self::pause) for more than 24 hours from now: the clock may have been wrong.
     fn recover_deliveries(&self, now: Timestamp) -> Pending<u64>;
 
     /// Takes deliveries that are due, oldest first, and marks them as in flight.
@@ -79,10 +84,12 @@ pub trait DeliveryStore: Send + Sync {
     /// error, although it may be on disk.
     fn give_back_all(&self, destination: String, except: Vec<Ulid>) -> Pending<u64>;
 
-    /// Parks a destination, or ends its parking with none. Its deliveries wait.
+    /// Parks a destination, or ends its parking with none. Its deliveries wait. With none, a
+    /// [pause](Self::pause) of the destination ends, too.
     fn park(&self, destination: String, parked: Option<Parked>) -> Pending<()>;
 
-    /// Makes no attempt at a destination until a time.
+    /// Makes no attempt at a destination until a time, or until the end of its present pause if that is
+    /// later.
     fn pause(&self, destination: String, until: Timestamp) -> Pending<()>;
 
     /// Brings forward deliveries that wait for a later attempt than at this time. They become due at that
@@ -100,6 +107,9 @@ pub trait DeliveryStore: Send + Sync {
     fn delivery(&self, id: Ulid) -> Pending<Option<DeliveryWithAttempts>>;
 
     /// Makes deliveries due at once: dead ones, and those that wait. Returns their number.
+    ///
+    /// A choice of all or of the dead deliveries of a destination also ends the destination's
+    /// [pause](Self::pause).
     ///
     /// A delivery that is part of a message stands for the message. A dead delivery is replaced by later
     /// news that wait, unless it is in doubt. Many deliveries are changed in parts, between which other
@@ -122,7 +132,7 @@ pub trait DeliveryStore: Send + Sync {
     /// Returns the silences that have not ended at a time, or all, newest first.
     fn silences(&self, active_at: Option<Timestamp>) -> Pending<Vec<Silence>>;
 
-    /// Returns the recorded facts about an alert, oldest first.
+    /// Returns the newest 1,000 recorded facts about an alert, oldest first.
     fn facts(&self, alert: u64) -> Pending<Vec<Fact>>;
 }
 

@@ -218,6 +218,72 @@ pub(in crate::store) fn a_paused_destination_claims_nothing_until_its_time(
     assert_eq!(claimed(store, at(100)), [(1, 1)]);
 }
 
+pub(in crate::store) fn a_pause_becomes_longer_and_ends_when_people_want_it(
+    place: &dyn StoreFixture,
+) {
+    let store = &*place.open();
+    let pause = |second| store.pause("ops".into(), at(second)).wait().expect("it commits");
+    let until = || state(store).paused_until;
+    pause(100);
+    pause(50);
+    assert_eq!(until(), Some(at(100)), "the later time holds");
+    let parked = Parked { since: at(3), reason: "gone".into(), settings: "abc".into() };
+    store.park("ops".into(), Some(parked)).wait().expect("it commits");
+    assert_eq!(until(), Some(at(100)));
+    route(store, at(0), vec![news(1, 1, Kind::Opened)]);
+    store.park("ops".into(), None).wait().expect("it commits");
+    assert_eq!(until(), None);
+    let retry = |which| store.retry_deliveries(which, steve(), at(9)).wait().expect("commits");
+    for (which, left) in [
+        (Which::One(ulid(1)), Some(at(100))),
+        (Which::DeadOf("other".into()), Some(at(100))),
+        (Which::DeadOf("ops".into()), None),
+        (Which::AllOf("ops".into()), None),
+    ] {
+        pause(100);
+        retry(which.clone());
+        assert_eq!(until(), left, "{which:?}");
+    }
+}
+
+pub(in crate::store) fn a_start_leaves_no_pause_of_more_than_a_day(place: &dyn StoreFixture) {
+    let store = &*place.open();
+    let day = 24 * 60 * 60;
+    for (name, until) in [("a", 60), ("b", 9 + day), ("c", 99 * day)] {
+        store.pause(name.into(), at(until)).wait().expect("it commits");
+    }
+    store.recover_deliveries(at(9)).wait().expect("it commits");
+    let states = store.destinations().wait().expect("it reads");
+    let until: Vec<_> = states.iter().filter_map(|state| state.paused_until).collect();
+    assert_eq!(until, [at(60), at(9 + day), at(9 + day)]);
+}
+
+pub(in crate::store) fn repeated_reports_leave_one_fact_for_each_destination(
+    place: &dyn StoreFixture,
+) {
+    let store = &*place.open();
+    let fact = |second, destination: &str, kind| {
+        let destination = destination.into();
+        (1, Fact { at: at(second), kind, destination, reason: FactReason::NeverTold })
+    };
+    let occurred = (0..9)
+        .flat_map(|second| [fact(second, "a", Kind::Occurred), fact(second, "b", Kind::Occurred)]);
+    let record = |facts| {
+        let routed = Routed { facts, now: at(0), ..Routed::default() };
+        store.route(routed).wait().expect("it commits");
+    };
+    record(occurred.collect());
+    record(vec![fact(9, "a", Kind::Noted), fact(10, "a", Kind::Occurred)]);
+    record(vec![fact(11, "b", Kind::Occurred)]);
+    let seconds = || -> Vec<_> {
+        facts(store, 1).iter().map(|fact| fact.at.as_second() - at(0).as_second()).collect()
+    };
+    assert_eq!(seconds(), [0, 0, 9, 10]);
+    record((20..1019).map(|second| fact(second, "a", Kind::Noted)).collect());
+    let newest = seconds();
+    assert_eq!((newest.len(), newest[0], newest[1], newest[999]), (1000, 10, 20, 1018));
+}
+
 pub(in crate::store) fn a_digest_replaces_many_new_alerts(place: &dyn StoreFixture) {
     let store = &*place.open();
     route(store, at(0), vec![opened(1, 1, 3), opened(2, 2, 3), opened(3, 3, 3)]);
@@ -772,6 +838,38 @@ pub(in crate::store) fn old_deliveries_are_deleted_and_dead_ones_stay(place: &dy
     assert_eq!(digest, [0; 0]);
     assert_eq!(facts(store, 11), []);
     assert_eq!(forget(None, 9), [0], "dead deliveries and those that wait stay");
+}
+
+pub(in crate::store) fn deliveries_about_unresolved_alerts_are_kept(place: &dyn StoreFixture) {
+    let store = &*place.open();
+    for _ in 0..6 {
+        commit(store, Event::create("x"));
+    }
+    // A digest of the alerts 4 to 6, and a message about each other alert.
+    route(store, at(0), (1..=3).map(|id| news(id, id, Kind::Opened)).collect());
+    claim(store, at(0), 9);
+    route(store, at(0), (4..=6).map(|id| opened(id, id, 2)).collect());
+    claim(store, at(0), 9);
+    for id in [1, 2, 3, 6] {
+        delivered(store, id);
+    }
+    for number in [3, 4, 5] {
+        by_hand(store, number, ManualAction::Resolve);
+    }
+    let forget = || {
+        let what = Forgettable::Deliveries;
+        steps(store, &HousekeepingTask::Forget { what, before: Some(at(501)) }, 2)
+    };
+    assert_eq!(forget().iter().sum::<usize>(), 3, "those about the alerts 3, 4 and 5");
+    assert_eq!(listed(store, DeliveryQuery::default()), [6, 2, 1]);
+    let digest = |alert| listed(store, DeliveryQuery { alert: Some(alert), ..Default::default() });
+    assert_eq!(digest(6), [6], "the destination still knows the alert");
+    assert_eq!(forget().iter().sum::<usize>(), 0);
+    for number in [1, 2, 6] {
+        by_hand(store, number, ManualAction::Resolve);
+    }
+    assert_eq!(forget().iter().sum::<usize>(), 3);
+    assert_eq!(listed(store, DeliveryQuery::default()), [0; 0]);
 }
 
 pub(in crate::store) fn an_alert_is_deleted_with_its_deliveries_once_they_have_ended(

@@ -72,6 +72,42 @@ pub(in crate::store) fn people_end_silences_early(place: &dyn StoreFixture) {
     assert_eq!(store.end_silence(9, steve(), at(60)).wait().expect("it commits"), None);
 }
 
+pub(in crate::store) fn a_timer_is_due_when_its_silence_has_ended_early(place: &dyn StoreFixture) {
+    let store = &*place.open();
+    let silence = add(store, 0, 600).id;
+    store.end_silence(silence, steve(), at(60)).wait().expect("it commits");
+    // The router has planned with the silence as it was before.
+    let ends = |silence, alert| Timer {
+        due_at: at(600),
+        cause: TimerCause::SilenceEnds { silence },
+        ..timer(0, alert)
+    };
+    route_timers(store, vec![ends(silence, 1), ends(9, 2), timer(600, 3)], Vec::new());
+    let alerts: Vec<_> = due(store, 60).iter().map(|timer| timer.alert).collect();
+    assert_eq!(alerts, [1], "the alert is looked at again at once");
+    assert_eq!(due(store, 600).len(), 3);
+}
+
+pub(in crate::store) fn an_alert_has_one_timer_for_each_silence_and_destination(
+    place: &dyn StoreFixture,
+) {
+    let store = &*place.open();
+    let ends = |silence, destination: &str| Timer {
+        destination: destination.into(),
+        cause: TimerCause::SilenceEnds { silence },
+        ..timer(60, 1)
+    };
+    let first = || vec![ends(1, "ops"), ends(2, "ops"), ends(1, "other")];
+    route_timers(store, [first(), first()].concat(), Vec::new());
+    route_timers(store, first(), Vec::new());
+    let timers = due(store, 60);
+    assert_eq!(timers.len(), 3);
+    route_timers(store, vec![ends(1, "ops")], timers.iter().map(|timer| timer.id).collect());
+    assert_eq!(due(store, 60).len(), 1, "a new one in place of one that is done");
+    route_timers(store, vec![timer(60, 1), timer(60, 1)], Vec::new());
+    assert_eq!(due(store, 60).len(), 3, "each escalation has its own");
+}
+
 pub(in crate::store) fn timers_are_due_once_and_oldest_first(place: &dyn StoreFixture) {
     let store = &*place.open();
     assert_eq!(store.next_timer().wait().expect("it reads"), None);

@@ -22,6 +22,9 @@ use jiff::Timestamp;
 /// Number of attempts of a delivery that are kept.
 const ATTEMPTS_KEPT: i64 = 20;
 
+/// Longest pause of a destination that is left when the host starts, in milliseconds.
+const LONGEST_PAUSE_LEFT: i64 = 24 * 60 * 60 * 1000;
+
 /// The deliveries of a destination that have not ended.
 pub(super) const CHOSEN_ACTIVE: &str = "SELECT alert, seq FROM deliveries \
      INDEXED BY deliveries_active WHERE destination = ?1 AND state < 3";
@@ -215,13 +218,16 @@ impl WriteTransaction<'_> {
             let sql = "UPDATE deliveries SET state = 0, due_at = ?2, in_doubt = 1 WHERE seq = ?1";
             self.statement(sql)?.execute([row.seq, now])?;
         }
+        let sql = "UPDATE destinations SET paused_until = ?1 WHERE paused_until > ?1";
+        self.statement(sql)?.execute([now.saturating_add(LONGEST_PAUSE_LEFT)])?;
         Ok(rows.len() as u64)
     }
 
     pub(super) fn park(&mut self, name: &str, parked: Option<&Parked>) -> rusqlite::Result<()> {
         let destination = self.destination(name)?;
         let sql = "UPDATE destinations SET parked_at = ?2, parked_reason = ?3, \
-                   parked_settings = ?4 WHERE id = ?1";
+                   parked_settings = ?4, paused_until = iif(?2 IS NULL, NULL, paused_until) \
+                   WHERE id = ?1";
         self.statement(sql)?
             .execute(params![
                 destination,
@@ -234,8 +240,16 @@ impl WriteTransaction<'_> {
 
     pub(super) fn pause(&mut self, name: &str, until: Timestamp) -> rusqlite::Result<()> {
         let destination = self.destination(name)?;
-        let sql = "UPDATE destinations SET paused_until = ?2 WHERE id = ?1";
+        let sql = "UPDATE destinations SET paused_until = max(?2, ifnull(paused_until, ?2)) \
+                   WHERE id = ?1";
         self.statement(sql)?.execute(params![destination, milliseconds(until)]).map(drop)
+    }
+
+    /// Ends the pause of a destination whose deliveries a person wants to be attempted now.
+    pub(super) fn end_pause_of(&self, which: &Which) -> rusqlite::Result<()> {
+        let (Which::DeadOf(name) | Which::AllOf(name)) = which else { return Ok(()) };
+        let sql = "UPDATE destinations SET paused_until = NULL WHERE name = ?1";
+        self.statement(sql)?.execute([name]).map(drop)
     }
 
     pub(super) fn bring_forward(

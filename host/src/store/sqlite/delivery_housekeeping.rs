@@ -13,6 +13,10 @@ use crate::store::housekeeping::HousekeepingProgress;
 
 impl WriteTransaction<'_> {
     /// Deletes the oldest delivered deliveries, facts, and silences that have ended.
+    ///
+    /// Deliveries that told of an alert that is not resolved stay: further news about the alert is sent
+    /// only to destinations that know the alert. Each step looks at those after the last step, so that
+    /// many that stay cost little.
     pub(super) fn forget_deliveries(
         &mut self,
         before: Option<Timestamp>,
@@ -20,15 +24,25 @@ impl WriteTransaction<'_> {
     ) -> rusqlite::Result<HousekeepingProgress> {
         let sql = format!(
             "SELECT {DELIVERY_ROW} FROM deliveries INDEXED BY deliveries_finished \
-             WHERE state = 3 AND finished_at < ?1 ORDER BY finished_at, seq LIMIT ?2"
+             WHERE state = 3 AND finished_at < ?1 AND finished_at >= ?3 \
+             AND (finished_at > ?3 OR seq > ?4) ORDER BY finished_at, seq LIMIT ?2"
         );
         let bound = before.map_or(i64::MAX, milliseconds);
         let most = i64::try_from(limit).unwrap_or(i64::MAX);
+        let (time, place) = self.state.last_looked_at.unwrap_or((i64::MIN, i64::MIN));
         let oldest: Vec<_> = self
             .statement(&sql)?
-            .query_map([bound, most], DeliveryRow::read)?
+            .query_map([bound, most, time, place], DeliveryRow::read)?
             .collect::<Result<_, _>>()?;
+        let looked_at = oldest.len();
+        let last = oldest.last().filter(|_| looked_at == limit);
+        self.state.last_looked_at = last.map(|row| (row.finished_at.unwrap_or(0), row.seq));
+        let mut deleted = 0;
         for row in &oldest {
+            if self.told_of_unresolved(row)? {
+                continue;
+            }
+            deleted += 1;
             self.forget_delivery(row)?;
             // An alert that is not resolved may have further news, for which the notifier needs its value.
             let sql = "DELETE FROM notifier_states WHERE alert = ?1 AND destination = ?2 \
@@ -39,13 +53,25 @@ impl WriteTransaction<'_> {
         // Facts are recorded in the order of their times, except after a clock was set back.
         let sql = "DELETE FROM facts WHERE at < ?1 \
                    AND id IN (SELECT id FROM facts ORDER BY id LIMIT ?2)";
-        let left = i64::try_from(limit - oldest.len()).unwrap_or(i64::MAX);
+        let left = i64::try_from(limit - looked_at).unwrap_or(i64::MAX);
         let facts = self.statement(sql)?.execute([bound, left])?;
         if let Some(before) = before {
             let sql = "DELETE FROM silences WHERE ends_at < ?1";
             self.statement(sql)?.execute([milliseconds(before)])?;
         }
-        Ok(HousekeepingProgress::of(oldest.len() + facts, limit))
+        Ok(HousekeepingProgress { count: deleted + facts, more: looked_at + facts == limit })
+    }
+
+    /// Returns true if a delivery told of an alert that is not resolved.
+    fn told_of_unresolved(&self, row: &DeliveryRow) -> rusqlite::Result<bool> {
+        if row.is_digest() {
+            let sql = "SELECT EXISTS (SELECT 1 FROM digest_alerts d INDEXED BY digest_alerts_of \
+                       CROSS JOIN alerts a INDEXED BY listing \
+                       WHERE d.digest = ?1 AND a.number BETWEEN d.first AND d.last AND a.status < 2)";
+            return self.statement(sql)?.query_row([row.seq], |row| row.get(0));
+        }
+        let sql = "SELECT EXISTS (SELECT 1 FROM alerts WHERE number = ?1 AND status < 2)";
+        self.statement(sql)?.query_row([row.alert], |row| row.get(0))
     }
 
     /// Deletes what belongs to an alert, whose deliveries have all ended. Dead deliveries stay.

@@ -58,6 +58,9 @@ pub(super) struct Progress {
 impl DeliveryJob for DeliveryParts {
     fn apply(&self, open: &mut WriteTransaction<'_>) -> rusqlite::Result<()> {
         let Progress { chosen, done, count } = &self.progress;
+        if chosen.is_none() && matches!(self.change, Change::Retry) {
+            open.end_pause_of(&self.which)?;
+        }
         let chosen = match chosen {
             Some(chosen) => chosen.clone(),
             None => open.chosen(&self.which)?.into(),

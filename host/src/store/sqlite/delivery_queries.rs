@@ -131,8 +131,9 @@ impl Reader {
     }
 
     pub(super) fn facts(&self, alert: u64) -> rusqlite::Result<Vec<Fact>> {
-        let sql = "SELECT f.at, f.kind, n.name, f.reason FROM facts f \
-                   JOIN destinations n ON n.id = f.destination WHERE f.alert = ?1 ORDER BY f.id";
+        let sql = "SELECT f.at, f.kind, n.name, f.reason FROM (SELECT * FROM facts \
+                   WHERE alert = ?1 ORDER BY id DESC LIMIT 1000) f \
+                   JOIN destinations n ON n.id = f.destination ORDER BY f.id";
         let alert = i64::try_from(alert).unwrap_or(i64::MAX);
         let mut statement = self.connection.prepare_cached(sql)?;
         statement.query_map([alert], delivery_rows::fact)?.collect()

@@ -51,10 +51,11 @@ impl WriteTransaction<'_> {
                 self.write_digest(destination, &digest)?;
             }
         }
-        routed.timers.iter().try_for_each(|timer| self.add_timer(timer))?;
+        // A new timer may take the place of one that is done.
         for id in &routed.done_timers {
             self.statement("DELETE FROM timers WHERE id = ?1")?.execute([id.cast_signed()])?;
         }
+        routed.timers.iter().try_for_each(|timer| self.add_timer(timer))?;
         routed.facts.iter().try_for_each(|(alert, fact)| self.add_fact(*alert, fact))?;
         if let Some(cursor) = &routed.cursor {
             let sql = "INSERT INTO router VALUES (1, ?1) \

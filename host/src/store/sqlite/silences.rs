@@ -55,7 +55,11 @@ impl WriteTransaction<'_> {
             TimerCause::SilenceEnds { silence } => Some(silence.cast_signed()),
             TimerCause::Escalation { .. } => None,
         };
-        let sql = "INSERT INTO timers VALUES (NULL, ?1, ?2, ?3, ?4, ?5)";
+        // The router may have seen the silence before it was ended early.
+        let sql = "INSERT INTO timers SELECT NULL, \
+                   min(?1, ifnull((SELECT ends_at FROM silences WHERE id = ?4), ?1)), ?2, ?3, ?4, ?5 \
+                   WHERE ?4 IS NULL OR NOT EXISTS (SELECT 1 FROM timers INDEXED BY timers_of_alert \
+                   WHERE alert = ?2 AND destination = ?3 AND silence = ?4)";
         self.statement(sql)?
             .execute(params![
                 milliseconds(timer.due_at),
@@ -72,11 +76,12 @@ impl WriteTransaction<'_> {
         let reason = json(&fact.reason)?;
         // A problem that is reported again and again has the same fact each time.
         if fact.kind == Kind::Occurred {
-            let sql = "SELECT EXISTS (SELECT 1 FROM facts \
-                       WHERE id = (SELECT max(id) FROM facts WHERE alert = ?1) \
-                       AND destination = ?2 AND kind = ?3 AND reason = ?4)";
+            let sql = "SELECT kind = ?3 AND reason = ?4 FROM facts INDEXED BY facts_of_alert \
+                       WHERE alert = ?1 AND destination = ?2 ORDER BY id DESC LIMIT 1";
             let values = params![alert, destination, Stored(fact.kind), reason];
-            if self.statement(sql)?.query_row(values, |row| row.get(0))? {
+            let repeats: Option<bool> =
+                self.statement(sql)?.query_row(values, |row| row.get(0)).optional()?;
+            if repeats == Some(true) {
                 return Ok(());
             }
         }

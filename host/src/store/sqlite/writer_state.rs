@@ -27,6 +27,9 @@ pub(super) struct WriterState {
     /// Number of the last alert that has the new time of the automatic resolve, by the number of the
     /// integration.
     pub(super) adopted: HashMap<i64, i64>,
+    /// Time and place of the last finished delivery that housekeeping has looked at; none if the next
+    /// step begins with the oldest.
+    pub(super) last_looked_at: Option<(i64, i64)>,
     pub(super) names: Names,
 }
 
@@ -82,6 +85,7 @@ impl WriterState {
             malformed_pushed_out: BTreeMap::new(),
             has_former: number("SELECT EXISTS (SELECT 1 FROM former)")? == 1,
             adopted: HashMap::new(),
+            last_looked_at: None,
             names: Names::default(),
         })
     }
