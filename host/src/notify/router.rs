@@ -225,17 +225,21 @@ impl Router {
         let told =
             routed.deliveries.iter().map(|delivery| (delivery.alert, delivery.destination.clone()));
         let told: Vec<_> = told.collect();
-        if let Err(error) = self.shared.store.route(routed).await {
-            // Nothing was recorded, and the next try decides anew.
-            for pair in &told {
-                self.told.remove(pair);
-            }
-            return Err(error);
-        }
-        self.next_timer = self.next_timer.into_iter().chain(first_timer).min();
+        let result = self.shared.store.route(routed).await;
+        // Deliveries may be there after an error, too.
         for destination in destinations {
             self.shared.desk.look(&destination);
         }
+        if result.is_err() {
+            for pair in &told {
+                self.told.remove(pair);
+            }
+            // A refused transaction may have been committed all the same. The store knows the place in the
+            // feed and the timers, so that the next try plans nothing twice.
+            (self.cursor, self.silences, self.rules) = (None, None, None);
+            return result;
+        }
+        self.next_timer = self.next_timer.into_iter().chain(first_timer).min();
         Ok(())
     }
 
