@@ -271,8 +271,9 @@ impl Plan<'_> {
         }
         let subject = Subject::from(alert);
         let mut evaluator = self.rules.routes.evaluator();
+        // A host that was off meanwhile must not miss the hours of a route.
         let found = evaluator
-            .evaluate(subject, now, Kind::Opened)
+            .evaluate(subject, timer.due_at, Kind::Opened)
             .find(|verdict| verdict.destination() == destination);
         let Some(verdict) = found else {
             let reason = format!("`{destination}` is no longer configured");

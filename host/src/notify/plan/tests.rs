@@ -191,6 +191,24 @@ fn a_silence_holds_back_an_opening_and_tells_of_it_when_it_ends() {
 }
 
 #[test]
+fn the_end_of_a_silence_is_told_by_the_hours_in_which_it_was_due() {
+    // The host was off when the silence ended, at 22:14:20 UTC.
+    let hours = "hours = { days = 'mon-sun', from = '22:00', to = '23:00', zone = 'UTC' }";
+    let text = format!("[[routes]]\nto = ['chat']\n{hours}");
+    let mut told = Told::new();
+    let silent = rules(&text, vec![silence(at(60))]);
+    let timers = planned(&silent, &mut told, &[ChangeKind::Created]).timers;
+    assert_eq!(timers.len(), 1);
+    let late = 3 * 3600;
+    let ended = fired(&rules(&text, Vec::new()), &mut told.clone(), Status::Open, &timers, late);
+    assert_eq!(deliveries(&ended), ["chat: opened"]);
+    // Another silence holds that began meanwhile.
+    let other = rules(&text, vec![silence(at(late + 60))]);
+    let held = fired(&other, &mut told, Status::Open, &timers, late);
+    assert!(held.deliveries.is_empty());
+}
+
+#[test]
 fn a_silence_does_not_hide_that_an_alert_which_was_told_is_over() {
     let rules = rules("", vec![silence(at(60))]);
     let mut told = Told::from([pair("chat")]);
