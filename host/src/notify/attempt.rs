@@ -102,8 +102,13 @@ pub(super) async fn attempt(
     notification: &Notification,
     has_sent: &AtomicBool,
 ) -> Ended {
-    let mut conversation =
-        Conversation { line, answers: Vec::new(), records: Vec::new(), last: None };
+    let mut conversation = Conversation {
+        line,
+        answers: Vec::new(),
+        records: Vec::new(),
+        sent: Vec::new(),
+        last: None,
+    };
     let verdict = loop {
         match conversation.step(notification).await {
             Ok(request) => {
@@ -125,6 +130,8 @@ struct Conversation<'a> {
     line: &'a Line<'a>,
     answers: Vec<HttpAnswer>,
     records: Vec<AttemptRequest>,
+    /// The requests so far as they were sent, for their secrets.
+    sent: Vec<HttpRequest>,
     /// The waiting time that the last answer asks for, and true if its status was 429.
     last: Option<(Option<Duration>, bool)>,
 }
@@ -183,6 +190,7 @@ impl Conversation<'_> {
         let Sent { result, .. } = self.line.sender.send(outbound).await;
         fault_injection::point("delivery-sent");
         let mut record = exchange::record(&request, &secrets, began.elapsed());
+        self.sent.push(request.clone());
         match result {
             Ok(answer) => {
                 record.status = Some(answer.status.as_u16());
@@ -215,7 +223,11 @@ impl Conversation<'_> {
 
     /// Returns a plugin's text as records show it: bounded, on one line, without secrets.
     fn shown(&self, text: &str) -> String {
-        one_line(&self.line.redactor.text(&bounded_reason(text.to_owned()))).into_owned()
+        // An answer may repeat secrets of a request, and the notifier may repeat the answer.
+        let clean = self.sent.iter().fold(self.line.redactor.text(text), |text, request| {
+            Secrets::of(request, self.line.redactor).remove(&text)
+        });
+        one_line(&bounded_reason(clean)).into_owned()
     }
 }
 

@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use percent_encoding::percent_decode_str;
 use tocsin_plugin_api::step::{HttpAnswer, HttpRequest};
 
 use crate::{
@@ -17,6 +18,8 @@ use crate::{
 const LARGEST_BODY_BYTES: usize = 1024 * 1024;
 /// Most bytes of an answer in a record.
 const RECORDED_BYTES: usize = 1024;
+/// Fewest bytes of a part of a URL that is blanked. A shorter part would be found everywhere.
+const SHORTEST_SECRET_BYTES: usize = 8;
 /// Most bytes of a name, a method or a URL in a record.
 const LONGEST_WORD_BYTES: usize = 2048;
 
@@ -37,11 +40,10 @@ impl<'a> Secrets<'a> {
             // A server may repeat the token without the word before it, such as `Bearer`.
             secrets.extend(header.value.split_once(' ').map(|(_, token)| token.to_owned()));
         }
-        if request.shown_url.is_some() {
+        if let Some(shown) = &request.shown_url {
             secrets.push(request.url.clone());
-            let path = request.url.split_once("://").and_then(|(_, rest)| rest.split_once('/'));
-            // A path of a few characters is no secret, and would be found everywhere.
-            secrets.extend(path.map(|(_, path)| path.to_owned()).filter(|path| path.len() > 8));
+            // A part that the notifier shows is no secret.
+            secrets.extend(parts_of_url(&request.url).filter(|part| !shown.contains(part)));
         }
         Self { of_destination, of_request: Redactor::new(&secrets) }
     }
@@ -51,9 +53,26 @@ impl<'a> Secrets<'a> {
         self.of_request.text(&self.of_destination.text(text))
     }
 
-    fn remove_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+    /// Returns bytes without the secrets.
+    pub(super) fn remove_bytes(&self, bytes: &[u8]) -> Vec<u8> {
         self.of_request.bytes(&self.of_destination.bytes(bytes))
     }
+}
+
+/// Returns the parts of a URL that may be secret: the path and the query, together and alone, and what is
+/// in them. Each part is given as it stands in the URL, and as a server decodes it.
+fn parts_of_url(url: &str) -> impl Iterator<Item = String> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let target = rest.find(['/', '?']).map_or("", |start| &rest[start..]);
+    let target = target.split('#').next().unwrap_or_default().trim_start_matches('/');
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let values = query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
+    let parts = [target, path, query].into_iter().chain(path.split('/')).chain(values);
+    parts
+        .flat_map(|part| {
+            [part.to_owned(), percent_decode_str(part).decode_utf8_lossy().into_owned()]
+        })
+        .filter(|part| part.len() >= SHORTEST_SECRET_BYTES)
 }
 
 /// Returns a notifier's request as it is sent.
@@ -189,6 +208,29 @@ mod tests {
         let record = record(&request, &secrets, Duration::from_millis(7));
         assert_eq!(record.url, "https://hooks.example/...");
         assert_eq!((record.name.as_str(), record.took_ms), ("post", 7));
+    }
+
+    #[test]
+    fn every_part_of_a_secret_url_is_blanked() {
+        let options = none();
+        let clean = |url: &str, shown: &str, text: &str| {
+            let request = HttpRequest::new("post", "POST", url).secret_url(shown);
+            Secrets::of(&request, &options).remove(text)
+        };
+        let (url, shown) = ("https://x.example/services/T0/secret%2Fpath?a=1&token=12345678", "x");
+        for (text, expected) in [
+            ("at services/T0/secret%2Fpath", "at [blanked]"),
+            ("at /T0/secret%2Fpath", "at /T0/[blanked]"),
+            ("at secret/path", "at [blanked]"),
+            ("with a=1&token=12345678", "with [blanked]"),
+            ("with a=1 and 12345678", "with a=1 and [blanked]"),
+            ("to x.example", "to x.example"),
+        ] {
+            assert_eq!(clean(url, shown, text), expected);
+        }
+        assert_eq!(clean("https://x?token=12345678", "https://x", "no 12345678"), "no [blanked]");
+        // The notifier shows the beginning of the path.
+        assert_eq!(clean(url, "https://x.example/services/...", "services"), "services");
     }
 
     #[test]

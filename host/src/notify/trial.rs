@@ -3,7 +3,7 @@
 //! Nothing is recorded in the store, and no rate limit, pause or parking holds a test up.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -11,17 +11,21 @@ use serde::{Deserialize, Serialize};
 use tocsin_plugin_api::{
     Detail, Urgency,
     notification::{Alert, Change, Kind, Notification},
+    step::{HttpRequest, NotifyCall, Step},
 };
 use ulid::Ulid;
 use utoipa::ToSchema;
 
 use super::{
-    attempt::{self, Coming, Line, SendRequest, Verdict},
+    attempt::{self, AskNotifier, Coming, Line, SendRequest, Verdict},
     clock::Clock,
-    connected, kinds,
+    connected,
+    exchange::Secrets,
+    kinds,
 };
 use crate::{
     alert::Actor,
+    call::CallFailure,
     delivery::{AttemptRequest, AttemptResult},
     host::Host,
     outbound::{Client, OutboundRequest, Sent, Trace},
@@ -97,14 +101,16 @@ pub(crate) async fn trial(host: &Host, name: &str, by: &Actor) -> Result<Trial, 
     };
     let clock = Clock::of_system();
     let notification = notification(name, &clock, by);
-    let traced =
-        Traced { sender: &*target.sender, redactor: &target.redactor, steps: Arc::default() };
-    let line = Line {
-        notifier: &*target.notifier,
-        sender: &traced,
+    let asked = Arc::<Mutex<Option<HttpRequest>>>::default();
+    let watched = Watched { notifier: &*target.notifier, asked: Arc::clone(&asked) };
+    let traced = Traced {
+        sender: &*target.sender,
         redactor: &target.redactor,
-        clock: &clock,
+        asked,
+        steps: Arc::default(),
     };
+    let line =
+        Line { notifier: &watched, sender: &traced, redactor: &target.redactor, clock: &clock };
     let has_sent = AtomicBool::new(false);
     let attempt = attempt::attempt(&line, &notification, &has_sent);
     let Ok(ended) = tokio::time::timeout(LONGEST_TRIAL, attempt).await else {
@@ -117,7 +123,7 @@ pub(crate) async fn trial(host: &Host, name: &str, by: &Actor) -> Result<Trial, 
         Verdict::Rejected(reason) => (AttemptResult::Rejected, Some(reason)),
         Verdict::DestinationBroken(reason) => (AttemptResult::DestinationBroken, Some(reason)),
     };
-    let sent = std::mem::take(&mut *traced.steps.lock().unwrap_or_else(PoisonError::into_inner));
+    let sent = std::mem::take(&mut *lock(&traced.steps));
     let steps = ended.requests.into_iter().zip(sent).map(|(request, (shown, trace))| TrialStep {
         request,
         headers: shown.headers,
@@ -149,10 +155,30 @@ fn notification(destination: &str, clock: &Clock, by: &Actor) -> Notification {
     notification
 }
 
+/// A notifier whose last request is kept, as only the notifier knows what is secret in it.
+struct Watched<'a> {
+    notifier: &'a dyn AskNotifier,
+    asked: Arc<Mutex<Option<HttpRequest>>>,
+}
+
+impl AskNotifier for Watched<'_> {
+    fn next(&self, call: NotifyCall) -> Coming<Result<Step, CallFailure>> {
+        let (step, asked) = (self.notifier.next(call), Arc::clone(&self.asked));
+        Box::pin(async move {
+            let step = step.await;
+            if let Ok(Step::Send { request }) = &step {
+                *lock(&asked) = Some(request.clone());
+            }
+            step
+        })
+    }
+}
+
 /// A way of requests that keeps what was sent, without secrets, and how it went.
 struct Traced<'a> {
     sender: &'a dyn SendRequest,
     redactor: &'a Redactor,
+    asked: Arc<Mutex<Option<HttpRequest>>>,
     steps: Arc<Mutex<Vec<(Shown, Trace)>>>,
 }
 
@@ -166,18 +192,16 @@ struct Shown {
 const SHOWN_BYTES: usize = 4096;
 
 impl Shown {
-    fn of(request: &OutboundRequest, redactor: &Redactor) -> Self {
+    fn of(request: &OutboundRequest, secrets: &Secrets<'_>, redactor: &Redactor) -> Self {
         let headers = request.headers.iter().map(|(name, value)| {
             if value.is_sensitive() {
                 return format!("{name}: {REDACTED}");
             }
-            format!("{name}: {}", redactor.header(name.as_str(), value.as_bytes()))
+            let value = redactor.header(name.as_str(), value.as_bytes());
+            format!("{name}: {}", secrets.remove(&value))
         });
-        // A secret header's value may be part of the body, too.
-        let marked = request.headers.values().filter(|value| value.is_sensitive());
-        let marked: Vec<_> =
-            marked.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
-        let body = Redactor::new(&marked).bytes(&redactor.bytes(&request.body));
+        // A secret header's value or a part of the URL may be part of the body, too.
+        let body = secrets.remove_bytes(&request.body);
         let mut body = String::from_utf8_lossy(&body).into_owned();
         body.truncate(body.floor_char_boundary(SHOWN_BYTES));
         Self { headers: headers.collect(), body }
@@ -186,13 +210,21 @@ impl Shown {
 
 impl SendRequest for Traced<'_> {
     fn send(&self, request: OutboundRequest) -> Coming<Sent> {
-        let shown = Shown::of(&request, self.redactor);
+        let shown = match &*lock(&self.asked) {
+            Some(asked) => Shown::of(&request, &Secrets::of(asked, self.redactor), self.redactor),
+            // No request comes from anywhere but a notifier.
+            None => Shown { headers: Vec::new(), body: String::new() },
+        };
         let (sent, steps) = (self.sender.send(request), Arc::clone(&self.steps));
         Box::pin(async move {
             let sent = sent.await;
             let step = (shown, sent.trace.clone());
-            steps.lock().unwrap_or_else(PoisonError::into_inner).push(step);
+            lock(&steps).push(step);
             sent
         })
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
