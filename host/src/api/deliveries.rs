@@ -130,7 +130,10 @@ pub(super) async fn discard(
 ) -> ApiResult<DeliveryWithAttempts> {
     let ulid = parse(&id)?;
     let changed = host.store.discard_deliveries(Which::One(ulid), by, Timestamp::now()).await?;
-    changed_or_refused(&host, ulid, changed).await
+    let discarded = changed_or_refused(&host, ulid, changed).await?;
+    // Later news about the alert may have waited behind the delivery.
+    host.delivery_desk.look(&discarded.delivery.destination);
+    Ok(discarded)
 }
 
 /// The deliveries about one alert, and the recorded reasons why other news was not sent.

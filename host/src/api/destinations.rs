@@ -110,8 +110,9 @@ pub(super) async fn discard_all(
     Path(name): Path<String>,
 ) -> ApiResult<Changed> {
     known_destination(&host, &name).await?;
-    let which = Which::AllOf(name);
+    let which = Which::AllOf(name.clone());
     let deliveries = host.store.discard_deliveries(which, by, Timestamp::now()).await?;
+    host.delivery_desk.look(&name);
     Ok(Json(Changed { deliveries }))
 }
 
