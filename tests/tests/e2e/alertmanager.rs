@@ -292,10 +292,12 @@ fn shows_and_resolves_an_alert_that_the_plugin_sends_and_the_host_ignores_it_on_
 #[test]
 fn a_host_sends_its_alerts_to_alertmanager_and_resolves_them_there() {
     let integrations = "[integrations.prometheus]\nplugin = 'alertmanager'\n\
+                        options.bearer_token = 's3cret'\n\
                         [integrations.ops]\nplugin = 'well-behaved'\nurgency = 'high'\n";
     let site = Site::new().plugin(&library("alertmanager")).plugin(&library("well-behaved"));
     let host = site.config(integrations).serve();
-    let Some(alertmanager) = Alertmanager::start(&host, "follow_redirects: false") else { return };
+    let http_config = "authorization: { type: Bearer, credentials: s3cret }";
+    let Some(alertmanager) = Alertmanager::start(&host, http_config) else { return };
     host.site().configure(&format!(
         "{integrations}[destinations.existing]\nplugin = 'alertmanager'\nallow_http = true\n\
          allow_networks = ['127.0.0.0/8']\noptions.url = 'http://{}'\n",
