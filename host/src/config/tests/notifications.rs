@@ -411,6 +411,6 @@ fn unknown_keys_are_errors() {
       |
     2 | retries = ***
       | ^^^^^^^
-    hint: the known names are `retry`, `give_up_after`, `connect_timeout`, `tls_timeout`, `header_timeout`, `body_timeout`, `proxy`, `ca_file`
+    hint: the known names are `retry`, `give_up_after`, `connect_timeout`, `tls_timeout`, `header_timeout`, `body_timeout`, `proxy`, `ca_file`, `alert_url`, `alerts_url`
     ");
 }
