@@ -15,14 +15,14 @@ use std::{
 
 use jiff::Timestamp;
 use tokio::{
-    sync::watch,
+    sync::{oneshot, watch},
     task::{self, JoinSet},
     time::{Instant, sleep_until},
 };
 use ulid::Ulid;
 
 use super::{
-    attempt::{Ended, Verdict},
+    attempt::{Coming, Ended, Verdict},
     clock::{Clock, later},
     kinds,
     outcome::{EndedAttempt, Outcome},
@@ -87,8 +87,10 @@ pub(super) async fn run(
         target: None,
         look: Look::Due,
         claim: None,
+        has_lost_claim: false,
         attempts: JoinSet::new(),
         records: JoinSet::new(),
+        last_turn: None,
         running: HashMap::new(),
         streak: Streak::default(),
     };
@@ -106,9 +108,13 @@ struct Dispatcher {
     look: Look,
     /// The claim that the store is working on.
     claim: Option<RunningClaim>,
+    /// True if the last claim was answered with an error.
+    has_lost_claim: bool,
     attempts: JoinSet<(Ended, Duration)>,
     /// Results of attempts on their way to the store.
     records: JoinSet<()>,
+    /// End of the last [`Turn`].
+    last_turn: Option<oneshot::Receiver<()>>,
     running: HashMap<task::Id, Running>,
     streak: Streak,
 }
@@ -127,10 +133,28 @@ enum Look {
 }
 
 struct RunningClaim {
-    answer: Pending<Claimed>,
+    answer: Coming<Result<Claimed, StoreError>>,
     limit: usize,
     /// True if a delivery may have become due since the claim was sent.
     is_outdated: bool,
+}
+
+/// A turn to write a mark of the destination: parked, paused, or neither. The store gets the marks in the
+/// order in which they were decided, although it may refuse some for a while.
+struct Turn {
+    before: Option<oneshot::Receiver<()>>,
+    done: oneshot::Sender<()>,
+}
+
+impl Turn {
+    /// Waits for the turns before. The turn ends when the result is dropped.
+    async fn begin(self) -> oneshot::Sender<()> {
+        if let Some(before) = self.before {
+            // An error is the end of the turn, too.
+            let _ = before.await;
+        }
+        self.done
+    }
 }
 
 /// An attempt that runs.
@@ -149,7 +173,7 @@ impl Dispatcher {
         mut stop: Stop,
     ) {
         let target = targets.borrow_and_update().clone();
-        self.adopt(target).await;
+        self.adopt(target);
         loop {
             self.begin_claim();
             let wake = self.wake_at();
@@ -161,14 +185,14 @@ impl Dispatcher {
                         break;
                     }
                     let target = targets.borrow_and_update().clone();
-                    self.adopt(target).await;
+                    self.adopt(target);
                 }
                 Some(ended) = self.attempts.join_next_with_id() => self.end_attempt(ended),
                 Some(_) = self.records.join_next() => self.look_again(),
                 claimed = answer(&mut self.claim) => self.end_claim(claimed),
                 () = bell.rung() => {
                     if bell.take_unpark() {
-                        self.unpark().await;
+                        self.unpark();
                     }
                     self.look_again();
                 }
@@ -179,34 +203,51 @@ impl Dispatcher {
     }
 
     /// Goes over to another target. Attempts that run keep theirs.
-    async fn adopt(&mut self, target: CurrentTarget) {
+    fn adopt(&mut self, target: CurrentTarget) {
         let before = self.target.take();
         self.target = target;
         let Some(target) = self.target.clone() else { return };
         self.pace.set_pause(target.pause);
         let is_parked_by_others =
             self.parked.as_ref().is_some_and(|parked| parked.settings != target.settings_digest);
-        if is_parked_by_others {
-            self.unpark().await;
+        let has_changed =
+            before.is_some_and(|before| before.settings_digest != target.settings_digest);
+        if is_parked_by_others || has_changed {
+            self.unpark();
         }
-        if before.is_some_and(|before| before.settings_digest != target.settings_digest) {
+        if has_changed {
             self.bring_forward();
         }
         self.look_again();
     }
 
-    async fn unpark(&mut self) {
-        if self.parked.take().is_none() {
+    /// Ends the parking and the pause of the destination.
+    fn unpark(&mut self) {
+        let (parked, paused_until) = (self.parked.take(), self.paused_until.take());
+        if parked.is_none() && paused_until.is_none() {
             return;
         }
-        let destination = &*self.name;
-        tracing::info!(
-            event = "destination_unparked",
-            destination,
-            "a parked destination is tried again",
-        );
-        // If the store refuses, the next start finds the mark, and another failure sets it again.
-        let _ = self.shared.store.park(destination.to_owned(), None).await;
+        if parked.is_some() {
+            tracing::info!(
+                event = "destination_unparked",
+                destination = &*self.name,
+                "a parked destination is tried again",
+            );
+        }
+        let (store, name, turn) =
+            (Arc::clone(&self.shared.store), self.name.to_string(), self.turn());
+        // The store gives nothing out before it has taken the mark away. The end of this task is the signal
+        // to look again.
+        self.records.spawn(async move {
+            let _turn = turn.begin().await;
+            until_stored(|| store.park(name.clone(), None)).await;
+        });
+    }
+
+    /// Returns a turn to write a mark of the destination, after the turns before.
+    fn turn(&mut self) -> Turn {
+        let (done, ended) = oneshot::channel();
+        Turn { before: self.last_turn.replace(ended), done }
     }
 
     /// Makes deliveries due that wait for a later attempt.
@@ -232,9 +273,25 @@ impl Dispatcher {
         if self.claim.is_some() || self.look != Look::Due || limit == 0 || self.is_held() {
             return;
         }
+        if self.has_lost_claim && self.has_in_flight() {
+            return;
+        }
         let (destination, now) = (self.name.to_string(), self.shared.clock.now());
-        let answer = self.shared.store.claim(Claim { destination, now, limit });
+        let store = Arc::clone(&self.shared.store);
+        let answer: Coming<_> = if self.has_lost_claim {
+            Box::pin(async move {
+                // Nothing is in flight but what the lost claim took.
+                store.give_back_all(destination.clone(), Vec::new()).await?;
+                store.claim(Claim { destination, now, limit }).await
+            })
+        } else {
+            Box::pin(store.claim(Claim { destination, now, limit }))
+        };
         self.claim = Some(RunningClaim { answer, limit, is_outdated: false });
+    }
+
+    fn has_in_flight(&self) -> bool {
+        !self.attempts.is_empty() || !self.records.is_empty()
     }
 
     /// Returns how many more attempts may begin now.
@@ -272,8 +329,9 @@ impl Dispatcher {
         let pause = paused_until.map(|until| clock.instant_of(until));
         let is_full = self.look == Look::Due && self.places() == 0 && pause.is_none();
         let ready = self.pace.ready_at();
-        if is_full && ready <= Instant::now() {
-            // All places are taken. The end of an attempt wakes.
+        let waits_for_all = self.look == Look::Due && self.has_lost_claim && self.has_in_flight();
+        if (is_full && ready <= Instant::now()) || waits_for_all {
+            // All places are taken, or have to be free. The end of an attempt wakes.
             return None;
         }
         Some(due.max(ready).max(pause.unwrap_or(due)))
@@ -285,10 +343,13 @@ impl Dispatcher {
             Ok(claimed) => claimed,
             Err(error) => {
                 tracing::debug!(%error, "deliveries could not be claimed");
+                // The claim may be on disk all the same.
+                self.has_lost_claim = true;
                 self.look = Look::Later(Instant::now() + STORE_PAUSE);
                 return;
             }
         };
+        self.has_lost_claim = false;
         let Claimed { deliveries, next_due } = claimed;
         self.look = match next_due {
             _ if is_outdated || deliveries.len() >= limit => Look::Due,
@@ -347,7 +408,11 @@ impl Dispatcher {
         let now = self.shared.clock.now();
         let ended = EndedAttempt { delivery: &delivery.delivery, at, took, ended };
         let Target { schedule, settings_digest, .. } = &*target;
-        let outcome = Outcome::of(ended, schedule, settings_digest, fastrand::f64(), now);
+        let mut outcome = Outcome::of(ended, schedule, settings_digest, fastrand::f64(), now);
+        if self.target.as_ref().is_some_and(|target| target.settings_digest != *settings_digest) {
+            // The answer to older settings holds up nothing that is sent with others.
+            (outcome.parked, outcome.paused_until) = (None, None);
+        }
         self.note(&outcome, &delivery, now);
         self.record(outcome);
     }
@@ -423,13 +488,17 @@ impl Dispatcher {
     fn record(&mut self, outcome: Outcome) {
         let (store, name) = (Arc::clone(&self.shared.store), self.name.to_string());
         let Outcome { finished, parked, paused_until } = outcome;
+        let turn = (parked.is_some() || paused_until.is_some()).then(|| self.turn());
         self.records.spawn(async move {
             fault_injection::point("delivery-before-record");
-            if let Some(parked) = parked {
-                until_stored(|| store.park(name.clone(), Some(parked.clone()))).await;
-            }
-            if let Some(until) = paused_until {
-                until_stored(|| store.pause(name.clone(), until)).await;
+            if let Some(turn) = turn {
+                let _turn = turn.begin().await;
+                if let Some(parked) = parked {
+                    until_stored(|| store.park(name.clone(), Some(parked.clone()))).await;
+                }
+                if let Some(until) = paused_until {
+                    until_stored(|| store.pause(name.clone(), until)).await;
+                }
             }
             until_stored(|| store.finish(finished.clone())).await;
             fault_injection::point("delivery-recorded");
@@ -455,6 +524,13 @@ impl Dispatcher {
             }
         }
         self.attempts.abort_all();
+        // An attempt may still send until its task has ended, or have ended by itself meanwhile.
+        while let Some(ended) = self.attempts.join_next_with_id().await {
+            let is_cancelled = ended.as_ref().is_err_and(task::JoinError::is_cancelled);
+            if !is_cancelled {
+                self.end_attempt(ended);
+            }
+        }
         let unsent = self.running.values().filter(|it| !it.has_sent.load(Ordering::Acquire));
         let ids = unsent.map(|running| running.delivery.delivery.id).collect();
         self.give_back(ids);

@@ -336,6 +336,23 @@ async fn a_parked_destination_is_tried_again_when_a_person_asks() {
     stage.stop().await;
 }
 
+#[tokio::test]
+async fn a_paused_destination_is_tried_again_when_its_settings_change() {
+    let stage = Stage::new(Settings { parallel: 1, ..Settings::default() }, |turn| {
+        let mut answer = answer(if turn == 0 { 429 } else { 200 }, "");
+        answer.headers.insert("retry-after", "3000".parse().expect("a value"));
+        Ok(answer)
+    });
+    stage.tell(2).await;
+    stage.until("the attempt has ended", |all| all[0].reason.is_some() && !all[0].in_flight).await;
+    assert!(stage.state().await.paused_until.is_some());
+    let other = Settings { digest: "settings 2", ..Settings::default() };
+    stage.targets.send_replace(other.target(&stage.notifier, &stage.receiver));
+    stage.until("all are delivered", all(DeliveryStatus::Delivered)).await;
+    assert_eq!(stage.state().await.paused_until, None);
+    stage.stop().await;
+}
+
 /// Adds the present time until there are that many.
 fn note_times(times: &Mutex<Vec<Instant>>, count: usize) {
     times.lock().expect("no panic").resize(count, Instant::now());
