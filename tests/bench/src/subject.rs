@@ -180,7 +180,6 @@ pub(crate) fn fill(alerts: u64) -> anyhow::Result<Filled> {
             kept: None,
             hops: 0,
             replayed_by: None,
-            hops: 0,
         }));
         if waiting.len() >= 2048
             && let Some(oldest) = waiting.pop_front()
