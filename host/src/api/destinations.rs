@@ -59,6 +59,7 @@ pub(crate) enum Scope {
 pub(crate) struct ScopeParams {
     /// The deliveries; `dead` if absent.
     #[serde(default)]
+    #[param(inline)]
     scope: Scope,
 }
 
