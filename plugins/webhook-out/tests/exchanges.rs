@@ -6,7 +6,7 @@ use webhook_out::WebhookOut;
 #[test]
 fn fixtures_hold_as_a_value_and_through_the_built_library() {
     let fixtures = NotifierFixture::read("fixtures");
-    assert_eq!(fixtures.len(), 9);
+    assert_eq!(fixtures.len(), 11);
     Value::<WebhookOut>::new().check_notifier(&fixtures);
     Library::build("webhook-out").check_notifier(&fixtures);
 }
