@@ -3,6 +3,7 @@
 //! 0 is success, 2 an error in the command or the configuration, 1 any other failure.
 
 mod alerts;
+mod arguments;
 mod check;
 mod client;
 mod deliveries;
@@ -10,6 +11,7 @@ mod destinations;
 mod integrations;
 mod offline;
 mod output;
+mod pages;
 mod plugins;
 mod reload;
 mod requests;

@@ -3,7 +3,13 @@
 use clap::{Args, Subcommand};
 use tocsin_plugin_api::Urgency;
 
-use super::{Connection, client::Client, output};
+use super::{
+    Connection,
+    arguments::parse_urgency,
+    client::Client,
+    output,
+    pages::{self, PagedList},
+};
 use crate::{
     alert::{Alert, AlertRef, AlertWithHistory, Difference, HistoryEntry, Status},
     api::alerts::{self, AlertList},
@@ -96,10 +102,6 @@ fn parse_status(name: &str) -> Result<Status, String> {
     found.ok_or_else(|| "write open, acknowledged or resolved".into())
 }
 
-fn parse_urgency(name: &str) -> Result<Urgency, String> {
-    Urgency::from_name(name).ok_or_else(|| "write low, medium, high or critical".into())
-}
-
 pub(super) fn run(options: Alerts) -> anyhow::Result<()> {
     match options.verb {
         None => list(&options.list),
@@ -159,31 +161,30 @@ fn list(options: &List) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Fetches pages of alerts up to the limit.
+/// Fetches alerts up to the limit.
 fn fetch(options: &List) -> anyhow::Result<AlertList> {
-    const PAGE: u32 = 500;
+    let filters = [
+        ("status", options.status.map(|status| status.to_string())),
+        ("urgency", options.urgency.map(|urgency| urgency.to_string())),
+        ("integration", options.integration.clone()),
+    ];
     let client = Client::new(&options.connection)?;
-    let mut list = AlertList { alerts: Vec::new(), next_cursor: None };
-    let mut left = options.limit;
-    while left > 0 {
-        let page: AlertList = client.get_with(
-            "/api/v1/alerts",
-            &[
-                ("limit", Some(left.min(PAGE).to_string())),
-                ("status", options.status.map(|status| status.to_string())),
-                ("urgency", options.urgency.map(|urgency| urgency.to_string())),
-                ("integration", options.integration.clone()),
-                ("cursor", list.next_cursor.clone()),
-            ],
-        )?;
-        left -= left.min(PAGE);
-        list.alerts.extend(page.alerts);
-        list.next_cursor = page.next_cursor;
-        if list.next_cursor.is_none() {
-            break;
-        }
+    pages::fetch(&client, "/api/v1/alerts", &filters, options.limit as usize)
+}
+
+impl PagedList for AlertList {
+    fn count(&self) -> usize {
+        self.alerts.len()
     }
-    Ok(list)
+
+    fn next_cursor(&self) -> Option<&String> {
+        self.next_cursor.as_ref()
+    }
+
+    fn append(&mut self, page: Self) {
+        self.alerts.extend(page.alerts);
+        self.next_cursor = page.next_cursor;
+    }
 }
 
 fn show(options: &One) -> anyhow::Result<()> {

@@ -3,7 +3,12 @@
 use clap::{Args, Subcommand};
 use ulid::Ulid;
 
-use super::{Connection, client::Client, output};
+use super::{
+    Connection,
+    client::Client,
+    output,
+    pages::{self, PagedList},
+};
 use crate::{
     alert::AlertRef,
     api::{deliveries::DeliveryList, destinations::Changed},
@@ -160,31 +165,30 @@ fn status(delivery: &Delivery) -> String {
     }
 }
 
-/// Fetches pages of deliveries up to the limit.
+/// Fetches deliveries up to the limit.
 fn fetch(options: &List) -> anyhow::Result<DeliveryList> {
-    const PAGE: u32 = 500;
+    let filters = [
+        ("status", options.status.map(|status| status.to_string())),
+        ("destination", options.destination.clone()),
+        ("alert", options.alert.map(|alert| alert.to_string())),
+    ];
     let client = Client::new(&options.connection)?;
-    let mut list = DeliveryList { deliveries: Vec::new(), next_cursor: None };
-    let mut left = options.limit;
-    while left > 0 {
-        let page: DeliveryList = client.get_with(
-            "/api/v1/deliveries",
-            &[
-                ("limit", Some(left.min(PAGE).to_string())),
-                ("status", options.status.map(|status| status.to_string())),
-                ("destination", options.destination.clone()),
-                ("alert", options.alert.map(|alert| alert.to_string())),
-                ("cursor", list.next_cursor.clone()),
-            ],
-        )?;
-        left -= left.min(PAGE);
-        list.deliveries.extend(page.deliveries);
-        list.next_cursor = page.next_cursor;
-        if list.next_cursor.is_none() {
-            break;
-        }
+    pages::fetch(&client, "/api/v1/deliveries", &filters, options.limit as usize)
+}
+
+impl PagedList for DeliveryList {
+    fn count(&self) -> usize {
+        self.deliveries.len()
     }
-    Ok(list)
+
+    fn next_cursor(&self) -> Option<&String> {
+        self.next_cursor.as_ref()
+    }
+
+    fn append(&mut self, page: Self) {
+        self.deliveries.extend(page.deliveries);
+        self.next_cursor = page.next_cursor;
+    }
 }
 
 fn show(options: &One) -> anyhow::Result<()> {

@@ -3,13 +3,15 @@
 use std::io::{IsTerminal, stderr};
 
 use clap::{Args, Subcommand};
-use jiff::{Span, SpanRelativeTo, Timestamp};
+use jiff::Timestamp;
 use ulid::Ulid;
 
 use super::{
     Connection,
+    arguments::duration,
     client::{ApiError, Client},
     output,
+    pages::{self, PagedList},
 };
 use crate::{
     api::requests::{RawView, RequestList},
@@ -114,11 +116,7 @@ fn parse_id(text: &str) -> Result<Ulid, String> {
 }
 
 fn parse_time(text: &str) -> Result<Timestamp, String> {
-    let ago = || {
-        let span: Span = text.parse().ok()?;
-        let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
-        Timestamp::now().checked_sub(duration).ok()
-    };
+    let ago = || Timestamp::now().checked_sub(duration(text)?).ok();
     text.parse().ok().or_else(ago).ok_or_else(|| {
         "write a time such as `2026-11-24T10:00:00Z`, or how long ago, such as `2h`".into()
     })
@@ -173,31 +171,31 @@ fn outcome(request: &RequestRecord) -> String {
     }
 }
 
-/// Fetches pages of requests up to the limit.
+/// Fetches requests up to the limit.
 fn fetch(client: &Client, options: &List, limit: usize) -> anyhow::Result<RequestList> {
-    const PAGE: usize = 500;
-    let mut list = RequestList { requests: Vec::new(), next_cursor: None };
-    while list.requests.len() < limit {
-        let left = limit - list.requests.len();
-        let page: RequestList = client.get_with(
-            "/api/v1/requests",
-            &[
-                ("limit", Some(left.min(PAGE).to_string())),
-                ("outcome", options.outcome.map(|outcome| outcome.to_string())),
-                ("integration", options.integration.clone()),
-                ("quarantined", options.quarantined.then(|| "true".into())),
-                ("since", options.since.map(|time| time.to_string())),
-                ("until", options.until.map(|time| time.to_string())),
-                ("cursor", list.next_cursor.clone()),
-            ],
-        )?;
-        list.requests.extend(page.requests);
-        list.next_cursor = page.next_cursor;
-        if list.next_cursor.is_none() {
-            break;
-        }
+    let filters = [
+        ("outcome", options.outcome.map(|outcome| outcome.to_string())),
+        ("integration", options.integration.clone()),
+        ("quarantined", options.quarantined.then(|| "true".into())),
+        ("since", options.since.map(|time| time.to_string())),
+        ("until", options.until.map(|time| time.to_string())),
+    ];
+    pages::fetch(client, "/api/v1/requests", &filters, limit)
+}
+
+impl PagedList for RequestList {
+    fn count(&self) -> usize {
+        self.requests.len()
     }
-    Ok(list)
+
+    fn next_cursor(&self) -> Option<&String> {
+        self.next_cursor.as_ref()
+    }
+
+    fn append(&mut self, page: Self) {
+        self.requests.extend(page.requests);
+        self.next_cursor = page.next_cursor;
+    }
 }
 
 fn show(options: &One) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@ use tocsin_plugin_api::{Urgency, notification::Kind};
 
 use super::{
     Connection, UsageError,
+    arguments::{parse_detail, parse_urgency},
     client::{Client, Unreachable},
     deliveries::print_deliveries,
     output,
@@ -65,16 +66,6 @@ struct Test {
     /// Print JSON, as the API returns it
     #[arg(long)]
     json: bool,
-}
-
-fn parse_urgency(name: &str) -> Result<Urgency, String> {
-    Urgency::from_name(name).ok_or_else(|| "write low, medium, high or critical".into())
-}
-
-fn parse_detail(text: &str) -> Result<(String, String), String> {
-    let pair = text.split_once('=').filter(|(label, _)| !label.is_empty());
-    pair.map(|(label, value)| (label.into(), value.into()))
-        .ok_or_else(|| "write the label, `=` and the value, such as `Channel=ops`".into())
 }
 
 fn parse_kind(name: &str) -> Result<Kind, String> {

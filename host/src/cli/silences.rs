@@ -2,10 +2,15 @@
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
-use jiff::{Span, SpanRelativeTo, Timestamp};
+use jiff::Timestamp;
 use tocsin_plugin_api::Urgency;
 
-use super::{Connection, UsageError, client::Client, output};
+use super::{
+    Connection, UsageError,
+    arguments::{duration, parse_detail, parse_urgency},
+    client::Client,
+    output,
+};
 use crate::{
     api::silences::{NewSilence, SilenceList},
     delivery::{Conditions, Silence, conditions::DetailCondition},
@@ -91,23 +96,9 @@ struct End {
     json: bool,
 }
 
-fn parse_urgency(name: &str) -> Result<Urgency, String> {
-    Urgency::from_name(name).ok_or_else(|| "write low, medium, high or critical".into())
-}
-
-fn parse_detail(text: &str) -> Result<(String, String), String> {
-    let pair = text.split_once('=').filter(|(label, _)| !label.is_empty());
-    pair.map(|(label, value)| (label.into(), value.into()))
-        .ok_or_else(|| "write the label, `=` and the value, such as `Channel=ops`".into())
-}
-
 /// Parses a length, and returns the time at its end.
 fn parse_length(text: &str) -> Result<Timestamp, String> {
-    let end = || {
-        let span: Span = text.parse().ok()?;
-        let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
-        Timestamp::now().checked_add(duration).ok()
-    };
+    let end = || Timestamp::now().checked_add(duration(text)?).ok();
     end().ok_or_else(|| "write a length of time, such as `2h` or `3d`".into())
 }
 
