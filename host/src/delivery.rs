@@ -181,7 +181,7 @@ pub enum AttemptResult {
     Retry,
     /// Nobody knows whether the destination has the news. A later attempt finds out, or sends it again.
     InDoubt,
-    /// This delivery can never succeed.
+    /// The delivery can never succeed.
     Rejected,
     /// The destination does not work until an operator changes something.
     DestinationBroken,

@@ -51,7 +51,7 @@ pub enum Step {
         #[serde(default)]
         in_doubt: bool,
     },
-    /// This delivery can never succeed. Other deliveries to the destination can.
+    /// The delivery can never succeed. Other deliveries to the destination can.
     Rejected {
         /// The reason, for operators.
         reason: String,
@@ -244,7 +244,7 @@ impl HttpAnswer {
     }
 }
 
-/// What a notifier says of itself, with its options.
+/// A notifier's description of itself with its options.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

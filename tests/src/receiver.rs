@@ -38,7 +38,7 @@ pub enum Reply {
     Status(u16),
     /// A status with headers and a body.
     Full(u16, Vec<(&'static str, String)>, String),
-    /// These bytes as they are. The connection is then closed.
+    /// Bytes that are sent unchanged. The connection is then closed.
     Raw(Vec<u8>),
     /// The connection is closed without an answer.
     Cut,

@@ -58,7 +58,7 @@ pub(crate) struct RouteAnswer {
     pub silence: Option<Silence>,
     /// Every destination, sorted by name.
     pub destinations: Vec<RoutedTo>,
-    /// What was recorded when the changes of a stored alert were routed; null for another question.
+    /// Record made when the changes of a stored alert were routed; null for another question.
     pub recorded: Option<deliveries::AlertNotifications>,
 }
 

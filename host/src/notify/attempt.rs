@@ -89,7 +89,7 @@ pub(super) enum Verdict {
         /// True if the destination may have the news.
         in_doubt: bool,
     },
-    /// This delivery can never succeed.
+    /// The delivery can never succeed.
     Rejected(String),
     /// No delivery to the destination can succeed before an operator changes something.
     DestinationBroken(String),

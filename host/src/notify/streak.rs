@@ -10,9 +10,10 @@ const MOST_REMEMBERED: usize = 1000;
 
 /// Failures in a row at one destination.
 ///
-/// What failed before the host was started is not known. The first success counts as one after failures. If an attempt succeeds after failures of other deliveries, the destination works again, and what waits
-/// need not wait for its next turn. A delivery that fails alone while others succeed brings nothing
-/// forward twice.
+/// If an attempt succeeds after failures of other deliveries, the destination works again, and waiting
+/// deliveries need not wait for their next turn. Failures before the start of the host are not known, so
+/// the first success counts as one after failures. A delivery that fails alone while others succeed is
+/// brought forward once at most.
 #[derive(Debug, Default)]
 pub(super) struct Streak {
     since: Option<(Timestamp, String)>,

@@ -51,7 +51,7 @@ pub(super) struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
     driver: Driven,
     socket: Arc<Socket>,
-    /// How the connection was made.
+    /// The way in which the connection was made.
     pub(super) trace: Trace,
     /// Longest time for which the connection is kept if no request needs it.
     pub(super) idle: Duration,

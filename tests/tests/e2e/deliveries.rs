@@ -107,7 +107,7 @@ fn at_first(
     }
 }
 
-/// What a hostile server does with the first request of a message.
+/// Returns the answer of a hostile server to the first request of a message.
 fn hostile(fault: &str) -> Reply {
     let wait = |seconds: &str| vec![("retry-after", seconds.to_owned())];
     match fault {
