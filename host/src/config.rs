@@ -1,6 +1,6 @@
 //! The host's configuration: its keys, their defaults, and the checks that need no plugin.
 //!
-//! [`LoadedConfig::read`] is the way in. Only plugins check the options of their integrations.
+//! [`LoadedConfig::read`] is the way in. Only plugins check the options of their integrations and destinations.
 
 mod admin;
 pub(crate) mod change;
@@ -43,7 +43,7 @@ pub(crate) use self::{
     file::{ExposedConfig, UnreadableConfig, read},
     integration::IntegrationConfig,
     log::{Log, LogFormat},
-    long_duration::LongDuration,
+    long_duration::{LongDuration, duration},
     maintenance::Maintenance,
     partial::{ClientConfig, read_plugin_paths},
     plugins::Plugins,

@@ -179,10 +179,12 @@ async fn change(
     }
 }
 
-fn parse(id: &str) -> Result<AlertRef, ApiError> {
+/// Reads a number or an id of an alert.
+pub(super) fn parse(id: &str) -> Result<AlertRef, ApiError> {
     id.parse().map_err(|_| not_found(id))
 }
 
-fn not_found(id: &str) -> ApiError {
+/// 404: no alert has that number or id.
+pub(super) fn not_found(id: &str) -> ApiError {
     ApiError::not_found(format!("there is no alert `{id}`"))
 }

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{ApiResult, page};
+use super::{ApiResult, alerts, page};
 use crate::{
-    alert::{Actor, AlertRef},
+    alert::Actor,
     delivery::{Delivery, DeliveryStatus, DeliveryWithAttempts, Fact},
     host::Host,
     http::error::{ApiError, ErrorBody},
@@ -196,10 +196,8 @@ async fn changed_or_refused(
 
 /// Returns the number of an alert that is named by number or id.
 async fn number_of(host: &Host, alert: &str) -> Result<u64, ApiError> {
-    let not_found = || ApiError::not_found(format!("there is no alert `{alert}`"));
-    let reference: AlertRef = alert.parse().map_err(|_| not_found())?;
-    let found = host.store.alert(reference).await?.ok_or_else(not_found)?;
-    Ok(found.alert.number)
+    let found = host.store.alert(alerts::parse(alert)?).await?;
+    Ok(found.ok_or_else(|| alerts::not_found(alert))?.alert.number)
 }
 
 fn parse(id: &str) -> Result<Ulid, ApiError> {

@@ -95,8 +95,7 @@ pub(super) async fn retry_all(
     Ok(Json(Changed { deliveries }))
 }
 
-/// Ends the deliveries of a destination that wait: no further attempt is made. Dead deliveries are dead
-/// already, so the scope has to be `all`.
+/// Ends the deliveries of a destination that wait: no further attempt is made.
 #[utoipa::path(post, path = "/api/v1/destinations/{name}/discard", tag = "deliveries", security(("token" = [])),
     params(("name" = String, Path, description = "The destination's name")),
     responses(

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use tocsin_plugin_api::{Detail, Urgency, notification::Kind};
 use utoipa::ToSchema;
 
-use super::{ApiResult, deliveries};
+use super::{ApiResult, alerts, deliveries};
 use crate::{
-    alert::{AlertRef, UrgencyName},
+    alert::UrgencyName,
     delivery::Silence,
     host::Host,
     http::error::{ApiError, ErrorBody},
@@ -132,9 +132,8 @@ pub(super) async fn test(
             let message = "give either `alert` or the fields of an alert, not both";
             return Err(ApiError::bad_request(message));
         }
-        let not_found = || ApiError::not_found(format!("there is no alert `{alert}`"));
-        let reference: AlertRef = alert.parse().map_err(|_| not_found())?;
-        let found = host.store.alert(reference).await?.ok_or_else(not_found)?.alert;
+        let found = host.store.alert(alerts::parse(alert)?).await?;
+        let found = found.ok_or_else(|| alerts::not_found(alert))?.alert;
         let at = question.at.unwrap_or(found.created_at);
         let mut answer = explain(&routes, &silences, Subject::from(&found), at, kind);
         answer.recorded = Some(deliveries::notifications(&host, found.number).await?);

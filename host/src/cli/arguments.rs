@@ -1,6 +1,5 @@
-//! Values of options that several commands have: urgencies, details and lengths of time.
+//! Values of options that several commands have: urgencies and details.
 
-use jiff::{SignedDuration, Span, SpanRelativeTo};
 use tocsin_plugin_api::Urgency;
 
 /// Parses the name of an urgency.
@@ -13,10 +12,4 @@ pub(super) fn parse_detail(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(label, _)| !label.is_empty());
     pair.map(|(label, value)| (label.into(), value.into()))
         .ok_or_else(|| "write the label, `=` and the value, such as `Channel=ops`".into())
-}
-
-/// Returns the length of time that a text such as `2h` or `3d` means; none for another text.
-pub(super) fn duration(text: &str) -> Option<SignedDuration> {
-    let span: Span = text.parse().ok()?;
-    span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()
 }

@@ -8,13 +8,13 @@ use ulid::Ulid;
 
 use super::{
     Connection,
-    arguments::duration,
     client::{ApiError, Client},
     output,
     pages::{self, PagedList},
 };
 use crate::{
     api::requests::{RawView, RequestList},
+    config::duration,
     replay::ReplayReport,
     request::{EventEffect, RawState, RequestOutcome, RequestRecord},
 };

@@ -7,12 +7,13 @@ use tocsin_plugin_api::Urgency;
 
 use super::{
     Connection, UsageError,
-    arguments::{duration, parse_detail, parse_urgency},
+    arguments::{parse_detail, parse_urgency},
     client::Client,
     output,
 };
 use crate::{
     api::silences::{NewSilence, SilenceList},
+    config::duration,
     delivery::{Conditions, Silence, conditions::DetailCondition},
 };
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use jiff::{Span, SpanRelativeTo};
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 use serde::{Deserialize, Deserializer, de};
 
 /// A duration above zero that may be written in days and weeks, such as `30d`.
@@ -21,11 +21,15 @@ impl LongDuration {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let span: Span = text.parse().ok()?;
-        let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
-        let duration = Duration::try_from(duration).ok()?;
+        let duration = Duration::try_from(duration(text)?).ok()?;
         (!duration.is_zero()).then_some(Self(duration))
     }
+}
+
+/// Returns the length of time that a text such as `2h` or `30d` means; none for another text.
+pub(crate) fn duration(text: &str) -> Option<SignedDuration> {
+    let span: Span = text.parse().ok()?;
+    span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()
 }
 
 impl<'de> Deserialize<'de> for LongDuration {
