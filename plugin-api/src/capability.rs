@@ -10,8 +10,8 @@
 //! | `notify` | [`Notifier`] | 1.1 |
 //!
 //! A plugin that only receives webhooks implements [`Integration`](crate::Integration) instead, which
-//! is [`Plugin`] and [`Receiver`] in one. The two traits of this module are not in the
-//! [`prelude`](crate::prelude): with both them and `Integration` in scope, a call such as
+//! is [`Plugin`] and [`Receiver`] in one. The traits of this module are not in the
+//! [`prelude`](crate::prelude): with `Plugin`, `Receiver` and `Integration` in scope, a call such as
 //! `MyPlugin::new(options)` would be ambiguous.
 //!
 //! ```
@@ -57,8 +57,8 @@ use crate::{
 
 /// The options of a plugin and its constructor.
 ///
-/// The host makes one value of the type for each integration in its configuration. Threads share the
-/// value, so prepare in [`new`](Self::new) what every call needs, such as compiled patterns.
+/// The host makes one value of the type for each integration and each destination in its configuration.
+/// Threads share the value, so prepare in [`new`](Self::new) what every call needs, such as compiled patterns.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a plugin: it has no options and no constructor",
     label = "implements neither `Integration` nor `Plugin`",
@@ -66,7 +66,8 @@ use crate::{
             `tocsin_plugin_api::capability::Plugin` otherwise"
 )]
 pub trait Plugin: Exported + Sized + Send + Sync + 'static {
-    /// The table that an operator writes under `[integrations.NAME.options]`.
+    /// The table that an operator writes under `[integrations.NAME.options]` or
+    /// `[destinations.NAME.options]`.
     ///
     /// Derive `Deserialize` with `#[serde(deny_unknown_fields)]`, so that a misspelt key is an
     /// error, and `JsonSchema`, from which the host documents and validates the options. Use

@@ -68,8 +68,8 @@
 //!
 //! # What a plugin may rely on
 //!
-//! - For each integration, the host makes one value of the plugin from the integration's options, shares
-//!   the value between threads, and drops it when another value replaces it.
+//! - For each integration and each destination, the host makes one value of the plugin from its options,
+//!   shares the value between threads, and drops it when another value replaces it.
 //! - A panic in any function of a plugin is caught inside its library and reported as an error. The host
 //!   does not use the instance again. This needs `panic = "unwind"`, the default: the host refuses a
 //!   plugin that was built with `panic = "abort"`.

@@ -126,7 +126,7 @@ pub struct HttpRequest {
     /// The headers. The host adds `host`, `content-length` and `user-agent`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<Header>,
-    /// The body. As text: a notifier sends JSON, forms or plain text.
+    /// The body, always text: a notifier sends JSON, forms or plain text.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub body: String,
 }

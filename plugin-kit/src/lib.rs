@@ -1,4 +1,4 @@
-//! Building blocks for Tocsin plugins that read webhooks.
+//! Building blocks for Tocsin plugins: to read webhooks, and to send news.
 //!
 //! Tocsin is an alerting host: a monitoring tool or a chat sends it HTTP requests (webhooks), and a
 //! plugin translates each request into alert events. [`tocsin_plugin_api`] defines the plugin

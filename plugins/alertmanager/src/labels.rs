@@ -8,7 +8,8 @@ use tocsin_plugin_kit::json::{self, JsonError, Object};
 /// same as none.
 pub(crate) type Pairs<'a> = BTreeMap<String, Cow<'a, str>>;
 
-/// Label of the alerts that this plugin sends to Alertmanager, with the id of the Tocsin alert.
+/// Label of the alerts that this plugin sends to Alertmanager, with the id of the Tocsin alert, or of
+/// the delivery of a digest.
 pub(crate) const SENT: &str = "tocsin_alert";
 
 /// Reads the labels or annotations under a key of an alert as [`Pairs`]. If a name comes twice, the

@@ -39,8 +39,8 @@ impl Signer {
     /// If there are too many keys, or one of them is not a symmetric key of Standard Webhooks.
     pub(crate) fn new(secrets: &Secrets) -> Result<Self, OptionsError> {
         if secrets.iter().len() > MOST_KEYS {
-            let message = "has more than 8 keys
-hint: remove those that no receiver uses";
+            let message = "has more than 8 keys\n\
+                           hint: remove those that no receiver uses";
             return Err(OptionsError::at("secrets", message));
         }
         let read = |(at, secret): (usize, &Secret)| {
