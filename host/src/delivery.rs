@@ -10,7 +10,6 @@ use std::{fmt, str::FromStr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tocsin_plugin_api::{Urgency, notification::Kind};
 use ulid::Ulid;
 use utoipa::ToSchema;
@@ -325,8 +324,6 @@ pub struct Timer {
 pub enum TimerCause {
     /// A route tells the destination if the alert is still open then.
     Escalation {
-        /// Time between further messages, in milliseconds, if the route repeats.
-        repeat_ms: Option<u64>,
         /// Number of messages that the route has sent before.
         sent: u32,
         /// Name of the route, as messages show it.
@@ -338,6 +335,3 @@ pub enum TimerCause {
         silence: u64,
     },
 }
-
-/// Value that a notifier keeps about one alert at one destination.
-pub type NotifierState = Option<Value>;

@@ -16,8 +16,10 @@ use crate::sandbox::{attempt::ScriptedAttempt, message::Message};
 
 /// The largest body of an answer that a notifier gets.
 const ANSWER_BYTES: usize = 64 * 1024;
-/// The number of details of a large alert, and the size of each value in bytes.
+/// The number of details of a large alert.
 const MANY: usize = 100;
+/// The size of the title and of each detail of a large alert, in bytes.
+const VALUE_BYTES: usize = 4096;
 
 const STATUSES: &[u16] = &[
     201, 202, 204, 226, 299, 300, 301, 302, 304, 307, 308, 400, 401, 402, 403, 404, 405, 406, 408,
@@ -161,7 +163,7 @@ pub(super) fn stressful(table: usize, units: &[(&str, &str)]) -> Vec<Message> {
             attempt,
         ));
         if let Subject::Alert(alert) = &mut notification.subject {
-            let value = unit.repeat(4096 / unit.len());
+            let value = unit.repeat(VALUE_BYTES / unit.len());
             alert.title = value.clone();
             alert.details = (0..MANY)
                 .map(|at| Detail { label: format!("Detail {at}"), value: value.clone() })

@@ -22,6 +22,7 @@ use tokio::{
 use ulid::Ulid;
 
 use super::{
+    STORE_PAUSE,
     attempt::{Coming, Ended, Verdict},
     clock::{Clock, later},
     kinds,
@@ -46,8 +47,6 @@ use crate::{
 
 /// Time for attempts that run when the host stops. An attempt that needs longer is in doubt.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pause after the store refused.
-const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Everything that dispatchers share.
 #[derive(Clone)]

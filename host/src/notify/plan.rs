@@ -6,7 +6,6 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
-    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -198,21 +197,8 @@ impl Plan<'_> {
     }
 
     fn escalate_later(&mut self, alert: u64, destination: &str, escalation: &Escalation<'_>) {
-        let Escalation { route, due_at, repeat, sent } = *escalation;
-        self.push_escalation(alert, destination, route, due_at, repeat, sent);
-    }
-
-    fn push_escalation(
-        &mut self,
-        alert: u64,
-        destination: &str,
-        route: &str,
-        due_at: Timestamp,
-        repeat: Option<Duration>,
-        sent: u32,
-    ) {
-        let repeat_ms = repeat.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-        let cause = TimerCause::Escalation { repeat_ms, sent, route: route.to_owned() };
+        let Escalation { route, due_at, sent, .. } = *escalation;
+        let cause = TimerCause::Escalation { sent, route: route.to_owned() };
         let destination = destination.to_owned();
         self.routed.timers.push(Timer { id: 0, due_at, alert, destination, cause });
     }
@@ -250,14 +236,9 @@ impl Plan<'_> {
             // A host that was off for hours sends one message, not all that it missed.
             let next = later(timer.due_at, repeat);
             let next = if next > now { next } else { later(now, repeat) };
-            self.push_escalation(
-                alert.number,
-                destination,
-                route,
-                next,
-                Some(repeat),
-                sent.saturating_add(1),
-            );
+            let sent = sent.saturating_add(1);
+            let again = Escalation { route, due_at: next, repeat: Some(repeat), sent };
+            self.escalate_later(alert.number, destination, &again);
         }
     }
 

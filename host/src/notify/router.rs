@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use super::{
+    STORE_PAUSE,
     clock::Clock,
     dispatcher::Shared,
     plan::{Rules, Told, pairs_to_look_up, plan_changes, plan_timers},
@@ -40,8 +41,6 @@ const TIMERS: usize = 256;
 /// Pause after a full page of changes, as a multiple of the time that the page took, while further
 /// changes arrive.
 const REST: u32 = 9;
-/// Pause after the store refused.
-const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// Pairs of alerts and destinations that are remembered, so that most news needs no look-up.
 const MOST_REMEMBERED: usize = 50_000;
 

@@ -239,7 +239,7 @@ pub enum Due<'r> {
 }
 
 impl Routes {
-    /// Decides about an [`Escalation`] when it is due, `sent` messages after the first.
+    /// Decides about an [`Escalation`] when it is due.
     ///
     /// A route that was renamed by a reload, for example because another one was inserted before it, is
     /// replaced by a route to the destination that escalates alerts like this one.

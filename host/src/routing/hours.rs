@@ -92,7 +92,7 @@ impl Hours {
         (today && minute >= self.from) || (minute < self.to && yesterday())
     }
 
-    /// Returns a time in the zone of the hours, such as `Sat 19:30 in Europe/Berlin`.
+    /// Returns a time in the zone of the hours, such as `sat 19:30 in Europe/Berlin`.
     pub(super) fn local(&self, at: Timestamp) -> String {
         let local = self.zone.to_datetime(at);
         let day = days::name(local.weekday());

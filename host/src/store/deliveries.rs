@@ -192,8 +192,8 @@ pub struct Claim {
 pub struct Claimed {
     /// The deliveries.
     pub deliveries: Vec<ClaimedDelivery>,
-    /// Time at which the next delivery is due, beyond those taken; none if no other waits or only
-    /// deliveries behind those in flight do.
+    /// Time at which the next delivery is due, beyond those taken; none if the destination is parked, if no
+    /// other delivery waits, or if only deliveries behind those in flight wait.
     pub next_due: Option<Timestamp>,
 }
 
@@ -237,13 +237,6 @@ pub enum AfterAttempt {
     },
     /// Dead.
     Dead,
-}
-
-impl AfterAttempt {
-    /// Returns true if the attempt leaves the delivery in doubt.
-    pub fn is_in_doubt(&self) -> bool {
-        matches!(self, Self::Waits { in_doubt: true, .. })
-    }
 }
 
 /// Choice of deliveries to act on.

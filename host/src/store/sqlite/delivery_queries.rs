@@ -164,7 +164,8 @@ pub(super) fn list(
         values.push(value);
         values.len()
     };
-    // All are read in the order of their ids, from an index that has few beside those wanted.
+    // Deliveries are read in the order of their ids. A query repeats the condition of the partial index that
+    // it names, and `+` keeps SQLite from choosing an index on a column.
     let mut index = "";
     match query.status {
         Some(DeliveryStatus::Waiting) => {

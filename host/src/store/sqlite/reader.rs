@@ -1,7 +1,7 @@
 //! Reading threads, and the queries for alerts.
 //!
-//! The queries for requests are in [`super::request_queries`], and the one for the feed in
-//! [`super::feed_queries`].
+//! The queries for requests are in [`super::request_queries`], those for deliveries in
+//! [`super::delivery_queries`], and the one for the feed in [`super::feed_queries`].
 //!
 //! A reader sees what is committed, and never makes the writer wait. Searches, which may read a large
 //! part of the database, have a thread of their own: a read of one alert does not wait for them.

@@ -21,7 +21,8 @@ use crate::system::fault_injection;
 pub(super) const OPENINGS: &str = "SELECT seq FROM deliveries INDEXED BY deliveries_opening \
      WHERE destination = ?1 AND opens = 1 AND state = 0 AND in_doubt = 0 ORDER BY seq LIMIT ?2";
 
-/// The digest of a destination that waits.
+/// The digest of a destination that waits. `state < 3` is the condition of the partial index, which SQLite
+/// uses only if the query has the same condition.
 pub(super) const OPEN_DIGEST: &str = "SELECT d.seq, d.id, g.count, g.first, g.last, g.urgencies, \
      g.integrations FROM deliveries d INDEXED BY deliveries_active \
      JOIN digests g ON g.delivery = d.seq WHERE d.alert = 0 AND d.destination = ?1 \

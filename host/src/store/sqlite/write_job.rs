@@ -1,6 +1,7 @@
 //! Jobs for the writing thread, and their results.
 //!
-//! [`super::writer`] gathers jobs into transactions and carries them out, and [`super::syncer`] answers them once their transaction is on disk.
+//! [`super::writer`] gathers jobs into transactions and carries them out, and [`super::syncer`] answers them
+//! once their transaction is on disk.
 
 use super::{
     delivery_job::DeliveryJob, long_submission::LongSubmission, write_transaction::WriteTransaction,
@@ -49,6 +50,7 @@ impl WriteJob {
             Self::Housekeep(step, _) => open.housekeep(step).map(JobResult::Housekeep),
             Self::Delivery(job) => job.apply(open).map(|()| JobResult::Delivery),
             Self::Probe(_) => open.probe().map(|()| JobResult::Probe),
+            // The writer takes these jobs out before it opens a transaction.
             Self::Rehearse(..) | Self::Stop => Ok(JobResult::Probe),
         }
     }

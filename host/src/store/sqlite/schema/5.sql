@@ -84,7 +84,7 @@ CREATE TABLE digest_alerts (
 
 CREATE INDEX digest_alerts_of ON digest_alerts (digest);
 
--- What a notifier keeps about an alert at a destination.
+-- Value that a notifier keeps about an alert at a destination.
 CREATE TABLE notifier_states (
     alert INTEGER NOT NULL,
     destination INTEGER NOT NULL,
