@@ -5,6 +5,7 @@
 mod admin;
 pub(crate) mod change;
 mod checks;
+mod delivery;
 mod destination;
 mod document;
 mod error;
@@ -39,6 +40,7 @@ use serde::Deserialize;
 
 pub(crate) use self::{
     admin::{Admin, AdminToken},
+    delivery::DeliveryConfig,
     destination::DestinationConfig,
     file::{ExposedConfig, UnreadableConfig, read},
     integration::IntegrationConfig,
@@ -51,7 +53,7 @@ pub(crate) use self::{
     requests::{Keep, Requests},
     required_plugins::RequiredPlugins,
     retention::Retention,
-    route::{DeliveryConfig, RouteConfig},
+    route::RouteConfig,
     store::Store,
     watch::Watch,
 };
