@@ -106,7 +106,7 @@ pub(super) async fn attempt(
         line,
         answers: Vec::new(),
         records: Vec::new(),
-        sent: Vec::new(),
+        secrets: Vec::new(),
         last: None,
     };
     let verdict = loop {
@@ -130,8 +130,8 @@ struct Conversation<'a> {
     line: &'a Line<'a>,
     answers: Vec<HttpAnswer>,
     records: Vec<AttemptRequest>,
-    /// The requests so far as they were sent, for their secrets.
-    sent: Vec<HttpRequest>,
+    /// The secrets of the requests so far.
+    secrets: Vec<Secrets<'a>>,
     /// The waiting time that the last answer asks for, and true if its status was 429.
     last: Option<(Option<Duration>, bool)>,
 }
@@ -190,8 +190,7 @@ impl Conversation<'_> {
         let Sent { result, .. } = self.line.sender.send(outbound).await;
         fault_injection::point("delivery-sent");
         let mut record = exchange::record(&request, &secrets, began.elapsed());
-        self.sent.push(request.clone());
-        match result {
+        let sent = match result {
             Ok(answer) => {
                 record.status = Some(answer.status.as_u16());
                 record.answer = exchange::beginning(&answer.body, &secrets);
@@ -201,7 +200,6 @@ impl Conversation<'_> {
                     asked.and_then(|value| retry_after(value, self.line.clock.time_of_day()));
                 self.last = Some((wait, answer.status == http::StatusCode::TOO_MANY_REQUESTS));
                 self.answers.push(exchange::answer(&request, &answer));
-                self.records.push(record);
                 Ok(())
             }
             Err(failure) => {
@@ -213,20 +211,21 @@ impl Conversation<'_> {
                 };
                 let reason = secrets.remove(&one_line(&reason));
                 record.answer.clone_from(&reason);
-                self.records.push(record);
                 // An earlier request of the attempt may have told the news.
                 let in_doubt = in_doubt || !self.answers.is_empty();
                 Err(Verdict::Retry { reason, at_least: None, in_doubt })
             }
-        }
+        };
+        self.records.push(record);
+        self.secrets.push(secrets);
+        sent
     }
 
     /// Returns a plugin's text as records show it: bounded, on one line, without secrets.
     fn shown(&self, text: &str) -> String {
         // An answer may repeat secrets of a request, and the notifier may repeat the answer.
-        let clean = self.sent.iter().fold(self.line.redactor.text(text), |text, request| {
-            Secrets::of(request, self.line.redactor).remove(&text)
-        });
+        let clean = self.line.redactor.text(text);
+        let clean = self.secrets.iter().fold(clean, |text, secrets| secrets.remove(&text));
         one_line(&bounded_reason(clean)).into_owned()
     }
 }
