@@ -13,6 +13,7 @@ mod steady;
 mod subject;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -22,7 +23,7 @@ use anyhow::Context;
 use mimalloc::MiMalloc;
 
 use crate::{
-    load::{Load, Throughput},
+    load::{Keys, Load, Throughput},
     subject::Subject,
 };
 
@@ -52,7 +53,7 @@ fn main() -> anyhow::Result<()> {
     let plan = Plan {
         load: Duration::from_secs(number("BENCH_SECONDS", 10)),
         stored: number("BENCH_STORED", 5_000_000),
-        rounds: number("BENCH_ROUNDS", 3) as usize,
+        rounds: number("BENCH_ROUNDS", 5) as usize,
         only_deliveries: std::env::var("BENCH_ONLY").is_ok_and(|only| only == "deliveries"),
     };
     run(&plan)
@@ -75,7 +76,7 @@ fn run(plan: &Plan) -> anyhow::Result<()> {
     // Another build of the host, such as the previous commit's, for comparison.
     let other = std::env::var_os("BENCH_OTHER").map(PathBuf::from);
     let (mut floors, mut tocsins, mut peers) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut others, mut keepers) = (Vec::new(), Vec::new());
+    let (mut others, mut keepers, mut randoms) = (Vec::new(), Vec::new(), Vec::new());
     let mut memory = (0, 0);
     let mut cpu_us = Vec::new();
     for round in 1..=plan.rounds {
@@ -92,6 +93,9 @@ fn run(plan: &Plan) -> anyhow::Result<()> {
         let keeps_all =
             Subject::tocsin_with(&tocsin, &plugins, None, "[requests]\nkeep = \"all\"")?;
         keepers.push(Load::slack(&keeps_all, plan.load)?);
+        let subject = Subject::tocsin(&tocsin, &plugins, None)?;
+        randoms.push(Load::slack_with(&subject, Keys::Random, plan.load)?);
+        drop(subject);
         if let Some(other) = &other {
             others.push(Load::slack(&Subject::tocsin(other, &plugins, None)?, plan.load)?);
         }
@@ -100,8 +104,9 @@ fn run(plan: &Plan) -> anyhow::Result<()> {
         }
     }
     let (floor, tocsin_rate) = (median(&floors), median(&tocsins));
-    row("floor", format!("{floor:.0} requests/s"), "", String::new());
-    row("tocsin", format!("{tocsin_rate:.0} requests/s"), "", String::new());
+    row("floor", summary(&floors), "", String::new());
+    row("tocsin", summary(&tocsins), "", String::new());
+    row("the same, processor time by thread", by_thread(&tocsins), "", String::new());
     row(
         "tocsin / floor",
         format!("{:.2}", tocsin_rate / floor),
@@ -109,10 +114,13 @@ fn run(plan: &Plan) -> anyhow::Result<()> {
         reach(tocsin_rate / floor, 0.60),
     );
     if !others.is_empty() {
-        let figure =
-            format!("{:.0} requests/s, {:.2}", median(&others), tocsin_rate / median(&others));
+        let figure = format!("{}; {:.2}", summary(&others), tocsin_rate / median(&others));
         row("the other build; tocsin / it", figure, "", String::new());
+        row("the same, processor time by thread", by_thread(&others), "", String::new());
     }
+    let ratio = median(&randoms) / tocsin_rate;
+    let figure = format!("{}; {ratio:.2}", summary(&randoms));
+    row("random keys; / growing keys", figure, ">= 0.8", reach(ratio, 0.8));
     let all = median(&keepers);
     let figure = format!("{all:.0} requests/s = {:.2}", all / tocsin_rate);
     row("with `keep = \"all\"` / without", figure, "", String::new());
@@ -120,7 +128,7 @@ fn run(plan: &Plan) -> anyhow::Result<()> {
         println!("prometheus-alertmanager is not installed: left out");
     } else {
         let peer = median(&peers);
-        row("Alertmanager", format!("{peer:.0} requests/s"), "", String::new());
+        row("Alertmanager", summary(&peers), "", String::new());
         row(
             "tocsin / Alertmanager",
             format!("{:.1}", tocsin_rate / peer),
@@ -171,17 +179,14 @@ fn run(plan: &Plan) -> anyhow::Result<()> {
     );
 
     if plan.stored > 0 {
-        let filled = subject::fill(plan.stored)?;
-        let (mut fulls, mut empties) = (Vec::new(), Vec::new());
-        for _ in 0..plan.rounds {
-            empties.push(Load::slack(&Subject::tocsin(&tocsin, &plugins, None)?, plan.load)?);
-            fulls
-                .push(Load::slack(&Subject::tocsin(&tocsin, &plugins, Some(&filled))?, plan.load)?);
-        }
-        let ratio = median(&fulls) / median(&empties);
-        let figure =
-            format!("{:.0} / {:.0} requests/s = {ratio:.2}", median(&fulls), median(&empties));
-        row(&format!("{} alerts stored / empty", plan.stored), figure, ">= 0.9", reach(ratio, 0.9));
+        let stored = plan.stored;
+        let filled = subject::fill(stored, Keys::Random)?;
+        let figure = compare_filled(plan, &tocsin, &plugins, (&filled, Keys::Random))?;
+        row(&format!("{stored} alerts stored / empty, random keys"), figure.0, ">= 0.9", figure.1);
+        drop(filled);
+        let filled = subject::fill(stored, Keys::Growing)?;
+        let figure = compare_filled(plan, &tocsin, &plugins, (&filled, Keys::Growing))?;
+        row(&format!("{stored} alerts stored / empty"), figure.0, ">= 0.9", figure.1);
 
         for (what, retention) in [
             ("the same with all that stored", ""),
@@ -203,6 +208,26 @@ fn run(plan: &Plan) -> anyhow::Result<()> {
         println!("| {what} | {figure} | {reach} | {verdict} |");
     }
     Ok(())
+}
+
+/// Measures the load on a filled and on an empty database, and returns the figure and the verdict.
+fn compare_filled(
+    plan: &Plan,
+    tocsin: &Path,
+    plugins: &Path,
+    (filled, keys): (&subject::Filled, Keys),
+) -> anyhow::Result<(String, String)> {
+    let (mut fulls, mut empties) = (Vec::new(), Vec::new());
+    for _ in 0..plan.rounds {
+        let empty = Subject::tocsin(tocsin, plugins, None)?;
+        empties.push(Load::slack_with(&empty, keys, plan.load)?);
+        drop(empty);
+        let full = Subject::tocsin(tocsin, plugins, Some(filled))?;
+        fulls.push(Load::slack_with(&full, keys, plan.load)?);
+    }
+    let ratio = median(&fulls) / median(&empties);
+    let figure = format!("{} / {}; {ratio:.2}", summary(&fulls), summary(&empties));
+    Ok((figure, reach(ratio, 0.9)))
 }
 
 /// Takes the name of a row, its figure, its target and the verdict.
@@ -272,6 +297,31 @@ fn measure_deliveries(
 
 fn median(loads: &[Throughput]) -> f64 {
     middle(loads.iter().map(|load| load.requests_per_second))
+}
+
+/// Returns the medians of the rounds as text.
+fn summary(loads: &[Throughput]) -> String {
+    let of = |figure: fn(&Throughput) -> f64| middle(loads.iter().map(figure));
+    format!(
+        "{:.0} requests/s, {:.1} us, p50 {:.2} ms, p99 {:.2} ms",
+        of(|load| load.requests_per_second),
+        of(|load| load.cpu_us),
+        of(|load| load.p50_ms),
+        of(|load| load.p99_ms),
+    )
+}
+
+/// Returns the medians of the processor time of a request by thread as text, the busiest thread first.
+fn by_thread(loads: &[Throughput]) -> String {
+    let names: BTreeSet<_> = loads.iter().flat_map(|load| load.cpu_us_by_thread.keys()).collect();
+    let time = |name: &String| {
+        middle(loads.iter().map(|load| load.cpu_us_by_thread.get(name).copied().unwrap_or(0.0)))
+    };
+    let mut threads: Vec<_> = names.into_iter().map(|name| (time(name), name)).collect();
+    threads.retain(|(us, _)| *us >= 0.05);
+    threads.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    let threads = threads.iter().map(|(us, name)| format!("{name} {us:.1}"));
+    threads.collect::<Vec<_>>().join(", ") + " us"
 }
 
 fn middle(figures: impl IntoIterator<Item = f64>) -> f64 {

@@ -21,7 +21,7 @@ use tocsin::{
 };
 use tocsin_plugin_api::{Event, Urgency};
 
-use crate::process::Process;
+use crate::{load::Keys, process::Process};
 
 pub(crate) const TOKEN: &str = "Xk3vT9pQz7LmN2rB8sWc4dYf";
 
@@ -143,8 +143,8 @@ pub(crate) fn serve_floor() -> anyhow::Result<()> {
 pub(crate) struct Filled(TempDir);
 
 /// Stores alerts like those of the load, in the way in which the host stores them.
-pub(crate) fn fill(alerts: u64) -> anyhow::Result<Filled> {
-    eprintln!("storing {alerts} alerts");
+pub(crate) fn fill(alerts: u64, keys: Keys) -> anyhow::Result<Filled> {
+    eprintln!("storing {alerts} alerts with {keys:?} keys");
     let folder = folder()?;
     let config = StoreConfig::Sqlite { path: folder.path().join("tocsin.db") };
     let store = store::open(&config, "the benchmark", Arc::default())?;
@@ -152,8 +152,13 @@ pub(crate) fn fill(alerts: u64) -> anyhow::Result<Filled> {
         Arc::new(PluginId { name: "slack-outgoing-webhook".into(), version: "1.0.0".into() });
     let mut waiting = std::collections::VecDeque::new();
     for number in 0..alerts {
-        let key =
-            format!("C014E5UMZ1S.{}.{:06}", 1_600_000_000 + number / 1_000_000, number % 1_000_000);
+        let (seconds, fraction) = match keys {
+            Keys::Growing => (1_600_000_000 + number / 1_000_000, number % 1_000_000),
+            Keys::Random => {
+                (fastrand::u64(1_000_000_000..2_000_000_000), fastrand::u64(..1_000_000))
+            }
+        };
+        let key = format!("C014E5UMZ1S.{seconds}.{fraction:06}");
         let event = Event::create("outage check servers high")
             .description("outage check servers high")
             .urgency(Urgency::High)
