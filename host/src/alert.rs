@@ -6,7 +6,7 @@
 mod actor;
 pub mod life;
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -72,6 +72,21 @@ pub struct Alert {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+/// The parts of an alert that decide who is told of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlertOutline {
+    /// Number of the alert.
+    pub number: u64,
+    /// The integration that received it.
+    pub integration: Arc<str>,
+    /// Urgency.
+    pub urgency: Urgency,
+    /// Status.
+    pub status: Status,
+    /// Labelled values; empty if they were not asked for.
+    pub details: Vec<Detail>,
 }
 
 /// An [`Alert`] with its history.

@@ -15,10 +15,12 @@ mod pace;
 mod plan;
 #[cfg(test)]
 mod pretended;
+mod rest;
 mod router;
 mod schedule;
 mod streak;
 mod target;
+mod told;
 pub(crate) mod trial;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -147,29 +149,23 @@ impl Engine {
     async fn supervise(mut self) {
         let mut reloads = self.host.delivery_desk.reloads();
         let mut stop = self.stop.clone();
+        let mut is_adopted = self.adopt();
         loop {
-            reloads.borrow_and_update();
-            self.adopt();
             self.survey().await;
-            let next = async {
-                // Reloads come first: nobody waits for numbers.
-                tokio::select! {
-                    changed = reloads.changed() => changed.is_ok(),
-                    () = sleep(SURVEY_EVERY) => false,
-                }
-            };
-            let mut next = std::pin::pin!(next);
             tokio::select! {
                 biased;
                 () = stop.wait() => break,
-                _ = &mut next => {}
+                Ok(()) = reloads.changed() => is_adopted = self.adopt(),
+                // The cause of a failure may have gone, such as a file that could not be read.
+                () = sleep(SURVEY_EVERY) => is_adopted = is_adopted || self.adopt(),
             }
         }
         while self.dispatchers.join_next().await.is_some() {}
     }
 
     /// Gives each dispatcher the target of the configuration in force, and starts those that are missing.
-    fn adopt(&mut self) {
+    /// Returns false if the configuration cannot be adopted yet.
+    fn adopt(&mut self) -> bool {
         let in_force = self.host.in_force();
         let config = &in_force.config.config.delivery;
         let client = match self.client_for(config) {
@@ -180,7 +176,8 @@ impl Engine {
                     problem = problem.one_line(),
                     "nothing can be sent",
                 );
-                return self.shared.desk.set_problem(Some(problem));
+                self.shared.desk.set_problem(Some(problem));
+                return false;
             }
         };
         self.shared.desk.set_problem(None);
@@ -195,6 +192,7 @@ impl Engine {
         for (name, target) in next {
             self.begin(name, target);
         }
+        true
     }
 
     /// Starts the dispatcher of a destination. It lives as long as the host: a destination that is removed

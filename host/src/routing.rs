@@ -22,7 +22,7 @@ pub use self::{
     route::Route,
     silences::{BrokenSilence, Silences},
 };
-use crate::alert::Alert;
+use crate::alert::{Alert, AlertOutline};
 
 /// The parts of an alert that conditions look at.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,12 @@ pub struct Subject<'a> {
 
 impl<'a> From<&'a Alert> for Subject<'a> {
     fn from(alert: &'a Alert) -> Self {
+        Self { integration: &alert.integration, urgency: alert.urgency, details: &alert.details }
+    }
+}
+
+impl<'a> From<&'a AlertOutline> for Subject<'a> {
+    fn from(alert: &'a AlertOutline) -> Self {
         Self { integration: &alert.integration, urgency: alert.urgency, details: &alert.details }
     }
 }
@@ -64,6 +70,11 @@ impl Routes {
     /// Returns true if there is no destination, so that nobody can be told.
     pub fn is_empty(&self) -> bool {
         self.destinations.is_empty()
+    }
+
+    /// Returns true if a condition of a route is on details.
+    pub fn reads_details(&self) -> bool {
+        self.routes.iter().any(Route::reads_details)
     }
 
     /// Returns an [`Evaluator`] of these routes. It has buffers of its own, so one is best kept for a

@@ -133,9 +133,6 @@ pub trait AlertStore: Send + Sync {
     /// Returns an [`AlertPage`], newest alert first.
     fn alerts(&self, query: AlertQuery) -> Pending<AlertPage>;
 
-    /// Returns the alerts with these numbers that exist, in the order of the numbers given.
-    fn alerts_by_number(&self, numbers: Vec<u64>) -> Pending<Vec<Alert>>;
-
     /// Returns the changes after a cursor, at most `limit` and at most [`MOST_CHANGES`](feed::MOST_CHANGES).
     ///
     /// Changes come in the order of their commits. Changes of one transaction come in the order of

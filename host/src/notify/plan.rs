@@ -11,9 +11,9 @@ use std::{
 use jiff::Timestamp;
 use tocsin_plugin_api::notification::Kind;
 
-use super::{clock::later, kinds::kind_of};
+use super::{clock::later, kinds::kind_of, told::Told};
 use crate::{
-    alert::{Alert, Status},
+    alert::{AlertOutline, Status},
     delivery::{Fact, FactReason, Silence, Timer, TimerCause},
     http::request_id,
     routing::{Due, Escalation, Outcome, Routes, Silences, Subject},
@@ -33,15 +33,19 @@ pub(super) struct Rules {
     pub digest_above: HashMap<Arc<str>, u32>,
 }
 
-/// Alerts of which destinations were told: number of the alert and name of the destination.
-pub(super) type Told = HashSet<(u64, String)>;
+impl Rules {
+    /// Returns true if the details of alerts have to be known.
+    pub(super) fn reads_details(&self) -> bool {
+        self.routes.reads_details() || self.silences.reads_details()
+    }
+}
 
 /// Returns which pairs of an alert and a destination decide about these changes, beyond those that `known`
 /// holds.
 pub(super) fn pairs_to_look_up(
     rules: &Rules,
     changes: &[FeedChange],
-    alerts: &HashMap<u64, Alert>,
+    alerts: &HashMap<u64, AlertOutline>,
     known: &Told,
 ) -> BTreeSet<(u64, String)> {
     let mut pairs = BTreeSet::new();
@@ -56,9 +60,9 @@ pub(super) fn pairs_to_look_up(
         }
         for verdict in evaluator.evaluate(Subject::from(alert), change.entry.last_at, kind) {
             if matches!(verdict.outcome(), Outcome::Told { only_if_told: true, .. }) {
-                let pair = (alert.number, verdict.destination().to_owned());
-                if !known.contains(&pair) {
-                    pairs.insert(pair);
+                let (alert, destination) = (alert.number, verdict.destination());
+                if !known.contains(alert, destination) {
+                    pairs.insert((alert, destination.to_owned()));
                 }
             }
         }
@@ -70,7 +74,7 @@ pub(super) fn pairs_to_look_up(
 pub(super) fn plan_changes(
     rules: &Rules,
     changes: &[FeedChange],
-    alerts: &HashMap<u64, Alert>,
+    alerts: &HashMap<u64, AlertOutline>,
     told: &mut Told,
     now: Timestamp,
 ) -> Routed {
@@ -108,7 +112,7 @@ pub(super) fn plan_changes(
 pub(super) fn plan_timers(
     rules: &Rules,
     timers: &[Timer],
-    alerts: &HashMap<u64, Alert>,
+    alerts: &HashMap<u64, AlertOutline>,
     told: &mut Told,
     now: Timestamp,
 ) -> Routed {
@@ -133,7 +137,7 @@ pub(super) fn plan_timers(
 
 /// News about an alert for one destination.
 struct News<'a> {
-    alert: &'a Alert,
+    alert: &'a AlertOutline,
     destination: &'a str,
     kind: Kind,
     place: Option<u64>,
@@ -181,18 +185,22 @@ impl Plan<'_> {
     }
 
     fn deliver(&mut self, news: &News<'_>) {
-        let digest_above = self.rules.digest_above.get(news.destination);
-        self.told.insert((news.alert.number, news.destination.to_owned()));
+        let known = self.rules.digest_above.get_key_value(news.destination);
+        let (destination, digest_above) = match known {
+            Some((name, above)) => (Arc::clone(name), *above),
+            None => (news.destination.into(), 0),
+        };
+        self.told.insert(news.alert.number, &destination);
         self.routed.deliveries.push(NewDelivery {
             id: request_id::next(),
-            destination: news.destination.to_owned(),
+            destination,
             alert: news.alert.number,
             kind: news.kind,
             place: news.place,
             changed_at: news.at,
             urgency: news.alert.urgency,
-            integration: news.alert.integration.clone(),
-            digest_above: digest_above.copied().unwrap_or_default(),
+            integration: Arc::clone(&news.alert.integration),
+            digest_above,
         });
     }
 
@@ -204,7 +212,7 @@ impl Plan<'_> {
     }
 
     /// Plans a message that is due because an alert is still open.
-    fn escalate(&mut self, timer: &Timer, alert: &Alert, route: &str, sent: u32) {
+    fn escalate(&mut self, timer: &Timer, alert: &AlertOutline, route: &str, sent: u32) {
         let kind = Kind::Escalated;
         let destination = &*timer.destination;
         let news = News { alert, destination, kind, place: None, at: timer.due_at };
@@ -243,7 +251,7 @@ impl Plan<'_> {
     }
 
     /// Plans the message that a silence has held back.
-    fn end_silence(&mut self, timer: &Timer, alert: &Alert) {
+    fn end_silence(&mut self, timer: &Timer, alert: &AlertOutline) {
         let (now, destination) = (self.routed.now, &*timer.destination);
         let news = |kind| News { alert, destination, kind, place: None, at: now };
         if alert.status != Status::Open {
@@ -277,7 +285,7 @@ impl Plan<'_> {
     }
 
     fn was_told(&self, news: &News<'_>) -> bool {
-        self.told.contains(&(news.alert.number, news.destination.to_owned()))
+        self.told.contains(news.alert.number, news.destination)
     }
 
     fn fact(&mut self, news: &News<'_>, reason: FactReason) {

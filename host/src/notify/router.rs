@@ -1,7 +1,8 @@
 //! The router: reads the feed of changes, decides who is told, and records it with its place in the feed.
 //!
 //! Deliveries, timers, facts and the cursor are one transaction, so that a crash loses no change and
-//! routes none twice. While webhooks pour in, the router takes only a small part of the time.
+//! routes none twice. While webhooks pour in, the router takes only a small part of the time: see
+//! [`Rest`].
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -19,10 +20,12 @@ use super::{
     STORE_PAUSE,
     clock::Clock,
     dispatcher::Shared,
-    plan::{Rules, Told, pairs_to_look_up, plan_changes, plan_timers},
+    plan::{Rules, pairs_to_look_up, plan_changes, plan_timers},
+    rest::Rest,
+    told::Told,
 };
 use crate::{
-    alert::Alert,
+    alert::AlertOutline,
     delivery::{Timer, TimerCause},
     host::{Host, in_force::InForce},
     http::server::Stop,
@@ -35,14 +38,9 @@ use crate::{
 };
 
 /// Changes on one page.
-const PAGE: usize = 256;
+const PAGE: usize = 1000;
 /// Timers that are looked at together.
 const TIMERS: usize = 256;
-/// Pause after a full page of changes, as a multiple of the time that the page took, while further
-/// changes arrive.
-const REST: u32 = 9;
-/// Pairs of alerts and destinations that are remembered, so that most news needs no look-up.
-const MOST_REMEMBERED: usize = 50_000;
 
 /// Routes changes until the signal to stop.
 pub(super) async fn run(host: Arc<Host>, shared: Shared, mut stop: Stop) {
@@ -53,9 +51,11 @@ pub(super) async fn run(host: Arc<Host>, shared: Shared, mut stop: Stop) {
         host,
         shared,
         cursor: None,
+        has_read_all: false,
         silences: None,
         rules: None,
-        told: Told::new(),
+        told: Told::default(),
+        rest: Rest::new(Instant::now()),
         next_timer: None,
     };
     tokio::select! {
@@ -72,10 +72,12 @@ struct Router {
     reloads: watch::Receiver<u64>,
     silence_changes: watch::Receiver<u64>,
     cursor: Option<Cursor>,
+    /// True if the feed has nothing after the cursor but what was signalled since.
+    has_read_all: bool,
     silences: Option<Arc<Silences>>,
     rules: Option<Rules>,
-    /// Alerts of which destinations were told lately.
     told: Told,
+    rest: Rest,
     next_timer: Option<Timestamp>,
 }
 
@@ -110,7 +112,18 @@ impl Router {
             self.rules = None;
             return Ok(());
         };
+        let is_due = self.next_timer.is_some_and(|time| time <= self.shared.clock.now());
+        if is_due {
+            self.route_timers().await?;
+        }
+        if self.has_read_all && !self.changed.has_changed().unwrap_or_default() {
+            if !is_due {
+                self.wait().await;
+            }
+            return Ok(());
+        }
         let began = Instant::now();
+        self.has_read_all = false;
         self.changed.borrow_and_update();
         let page = self.shared.store.changes_since(cursor, PAGE).await?;
         let count = page.changes.len();
@@ -119,18 +132,9 @@ impl Router {
         } else {
             self.cursor = Some(page.cursor);
         }
-        let is_due = self.next_timer.is_some_and(|time| time <= self.shared.clock.now());
-        if is_due {
-            self.route_timers().await?;
-        }
-        if count == 0 && !is_due {
-            self.wait().await;
-        } else if self.changed.has_changed().unwrap_or_default() {
-            // The fuller the page, the busier is the host.
-            let share = u32::try_from(count).unwrap_or(u32::MAX);
-            let whole = u32::try_from(PAGE).unwrap_or(u32::MAX);
-            sleep(began.elapsed() * REST * share / whole).await;
-        }
+        self.has_read_all = count < PAGE;
+        let now = Instant::now();
+        sleep(self.rest.after(count, count >= PAGE, now - began, now)).await;
         Ok(())
     }
 
@@ -177,7 +181,7 @@ impl Router {
     ) -> Result<(), StoreError> {
         let Some(rules) = &self.rules else { return Ok(()) };
         let numbers: BTreeSet<_> = changes.iter().map(|change| change.alert).collect();
-        let alerts = alerts(&*self.shared.store, numbers).await?;
+        let alerts = outlines(&*self.shared.store, numbers, rules).await?;
         let pairs = pairs_to_look_up(rules, changes, &alerts, &self.told);
         look_up(&*self.shared.store, pairs, &mut self.told).await?;
         let now = self.shared.clock.now();
@@ -192,7 +196,7 @@ impl Router {
             self.store(routed).await?;
         }
         self.cursor = Some(cursor);
-        self.forget();
+        self.told.bound();
         Ok(())
     }
 
@@ -202,12 +206,12 @@ impl Router {
         let timers = store.due_timers(now, TIMERS).await?;
         if !timers.is_empty() {
             let numbers = timers.iter().map(|timer| timer.alert).collect();
-            let alerts = alerts(&*store, numbers).await?;
+            let alerts = outlines(&*store, numbers, rules).await?;
             let ends_silence =
                 |timer: &&Timer| matches!(timer.cause, TimerCause::SilenceEnds { .. });
             let pairs = timers.iter().filter(ends_silence);
             let pairs = pairs.map(|timer| (timer.alert, timer.destination.clone()));
-            let pairs = pairs.filter(|pair| !self.told.contains(pair)).collect();
+            let pairs = pairs.filter(|(alert, name)| !self.told.contains(*alert, name)).collect();
             look_up(&*store, pairs, &mut self.told).await?;
             let routed = plan_timers(rules, &timers, &alerts, &mut self.told, now);
             self.store(routed).await?;
@@ -218,21 +222,16 @@ impl Router {
 
     /// Records what was decided, and wakes the dispatchers that have something to do.
     async fn store(&mut self, routed: Routed) -> Result<(), StoreError> {
-        let destinations: HashSet<_> =
-            routed.deliveries.iter().map(|delivery| delivery.destination.clone()).collect();
+        let destinations = routed.deliveries.iter().map(|delivery| &delivery.destination);
+        let destinations: HashSet<_> = destinations.map(Arc::clone).collect();
         let first_timer = routed.timers.iter().map(|timer| timer.due_at).min();
-        let told =
-            routed.deliveries.iter().map(|delivery| (delivery.alert, delivery.destination.clone()));
-        let told: Vec<_> = told.collect();
         let result = self.shared.store.route(routed).await;
         // Deliveries may be there after an error, too.
         for destination in destinations {
             self.shared.desk.look(&destination);
         }
         if result.is_err() {
-            for pair in &told {
-                self.told.remove(pair);
-            }
+            self.told.clear();
             // A refused transaction may have been committed all the same. The store knows the place in the
             // feed and the timers, so that the next try plans nothing twice.
             (self.cursor, self.silences, self.rules) = (None, None, None);
@@ -250,13 +249,6 @@ impl Router {
             _ = self.reloads.changed() => self.rules = None,
             _ = self.silence_changes.changed() => (self.silences, self.rules) = (None, None),
             () = timer => {}
-        }
-    }
-
-    /// Bounds the memory. What is forgotten is looked up in the store again.
-    fn forget(&mut self) {
-        if self.told.len() > MOST_REMEMBERED {
-            self.told.clear();
         }
     }
 }
@@ -304,12 +296,13 @@ fn rules(in_force: &InForce, silences: Arc<Silences>) -> Rules {
     }
 }
 
-async fn alerts(
+async fn outlines(
     store: &dyn Store,
     numbers: BTreeSet<u64>,
-) -> Result<HashMap<u64, Alert>, StoreError> {
-    let alerts = store.alerts_by_number(numbers.into_iter().collect()).await?;
-    Ok(alerts.into_iter().map(|alert| (alert.number, alert)).collect())
+    rules: &Rules,
+) -> Result<HashMap<u64, AlertOutline>, StoreError> {
+    let outlines = store.outlines(numbers, rules.reads_details()).await?;
+    Ok(outlines.into_iter().map(|outline| (outline.number, outline)).collect())
 }
 
 /// Adds the pairs of which the store has a delivery.
@@ -333,7 +326,7 @@ async fn look_up(
         .collect();
     for (pair, answer) in asked {
         if !answer.await?.deliveries.is_empty() {
-            told.insert(pair);
+            told.insert(pair.0, &pair.1.into());
         }
     }
     Ok(())

@@ -68,6 +68,11 @@ impl Matcher {
         Ok(Self { integrations: integrations.clone(), urgency: *urgency, details: matchers })
     }
 
+    /// Returns true if there is a condition on details.
+    pub(super) fn reads_details(&self) -> bool {
+        !self.details.is_empty()
+    }
+
     /// Returns the first condition that does not hold; none if all hold.
     pub(super) fn mismatch(&self, subject: Subject<'_>) -> Option<Mismatch> {
         let Self { integrations, urgency, details } = self;

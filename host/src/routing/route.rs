@@ -38,6 +38,11 @@ impl Route {
         route
     }
 
+    /// Returns true if the route has a condition on details.
+    pub(super) fn reads_details(&self) -> bool {
+        self.matcher.reads_details()
+    }
+
     /// Returns the first condition on the alert itself that does not hold.
     pub(super) fn mismatch(&self, subject: Subject<'_>) -> Option<Mismatch> {
         self.matcher.mismatch(subject)

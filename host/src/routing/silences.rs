@@ -33,6 +33,11 @@ impl Silences {
         (Self { silences: compiled }, broken)
     }
 
+    /// Returns true if a silence has a condition on details.
+    pub fn reads_details(&self) -> bool {
+        self.silences.iter().any(|(_, matcher)| matcher.reads_details())
+    }
+
     /// Returns the silence that holds for an alert at a time; of several, the one that ends last. A silence
     /// holds from its beginning, and no longer at its end.
     pub fn holding(&self, subject: Subject<'_>, at: Timestamp) -> Option<&Silence> {

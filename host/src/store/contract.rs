@@ -100,7 +100,7 @@ macro_rules! store_contract {
                 deliveries_are_found_by_status_destination_and_alert,
                 the_state_of_every_destination_is_known,
                 routing_is_recorded_with_its_cursor,
-                alerts_are_read_by_their_numbers,
+                alerts_are_outlined_by_their_numbers,
                 old_deliveries_are_deleted_and_dead_ones_stay,
                 deliveries_about_unresolved_alerts_are_kept,
                 an_alert_is_deleted_with_its_deliveries_once_they_have_ended,

@@ -1,5 +1,7 @@
 //! Interface of a store for deliveries, silences and the router's place in the feed.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use jiff::Timestamp;
 use serde_json::Value;
 use tocsin_plugin_api::{Urgency, notification::Kind};
@@ -7,7 +9,7 @@ use ulid::Ulid;
 
 use super::{Pending, feed::Cursor};
 use crate::{
-    alert::Actor,
+    alert::{Actor, AlertOutline},
     delivery::{
         Attempt, Delivery, DeliveryStatus, DeliveryWithAttempts, DestinationState, Fact, Parked,
         Silence, Timer,
@@ -26,6 +28,11 @@ pub trait DeliveryStore: Send + Sync {
     /// Forgets the router's cursor: without destinations nothing is routed, and destinations that are
     /// configured later are not told of old changes.
     fn forget_cursor(&self) -> Pending<()>;
+
+    /// Returns the [`AlertOutline`]s of those of these alerts that exist, in the order of their numbers.
+    ///
+    /// Without `with_details` the details are left empty, which is faster.
+    fn outlines(&self, numbers: BTreeSet<u64>, with_details: bool) -> Pending<Vec<AlertOutline>>;
 
     /// Records the result of routing a page of the feed or of a number of timers, all or nothing.
     ///
@@ -159,7 +166,7 @@ pub struct NewDelivery {
     /// Id of the delivery.
     pub id: Ulid,
     /// The destination.
-    pub destination: String,
+    pub destination: Arc<str>,
     /// Number of the alert.
     pub alert: u64,
     /// Kind of the news.
@@ -171,7 +178,7 @@ pub struct NewDelivery {
     /// Urgency of the alert, for a digest.
     pub urgency: Urgency,
     /// Integration of the alert, for a digest.
-    pub integration: String,
+    pub integration: Arc<str>,
     /// Number of waiting deliveries of the kind `opened` above which a digest replaces them; 0 for never.
     pub digest_above: u32,
 }

@@ -69,7 +69,7 @@ use super::{
     housekeeping::{HousekeepingProgress, HousekeepingStep},
 };
 use crate::{
-    alert::{Alert, AlertIds, AlertRef, AlertWithHistory},
+    alert::{AlertIds, AlertRef, AlertWithHistory},
     metrics::StoreMetrics,
     problem::Problem,
     request::{
@@ -218,10 +218,6 @@ impl AlertStore for SqliteStore {
 
     fn alert(&self, alert: AlertRef) -> Pending<Option<AlertWithHistory>> {
         self.readers.read(move |reader| reader.alert(alert))
-    }
-
-    fn alerts_by_number(&self, numbers: Vec<u64>) -> Pending<Vec<Alert>> {
-        self.readers.read(move |reader| reader.alerts_by_number(&numbers))
     }
 
     fn changes_since(&self, cursor: Cursor, limit: usize) -> Pending<ChangePage> {

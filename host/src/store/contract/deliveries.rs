@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 use serde_json::json;
-use tocsin_plugin_api::{Event, notification::Kind};
+use tocsin_plugin_api::{Event, Urgency, notification::Kind};
 
 use crate::{
-    alert::AlertRef,
+    alert::{AlertRef, Status},
     delivery::{
         Attempt, AttemptRequest, AttemptResult, DeliveryStatus, DestinationState, Fact, FactReason,
         Parked, TimerCause,
@@ -587,7 +587,7 @@ pub(in crate::store) fn a_delivery_about_a_deleted_alert_can_be_retried(place: &
     dead(store, 1);
     let task = HousekeepingTask::Forget { what: Forgettable::ResolvedAlerts, before: None };
     assert_eq!(housekeep(store, task, 9), 1);
-    assert_eq!(store.alerts_by_number(vec![1, 99]).wait().expect("it reads"), []);
+    assert_eq!(store.outlines([1, 99].into(), true).wait().expect("it reads"), []);
     assert_eq!(listed(store, DeliveryQuery { alert: Some(1), ..DeliveryQuery::default() }), [1]);
     let retried = store.retry_deliveries(Which::DeadOf("ops".into()), steve(), at(9)).wait();
     assert_eq!(retried.expect("it commits"), 1);
@@ -800,15 +800,30 @@ pub(in crate::store) fn routing_is_recorded_with_its_cursor(place: &dyn StoreFix
     assert_eq!(cursor(&*store), None);
 }
 
-pub(in crate::store) fn alerts_are_read_by_their_numbers(place: &dyn StoreFixture) {
+pub(in crate::store) fn alerts_are_outlined_by_their_numbers(place: &dyn StoreFixture) {
     let store = &*place.open();
-    for title in ["one", "two", "three"] {
-        commit(store, Event::create(title));
+    for (title, urgency) in [("one", Urgency::Low), ("two", Urgency::High), ("three", Urgency::Low)]
+    {
+        let event = Event::create(title).urgency(urgency).detail("Channel", title);
+        commit(store, event);
     }
-    let alerts = store.alerts_by_number(vec![3, 1, 9, u64::MAX]).wait().expect("it reads");
-    let titles: Vec<_> = alerts.iter().map(|alert| alert.title.as_str()).collect();
-    assert_eq!(titles, ["three", "one"]);
-    assert_eq!(alerts[0], crate::store::fixture::get(store, AlertRef::Number(3)).alert);
+    by_hand(store, 3, ManualAction::Resolve);
+    let read = |numbers: &[u64], with_details| {
+        let numbers = numbers.iter().copied().collect();
+        store.outlines(numbers, with_details).wait().expect("it reads")
+    };
+    let whole = read(&[3, 1, 9, u64::MAX], true);
+    let shown: Vec<_> = whole
+        .iter()
+        .map(|it| (it.number, &*it.integration, it.urgency, it.status, &*it.details[0].value))
+        .collect();
+    let integration = &*crate::store::fixture::get(store, AlertRef::Number(1)).alert.integration;
+    let one = (1, integration, Urgency::Low, Status::Open, "one");
+    let three = (3, integration, Urgency::Low, Status::Resolved, "three");
+    assert_eq!(shown, [one, three]);
+    let short = read(&[1, 2, 3], false);
+    assert!(short.iter().all(|it| it.details.is_empty()));
+    assert_eq!(short.iter().map(|it| it.number).collect::<Vec<_>>(), [1, 2, 3]);
 }
 
 pub(in crate::store) fn old_deliveries_are_deleted_and_dead_ones_stay(place: &dyn StoreFixture) {

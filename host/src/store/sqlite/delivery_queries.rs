@@ -1,22 +1,34 @@
 //! The queries for deliveries, destinations, silences, timers and facts.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, ToSql, params, params_from_iter};
+use rusqlite::{OptionalExtension, ToSql, params_from_iter};
+use tocsin_plugin_api::Urgency;
 use ulid::Ulid;
 
 use super::{
     delivery_rows::{self, DELIVERY, SILENCE, milliseconds},
     reader::Reader,
-    rows,
+    rows::{self, Stored},
 };
 use crate::{
-    alert::Alert,
+    alert::{AlertOutline, Status},
     delivery::{DeliveryStatus, DeliveryWithAttempts, DestinationState, Fact, Silence, Timer},
     store::deliveries::{DeliveryPage, DeliveryQuery},
     store::feed::Cursor,
 };
+
+/// The columns of outlines of alerts, without details.
+const OUTLINES: &str = "SELECT number, integration, urgency, status, NULL FROM alerts \
+     WHERE number BETWEEN ?1 AND ?2 ORDER BY number";
+
+/// The columns of outlines of alerts.
+const OUTLINES_WITH_DETAILS: &str = "SELECT number, integration, urgency, status, details \
+     FROM alerts WHERE number BETWEEN ?1 AND ?2 ORDER BY number";
 
 impl Reader {
     pub(super) fn router_cursor(&self) -> rusqlite::Result<Option<Cursor>> {
@@ -139,17 +151,37 @@ impl Reader {
         statement.query_map([alert], delivery_rows::fact)?.collect()
     }
 
-    pub(super) fn alerts_by_number(&self, numbers: &[u64]) -> rusqlite::Result<Vec<Alert>> {
+    pub(super) fn outlines(
+        &self,
+        numbers: &BTreeSet<u64>,
+        with_details: bool,
+    ) -> rusqlite::Result<Vec<AlertOutline>> {
         let snapshot = self.connection.unchecked_transaction()?;
-        let mut statement =
-            snapshot.prepare_cached(&format!("{} WHERE a.number = ?1", rows::ALERT))?;
-        let mut alerts = Vec::with_capacity(numbers.len());
-        for number in numbers {
-            let Ok(number) = i64::try_from(*number) else { continue };
-            let alert = |row: &rusqlite::Row<'_>| rows::alert(row, self.ids);
-            alerts.extend(statement.query_row(params![number], alert).optional()?);
+        let sql = if with_details { OUTLINES_WITH_DETAILS } else { OUTLINES };
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let mut integrations = HashMap::new();
+        let mut outlines = Vec::with_capacity(numbers.len());
+        let known = numbers.iter().copied().filter_map(|number| i64::try_from(number).ok());
+        for (first, last) in delivery_rows::runs(known) {
+            let mut rows = statement.query([first, last])?;
+            while let Some(row) = rows.next()? {
+                let integration = match integrations.entry(row.get::<_, i64>(1)?) {
+                    Entry::Occupied(known) => Arc::clone(known.get()),
+                    Entry::Vacant(unknown) => {
+                        let name = delivery_rows::integration_name(&snapshot, *unknown.key())?;
+                        Arc::clone(unknown.insert(name.into()))
+                    }
+                };
+                outlines.push(AlertOutline {
+                    number: row.get::<_, i64>(0)?.cast_unsigned(),
+                    integration,
+                    urgency: row.get::<_, Stored<Urgency>>(2)?.0,
+                    status: row.get::<_, Stored<Status>>(3)?.0,
+                    details: rows::details(row, 4)?,
+                });
+            }
         }
-        Ok(alerts)
+        Ok(outlines)
     }
 }
 

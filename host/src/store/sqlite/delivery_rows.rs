@@ -1,6 +1,6 @@
 //! Conversion of rows to [deliveries](Delivery) and back, for the writer and the readers.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, iter};
 
 use jiff::Timestamp;
 use rusqlite::{
@@ -353,6 +353,29 @@ pub(super) fn digest_of(
         .query_row([destination, alert], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     Ok(run.filter(|(last, _)| *last >= alert).map(|(_, digest)| digest))
+}
+
+/// Returns the name under which an integration is stored.
+pub(super) fn integration_name(
+    connection: &Connection,
+    integration: i64,
+) -> rusqlite::Result<String> {
+    let sql = "SELECT name FROM integrations WHERE id = ?1";
+    connection.prepare_cached(sql)?.query_row([integration], |row| row.get(0))
+}
+
+/// Returns the first and the last number of each run of consecutive numbers. The numbers are sorted, and
+/// all different.
+pub(super) fn runs(numbers: impl Iterator<Item = i64>) -> impl Iterator<Item = (i64, i64)> {
+    let mut numbers = numbers.peekable();
+    iter::from_fn(move || {
+        let first = numbers.next()?;
+        let mut last = first;
+        while numbers.next_if_eq(&(last + 1)).is_some() {
+            last += 1;
+        }
+        Some((first, last))
+    })
 }
 
 /// Returns a value as JSON.

@@ -1,6 +1,6 @@
 //! The [`DeliveryStore`] of SQLite: passes each call on to the writing thread or to a reader.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::BTreeSet};
 
 use jiff::Timestamp;
 use ulid::Ulid;
@@ -14,7 +14,7 @@ use super::{
     write_transaction::WriteTransaction,
 };
 use crate::{
-    alert::Actor,
+    alert::{Actor, AlertOutline},
     delivery::{DeliveryWithAttempts, DestinationState, Fact, Parked, Silence, Timer},
     store::{
         Pending,
@@ -65,6 +65,10 @@ impl DeliveryStore for SqliteStore {
 
     fn forget_cursor(&self) -> Pending<()> {
         self.write(|open| open.statement("DELETE FROM router")?.execute([]).map(drop))
+    }
+
+    fn outlines(&self, numbers: BTreeSet<u64>, with_details: bool) -> Pending<Vec<AlertOutline>> {
+        self.readers.read(move |reader| reader.outlines(&numbers, with_details))
     }
 
     fn route(&self, routed: Routed) -> Pending<()> {

@@ -2,7 +2,7 @@
 //!
 //! A digest is counted in memory, and written once for each call: a storm costs no row for each alert.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use rusqlite::{OptionalExtension, params};
 use tocsin_plugin_api::notification::Kind;
@@ -37,18 +37,37 @@ struct OpenDigest {
     added: BTreeSet<i64>,
 }
 
-/// Digests that wait, by their destinations; none for destinations without one.
-type OpenDigests = BTreeMap<i64, Option<OpenDigest>>;
+impl OpenDigest {
+    fn add(&mut self, new: &NewDelivery) {
+        let alert = new.alert.cast_signed();
+        if self.added.insert(alert) {
+            self.tally.add(alert, new.urgency, &new.integration);
+        }
+    }
+}
+
+/// The digests of a destination, read once for each call.
+struct Digests {
+    /// The digest that waits.
+    open: Option<OpenDigest>,
+    /// Highest number of an alert that a digest has told. A newer alert needs no look-up.
+    last: i64,
+}
 
 impl WriteTransaction<'_> {
     pub(super) fn route(&mut self, routed: &Routed) -> rusqlite::Result<()> {
         fault_injection::point("routing");
-        let mut digests = OpenDigests::new();
+        let mut all = BTreeMap::new();
         for new in &routed.deliveries {
-            self.route_one(new, routed, &mut digests)?;
+            let destination = self.used_destination(&new.destination)?;
+            let digests = match all.entry(destination) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => unknown.insert(self.digests(destination)?),
+            };
+            self.route_one(destination, new, routed, digests)?;
         }
-        for (destination, digest) in digests {
-            if let Some(digest) = digest.filter(|digest| !digest.added.is_empty()) {
+        for (destination, digests) in all {
+            if let Some(digest) = digests.open.filter(|digest| !digest.added.is_empty()) {
                 self.write_digest(destination, &digest)?;
             }
         }
@@ -69,41 +88,66 @@ impl WriteTransaction<'_> {
 
     fn route_one(
         &mut self,
+        destination: i64,
         new: &NewDelivery,
         routed: &Routed,
-        digests: &mut OpenDigests,
+        digests: &mut Digests,
     ) -> rusqlite::Result<()> {
+        let alert = new.alert.cast_signed();
+        let opens_in_digest = new.kind == Kind::Opened && new.digest_above > 0;
+        if opens_in_digest
+            && alert > digests.last
+            && let Some(digest) = &mut digests.open
+        {
+            // In a storm nearly every alert ends here, without a query.
+            digest.add(new);
+            digests.last = alert;
+            return Ok(());
+        }
         let id = new.id.to_bytes();
         let sql = "SELECT EXISTS (SELECT 1 FROM deliveries WHERE id = ?1)";
         if self.statement(sql)?.query_row([id.as_slice()], |row| row.get(0))? {
             return Ok(());
         }
-        let destination = self.used_destination(&new.destination)?;
-        let alert = new.alert.cast_signed();
         if !matches!(new.kind, Kind::Escalated | Kind::Noted)
             && let Some(digest) = self.digest_that_told(destination, alert, digests)?
             && (new.kind == Kind::Opened || !self.has_own_message(destination, alert)?)
         {
             let reason = FactReason::InDigest { delivery: digest };
-            let name = new.destination.clone();
+            let name = new.destination.to_string();
             let fact = Fact { at: routed.now, kind: new.kind, destination: name, reason };
             return self.add_fact(new.alert, &fact);
         }
-        if new.kind == Kind::Opened && new.digest_above > 0 {
-            if let Some(digest) = self.open_digest(destination, digests)? {
-                if digest.added.insert(alert) {
-                    digest.tally.add(alert, new.urgency, &new.integration);
-                }
+        if opens_in_digest {
+            if let Some(digest) = &mut digests.open {
+                digest.add(new);
                 return Ok(());
             }
             let openings = self.openings(destination, new.digest_above)?;
             if openings.len() >= new.digest_above as usize {
                 let digest = self.begin_digest(destination, &openings, new, routed)?;
-                digests.insert(destination, Some(digest));
+                digests.last = digests.last.max(digest.tally.last);
+                digests.open = Some(digest);
                 return Ok(());
             }
         }
         self.add_delivery(destination, new, routed)
+    }
+
+    fn digests(&self, destination: i64) -> rusqlite::Result<Digests> {
+        let open = |row: &rusqlite::Row<'_>| {
+            Ok(OpenDigest {
+                seq: row.get(0)?,
+                id: row.get::<_, Stored<Ulid>>(1)?.0,
+                tally: Tally::read(row, 2)?,
+                added: BTreeSet::new(),
+            })
+        };
+        let open = self.statement(OPEN_DIGEST)?.query_row([destination], open).optional()?;
+        let sql = "SELECT last FROM digest_alerts WHERE destination = ?1 \
+                   ORDER BY first DESC LIMIT 1";
+        let last = self.statement(sql)?.query_row([destination], |row| row.get(0)).optional()?;
+        Ok(Digests { open, last: last.unwrap_or_default() })
     }
 
     /// Returns the id of the digest that told a destination of an alert.
@@ -111,11 +155,12 @@ impl WriteTransaction<'_> {
         &self,
         destination: i64,
         alert: i64,
-        digests: &OpenDigests,
+        digests: &Digests,
     ) -> rusqlite::Result<Option<Ulid>> {
-        if let Some(Some(digest)) = digests.get(&destination)
-            && digest.added.contains(&alert)
-        {
+        if alert > digests.last {
+            return Ok(None);
+        }
+        if let Some(digest) = digests.open.as_ref().filter(|digest| digest.added.contains(&alert)) {
             return Ok(Some(digest.id));
         }
         let Some(digest) = delivery_rows::digest_of(self.connection, destination, alert)? else {
@@ -131,31 +176,6 @@ impl WriteTransaction<'_> {
         let sql = "SELECT EXISTS (SELECT 1 FROM deliveries \
                    WHERE alert = ?1 AND destination = ?2 AND told_by IS NULL AND state < 4)";
         self.statement(sql)?.query_row([alert, destination], |row| row.get(0))
-    }
-
-    /// Returns the digest of a destination that further alerts are added to.
-    fn open_digest<'d>(
-        &self,
-        destination: i64,
-        digests: &'d mut OpenDigests,
-    ) -> rusqlite::Result<Option<&'d mut OpenDigest>> {
-        let found = match digests.entry(destination) {
-            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::btree_map::Entry::Vacant(place) => {
-                let digest = |row: &rusqlite::Row<'_>| {
-                    Ok(OpenDigest {
-                        seq: row.get(0)?,
-                        id: row.get::<_, Stored<Ulid>>(1)?.0,
-                        tally: Tally::read(row, 2)?,
-                        added: BTreeSet::new(),
-                    })
-                };
-                place.insert(
-                    self.statement(OPEN_DIGEST)?.query_row([destination], digest).optional()?,
-                )
-            }
-        };
-        Ok(found.as_mut())
     }
 
     /// Returns deliveries that a digest may replace, oldest first, and no more than the limit.
@@ -186,7 +206,11 @@ impl WriteTransaction<'_> {
         for seq in openings {
             let Some(row) = self.delivery_row(*seq)? else { continue };
             if added.insert(row.alert) {
-                tally.add(row.alert, row.urgency, &self.integration_name(row.integration)?);
+                tally.add(
+                    row.alert,
+                    row.urgency,
+                    &delivery_rows::integration_name(self.connection, row.integration)?,
+                );
             }
             digest.due_at = digest.due_at.min(row.due_at);
             digest.changed_at = digest.changed_at.min(row.since);
@@ -211,12 +235,7 @@ impl WriteTransaction<'_> {
 
     fn write_digest(&mut self, destination: i64, digest: &OpenDigest) -> rusqlite::Result<()> {
         self.put_tally(digest.seq, &digest.tally)?;
-        let mut alerts = digest.added.iter().copied().peekable();
-        while let Some(first) = alerts.next() {
-            let mut last = first;
-            while alerts.next_if_eq(&(last + 1)).is_some() {
-                last += 1;
-            }
+        for (first, last) in delivery_rows::runs(digest.added.iter().copied()) {
             // A run that goes on from the last page becomes longer.
             let sql = "UPDATE digest_alerts SET last = ?4 WHERE destination = ?1 AND digest = ?2 \
                        AND last = ?3 - 1 AND first = (SELECT first FROM digest_alerts \
@@ -291,18 +310,13 @@ impl WriteTransaction<'_> {
             in_doubt: false,
             opens: new.kind == Kind::Opened,
             urgency: new.urgency,
-            integration: self.integration(&new.integration.as_str().into())?,
+            integration: self.integration(&new.integration)?,
             reason: None,
             skipped: Skipped::default(),
             told_by: None,
             discarded_by: None,
             finished_at: None,
         })
-    }
-
-    fn integration_name(&self, integration: i64) -> rusqlite::Result<String> {
-        let sql = "SELECT name FROM integrations WHERE id = ?1";
-        self.statement(sql)?.query_row([integration], |row| row.get(0))
     }
 
     /// Gives a message the content of later news. The content so far moves to a row of its own.

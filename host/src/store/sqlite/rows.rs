@@ -6,7 +6,7 @@ use rusqlite::{
     types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, ValueRef},
 };
 use serde::{Deserialize, Serialize};
-use tocsin_plugin_api::{Urgency, notification::Kind};
+use tocsin_plugin_api::{Detail, Urgency, notification::Kind};
 use ulid::Ulid;
 
 use crate::{
@@ -28,12 +28,6 @@ pub(super) fn alert(row: &Row<'_>, ids: AlertIds) -> rusqlite::Result<Alert> {
     let number = row.get::<_, i64>(0)?.cast_unsigned();
     let created_at = time(row, 13)?;
     let title: String = row.get(4)?;
-    let details: Option<String> = row.get(10)?;
-    let details = details.map_or(Ok(Vec::new()), |json| {
-        let unreadable =
-            |error| rusqlite::Error::FromSqlConversionFailure(10, Type::Text, Box::new(error));
-        serde_json::from_str(&json).map_err(unreadable)
-    })?;
     Ok(Alert {
         id: ids.id(number, created_at),
         number,
@@ -48,7 +42,7 @@ pub(super) fn alert(row: &Row<'_>, ids: AlertIds) -> rusqlite::Result<Alert> {
         status: row.get::<_, Stored<Status>>(7)?.0,
         dedup_key: row.get(8)?,
         link: row.get(9)?,
-        details,
+        details: details(row, 10)?,
         occurrences: row.get::<_, i64>(11)?.cast_unsigned(),
         request_id: row.get::<_, Stored<Ulid>>(12)?.0,
         last_occurred_at: optional_time(row, 15)?.unwrap_or(created_at),
@@ -57,6 +51,13 @@ pub(super) fn alert(row: &Row<'_>, ids: AlertIds) -> rusqlite::Result<Alert> {
         created_at,
         updated_at: time(row, 14)?,
         hops: row.get(18)?,
+    })
+}
+
+pub(super) fn details(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<Detail>> {
+    let Some(json) = row.get_ref(column)?.as_str_or_null()? else { return Ok(Vec::new()) };
+    serde_json::from_str(json).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
     })
 }
 
