@@ -10,16 +10,16 @@ const MEMORY: Duration = Duration::from_secs(1);
 const FOR_EACH: Duration = Duration::from_micros(100);
 /// Longest pause.
 const LONGEST: Duration = Duration::from_millis(250);
-/// Pause after a full page, as a multiple of the time that the page took.
-const AFTER_FULL_PAGE: u32 = 9;
+/// Pause after a full page while changes arrive, as a multiple of the time that the page took.
+const AFTER_FULL_PAGE: u32 = 4;
 
 /// Decides how long the router rests.
 ///
 /// Each look at the feed costs reads and a transaction, however few changes it finds, and webhooks wait for
 /// the disk meanwhile. A host at rest tells destinations of a change at once. The more changes arrive, the
 /// longer the router waits for further ones, up to [`LONGEST`]. If even a page is too small for all of them,
-/// the host is at its limit: the router then works for a tenth of the time, and the rest of the time belongs to
-/// the webhooks.
+/// the host is at its limit: the router then works for a fifth of the time, and the rest of the time belongs to
+/// the webhooks. Once no more changes arrive, the router reads what is left without a pause.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rest {
     /// Number of changes, old ones counted less.
@@ -27,26 +27,38 @@ pub(super) struct Rest {
     at: Instant,
 }
 
+/// A page of changes that was routed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Page {
+    /// Number of changes.
+    pub count: usize,
+    /// True if the page has no room for more.
+    pub is_full: bool,
+    /// Time from the look at the feed until everything was recorded.
+    pub took: Duration,
+    /// True if more changes were made in this time.
+    pub more_arrived: bool,
+}
+
 impl Rest {
     pub(super) fn new(now: Instant) -> Self {
         Self { recent: 0.0, at: now }
     }
 
-    /// Returns the pause after a page of changes that took some time.
-    pub(super) fn after(
-        &mut self,
-        count: usize,
-        is_full: bool,
-        took: Duration,
-        now: Instant,
-    ) -> Duration {
+    /// Returns the pause after a page of changes.
+    pub(super) fn after(&mut self, page: Page, now: Instant) -> Duration {
+        let Page { count, is_full, took, more_arrived } = page;
         let age = now.saturating_duration_since(self.at).div_duration_f64(MEMORY);
         // A page holds at most some thousand changes.
         let count = u32::try_from(count).map_or(f64::MAX, f64::from);
         self.recent = self.recent * (-age).exp() + count;
         self.at = now;
         if is_full {
-            return (took * AFTER_FULL_PAGE).min(LONGEST);
+            return if more_arrived {
+                (took * AFTER_FULL_PAGE).min(LONGEST)
+            } else {
+                Duration::ZERO
+            };
         }
         FOR_EACH.mul_f64(self.recent.min(LONGEST.div_duration_f64(FOR_EACH)))
     }
@@ -58,6 +70,10 @@ mod tests {
 
     const PAGE_TOOK: Duration = Duration::from_millis(2);
 
+    fn page(count: usize) -> Page {
+        Page { count, is_full: false, took: PAGE_TOOK, more_arrived: true }
+    }
+
     /// Returns the last pause after pages that follow each other at this rate of changes.
     fn steady(rate: f64, full_at: usize) -> Duration {
         let mut now = Instant::now();
@@ -67,7 +83,7 @@ mod tests {
             let since = pause + PAGE_TOOK;
             now += since;
             let count = ((rate * since.as_secs_f64()) as usize).clamp(1, full_at);
-            pause = rest.after(count, count == full_at, PAGE_TOOK, now);
+            pause = rest.after(Page { is_full: count == full_at, ..page(count) }, now);
         }
         pause
     }
@@ -77,7 +93,7 @@ mod tests {
         let now = Instant::now();
         let mut rest = Rest::new(now);
         for change in 0..20 {
-            let pause = rest.after(1, false, PAGE_TOOK, now + Duration::from_millis(change));
+            let pause = rest.after(page(1), now + Duration::from_millis(change));
             assert!(pause <= FOR_EACH * 20, "{pause:?} after {change} changes");
         }
     }
@@ -93,16 +109,18 @@ mod tests {
     #[test]
     fn most_of_the_time_belongs_to_the_webhooks_when_pages_are_full() {
         assert_eq!(steady(1.0e6, 1000), PAGE_TOOK * AFTER_FULL_PAGE);
-        let mut rest = Rest::new(Instant::now());
-        assert_eq!(rest.after(1000, true, LONGEST, Instant::now()), LONGEST);
+        let (now, full) = (Instant::now(), Page { is_full: true, ..page(1000) });
+        let mut rest = Rest::new(now);
+        assert_eq!(rest.after(Page { took: LONGEST, ..full }, now), LONGEST);
+        assert_eq!(rest.after(Page { more_arrived: false, ..full }, now), Duration::ZERO);
     }
 
     #[test]
     fn a_storm_is_forgotten() {
         let now = Instant::now();
         let mut rest = Rest::new(now);
-        assert_eq!(rest.after(5000, false, PAGE_TOOK, now), LONGEST);
-        let pause = rest.after(1, false, PAGE_TOOK, now + MEMORY * 10);
+        assert_eq!(rest.after(page(5000), now), LONGEST);
+        let pause = rest.after(page(1), now + MEMORY * 10);
         assert!(pause < FOR_EACH * 2, "{pause:?}");
     }
 }

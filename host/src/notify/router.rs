@@ -21,7 +21,7 @@ use super::{
     clock::Clock,
     dispatcher::Shared,
     plan::{Rules, pairs_to_look_up, plan_changes, plan_timers},
-    rest::Rest,
+    rest::{Page, Rest},
     told::Told,
 };
 use crate::{
@@ -134,7 +134,13 @@ impl Router {
         }
         self.has_read_all = count < PAGE;
         let now = Instant::now();
-        sleep(self.rest.after(count, count >= PAGE, now - began, now)).await;
+        let page = Page {
+            count,
+            is_full: !self.has_read_all,
+            took: now - began,
+            more_arrived: self.changed.has_changed().unwrap_or_default(),
+        };
+        sleep(self.rest.after(page, now)).await;
         Ok(())
     }
 
@@ -245,7 +251,7 @@ impl Router {
     async fn wait(&mut self) {
         let timer = wait_for(&self.shared.clock, self.next_timer);
         tokio::select! {
-            _ = self.changed.changed() => {}
+            _ = self.changed.changed() => self.has_read_all = false,
             _ = self.reloads.changed() => self.rules = None,
             _ = self.silence_changes.changed() => (self.silences, self.rules) = (None, None),
             () = timer => {}
