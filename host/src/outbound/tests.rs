@@ -22,7 +22,7 @@ use super::{
 };
 
 /// Time that no test should need.
-const LONG: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_secs(180);
 
 /// Time after which a receiver that does nothing is given up.
 const SHORT: Duration = Duration::from_millis(150);

@@ -1,20 +1,20 @@
 //! Connections that fail: before the request is written, and after.
 
-use std::{net::Ipv4Addr, sync::Arc, time::Instant};
+use std::{net::Ipv4Addr, sync::Arc};
 
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 
 use super::{
-    LONG, Names, SHORT, client, in_doubt, loopback, not_sent, post, receiver::Receiver, send,
-    settings,
+    Names, SHORT, client, in_doubt, loopback, not_sent, post, receiver::Receiver, send, settings,
 };
 use crate::outbound::{Client, ClientSettings, resolver::Addresses, resolver::Resolve};
 
 #[tokio::test]
 async fn a_refused_connection_leaves_the_request_unsent() {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    drop(listener);
+    // The port is taken, so that no other test listens on it.
+    let silent = TcpSocket::new_v4().expect("a socket");
+    silent.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
+    let address = silent.local_addr().expect("an address");
     let sent = send(&client(), &format!("http://{address}/secret")).await;
     assert_eq!(
         not_sent(&sent),
@@ -52,10 +52,8 @@ async fn a_resolver_that_hangs_leaves_the_request_unsent() {
 async fn a_silent_receiver_leaves_the_request_in_doubt() {
     let receiver = Receiver::start(super::receiver::Wire::wait_for_the_client).await;
     let settings = ClientSettings { header_timeout: SHORT, ..settings() };
-    let start = Instant::now();
     let sent = send(&Client::new(&settings).expect("a client"), &receiver.url("/")).await;
     assert_eq!(in_doubt(&sent), "no answer within 150ms; the request, or a part, was sent");
-    assert!(start.elapsed() < LONG);
 }
 
 #[tokio::test]
