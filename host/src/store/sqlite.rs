@@ -1,10 +1,10 @@
 //! Store in one SQLite file: the embedded default.
 //!
-//! The [`Writer`] thread writes all waiting jobs in one transaction. The [`Syncer`] thread makes the
-//! transaction durable and answers. A few [`Readers`] read, each on its own connection, and never wait for
-//! the writer. One host uses a database at a time.
+//! The [`Writer`] thread writes all waiting jobs in one transaction, syncs it and answers. A few [`Readers`]
+//! read, each on its own connection, and never wait for the writer. One host uses a database at a time.
 
 mod alert_changes;
+mod checkpointer;
 mod delivery_changes;
 mod delivery_housekeeping;
 mod delivery_job;
@@ -18,9 +18,12 @@ mod durable;
 mod emergency_copy;
 mod eviction;
 mod feed_queries;
+mod file_watch;
 mod health;
 mod housekeeping;
 mod identity;
+mod idle_yield;
+mod kept_statements;
 mod lock;
 mod long_submission;
 mod open_files;
@@ -57,7 +60,6 @@ use self::{
     identity::inode,
     lock::{DatabaseLock, KnownDatabase},
     reader::{Reader, Readers},
-    syncer::Syncer,
     transaction_times::TransactionTimes,
     write_job::WriteJob,
     writer::Writer,
@@ -148,16 +150,17 @@ impl SqliteStore {
         let checkpoints = connect(path).with_context(context)?;
         let times = Arc::<TransactionTimes>::default();
         let durable = Arc::<DurableTransaction>::default();
-        let syncer = Syncer::start(
+        let limits = Arc::clone(&metrics.limits);
+        let writer = Writer::start(
             path,
+            connection,
             checkpoints,
-            Arc::clone(&metrics),
+            ids,
+            metrics,
             Arc::clone(&times),
             Arc::clone(&durable),
-        )?;
-        let limits = Arc::clone(&metrics.limits);
-        let writer = Writer::start(path, connection, ids, metrics, syncer, Arc::clone(&times))
-            .with_context(context)?;
+        )
+        .with_context(context)?;
         // The log was copied into the database and synced above.
         durable.advance(writer.transaction_at_start());
         let readers = Readers::start(path, ids, &times, &durable, &writer.health(), limits)?;
@@ -436,7 +439,7 @@ fn prepare_schema(connection: &Connection) -> anyhow::Result<u64> {
     let is_readonly = connection.is_readonly(MAIN_DB)?;
     anyhow::ensure!(!is_readonly, "it can't be written\nhint: {NOT_WRITABLE}");
     // `normal` syncs if the order of writes matters, and leaves the sync of a transaction to the
-    // syncer. The syncer copies the log, too. https://www.sqlite.org/wal.html
+    // syncer. The checkpointer copies the log. https://www.sqlite.org/wal.html
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "normal")?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
@@ -612,7 +615,7 @@ mod tests {
             let store = opened(&path);
             report(&store, "kept").expect("it is kept");
             fs::remove_file(beside(&path, removed)).expect("it is there");
-            std::thread::sleep(syncer::LOOK_AT_MOST_EVERY);
+            std::thread::sleep(file_watch::LOOK_AT_MOST_EVERY);
             let error = report(&store, "too late").expect_err("no host would find it").to_string();
             assert!(error.contains(what) && error.contains("was removed while"), "{error}");
             assert!(

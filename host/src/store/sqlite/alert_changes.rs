@@ -2,7 +2,7 @@
 //!
 //! Unique indexes guard both keys, so that nothing can race them. The rules are in [`life`].
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 use tocsin_plugin_api::{Action, Event, Urgency};
 
 use super::{
@@ -36,7 +36,7 @@ impl WriteTransaction<'_> {
         let opens = life::may_open(event, terms).then_some(self.state.highest + 1);
         let sql = "INSERT INTO seen_events VALUES (?1, ?2, ?3) \
                    ON CONFLICT (integration, event_id) DO NOTHING";
-        if self.statement(sql)?.execute(params![origin.integration, event_id, opens])? == 0 {
+        if self.kept.execute(sql, params![origin.integration, event_id, opens])? == 0 {
             let seen = Some(self.seen_event(origin, event_id)?);
             let outcome = life::on_event(report, Found { seen, ..self.nothing_found() });
             self.write(origin, event, &outcome.changes)?;
@@ -93,8 +93,7 @@ impl WriteTransaction<'_> {
         let sql = "SELECT a.number FROM seen_events d JOIN alerts a ON a.number = d.alert \
                    WHERE d.integration = ?1 AND d.event_id = ?2";
         let values = params![origin.integration, event_id];
-        let alert: Option<i64> =
-            self.statement(sql)?.query_row(values, |row| row.get(0)).optional()?;
+        let alert: Option<i64> = self.kept.query(sql, values, |row| row.get(0))?;
         Ok(SeenEvent {
             alert: match alert {
                 Some(number) => Some((number.cast_unsigned(), self.last_entry(number)?)),
@@ -109,8 +108,7 @@ impl WriteTransaction<'_> {
         let Some(dedup_key) = dedup_key else { return Ok(None) };
         let sql = "SELECT alert FROM former WHERE integration = ?1 AND dedup_key = ?2";
         let values = params![origin.integration, dedup_key];
-        let alert: Option<i64> =
-            self.statement(sql)?.query_row(values, |row| row.get(0)).optional()?;
+        let alert: Option<i64> = self.kept.query(sql, values, |row| row.get(0))?;
         Ok(alert.map(i64::cast_unsigned))
     }
 
@@ -133,7 +131,7 @@ impl WriteTransaction<'_> {
             let unresolved = Some(unresolved(row, last_entry)?);
             Ok(life::on_event(report, Found { unresolved, ..self.nothing_found() }))
         };
-        self.statement(sql)?.query_row(values, decide).optional()
+        self.kept.query(sql, values, decide)
     }
 
     fn last_entry(&self, number: i64) -> rusqlite::Result<Option<LastEntry>> {
@@ -143,7 +141,7 @@ impl WriteTransaction<'_> {
             let place = row.get::<_, i64>(7)?.cast_unsigned();
             Ok(LastEntry { place, entry: rows::history_entry(row)? })
         };
-        self.statement(sql)?.query_row([number], last).optional()
+        self.kept.query(sql, &[&number], last)
     }
 
     /// Applies a [`ManualChange`].
@@ -183,23 +181,26 @@ impl WriteTransaction<'_> {
         let sql = "INSERT INTO alerts VALUES (?1, ?2, ?3, 0, ?4, 1, ?5, ?5, ?6, ?7, ?8, ?9, ?10, \
                    ?11, NULL, ?12, ?13, ?14, ?15) ON CONFLICT (integration, dedup_key) \
                    WHERE status < 2 AND dedup_key IS NOT NULL DO NOTHING";
-        let inserted = self.statement(sql)?.execute(params![
-            number.cast_signed(),
-            origin.integration,
-            origin.plugin,
-            Stored(urgency),
-            origin.cause.at.as_millisecond(),
-            origin.request.as_slice(),
-            event.title,
-            description,
-            event.dedup_key,
-            event.link,
-            life::details_json(&event.details),
-            resolves_at.map(jiff::Timestamp::as_millisecond),
-            previous.map(u64::cast_signed),
-            self.state.transaction,
-            origin.submission.hops,
-        ])?;
+        let inserted = self.kept.execute(
+            sql,
+            params![
+                number.cast_signed(),
+                origin.integration,
+                origin.plugin,
+                Stored(urgency),
+                origin.cause.at.as_millisecond(),
+                origin.request.as_slice(),
+                event.title,
+                description,
+                event.dedup_key,
+                event.link,
+                life::details_json(&event.details),
+                resolves_at.map(jiff::Timestamp::as_millisecond),
+                previous.map(u64::cast_signed),
+                self.state.transaction,
+                origin.submission.hops,
+            ],
+        )?;
         if inserted == 0 {
             return Ok(false);
         }
@@ -221,13 +222,14 @@ impl WriteTransaction<'_> {
             }) => {
                 let sql = "UPDATE alerts SET occurrences = ?2, updated_at = ?3, \
                            last_occurred_at = ?4, due_at = ?5 WHERE number = ?1";
-                self.statement(sql)?.execute(params![
+                let values = params![
                     number.cast_signed(),
                     occurrences.cast_signed(),
                     updated_at.as_millisecond(),
                     last_occurred_at.as_millisecond(),
                     resolves_at.map(jiff::Timestamp::as_millisecond),
-                ])?;
+                ];
+                self.kept.execute(sql, values)?;
             }
             Some(AlertChange::SetStatus { number, status, updated_at }) => {
                 self.set_status(number.cast_signed(), status, updated_at.as_millisecond())?;
@@ -276,7 +278,7 @@ impl WriteTransaction<'_> {
                 data,
                 self.state.transaction,
             ];
-            return self.statement(sql)?.execute(values).map(drop);
+            return self.kept.execute(sql, values).map(drop);
         }
         let sql = "INSERT INTO changes VALUES (?1, \
                    (SELECT ifnull(max(seq), 0) + 1 FROM changes WHERE alert = ?1), \
@@ -291,7 +293,7 @@ impl WriteTransaction<'_> {
             data,
             self.state.transaction,
         ];
-        self.statement(sql)?.execute(values).map(drop)
+        self.kept.execute(sql, values).map(drop)
     }
 }
 

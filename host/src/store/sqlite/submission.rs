@@ -195,7 +195,7 @@ impl WriteTransaction<'_> {
             self.state.transaction,
             effects,
         ];
-        self.statement(sql)?.execute(values).map(drop)
+        self.kept.execute(sql, values).map(drop)
     }
 
     fn record_replay(

@@ -1,28 +1,21 @@
-//! Syncing thread: makes transactions durable, and only then answers their jobs.
+//! Makes transactions durable, and only then answers their jobs.
 //!
-//! SQLite would sync the log inside every commit, and write nothing during the sync. Here the commits of
-//! [`super::writer`] leave the log unsynced, and this thread syncs it for all of them. Answered jobs are as
-//! durable as with `synchronous = FULL`. A second thread copies the log into the database, so that the
-//! writer never has to.
+//! SQLite would sync the log inside every commit. Here the commits of [`super::writer`] leave the log
+//! unsynced, and the same thread syncs it afterwards, once for all transactions that it wrote. Answered jobs
+//! are as durable as with `synchronous = FULL`.
 
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
-    },
-    thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Instant,
 };
 
-use anyhow::Context;
-use rusqlite::Connection;
-
 use super::{
+    checkpointer::Nudges,
     durable::DurableTransaction,
+    file_watch::FileWatch,
     health::Health,
-    open_files::OpenFiles,
     transaction_times::TransactionTimes,
     write_job::{JobResult, WriteJob},
 };
@@ -47,126 +40,26 @@ pub(super) struct Batch {
     pub(super) may_change_alerts: bool,
 }
 
-enum Message {
+/// Result of an attempt to write jobs.
+pub(super) enum Attempt {
     Written(Batch),
     Refused(Vec<WriteJob>, Problem),
-    /// A reminder to look at the files.
-    Look,
-    Stop,
 }
-
-/// The syncing and the checkpointing thread.
-pub(super) struct Syncer {
-    messages: SyncSender<Message>,
-    turn: Arc<Mutex<()>>,
-    health: Health,
-    threads: [JoinHandle<()>; 2],
-}
-
-/// Sending half of the queue of the [`Syncer`].
-pub(super) struct Queue {
-    messages: SyncSender<Message>,
-    turn: Arc<Mutex<()>>,
-}
-
-impl Queue {
-    pub(super) fn written(&self, batch: Batch) {
-        // The syncer outlives the writer.
-        let _ = self.messages.send(Message::Written(batch));
-    }
-
-    pub(super) fn refused(&self, jobs: Vec<WriteJob>, reason: Problem) {
-        let _ = self.messages.send(Message::Refused(jobs, reason));
-    }
-
-    /// Held by the writer during a transaction.
-    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Interval between looks at the files while little or nothing is written.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Shortest interval between looks at the files under load, since a look costs about as much as a request. A
-/// transaction that ends later than that after the last look is not answered before the next one.
-pub(super) const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(20);
 
 /// Number of transactions after which the log, then some megabytes, is copied into the database.
 const TRANSACTIONS_BETWEEN_CHECKPOINTS: usize = 512;
 /// Growth after which the log is copied earlier, since requests are large.
 const LARGEST_GROWTH_BYTES: u64 = 32 * 1024 * 1024;
 
-impl Syncer {
-    /// Starts the threads for a database, with a connection for checkpoints.
-    pub(super) fn start(
-        database: &Path,
-        checkpoints: Connection,
-        metrics: Arc<StoreMetrics>,
-        times: Arc<TransactionTimes>,
-        durable: Arc<DurableTransaction>,
-    ) -> anyhow::Result<Self> {
-        let (turn, health) = (Arc::default(), Health::default());
-        // The writer passes on a batch once the batch before is on disk. Until then it gathers jobs,
-        // since fewer and larger transactions cost each request less.
-        let (messages, waiting) = mpsc::sync_channel(0);
-        // Further requests for a checkpoint add nothing.
-        let (nudges, nudged) = mpsc::sync_channel(1);
-        let checkpointer = Checkpointer {
-            connection: checkpoints,
-            turn: Arc::clone(&turn),
-            health: health.clone(),
-            syncer: messages.clone(),
-        };
-        let checkpointer = spawn("store-checkpoint", move || checkpointer.serve(&nudged))?;
-        let mut state = SyncerThread {
-            files: OpenFiles::of(database),
-            looked_at: Instant::now(),
-            log: Log::of(database),
-            metrics,
-            times,
-            durable,
-            health: health.clone(),
-            nudges,
-            since_checkpoint: 0,
-            log_bytes_at_checkpoint: 0,
-            refusal_lines: LineLimit::default(),
-            runtime: tokio::runtime::Handle::try_current().ok(),
-        };
-        let syncer = spawn("store-syncer", move || state.serve(&waiting))?;
-        Ok(Self { messages, turn, health, threads: [syncer, checkpointer] })
-    }
-
-    pub(super) fn queue(&self) -> Queue {
-        Queue { messages: self.messages.clone(), turn: Arc::clone(&self.turn) }
-    }
-
-    pub(super) fn health(&self) -> Health {
-        self.health.clone()
-    }
-
-    /// Syncs and answers all waiting batches, and returns when that is done.
-    pub(super) fn stop(self) {
-        let _ = self.messages.send(Message::Stop);
-        for thread in self.threads {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> anyhow::Result<JoinHandle<()>> {
-    thread::Builder::new().name(name.into()).spawn(body).context("cannot start a thread")
-}
-
-/// State of the thread behind a [`Syncer`].
-struct SyncerThread {
-    files: OpenFiles,
-    looked_at: Instant,
+/// Syncs the log of a database, and answers the jobs of the transactions in it.
+pub(super) struct Syncer {
     log: Log,
+    watch: Arc<FileWatch>,
     metrics: Arc<StoreMetrics>,
     times: Arc<TransactionTimes>,
     durable: Arc<DurableTransaction>,
     health: Health,
-    nudges: SyncSender<()>,
+    nudges: Nudges,
     since_checkpoint: usize,
     log_bytes_at_checkpoint: u64,
     refusal_lines: LineLimit,
@@ -174,31 +67,60 @@ struct SyncerThread {
     runtime: Option<tokio::runtime::Handle>,
 }
 
-impl SyncerThread {
-    fn serve(&mut self, waiting: &Receiver<Message>) {
-        while let Ok(first) = waiting.recv() {
-            let (mut batches, mut stops) = (Vec::new(), false);
-            for message in std::iter::once(first).chain(waiting.try_iter()) {
-                match message {
-                    Message::Written(batch) => batches.push(batch),
-                    Message::Refused(jobs, reason) => self.refuse(jobs, reason),
-                    // The log and readiness report it; further jobs are refused.
-                    Message::Look => drop(self.look_at_files()),
-                    Message::Stop => stops = true,
-                }
-            }
-            self.sync(batches);
-            if stops {
-                return;
-            }
+impl Syncer {
+    /// Opens the log of a database.
+    pub(super) fn open(
+        database: &Path,
+        watch: Arc<FileWatch>,
+        metrics: Arc<StoreMetrics>,
+        times: Arc<TransactionTimes>,
+        durable: Arc<DurableTransaction>,
+        health: Health,
+        nudges: Nudges,
+    ) -> Self {
+        Self {
+            log: Log::of(database),
+            watch,
+            metrics,
+            times,
+            durable,
+            health,
+            nudges,
+            since_checkpoint: 0,
+            log_bytes_at_checkpoint: 0,
+            refusal_lines: LineLimit::default(),
+            runtime: tokio::runtime::Handle::try_current().ok(),
         }
     }
 
-    fn sync(&mut self, batches: Vec<Batch>) {
-        if batches.is_empty() {
-            return;
+    /// Syncs all that was written, and answers all jobs in the order of the attempts.
+    pub(super) fn settle(&mut self, attempts: Vec<Attempt>) {
+        let written = attempts.iter().filter(|it| matches!(it, Attempt::Written(_))).count();
+        let synced = if written > 0 { self.sync(written) } else { Ok(()) };
+        let (mut batches, mut changed_alerts) = (Vec::with_capacity(written), false);
+        for attempt in attempts {
+            match (attempt, &synced) {
+                (Attempt::Written(batch), Ok(())) => {
+                    self.note_success(&batch);
+                    changed_alerts |= batch.may_change_alerts;
+                    batches.push(batch);
+                }
+                (Attempt::Written(batch), Err(reason)) => self.refuse(batch.jobs, reason.clone()),
+                (Attempt::Refused(jobs, reason), _) => self.refuse(jobs, reason),
+            }
         }
-        self.since_checkpoint += batches.len();
+        if changed_alerts {
+            self.durable.alerts_changed();
+        }
+        if !batches.is_empty() {
+            self.checkpoint_if_due();
+            self.deliver(batches);
+        }
+    }
+
+    /// Syncs the log, and checks that it is the log that a restart will find.
+    fn sync(&mut self, transactions: usize) -> Result<(), Problem> {
+        self.since_checkpoint += transactions;
         fault_injection::point("before-sync");
         if let Err(error) = self.log.sync() {
             self.metrics.failed();
@@ -208,60 +130,34 @@ impl SyncerThread {
                 self.metrics.is_lost.set(1);
                 self.health.stop_writes(reason.clone());
             }
-            let jobs = batches.into_iter().flat_map(|batch| batch.jobs).collect();
-            return self.refuse(jobs, reason);
+            return Err(reason);
         }
         fault_injection::point("synced");
         // Data in files that were removed is lost.
-        let is_time = self.looked_at.elapsed() >= LOOK_AT_MOST_EVERY;
-        if (is_time || self.health.is_displaced())
-            && let Err(reason) = self.look_at_files()
-        {
-            self.metrics.failed();
-            let jobs = batches.into_iter().flat_map(|batch| batch.jobs).collect();
-            return self.refuse(jobs, reason);
-        }
-        if batches.iter().flat_map(|batch| &batch.jobs).any(WriteJob::is_a_proof) {
+        self.watch.look_if_due().inspect_err(|_| self.metrics.failed())
+    }
+
+    fn note_success(&self, batch: &Batch) {
+        if batch.jobs.iter().any(WriteJob::is_a_proof) {
             self.health.set_write_error(None);
         }
-        for batch in &batches {
-            let took = batch.started.elapsed();
-            self.metrics.committed(batch.jobs.len(), took);
-            if batch.holds_records {
-                self.times.synced(batch.transaction, took);
-            }
-            self.durable.advance(batch.transaction);
+        let took = batch.started.elapsed();
+        self.metrics.committed(batch.jobs.len(), took);
+        if batch.holds_records {
+            self.times.synced(batch.transaction, took);
         }
-        if batches.iter().any(|batch| batch.may_change_alerts) {
-            self.durable.alerts_changed();
-        }
-        let log_bytes = self.files.log_bytes();
+        self.durable.advance(batch.transaction);
+    }
+
+    fn checkpoint_if_due(&mut self) {
+        let log_bytes = self.watch.log_bytes();
         self.log_bytes_at_checkpoint = self.log_bytes_at_checkpoint.min(log_bytes);
         if self.since_checkpoint >= TRANSACTIONS_BETWEEN_CHECKPOINTS
             || log_bytes > self.log_bytes_at_checkpoint + LARGEST_GROWTH_BYTES
         {
             (self.since_checkpoint, self.log_bytes_at_checkpoint) = (0, log_bytes);
-            let _ = self.nudges.try_send(());
+            self.nudges.send();
         }
-        self.deliver(batches);
-    }
-
-    /// Checks that the files that were synced are those that a restart will find.
-    fn look_at_files(&mut self) -> Result<(), Problem> {
-        let looked = self.files.check();
-        self.looked_at = Instant::now();
-        if let Err(reason) = &looked
-            && !self.health.is_displaced()
-        {
-            tracing::error!(
-                event = "store_lost",
-                error = reason.one_line(),
-                "the store cannot store anything more",
-            );
-            self.metrics.is_lost.set(1);
-            self.health.displace(reason.clone());
-        }
-        looked
     }
 
     /// Answers all jobs, if possible from one task of their runtime: from this thread, each waiting
@@ -348,52 +244,6 @@ impl Log {
         anyhow::ensure!(!is_busy, "the log can't be copied while it is being read");
         self.is_suspect = false;
         Ok(())
-    }
-}
-
-/// Copies the log into the database, and reminds the syncer to look at the files.
-struct Checkpointer {
-    connection: Connection,
-    turn: Arc<Mutex<()>>,
-    health: Health,
-    syncer: SyncSender<Message>,
-}
-
-impl Checkpointer {
-    fn serve(self, nudged: &Receiver<()>) {
-        loop {
-            match nudged.recv_timeout(LOOK_EVERY) {
-                Ok(()) => {}
-                // The time is kept here, since a timeout in the syncer would cost every batch.
-                Err(RecvTimeoutError::Timeout) => {
-                    let _ = self.syncer.send(Message::Look);
-                    continue;
-                }
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-            // Most of the log is copied while the writer works, and the small rest while the writer
-            // pauses: only a log that was copied completely is written again from its start, and so
-            // stays small.
-            fault_injection::point("checkpoint");
-            self.checkpoint();
-            fault_injection::point("half-checkpointed");
-            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-            self.checkpoint();
-            fault_injection::point("checkpointed");
-        }
-        self.health.prepare_close(&self.connection);
-    }
-
-    fn checkpoint(&self) {
-        let passive = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-        if let Err(error) = passive {
-            // Until the next try, the log holds everything, and grows.
-            tracing::warn!(
-                event = "store_checkpoint_failed",
-                %error,
-                "cannot copy the log into the database",
-            );
-        }
     }
 }
 

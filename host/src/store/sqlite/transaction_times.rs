@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::kept_statements::KeptStatements;
 
 /// Times that are not written yet.
 #[derive(Default)]
@@ -22,11 +24,11 @@ impl TransactionTimes {
     }
 
     /// Writes all known times, within a transaction, and returns their number.
-    pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<usize> {
+    pub(super) fn write(&self, statements: &dyn KeptStatements) -> rusqlite::Result<usize> {
         let waiting: Vec<_> = self.waiting().iter().copied().collect();
-        for time in &waiting {
+        for (transaction, microseconds) in &waiting {
             let sql = "INSERT INTO transactions VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING";
-            connection.prepare_cached(sql)?.execute(*time)?;
+            statements.execute(sql, params![transaction, microseconds])?;
         }
         Ok(waiting.len())
     }

@@ -11,7 +11,7 @@ use rusqlite::{CachedStatement, Connection, params};
 use tocsin_plugin_api::{Event, Urgency};
 use ulid::Ulid;
 
-use super::writer_state::WriterState;
+use super::{kept_statements::KeptStatements, writer_state::WriterState};
 use crate::{
     alert::{AlertIds, PluginId},
     request::{Content, Submission, Terms},
@@ -20,6 +20,8 @@ use crate::{
 /// Open transaction on the writer's connection, with a draft of the [`WriterState`] after it.
 pub(super) struct WriteTransaction<'s> {
     pub(super) connection: &'s Connection,
+    /// Statements on the way of most requests.
+    pub(super) kept: &'s dyn KeptStatements,
     pub(super) ids: AlertIds,
     pub(super) state: &'s mut WriterState,
 }
@@ -27,17 +29,19 @@ pub(super) struct WriteTransaction<'s> {
 impl<'s> WriteTransaction<'s> {
     pub(super) fn new(
         connection: &'s Connection,
+        kept: &'s dyn KeptStatements,
         ids: AlertIds,
         state: &'s mut WriterState,
     ) -> Self {
-        Self { connection, ids, state }
+        Self { connection, kept, ids, state }
     }
 
     /// Tries whether a request can be committed. Only a real attempt can tell.
     pub(super) fn probe(&mut self) -> rusqlite::Result<()> {
         self.connection.execute_batch("SAVEPOINT probe")?;
         let mut draft = self.state.clone();
-        let tried = WriteTransaction::new(self.connection, self.ids, &mut draft).submit(&webhook());
+        let mut open = WriteTransaction::new(self.connection, self.kept, self.ids, &mut draft);
+        let tried = open.submit(&webhook());
         self.connection.execute_batch("ROLLBACK TO probe; RELEASE probe")?;
         tried?;
         let sql = "INSERT INTO meta VALUES ('probes', 1) ON CONFLICT (key) DO UPDATE SET value = value + 1";

@@ -1,8 +1,7 @@
-//! Writing thread: one transaction for all waiting jobs.
+//! Writing thread: one transaction and one sync for all waiting jobs.
 //!
-//! The [`Syncer`] answers, once the transaction is on disk. While one batch is synced, the next is written,
-//! and the one after it gathers: the busier the host, the more requests share a sync. A
-//! [`WriteTransaction`] carries out the jobs.
+//! A [`WriteTransaction`] carries out the jobs. The thread then has the [`Syncer`] sync the transaction and
+//! answer. Meanwhile the next jobs gather: the busier the host, the more requests share a sync.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -19,11 +18,15 @@ use anyhow::Context;
 use rusqlite::Connection;
 
 use super::{
+    checkpointer::{Checkpointer, Turn},
+    durable::DurableTransaction,
     emergency_copy,
+    file_watch::FileWatch,
     health::Health,
+    idle_yield::IdleYield,
+    kept_statements::{KeptStatements, StatementsOf},
     long_submission::{LongSubmission, Progress},
-    open_files::OpenFiles,
-    syncer::{self, Batch, Syncer},
+    syncer::{Attempt, Batch, Syncer},
     transaction_times::TransactionTimes,
     write_job::{JobResult, WriteJob},
     write_transaction::WriteTransaction,
@@ -43,14 +46,15 @@ use crate::{
 /// enough that none waits long for the others. Requests with many events share it with fewer.
 const LARGEST_BATCH: usize = 512;
 
-/// Writing thread.
+/// Writing thread, with the checkpointing thread that works for it.
 pub(super) struct Writer {
     jobs: Sender<WriteJob>,
-    syncer: Syncer,
+    health: Health,
     quarantine: QuarantineBoard,
     highest: i64,
     transaction: i64,
     thread: JoinHandle<i64>,
+    checkpointer: Checkpointer,
 }
 
 /// [Requests](Quarantined) that wait for a replay, by the number of the integration, as the last commit
@@ -65,49 +69,70 @@ pub(super) struct Queue {
 }
 
 impl Writer {
+    /// Starts the threads for a database, with a connection for each.
     pub(super) fn start(
         database: &Path,
         connection: Connection,
+        checkpoints: Connection,
         ids: AlertIds,
         metrics: Arc<StoreMetrics>,
-        syncer: Syncer,
         times: Arc<TransactionTimes>,
+        durable: Arc<DurableTransaction>,
     ) -> anyhow::Result<Self> {
         connection.set_prepared_statement_cache_capacity(64);
         let state = WriterState::read(&connection)?;
         let (highest, transaction) = (state.highest, state.transaction);
         let quarantine = QuarantineBoard::new(Mutex::new(state.quarantine.clone()));
-        let mut state = WriterThread {
-            database: database.to_owned(),
-            files: OpenFiles::of(database),
-            connection,
-            ids,
-            state,
-            metrics,
-            synced: syncer.queue(),
-            health: syncer.health(),
-            times,
-            quarantine: Arc::clone(&quarantine),
-            long: VecDeque::new(),
-        };
+        let (turn, health) = (Turn::default(), Health::default());
+        let watch = Arc::new(FileWatch::of(database, health.clone(), Arc::clone(&metrics)));
+        let checkpointer =
+            Checkpointer::start(checkpoints, turn.clone(), health.clone(), Arc::clone(&watch))?;
+        let syncer = Syncer::open(
+            database,
+            Arc::clone(&watch),
+            Arc::clone(&metrics),
+            Arc::clone(&times),
+            durable,
+            health.clone(),
+            checkpointer.nudges(),
+        );
         let (jobs, waiting) = mpsc::channel();
-        let thread = thread::Builder::new()
-            .name("store-writer".into())
-            .spawn(move || {
-                state.serve(&waiting);
-                state.state.highest
-            })
-            .context("cannot start a thread")?;
-        Ok(Self { jobs, syncer, quarantine, highest, transaction, thread })
+        let (database, board) = (database.to_owned(), Arc::clone(&quarantine));
+        let thread = {
+            let health = health.clone();
+            let serve = move || {
+                let mut thread = WriterThread {
+                    database,
+                    watch,
+                    connection: &connection,
+                    statements: StatementsOf::new(&connection),
+                    ids,
+                    state,
+                    metrics,
+                    syncer,
+                    turn,
+                    health,
+                    times,
+                    quarantine: board,
+                    long: VecDeque::new(),
+                    idle: IdleYield::default(),
+                };
+                thread.serve(&waiting);
+                thread.state.highest
+            };
+            thread::Builder::new().name("store-writer".into()).spawn(serve)
+        };
+        let thread = thread.context("cannot start a thread")?;
+        Ok(Self { jobs, health, quarantine, highest, transaction, thread, checkpointer })
     }
 
     pub(super) fn queue(&self) -> Queue {
-        let (health, quarantine) = (self.syncer.health(), Arc::clone(&self.quarantine));
+        let (health, quarantine) = (self.health.clone(), Arc::clone(&self.quarantine));
         Queue { jobs: self.jobs.clone(), health, quarantine }
     }
 
     pub(super) fn health(&self) -> Health {
-        self.syncer.health()
+        self.health.clone()
     }
 
     /// Returns a number not lower than that of any transaction in the database when it was opened.
@@ -124,7 +149,7 @@ impl Writer {
     pub(super) fn stop(self) -> u64 {
         let _ = self.jobs.send(WriteJob::Stop);
         let highest = self.thread.join().unwrap_or(self.highest);
-        self.syncer.stop();
+        self.checkpointer.stop();
         highest.cast_unsigned()
     }
 }
@@ -164,22 +189,25 @@ impl Queue {
 }
 
 /// State of the thread behind a [`Writer`].
-struct WriterThread {
+struct WriterThread<'c> {
     database: PathBuf,
-    files: OpenFiles,
-    connection: Connection,
+    watch: Arc<FileWatch>,
+    connection: &'c Connection,
+    statements: StatementsOf<'c>,
     ids: AlertIds,
     state: WriterState,
     metrics: Arc<StoreMetrics>,
-    synced: syncer::Queue,
+    syncer: Syncer,
+    turn: Turn,
     health: Health,
     times: Arc<TransactionTimes>,
     quarantine: QuarantineBoard,
     /// Submissions that need several transactions. They take turns: one part a transaction.
     long: VecDeque<LongSubmission>,
+    idle: IdleYield,
 }
 
-impl WriterThread {
+impl WriterThread<'_> {
     fn serve(&mut self, waiting: &Receiver<WriteJob>) {
         let mut stops = false;
         while let Some(mut jobs) = self.gather(waiting, &mut stops) {
@@ -187,17 +215,18 @@ impl WriterThread {
             jobs.extend(self.long.pop_front().map(WriteJob::Part));
             // Jobs are done in the order of arrival, in which the keys of their records grow.
             jobs.sort_by_key(WriteJob::arrival);
-            self.commit_together(jobs);
+            self.idle.earn(jobs.len());
+            let mut attempts = Vec::new();
+            self.write_together(jobs, &mut attempts);
+            self.syncer.settle(attempts);
         }
         self.keep_times();
         // The files may have been removed since the last look.
-        if let Err(reason) = self.files.check() {
-            self.health.displace(reason);
-        }
+        let _ = self.watch.look();
         if self.health.is_displaced() {
-            emergency_copy::save(&self.connection, &self.database);
+            emergency_copy::save(self.connection, &self.database);
         }
-        self.health.prepare_close(&self.connection);
+        self.health.prepare_close(self.connection);
     }
 
     /// Gathers the jobs of the next transaction, beside a part of a long submission. Returns `None`
@@ -209,7 +238,8 @@ impl WriterThread {
                 break;
             }
             let has_to_wait = taken == 0 && self.long.is_empty();
-            let job = if has_to_wait { waiting.recv().ok() } else { waiting.try_recv().ok() };
+            let job =
+                if has_to_wait { self.idle.receive(waiting).ok() } else { waiting.try_recv().ok() };
             match job {
                 Some(WriteJob::Stop) => *stops = true,
                 None if has_to_wait => *stops = true,
@@ -231,14 +261,15 @@ impl WriterThread {
         (!is_over).then_some(jobs)
     }
 
-    fn commit_together(&mut self, jobs: Vec<WriteJob>) {
+    /// Writes jobs in one transaction, which is not synced yet.
+    fn write_together(&mut self, jobs: Vec<WriteJob>, attempts: &mut Vec<Attempt>) {
         if jobs.is_empty() {
             return;
         }
         if let Some(lost) = self.health.write_stop() {
             // Refused requests must not be in the store either.
             self.metrics.failed();
-            return self.synced.refused(jobs, lost);
+            return attempts.push(Attempt::Refused(jobs, lost));
         }
         let started = Instant::now();
         match self.transaction(&jobs) {
@@ -246,25 +277,25 @@ impl WriterThread {
                 let (transaction, holds_records) = (self.state.transaction, holds_records(&jobs));
                 let may_change_alerts = jobs.iter().any(WriteJob::may_change_alerts);
                 let (jobs, done) = self.put_back_unfinished(jobs, done);
-                self.synced.written(Batch {
+                attempts.push(Attempt::Written(Batch {
                     jobs,
                     done,
                     started,
                     transaction,
                     holds_records,
                     may_change_alerts,
-                });
+                }));
             }
             // A failing job must not fail the others: each gets a transaction of its own.
             Err(error) if jobs.len() > 1 && !concerns_all(&error) => {
                 for job in jobs {
-                    self.commit_together(vec![job]);
+                    self.write_together(vec![job], attempts);
                 }
             }
             Err(error) => {
                 self.metrics.failed();
                 self.health.note_damage(&error);
-                self.synced.refused(jobs, super::problem(&error));
+                attempts.push(Attempt::Refused(jobs, super::problem(&error)));
             }
         }
     }
@@ -321,12 +352,12 @@ impl WriterThread {
         state: &mut WriterState,
     ) -> rusqlite::Result<Vec<JobResult>> {
         // A checkpoint that has to see the log at rest waits for the end of a transaction.
-        let _turn = self.synced.turn();
-        let transaction = Transaction::begin(&self.connection)?;
+        let _turn = self.turn.take();
+        let transaction = Transaction::begin(self.connection, &self.statements)?;
         fault_injection::point("begun");
         // An idle host writes no times.
-        let known = if holds_records(jobs) { self.times.write(&self.connection)? } else { 0 };
-        let mut open = WriteTransaction::new(&self.connection, self.ids, state);
+        let known = if holds_records(jobs) { self.times.write(&self.statements)? } else { 0 };
+        let mut open = WriteTransaction::new(self.connection, &self.statements, self.ids, state);
         let mut done = Vec::with_capacity(jobs.len());
         for job in jobs {
             done.push(job.apply(&mut open)?);
@@ -359,17 +390,18 @@ impl WriterThread {
     /// Returns the effects that a submission would have, and rolls back.
     fn rehearse(&self, submission: &Submission) -> rusqlite::Result<Vec<Effect>> {
         let mut state = self.state.clone();
-        let _turn = self.synced.turn();
+        let _turn = self.turn.take();
         // Dropped without being committed.
-        let _transaction = Transaction::begin(&self.connection)?;
-        WriteTransaction::new(&self.connection, self.ids, &mut state).submit(submission)
+        let _transaction = Transaction::begin(self.connection, &self.statements)?;
+        WriteTransaction::new(self.connection, &self.statements, self.ids, &mut state)
+            .submit(submission)
     }
 
     /// The times of the last transactions, which no other one will write down.
     fn keep_times(&self) {
         let write = || {
-            let transaction = Transaction::begin(&self.connection)?;
-            let known = self.times.write(&self.connection)?;
+            let transaction = Transaction::begin(self.connection, &self.statements)?;
+            let known = self.times.write(&self.statements)?;
             transaction.commit().map(|()| known)
         };
         // The times may be lost without consequences.
@@ -410,27 +442,30 @@ fn concerns_all(error: &rusqlite::Error) -> bool {
 }
 
 /// Rolls back unless it is committed.
-struct Transaction<'c>(Option<&'c Connection>);
+struct Transaction<'t> {
+    connection: &'t Connection,
+    statements: &'t dyn KeptStatements,
+}
 
-impl<'c> Transaction<'c> {
-    fn begin(connection: &'c Connection) -> rusqlite::Result<Self> {
-        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        Ok(Self(Some(connection)))
+impl<'t> Transaction<'t> {
+    fn begin(
+        connection: &'t Connection,
+        statements: &'t dyn KeptStatements,
+    ) -> rusqlite::Result<Self> {
+        statements.execute("BEGIN IMMEDIATE", &[])?;
+        Ok(Self { connection, statements })
     }
 
-    fn commit(mut self) -> rusqlite::Result<()> {
-        let Some(connection) = self.0 else { return Ok(()) };
-        connection.prepare_cached("COMMIT")?.execute([])?;
-        self.0 = None;
-        Ok(())
+    fn commit(self) -> rusqlite::Result<()> {
+        self.statements.execute("COMMIT", &[]).map(drop)
     }
 }
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
-        if let Some(connection) = self.0.filter(|connection| !connection.is_autocommit()) {
+        if !self.connection.is_autocommit() {
             // If this fails, SQLite rolls back by itself.
-            let _ = connection.execute_batch("ROLLBACK");
+            let _ = self.connection.execute_batch("ROLLBACK");
         }
     }
 }
