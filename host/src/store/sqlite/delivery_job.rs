@@ -18,6 +18,11 @@ pub(super) trait DeliveryJob: Send {
 
     /// Answers with an error.
     fn refuse(self: Box<Self>, error: &StoreError);
+
+    /// Returns true if the job can wait a little for others, so that they share a transaction.
+    fn is_patient(&self) -> bool {
+        false
+    }
 }
 
 /// Makes a [`DeliveryJob`] of a closure.
@@ -26,13 +31,23 @@ where
     T: Send + 'static,
     F: Fn(&mut WriteTransaction<'_>) -> rusqlite::Result<T> + Send + 'static,
 {
-    Box::new(Job { work, result: RefCell::new(None), responder })
+    Box::new(Job { work, result: RefCell::new(None), responder, is_patient: false })
+}
+
+/// Makes a [patient](DeliveryJob::is_patient) job of a closure.
+pub(super) fn patient_job<T, F>(work: F, responder: Responder<T>) -> Box<dyn DeliveryJob>
+where
+    T: Send + 'static,
+    F: Fn(&mut WriteTransaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+{
+    Box::new(Job { work, result: RefCell::new(None), responder, is_patient: true })
 }
 
 struct Job<T, F> {
     work: F,
     result: RefCell<Option<T>>,
     responder: Responder<T>,
+    is_patient: bool,
 }
 
 impl<T, F> DeliveryJob for Job<T, F>
@@ -53,5 +68,9 @@ where
 
     fn refuse(self: Box<Self>, error: &StoreError) {
         self.responder.answer(Err(error.clone()));
+    }
+
+    fn is_patient(&self) -> bool {
+        self.is_patient
     }
 }

@@ -7,7 +7,7 @@ use ulid::Ulid;
 
 use super::{
     SqliteStore,
-    delivery_job::job,
+    delivery_job::{job, patient_job},
     delivery_parts::{Change, DeliveryParts, Progress},
     reader::Reader,
     write_job::WriteJob,
@@ -72,7 +72,9 @@ impl DeliveryStore for SqliteStore {
     }
 
     fn route(&self, routed: Routed) -> Pending<()> {
-        self.write(move |open| open.route(&routed))
+        // While webhooks pour in, a transaction of its own would make them wait for one more sync.
+        let work = move |open: &mut WriteTransaction<'_>| open.route(&routed);
+        self.writer.ask(|responder| WriteJob::Delivery(patient_job(work, responder)))
     }
 
     fn due_timers(&self, now: Timestamp, limit: usize) -> Pending<Vec<Timer>> {

@@ -69,6 +69,11 @@ impl WriteJob {
         }
     }
 
+    /// Returns true if the job can wait a little for others.
+    pub(super) fn is_patient(&self) -> bool {
+        matches!(self, Self::Delivery(job) if job.is_patient())
+    }
+
     pub(super) fn arrival(&self) -> u128 {
         match self {
             Self::Commit(submission, _) => submission.request_id.into(),

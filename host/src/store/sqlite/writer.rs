@@ -11,7 +11,7 @@ use std::{
         mpsc::{self, Receiver, Sender},
     },
     thread::{self, JoinHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -45,6 +45,9 @@ use crate::{
 /// Largest number of requests that share a commit: enough that the sync costs each next to nothing, few
 /// enough that none waits long for the others. Requests with many events share it with fewer.
 const LARGEST_BATCH: usize = 512;
+
+/// Longest time for which [patient](WriteJob::is_patient) jobs wait for others.
+const PATIENCE: Duration = Duration::from_millis(5);
 
 /// Writing thread, with the checkpointing thread that works for it.
 pub(super) struct Writer {
@@ -238,8 +241,15 @@ impl WriterThread<'_> {
                 break;
             }
             let has_to_wait = taken == 0 && self.long.is_empty();
-            let job =
-                if has_to_wait { self.idle.receive(waiting).ok() } else { waiting.try_recv().ok() };
+            let can_wait =
+                !jobs.is_empty() && self.long.is_empty() && jobs.iter().all(WriteJob::is_patient);
+            let job = if has_to_wait {
+                self.idle.receive(waiting).ok()
+            } else if can_wait {
+                waiting.recv_timeout(PATIENCE).ok()
+            } else {
+                waiting.try_recv().ok()
+            };
             match job {
                 Some(WriteJob::Stop) => *stops = true,
                 None if has_to_wait => *stops = true,
