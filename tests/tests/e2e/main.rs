@@ -55,3 +55,4 @@ mod unwritable_log;
 mod upgrades;
 mod vectors;
 mod watch;
+mod webhook_answers;
