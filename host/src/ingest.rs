@@ -7,6 +7,7 @@
 mod body;
 mod guesses;
 mod in_flight;
+mod path;
 mod refusal;
 pub(crate) mod verdict;
 
@@ -15,14 +16,10 @@ use std::{
     sync::Arc,
 };
 
-use axum::{
-    Router,
-    body::Body,
-    extract::{Path, Request, State, rejection::PathRejection},
-    http::{HeaderValue, Method, Response, StatusCode, header},
-    routing::any,
-};
+use ::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
 use jiff::Timestamp;
 use tocsin_plugin_api::{notification::MOST_HOPS, outcome::Reply};
 use tokio::{sync::oneshot, time::Instant};
@@ -31,6 +28,7 @@ use ulid::Ulid;
 use self::{
     body::{BodyLimits, read_body},
     in_flight::InFlight,
+    path::integration_name,
     refusal::RequestRefusal,
     verdict::Answer,
 };
@@ -41,46 +39,52 @@ use crate::{
     http::{
         hops::hops,
         request_id,
-        sender::{Peer, sender},
+        sender::sender,
+        server::{Client, Responder},
     },
     integration::{Integration, IntegrationState},
     limits::{body_memory::BodyShare, line_limit::LineLimits, reached::Limit},
     request::{Content, RequestOutcome, Submission},
 };
 
-/// Returns the routes of the webhook listener.
-pub(crate) fn router(host: Arc<Host>) -> Router {
-    Router::new()
-        .route("/in/{integration}", any(receive))
-        .route("/in/{integration}/", any(receive))
-        .fallback(nowhere)
-        .with_state(host)
+/// The answers of the webhook listener.
+pub(crate) struct Webhooks(pub(crate) Arc<Host>);
+
+impl Responder for Webhooks {
+    type Body = Full<Bytes>;
+
+    async fn answer(&self, request: Request<Incoming>, client: &Client) -> Response<Full<Bytes>> {
+        let uri = request.uri().clone();
+        match integration_name(uri.path()) {
+            Some(name) => receive(&self.0, &name, request, client).await,
+            None => nowhere(),
+        }
+    }
 }
 
 async fn receive(
-    State(host): State<Arc<Host>>,
-    name: Result<Path<String>, PathRejection>,
-    request: Request,
-) -> Response<Body> {
-    // A path that is not UTF-8 names no integration.
-    let Ok(Path(name)) = name else { return nowhere().await };
+    host: &Arc<Host>,
+    name: &str,
+    request: Request<Incoming>,
+    client: &Client,
+) -> Response<Full<Bytes>> {
     let id = request_id::next();
     let (integration, terms) = {
         let in_force = host.in_force();
-        let integration = in_force.integrations.by_name.get(name.as_str()).cloned();
+        let integration = in_force.integrations.by_name.get(name).cloned();
         let server = &in_force.config.config.server;
-        let terms = Terms::of(server, integration.as_deref(), &request);
+        let terms = Terms::of(server, integration.as_deref(), &request, client);
         (integration, terms)
     };
     let answer = match &integration {
-        Some(integration) => Admitted { integration, terms: &terms }.hear(&host, id, request).await,
-        None => Err(refuse_unknown(&host, &terms, request).await),
+        Some(integration) => Admitted { integration, terms: &terms }.hear(host, id, request).await,
+        None => Err(refuse_unknown(host, &terms, request).await),
     };
     match answer {
         Ok(reply) => accepted(id, reply),
         Err(refusal) => {
             let lines = integration.as_ref().map(|integration| &integration.role.rates.lines);
-            log_refusal(lines.unwrap_or(&host.refusal_lines), id, &name, &refusal);
+            log_refusal(lines.unwrap_or(&host.refusal_lines), id, name, &refusal);
             refusal.answer(id)
         }
     }
@@ -108,27 +112,33 @@ fn log_refusal(lines: &LineLimits, id: Ulid, name: &str, refusal: &RequestRefusa
 /// Most characters of an integration's name in a log line. Names in a configuration are not longer.
 const LONGEST_LOGGED_NAME: usize = 64;
 
-async fn nowhere() -> Response<Body> {
+fn nowhere() -> Response<Full<Bytes>> {
     let message = "webhooks are posted to /in/{integration}";
     RequestRefusal::new(StatusCode::NOT_FOUND, "not_found", message).answer(request_id::next())
 }
 
 /// Limits and settings for one request, from the configuration in force when the request arrives.
-struct Terms {
-    sender: Option<IpAddr>,
+struct Terms<'c> {
+    client: &'c Client,
+    sender: IpAddr,
     body: BodyLimits,
     hides_integrations: bool,
 }
 
-impl Terms {
-    fn of(server: &Server, integration: Option<&Integration>, request: &Request) -> Self {
-        let peer = request.extensions().get().map(|Peer(address)| address.ip());
+impl<'c> Terms<'c> {
+    fn of(
+        server: &Server,
+        integration: Option<&Integration>,
+        request: &Request<Incoming>,
+        client: &'c Client,
+    ) -> Self {
         let plugin = integration.and_then(Integration::admitted);
         let largest = plugin.and_then(|plugin| plugin.manifest.largest_body_bytes);
         // With hidden integrations, a plugin's own limit would reveal that the integration exists.
         let largest = largest.filter(|_| !server.hide_integrations).unwrap_or(usize::MAX);
         Self {
-            sender: peer.map(|peer| sender(peer, request.headers(), &server.trusted_proxies)),
+            client,
+            sender: sender(client.peer.ip(), request.headers(), &server.trusted_proxies),
             body: BodyLimits {
                 bytes: server.body_limit_bytes.min(largest),
                 timeout: server.body_timeout,
@@ -137,11 +147,16 @@ impl Terms {
         }
     }
 
-    async fn read(&self, host: &Host, body: Body) -> Result<(Bytes, BodyShare), RequestRefusal> {
-        let body = read_body(body, self.body, host.body_memory.share(self.sender)).await;
+    async fn read(
+        &self,
+        host: &Host,
+        body: Incoming,
+    ) -> Result<(Bytes, BodyShare), RequestRefusal> {
+        let share = host.body_memory.share(self.sender);
+        let body = read_body(body, self.client, self.body, share).await;
         if body.as_ref().is_err_and(|refusal| refusal.code == body::NO_MEMORY) {
-            let sender = self.sender.map(|sender| sender.to_string()).unwrap_or_default();
-            host.metrics.limits.reached(Limit::BodyMemory, format_args!("one of {sender}"));
+            let detail = format_args!("one of {}", self.sender);
+            host.metrics.limits.reached(Limit::BodyMemory, detail);
         }
         body
     }
@@ -149,7 +164,11 @@ impl Terms {
 
 /// Refuses a request to an unknown integration. Its body is read like that of a known one, so that the time
 /// of the answer does not reveal if the integration exists.
-async fn refuse_unknown(host: &Host, terms: &Terms, request: Request) -> RequestRefusal {
+async fn refuse_unknown(
+    host: &Host,
+    terms: &Terms<'_>,
+    request: Request<Incoming>,
+) -> RequestRefusal {
     if terms.hides_integrations
         && let Err(refusal) = Admitted::check_form(&request)
     {
@@ -177,13 +196,13 @@ async fn refuse_unknown(host: &Host, terms: &Terms, request: Request) -> Request
 /// Handler of a request to a known integration.
 struct Admitted<'r> {
     integration: &'r Arc<Integration>,
-    terms: &'r Terms,
+    terms: &'r Terms<'r>,
 }
 
 impl Admitted<'_> {
     /// Reads the request, lets the plugin judge it, and commits the outcome. A request that is refused before
     /// it reaches the plugin leaves a record as well.
-    async fn hear(self, host: &Arc<Host>, id: Ulid, request: Request) -> Answer {
+    async fn hear(self, host: &Arc<Host>, id: Ulid, request: Request<Incoming>) -> Answer {
         let received_at = Timestamp::now();
         if self.is_hidden() && request.method() == Method::POST {
             self.record_refusal(host, id, received_at, &RequestRefusal::disabled()).await;
@@ -239,7 +258,7 @@ impl Admitted<'_> {
     }
 
     /// Checks that the integration is enabled, and that the request is within its rates.
-    fn admit(&self, request: &Request) -> Result<(), RequestRefusal> {
+    fn admit(&self, request: &Request<Incoming>) -> Result<(), RequestRefusal> {
         if matches!(self.integration.state, IntegrationState::Disabled)
             && request.method() == Method::POST
         {
@@ -250,7 +269,7 @@ impl Admitted<'_> {
     }
 
     /// Checks method, hops and encoding, which are the same for all integrations.
-    fn check_form(request: &Request) -> Result<(), RequestRefusal> {
+    fn check_form(request: &Request<Incoming>) -> Result<(), RequestRefusal> {
         if request.method() != Method::POST {
             let message = "webhooks are POST requests";
             let refusal =
@@ -297,7 +316,7 @@ impl Admitted<'_> {
             received_at,
             integration: Arc::clone(&self.integration.name),
             plugin: None,
-            sender: self.terms.sender,
+            sender: Some(self.terms.sender),
             size_bytes: None,
             plugin_time: None,
             content: Content::Nothing { outcome: RequestOutcome::Refused, reason },
@@ -310,15 +329,15 @@ impl Admitted<'_> {
     }
 }
 
-fn accepted(id: Ulid, reply: Option<Reply>) -> Response<Body> {
+fn accepted(id: Ulid, reply: Option<Reply>) -> Response<Full<Bytes>> {
     let json = HeaderValue::from_static("application/json");
     let (content_type, body) = match reply {
         Some(Reply { content_type, body }) => {
-            (HeaderValue::from_str(&content_type).unwrap_or(json), Body::from(body))
+            (HeaderValue::from_str(&content_type).unwrap_or(json), Bytes::from(body))
         }
-        None => (json, Body::from("{}")),
+        None => (json, Bytes::from_static(b"{}")),
     };
-    let mut response = Response::new(body);
+    let mut response = Response::new(Full::new(body));
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     response.headers_mut().insert(request_id::HEADER, request_id::header_value(id));
     response

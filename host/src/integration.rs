@@ -164,8 +164,8 @@ impl Rates {
     /// # Errors
     ///
     /// If the request exceeds a rate.
-    pub(crate) fn check(&self, sender: Option<IpAddr>) -> Result<(), OverRate> {
-        self.limits.check(sender.unwrap_or(Ipv4Addr::UNSPECIFIED.into()))
+    pub(crate) fn check(&self, sender: IpAddr) -> Result<(), OverRate> {
+        self.limits.check(sender)
     }
 
     /// Forgets senders that have been idle for a while.

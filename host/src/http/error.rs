@@ -6,11 +6,12 @@ use std::{
 };
 
 use axum::{
-    Json,
     body::Body,
     http::{HeaderValue, Response, StatusCode, header},
     response::IntoResponse,
 };
+use bytes::Bytes;
+use http_body_util::Full;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -47,9 +48,13 @@ impl ErrorBody {
     }
 
     /// Returns the answer with this body and status.
-    pub fn response(&self, status: StatusCode) -> Response<Body> {
-        let mut response = Json(self).into_response();
+    pub fn response(&self, status: StatusCode) -> Response<Full<Bytes>> {
+        // Strings can always be written as JSON.
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        let mut response = Response::new(Full::from(json));
         *response.status_mut() = status;
+        let content_type = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
         response
     }
 }
@@ -163,7 +168,7 @@ impl From<StoreError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response<Body> {
-        let mut response = self.body.response(self.status);
+        let mut response = self.body.response(self.status).map(Body::new);
         if let Some(wait) = self.retry_after {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             response.headers_mut().insert(header::RETRY_AFTER, seconds.max(1).into());

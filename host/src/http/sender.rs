@@ -12,7 +12,8 @@ use axum::http::HeaderMap;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 
-/// Address of the other end of a connection, as an extension of each of its requests.
+/// Address of the other end of a connection, as an extension of each request that reaches the routes of the
+/// admin API.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 

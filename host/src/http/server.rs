@@ -1,47 +1,38 @@
 //! Listeners and connections, with limits for each client and an orderly end.
 //!
-//! Routes and handlers come from the caller, as a [`Router`].
+//! Answers come from the caller, as a [`Responder`].
 
+mod connection;
 mod places;
+mod responder;
+mod sweep;
 mod timed_stream;
 
 use std::{
     fmt, io,
     net::{IpAddr, SocketAddr},
     num::NonZero,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
 use axum::Router;
-use hyper::{
-    Request,
-    body::Incoming,
-    server::conn::http1,
-    service::{Service, service_fn},
-};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
-    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     runtime::{self, Runtime},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
+pub(crate) use self::responder::BodyTimedOut;
+pub use self::responder::{Client, Responder};
 use self::{
+    connection::Connections,
     places::{AddressPlace, Addresses, Reserve},
-    timed_stream::TimedStream,
+    sweep::Sweep,
 };
 use crate::{
-    http::{request_id, sender::Peer},
+    http::request_id,
     limits::reached::{Limit, LimitsReached},
 };
 
@@ -151,15 +142,13 @@ const FOR_GOOD: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// The longest time that a connection of the health reserve is served.
 const RESERVE_TIME: Duration = Duration::from_secs(5);
-/// Size of the read and write buffers of a connection. A larger limit on headers enlarges them.
-const BUFFER_BYTES: usize = 64 * 1024;
 /// Pause after the system refused to accept a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves connections until the signal to stop, and returns when the last request is answered.
-pub async fn serve(
+pub async fn serve<R: Responder>(
     listener: TcpListener,
-    service: Router,
+    responder: R,
     limits: Limits,
     beyond: Beyond,
     counted: Counted,
@@ -167,40 +156,51 @@ pub async fn serve(
 ) {
     let places = Arc::new(Semaphore::new(limits.max_connections));
     let all = u32::try_from(limits.max_connections).unwrap_or(u32::MAX);
+    let sweep = Sweep::new();
+    let sweeping = Arc::clone(&sweep);
+    let sweeping = tokio::spawn(async move { sweeping.run().await });
+    let connections = Connections {
+        responder,
+        limits,
+        counted: counted.clone(),
+        sweep: Arc::clone(&sweep),
+        has_asked: Arc::default(),
+    };
     let mut entrance = Entrance {
         addresses: Arc::default(),
         reserve: Reserve::default(),
-        reached: Arc::clone(&counted.limits),
-        connections: Arc::new(Connections { service, limits, counted, has_asked: Arc::default() }),
+        reached: counted.limits,
+        connections: Arc::new(connections),
         places: Arc::clone(&places),
         beyond,
     };
-    let to_connections = stop.clone();
     loop {
         tokio::select! {
-            () = entrance.take_one(&listener, &to_connections) => {}
+            () = entrance.take_one(&listener) => {}
             () = stop.wait() => break,
         }
     }
     drop(listener);
     entrance.reserve.close();
+    sweep.stop();
     // Every connection returns its place when it ends. The semaphore is never closed.
     let _ = places.acquire_many(all).await;
+    sweeping.abort();
 }
 
 /// Admission of connections.
-struct Entrance {
+struct Entrance<R> {
     places: Arc<Semaphore>,
     addresses: Arc<Addresses>,
     reserve: Reserve,
     beyond: Beyond,
-    connections: Arc<Connections>,
+    connections: Arc<Connections<R>>,
     reached: Arc<LimitsReached>,
 }
 
-impl Entrance {
+impl<R: Responder> Entrance<R> {
     /// Accepts one connection and serves or refuses it.
-    async fn take_one(&mut self, listener: &TcpListener, stop: &Stop) {
+    async fn take_one(&mut self, listener: &TcpListener) {
         let place = match &self.beyond {
             // Connections are accepted only when there is a place. Until then they wait in the kernel.
             Beyond::Wait(_) => self.wait_for_place().await,
@@ -224,12 +224,11 @@ impl Entrance {
         };
         // An answer is one small write, which must not wait for further data.
         let _ = stream.set_nodelay(true);
-        let stop = stop.clone();
         match &self.beyond {
             Beyond::Wait(limit) => {
                 let most = if (limit.is_exempt)(peer.ip()) { usize::MAX } else { limit.most };
                 match self.addresses.claim(peer.ip(), most) {
-                    Some(of_address) => self.serve(stream, peer, stop, place, Some(of_address)),
+                    Some(of_address) => self.serve(stream, peer, place, Some(of_address)),
                     None => {
                         let address = peer.ip().to_canonical();
                         let detail = format_args!("{address} has {most}");
@@ -239,14 +238,14 @@ impl Entrance {
                 }
             }
             Beyond::Reserve(routes) => match self.place_and_share(peer.ip()) {
-                Some((place, share)) => self.serve(stream, peer, stop, Some(place), Some(share)),
+                Some((place, share)) => self.serve(stream, peer, Some(place), Some(share)),
                 None => {
                     let most = self.connections.limits.max_connections;
                     let detail = format_args!("{most}, and {} asks", peer.ip().to_canonical());
                     self.reached.reached(Limit::AdminConnections, detail);
                     let connections = Arc::new(self.connections.of_reserve(routes.clone()));
                     let has_asked = Arc::clone(&connections.has_asked);
-                    let served = async move { connections.serve(stream, peer, stop).await };
+                    let served = async move { connections.serve(stream, peer).await };
                     let served = tokio::spawn(tokio::time::timeout(RESERVE_TIME, served));
                     self.reserve.take(peer.ip(), served.abort_handle(), has_asked);
                 }
@@ -274,13 +273,12 @@ impl Entrance {
         &self,
         stream: TcpStream,
         peer: SocketAddr,
-        stop: Stop,
         place: Option<OwnedSemaphorePermit>,
         of_address: Option<AddressPlace>,
     ) {
         let connections = Arc::clone(&self.connections);
         tokio::spawn(async move {
-            connections.serve(stream, peer, stop).await;
+            connections.serve(stream, peer).await;
             drop((place, of_address));
         });
     }
@@ -300,114 +298,4 @@ fn turn_away(stream: &TcpStream) {
     // The client may have closed the connection.
     let _ = stream.try_write(answer.as_bytes());
     let _ = rustix::net::shutdown(stream, rustix::net::Shutdown::Write);
-}
-
-struct Connections {
-    service: Router,
-    limits: Limits,
-    counted: Counted,
-    /// True once the client has sent a request.
-    has_asked: Arc<AtomicBool>,
-}
-
-impl Connections {
-    /// Settings for connections of the reserve, which get one answer.
-    fn of_reserve(&self, service: Router) -> Self {
-        let second = Duration::from_secs(1);
-        let (header_timeout, write_timeout) =
-            (self.limits.header_timeout.min(second), self.limits.write_timeout.min(second));
-        let limits = Limits { header_timeout, write_timeout, ..self.limits.clone() };
-        Self { service, limits, counted: self.counted.clone(), has_asked: Arc::default() }
-    }
-
-    async fn serve(&self, stream: TcpStream, peer: SocketAddr, stop: Stop) {
-        // This also runs if the connection is ended from outside.
-        let _open = Open::count(&self.counted.open_connections);
-        self.serve_counted(stream, peer, stop).await;
-    }
-
-    async fn serve_counted(&self, stream: TcpStream, peer: SocketAddr, mut stop: Stop) {
-        let routes = TowerToHyperService::new(self.service.clone());
-        let has_asked = Arc::clone(&self.has_asked);
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            if !has_asked.load(Ordering::Relaxed) {
-                has_asked.store(true, Ordering::Relaxed);
-            }
-            request.extensions_mut().insert(Peer(peer));
-            routes.call(request)
-        });
-        let stream = TimedStream::new(stream, self.limits.write_timeout);
-        let mut connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.limits.header_timeout)
-            .max_header_size(self.limits.header_limit_bytes)
-            .max_buf_size(self.limits.header_limit_bytes.max(BUFFER_BYTES))
-            // A client that closes its side after the request still gets the answer.
-            .half_close(true)
-            .serve_connection(TokioIo::new(stream), service);
-        let mut stopped = pin!(stop.wait());
-        let mut is_stopping = false;
-        let result = loop {
-            tokio::select! {
-                biased;
-                result = &mut connection => break result,
-                () = &mut stopped, if !is_stopping => {
-                    is_stopping = true;
-                    std::pin::Pin::new(&mut connection).graceful_shutdown();
-                }
-            }
-        };
-        let Err(error) = result else { return };
-        tracing::debug!(%error, "a connection ended early");
-        if is_unread(&error) {
-            self.counted.limits.reached(Limit::UnreadAnswers, peer.ip().to_canonical());
-        } else if error.is_timeout() {
-            let parts = connection.into_parts();
-            // An idle connection is closed without an answer, as clients expect.
-            if !parts.read_buf.is_empty() {
-                say_timeout(parts.io.into_inner().into_inner()).await;
-            }
-        }
-    }
-}
-
-/// Returns whether the write timeout ended a connection.
-fn is_unread(error: &hyper::Error) -> bool {
-    let source = std::error::Error::source(error);
-    let io = source.and_then(|source| source.downcast_ref::<io::Error>());
-    io.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
-}
-
-/// Counts an open connection until it is dropped.
-struct Open(Gauge);
-
-impl Open {
-    fn count(gauge: &Gauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
-/// Answers 408 to a client that is slow with its headers, which hyper would drop without an answer.
-async fn say_timeout(mut stream: TcpStream) {
-    const BODY: &str =
-        r#"{"error":{"code":"request_timeout","message":"the headers took too long"}}"#;
-    let answer = format!(
-        "HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\nx-request-id: {}\r\nconnection: close\r\n\r\n{BODY}",
-        BODY.len(),
-        request_id::next(),
-    );
-    let write = async {
-        stream.write_all(answer.as_bytes()).await?;
-        stream.shutdown().await
-    };
-    // The client may have closed the connection or may not read. The connection ends in any case.
-    let _ = tokio::time::timeout(Duration::from_secs(1), write).await;
 }

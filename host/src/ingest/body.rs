@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use axum::{
-    body::{Body, HttpBody},
-    http::StatusCode,
-};
+use ::http::StatusCode;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
 
 use super::refusal::{RequestRefusal, SOON};
-use crate::limits::body_memory::{BodyShare, NoMemory};
+use crate::{
+    http::server::{BodyTimedOut, Client},
+    limits::body_memory::{BodyShare, NoMemory},
+};
 
 /// Limits on one body.
 #[derive(Clone, Copy)]
@@ -19,13 +20,14 @@ pub(super) struct BodyLimits {
     pub(super) timeout: Duration,
 }
 
-/// Reads a whole body. `share` is empty, and returned with the memory that the body takes.
+/// Reads a whole body of a client. `share` is empty, and returned with the memory that the body takes.
 ///
 /// # Errors
 ///
 /// If the body is too large, too slow, or ends early, or if there is no memory for it.
 pub(super) async fn read_body(
-    body: Body,
+    body: Incoming,
+    client: &Client,
     limits: BodyLimits,
     share: BodyShare,
 ) -> Result<(Bytes, BodyShare), RequestRefusal> {
@@ -37,9 +39,9 @@ pub(super) async fn read_body(
         return Err(too_large(limit_bytes));
     }
     let collected = collect(body, announced, limit_bytes, share);
-    match tokio::time::timeout(timeout, collected).await {
+    match client.body_within(timeout, collected).await {
         Ok(result) => result,
-        Err(_) => {
+        Err(BodyTimedOut) => {
             let message = format!("the body took longer than {timeout:?}");
             Err(RequestRefusal::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", message)
                 .close())
@@ -48,7 +50,7 @@ pub(super) async fn read_body(
 }
 
 async fn collect(
-    mut body: Body,
+    mut body: Incoming,
     announced: usize,
     limit: usize,
     mut share: BodyShare,

@@ -18,13 +18,13 @@ const BEAT: Duration = Duration::from_millis(10);
 /// was read.
 pub(super) async fn answer(
     host: &Host,
-    sender: Option<IpAddr>,
+    sender: IpAddr,
     read_at: Instant,
     refusal: RequestRefusal,
 ) -> RequestRefusal {
-    let over = sender.and_then(|sender| host.wrong_tokens.check(sender).err().zip(Some(sender)));
+    let checked = host.wrong_tokens.check(sender);
     even_out(read_at).await;
-    let Some((over, sender)) = over else { return refusal };
+    let Err(over) = checked else { return refusal };
     host.metrics.limits.reached(Limit::WrongTokens, sender);
     RequestRefusal::too_many_wrong_tokens(over.retry_after)
 }

@@ -32,7 +32,7 @@ pub(super) struct InFlight {
     pub(super) plugin: Option<Arc<PluginId>>,
     pub(super) id: Ulid,
     pub(super) received_at: Timestamp,
-    pub(super) sender: Option<IpAddr>,
+    pub(super) sender: IpAddr,
     pub(super) request: Arc<IncomingRequest>,
     /// Memory of the body, which is given back with the answer: a thread that is stuck in a plugin does not
     /// keep it.
@@ -113,7 +113,7 @@ impl InFlight {
             received_at: self.received_at,
             integration: Arc::clone(&self.integration.name),
             plugin: self.plugin.clone(),
-            sender: self.sender,
+            sender: Some(self.sender),
             size_bytes: Some(self.request.body.len()),
             plugin_time,
             content,

@@ -4,10 +4,9 @@
 
 use std::time::Duration;
 
-use axum::{
-    body::Body,
-    http::{HeaderMap, HeaderValue, Response, StatusCode, header},
-};
+use ::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use bytes::Bytes;
+use http_body_util::Full;
 use tocsin_plugin_api::notification::{HOPS_HEADER, MOST_HOPS};
 use ulid::Ulid;
 
@@ -121,7 +120,7 @@ impl RequestRefusal {
         self.header(header::CONNECTION, "close")
     }
 
-    pub(super) fn answer(self, id: Ulid) -> Response<Body> {
+    pub(super) fn answer(self, id: Ulid) -> Response<Full<Bytes>> {
         let mut response =
             ErrorBody::new(self.code, self.message).in_scope(self.scope).response(self.status);
         response.headers_mut().extend(self.headers);

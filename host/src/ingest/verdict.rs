@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use ::http::StatusCode;
 use jiff::Timestamp;
 use tocsin_plugin_api::outcome::{Outcome, Reply};
 

@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -46,8 +46,8 @@ impl BodyMemory {
     }
 
     /// Returns an empty [`BodyShare`] for a body of a sender.
-    pub(crate) fn share(self: &Arc<Self>, sender: Option<IpAddr>) -> BodyShare {
-        let sender = subscriber(sender.unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
+    pub(crate) fn share(self: &Arc<Self>, sender: IpAddr) -> BodyShare {
+        let sender = subscriber(sender);
         BodyShare { memory: Arc::clone(self), sender, bytes: 0 }
     }
 
@@ -127,12 +127,14 @@ impl Drop for BodyShare {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     const MIB: usize = 1024 * 1024;
 
-    fn sender(number: u8) -> Option<IpAddr> {
-        Some(Ipv4Addr::new(192, 0, 2, number).into())
+    fn sender(number: u8) -> IpAddr {
+        Ipv4Addr::new(192, 0, 2, number).into()
     }
 
     #[tokio::test(start_paused = true)]
@@ -167,7 +169,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn addresses_of_one_ipv6_network_count_as_one_sender() {
         let memory = BodyMemory::new(4 * MIB);
-        let of = |address: &str| memory.share(Some(address.parse().expect("an address")));
+        let of = |address: &str| memory.share(address.parse().expect("an address"));
         let (mut one, mut two) = (of("2001:db8::1"), of("2001:db8::2"));
         one.grow_to(2 * MIB).await.expect("it is half");
         two.grow_to(MIB).await.expect_err("that would be more than half");

@@ -16,7 +16,7 @@ use crate::{
         sender::is_proxy,
         server::{self, AddressLimit, Beyond, Counted, Limits, Stop},
     },
-    ingest,
+    ingest::Webhooks,
 };
 
 /// The number of connections that the system keeps until they are accepted. The system of a sender
@@ -81,7 +81,7 @@ impl Listeners {
         let proxies = Arc::clone(host);
         let webhooks = server::serve(
             self.webhooks,
-            ingest::router(Arc::clone(host)),
+            Webhooks(Arc::clone(host)),
             limits,
             Beyond::Wait(AddressLimit {
                 most: per_address,

@@ -78,8 +78,8 @@ fn a_connection_closes_if_the_client_asks_for_it_or_speaks_an_older_http() {
     HTTP/1.1 200 OK
     content-type: application/json
     x-request-id: ID
-    content-length: 2
     connection: close
+    content-length: 2
     date: DATE
 
     {}

@@ -6,6 +6,7 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -13,8 +14,9 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::{Sleep, sleep},
 };
+
+use super::sweep::{Activity, Deadlines};
 
 /// Number of bytes after which a client that reads a long answer gets the whole timeout again.
 const PROGRESS_BYTES: usize = 16 * 1024;
@@ -24,37 +26,38 @@ const PROGRESS_BYTES: usize = 16 * 1024;
 pub(super) struct TimedStream {
     stream: TcpStream,
     timeout: Duration,
-    /// Timer from the first write that had to wait until everything is written.
-    stalled: Option<Pin<Box<Sleep>>>,
+    deadlines: Arc<Deadlines>,
+    /// True from the first write that had to wait until everything is written. Meanwhile the client has a
+    /// limit.
+    is_stalled: bool,
     written_bytes: usize,
 }
 
 impl TimedStream {
-    pub(super) fn new(stream: TcpStream, timeout: Duration) -> Self {
-        Self { stream, timeout, stalled: None, written_bytes: 0 }
+    pub(super) fn new(stream: TcpStream, timeout: Duration, deadlines: Arc<Deadlines>) -> Self {
+        Self { stream, timeout, deadlines, is_stalled: false, written_bytes: 0 }
     }
 
     pub(super) fn into_inner(self) -> TcpStream {
         self.stream
     }
 
-    fn wrote(
-        &mut self,
-        written: Poll<io::Result<usize>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
+    fn wrote(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(Ok(bytes)) => {
                 self.written_bytes += bytes;
                 if self.written_bytes >= PROGRESS_BYTES {
-                    (self.stalled, self.written_bytes) = (None, 0);
+                    self.go_on();
                 }
                 Poll::Ready(Ok(bytes))
             }
             Poll::Pending => {
                 let timeout = self.timeout;
-                let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(timeout)));
-                if stalled.as_mut().poll(cx).is_pending() {
+                if !self.is_stalled {
+                    self.is_stalled = true;
+                    self.deadlines.set(Activity::Reading, timeout);
+                }
+                if !self.deadlines.is_over(Activity::Reading) {
                     return Poll::Pending;
                 }
                 // The kernel drops its unread bytes, too, when the socket closes.
@@ -63,6 +66,14 @@ impl TimedStream {
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, error)))
             }
             error => error,
+        }
+    }
+
+    /// Gives the client the whole timeout again.
+    fn go_on(&mut self) {
+        self.written_bytes = 0;
+        if std::mem::take(&mut self.is_stalled) {
+            self.deadlines.lift(Activity::Reading);
         }
     }
 }
@@ -84,7 +95,7 @@ impl AsyncWrite for TimedStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.wrote(written, cx)
+        self.wrote(written)
     }
 
     fn poll_write_vectored(
@@ -93,16 +104,16 @@ impl AsyncWrite for TimedStream {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
-        self.wrote(written, cx)
+        self.wrote(written)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
 
-    /// Stops the timer. Called once nothing is left to write.
+    /// Lifts the limit. Called once nothing is left to write.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        (self.stalled, self.written_bytes) = (None, 0);
+        self.go_on();
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -120,24 +131,29 @@ mod tests {
     };
 
     use super::*;
+    use crate::http::server::sweep::Sweep;
 
-    async fn pair(timeout: Duration) -> (TimedStream, TcpStream) {
+    async fn pair(timeout: Duration) -> (TimedStream, Arc<Deadlines>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.expect("it listens");
-        (TimedStream::new(listener.accept().await.expect("a client").0, timeout), client)
+        let sweep = Sweep::new();
+        let deadlines = sweep.watch();
+        tokio::spawn(async move { sweep.run().await });
+        let stream = listener.accept().await.expect("a client").0;
+        (TimedStream::new(stream, timeout, Arc::clone(&deadlines)), deadlines, client)
     }
 
     #[tokio::test]
     async fn a_write_to_a_client_that_reads_nothing_times_out() {
-        let (mut stream, _client) = pair(Duration::from_millis(100)).await;
-        let error = stream.write_all(&vec![0; 64 << 20]).await.expect_err("nobody reads");
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let (mut stream, deadlines, _client) = pair(Duration::from_millis(100)).await;
+        let written = deadlines.wake(stream.write_all(&vec![0; 64 << 20])).await;
+        assert_eq!(written.expect_err("nobody reads").kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]
     async fn a_client_that_reads_slowly_gets_everything() {
         // The timeout is longer than any pause of the client and shorter than the whole transfer.
-        let (mut stream, mut client) = pair(Duration::from_secs(20)).await;
+        let (mut stream, deadlines, mut client) = pair(Duration::from_secs(20)).await;
         const WHOLE: usize = 8 << 20;
         let reader = tokio::spawn(async move {
             let (mut read, mut bytes) = (0, vec![0; 512 << 10]);
@@ -147,9 +163,9 @@ mod tests {
             }
         });
         let started = Instant::now();
-        stream.write_all(&vec![0; WHOLE]).await.expect("it is read");
+        deadlines.wake(stream.write_all(&vec![0; WHOLE])).await.expect("it is read");
         stream.flush().await.expect("it is open");
-        assert!(stream.stalled.is_none(), "after {:?}", started.elapsed());
+        assert!(!stream.is_stalled, "after {:?}", started.elapsed());
         reader.await.expect("it read everything");
     }
 }
