@@ -4,6 +4,8 @@
 //! [`Store`](crate::store::Store) keeps alerts.
 
 mod actor;
+mod details;
+mod event;
 pub mod life;
 
 use std::{fmt, str::FromStr, sync::Arc};
@@ -14,7 +16,12 @@ use tocsin_plugin_api::{Detail, Urgency};
 use ulid::Ulid;
 use utoipa::ToSchema;
 
-pub use self::actor::{Actor, ApiToken};
+pub(crate) use self::details::cut;
+pub use self::{
+    actor::{Actor, ApiToken},
+    details::Details,
+    event::Event,
+};
 
 /// An alert as the API shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]

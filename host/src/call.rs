@@ -14,6 +14,7 @@ mod health;
 mod in_process;
 mod instance_slot;
 mod notifier;
+mod outcome;
 mod pool;
 pub(crate) mod runtime;
 
@@ -21,7 +22,6 @@ use std::{fmt, time::Duration};
 
 use ::http::request::Parts;
 use bytes::Bytes;
-use tocsin_plugin_api::outcome::Outcome;
 use ulid::Ulid;
 
 pub(crate) use self::{
@@ -31,6 +31,7 @@ pub(crate) use self::{
     in_process::InProcessRuntime,
     instance_slot::StartError,
     notifier::{NotifierInput, NotifierOutput, NotifierResult},
+    outcome::ReadOutcome,
     runtime::{PluginRuntime, RunnablePlugin},
 };
 
@@ -120,7 +121,7 @@ impl fmt::Display for CallFailure {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CallOutcome {
     /// The plugin's outcome for the request.
-    pub outcome: Outcome,
+    pub outcome: ReadOutcome,
     /// The time that the call took.
     pub took: Duration,
 }

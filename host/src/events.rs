@@ -4,18 +4,18 @@
 //! alert an event opens or changes.
 
 use sha2::{Digest, Sha256};
-use tocsin_plugin_api::{Action, Event, outcome::Reply};
+use tocsin_plugin_api::{Action, outcome::Reply};
+
+use crate::alert::{Event, cut};
 
 /// Most events of one request. A request of more events is refused as a whole.
 pub(crate) const MOST_EVENTS: usize = 100_000;
 /// Most characters of a title. Further ones are cut off.
 pub(crate) const LONGEST_TITLE: usize = 1024;
-/// Most characters of a description, a detail or a link. Further ones are cut off.
+/// Most characters of a description or a link. Further ones are cut off.
 pub(crate) const LONGEST_TEXT: usize = 64 * 1024;
 /// Most bytes of a key. A longer key is replaced by its hash, since two keys could be equal once cut.
 pub(crate) const LONGEST_KEY: usize = 512;
-/// Most details of an alert. Further ones are left out.
-pub(crate) const MOST_DETAILS: usize = 100;
 
 /// Most bytes of a reason, and of a reply with its content type.
 pub(crate) const LONGEST_WORDS_BYTES: usize = 64 * 1024;
@@ -89,21 +89,7 @@ fn bound(event: &mut Event) -> Result<(), &'static str> {
         // An empty key counts as none: it would join unrelated events in one alert.
         *key = key.take().filter(|key| !key.is_empty()).map(bound_key);
     }
-    event.details.truncate(MOST_DETAILS);
-    for detail in &mut event.details {
-        cut(&mut detail.label, LONGEST_TITLE);
-        cut(&mut detail.value, LONGEST_TEXT);
-    }
     Ok(())
-}
-
-fn cut(text: &mut String, characters: usize) {
-    // A character has at least one byte, so most texts need no counting.
-    if text.len() > characters
-        && let Some((end, _)) = text.char_indices().nth(characters)
-    {
-        text.truncate(end);
-    }
 }
 
 fn bound_key(key: String) -> String {
@@ -116,12 +102,18 @@ fn bound_key(key: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tocsin_plugin_api::Event;
+
     use super::*;
+
+    fn within_bounds(events: Vec<Event>) -> Result<Vec<crate::alert::Event>, EventsError> {
+        bounded(events.into_iter().map(Into::into).collect())
+    }
 
     #[test]
     fn texts_are_cut_between_characters() {
         let event = Event::create("é".repeat(2000)).description("x".repeat(100_000));
-        let bounded = bounded(vec![event]).expect("it is cut");
+        let bounded = within_bounds(vec![event]).expect("it is cut");
         assert_eq!(bounded[0].title, "é".repeat(LONGEST_TITLE));
         assert_eq!(bounded[0].description.as_ref().map(String::len), Some(LONGEST_TEXT));
     }
@@ -149,7 +141,7 @@ mod tests {
     fn long_keys_stay_different() {
         let key = |end| format!("{}{end}", "k".repeat(1000));
         let event = |end| Event::create("x").dedup_key(key(end)).event_id("");
-        let bounded = bounded(vec![event("a"), event("b")]).expect("it is bounded");
+        let bounded = within_bounds(vec![event("a"), event("b")]).expect("it is bounded");
         assert_ne!(bounded[0].dedup_key, bounded[1].dedup_key);
         assert!(bounded[0].dedup_key.as_ref().is_some_and(|key| key.starts_with("sha256:")));
         assert_eq!(bounded[0].event_id, None);
@@ -157,10 +149,10 @@ mod tests {
 
     #[test]
     fn refuses_events_without_the_fields_that_their_action_needs() {
-        assert!(bounded(vec![Event::create(" ")]).is_err());
-        assert!(bounded(vec![Event::default()]).is_err());
+        assert!(within_bounds(vec![Event::create(" ")]).is_err());
+        assert!(within_bounds(vec![Event::default()]).is_err());
         assert!(
-            bounded(vec![{
+            within_bounds(vec![{
                 let mut resolve = Event::resolve("k");
                 resolve.dedup_key = None;
                 resolve
@@ -171,7 +163,7 @@ mod tests {
 
     #[test]
     fn accepts_a_hundred_thousand_events_and_no_more() {
-        let events = |count: usize| bounded(vec![Event::create("x"); count]);
+        let events = |count: usize| within_bounds(vec![Event::create("x"); count]);
         assert_eq!(events(100_000).map(|events| events.len()), Ok(100_000));
         let error = events(100_001).expect_err("too many");
         assert_eq!(error, EventsError::TooMany(100_001));

@@ -117,7 +117,9 @@ pub(crate) async fn replay(
         hops,
     };
     let (events, reason) = match &submission.content {
-        Content::Events { events, remark, .. } => (events.clone(), remark.clone()),
+        Content::Events { events, remark, .. } => {
+            (events.iter().cloned().map(Event::from).collect(), remark.clone())
+        }
         Content::Nothing { reason, .. } => (Vec::new(), Some(reason.clone())),
     };
     let failed_as = match &submission.content {

@@ -6,12 +6,11 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tocsin_plugin_api::Event;
 use ulid::Ulid;
 use utoipa::ToSchema;
 
 pub use crate::alert::life::{Effect, Terms};
-use crate::alert::{Actor, PluginId};
+use crate::alert::{Actor, Event, PluginId};
 
 /// Result of one request, for [`RequestStore::commit`](crate::store::RequestStore::commit).
 #[derive(Clone, Debug)]

@@ -19,9 +19,9 @@ use minijinja::{
     value::{Enumerator, Object, StringInput},
 };
 use serde::{Deserialize, Deserializer, de};
-use tocsin_plugin_api::{Detail, Event, Urgency};
+use tocsin_plugin_api::{Detail, Urgency};
 
-use crate::alert::PluginId;
+use crate::alert::{Event, PluginId};
 
 /// The most bytes of a template.
 const LONGEST_SOURCE: usize = 8 * 1024;
@@ -179,7 +179,7 @@ impl TemplateContext {
             urgency => urgency.as_str(),
             link => text(&event.link),
             dedup_key => text(&event.dedup_key),
-            details => Value::from_object(Details::from(event.details.as_slice())),
+            details => Value::from_object(Details::from(event.details.list().as_slice())),
             integration => integration,
             plugin => plugin.name.as_str(),
             plugin_version => plugin.version.as_str(),
@@ -347,6 +347,7 @@ fn in_line(source: &str, line: Option<usize>, reason: &str) -> String {
 mod tests {
     use insta::assert_snapshot;
     use proptest::prelude::*;
+    use tocsin_plugin_api::Event;
 
     use super::*;
 
@@ -360,7 +361,7 @@ mod tests {
     }
 
     fn context(event: &Event) -> TemplateContext {
-        TemplateContext::new(event, Urgency::High, "ops-slack", &plugin())
+        TemplateContext::new(&event.clone().into(), Urgency::High, "ops-slack", &plugin())
     }
 
     fn event() -> Event {

@@ -454,12 +454,26 @@ mod calling {
         ///
         /// If the plugin panicked, or this version cannot read its answer.
         pub fn receive(&self, request: &Request<'_>) -> Result<Outcome, CallError> {
+            let read = self.receive_json(request, Outcome::from_json)?;
+            read.map_err(|error| CallError::NotUnderstood(error.to_string()))
+        }
+
+        /// Translates a request, and gives the JSON of the [`Outcome`] to a closure. The JSON need not be
+        /// valid.
+        ///
+        /// # Errors
+        ///
+        /// If the plugin panicked.
+        pub fn receive_json<R>(
+            &self,
+            request: &Request<'_>,
+            read: impl FnOnce(&[u8]) -> R,
+        ) -> Result<R, CallError> {
             let request = AbiRequest::lend(request);
             // SAFETY: the instance comes from this module. Only `close_once` drops it, which needs
             // `&mut self`.
             let answer = unsafe { self.module.receive()(self.instance, &request) };
-            let json = done(answer)?;
-            Outcome::from_json(&json).map_err(|error| CallError::NotUnderstood(error.to_string()))
+            Ok(read(&done(answer)?))
         }
 
         /// Calls the function of a capability, from JSON to JSON. `receive` has a function of its own:

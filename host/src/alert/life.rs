@@ -13,10 +13,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tocsin_plugin_api::{Action, Detail, Event, Urgency};
+use tocsin_plugin_api::{Action, Urgency};
 use ulid::Ulid;
 
-use super::{Actor, ChangeKind, Difference, HistoryEntry, Status};
+use super::{Actor, ChangeKind, Difference, Event, HistoryEntry, Status};
 
 /// Number of history entries from which repeated reports no longer get entries of their own. The last
 /// entry counts them.
@@ -170,7 +170,7 @@ pub struct UnresolvedAlert<'r> {
     pub urgency: Urgency,
     /// Link of the alert, empty if it has none.
     pub link: &'r str,
-    /// Details of the alert as [`details_json`] writes them, empty if it has none.
+    /// JSON of the alert's [`Details`](super::Details), empty if it has none.
     pub details: &'r str,
     /// Last entry of the history. Needed only for [`Action::Create`].
     pub last_entry: Option<LastEntry>,
@@ -341,15 +341,6 @@ pub fn opening(integration: &str, request_id: Ulid, created_at: Timestamp) -> Hi
     entry(ChangeKind::Created, &cause)
 }
 
-/// Returns the JSON of [details](Detail); none if there are no details.
-pub fn details_json(details: &[Detail]) -> Option<String> {
-    if details.is_empty() {
-        return None;
-    }
-    // Strings can always be written as JSON.
-    serde_json::to_string(details).ok()
-}
-
 fn open(report: Report<'_>, number: u64, last_resolved: Option<u64>) -> Changes {
     let Report { event, terms, cause } = report;
     let history = last_resolved.map(|previous| {
@@ -449,14 +440,13 @@ fn resolves_at(reported_at: Timestamp, terms: Terms) -> Option<Timestamp> {
 
 /// Returns the fields in which a further report differs from its alert.
 fn differences(alert: &UnresolvedAlert<'_>, event: &Event) -> Vec<Difference> {
-    let reported_details = details_json(&event.details);
     let urgency = event.urgency.unwrap_or(alert.urgency);
     let pairs = [
         ("title", alert.title, event.title.as_str()),
         ("description", alert.description, event.description.as_deref().unwrap_or_default()),
         ("urgency", alert.urgency.as_str(), urgency.as_str()),
         ("link", alert.link, event.link.as_deref().unwrap_or_default()),
-        ("details", alert.details, reported_details.as_deref().unwrap_or_default()),
+        ("details", alert.details, event.details.json().unwrap_or_default()),
     ];
     let differing = pairs.into_iter().filter(|(_, kept, reported)| kept != reported);
     let difference = |(field, kept, reported): (&str, &str, &str)| Difference {

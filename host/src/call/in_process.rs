@@ -8,9 +8,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use tocsin_plugin_api::{
     Request,
     abi::{CallError, Instance, NewInstanceError},
-    outcome::Outcome,
 };
 
+use super::outcome::ReadOutcome;
 use super::runtime::{LoadResult, PluginInstance, PluginRuntime, RunnablePlugin};
 use crate::plugins::{
     Libraries,
@@ -77,8 +77,9 @@ impl RunnablePlugin for LoadedPlugin {
 }
 
 impl PluginInstance for Instance {
-    fn receive(&self, request: &Request<'_>) -> Result<Outcome, CallError> {
-        Instance::receive(self, request)
+    fn receive(&self, request: &Request<'_>) -> Result<ReadOutcome, CallError> {
+        let read = self.receive_json(request, ReadOutcome::from_json)?;
+        read.map_err(|error| CallError::NotUnderstood(error.to_string()))
     }
 
     fn call(&self, capability: &str, input: &[u8]) -> Result<Vec<u8>, CallError> {

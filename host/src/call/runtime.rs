@@ -10,9 +10,9 @@ use std::{sync::Arc, time::Duration};
 use tocsin_plugin_api::{
     Request,
     abi::{CallError, NewInstanceError},
-    outcome::Outcome,
 };
 
+use super::outcome::ReadOutcome;
 use crate::plugins::{admission::AdmittedPlugin, journal::LoadGuard, library::LoadError};
 
 /// The result of loading a plugin.
@@ -95,7 +95,7 @@ pub(crate) trait PluginInstance: Send + Sync {
     /// # Errors
     ///
     /// If the plugin panicked, or its answer is invalid.
-    fn receive(&self, request: &Request<'_>) -> Result<Outcome, CallError>;
+    fn receive(&self, request: &Request<'_>) -> Result<ReadOutcome, CallError>;
 
     /// Calls the function of any other capability, from JSON to JSON. Neither side's JSON is bounded.
     ///

@@ -10,7 +10,6 @@ use tocsin_plugin_api::{
     OptionsError, Request, Urgency,
     abi::{CallError, NewInstanceError},
     notification::{Alert, Kind, Notification, Time},
-    outcome::Outcome,
     step::{HttpAnswer, HttpRequest, NotifyCall, Step},
 };
 
@@ -82,13 +81,13 @@ impl RunnablePlugin for Pretended {
 }
 
 impl PluginInstance for PretendedInstance {
-    fn receive(&self, request: &Request<'_>) -> Result<Outcome, CallError> {
+    fn receive(&self, request: &Request<'_>) -> Result<ReadOutcome, CallError> {
         match request.body() {
             b"panic" => return Err(CallError::Panicked("on purpose".into())),
             b"hang" => self.gate.wait(),
             _ => {}
         }
-        Ok(Outcome::Ignored { reason: self.number.to_string() })
+        Ok(ReadOutcome::Ignored { reason: self.number.to_string() })
     }
 
     fn call(&self, capability: &str, input: &[u8]) -> Result<Vec<u8>, CallError> {
@@ -169,7 +168,7 @@ fn ask(caller: &Caller, body: &'static str) -> mpsc::Receiver<CallResult> {
 
 fn call(caller: &Caller, body: &'static str) -> Result<String, CallFailure> {
     match ask(caller, body).recv_timeout(LONG).expect("every call is answered")?.outcome {
-        Outcome::Ignored { reason } => Ok(reason),
+        ReadOutcome::Ignored { reason } => Ok(reason),
         other => panic!("{other:?}"),
     }
 }

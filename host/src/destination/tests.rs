@@ -7,13 +7,14 @@ use serde_json::json;
 use tocsin_plugin_api::{
     OptionsError, Request,
     abi::{CallError, NewInstanceError},
-    outcome::Outcome,
     step::NotifyCall,
 };
 
 use super::*;
 use crate::{
-    call::{CallLimits, CallPool, InProcessRuntime, NotifierPool, runtime::PluginInstance},
+    call::{
+        CallLimits, CallPool, InProcessRuntime, NotifierPool, ReadOutcome, runtime::PluginInstance,
+    },
     config::LoadedConfig,
     plugin_user::{Settings, occasion::Resources},
     plugins::{admission::AdmittedPlugin, journal::LoadJournal},
@@ -48,7 +49,7 @@ impl RunnablePlugin for Pretended {
 }
 
 impl PluginInstance for PretendedInstance {
-    fn receive(&self, _: &Request<'_>) -> Result<Outcome, CallError> {
+    fn receive(&self, _: &Request<'_>) -> Result<ReadOutcome, CallError> {
         Err(CallError::NotUnderstood("it only notifies".into()))
     }
 

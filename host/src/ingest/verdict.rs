@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use ::http::StatusCode;
 use jiff::Timestamp;
-use tocsin_plugin_api::outcome::{Outcome, Reply};
+use tocsin_plugin_api::outcome::Reply;
 
 use super::refusal::{RequestRefusal, SOON};
 use crate::{
-    call::{CallFailure, CallOutcome, CallResult},
+    call::{CallFailure, CallOutcome, CallResult, ReadOutcome},
     events::{self, EventsError},
     integration::Integration,
     request::{Content, RequestOutcome},
@@ -49,7 +49,7 @@ impl Verdict {
             }
         };
         let verdict = match outcome {
-            Outcome::Events { events, reply } => match events::bounded(events) {
+            ReadOutcome::Events { events, reply } => match events::bounded(events) {
                 Ok(mut events) => {
                     let (reply, unsent) = events::bounded_reply(reply);
                     let remarks =
@@ -61,26 +61,22 @@ impl Verdict {
                 Err(error @ EventsError::TooMany(_)) => Self::too_many_events(&error),
                 Err(error @ EventsError::Unusable(_)) => Self::failed(error.to_string(), SOON),
             },
-            Outcome::Ignored { reason } => {
+            ReadOutcome::Ignored { reason } => {
                 let reason = events::bounded_reason(reason);
                 Self::new(nothing(RequestOutcome::Ignored, reason), Ok(None))
             }
-            Outcome::Unauthorized { reason } => {
+            ReadOutcome::Unauthorized { reason } => {
                 let reason = events::bounded_reason(reason);
                 let refusal = RequestRefusal::unauthorized().detail(reason.clone());
                 Self::new(nothing(RequestOutcome::Unauthorized, reason), Err(refusal))
             }
-            Outcome::Malformed { kind, reason } => {
+            ReadOutcome::Malformed { kind, reason } => {
                 let reason = events::bounded_reason(reason);
                 let status = StatusCode::from_u16(kind.status()).unwrap_or(StatusCode::BAD_REQUEST);
                 let refusal = RequestRefusal::malformed(status, kind.as_str(), reason.clone());
                 Self::new(nothing(RequestOutcome::Malformed, reason), Err(refusal))
             }
-            Outcome::Failed { reason } => Self::failed(reason, SOON),
-            _ => Self::failed(
-                "the plugin returned an outcome that this host does not know".into(),
-                SOON,
-            ),
+            ReadOutcome::Failed { reason } => Self::failed(reason, SOON),
         };
         Self { plugin_time: Some(took), ..verdict }
     }

@@ -4,11 +4,11 @@
 
 use std::time::{Duration, Instant};
 
-use tocsin_plugin_api::{Action, Event};
+use tocsin_plugin_api::Action;
 
 use super::Integration;
 use crate::{
-    alert::PluginId,
+    alert::{Event, PluginId},
     events::{LONGEST_TEXT, LONGEST_TITLE},
     template::{RenderError, Template, TemplateContext},
 };

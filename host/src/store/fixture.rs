@@ -34,7 +34,7 @@ pub(super) fn submission(integration: &str, events: Vec<Event>) -> Submission {
         sender: Some([192, 0, 2, 1].into()),
         size_bytes: Some(4),
         plugin_time: Some(Duration::from_micros(17)),
-        content: Content::Events { events, terms: Urgency::Medium.into(), remark: None },
+        content: self::events(events, Urgency::Medium.into()),
         kept: None,
         replayed_by: None,
         hops: 0,
@@ -42,6 +42,7 @@ pub(super) fn submission(integration: &str, events: Vec<Event>) -> Submission {
 }
 
 pub(super) fn events(events: Vec<Event>, terms: Terms) -> Content {
+    let events = events.into_iter().map(Into::into).collect();
     Content::Events { events, terms, remark: None }
 }
 

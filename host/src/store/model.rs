@@ -227,10 +227,12 @@ fn order(store: &dyn Store, id: Ulid) -> (u64, Ulid) {
     (record.transaction.expect("a transaction"), id)
 }
 
-fn events_of(request: &Submission) -> &[Event] {
+fn events_of(request: &Submission) -> Vec<Event> {
     match &request.content {
-        crate::request::Content::Events { events, .. } => events,
-        crate::request::Content::Nothing { .. } => &[],
+        crate::request::Content::Events { events, .. } => {
+            events.iter().cloned().map(Event::from).collect()
+        }
+        crate::request::Content::Nothing { .. } => Vec::new(),
     }
 }
 

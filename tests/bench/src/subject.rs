@@ -178,7 +178,7 @@ pub(crate) fn fill(alerts: u64, keys: Keys) -> anyhow::Result<Filled> {
             size_bytes: Some(400),
             plugin_time: Some(Duration::from_micros(4)),
             content: Content::Events {
-                events: vec![event],
+                events: vec![event.into()],
                 terms: Urgency::Medium.into(),
                 remark: None,
             },

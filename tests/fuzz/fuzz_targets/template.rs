@@ -34,7 +34,7 @@ static LONGEST: LazyLock<TemplateContext> = LazyLock::new(|| {
 
 fn context(event: &Event) -> TemplateContext {
     let plugin = PluginId { name: "slack-outgoing-webhook".into(), version: "1.2.3".into() };
-    TemplateContext::new(event, Urgency::High, "ops-slack", &plugin)
+    TemplateContext::new(&event.clone().into(), Urgency::High, "ops-slack", &plugin)
 }
 
 fuzz_target!(|source: &str| {

@@ -136,7 +136,7 @@ impl Stage {
     /// Opens alerts, and routes each to the destination. Returns the ids of the deliveries.
     async fn tell(&self, count: usize) -> Vec<Ulid> {
         let before = self.opened.fetch_add(count, Ordering::Relaxed);
-        let events = (0..count).map(|_| Event::create("trouble")).collect();
+        let events = (0..count).map(|_| Event::create("trouble").into()).collect();
         let submission = Submission {
             request_id: request_id::next(),
             received_at: self.shared.clock.now(),

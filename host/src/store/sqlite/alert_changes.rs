@@ -3,7 +3,7 @@
 //! Unique indexes guard both keys, so that nothing can race them. The rules are in [`life`].
 
 use rusqlite::{Row, params};
-use tocsin_plugin_api::{Action, Event, Urgency};
+use tocsin_plugin_api::{Action, Urgency};
 
 use super::{
     rows::{self, Stored},
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     alert::{
-        AlertRef, HistoryEntry, Status,
+        AlertRef, Event, HistoryEntry, Status,
         life::{
             self, AlertChange, AlertState, Cause, Changes, Effect, EventOutcome, Found,
             HistoryChange, LastEntry, Report, SeenEvent, Terms, UnresolvedAlert,
@@ -194,7 +194,7 @@ impl WriteTransaction<'_> {
                 description,
                 event.dedup_key,
                 event.link,
-                life::details_json(&event.details),
+                event.details.json(),
                 resolves_at.map(jiff::Timestamp::as_millisecond),
                 previous.map(u64::cast_signed),
                 self.state.transaction,

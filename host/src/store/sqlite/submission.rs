@@ -5,7 +5,6 @@
 use std::{borrow::Cow, net::IpAddr, ops::Range, sync::Arc};
 
 use rusqlite::{OptionalExtension, params};
-use tocsin_plugin_api::Event;
 
 use super::{
     eviction::stored,
@@ -13,7 +12,7 @@ use super::{
     rows::{self, Stored},
     write_transaction::WriteTransaction,
 };
-use crate::alert::{Actor, life::Cause};
+use crate::alert::{Actor, Event, life::Cause};
 use crate::request::{Content, Effect, Kept, RequestOutcome, Share, Submission, Terms};
 use crate::store::EVENTS_TOGETHER;
 

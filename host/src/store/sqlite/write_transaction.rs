@@ -94,7 +94,11 @@ fn webhook() -> Submission {
         sender: None,
         size_bytes: None,
         plugin_time: None,
-        content: Content::Events { events: vec![Event::create("probe")], terms, remark: None },
+        content: Content::Events {
+            events: vec![Event::create("probe").into()],
+            terms,
+            remark: None,
+        },
         kept: None,
         replayed_by: None,
         hops: 0,
