@@ -45,7 +45,7 @@ struct Stage {
     opened: AtomicUsize,
     stopper: Stopper,
     task: task::JoinHandle<()>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// Settings of a [`Target`].
@@ -130,7 +130,7 @@ impl Stage {
         let (stopper, stop) = stop_sign();
         let task = tokio::spawn(run("out".into(), shared.clone(), Found::default(), current, stop));
         let opened = AtomicUsize::new(0);
-        Self { shared, targets, receiver, notifier, opened, stopper, task, _folder: folder }
+        Self { shared, targets, receiver, notifier, opened, stopper, task, folder }
     }
 
     /// Opens alerts, and routes each to the destination. Returns the ids of the deliveries.
@@ -208,10 +208,11 @@ impl Stage {
         seen.iter().map(|it| it.alert().map_or(0, |alert| alert.number)).collect()
     }
 
-    async fn stop(self) -> Shared {
+    /// Stops the dispatcher. The store works as long as its folder is there.
+    async fn stop(self) -> (Shared, TempDir) {
         self.stopper.stop();
         self.task.await.expect("no panic");
-        self.shared
+        (self.shared, self.folder)
     }
 }
 
@@ -473,7 +474,7 @@ async fn a_stop_waits_for_attempts_and_leaves_the_rest_as_it_is() {
     // The answers come after the signal to stop.
     stage.stopper.stop();
     sender.send_replace(false);
-    let shared = stage.stop().await;
+    let (shared, _folder) = stage.stop().await;
     assert_eq!(receiver.requests().len(), 2);
     assert_eq!(shared.store.recover_deliveries(Timestamp::now()).await.expect("it writes"), 0);
     let state = shared.store.destinations().await.expect("it reads");
