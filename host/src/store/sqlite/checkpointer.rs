@@ -62,6 +62,12 @@ impl Checkpointer {
 }
 
 impl Nudges {
+    /// Returns nudges that nobody receives.
+    #[cfg(test)]
+    pub(super) fn to_nobody() -> Self {
+        Self(mpsc::sync_channel(1).0)
+    }
+
     /// Has the log copied soon.
     pub(super) fn send(&self) {
         let _ = self.0.try_send(());

@@ -250,6 +250,74 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{Pending, pending};
+
+    /// Returns a syncer for a database with one transaction in its log.
+    fn syncer() -> (tempfile::TempDir, rusqlite::Connection, Syncer) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tocsin.db");
+        let connection = super::super::connect(&path).expect("a database");
+        let made = connection.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE t (x)");
+        made.expect("a transaction");
+        let health = Health::default();
+        let watch = FileWatch::of(&path, health.clone(), Arc::default());
+        let syncer = Syncer::open(
+            &path,
+            Arc::new(watch),
+            Arc::default(),
+            Arc::default(),
+            Arc::default(),
+            health,
+            Nudges::to_nobody(),
+        );
+        (folder, connection, syncer)
+    }
+
+    fn written() -> (Attempt, Pending<()>) {
+        let (responder, pending) = pending();
+        let batch = Batch {
+            jobs: vec![WriteJob::Probe(responder)],
+            done: vec![JobResult::Probe],
+            started: Instant::now(),
+            transaction: 1,
+            holds_records: false,
+            may_change_alerts: false,
+        };
+        (Attempt::Written(batch), pending)
+    }
+
+    fn refused() -> (Attempt, Pending<()>) {
+        let (responder, pending) = pending();
+        let reason = Problem::new("database-refused", "it is full");
+        (Attempt::Refused(vec![WriteJob::Probe(responder)], reason), pending)
+    }
+
+    #[test]
+    fn the_last_attempt_decides_whether_there_is_a_write_error() {
+        let (_folder, _connection, mut syncer) = syncer();
+        for is_refused_last in [true, false] {
+            let ((ok, succeeds), (bad, fails)) = (written(), refused());
+            syncer.settle(if is_refused_last { vec![ok, bad] } else { vec![bad, ok] });
+            succeeds.wait().expect("the failure of another job does not matter");
+            let error = fails.wait().expect_err("it was refused").to_string();
+            assert!(error.contains("it is full"), "{error}");
+            assert_eq!(syncer.health.last_write_error().is_some(), is_refused_last);
+        }
+    }
+
+    #[test]
+    fn nothing_is_confirmed_that_could_not_be_synced() {
+        let (_folder, _connection, mut syncer) = syncer();
+        syncer.log.is_lost = true;
+        let ((ok, written), (bad, refused)) = (written(), refused());
+        syncer.settle(vec![ok, bad]);
+        let error = written.wait().expect_err("it is not on disk").to_string();
+        assert!(error.contains("cannot sync"), "{error}");
+        let error = refused.wait().expect_err("it was refused").to_string();
+        assert!(error.contains("it is full"), "{error}");
+        assert_eq!(syncer.durable.wait_for(1, std::time::Duration::ZERO), None);
+        assert!(syncer.health.write_stop().is_some(), "nothing more is written");
+    }
 
     #[test]
     fn a_failed_disk_refuses_every_sync_until_a_restart() {
