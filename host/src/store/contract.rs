@@ -51,6 +51,8 @@ macro_rules! store_contract {
                 every_request_leaves_a_record,
                 records_are_found_by_outcome_integration_and_time,
                 a_record_has_the_effect_of_each_event,
+                pages_lead_through_records_of_every_kind_newest_first,
+                a_request_that_opened_one_alert_is_replayed_as_any_other,
                 failed_requests_wait_for_a_replay_and_the_oldest_are_evicted_first,
                 the_sender_with_most_of_the_quarantine_loses_first,
                 large_requests_are_evicted_before_small_ones,
@@ -116,6 +118,8 @@ macro_rules! store_contract {
             housekeeping {
                 silent_alerts_resolve_automatically,
                 old_data_is_deleted_and_open_alerts_stay,
+                a_record_outlives_its_alert,
+                an_alert_outlives_its_record,
                 large_requests_are_deleted_in_several_steps,
             }
             long_requests {

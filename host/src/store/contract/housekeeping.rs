@@ -8,7 +8,7 @@ use ulid::Ulid;
 
 use crate::{
     alert::{Actor, AlertRef, Status},
-    request::{Effect, Kept, RawState, RequestQuery, ShareBounds, Submission, Terms},
+    request::{Effect, Kept, RawRequest, RawState, RequestQuery, ShareBounds, Submission, Terms},
     store::{
         ManualAction, ManualChange,
         fixture::{
@@ -114,6 +114,49 @@ pub(in crate::store) fn old_data_is_deleted_and_open_alerts_stay(place: &dyn Sto
     let store = place.open();
     assert_eq!(commit(&*store, Event::create("x").dedup_key("0")), [Effect::Opened(6)]);
     assert_eq!(get(&*store, AlertRef::Number(6)).alert.previous, None, "it is forgotten");
+}
+
+pub(in crate::store) fn a_record_outlives_its_alert(place: &dyn StoreFixture) {
+    let store = place.open();
+    let raw = RawRequest { body: "x".into(), ..RawRequest::default() };
+    let kept = Some(Kept { raw, share: None });
+    let sent = Submission { kept, ..submission("ops", vec![Event::create("x").dedup_key("k")]) };
+    store.submit(sent.clone()).wait().expect("it commits");
+    commit(&*store, Event::create("the newest alert stays"));
+    commit(&*store, Event::resolve("k"));
+    let read = || store.request(sent.request_id).wait().expect("it reads");
+    let before = read().expect("a record");
+    let forget = |what| housekeep(&*store, HousekeepingTask::Forget { what, before: None }, 99);
+    assert_eq!(forget(Forgettable::ResolvedAlerts), 1);
+    assert_eq!(store.alert(AlertRef::Number(1)).wait().expect("it reads"), None);
+    assert_eq!(read(), Some(before), "with the number of the alert");
+    assert!(store.raw_request(sent.request_id).wait().expect("it reads").is_some());
+    let list = || store.requests(RequestQuery { limit: 9, ..RequestQuery::default() }).wait();
+    assert_eq!(list().expect("it reads").requests.len(), 3);
+    assert_eq!(forget(Forgettable::Records), 3);
+    assert_eq!(read(), None);
+    assert_eq!(store.raw_request(sent.request_id).wait().expect("it reads"), None);
+    assert!(list().expect("it reads").requests.is_empty());
+}
+
+pub(in crate::store) fn an_alert_outlives_its_record(place: &dyn StoreFixture) {
+    let store = place.open();
+    let sent: Vec<_> = (0..7)
+        .map(|second| Submission {
+            request_id: Ulid::from_parts(1_700_000_000_000 + 1000 * second, 0),
+            ..submission("ops", vec![Event::create("x").dedup_key(format!("{}", second / 2))])
+        })
+        .collect();
+    sent.iter().for_each(|one| drop(store.submit(one.clone()).wait().expect("it commits")));
+    let alerts = || (1..=4).map(|number| get(&*store, AlertRef::Number(number))).collect();
+    let before: Vec<_> = alerts();
+    let forget = HousekeepingTask::Forget { what: Forgettable::Records, before: Some(at(5)) };
+    assert_eq!(steps(&*store, &forget, 2), [2, 2, 1], "the oldest first");
+    let is_there = |one: &Submission| store.request(one.request_id).wait().unwrap().is_some();
+    let left: Vec<_> = sent.iter().map(is_there).collect();
+    assert_eq!(left, [false, false, false, false, false, true, true]);
+    assert_eq!(alerts(), before, "nothing of the alerts changes");
+    assert_eq!(one_step(&*store, forget, 2), HousekeepingProgress { count: 0, more: false });
 }
 
 /// Much of it leaves in several steps, each of which says what it did.

@@ -7,7 +7,7 @@ use crate::{
     alert::AlertRef,
     request::{
         Content, Effect, EventEffect, Kept, RawRequest, RawState, RequestOutcome, RequestQuery,
-        Share, ShareBounds, Submission,
+        RequestRecord, Share, ShareBounds, Submission,
     },
     store::{
         Store,
@@ -111,6 +111,88 @@ pub(in crate::store) fn a_record_has_the_effect_of_each_event(place: &dyn StoreF
         ]
     );
     assert_eq!((record.alert, record.outcome), (Some(1), RequestOutcome::Events));
+}
+
+/// A store may keep records in several places, but lists and pages do not show where.
+pub(in crate::store) fn pages_lead_through_records_of_every_kind_newest_first(
+    place: &dyn StoreFixture,
+) {
+    let store = place.open();
+    let contents: [fn() -> Content; 7] = [
+        || events(vec![Event::create("x")], Urgency::Low.into()),
+        || nothing(RequestOutcome::Ignored, "a bot"),
+        || events(vec![Event::create("x").dedup_key("k")], Urgency::Low.into()),
+        || events(vec![Event::create("x").dedup_key("k")], Urgency::Low.into()),
+        || events(vec![Event::create("x"), Event::create("y")], Urgency::Low.into()),
+        || Content::Events {
+            events: vec![Event::create("x")],
+            terms: Urgency::Low.into(),
+            remark: Some("the template failed".into()),
+        },
+        || events(vec![Event::resolve("k")], Urgency::Low.into()),
+    ];
+    let mut sent = Vec::new();
+    for second in 0..28_u64 {
+        let integration = if second % 3 == 0 { "third" } else { "ops" };
+        // Requests are not committed in the order of their ids.
+        let request_id = Ulid::from_parts(1_700_000_000_000 + 1000 * (second ^ 3), 0);
+        let content = contents[second as usize % contents.len()]();
+        let one = Submission { request_id, content, ..submission(integration, Vec::new()) };
+        store.submit(one.clone()).wait().expect("it commits");
+        sent.push(one);
+    }
+    sent.sort_by_key(|one| std::cmp::Reverse(one.request_id));
+    for (outcome, integration) in [
+        (None, None),
+        (Some(RequestOutcome::Events), None),
+        (Some(RequestOutcome::Ignored), None),
+        (None, Some("third")),
+        (Some(RequestOutcome::Events), Some("ops")),
+    ] {
+        let (mut found, mut before) = (Vec::new(), None);
+        loop {
+            let integration = integration.map(str::to_owned);
+            let query =
+                RequestQuery { outcome, integration, before, limit: 3, ..RequestQuery::default() };
+            let page = store.requests(query).wait().expect("it reads");
+            found.extend(page.requests);
+            before = page.next;
+            if before.is_none() {
+                break;
+            }
+        }
+        let is_ignored = |one: &Submission| matches!(one.content, Content::Nothing { .. });
+        let expected = sent.iter().filter(|one| {
+            outcome.is_none_or(|it| (it == RequestOutcome::Ignored) == is_ignored(one))
+                && integration.is_none_or(|it| *one.integration == *it)
+        });
+        let expected: Vec<_> = expected.map(|one| one.request_id).collect();
+        assert_eq!(found.iter().map(|it| it.id).collect::<Vec<_>>(), expected);
+        for record in found {
+            assert_eq!(store.request(record.id).wait().expect("it reads"), Some(record));
+        }
+    }
+}
+
+pub(in crate::store) fn a_request_that_opened_one_alert_is_replayed_as_any_other(
+    place: &dyn StoreFixture,
+) {
+    let store = place.open();
+    let raw = RawRequest { body: "x".into(), ..RawRequest::default() };
+    let kept = Some(Kept { raw, share: None });
+    let sent = Submission { kept, ..submission("ops", vec![Event::create("x")]) };
+    store.submit(sent.clone()).wait().expect("it commits");
+    let read = || store.request(sent.request_id).wait().expect("it reads").expect("a record");
+    let before = read();
+    assert_eq!((before.outcome, before.alert), (RequestOutcome::Events, Some(1)));
+    assert_eq!((before.raw, &before.replay), (RawState::Kept, &None));
+    let replay = Submission { replayed_by: Some(steve()), kept: None, ..sent.clone() };
+    assert_eq!(store.submit(replay).wait().expect("it commits"), [Effect::Duplicate(None)]);
+    let after = read();
+    let replay = after.replay.as_ref().expect("it was replayed");
+    assert_eq!((replay.tries, &replay.by), (1, &steve()));
+    assert_eq!(RequestRecord { replay: None, ..after }, before, "the first outcome stays");
+    assert_eq!(all(&*store).len(), 1);
 }
 
 pub(in crate::store) fn failed_requests_wait_for_a_replay_and_the_oldest_are_evicted_first(

@@ -179,7 +179,7 @@ impl WriteTransaction<'_> {
         };
         let description = event.description.as_deref().map(|text| same_as(&event.title, text));
         let sql = "INSERT INTO alerts VALUES (?1, ?2, ?3, 0, ?4, 1, ?5, ?5, ?6, ?7, ?8, ?9, ?10, \
-                   ?11, NULL, ?12, ?13, ?14, ?15) ON CONFLICT (integration, dedup_key) \
+                   ?11, NULL, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) ON CONFLICT (integration, dedup_key) \
                    WHERE status < 2 AND dedup_key IS NOT NULL DO NOTHING";
         let inserted = self.kept.execute(
             sql,
@@ -199,6 +199,10 @@ impl WriteTransaction<'_> {
                 previous.map(u64::cast_signed),
                 self.state.transaction,
                 origin.submission.hops,
+                origin.is_folded,
+                origin.sender.as_deref().filter(|_| origin.is_folded),
+                origin.size.filter(|_| origin.is_folded),
+                origin.plugin_us.filter(|_| origin.is_folded),
             ],
         )?;
         if inserted == 0 {

@@ -20,6 +20,15 @@ const MOST_BYTES_AT_ONCE: i64 = 4 * 1024 * 1024;
 /// Number of alerts that are looked at for each that may be changed.
 const LOOKED_AT: i64 = 20;
 
+/// The oldest records before an id, each with the number of the alert in whose row it is.
+pub(super) const OLDEST_RECORDS: &str = "SELECT id, NULL FROM requests WHERE id < ?1 \
+     UNION ALL SELECT id, alert FROM folded_requests WHERE id < ?1 ORDER BY 1 LIMIT ?2";
+/// Deletes the times of transactions that are older than the oldest record.
+pub(super) const FORGET_TRANSACTIONS: &str = "DELETE FROM transactions WHERE id IN \
+     (SELECT id FROM transactions WHERE id < \
+     (SELECT ifnull(transaction_id, 0) FROM (SELECT id, transaction_id FROM requests \
+     UNION ALL SELECT id, transaction_id FROM folded_requests ORDER BY 1 LIMIT 1)) LIMIT ?1)";
+
 impl WriteTransaction<'_> {
     pub(super) fn housekeep(
         &mut self,
@@ -121,12 +130,13 @@ impl WriteTransaction<'_> {
         before: Option<Timestamp>,
         limit: usize,
     ) -> rusqlite::Result<HousekeepingProgress> {
-        let sql = "SELECT id FROM requests WHERE id < ?1 ORDER BY id LIMIT ?2";
-        let oldest: Vec<Vec<u8>> = self
-            .statement(sql)?
-            .query_map(params![first_id(before), number(limit)], |row| row.get(0))?
+        let oldest: Vec<(Vec<u8>, Option<i64>)> = self
+            .statement(OLDEST_RECORDS)?
+            .query_map(params![first_id(before), number(limit)], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?
             .collect::<Result<_, _>>()?;
-        for id in &oldest {
+        for (id, folded_into) in &oldest {
             let sql = "DELETE FROM kept_requests WHERE request = ?1 \
                        RETURNING integration, size, quarantined";
             let kept: Option<(i64, i64, bool)> = self
@@ -137,12 +147,19 @@ impl WriteTransaction<'_> {
                 self.left_quarantine(integration, size);
             }
             self.statement("DELETE FROM replays WHERE request = ?1")?.execute([id])?;
-            self.statement("DELETE FROM requests WHERE id = ?1")?.execute([id])?;
+            match folded_into {
+                Some(alert) => {
+                    let sql = "UPDATE alerts SET recorded = 0, sender = NULL, size = NULL, \
+                               plugin_us = NULL WHERE number = ?1";
+                    self.statement(sql)?.execute([alert])?;
+                }
+                None => {
+                    self.statement("DELETE FROM requests WHERE id = ?1")?.execute([id])?;
+                }
+            }
         }
         // A transaction holds one record or more.
-        let sql = "DELETE FROM transactions WHERE id IN (SELECT id FROM transactions WHERE id < \
-                   (SELECT ifnull(transaction_id, 0) FROM requests ORDER BY id LIMIT 1) LIMIT ?1)";
-        self.statement(sql)?.execute([number(limit)])?;
+        self.statement(FORGET_TRANSACTIONS)?.execute([number(limit)])?;
         Ok(HousekeepingProgress::of(oldest.len(), limit))
     }
 
@@ -168,6 +185,11 @@ impl WriteTransaction<'_> {
             self.statement(sql)?.execute([self.state.transaction])?;
         }
         for alert in &oldest {
+            // The record may be kept for longer than its alert.
+            let sql = "INSERT INTO requests SELECT id, integration, plugin, received_at, outcome, \
+                       alert, reason, sender, size, plugin_us, transaction_id, effects \
+                       FROM folded_requests WHERE alert = ?1";
+            self.statement(sql)?.execute([alert])?;
             let sql = "DELETE FROM former WHERE alert = ?1 AND (integration, dedup_key) = \
                        (SELECT integration, dedup_key FROM alerts WHERE number = ?1)";
             self.statement(sql)?.execute([alert])?;

@@ -2,7 +2,12 @@
 //!
 //! The changes of alerts are in [`super::alert_changes`].
 
-use std::{borrow::Cow, net::IpAddr, ops::Range, sync::Arc};
+use std::{
+    borrow::Cow,
+    net::IpAddr,
+    ops::{Deref, Range},
+    sync::Arc,
+};
 
 use rusqlite::{OptionalExtension, params};
 
@@ -23,6 +28,13 @@ pub(super) struct Origin<'s> {
     pub(super) plugin: Option<i64>,
     pub(super) cause: Cause,
     pub(super) request: [u8; 16],
+    /// Address of the sender.
+    pub(super) sender: Option<Octets>,
+    /// Length of the body.
+    pub(super) size: Option<i64>,
+    pub(super) plugin_us: Option<i64>,
+    /// True if the record of the request belongs into the row of the alert that it opens.
+    pub(super) is_folded: bool,
 }
 
 impl WriteTransaction<'_> {
@@ -51,6 +63,12 @@ impl WriteTransaction<'_> {
             plugin,
             cause: cause(submission),
             request: submission.request_id.to_bytes(),
+            sender: submission.sender.map(Octets::from),
+            size: submission.size_bytes.map(|size| i64::try_from(size).unwrap_or(i64::MAX)),
+            plugin_us: submission
+                .plugin_time
+                .map(|time| i64::try_from(time.as_micros()).unwrap_or(i64::MAX)),
+            is_folded: may_be_folded(submission),
         };
         let (part, known_outcome, reason) = match &submission.content {
             Content::Events { events, terms, remark } => {
@@ -79,7 +97,9 @@ impl WriteTransaction<'_> {
             if !before.is_empty() {
                 self.remove_beginning(&origin)?;
             }
-            self.record(&origin, outcome, reason, &effects)?;
+            if !(origin.is_folded && matches!(*effects, [Effect::Opened(_)])) {
+                self.record(&origin, outcome, reason, &effects)?;
+            }
             if let Some(kept) = &submission.kept {
                 self.keep(&origin, kept)?;
             }
@@ -131,7 +151,8 @@ impl WriteTransaction<'_> {
     }
 
     fn outcome_of(&self, request: &[u8; 16]) -> rusqlite::Result<Option<RequestOutcome>> {
-        let sql = "SELECT outcome FROM requests WHERE id = ?1";
+        let sql = "SELECT outcome FROM requests WHERE id = ?1 \
+                   UNION ALL SELECT outcome FROM folded_requests WHERE id = ?1";
         let outcome = |row: &rusqlite::Row<'_>| row.get(0).map(|Stored(outcome)| outcome);
         self.statement(sql)?.query_row([request.as_slice()], outcome).optional()
     }
@@ -175,22 +196,18 @@ impl WriteTransaction<'_> {
             [] | [Effect::Opened(_)] => None,
             effects => Some(rows::write_effects(effects)),
         };
-        let mut address = [0; 16];
-        let sender = origin.submission.sender.map(|sender| octets(sender, &mut address));
-        let plugin_us = origin.submission.plugin_time.map(|time| time.as_micros());
         let sql = "INSERT INTO requests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
-        let Origin { request, integration, plugin, cause, submission, .. } = origin;
         let values = params![
-            request.as_slice(),
-            integration,
-            plugin,
-            cause.at.as_millisecond(),
+            origin.request.as_slice(),
+            origin.integration,
+            origin.plugin,
+            origin.cause.at.as_millisecond(),
             Stored(outcome),
             alert,
             reason,
-            sender,
-            submission.size_bytes.map(|size| i64::try_from(size).unwrap_or(i64::MAX)),
-            plugin_us.map(|us| i64::try_from(us).unwrap_or(i64::MAX)),
+            origin.sender.as_deref(),
+            origin.size,
+            origin.plugin_us,
             self.state.transaction,
             effects,
         ];
@@ -226,10 +243,9 @@ impl WriteTransaction<'_> {
         let Kept { raw, share } = kept;
         let (size, Origin { request, integration, .. }) = (raw.size_bytes(), origin);
         let is_quarantined = matches!(share, Some((Share::Quarantine, _)));
-        let mut address = [0; 16];
-        let sender = origin.submission.sender.map(|sender| octets(sender, &mut address));
         // A subscriber of IPv6 has a /64 at the least.
-        let sender = sender.as_deref().map_or(&[][..], |octets| &octets[..octets.len().min(8)]);
+        let sender =
+            origin.sender.as_deref().map_or(&[][..], |octets| &octets[..octets.len().min(8)]);
         if let Some(share) = *share
             && self.would_leave(*integration, share, sender, size)?
         {
@@ -307,16 +323,41 @@ fn cause(submission: &Submission) -> Cause {
     Cause { by, request_id: Some(submission.request_id), at: submission.received_at }
 }
 
-/// Returns the stored form of an [`IpAddr`].
-fn octets(address: IpAddr, bytes: &mut [u8; 16]) -> Cow<'_, [u8]> {
-    match address.to_canonical() {
-        IpAddr::V4(address) => {
-            bytes[..4].copy_from_slice(&address.octets());
-            Cow::Borrowed(&bytes[..4])
+/// Returns true if the record of a submission would hold nothing that the row of an alert has no place for, as
+/// long as the submission opens that alert and nothing else.
+fn may_be_folded(submission: &Submission) -> bool {
+    let Submission { content, kept, replayed_by, .. } = submission;
+    let is_one_event = matches!(
+        content,
+        Content::Events { events, remark: None, .. } if events.len() == 1
+    );
+    // Lists of requests that count against a share are made of `requests` alone.
+    let has_share = kept.as_ref().is_some_and(|kept| kept.share.is_some());
+    is_one_event && replayed_by.is_none() && !has_share
+}
+
+/// Stored form of an [`IpAddr`].
+pub(super) enum Octets {
+    V4([u8; 4]),
+    V6([u8; 16]),
+}
+
+impl From<IpAddr> for Octets {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address.octets()),
+            IpAddr::V6(address) => Self::V6(address.octets()),
         }
-        IpAddr::V6(address) => {
-            *bytes = address.octets();
-            Cow::Borrowed(&bytes[..])
+    }
+}
+
+impl Deref for Octets {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::V4(octets) => octets,
+            Self::V6(octets) => octets,
         }
     }
 }

@@ -19,8 +19,10 @@ use crate::{
         AlertQuery, AlertStore, RequestStore, Store,
         deliveries::{Claim, DeliveryStore, NewDelivery, Routed},
         feed::Cursor,
-        fixture::submission,
+        fixture::{housekeep, submission},
+        housekeeping::{Forgettable, HousekeepingTask},
     },
+    system::private_file::beside,
 };
 
 /// Database of an earlier schema, with what the API of its host said of it.
@@ -32,7 +34,7 @@ struct OldDatabase {
     requests: &'static str,
 }
 
-const OLD_DATABASES: [OldDatabase; 4] = [
+const OLD_DATABASES: [OldDatabase; 5] = [
     OldDatabase {
         schema: 1,
         bytes: include_bytes!("upgrades/1.db"),
@@ -56,6 +58,12 @@ const OLD_DATABASES: [OldDatabase; 4] = [
         bytes: include_bytes!("upgrades/4.db"),
         alerts: include_str!("upgrades/4.alerts.jsonl"),
         requests: include_str!("upgrades/4.requests.json"),
+    },
+    OldDatabase {
+        schema: 5,
+        bytes: include_bytes!("upgrades/5.db"),
+        alerts: include_str!("upgrades/5.alerts.jsonl"),
+        requests: include_str!("upgrades/5.requests.json"),
     },
 ];
 
@@ -142,6 +150,51 @@ fn records_of_schema_1_are_kept() {
         outcomes,
         [events(Some(1)), events(Some(2)), events(Some(3)), events(None), ("malformed", None)]
     );
+}
+
+#[test]
+fn records_from_before_and_after_the_upgrade_are_in_one_list_and_leave_it_oldest_first() {
+    for old in OLD_DATABASES {
+        let (_folder, store) = old.open();
+        let list = || {
+            let page = RequestQuery { limit: 100, ..RequestQuery::default() };
+            let records = store.requests(page).wait().expect("it reads").requests;
+            records.iter().map(|record| record.id).collect::<Vec<_>>()
+        };
+        let before = list();
+        let sent = submission("ops-slack", vec![Event::create("new")]);
+        store.submit(sent.clone()).wait().expect("it commits");
+        assert_eq!(list(), [&[sent.request_id], &before[..]].concat());
+        let forget = HousekeepingTask::Forget { what: Forgettable::Records, before: None };
+        assert_eq!(housekeep(&store, forget.clone(), before.len()), before.len());
+        assert_eq!(list(), [sent.request_id]);
+        assert_eq!(housekeep(&store, forget, before.len()), 1);
+        assert!(list().is_empty());
+    }
+}
+
+#[test]
+fn an_upgrade_that_was_cut_short_is_made_by_the_next_start() {
+    for old in OLD_DATABASES {
+        let (_folder, path) = old.write();
+        let other = Connection::open(&path).expect("a database");
+        // Little room in memory, so that the transaction writes to the files before its end.
+        let begin = "PRAGMA journal_mode = wal; PRAGMA cache_size = 1; BEGIN IMMEDIATE";
+        other.execute_batch(begin).expect("a transaction");
+        super::upgrade(&other, old.schema).expect("it upgrades");
+        let folder = tempfile::tempdir().expect("a folder");
+        let left = folder.path().join("tocsin.db");
+        for suffix in ["", "-wal"] {
+            // A host that is killed leaves the files as they are.
+            fs::copy(beside(&path, suffix), beside(&left, suffix)).expect("copied");
+        }
+        let store = SqliteStore::open(&left, "a test", Arc::default()).expect("it opens");
+        for alert in old.alerts() {
+            let number = alert["number"].as_u64().expect("a number");
+            let now = store.alert(AlertRef::Number(number)).wait().expect("it reads");
+            assert_says(&serde_json::to_value(now.expect("it is there")).expect("JSON"), &alert);
+        }
+    }
 }
 
 #[test]
