@@ -143,7 +143,9 @@ impl SqliteStore {
         let connection = connect(path).with_context(context)?;
         let salt = prepare_schema(&connection).with_context(context)?;
         let ids = AlertIds::new(salt);
-        begin_session(&connection).with_context(context)?;
+        let session = Ulid::generate().random() as u64 >> 1;
+        lock.announce(session).with_context(context)?;
+        begin_session(&connection, session).with_context(context)?;
         settle_log(&connection).with_context(context)?;
         for suffix in ["-wal", "-shm"] {
             private_file::tighten(&beside(path, suffix)).with_context(context)?;
@@ -168,7 +170,8 @@ impl SqliteStore {
         let inodes = (inode(path), inode(&beside(path, "-wal")));
         // Read from the file itself, since the log may not have been copied.
         let session = orphaned_log::session_of(path).unwrap_or_default();
-        let found = KnownDatabase { salt, session, alerts: writer.highest_at_start(), inodes };
+        let alerts = writer.highest_at_start();
+        let found = KnownDatabase { salt, session, next_session: None, alerts, inodes };
         let before = lock.before();
         let identity_warning = identity::warning(path, before, found, was_empty, orphan.as_deref());
         if let Some(error) = &identity_warning {
@@ -420,11 +423,10 @@ fn version(connection: &Connection) -> anyhow::Result<i64> {
 }
 
 /// Writes a new number into the database, by which the log of this host is recognized.
-fn begin_session(connection: &Connection) -> rusqlite::Result<()> {
-    let session = (Ulid::generate().random() as u64 >> 1).cast_signed();
+fn begin_session(connection: &Connection, session: u64) -> rusqlite::Result<()> {
     let sql = "INSERT INTO meta VALUES ('session', ?1) \
                ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-    connection.execute(sql, [session]).map(drop)
+    connection.execute(sql, [session.cast_signed()]).map(drop)
 }
 
 /// Copies the log into the database and syncs it. If the disk failed under a host that died, the end of its

@@ -90,7 +90,8 @@ pub(crate) fn tighten(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(metadata.mode() & !OTHERS & 0o7777))
 }
 
-/// Creates a folder with mode 0700, and the folders above it. An existing one is not changed.
+/// Creates a folder with mode 0700, and the folders above it. An existing one is not changed. The new
+/// names survive a power cut.
 ///
 /// # Errors
 ///
@@ -99,9 +100,32 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
     }
+    let new: Vec<_> = path
+        .ancestors()
+        .take_while(|folder| !folder.as_os_str().is_empty() && !folder.is_dir())
+        .collect();
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     // The umask may have taken bits away.
-    fs::set_permissions(path, Permissions::from_mode(0o700))
+    fs::set_permissions(path, Permissions::from_mode(0o700))?;
+    new.into_iter().try_for_each(|folder| sync_names(folder.parent().unwrap_or(Path::new(""))))
+}
+
+/// Syncs the names in a folder. A sync of a file does not sync the file's name.
+fn sync_names(folder: &Path) -> io::Result<()> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        // The host's user may lack the right to read the folder, and a network file system may lack the
+        // function.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput
+            ) =>
+        {
+            Ok(())
+        }
+        result => result,
+    }
 }
 
 /// Returns a path with a suffix: `tocsin.db` and `-wal` make `tocsin.db-wal`.

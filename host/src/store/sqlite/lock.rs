@@ -37,6 +37,9 @@ pub(super) struct KnownDatabase {
     pub(super) salt: u64,
     /// The random number that the host drew at its start, and wrote into the database file.
     pub(super) session: u64,
+    /// The random number that the next host had drawn, and may have written into the database file before
+    /// it ended.
+    pub(super) next_session: Option<u64>,
     /// The highest number of an alert.
     pub(super) alerts: u64,
     /// The inodes of the database and of its write-ahead log while it was in use.
@@ -99,14 +102,29 @@ impl DatabaseLock {
         self.before
     }
 
-    /// Notes the database in use.
+    /// Notes the number that this host is about to write into the database. A power cut can keep that
+    /// number and lose the note of it, and the log would then seem to belong to another database.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub(super) fn announce(&mut self, session: u64) -> std::io::Result<()> {
+        // Without a note of an earlier host, nothing is compared.
+        let Some(known) = &mut self.known else { return Ok(()) };
+        known.next_session = Some(session);
+        self.write(true)?;
+        self.note.sync_data()
+    }
+
+    /// Notes the database in use. The note survives a power cut.
     ///
     /// # Errors
     ///
     /// If it cannot be written.
     pub(super) fn remember(&mut self, known: KnownDatabase) -> std::io::Result<()> {
         self.known = Some(known);
-        self.write(true)
+        self.write(true)?;
+        self.note.sync_data()
     }
 
     /// Returns the holder of a database's lock in its own words; none if the lock is free.
@@ -127,11 +145,16 @@ impl DatabaseLock {
 
     fn write(&mut self, is_held: bool) -> std::io::Result<()> {
         let mut text = format!("{}\n", if is_held { &*self.holder } else { "" });
-        if let Some(KnownDatabase { salt, session, alerts, inodes: (database, log) }) = self.known {
+        if let Some(known) = self.known {
+            let KnownDatabase { salt, session, next_session, alerts, inodes } = known;
+            let (database, log) = inodes;
             let line = format!(
                 "database {salt:016x} session {session:016x} alerts {alerts} inodes {database} {log}\n"
             );
             text.push_str(&line);
+            if let Some(next) = next_session {
+                text.push_str(&format!("next session {next:016x}\n"));
+            }
         }
         // The file is cut off only after the note is written: without a note, the next start could not
         // compare the databases.
@@ -189,9 +212,11 @@ fn known_in(text: &str) -> Option<KnownDatabase> {
     else {
         return None;
     };
+    let next = text.lines().nth(2).and_then(|line| line.strip_prefix("next session "));
     Some(KnownDatabase {
         salt: u64::from_str_radix(salt, 16).ok()?,
         session: u64::from_str_radix(session, 16).ok()?,
+        next_session: next.and_then(|next| u64::from_str_radix(next, 16).ok()),
         alerts: alerts.parse().ok()?,
         inodes: (database.parse().ok()?, log.parse().ok()?),
     })
@@ -201,7 +226,8 @@ fn known_in(text: &str) -> Option<KnownDatabase> {
 mod tests {
     use super::*;
 
-    const KNOWN: KnownDatabase = KnownDatabase { salt: 17, session: 9, alerts: 3, inodes: (1, 2) };
+    const KNOWN: KnownDatabase =
+        KnownDatabase { salt: 17, session: 9, next_session: None, alerts: 3, inodes: (1, 2) };
 
     #[test]
     fn remembers_the_database_after_an_orderly_stop_and_after_a_kill() {
@@ -222,6 +248,22 @@ mod tests {
         assert_eq!(lock.before(), Before::Known(KNOWN));
         drop(lock);
         assert_eq!(DatabaseLock::peek(&database), Before::Known(KNOWN), "it is not forgotten");
+    }
+
+    #[test]
+    fn remembers_the_number_that_the_next_host_was_about_to_write() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = folder.path().join("tocsin.db");
+        let mut lock = DatabaseLock::acquire(&database, "host 1").expect("free");
+        lock.announce(10).expect("nothing to write");
+        assert_eq!(DatabaseLock::peek(&database), Before::SomeHost);
+        lock.remember(KNOWN).expect("written");
+        lock.announce(10).expect("written");
+        let announced = KnownDatabase { next_session: Some(10), ..KNOWN };
+        assert_eq!(DatabaseLock::peek(&database), Before::Known(announced));
+        lock.remember(KnownDatabase { session: 10, ..KNOWN }).expect("written");
+        let taken = KnownDatabase { session: 10, ..KNOWN };
+        assert_eq!(DatabaseLock::peek(&database), Before::Known(taken));
     }
 
     #[test]

@@ -21,8 +21,8 @@ use crate::system::private_file::beside;
 /// Renames the log beside a database if it belongs to another one, and returns its new path.
 ///
 /// A log belongs to another database if the database is missing or empty, or if the log is the one that
-/// the last host wrote and the database is not: every host writes a number of its own into the file
-/// before it writes anything else, and notes that number. A backup of both files, or a copy of the whole
+/// the last host wrote and the database is not: every host notes a number of its own, and writes it into
+/// the file before it writes anything else. A backup of both files, or a copy of the whole
 /// folder, keeps its log.
 pub(super) fn set_aside(database: &Path, before: Before) -> io::Result<Option<PathBuf>> {
     let length = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
@@ -31,8 +31,9 @@ pub(super) fn set_aside(database: &Path, before: Before) -> io::Result<Option<Pa
         return Ok(None);
     }
     let is_foreign = match before {
-        Before::Known(KnownDatabase { session, inodes: (_, known_log), .. }) => {
-            inode(&log) == known_log && session_of(database) != Some(session)
+        Before::Known(KnownDatabase { session, next_session, inodes: (_, known_log), .. }) => {
+            let is_known = |found| found == session || Some(found) == next_session;
+            inode(&log) == known_log && !session_of(database).is_some_and(is_known)
         }
         Before::SomeHost | Before::Nothing => false,
     };
@@ -55,4 +56,27 @@ pub(super) fn session_of(database: &Path) -> Option<u64> {
     let file = Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags).ok()?;
     let sql = "SELECT value FROM meta WHERE key = 'session'";
     file.query_row(sql, [], |row| row.get::<_, i64>(0)).ok().map(i64::cast_unsigned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_the_log_if_the_last_host_had_only_announced_its_number() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = folder.path().join("tocsin.db");
+        let connection = Connection::open(&database).expect("a database");
+        let session = "CREATE TABLE meta (key, value); INSERT INTO meta VALUES ('session', 10)";
+        connection.execute_batch(session).expect("a session");
+        drop(connection);
+        let log = beside(&database, "-wal");
+        fs::write(&log, "a log").expect("written");
+        let note = |next_session| {
+            let inodes = (inode(&database), inode(&log));
+            Before::Known(KnownDatabase { salt: 1, session: 9, next_session, alerts: 0, inodes })
+        };
+        assert_eq!(set_aside(&database, note(Some(10))).expect("it looks"), None);
+        assert!(set_aside(&database, note(Some(11))).expect("it looks").is_some());
+    }
 }
