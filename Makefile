@@ -8,11 +8,13 @@
 # make certify  judge every plugin under plugins/ as a release build (make test does it with debug builds)
 # make fuzz     fuzz everything that reads foreign bytes; see tests/fuzz
 # make bench    measure the host beside a minimal server on the same machine (needs wrk)
+# make release  build everything with more optimization, some minutes longer, into target/production
 # make dist     build the archive of a release for this machine, with checksums
 # make advisories  look up known vulnerabilities of the dependencies (needs the network)
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET)/release
+PRODUCTION := $(TARGET)/production
 # cargo-deny is built once, beside everything else that is built.
 DENY_VERSION := 0.20.2
 DENY := $(abspath $(TARGET))/tools/bin/cargo-deny
@@ -24,23 +26,24 @@ FUZZ_TARGETS ?= $(basename $(notdir $(wildcard tests/fuzz/fuzz_targets/*.rs)))
 # Every sanitizer needs a nightly compiler.
 FUZZ_OPTIONS := --fuzz-dir tests/fuzz --target-dir $(abspath $(TARGET))/fuzz --sanitizer none
 
+# The host, and the plugins of a release.
+SHIPPED := tocsin slack-outgoing-webhook alertmanager webhook-out slack-channel
 # Without the bad plugins: no unit test needs them, and the smoke tests build the ones they load.
 QUICK := --workspace --exclude 'bad-*'
 VERSION = $(shell cargo pkgid --package tocsin | sed 's/.*[@\#]//')
 DIST = tocsin-$(VERSION)-$(shell uname -m)-linux
 
-.PHONY: help run build quick test fmt clippy doc deny advisories unit api-test attack certify docs drill fuzz bench dist clean-run
+.PHONY: help run build release quick test fmt clippy doc deny advisories unit api-test attack certify docs drill fuzz bench dist clean-run
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
 # One package at a time: together, cargo would build the plugin with what only the host needs.
 build:
-	cargo build --release --package tocsin
-	cargo build --release --package slack-outgoing-webhook
-	cargo build --release --package alertmanager
-	cargo build --release --package webhook-out
-	cargo build --release --package slack-channel
+	$(foreach package,$(SHIPPED),cargo build --release --package $(package) &&) true
+
+release:
+	$(foreach package,$(SHIPPED),cargo build --profile production --package $(package) &&) true
 
 run: build
 	@mkdir -p run/plugins
@@ -123,18 +126,19 @@ $(FUZZ):
 	@echo "building cargo-fuzz $(FUZZ_VERSION), once; it takes a minute"
 	cargo install --locked --quiet --version $(FUZZ_VERSION) --root $(TARGET)/tools cargo-fuzz
 
-bench: build
+# The floor is built with the same profile.
+bench: release
 	@command -v wrk > /dev/null || (echo "make bench needs wrk: apt-get install wrk" && false)
-	cargo build --release --package tocsin-bench
-	@mkdir -p $(RELEASE)/bench-plugins
-	@cp $(RELEASE)/libslack_outgoing_webhook.so $(RELEASE)/libwebhook_out.so $(RELEASE)/bench-plugins/
-	BENCH_TOCSIN=$(abspath $(RELEASE))/tocsin BENCH_PLUGINS=$(abspath $(RELEASE))/bench-plugins $(RELEASE)/tocsin-bench
+	cargo build --profile production --package tocsin-bench
+	@mkdir -p $(PRODUCTION)/bench-plugins
+	@cp $(PRODUCTION)/libslack_outgoing_webhook.so $(PRODUCTION)/libwebhook_out.so $(PRODUCTION)/bench-plugins/
+	BENCH_TOCSIN=$(abspath $(PRODUCTION))/tocsin BENCH_PLUGINS=$(abspath $(PRODUCTION))/bench-plugins $(PRODUCTION)/tocsin-bench
 
 # Checksums of the files are inside the archive, that of the archive is beside it.
-dist: build
+dist: release
 	rm -rf $(TARGET)/dist && mkdir -p $(TARGET)/dist/$(DIST)/plugins
-	cp -r $(RELEASE)/tocsin README.md CHANGELOG.md SECURITY.md docs LICENSE-APACHE LICENSE-MIT tocsin.example.toml $(TARGET)/dist/$(DIST)/
-	cp $(RELEASE)/libslack_outgoing_webhook.so $(RELEASE)/libalertmanager.so $(RELEASE)/libwebhook_out.so $(RELEASE)/libslack_channel.so $(TARGET)/dist/$(DIST)/plugins/
+	cp -r $(PRODUCTION)/tocsin README.md CHANGELOG.md SECURITY.md docs LICENSE-APACHE LICENSE-MIT tocsin.example.toml $(TARGET)/dist/$(DIST)/
+	cp $(PRODUCTION)/libslack_outgoing_webhook.so $(PRODUCTION)/libalertmanager.so $(PRODUCTION)/libwebhook_out.so $(PRODUCTION)/libslack_channel.so $(TARGET)/dist/$(DIST)/plugins/
 	cd $(TARGET)/dist/$(DIST) && sha256sum tocsin plugins/*.so > SHA256SUMS
 	cd $(TARGET)/dist && tar --owner 0 --group 0 --numeric-owner -czf $(DIST).tar.gz $(DIST) && sha256sum $(DIST).tar.gz > $(DIST).tar.gz.sha256
 
