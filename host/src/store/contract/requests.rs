@@ -125,7 +125,7 @@ pub(in crate::store) fn pages_lead_through_records_of_every_kind_newest_first(
         || events(vec![Event::create("x").dedup_key("k")], Urgency::Low.into()),
         || events(vec![Event::create("x"), Event::create("y")], Urgency::Low.into()),
         || Content::Events {
-            events: vec![Event::create("x")],
+            events: vec![Event::create("x").into()],
             terms: Urgency::Low.into(),
             remark: Some("the template failed".into()),
         },
