@@ -26,7 +26,11 @@ use crate::{
 fn read_on(store: &dyn Store, mut cursor: Cursor, limit: usize) -> (Vec<FeedChange>, Cursor) {
     let mut changes = Vec::new();
     loop {
-        let page = store.changes_since(cursor, limit).wait().expect("it reads");
+        let page = match store.changes_since(cursor.clone(), limit).wait() {
+            // A slow disk has not synced the newest changes yet.
+            Err(StoreError::Unavailable(problem)) if problem.code == "not-on-disk-yet" => continue,
+            page => page.expect("it reads"),
+        };
         assert!(page.changes.len() <= limit);
         cursor = page.cursor;
         if page.changes.is_empty() {
