@@ -142,11 +142,12 @@ impl Connection {
     }
 }
 
-/// HTTP request, with a `Content-Length` and no header that [`Request::header`] did not add.
+/// HTTP request, with `Host`, `Content-Length` and no header that [`Request::header`] did not add.
 #[derive(Clone, Debug)]
 pub struct Request<'r> {
     method: &'r str,
     target: &'r str,
+    host: String,
     headers: Vec<(String, String)>,
     body: &'r [u8],
 }
@@ -154,12 +155,18 @@ pub struct Request<'r> {
 impl<'r> Request<'r> {
     /// Returns a request without a body.
     pub fn new(method: &'r str, target: &'r str) -> Self {
-        Self { method, target, headers: Vec::new(), body: &[] }
+        Self { method, target, host: "127.0.0.1".into(), headers: Vec::new(), body: &[] }
     }
 
     /// Returns a POST request.
     pub fn post(target: &'r str, body: &'r (impl AsRef<[u8]> + ?Sized)) -> Self {
         Self { body: body.as_ref(), ..Self::new("POST", target) }
+    }
+
+    /// Replaces the `Host`, which is `127.0.0.1` otherwise.
+    #[must_use]
+    pub fn host(self, host: impl Into<String>) -> Self {
+        Self { host: host.into(), ..self }
     }
 
     /// Adds a header.
@@ -171,8 +178,8 @@ impl<'r> Request<'r> {
 
     /// Returns the bytes of the request, for [`Connection::send`].
     pub fn bytes(&self) -> Vec<u8> {
-        let Self { method, target, headers, body } = self;
-        let mut bytes = format!("{method} {target} HTTP/1.1\r\nhost: 127.0.0.1\r\n").into_bytes();
+        let Self { method, target, host, headers, body } = self;
+        let mut bytes = format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\n").into_bytes();
         for (name, value) in headers {
             bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
         }

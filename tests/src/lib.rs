@@ -3,6 +3,7 @@
 
 pub mod http;
 pub mod libraries;
+pub mod loopback;
 pub mod receiver;
 pub mod slack;
 pub mod test_host;

@@ -11,7 +11,7 @@ mod server;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -177,6 +177,10 @@ impl Slack {
     ///
     /// If no port is free.
     pub fn start() -> Self {
+        Self::start_at(Ipv4Addr::LOCALHOST)
+    }
+
+    fn start_at(address: Ipv4Addr) -> Self {
         let workspace = Arc::new(Mutex::new(Workspace {
             token_revoked: false,
             scopes: vec!["chat:write", "channels:history"],
@@ -191,7 +195,7 @@ impl Slack {
             calls: VecDeque::new(),
         }));
         let shared = Arc::clone(&workspace);
-        let server = Server::start(move |request| methods::answer(&shared, request));
+        let server = Server::start(address, move |request| methods::answer(&shared, request));
         Self { server: server.expect("a free port"), workspace }
     }
 
@@ -310,7 +314,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::http::{Answer, Connection, Request};
+    use crate::{
+        http::{Answer, Connection, Request},
+        loopback,
+    };
 
     fn connect(slack: &Slack) -> Connection {
         Connection::open(slack.address()).expect("the stand-in listens")
@@ -511,7 +518,8 @@ mod tests {
 
     #[test]
     fn stops_with_its_connections() {
-        let slack = Slack::start();
+        // No other test may take the port meanwhile.
+        let slack = Slack::start_at(loopback::own_address());
         let mut idle = connect(&slack);
         let address = slack.address();
         drop(slack);

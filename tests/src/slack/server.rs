@@ -67,11 +67,13 @@ struct Open {
 }
 
 impl Server {
-    /// Starts a server. If the [`Handler`] returns no answer, the connection is closed.
+    /// Starts a server on a free port of an address. If the [`Handler`] returns no answer, the connection is
+    /// closed.
     pub(super) fn start(
+        address: Ipv4Addr,
         handler: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let listener = TcpListener::bind((address, 0))?;
         let address = listener.local_addr()?;
         let stopped = Arc::new(AtomicBool::new(false));
         let connections = Arc::new(Mutex::new(Vec::new()));

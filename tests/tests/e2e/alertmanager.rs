@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     process::{Child, Command, Stdio},
 };
 
@@ -20,7 +20,7 @@ use tocsin_tests::{
     Site, TestHost,
     http::{Answer, Connection, Request},
     libraries::library,
-    wait,
+    loopback, wait,
 };
 
 const PROGRAM: &str = "prometheus-alertmanager";
@@ -57,33 +57,26 @@ impl Alertmanager {
         );
         let file = folder.path().join("alertmanager.yml");
         fs::write(&file, config).expect("a configuration");
-        // Another program may take the port before Alertmanager does: then the next port is tried.
-        for _ in 0..5 {
-            let address = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
-            let address = address.expect("a free port");
-            let mut child = Command::new(PROGRAM)
-                .arg(format!("--config.file={}", file.display()))
-                .arg(format!("--storage.path={}", folder.path().join("data").display()))
-                .arg(format!("--web.listen-address={address}"))
-                .arg("--cluster.listen-address=")
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("it starts");
-            let ready = wait::until("Alertmanager is ready or has ended", || {
-                if child.try_wait().expect("it is our child").is_some() {
-                    return Some(false);
-                }
-                let answer = Connection::open(address)
-                    .and_then(|mut open| open.ask(&Request::new("GET", "/-/ready")));
-                answer.is_ok_and(|answer| answer.status == 200).then_some(true)
-            });
-            if ready {
-                return Some(Self { child, address, _folder: folder });
-            }
-        }
-        panic!("{PROGRAM} does not start");
+        let address = loopback::free_port();
+        let child = Command::new(PROGRAM)
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--storage.path={}", folder.path().join("data").display()))
+            .arg(format!("--web.listen-address={address}"))
+            .arg("--cluster.listen-address=")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let mut started = Self { child, address, _folder: folder };
+        wait::until("Alertmanager is ready", || {
+            let ended = started.child.try_wait().expect("it is our child");
+            assert_eq!(ended, None, "{PROGRAM} does not start");
+            let answer = Connection::open(address)
+                .and_then(|mut open| open.ask(&Request::new("GET", "/-/ready")));
+            answer.is_ok_and(|answer| answer.status == 200).then_some(())
+        });
+        Some(started)
     }
 
     fn tell(&self, alerts: &Value) {

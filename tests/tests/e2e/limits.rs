@@ -6,7 +6,7 @@ use tocsin_tests::{
     Site, TestHost,
     http::{Answer, Connection, Request},
     libraries::library,
-    wait,
+    loopback, wait,
 };
 
 fn host(server: &str) -> TestHost {
@@ -269,7 +269,8 @@ fn a_client_that_reads_nothing_does_not_delay_others() {
 
 #[test]
 fn ports_are_closed_after_the_stop() {
-    let host = host("");
+    // No other test may take the port meanwhile.
+    let host = host(&format!("listen = '{}:0'", loopback::own_address()));
     let address = host.webhooks();
     host.stop();
     let refused = Connection::open(address).expect_err("nobody listens").kind();

@@ -1,24 +1,17 @@
 //! Routes and silences from outside: who is told, who is not, and what is recorded about it.
 
-use std::net::SocketAddr;
-
 use serde_json::Value;
-use tocsin_tests::{Finished, Site, TestHost, http::Request, libraries::library, wait};
+use tocsin_tests::{Finished, Site, TestHost, http::Request, libraries::library, loopback, wait};
 
 const NAMES: [&str; 2] = ["chat", "pager"];
 
-/// A port on which nobody listens: deliveries wait, and nothing else happens.
-fn nobody() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address")
-}
-
+/// Returns a site whose destinations cannot be reached: deliveries wait, and nothing else happens.
 fn site(routes: &str) -> Site {
     let destination = |name: &str| {
         format!(
             "[destinations.{name}]\nplugin = 'notifier-well-behaved'\nallow_http = true\n\
              allow_networks = ['127.0.0.0/8']\noptions.url = 'http://{}/{name}'\n",
-            nobody()
+            loopback::free_port()
         )
     };
     let config = format!(

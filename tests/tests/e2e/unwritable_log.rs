@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{BufRead, BufReader},
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     os::fd::OwnedFd,
     process::{Child, Stdio},
 };
@@ -13,7 +13,7 @@ use tocsin_tests::{
     Site,
     http::{Answer, Connection, Request},
     libraries::library,
-    wait,
+    loopback, wait,
 };
 
 use crate::load::Load;
@@ -34,12 +34,6 @@ impl Drop for Host {
     }
 }
 
-/// Returns a free port. Another program may take the port at once, which would fail the test.
-fn free() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("it is bound")
-}
-
 const INTEGRATION: &str = "[integrations.good]\nplugin = 'well-behaved'\noptions.token = 'right'\n\
                            [watch]\nsettle = '50ms'\nlook_every = '100ms'\n";
 
@@ -50,7 +44,7 @@ impl Host {
 
     fn start_with(level: &str, stderr: Stdio) -> Self {
         let site = Site::new().plugin(&library("well-behaved"));
-        let (webhooks, admin) = (free(), free());
+        let (webhooks, admin) = (loopback::free_port(), loopback::free_port());
         let (server, api) = (
             format!("[server]\nlisten = '{webhooks}'\n"),
             format!("[admin]\nlisten = '{admin}'\n"),
@@ -67,7 +61,8 @@ impl Host {
     }
 
     fn admin(&self, request: &Request<'_>) -> std::io::Result<Answer> {
-        Connection::open(self.admin)?.ask(request)
+        let host = self.admin.ip().to_string();
+        Connection::open(self.admin)?.ask(&request.clone().host(host))
     }
 
     fn post(&self, token: &str) -> Answer {
