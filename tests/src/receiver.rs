@@ -236,7 +236,9 @@ fn read(reader: &mut impl BufRead) -> io::Result<Option<Arrived>> {
     let (mut headers, mut length) = (Vec::new(), 0);
     loop {
         let mut line = String::new();
-        reader.read_line(&mut line)?;
+        if reader.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
         let (name, value) = (name.to_ascii_lowercase(), value.trim().to_owned());
         if name == "content-length" {

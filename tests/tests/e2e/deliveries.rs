@@ -138,8 +138,6 @@ fn hostile(fault: &str) -> Reply {
 fn every_fault_of_a_server_ends_as_delivered_or_dead_with_a_reason() {
     // Faults after which the message arrives once more, and true if the first arrival was in doubt.
     let repeated = [
-        ("hangs", true),
-        ("trickles", true),
         ("cuts the connection", true),
         ("speaks no HTTP", true),
         ("answers half", true),
@@ -150,8 +148,7 @@ fn every_fault_of_a_server_ends_as_delivered_or_dead_with_a_reason() {
     ];
     let once = ["never ends", "speaks HTTP/1.0", "redirects"];
     let receiver = Receiver::start(at_first(hostile));
-    let short = "delivery.header_timeout = '300ms'\ndelivery.body_timeout = '300ms'\n";
-    let host = site(&format!("{short}{}", config(&receiver, "digest_above = 0"))).serve();
+    let host = site(&config(&receiver, "digest_above = 0")).serve();
     let faults: Vec<_> = repeated.iter().map(|(fault, _)| *fault).chain(once).collect();
     for fault in &faults {
         assert_eq!(host.post("in", fault).status, 200);
@@ -174,6 +171,29 @@ fn every_fault_of_a_server_ends_as_delivered_or_dead_with_a_reason() {
         let doubts: Vec<_> = messages.iter().map(|message| message["in_doubt"] == true).collect();
         let expected = doubt.map_or(vec![false], |doubt| vec![false, doubt]);
         assert_eq!(doubts, expected, "{shown}");
+    }
+    assert_eq!(receiver.times_by_id().len(), faults.len());
+    host.stop();
+}
+
+#[test]
+fn a_message_that_a_server_does_not_answer_in_time_comes_again_in_doubt() {
+    let receiver = Receiver::start(at_first(hostile));
+    let short = "delivery.header_timeout = '300ms'\n";
+    let host = site(&format!("{short}{}", config(&receiver, "digest_above = 0"))).serve();
+    let faults = ["hangs", "trickles"];
+    for fault in faults {
+        assert_eq!(host.post("in", fault).status, 200);
+    }
+    let all = ended(&host, faults.len());
+    let arrived = receiver.arrived();
+    for (fault, delivery) in faults.iter().zip(all.iter().rev()) {
+        assert_eq!(delivery["status"], "delivered", "{fault}: {delivery:#}");
+        let messages = arrived.iter().map(Arrived::json).filter(|json| json["title"] == *fault);
+        let doubts: Vec<_> = messages.map(|message| message["in_doubt"] == true).collect();
+        // On a busy machine, the good answers may come too late, too.
+        assert!(doubts.len() >= 2, "{fault}: {doubts:?}");
+        assert!(!doubts[0] && doubts[1..].iter().all(|doubt| *doubt), "{fault}: {doubts:?}");
     }
     assert_eq!(receiver.times_by_id().len(), faults.len());
     host.stop();
@@ -206,8 +226,9 @@ fn a_revoked_token_parks_the_destination_and_health_says_so_until_a_person_tries
         open(&host, key);
     }
     host.wait_for_event("destination_parked");
+    // The destination may be parked before all three alerts are routed.
     let reason = wait::until("health says so", || {
-        host.problems().into_iter().find(|reason| reason.contains("parked"))
+        host.problems().into_iter().find(|reason| reason.contains("3 deliveries wait"))
     });
     assert!(reason.starts_with("destination `out` is parked since "), "{reason}");
     assert!(reason.contains("3 deliveries wait: the server answered 401"), "{reason}");
@@ -244,6 +265,13 @@ fn deliveries_to_a_destination_that_a_reload_removes_wait_until_it_comes_back() 
         "{reason}"
     );
     let host = host.restart();
+    let database = rusqlite::Connection::open(host.site().path("tocsin.db")).expect("a database");
+    wait::until("the router knows that there is no destination", || {
+        let places = "SELECT count(*) FROM router";
+        let places: i64 = database.query_row(places, [], |row| row.get(0)).ok()?;
+        (places == 0).then_some(())
+    });
+    drop(database);
     // Nobody is told of what happens without a destination.
     open(&host, "db2");
     receiver.answer(|_, _| Reply::Status(200));
