@@ -15,7 +15,7 @@ use std::{
 
 use tocsin_tests::{
     Site, TestHost,
-    http::{Connection, Request},
+    http::{Answer, Connection, Request},
     libraries::{library, with_name},
     wait,
 };
@@ -83,11 +83,47 @@ impl Attack<'_> {
     }
 }
 
+/// Timeouts of the host for its clients.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A genuine client with one connection.
+struct Genuine {
+    address: SocketAddr,
+    connection: Connection,
+    /// Time from which the host may wait for the next request.
+    since: Instant,
+}
+
+impl Genuine {
+    fn connect(address: SocketAddr) -> Self {
+        let since = Instant::now();
+        let connection = Connection::open(address).expect("the host listens");
+        Self { address, connection, since }
+    }
+
+    /// Sends a request that the host has to answer with 200. If this thread was not scheduled for so long
+    /// that the host may close the connection, the request is sent over a new one.
+    #[track_caller]
+    fn ask(&mut self, request: &Request<'_>) -> Answer {
+        loop {
+            let since = Instant::now();
+            let sent = self.connection.send(&request.bytes());
+            let is_late = self.since.elapsed() >= CLIENT_TIMEOUT;
+            self.since = since;
+            match sent.and_then(|()| self.connection.answer()) {
+                Ok(answer) if answer.status == 200 => return answer,
+                _ if is_late => *self = Self::connect(self.address),
+                otherwise => panic!("genuine clients are answered: {otherwise:?}"),
+            }
+        }
+    }
+}
+
 /// Sends genuine messages, and returns those that were answered 200 and the time that each answer
 /// took.
 fn send(host: &TestHost, name: usize, attack: &Attack<'_>) -> (Vec<String>, Vec<Duration>) {
     let (mut accepted, mut took) = (Vec::new(), Vec::new());
-    let mut connection = host.connect();
+    let mut client = Genuine::connect(host.webhooks());
     for count in 0.. {
         if !attack.goes_on() {
             break;
@@ -95,9 +131,8 @@ fn send(host: &TestHost, name: usize, attack: &Attack<'_>) -> (Vec<String>, Vec<
         let message = format!("sender {name}, message {count}");
         let request = Request::post("/in/good", &message).header("x-token", TOKEN);
         let started = Instant::now();
-        let answer = connection.ask(&request).expect("genuine senders are answered");
+        client.ask(&request);
         took.push(started.elapsed());
-        assert_eq!(answer.status, 200, "{answer:?}");
         accepted.push(message);
     }
     (accepted, took)
@@ -107,8 +142,9 @@ fn send(host: &TestHost, name: usize, attack: &Attack<'_>) -> (Vec<String>, Vec<
 fn watch(host: &TestHost, attack: &Attack<'_>) -> usize {
     let mut most = 0;
     while attack.goes_on() {
-        assert_eq!(host.ask_admin(&Request::new("GET", "/health/live")).status, 200);
-        assert_eq!(host.ready().0, 200);
+        for path in ["/health/live", "/health/ready"] {
+            Genuine::connect(host.admin()).ask(&Request::new("GET", path));
+        }
         most = most.max(host.kernel_says("VmRSS"));
         thread::sleep(Duration::from_millis(50));
     }
@@ -125,7 +161,8 @@ fn serves_genuine_senders_during_every_attack_at_once() {
     let site = site.plugin(&library("slack-outgoing-webhook")).plugin(&buggy);
     let host = site
         .config(&format!(
-            "[server]\nwrite_timeout = '2s'\nheader_timeout = '2s'\nbody_timeout = '2s'\n\
+            "[server]\nwrite_timeout = '{CLIENT_TIMEOUT:?}'\nheader_timeout = '{CLIENT_TIMEOUT:?}'\n\
+             body_timeout = '{CLIENT_TIMEOUT:?}'\n\
              [requests]\nquarantine_bytes = 8000000\n[retention]\nmax_store_bytes = 1000000000\n\
              [integrations.good]\nplugin = 'well-behaved'\noptions.token = '{TOKEN}'\n\
              [integrations.slack]\nplugin = 'slack-outgoing-webhook'\noptions.token = '{TOKEN}'\n\
