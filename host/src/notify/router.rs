@@ -126,6 +126,11 @@ impl Router {
         self.has_read_all = false;
         self.changed.borrow_and_update();
         let page = self.shared.store.changes_since(cursor, PAGE).await?;
+        // A silence that was added before one of these changes holds for the change.
+        self.prepare().await?;
+        if self.cursor.is_none() {
+            return Ok(());
+        }
         let count = page.changes.len();
         if count > 0 {
             self.route_changes(&page.changes, page.cursor).await?;
