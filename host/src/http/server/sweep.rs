@@ -126,7 +126,8 @@ impl Sweep {
         let soonest = self.micros(now + PRECISION);
         let next_look = earliest.max(soonest);
         self.next_look.store(next_look, Ordering::SeqCst);
-        Some(self.origin + Duration::from_micros(next_look))
+        // An end that no clock can show never comes.
+        self.origin.checked_add(Duration::from_micros(next_look))
     }
 
     /// Adds a connection.
@@ -193,7 +194,9 @@ impl Deadlines {
 
     /// Sets a limit that is over after a timeout.
     pub(super) fn set(&self, activity: Activity, timeout: Duration) {
-        self.set_until(activity, Instant::now() + timeout);
+        let now = self.sweep.micros(Instant::now());
+        let timeout = u64::try_from(timeout.as_micros()).unwrap_or(UNLIMITED);
+        self.set_micros(activity, now.saturating_add(timeout).min(UNLIMITED - 1));
     }
 
     /// Lifts a limit, even if it is over.
@@ -212,7 +215,10 @@ impl Deadlines {
     }
 
     fn set_until(&self, activity: Activity, end: Instant) {
-        let at = self.sweep.micros(end);
+        self.set_micros(activity, self.sweep.micros(end));
+    }
+
+    fn set_micros(&self, activity: Activity, at: u64) {
         self.limit(activity).store(at, Ordering::SeqCst);
         if at < self.sweep.next_look.load(Ordering::SeqCst) {
             self.sweep.is_earlier.notify_one();
@@ -326,6 +332,17 @@ mod tests {
         assert!(!long.is_over(Activity::Headers));
         let took = end(&long, Activity::Headers).await;
         assert!(took <= 98 * SECOND + PRECISION, "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_beyond_all_time_disturbs_no_other() {
+        let sweep = running();
+        let deadlines = sweep.watch();
+        deadlines.set(Activity::Body, Duration::MAX);
+        tokio::time::sleep(SECOND).await;
+        deadlines.set(Activity::Reading, SECOND);
+        end(&deadlines, Activity::Reading).await;
+        assert!(!deadlines.is_over(Activity::Body));
     }
 
     #[tokio::test(start_paused = true)]
