@@ -3,7 +3,7 @@
 # make test     every check and every test
 # make api-test check the answers of the admin API against its own description
 # make docs     write the tables of options in the plugins' READMEs again, from their schemas
-# make drill    test upgrades, reloads, deliveries and crashes under load, with release builds
+# make drill    test upgrades, reloads, deliveries, crashes under load and power cuts, with release builds
 # make attack   run every attack at once beside genuine senders for a minute, with release builds
 # make certify  judge every plugin under plugins/ as a release build (make test does it with debug builds)
 # make fuzz     fuzz everything that reads foreign bytes; see tests/fuzz
@@ -98,6 +98,7 @@ docs:
 
 drill:
 	TOCSIN_DRILL=1 cargo test --package tocsin-tests --test e2e -- --nocapture --test-threads 1 upgrades:: reload:: durability:: deliveries::
+	TOCSIN_DRILL=1 cargo test --package tocsin-tests --test power_cuts -- --nocapture --test-threads 1
 
 attack:
 	TOCSIN_DRILL=1 cargo test --package tocsin-tests --test e2e -- --nocapture --test-threads 1 attack:: removed_database:: unwritable_log::

@@ -112,8 +112,7 @@ impl DatabaseLock {
         // Without a note of an earlier host, nothing is compared.
         let Some(known) = &mut self.known else { return Ok(()) };
         known.next_session = Some(session);
-        self.write(true)?;
-        self.note.sync_data()
+        self.write(true)
     }
 
     /// Notes the database in use. The note survives a power cut.
@@ -123,8 +122,7 @@ impl DatabaseLock {
     /// If it cannot be written.
     pub(super) fn remember(&mut self, known: KnownDatabase) -> std::io::Result<()> {
         self.known = Some(known);
-        self.write(true)?;
-        self.note.sync_data()
+        self.write(true)
     }
 
     /// Returns the holder of a database's lock in its own words; none if the lock is free.
@@ -156,10 +154,11 @@ impl DatabaseLock {
                 text.push_str(&format!("next session {next:016x}\n"));
             }
         }
-        // The file is cut off only after the note is written: without a note, the next start could not
+        // The file is cut off only after the note is on disk: without a note, the next start could not
         // compare the databases.
         self.note.rewind()?;
         self.note.write_all(text.as_bytes())?;
+        self.note.sync_data()?;
         self.note.set_len(text.len() as u64)
     }
 }
