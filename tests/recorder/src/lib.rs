@@ -253,7 +253,7 @@ unsafe fn named(
     result
 }
 
-/// `open(2)`. The C function has the mode as an argument that may be absent. The registers of x86_64 and
+/// `open(2)`. The C function has the mode as an argument that may be absent. The registers of `x86_64` and
 /// aarch64 pass such an argument like any other.
 ///
 /// # Safety
