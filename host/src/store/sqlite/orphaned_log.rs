@@ -10,7 +10,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::{
     identity::inode,
@@ -33,7 +33,9 @@ pub(super) fn set_aside(database: &Path, before: Before) -> io::Result<Option<Pa
     let is_foreign = match before {
         Before::Known(KnownDatabase { session, next_session, inodes: (_, known_log), .. }) => {
             let is_known = |found| found == session || Some(found) == next_session;
-            inode(&log) == known_log && !session_of(database).is_some_and(is_known)
+            // A power cut during a checkpoint leaves a database that cannot be read without its log.
+            let is_another = |found: Option<u64>| !found.is_some_and(is_known);
+            inode(&log) == known_log && read_session(database).is_ok_and(is_another)
         }
         Before::SomeHost | Before::Nothing => false,
     };
@@ -51,11 +53,17 @@ pub(super) fn set_aside(database: &Path, before: Before) -> io::Result<Option<Pa
 /// Returns the number of the last session from the database file alone, whatever its log says; none if
 /// there is none, or the file cannot be read.
 pub(super) fn session_of(database: &Path) -> Option<u64> {
-    let escaped = database.to_str()?.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    read_session(database).ok().flatten()
+}
+
+fn read_session(database: &Path) -> rusqlite::Result<Option<u64>> {
+    let path = database.to_string_lossy();
+    let escaped = path.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    let file = Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags).ok()?;
+    let file = Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)?;
     let sql = "SELECT value FROM meta WHERE key = 'session'";
-    file.query_row(sql, [], |row| row.get::<_, i64>(0)).ok().map(i64::cast_unsigned)
+    let session = file.query_row(sql, [], |row| row.get::<_, i64>(0)).optional()?;
+    Ok(session.map(i64::cast_unsigned))
 }
 
 #[cfg(test)]
@@ -78,5 +86,17 @@ mod tests {
         };
         assert_eq!(set_aside(&database, note(Some(10))).expect("it looks"), None);
         assert!(set_aside(&database, note(Some(11))).expect("it looks").is_some());
+    }
+
+    #[test]
+    fn keeps_the_log_of_a_database_that_a_power_cut_left_torn() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = folder.path().join("tocsin.db");
+        fs::write(&database, [7; 4096]).expect("written");
+        let log = beside(&database, "-wal");
+        fs::write(&log, "a log").expect("written");
+        let inodes = (inode(&database), inode(&log));
+        let known = KnownDatabase { salt: 1, session: 9, next_session: None, alerts: 0, inodes };
+        assert_eq!(set_aside(&database, Before::Known(known)).expect("it looks"), None);
     }
 }
