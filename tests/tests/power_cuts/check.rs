@@ -307,7 +307,7 @@ fn submission() -> Submission {
         size_bytes: None,
         plugin_time: None,
         content: Content::Events {
-            events: vec![Event::create("after the cut")],
+            events: vec![Event::create("after the cut").into()],
             terms: Urgency::Medium.into(),
             remark: None,
         },
