@@ -3,7 +3,7 @@
 
 #![expect(clippy::print_stdout, reason = "the figures, and the seed that a failed run needs")]
 
-use std::{env, fs, path::Path, thread, time::Duration};
+use std::{env, fs, path::Path};
 
 use tocsin_tests::{libraries::workspace, receiver::Receiver, wait};
 
@@ -95,14 +95,8 @@ fn nothing_acknowledged_is_lost_under_load_with_deliveries_and_kills() {
     assert_kept(&history, 60);
 }
 
-/// Gives messages a little time to arrive. More of them make a better history, and none is a failure.
 fn arrive(receiver: &Receiver, count: usize) {
-    for _ in 0..400 {
-        if receiver.count() >= count {
-            return;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
+    wait::until("messages arrive", || (receiver.count() >= count).then_some(()));
 }
 
 #[test]
