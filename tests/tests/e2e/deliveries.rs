@@ -107,6 +107,11 @@ fn at_first(
     }
 }
 
+const GZIP_HEADERS: &[u8] =
+    b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 24\r\n\r\n";
+/// The text `fine`, compressed.
+const FINE_IN_GZIP: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\x4b\xcb\xcc\x4b\x05\x00\x92\x54\xa9\xbe\x04\x00\x00\x00";
+
 /// Returns the answer of a hostile server to the first request of a message.
 fn hostile(fault: &str) -> Reply {
     let wait = |seconds: &str| vec![("retry-after", seconds.to_owned())];
@@ -126,6 +131,7 @@ fn hostile(fault: &str) -> Reply {
             Reply::Full(302, location, String::new())
         }
         "speaks HTTP/1.0" => Reply::Raw(b"HTTP/1.0 200 OK\r\n\r\nfine".to_vec()),
+        "answers in gzip" => Reply::Raw([GZIP_HEADERS, FINE_IN_GZIP].concat()),
         "speaks no HTTP" => Reply::Raw(b"220 mail.example ESMTP\r\n".to_vec()),
         "answers half" => {
             Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf".to_vec())
@@ -146,7 +152,7 @@ fn every_fault_of_a_server_ends_as_delivered_or_dead_with_a_reason() {
         ("is busy for a second", false),
         ("is busy until a date", false),
     ];
-    let once = ["never ends", "speaks HTTP/1.0", "redirects"];
+    let once = ["never ends", "speaks HTTP/1.0", "answers in gzip", "redirects"];
     let receiver = Receiver::start(at_first(hostile));
     let host = site(&config(&receiver, "digest_above = 0")).serve();
     let faults: Vec<_> = repeated.iter().map(|(fault, _)| *fault).chain(once).collect();

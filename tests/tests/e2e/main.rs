@@ -12,6 +12,7 @@ mod concurrent_senders;
 mod config;
 mod database_lock;
 mod deliveries;
+mod delivery_tls;
 mod destinations;
 mod durability;
 mod exactly_once;
