@@ -197,8 +197,10 @@ fn expensive_searches_do_not_delay_requests_for_one_alert() {
         .execute_batch(
             "INSERT INTO integrations VALUES (7, 'good', NULL); INSERT INTO plugins VALUES (7, 'p', '1.0.0');
              WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 200000)
-             INSERT INTO alerts SELECT i, 7, 7, 0, 1, 1, 1700000000000, 1700000000000, zeroblob(16),
-                'title of some length ' || i, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0 FROM n",
+             INSERT INTO alerts (number, integration, plugin, status, urgency, occurrences, created_at,
+                updated_at, request, title, transaction_id, hops)
+             SELECT i, 7, 7, 0, 1, 1, 1700000000000, 1700000000000, zeroblob(16),
+                'title of some length ' || i, 0, 0 FROM n",
         )
         .expect("many alerts");
     drop(database);
