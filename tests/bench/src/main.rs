@@ -247,7 +247,7 @@ fn measure_deliveries(
         without.push(Load::slack(&Subject::tocsin(tocsin, plugins, None)?, plan.load)?);
         with.push(deliveries::load(tocsin, plugins, plan.load)?);
         rates.push(deliveries::rate(tocsin, plugins)?);
-        storms.push(deliveries::storm(tocsin, plugins)?);
+        storms.push(deliveries::storm(tocsin, plugins, round % 2 == 1)?);
     }
     let ratio = median(&with) / median(&without);
     row(

@@ -2,7 +2,7 @@
 //!
 //! A request that has to wait for its turn counts from its scheduled time.
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use anyhow::ensure;
 use tokio::{
@@ -13,6 +13,7 @@ use tokio::{
 
 use crate::subject::{Subject, TOKEN};
 
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Latency {
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
@@ -44,6 +45,17 @@ pub(crate) fn run(subject: &Subject, rate: u32, lasts: Duration) -> anyhow::Resu
     let requests = latencies.len() as u64;
     let rate = requests as f64 / took.as_secs_f64();
     Ok(Latency { p50_ms: at(0.5), p99_ms: at(0.99), requests, rate })
+}
+
+/// Waits until all that earlier measurements have written is on disk, which would stall the syncs of this one,
+/// and then does the same as [`run`].
+pub(crate) fn run_on_a_quiet_disk(
+    subject: &Subject,
+    rate: u32,
+    lasts: Duration,
+) -> anyhow::Result<Latency> {
+    Command::new("sync").status()?;
+    run(subject, rate, lasts)
 }
 
 /// Sends one message, and returns the time of the answer 200.
