@@ -3,6 +3,8 @@
 //! Nearly all details are stored without ever being looked at in between. So they stay JSON from the plugin
 //! to the store, and are read only where a template, a route or a person asks for them.
 
+use serde::{Deserialize, Deserializer, de};
+use serde_json::value::RawValue;
 use tocsin_plugin_api::Detail;
 
 /// Most details of an alert. Further ones are left out.
@@ -49,6 +51,14 @@ impl Details {
     pub fn list(&self) -> Vec<Detail> {
         // The text was written as, or checked to be, the JSON of a list.
         self.json().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+    }
+}
+
+/// Fails for a text that [`Details::of_json`] does not take.
+impl<'de> Deserialize<'de> for Details {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let json = <&RawValue>::deserialize(from)?;
+        Self::of_json(json.get()).ok_or_else(|| de::Error::custom("another form"))
     }
 }
 

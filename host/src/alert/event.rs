@@ -1,12 +1,17 @@
 //! The change to an alert that a plugin found in a request, as the host passes it on.
 
+use serde::Deserialize;
 use tocsin_plugin_api::{Action, Urgency};
 
 use super::Details;
 
 /// A plugin's [`Event`](tocsin_plugin_api::Event), with [`Details`] that need not be read. The fields are
 /// explained there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// Only JSON in the form that plugin-api writes can be read as this. JSON in any other form, valid or not, is
+/// read as the plugin's event.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct Event {
     /// Change that the event asks for.
     pub action: Action,

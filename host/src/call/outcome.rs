@@ -4,15 +4,13 @@
 //! details as they are. Any other one is read by plugin-api's own [`Outcome::from_json`], which also says
 //! what is wrong with an invalid one: so both ways give the same.
 
-use serde::{Deserialize, Deserializer, de};
-use serde_json::value::RawValue;
+use serde::Deserialize;
 use tocsin_plugin_api::{
-    Action, Urgency,
     error::Malformed,
     outcome::{Outcome, Reply},
 };
 
-use crate::alert::{Details, Event};
+use crate::alert::Event;
 
 /// An [`Outcome`], with the host's own [`Event`]s.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +55,6 @@ impl ReadOutcome {
     pub(crate) fn from_json(json: &[u8]) -> Result<Self, serde_json::Error> {
         match serde_json::from_slice(json) {
             Ok(UsualOutcome { events, reply, .. }) if !events.is_empty() => {
-                let events = events.into_iter().map(Event::from).collect();
                 Ok(Self::Events { events, reply })
             }
             _ => Outcome::from_json(json).map(Self::from),
@@ -88,7 +85,7 @@ impl From<Outcome> for ReadOutcome {
 struct UsualOutcome<'j> {
     #[serde(rename = "outcome")]
     _outcome: Events,
-    events: Vec<UsualEvent>,
+    events: Vec<Event>,
     #[serde(default)]
     reply: Option<Reply>,
     /// Field of other outcomes. Without a use, but an outcome in which it is no text is invalid.
@@ -105,50 +102,10 @@ enum Events {
     Events,
 }
 
-#[derive(Deserialize)]
-struct UsualEvent {
-    #[serde(default)]
-    action: Action,
-    #[serde(default)]
-    title: String,
-    #[serde(default)]
-    description: Option<String>,
-    #[serde(default)]
-    urgency: Option<Urgency>,
-    #[serde(default)]
-    dedup_key: Option<String>,
-    #[serde(default)]
-    event_id: Option<String>,
-    #[serde(default)]
-    link: Option<String>,
-    #[serde(default, deserialize_with = "usual_details")]
-    details: Details,
-}
-
-fn usual_details<'j, D: Deserializer<'j>>(from: D) -> Result<Details, D::Error> {
-    let json = <&RawValue>::deserialize(from)?;
-    Details::of_json(json.get()).ok_or_else(|| de::Error::custom("another form"))
-}
-
-impl From<UsualEvent> for Event {
-    fn from(event: UsualEvent) -> Self {
-        Self {
-            action: event.action,
-            title: event.title,
-            description: event.description,
-            urgency: event.urgency,
-            dedup_key: event.dedup_key,
-            event_id: event.event_id,
-            link: event.link,
-            details: event.details,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use tocsin_plugin_api::{Received, Refusal};
+    use tocsin_plugin_api::{Received, Refusal, Urgency};
 
     use super::*;
 
