@@ -134,10 +134,9 @@ pub(crate) fn latency_p99(tocsin: &Path, plugins: &Path) -> anyhow::Result<Durat
 
 /// A storm of alerts, and what a slow destination was told of it.
 pub(crate) struct Storm {
+    /// Each request opened an alert.
     pub(crate) with: Latency,
     pub(crate) without: Latency,
-    /// The number of alerts that were opened.
-    pub(crate) alerts: u64,
     /// The number of alerts of which the destination was told, by messages and digests.
     pub(crate) told: u64,
     /// The number of messages.
@@ -152,20 +151,18 @@ const STORM_LASTS: Duration = Duration::from_secs(10);
 /// Opens 10,000 alerts in ten seconds: with a destination that needs five seconds for each answer, and
 /// without a destination, in one order or the other.
 pub(crate) fn storm(tocsin: &Path, plugins: &Path, with_first: bool) -> anyhow::Result<Storm> {
-    if with_first {
-        let storm = storm_with(tocsin, plugins)?;
-        return Ok(Storm { without: storm_without(tocsin, plugins)?, ..storm });
-    }
-    let without = storm_without(tocsin, plugins)?;
-    Ok(Storm { without, ..storm_with(tocsin, plugins)? })
+    let earlier = if with_first { None } else { Some(storm_without(tocsin, plugins)?) };
+    let (with, told, messages) = storm_with(tocsin, plugins)?;
+    let without = earlier.map_or_else(|| storm_without(tocsin, plugins), Ok)?;
+    Ok(Storm { with, without, told, messages })
 }
 
 fn storm_without(tocsin: &Path, plugins: &Path) -> anyhow::Result<Latency> {
     steady::run_on_a_quiet_disk(&Subject::tocsin(tocsin, plugins, None)?, STORM_RATE, STORM_LASTS)
 }
 
-/// Returns a storm whose part without a destination was not measured.
-fn storm_with(tocsin: &Path, plugins: &Path) -> anyhow::Result<Storm> {
+/// Returns the latency, the number of alerts of which the destination was told, and the number of messages.
+fn storm_with(tocsin: &Path, plugins: &Path) -> anyhow::Result<(Latency, u64, u64)> {
     let sink = Sink::start(Duration::from_secs(5))?;
     let subject = Subject::tocsin_with(tocsin, plugins, None, &sink.destination(""))?;
     let with = steady::run_on_a_quiet_disk(&subject, STORM_RATE, STORM_LASTS)?;
@@ -180,7 +177,7 @@ fn storm_with(tocsin: &Path, plugins: &Path) -> anyhow::Result<Storm> {
             told += alerts_in(&body)?;
         }
     }
-    Ok(Storm { with, without: Latency::default(), alerts, told, messages })
+    Ok((with, told, messages))
 }
 
 /// Returns the number of alerts that a message tells of.

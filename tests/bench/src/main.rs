@@ -283,7 +283,8 @@ fn measure_deliveries(
         "<= 1.10",
         below(with / without, 1.1),
     );
-    for deliveries::Storm { alerts, told, messages, .. } in &storms {
+    for deliveries::Storm { with, told, messages, .. } in &storms {
+        let alerts = &with.requests;
         let verdict = if told == alerts { "reached" } else { "missed" };
         row(
             "alerts of the storm; told by messages and digests",

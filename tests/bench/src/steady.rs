@@ -13,7 +13,6 @@ use tokio::{
 
 use crate::subject::{Subject, TOKEN};
 
-#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Latency {
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
