@@ -32,7 +32,7 @@ pub(crate) struct Effort {
     pub(crate) samples: usize,
 }
 
-/// What was found.
+/// Result of the cuts in one history.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) cuts: usize,

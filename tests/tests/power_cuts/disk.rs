@@ -65,11 +65,11 @@ enum FolderChange {
 pub(crate) struct Piece {
     /// Place of the change in the trace. Pieces of one change have the same.
     pub(crate) at: usize,
-    what: What,
+    content: Content,
 }
 
 #[derive(Clone, Debug)]
-enum What {
+enum Content {
     /// Bytes of a write, by their place in it.
     Bytes(FileId, usize, Range<usize>),
     Truncate(FileId, usize),
@@ -195,24 +195,25 @@ impl Disk {
         let mut pieces = Vec::new();
         for (path, folder) in &self.folders {
             for (place, (at, _)) in folder.pending.iter().enumerate() {
-                pieces.push(Piece { at: *at, what: What::Name(path.clone(), place) });
+                pieces.push(Piece { at: *at, content: Content::Name(path.clone(), place) });
             }
         }
         for (id, file) in self.files.iter().enumerate() {
             for (place, (at, change)) in file.pending.iter().enumerate() {
                 match change {
                     FileChange::Truncate { .. } => {
-                        pieces.push(Piece { at: *at, what: What::Truncate(id, place) });
+                        pieces.push(Piece { at: *at, content: Content::Truncate(id, place) });
                     }
                     FileChange::Write { offset, bytes } => {
                         for range in sectors(*offset, bytes.len()) {
-                            pieces.push(Piece { at: *at, what: What::Bytes(id, place, range) });
+                            pieces
+                                .push(Piece { at: *at, content: Content::Bytes(id, place, range) });
                         }
                     }
                 }
             }
             if let Some((at, _)) = file.pending.last() {
-                pieces.push(Piece { at: *at, what: What::Length(id) });
+                pieces.push(Piece { at: *at, content: Content::Length(id) });
             }
         }
         pieces.sort_by_key(|piece| piece.at);
@@ -233,14 +234,14 @@ impl Disk {
             let file = &self.files[id];
             let mut bytes = file.durable.to_vec();
             for piece in kept {
-                match &piece.what {
-                    What::Bytes(of, place, range) if *of == id => {
+                match &piece.content {
+                    Content::Bytes(of, place, range) if *of == id => {
                         file.pending[*place].1.apply(range.clone(), &mut bytes);
                     }
-                    What::Truncate(of, place) if *of == id => {
+                    Content::Truncate(of, place) if *of == id => {
                         file.pending[*place].1.apply(0..0, &mut bytes);
                     }
-                    What::Length(of) if *of == id => {
+                    Content::Length(of) if *of == id => {
                         let length = file.length_now().max(bytes.len());
                         bytes.resize(length, 0);
                     }
@@ -256,7 +257,7 @@ impl Disk {
         let Some(folder) = self.folders.get(path) else { return };
         let mut names = folder.durable.clone();
         for piece in kept {
-            if let What::Name(of, place) = &piece.what
+            if let Content::Name(of, place) = &piece.content
                 && of == path
             {
                 folder.pending[*place].1.apply(&mut names);

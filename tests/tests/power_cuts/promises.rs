@@ -1,10 +1,10 @@
-//! What a host promised to others while it was recorded, and when.
+//! Promises that a host made to others while it was recorded, and their times.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::trace::{Call, Record};
 
-/// What a host promised by an answer, or relies on after it has sent a message.
+/// Promise that a host made by an answer, or that it relies on after it has sent a message.
 #[derive(Clone, Debug)]
 pub(crate) enum Promise {
     /// An alert with this title is kept, and the record of the request.

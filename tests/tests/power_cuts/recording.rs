@@ -31,7 +31,7 @@ pub(crate) struct Recording {
     asked: Arc<Mutex<BTreeMap<String, Promise>>>,
 }
 
-/// What a [`Recording`] has recorded.
+/// Result of a [`Recording`].
 pub(crate) struct History {
     pub(crate) name: &'static str,
     /// The disk before the host was started.
