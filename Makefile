@@ -2,7 +2,7 @@
 # make quick    format, lints, unit tests and smoke tests: the loop while you write code
 # make test     every check and every test
 # make api-test check the answers of the admin API against its own description
-# make docs     write the tables of options in the plugins' READMEs again, from their schemas
+# make docs     write the tables of options in the plugins' READMEs and of messages in the guide again
 # make drill    test upgrades, reloads, deliveries, crashes under load and power cuts, with release builds
 # make attack   run every attack at once beside genuine senders for a minute, with release builds
 # make certify  judge every plugin under plugins/ as a release build (make test does it with debug builds)
@@ -33,7 +33,7 @@ QUICK := --workspace --exclude 'bad-*'
 VERSION = $(shell cargo pkgid --package tocsin | sed 's/.*[@\#]//')
 DIST = tocsin-$(VERSION)-$(shell uname -m)-linux
 
-.PHONY: help run build release quick test fmt clippy doc deny advisories unit api-test attack certify docs drill fuzz bench dist clean-run
+.PHONY: help run build release quick test fmt clippy doc deny advisories scripts unit api-test attack certify docs drill fuzz bench dist clean-run
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -65,7 +65,7 @@ quick: fmt clippy
 	cargo test $(QUICK) --lib --test house
 	cargo test $(QUICK) --test e2e smoke::
 
-test: fmt clippy doc deny unit api-test
+test: fmt clippy doc deny scripts unit api-test
 
 fmt:
 	cargo fmt --all --check
@@ -86,15 +86,19 @@ $(DENY):
 	@echo "building cargo-deny $(DENY_VERSION), once; it takes some minutes"
 	cargo install --locked --quiet --version $(DENY_VERSION) --root $(TARGET)/tools cargo-deny
 
+scripts:
+	@if command -v shellcheck > /dev/null; then shellcheck $$(git ls-files '*.sh') .ci/run; \
+	else echo "SKIPPED: shellcheck is not installed"; fi
+
 unit:
 	cargo test --workspace
 
 api-test:
 	tests/api-test.sh
 
-# Without the variable, the same test compares the tables.
+# Without the variable, the same tests compare the tables.
 docs:
-	TOCSIN_UPDATE_DOCS=1 cargo test --package tocsin-tests --test e2e reference::
+	TOCSIN_UPDATE_DOCS=1 cargo test --package tocsin-tests --test e2e -- reference:: broken_configurations::
 
 drill:
 	TOCSIN_DRILL=1 cargo test --package tocsin-tests --test e2e -- --nocapture --test-threads 1 upgrades:: reload:: durability:: deliveries::

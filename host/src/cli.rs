@@ -6,9 +6,11 @@ mod alerts;
 mod arguments;
 mod check;
 mod client;
+mod completions;
 mod deliveries;
 mod destinations;
 mod integrations;
+mod man;
 mod offline;
 mod output;
 mod pages;
@@ -18,10 +20,13 @@ mod requests;
 mod routes;
 mod serve;
 mod silences;
+mod times;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource,
+};
 
 use crate::{
     config::{ConfigErrors, ExposedConfig, UnreadableConfig},
@@ -30,11 +35,35 @@ use crate::{
 
 /// Alerting host: receives webhooks, turns them into alerts with plugins, and stores them before it answers
 #[derive(Debug, Parser)]
-#[command(name = "tocsin", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(name = "tocsin", version, propagate_version = true, after_help = EVERYWHERE)]
 struct Cli {
+    #[command(flatten)]
+    everywhere: Everywhere,
     #[command(subcommand)]
     command: Command,
 }
+
+const EVERYWHERE: &str =
+    "The options --config, --url, --ca, --json and --utc may stand before or after the command.";
+
+/// Options that may stand before the command, too. The commands that use them describe them.
+#[derive(Args, Debug)]
+struct Everywhere {
+    #[arg(long, global = true, hide = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[arg(long, global = true, hide = true, value_name = "URL", value_parser = parse_url)]
+    url: Option<String>,
+    #[arg(long, global = true, hide = true, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    #[arg(long, global = true, hide = true)]
+    json: bool,
+    /// Print times in UTC instead of the local time zone
+    #[arg(long, global = true)]
+    utc: bool,
+}
+
+/// Ids of the options in [`Everywhere`] that only some commands have.
+const OF_SOME_COMMANDS: [&str; 4] = ["config", "url", "ca", "json"];
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -71,9 +100,12 @@ enum Command {
     Routes(routes::RoutesCommand),
     /// List, add and end silences, during which nobody is told of alerts; needs a running host
     Silences(silences::Silences),
-    /// Child process in which a plugin runs before the host trusts it
-    #[command(name = sandbox::SUBCOMMAND, hide = true)]
-    PluginSandbox,
+    /// Print a script with which a shell completes the commands and options of `tocsin`
+    ///
+    /// For bash: `tocsin completions bash > /usr/share/bash-completion/completions/tocsin`
+    Completions(completions::Completions),
+    /// Write the manual pages, one for each command
+    Man(man::Man),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -87,11 +119,31 @@ struct ConfigFile {
 struct Connection {
     #[command(flatten)]
     config: ConfigFile,
-    /// URL of the admin API, such as `http://127.0.0.1:8081`, instead of the one in the configuration
+    /// URL of the admin API, such as `https://host:8081` or `127.0.0.1:8081`, instead of the one in the
+    /// configuration
     ///
     /// The token is then read from the environment variable TOCSIN_ADMIN_TOKEN.
-    #[arg(long, value_name = "URL", env = "TOCSIN_ADMIN_URL")]
+    #[arg(long, value_name = "URL", env = "TOCSIN_ADMIN_URL", value_parser = parse_url)]
     url: Option<String>,
+    /// File with the certificates of the authorities that are trusted for https, in PEM format, beside
+    /// those of the system
+    #[arg(long, value_name = "FILE", env = "TOCSIN_ADMIN_CA")]
+    ca: Option<PathBuf>,
+}
+
+/// Parses the URL of an API; an address without a scheme is one of http.
+fn parse_url(text: &str) -> Result<String, String> {
+    let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let uri: Option<http::Uri> = whole.parse().ok();
+    let is_usable = uri.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some_and(|host| !host.is_empty())
+            && uri.query().is_none()
+    });
+    if is_usable {
+        return Ok(whole.trim_end_matches('/').to_owned());
+    }
+    Err("write `http://HOST:PORT`, `https://HOST:PORT` or `HOST:PORT`".into())
 }
 
 #[derive(Args, Clone, Debug)]
@@ -105,7 +157,33 @@ struct Inventory {
 
 /// Runs the command of this process's arguments, and returns the exit code.
 pub fn main() -> u8 {
-    let result = match Cli::parse().command {
+    // The child process in which a plugin runs before the host trusts it. It is no command for people.
+    if std::env::args_os().nth(1).is_some_and(|command| command == sandbox::SUBCOMMAND) {
+        return sandbox::child::main();
+    }
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    times::set_zone(cli.everywhere.utc);
+    let mut command = cli.command;
+    if let Command::Plugins(plugins) = &mut command {
+        // An option that stands at an outer command is passed on to the inner ones, and so is the variable.
+        plugins.forget_default_config(&matches);
+    }
+    let result = refuse_needless(&matches).and_then(|()| run(command));
+    // Log lines come before the error that ended the command.
+    log::flush();
+    match result {
+        Ok(()) => 0,
+        Err(error) if is_closed_pipe(&error) => 0,
+        Err(error) => {
+            output::print_error(&format!("error: {error:#}"));
+            if is_usage_error(&error) { 2 } else { 1 }
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Serve(file) => serve::serve(&file.config),
         Command::Check(options) => check::check(&options),
         Command::Reload(reload) => reload::reload(&reload),
@@ -117,18 +195,35 @@ pub fn main() -> u8 {
         Command::Deliveries(deliveries) => deliveries::run(deliveries),
         Command::Routes(routes) => routes::run(routes),
         Command::Silences(silences) => silences::run(silences),
-        Command::PluginSandbox => return sandbox::child::main(),
-    };
-    // Log lines come before the error that ended the command.
-    log::flush();
-    match result {
-        Ok(()) => 0,
-        Err(error) if is_closed_pipe(&error) => 0,
-        Err(error) => {
-            output::print_error(&format!("error: {error:#}"));
-            if is_usage_error(&error) { 2 } else { 1 }
+        Command::Completions(completions) => completions::print(&completions),
+        Command::Man(man) => man::write(&man),
+    }
+}
+
+/// Refuses an option of [`Everywhere`] that the command does not use.
+fn refuse_needless(matches: &ArgMatches) -> anyhow::Result<()> {
+    let mut command = Cli::command();
+    let (mut levels, mut name) = (vec![matches], String::from("tocsin"));
+    while let Some((sub, of_sub)) = levels.last().and_then(|level| level.subcommand()) {
+        let Some(found) = command.find_subcommand(sub) else { break };
+        command = found.clone();
+        levels.push(of_sub);
+        name = format!("{name} {sub}");
+    }
+    for id in OF_SOME_COMMANDS {
+        let is_given = levels.iter().any(|level| is_given(level, id));
+        if is_given && command.get_arguments().all(|argument| argument.get_id() != id) {
+            let hint = format!("hint: `{name} --help` lists the options");
+            return Err(UsageError(format!("`{name}` has no option `--{id}`\n{hint}")).into());
         }
     }
+    Ok(())
+}
+
+/// Returns true if an option is given on the command line, at this command.
+fn is_given(matches: &ArgMatches, id: &str) -> bool {
+    let is_known = matches.try_contains_id(id).is_ok();
+    is_known && matches.value_source(id) == Some(ValueSource::CommandLine)
 }
 
 /// Summary of a check that found errors, each of which was printed before.
@@ -157,12 +252,26 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn clap_accepts_the_definition_of_the_command_line() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_url_needs_no_scheme_and_has_no_path_of_its_own() {
+        for (text, url) in [
+            ("127.0.0.1:8081", "http://127.0.0.1:8081"),
+            ("localhost:8081", "http://localhost:8081"),
+            ("[::1]:8081", "http://[::1]:8081"),
+            ("https://host/", "https://host"),
+            ("https://host/tocsin/", "https://host/tocsin"),
+        ] {
+            assert_eq!(parse_url(text).as_deref(), Ok(url));
+        }
+        for wrong in ["", "http://", "ftp://host", "a b", ":8081", "https://host?x=1"] {
+            assert!(parse_url(wrong).is_err(), "{wrong}");
+        }
     }
 }

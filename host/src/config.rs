@@ -20,6 +20,7 @@ mod masking;
 mod parse_error;
 mod partial;
 mod plugins;
+mod recovery;
 mod references;
 mod requests;
 mod required_plugins;
@@ -29,6 +30,7 @@ mod secrets;
 mod server;
 mod snippet;
 mod store;
+mod syntax;
 #[cfg(test)]
 mod tests;
 mod warnings;

@@ -44,7 +44,7 @@ pub(crate) fn start(config: &Log) -> io::Result<()> {
             WRITER.get_or_init(|| started)
         }
     };
-    let has_colours = io::stderr().is_terminal();
+    let has_colours = io::stderr().is_terminal() && !is_plain(std::env::var_os("NO_COLOR"));
     let form = match config.format {
         LogFormat::Json => LogLineFormat::Json,
         LogFormat::Text if has_colours => LogLineFormat::ColouredText,
@@ -75,6 +75,11 @@ pub(crate) fn start(config: &Log) -> io::Result<()> {
         );
     }));
     Ok(())
+}
+
+/// Returns true if the environment variable `NO_COLOR`, with any value, asks for lines without colours.
+fn is_plain(no_color: Option<std::ffi::OsString>) -> bool {
+    no_color.is_some_and(|value| !value.is_empty())
 }
 
 /// Waits for lines that are not written yet, for a second at most.
@@ -117,5 +122,19 @@ impl<'w> MakeWriter<'w> for Lines {
 
     fn make_writer(&'w self) -> Self::Writer {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_color_with_any_value_takes_the_colours_away() {
+        for (value, plain) in
+            [(None, false), (Some(""), false), (Some("1"), true), (Some("0"), true)]
+        {
+            assert_eq!(is_plain(value.map(Into::into)), plain, "{value:?}");
+        }
     }
 }

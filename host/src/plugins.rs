@@ -38,7 +38,10 @@ use self::{
     refusal::AdmissionRefusal,
     verification::{Verifier, VerifierError},
 };
-use crate::{problem::Problem, system::file_stamp::Stamp};
+use crate::{
+    problem::{Problem, known_names},
+    system::file_stamp::Stamp,
+};
 
 /// The contents of the plugins folder at one moment, in the order of file names, as [`Catalog::read`]
 /// found them.
@@ -203,7 +206,7 @@ impl Catalog {
             names.dedup();
             let hint = match names.as_slice() {
                 [] => "the plugins folder is empty: drop the plugin's `.so` in".into(),
-                names => format!("the plugins folder has `{}`", names.join("`, `")),
+                names => known_names(name, "the plugins folder has", names),
             };
             let message = format!("no plugin is named `{name}`");
             return Problem::new(PLUGIN_MISSING, message).with_hint(hint);

@@ -2,7 +2,11 @@
 //!
 //! Nothing is logged or answered here.
 
+mod spelling;
+
 use std::{borrow::Cow, error::Error, fmt, io};
+
+pub(crate) use self::spelling::{did_you_mean, known_names, nearest, suggestion};
 
 use crate::printable::one_line;
 

@@ -76,7 +76,7 @@ impl Host {
         let (mut next, errors) = present.next(config, occasion)?;
         anyhow::ensure!(!is_stopping(), "the host is stopping");
         if !errors.is_empty() {
-            return Err(ConfigErrors(errors).into());
+            return Err(ConfigErrors::in_order(errors).into());
         }
         let plans = Plans {
             integrations: replaced(&present.integrations, &next.integrations),
@@ -99,7 +99,7 @@ impl Host {
         let occasion = self.occasion(ReloadReason::FileChanged, &|| false);
         let (plans, errors) = present.plan(&config, occasion)?;
         if !errors.is_empty() {
-            return Err(ConfigErrors(errors).into());
+            return Err(ConfigErrors::in_order(errors).into());
         }
         refuse_losses(&present, &plans)?;
         refuse_open_api(&present.config, &config)?;

@@ -120,6 +120,7 @@ fn announce(host: &Host) {
                 integration = name,
                 endpoint,
                 problem,
+                place = integration.place,
                 "broken",
             ),
             None => {
@@ -139,6 +140,7 @@ fn announce(host: &Host) {
                 event = "destination_broken",
                 destination = destination.name,
                 problem,
+                place = destination.place,
                 "a destination is broken",
             ),
             None => tracing::info!(

@@ -257,6 +257,10 @@ pub struct AlertQuery {
     pub urgency: Option<Urgency>,
     /// Name of the integration.
     pub integration: Option<String>,
+    /// Time from which on the alerts were opened.
+    pub since: Option<Timestamp>,
+    /// Text in the title, the description, the dedup key or the details. ASCII letters match in either case.
+    pub search: Option<String>,
     /// Largest number of alerts on the page, 1 or more.
     pub limit: usize,
     /// Exclusive upper bound of the alert numbers.

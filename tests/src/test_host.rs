@@ -212,10 +212,16 @@ impl Site {
             command
         };
         command.args(args).current_dir(self.folder.path()).stdin(Stdio::null());
-        for name in ["TOCSIN_ADMIN_URL", "TOCSIN_ADMIN_TOKEN", "TOCSIN_LOG", "NO_COLOR"] {
+        for name in
+            ["TOCSIN_ADMIN_URL", "TOCSIN_ADMIN_TOKEN", "TOCSIN_LOG", "TOCSIN_ADMIN_CA", "NO_COLOR"]
+        {
             command.env_remove(name);
         }
-        command.env("RUST_BACKTRACE", "0").env("TOCSIN_CONFIG", "tocsin.toml").env("USER", "steve");
+        command
+            .env("RUST_BACKTRACE", "0")
+            .env("TOCSIN_CONFIG", "tocsin.toml")
+            .env("USER", "steve")
+            .env("TZ", "UTC");
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         if let Some(id) = self.user {
             command.uid(id).gid(id);

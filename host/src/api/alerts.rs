@@ -34,6 +34,13 @@ pub(crate) struct ListParams {
     urgency: Option<Urgency>,
     /// Only of this integration.
     integration: Option<String>,
+    /// Only opened at this time or later.
+    #[param(value_type = Option<String>, format = DateTime)]
+    since: Option<Timestamp>,
+    /// Only with this text in the title, the description, the dedup key or the details. Letters from A to Z
+    /// match in either case.
+    #[param(min_length = 1, max_length = 200)]
+    search: Option<String>,
     /// Number of alerts on a page, 1 to 500; 50 if absent.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
@@ -68,11 +75,17 @@ pub(super) async fn list(
     Ok(Json(AlertList { alerts: page.alerts, next_cursor }))
 }
 
+const LONGEST_SEARCH: usize = 200;
+
 impl ListParams {
     fn into_query(self) -> Result<AlertQuery, ApiError> {
         let (limit, before) = (page::limit(self.limit)?, page::cursor(self.cursor.as_deref())?);
-        let Self { status, urgency, integration, .. } = self;
-        Ok(AlertQuery { status, urgency, integration, limit, before })
+        let Self { status, urgency, integration, since, search, .. } = self;
+        if search.as_ref().is_some_and(|text| !(1..=LONGEST_SEARCH).contains(&text.chars().count()))
+        {
+            return Err(ApiError::bad_request("`search` has to be from 1 to 200 characters"));
+        }
+        Ok(AlertQuery { status, urgency, integration, since, search, limit, before })
     }
 }
 

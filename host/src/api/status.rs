@@ -23,6 +23,7 @@ use crate::{
     call::PluginRuntime,
     host::{Host, in_force::InForce},
     http::error::ErrorBody,
+    plugin_user::role::Role,
 };
 
 /// List of all integrations, by name.
@@ -46,6 +47,13 @@ pub(crate) struct PluginList {
 pub(crate) struct DestinationList {
     /// The destinations.
     pub destinations: Vec<DestinationStatus>,
+}
+
+/// Returns the place in the configuration that names the plugin of an integration or a destination, as
+/// ``FILE:LINE:COLUMN: `KEY` ``.
+fn place_of_plugin<R: Role>(in_force: &InForce, name: &str) -> String {
+    let error = in_force.config.document.error_at(&[R::TABLE, name, "plugin"], "");
+    format!("{}: `{}`", error.place(), error.key())
 }
 
 /// Lists the integrations.

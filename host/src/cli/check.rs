@@ -20,9 +20,9 @@ use crate::{
     api::reload::ReloadReport,
     config::{ConfigError, ConfigErrors, LoadedConfig},
     config_warnings,
-    destination::Notifying,
-    integration::Receiving,
-    plugin_user::role::Role,
+    host::in_force::InForce,
+    plugin_user::{PluginUsers, role::Role},
+    problem::Problem,
     store,
 };
 
@@ -52,9 +52,6 @@ pub(super) fn check(options: &Check) -> anyhow::Result<()> {
             output::print_error(&format!("warning: `{}` {problem}", plugin.file));
         }
     }
-    let of_integrations = integrations.iter().map(|one| (Receiving::NOUN, &one.name, &one.problem));
-    let of_destinations = destinations.iter().map(|one| (Notifying::NOUN, &one.name, &one.problem));
-    let broken = of_integrations.chain(of_destinations);
     let schemas = options::report(&offline);
     let own = offline.in_force.config.warnings.iter().map(ConfigError::sentence);
     let routes = config_warnings::of_routes(&offline.in_force);
@@ -63,14 +60,13 @@ pub(super) fn check(options: &Check) -> anyhow::Result<()> {
     for warning in own.chain(routes).chain(schemas.warnings).chain(contacts) {
         output::print_error(&format!("warning: {warning}"));
     }
-    let errors = ConfigErrors([offline.errors.0.as_slice(), &schemas.errors].concat());
+    let in_force = &offline.in_force;
+    let broken = broken(in_force, &in_force.integrations)
+        .chain(broken(in_force, &in_force.destinations))
+        .collect::<Vec<_>>();
+    let errors = [offline.errors.0.as_slice(), &schemas.errors, &broken].concat();
+    let errors = ConfigErrors::in_order(errors);
     let mut faults = errors.0.len();
-    for (noun, name, problem) in broken {
-        if let Some(problem) = problem {
-            faults += 1;
-            output::print_error(&format!("error: {noun} `{name}`: {problem}"));
-        }
-    }
     if !errors.0.is_empty() {
         output::print_error(&format!("error: {errors}"));
     }
@@ -84,6 +80,20 @@ pub(super) fn check(options: &Check) -> anyhow::Result<()> {
     }
     print_what_a_reload_would_change(connection, &offline.in_force.config)?;
     output::print_line(&format!("`{}` is good", config.display()))
+}
+
+/// Returns the problems of integrations or destinations that no plugin can serve, each at the key that names
+/// the plugin.
+fn broken<'f, R: Role>(
+    in_force: &'f InForce,
+    users: &'f PluginUsers<R>,
+) -> impl Iterator<Item = ConfigError> + 'f {
+    users.sorted().into_iter().filter_map(|user| {
+        let Problem { message, hint, .. } = user.health().problem?;
+        let key = [R::TABLE, &user.name, "plugin"];
+        let error = in_force.config.document.error_at(&key, message);
+        Some(hint.into_iter().fold(error, ConfigError::hint))
+    })
 }
 
 /// Asks the host that runs with this configuration, if there is one, and prints its [`ReloadReport`].

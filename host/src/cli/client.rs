@@ -1,6 +1,6 @@
 //! Client of the admin API of a running host.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt, fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use serde::{Serialize, de::DeserializeOwned};
@@ -8,9 +8,10 @@ use tocsin_plugin_api::Secret;
 use ureq::{
     Agent, Body, RequestBuilder,
     http::{Response, StatusCode},
+    tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem},
 };
 
-use super::Connection;
+use super::{Connection, UsageError};
 use crate::{
     api::actor,
     config::{ClientConfig, without_line_end},
@@ -49,12 +50,17 @@ impl Client {
                 )
             }
         };
-        let config = Agent::config_builder()
+        let mut config = Agent::config_builder()
             .timeout_global(Some(timeout))
             .http_status_as_error(false)
-            .proxy(None)
-            .build();
-        Ok(Self { agent: config.into(), base, token })
+            .proxy(None);
+        if base.starts_with("https:") {
+            config = config.tls_config(tls(connection.ca.as_deref())?);
+        } else if connection.ca.is_some() && connection.url.is_some() {
+            let message = format!("`--ca` needs a URL of https, and the URL is {base}");
+            return Err(UsageError(message).into());
+        }
+        Ok(Self { agent: config.build().into(), base, token })
     }
 
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
@@ -112,6 +118,37 @@ impl Client {
             None => bail!("the host answered {status}"),
         }
     }
+}
+
+/// Returns the settings of TLS: the authorities of the system are trusted, and those of a file.
+fn tls(ca: Option<&Path>) -> anyhow::Result<TlsConfig> {
+    let mut authorities: Vec<_> = rustls_native_certs::load_native_certs()
+        .certs
+        .iter()
+        .map(|certificate| Certificate::from_der(certificate).to_owned())
+        .collect();
+    if let Some(path) = ca {
+        let unusable = |reason: &dyn fmt::Display| {
+            UsageError(format!(
+                "cannot use the authorities in `{}`: {reason}\nhint: name a file with certificates in PEM format",
+                path.display()
+            ))
+        };
+        let pem = fs::read(path).map_err(|error| unusable(&error))?;
+        let before = authorities.len();
+        for item in parse_pem(&pem) {
+            if let PemItem::Certificate(certificate) = item.map_err(|error| unusable(&error))? {
+                authorities.push(certificate);
+            }
+        }
+        if authorities.len() == before {
+            return Err(unusable(&"it holds no certificate").into());
+        }
+    }
+    Ok(TlsConfig::builder()
+        .root_certs(RootCerts::new_with_certs(&authorities))
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .build())
 }
 
 /// Escapes a value for a query string: all bytes but ASCII letters, digits, `-` and `_`.

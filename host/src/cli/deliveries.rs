@@ -8,6 +8,7 @@ use super::{
     client::Client,
     output,
     pages::{self, PagedList},
+    times::local,
 };
 use crate::{
     alert::AlertRef,
@@ -123,13 +124,13 @@ pub(super) fn print_deliveries(deliveries: &[Delivery]) -> anyhow::Result<()> {
     let row = |delivery: &Delivery| {
         vec![
             delivery.id.to_string(),
-            format!("{:.0}", delivery.changed_at),
+            format!("{:.0}", local(delivery.changed_at)),
             delivery.destination.clone(),
             subject(delivery),
             delivery.kind.to_string(),
             status(delivery),
             delivery.attempts.to_string(),
-            delivery.next_attempt_at.map(|at| format!("{at:.0}")).unwrap_or_default(),
+            delivery.next_attempt_at.map(|at| format!("{:.0}", local(at))).unwrap_or_default(),
             delivery.reason.clone().unwrap_or_default(),
         ]
     };
@@ -239,10 +240,16 @@ fn print_delivery(found: &DeliveryWithAttempts) -> anyhow::Result<()> {
         ("Reason", delivery.reason.clone().unwrap_or_default()),
         ("Told by", delivery.told_by.map(|id| id.to_string()).unwrap_or_default()),
         ("Replaces", skipped.join(", ")),
-        ("Changed at", format!("{:.3}", delivery.changed_at)),
+        ("Changed at", format!("{:.3}", local(delivery.changed_at))),
         ("Attempts", delivery.attempts.to_string()),
-        ("Next", delivery.next_attempt_at.map(|at| format!("{at:.0}")).unwrap_or_default()),
-        ("Finished at", delivery.finished_at.map(|at| format!("{at:.3}")).unwrap_or_default()),
+        (
+            "Next",
+            delivery.next_attempt_at.map(|at| format!("{:.0}", local(at))).unwrap_or_default(),
+        ),
+        (
+            "Finished at",
+            delivery.finished_at.map(|at| format!("{:.3}", local(at))).unwrap_or_default(),
+        ),
     ];
     for (label, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
         output::print_field(2, label, value)?;
@@ -256,7 +263,7 @@ fn print_attempt(attempt: &Attempt) -> anyhow::Result<()> {
     output::print_line(&format!(
         "  attempt {} at {:.3}, {} ms: {}{reason}",
         attempt.number,
-        attempt.at,
+        local(attempt.at),
         attempt.took_ms,
         attempt.result.as_str().replace('_', " "),
     ))?;

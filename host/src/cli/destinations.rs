@@ -11,6 +11,7 @@ use super::{
     client::Client,
     offline::{ask_host, load_offline, print_problems},
     output,
+    times::local,
 };
 use crate::{
     api::status::{BreakerStateName, DestinationList, DestinationStatus, WaitingVersion},
@@ -78,8 +79,9 @@ fn list(inventory: &Inventory) -> anyhow::Result<()> {
         return output::print_json(&list);
     }
     print_destinations(&list.destinations)?;
-    let problems: Vec<_> = list.destinations.iter().map(|one| (&one.name, problem(one))).collect();
-    print_problems(problems.iter().map(|(name, problem)| (name.as_str(), problem)))
+    let problems: Vec<_> = list.destinations.iter().map(|one| (one, problem(one))).collect();
+    let problems = problems.iter();
+    print_problems(problems.map(|(one, problem)| (one.name.as_str(), problem, one.place.as_ref())))
 }
 
 /// Prints the [`DestinationStatus`] of each destination as a table.
@@ -117,7 +119,7 @@ fn show(show: &Show) -> anyhow::Result<()> {
         return output::print_json(destination);
     }
     output::print_line(&destination.name)?;
-    let time = |time: Option<jiff::Timestamp>| time.map(|time| format!("{time:.0}"));
+    let time = |time: Option<jiff::Timestamp>| time.map(|time| format!("{:.0}", local(time)));
     let list = |items: &[String]| (!items.is_empty()).then(|| items.join(", "));
     let version = |other: &WaitingVersion| match &other.problem {
         Some(problem) => format!("{}: {problem}", other.version),
@@ -199,8 +201,8 @@ fn print_step(step: &TrialStep) -> anyhow::Result<()> {
 /// Returns the problem or the reason of the parking, if there is one.
 fn problem(destination: &DestinationStatus) -> Option<String> {
     let parked = destination.parked.as_ref();
-    let parked =
-        parked.map(|parked| format!("is parked since {:.0}: {}", parked.since, parked.reason));
+    let parked = parked
+        .map(|parked| format!("is parked since {:.0}: {}", local(parked.since), parked.reason));
     destination.problem.clone().or(parked)
 }
 
@@ -219,7 +221,7 @@ fn status(destination: &DestinationStatus) -> String {
         1 => Some("1 thread stuck".to_owned()),
         more => Some(format!("{more} threads stuck")),
     };
-    let paused = paused.map(|until| format!("paused until {until:.0}"));
+    let paused = paused.map(|until| format!("paused until {:.0}", local(until)));
     let unusual: Vec<_> = paused.into_iter().chain(breaker).chain(stuck).collect();
     let status = destination.status.as_str();
     if unusual.is_empty() {

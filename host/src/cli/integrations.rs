@@ -4,6 +4,7 @@ use super::{
     Inventory,
     offline::{ask_host, load_offline, print_problems},
     output,
+    times::local,
 };
 use crate::api::status::{BreakerStateName, IntegrationList, IntegrationStatus};
 
@@ -17,7 +18,8 @@ pub(super) fn list(inventory: &Inventory) -> anyhow::Result<()> {
         return output::print_json(&IntegrationList { integrations });
     }
     print_integrations(&integrations)?;
-    let problems = integrations.iter().map(|one| (one.name.as_str(), &one.problem));
+    let problems =
+        integrations.iter().map(|one| (one.name.as_str(), &one.problem, one.place.as_ref()));
     print_problems(problems)
 }
 
@@ -53,7 +55,7 @@ pub(super) fn state(integration: &IntegrationStatus) -> String {
         more => Some(format!("{more} threads stuck")),
     };
     let maintenance = integration.maintenance.as_ref().map(|maintenance| match maintenance.until {
-        Some(until) => format!("in maintenance until {until:.0}"),
+        Some(until) => format!("in maintenance until {:.0}", local(until)),
         None => "in maintenance".to_owned(),
     });
     let unusual: Vec<_> = maintenance.into_iter().chain(breaker).chain(stuck).collect();

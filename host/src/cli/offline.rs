@@ -96,14 +96,18 @@ pub(super) fn load_offline(inventory: &Inventory) -> anyhow::Result<OfflineState
     Ok(offline)
 }
 
-/// Prints each problem after the name of the file or integration that has it.
+/// Prints each problem after the name of the file or integration that has it, and its place in the
+/// configuration if it has one.
 pub(super) fn print_problems<'p>(
-    problems: impl Iterator<Item = (&'p str, &'p Option<String>)>,
+    problems: impl Iterator<Item = (&'p str, &'p Option<String>, Option<&'p String>)>,
 ) -> anyhow::Result<()> {
-    for (what, problem) in problems {
+    for (what, problem, place) in problems {
         if let Some(problem) = problem {
             output::print_line("")?;
             output::print_line(&format!("`{what}` {problem}"))?;
+            if let Some(place) = place {
+                output::print_line(&format!("  at {place}"))?;
+            }
         }
     }
     Ok(())

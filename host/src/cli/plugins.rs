@@ -8,12 +8,11 @@ mod new;
 mod retry;
 mod schema;
 
-use clap::{Args, Subcommand};
+use clap::{ArgMatches, Args, Subcommand};
 
-use super::Inventory;
+use super::{Inventory, is_given};
 
 #[derive(Args, Debug)]
-#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Plugins {
     #[command(subcommand)]
     verb: Option<Verb>,
@@ -49,6 +48,23 @@ enum Verb {
     ///
     /// Runs code of the plugin in a child process with a timeout of 10 seconds.
     Schema(schema::PrintSchema),
+}
+
+impl Plugins {
+    /// Takes the configuration from the verb that needs none, unless it is given on the command line.
+    pub(super) fn forget_default_config(&mut self, matches: &ArgMatches) {
+        let mut level = Some(matches);
+        let mut is_there = false;
+        while let Some(matches) = level {
+            is_there |= is_given(matches, "config");
+            level = matches.subcommand().map(|(_, inner)| inner);
+        }
+        if let Some(Verb::Inspect(inspect)) = &mut self.verb
+            && !is_there
+        {
+            inspect.config = None;
+        }
+    }
 }
 
 pub(super) fn run(plugins: Plugins) -> anyhow::Result<()> {

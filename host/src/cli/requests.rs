@@ -8,13 +8,14 @@ use ulid::Ulid;
 
 use super::{
     Connection,
+    arguments::parse_time,
     client::{ApiError, Client},
     output,
     pages::{self, PagedList},
+    times::local,
 };
 use crate::{
     api::requests::{RawView, RequestList},
-    config::duration,
     replay::ReplayReport,
     request::{EventEffect, RawState, RequestOutcome, RequestRecord},
 };
@@ -115,13 +116,6 @@ fn parse_id(text: &str) -> Result<Ulid, String> {
     })
 }
 
-fn parse_time(text: &str) -> Result<Timestamp, String> {
-    let ago = || Timestamp::now().checked_sub(duration(text)?).ok();
-    text.parse().ok().or_else(ago).ok_or_else(|| {
-        "write a time such as `2026-11-24T10:00:00Z`, or how long ago, such as `2h`".into()
-    })
-}
-
 pub(super) fn run(requests: Requests) -> anyhow::Result<()> {
     match requests.verb {
         None => list(&requests.list),
@@ -144,7 +138,7 @@ fn list(options: &List) -> anyhow::Result<()> {
         let alerts = request.alert.map(|number| format!("#{number}"));
         vec![
             request.id.to_string(),
-            format!("{:.0}", request.received_at),
+            format!("{:.0}", local(request.received_at)),
             request.integration.clone(),
             outcome(request),
             alerts.unwrap_or_default(),
@@ -216,7 +210,7 @@ fn print_request(request: &RequestRecord) -> anyhow::Result<()> {
     output::print_line(&request.id.to_string())?;
     let ms = |us: Option<u64>| us.map(|us| format!("{:.3} ms", us as f64 / 1000.0));
     let mut lines = vec![
-        ("Received", Some(format!("{:.3}", request.received_at))),
+        ("Received", Some(format!("{:.3}", local(request.received_at)))),
         ("Integration", Some(request.integration.clone())),
         ("Plugin", request.plugin.as_ref().map(ToString::to_string)),
         ("Sender", request.sender.clone()),
@@ -233,7 +227,10 @@ fn print_request(request: &RequestRecord) -> anyhow::Result<()> {
     if let Some(replay) = &request.replay {
         let (at, by, tries) = (replay.at, &replay.by, replay.tries);
         let times = if tries == 1 { String::new() } else { format!(", {tries} times in all") };
-        lines.push(("Replayed", Some(format!("{at:.0} by {by}{times}: {}", replay.outcome))));
+        lines.push((
+            "Replayed",
+            Some(format!("{:.0} by {by}{times}: {}", local(at), replay.outcome)),
+        ));
         lines.push(("", replay.reason.clone()));
         lines.push(("", effects(&replay.effects)));
     }

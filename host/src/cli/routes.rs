@@ -11,6 +11,7 @@ use super::{
     client::{Client, Unreachable},
     deliveries::print_deliveries,
     output,
+    times::local,
 };
 use crate::{
     alert::AlertRef,
@@ -123,13 +124,17 @@ fn print_answer(answer: &RouteAnswer) -> anyhow::Result<()> {
     } else {
         output::print_line(&format!(
             "{} at {:.0}, by the present routes:",
-            answer.kind, answer.at
+            answer.kind,
+            local(answer.at)
         ))?;
     }
     if let Some(silence) = &answer.silence {
         output::print_line(&format!(
             "  silence {} by {} until {:.0} holds ({}): nobody is told before it ends",
-            silence.id, silence.by, silence.ends_at, silence.reason
+            silence.id,
+            silence.by,
+            local(silence.ends_at),
+            silence.reason
         ))?;
     }
     answer.destinations.iter().try_for_each(print_destination)?;
@@ -149,7 +154,8 @@ fn print_destination(to: &RoutedTo) -> anyhow::Result<()> {
         let repeat = repeat_seconds.map(|seconds| format!(", then every {seconds} s"));
         let repeat = repeat.unwrap_or_default();
         output::print_line(&format!(
-            "      at {due_at:.0}{repeat}, if still open and not acknowledged, by {route}"
+            "      at {:.0}{repeat}, if still open and not acknowledged, by {route}",
+            local(*due_at)
         ))?;
     }
     to.reasons.iter().try_for_each(|reason| output::print_line(&format!("      {reason}")))
@@ -176,7 +182,9 @@ fn print_recorded(recorded: &AlertNotifications) -> anyhow::Result<()> {
         };
         output::print_line(&format!(
             "  {:.0}  {} to {}: not told, {reason}",
-            fact.at, fact.kind, fact.destination
+            local(fact.at),
+            fact.kind,
+            fact.destination
         ))?;
     }
     Ok(())

@@ -10,6 +10,7 @@ use super::{
     arguments::{parse_detail, parse_urgency},
     client::Client,
     output,
+    times::local,
 };
 use crate::{
     api::silences::{NewSilence, SilenceList},
@@ -125,8 +126,8 @@ fn list(options: &List) -> anyhow::Result<()> {
     let row = |silence: &Silence| {
         vec![
             silence.id.to_string(),
-            format!("{:.0}", silence.starts_at),
-            format!("{:.0}", silence.ends_at),
+            format!("{:.0}", local(silence.starts_at)),
+            format!("{:.0}", local(silence.ends_at)),
             conditions(&silence.conditions),
             silence.by.to_string(),
             silence.reason.clone(),
@@ -176,8 +177,8 @@ fn print_silence(silence: &Silence) -> anyhow::Result<()> {
     output::print_line(&format!(
         "silence {} from {:.0} until {:.0}: {}",
         silence.id,
-        silence.starts_at,
-        silence.ends_at,
+        local(silence.starts_at),
+        local(silence.ends_at),
         conditions(&silence.conditions)
     ))
 }

@@ -9,7 +9,10 @@ use std::{ops::RangeInclusive, time::Duration};
 use super::{
     Admin, Config, ConfigError, Document, LoadedConfig, Log, Plugins, Requests, Server, Watch,
 };
-use crate::{plugins::verification::Policy, routing::Routes, system::file_permissions::HostUser};
+use crate::{
+    plugins::verification::Policy, problem::did_you_mean, routing::Routes,
+    system::file_permissions::HostUser,
+};
 
 /// Shortest token of the admin API.
 const SHORTEST_TOKEN_BYTES: usize = 16;
@@ -220,7 +223,10 @@ impl Checks<'_> {
             && !is_log_level(level)
         {
             let message = format!("`{level}` is not a log level");
-            self.refuse(&["log", "level"], message, "write error, warn, info, debug or trace");
+            let hint = "write error, warn, info, debug or trace";
+            let meant = did_you_mean(level, ["error", "warn", "info", "debug", "trace"]);
+            let hint = meant.map_or_else(|| hint.into(), |meant| format!("{meant} {hint}"));
+            self.refuse(&["log", "level"], message, &hint);
         }
     }
 }

@@ -79,6 +79,16 @@ impl Document {
         self.error(span, key, message)
     }
 
+    /// Creates a [`ConfigError`] at a position in the text about a key.
+    pub(super) fn error_with_key(
+        &self,
+        span: Range<usize>,
+        key: &[&str],
+        message: impl Into<String>,
+    ) -> ConfigError {
+        self.error(span, key.join("."), message)
+    }
+
     fn error(&self, span: Range<usize>, key: String, message: impl Into<String>) -> ConfigError {
         let start = span.start.min(self.text.len());
         let before = &self.text[..self.text.floor_char_boundary(start)];
@@ -148,7 +158,7 @@ impl Document {
 }
 
 /// Splits a key with places in lists: `rules[2][0]` is `rules`, 2 and 0.
-fn split_places(part: &str) -> (&str, Vec<usize>) {
+pub(super) fn split_places(part: &str) -> (&str, Vec<usize>) {
     let places = |text: &str| -> Option<Vec<usize>> {
         let inner = text.strip_prefix('[')?.strip_suffix(']')?;
         inner.split("][").map(|place| place.parse().ok()).collect()
@@ -157,10 +167,15 @@ fn split_places(part: &str) -> (&str, Vec<usize>) {
     split.and_then(|(name, text)| Some((name, places(text)?))).unwrap_or_else(|| (part, Vec::new()))
 }
 
-fn find_key(table: &DeTable<'_>, span: &Range<usize>, path: &mut Vec<String>) -> bool {
+/// Finds the key in which a span lies, and appends its parts to a path.
+pub(super) fn find_key(table: &DeTable<'_>, span: &Range<usize>, path: &mut Vec<String>) -> bool {
     let holds = |outer: &Range<usize>| outer.start <= span.start && span.end <= outer.end;
     for (name, value) in table {
         path.push(name.get_ref().to_string());
+        // The header of a table below has the name, too.
+        if holds(&name.span()) {
+            return true;
+        }
         let within = match value.get_ref() {
             DeValue::Table(inner) => find_key(inner, span, path),
             DeValue::Array(items) => items.iter().enumerate().any(|(place, item)| {
@@ -178,7 +193,7 @@ fn find_key(table: &DeTable<'_>, span: &Range<usize>, path: &mut Vec<String>) ->
             }),
             _ => false,
         };
-        if within || holds(&name.span()) || holds(&value.span()) {
+        if within || holds(&value.span()) {
             return true;
         }
         path.pop();

@@ -31,6 +31,11 @@ impl ConfigError {
         &self.key
     }
 
+    /// Returns the place as `FILE:LINE:COLUMN`.
+    pub fn place(&self) -> String {
+        one_line(&format!("{}:{}:{}", self.file.display(), self.line, self.column)).into_owned()
+    }
+
     /// Returns what is wrong, without place and hint.
     pub fn message(&self) -> &str {
         &self.message
@@ -78,6 +83,12 @@ impl fmt::Display for ConfigError {
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
 impl ConfigErrors {
+    /// Puts errors of one file in the order of their places.
+    pub(crate) fn in_order(mut errors: Vec<ConfigError>) -> Self {
+        errors.sort_by_key(|error| (error.line, error.column));
+        Self(errors)
+    }
+
     /// Returns all errors on one line, see [`ConfigError::sentence`].
     pub fn sentence(&self) -> String {
         let sentences: Vec<_> = self.0.iter().map(ConfigError::sentence).collect();

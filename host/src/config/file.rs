@@ -2,7 +2,7 @@
 
 use std::{
     fs::Metadata,
-    io::Read,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -33,20 +33,55 @@ pub(super) fn read_file(path: &Path) -> Result<(Document, Metadata), UnreadableC
 
 /// Error of a configuration file that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read the configuration `{}`: {}", path.display(), with_hint(error))]
+#[error("cannot read the configuration `{}`: {}\nhint: {}", path.display(), reason(error), hint(error, OTHER_FILE))]
 pub(crate) struct UnreadableConfig {
     path: PathBuf,
-    error: std::io::Error,
+    error: io::Error,
 }
 
-fn with_hint(error: &std::io::Error) -> String {
-    if Problem::in_io_error(error).is_some_and(|problem| problem.hint.is_some()) {
-        return error.to_string();
+const OTHER_FILE: &str = "name it with `--config FILE`, or in the environment as TOCSIN_CONFIG";
+
+/// Returns the reason why a file cannot be read: the system's, where it has one.
+pub(super) fn reason(error: &io::Error) -> String {
+    match (Problem::in_io_error(error), error.kind()) {
+        (Some(problem), _) => problem.message.clone(),
+        (None, io::ErrorKind::InvalidData) => "it is not text in UTF-8".into(),
+        (None, _) => error.to_string(),
     }
-    format!("{error}\nhint: name it with `--config FILE`, or in the environment as TOCSIN_CONFIG")
+}
+
+/// Returns the remedy for a file that cannot be read. `missing` is the one for a file that is not there.
+pub(super) fn hint(error: &io::Error, missing: &str) -> String {
+    let own = Problem::in_io_error(error).and_then(|problem| problem.hint.clone());
+    own.unwrap_or_else(|| match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            let user = rustix::process::geteuid().as_raw();
+            format!("let the user with the id {user} read it, and enter the folders above it")
+        }
+        io::ErrorKind::InvalidData => "save it again as UTF-8, or name another file".into(),
+        _ => missing.into(),
+    })
 }
 
 /// Error of a configuration file that users other than root and the host's own can change.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration {}\nhint: {}", .0.message, .0.hint)]
 pub(crate) struct ExposedConfig(pub(super) Exposed);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_of_the_system_chooses_the_hint() {
+        let said = |error: io::Error| (reason(&error), hint(&error, "name another file"));
+        let (reason, hint) = said(io::ErrorKind::PermissionDenied.into());
+        assert_eq!(reason, "permission denied");
+        assert!(hint.starts_with("let the user with the id "), "{hint}");
+        let (reason, hint) = said(io::ErrorKind::NotFound.into());
+        assert_eq!((&*reason, &*hint), ("entity not found", "name another file"));
+        let problem = Problem::new("no-proc", "`/proc` is not mounted").with_hint("mount it");
+        let (reason, hint) = said(problem.into());
+        assert_eq!((&*reason, &*hint), ("`/proc` is not mounted", "mount it"));
+    }
+}

@@ -5,14 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use serde::Deserialize;
-use toml::de::DeTable;
-
 use super::{
     Config, ConfigError, ConfigErrors, Document,
     file::{ExposedConfig, read_file},
-    parse_error::parse_error,
+    recovery::{self, Recovered},
     references::ReferenceResolver,
+    syntax,
 };
 use crate::{
     routing::Routes,
@@ -72,21 +70,28 @@ impl LoadedConfig {
     ) -> Result<Self, ConfigErrors> {
         let mut document = Document::new(path, text);
         let text = document.text.clone();
-        let mut root = DeTable::parse(&text).map_err(|error| parse_error(&document, &error))?;
+        let mut root = syntax::parse(&document, &text)?;
         let mut resolver = ReferenceResolver::new(&document, &env, host.map(|(host, _)| host));
         resolver.resolve_in(root.get_mut());
-        if !resolver.errors.is_empty() {
-            return Err(ConfigErrors(resolver.errors));
-        }
-        let warnings = resolver.warnings;
+        let (warnings, wrong, mut errors) = (resolver.warnings, resolver.wrong, resolver.errors);
         document.hide(resolver.values);
-        let config = Config::deserialize(toml::de::Deserializer::from(root))
-            .map_err(|error| parse_error(&document, &error))?;
+        let Recovered { value, errors: of_values, removed } =
+            recovery::read::<Config>(&document, root, &wrong);
+        errors.extend(of_values);
+        let Some(config) = value else { return Err(ConfigErrors::in_order(errors)) };
         let reader = host.and_then(|(_, reader)| reader);
         let mut loaded = Self { config, document, routes: Arc::default(), warnings, reader };
         let own = loaded.own_warnings();
         loaded.warnings.extend(own);
-        let checked = loaded.check(host.map(|(host, _)| host)).map_err(ConfigErrors)?;
+        let checked = loaded.check(host.map(|(host, _)| host));
+        let checked = checked.map_err(|found| {
+            errors.extend(found.into_iter().filter(|error| !removed.may_explain(error)));
+        });
+        let Ok(checked) =
+            checked.and_then(|checked| if errors.is_empty() { Ok(checked) } else { Err(()) })
+        else {
+            return Err(ConfigErrors::in_order(errors));
+        };
         loaded.routes = Arc::new(checked.routes);
         loaded.config.delivery.ca_pem = checked.ca_pem;
         Ok(loaded)

@@ -4,23 +4,36 @@
 //! what they expected in no other form.
 
 use super::{ConfigError, Document, masking::without_place};
+use crate::problem::suggestion;
 
 /// Converts an error of the parser or of serde to a [`ConfigError`], without the values that it repeats.
 pub(super) fn parse_error(document: &Document, error: &toml::de::Error) -> ConfigError {
     let span = error.span().unwrap_or(0..0);
     let key = document.path_at(&span);
     let masked = document.error_in(span.clone(), error.message().trim());
+    if let Some(name) = missing_key(masked.message()) {
+        let hint = match name {
+            "plugin" => "add `plugin = \"NAME\"`; `tocsin plugins` lists the names".into(),
+            name => {
+                let all: Vec<_> = key.iter().cloned().chain([name.to_owned()]).collect();
+                hint_for(&all).map_or_else(|| format!("add `{name} = ...`"), str::to_owned)
+            }
+        };
+        return document.error_in(span, format!("the key `{name}` is missing")).hint(hint);
+    }
     let is_about_names = masked.message().starts_with("unknown ");
     let message = masked.message().replace("unknown field", "unknown key");
+    let message = message.replace("unknown variant", "unknown value");
     let error = |message: &str| document.error_in(span.clone(), message);
+    let meant = suggestion(&message);
     let (message, expected) = match message.split_once(", expected ") {
         Some((message, expected)) if is_serde_or_syntax(message, &key) => (message, Some(expected)),
         _ => (&*message, None),
     };
     if let (false, Some(hint)) = (is_about_names, hint_for(&key)) {
-        return error(message).hint(hint);
+        return error(in_own_words(message)).hint(in_quotes(hint, message));
     }
-    let hint = match expected {
+    let hint: String = match expected {
         // The plugin API has further kinds, which a configuration cannot name.
         Some(_) if is_about_names && is_events(&key) => {
             "the events are `opened`, `acknowledged`, `resolved`, `occurred` and `noted`".into()
@@ -31,7 +44,28 @@ pub(super) fn parse_error(document: &Document, error: &toml::de::Error) -> Confi
         },
         None => "a line is `[section]` or `key = value`, with strings in quotes".into(),
     };
-    error(message).hint(hint)
+    error(message).hint(meant.map_or_else(|| hint.clone(), |meant| format!("{meant} {hint}")))
+}
+
+/// Returns the name of the key that a table lacks.
+fn missing_key(message: &str) -> Option<&str> {
+    message.strip_prefix("missing field `")?.strip_suffix('`')
+}
+
+/// Replaces a message of another library that does not name the mistake.
+fn in_own_words(message: &str) -> &str {
+    let is_of_durations = message.contains("\"friendly\" duration format");
+    if is_of_durations { "is not a duration" } else { message }
+}
+
+/// Adds to the hint for a string that it needs quotes, if the value has none.
+fn in_quotes(hint: &str, message: &str) -> String {
+    let has_none = message.starts_with("invalid type: ") && !message.ends_with("a string");
+    let is_for_a_string = hint.starts_with("write a") && hint.contains(", such as `");
+    match has_none && is_for_a_string {
+        true => format!("{hint}, in quotes"),
+        false => hint.into(),
+    }
 }
 
 /// Returns whether the words after `, expected ` in a message are serde's or the TOML parser's. The
@@ -55,6 +89,7 @@ fn in_words(expected: &str) -> &str {
         "a boolean" => "true or false",
         // For a bare word or address, the parser tries every other type.
         "nothing" => "a string in quotes",
+        "literal string" => "a string in quotes",
         "path string" => "a path in quotes",
         expected if expected.starts_with("struct ") => "a table",
         expected => expected,

@@ -9,8 +9,8 @@ use toml::{
 };
 
 use super::{
-    Admin, ConfigErrors, Document, Plugins, file::read, parse_error::parse_error,
-    references::ReferenceResolver,
+    Admin, ConfigErrors, Document, Plugins, file::read, recovery, references::ReferenceResolver,
+    syntax,
 };
 
 /// The part of a configuration that a client of the admin API needs: [`Admin`]. Other sections may refer to
@@ -57,7 +57,7 @@ fn read_section<T: DeserializeOwned>(
 ) -> Result<T, ConfigErrors> {
     let mut document = document.clone();
     let text = document.text.clone();
-    let mut root = DeTable::parse(&text).map_err(|error| parse_error(&document, &error))?;
+    let mut root = syntax::parse(&document, &text)?;
     keep(root.get_mut(), |name| name == section);
     if let Some(DeValue::Table(keys)) = root.get_mut().get_mut(section).map(Spanned::get_mut) {
         keep(keys, is_read);
@@ -65,12 +65,14 @@ fn read_section<T: DeserializeOwned>(
     let env = |name: &str| std::env::var(name).ok();
     let mut resolver = ReferenceResolver::new(&document, &env, None);
     resolver.resolve_in(root.get_mut());
-    if !resolver.errors.is_empty() {
-        return Err(ConfigErrors(resolver.errors));
-    }
+    let (wrong, mut errors) = (resolver.wrong, resolver.errors);
     document.hide(resolver.values);
-    let part = T::deserialize(toml::de::Deserializer::from(root));
-    Ok(part.map_err(|error| parse_error(&document, &error))?)
+    let read = recovery::read(&document, root, &wrong);
+    errors.extend(read.errors);
+    match read.value {
+        Some(part) if errors.is_empty() => Ok(part),
+        _ => Err(ConfigErrors::in_order(errors)),
+    }
 }
 
 fn keep(table: &mut DeTable<'_>, is_kept: impl Fn(&str) -> bool) {

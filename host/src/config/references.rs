@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     ConfigError, Document,
+    file::{hint, reason},
     masking::is_usual_variable,
     secrets::{is_place_of_secrets, stray_characters},
 };
@@ -55,6 +56,8 @@ pub(super) struct ReferenceResolver<'d, E> {
     /// The user who alone, besides root, may change files with values. `None` skips that check.
     pub(super) host: Option<&'d HostUser>,
     pub(super) errors: Vec<ConfigError>,
+    /// The places of the references that have errors.
+    pub(super) wrong: Vec<std::ops::Range<usize>>,
     /// The values that were found.
     pub(super) values: Vec<String>,
     /// Warnings about secrets that were found.
@@ -63,8 +66,8 @@ pub(super) struct ReferenceResolver<'d, E> {
 
 impl<'d, E: Fn(&str) -> Option<String>> ReferenceResolver<'d, E> {
     pub(super) fn new(document: &'d Document, env: &'d E, host: Option<&'d HostUser>) -> Self {
-        let (errors, values, warnings) = (Vec::new(), Vec::new(), Vec::new());
-        Self { document, env, host, errors, values, warnings }
+        let (errors, wrong, values, warnings) = Default::default();
+        Self { document, env, host, errors, wrong, values, warnings }
     }
 
     pub(super) fn resolve_in(&mut self, table: &mut DeTable<'_>) {
@@ -95,7 +98,10 @@ impl<'d, E: Fn(&str) -> Option<String>> ReferenceResolver<'d, E> {
                 self.values.push(text.clone());
                 *value.get_mut() = DeValue::String(text.into());
             }
-            Err(error) => self.errors.push(error),
+            Err(error) => {
+                self.errors.push(error);
+                self.wrong.push(span);
+            }
         }
     }
 
@@ -127,8 +133,9 @@ impl<'d, E: Fn(&str) -> Option<String>> ReferenceResolver<'d, E> {
                 Ok(text)
             }
             Err(error) => {
-                let message = format!("cannot read `{}`: {error}", path.display());
-                Err(self.document.error_in(span, message).hint("a path is relative to this file"))
+                let message = format!("cannot read `{}`: {}", path.display(), reason(&error));
+                let hint = hint(&error, "a path is relative to this file");
+                Err(self.document.error_in(span, message).hint(hint))
             }
         }
     }

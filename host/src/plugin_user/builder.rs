@@ -28,7 +28,7 @@ use crate::{
         Candidate, Catalog, PLUGIN_MISSING, PLUGIN_REFUSED, admission::AdmittedPlugin,
         library::LoadError,
     },
-    problem::Problem,
+    problem::{Problem, suggestion},
 };
 
 /// Builder of the [`PluginUsers`] of one configuration, from a reading of the plugins folder and from the
@@ -515,7 +515,10 @@ impl<R: Role> Builder<'_, R> {
         let path = bounded_reason(error.path.clone());
         let text = bounded_reason(error.message.clone());
         let Problem { message, hint, .. } = Problem::from_text("options-refused", &text);
-        let hint = hint.unwrap_or_else(|| format!("see the options of plugin `{}`", plugin.name));
+        let hint = hint.unwrap_or_else(|| {
+            let meant = suggestion(&message).map(|meant| format!("{meant} "));
+            format!("{}see the options of plugin `{}`", meant.unwrap_or_default(), plugin.name)
+        });
         let key: Vec<_> = path.split('.').filter(|part| !part.is_empty()).collect();
         let key = [&["options"], key.as_slice()].concat();
         let error = self.error(name, &key, message);

@@ -45,7 +45,7 @@ pub(super) fn build(config: LoadedConfig) -> anyhow::Result<Arc<Host>> {
         Occasion { resources, is_start: true, retries_failed: true, is_stopping: &|| false };
     let (in_force, errors) = InForce::empty(config.clone()).next(config, occasion)?;
     if !errors.is_empty() {
-        return Err(ConfigErrors(errors).into());
+        return Err(ConfigErrors::in_order(errors).into());
     }
     let config = &in_force.config;
     let store = store::open(&store_config, &holder(config), Arc::clone(&metrics.store))?;

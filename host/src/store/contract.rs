@@ -30,6 +30,7 @@ macro_rules! store_contract {
             alerts {
                 committed_alerts_survive_a_restart,
                 alert_numbers_have_no_gap,
+                alerts_are_found_by_their_text_and_their_time,
                 an_event_id_counts_once,
                 a_dedup_key_has_one_alert_until_it_is_resolved,
                 keys_belong_to_one_integration,

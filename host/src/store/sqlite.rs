@@ -236,8 +236,9 @@ impl AlertStore for SqliteStore {
     }
 
     fn alerts(&self, query: AlertQuery) -> Pending<AlertPage> {
-        let AlertQuery { status, urgency, integration, .. } = &query;
-        if status.is_none() && urgency.is_none() && integration.is_none() {
+        let AlertQuery { status, urgency, integration, since, search, .. } = &query;
+        let is_by_index = status.is_none() && urgency.is_none() && integration.is_none();
+        if is_by_index && since.is_none() && search.is_none() {
             return self.readers.read(move |reader| reader.alerts(&query));
         }
         self.readers.search(move |reader| reader.alerts(&query))

@@ -59,6 +59,7 @@ fn history_names_the_actor_and_the_previous_values() {
       Plugin       well-behaved 1.0.0
       Occurrences  2, the last [TIME]
       Dedup key    disk
+      Request      [ID]
 
       [TIME]  created      by integration good
       [TIME]  occurred     by integration good

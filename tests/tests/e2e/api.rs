@@ -378,7 +378,7 @@ fn a_reload_of_a_broken_configuration_changes_nothing_and_says_why() {
     };
     assert_snapshot!(reason("[integrations.good]\nplugin = 'nobody'\n"), @"the last reload failed, and nothing was changed: tocsin.toml:2:10: `integrations.good.plugin`: no plugin is named `nobody`; hint: the plugins folder has `well-behaved`");
     assert_snapshot!(reason("[integrations.good]\nplugin = 'well-behaved'\noptions.x = 1\n"), @"the last reload failed, and nothing was changed: tocsin.toml:3:13: `integrations.good.options.x`: unknown field `x`, expected `prefix` or `token`; hint: see the options of plugin `well-behaved`");
-    assert_snapshot!(reason("[server]\nlisten = 17\n[plugins]\ndir = 3"), @"the last reload failed, and nothing was changed: tocsin.toml:4:7: `plugins.dir`: invalid type: an integer; hint: write a path in quotes here");
+    assert_snapshot!(reason("[server]\nlisten = 17\n[plugins]\ndir = 3"), @"the last reload failed, and nothing was changed: tocsin.toml:2:10: `server.listen`: invalid type: an integer; hint: write an IP address and a port, such as `127.0.0.1:8080`, in quotes; tocsin.toml:4:7: `plugins.dir`: invalid type: an integer; hint: write a path in quotes here");
     assert_snapshot!(reason("[server]\nno toml"), @"the last reload failed, and nothing was changed: tocsin.toml:2:4: key with no value; hint: write `=` here");
     // Health needs no token and logs are widely read, so neither may quote a line that holds a
     // secret.

@@ -86,7 +86,7 @@ pub(super) fn refused(bad: &Path, plugin: &str) -> String {
     assert_eq!(check.code, Some(2), "{check:?}");
     let warning = normalized(&check.stderr);
     assert!(warning.contains(&format!("warning: `{file}` {said}")), "{said}\nis not in {warning}");
-    assert!(warning.contains("error: integration `bad`: "), "{warning}");
+    assert!(warning.contains(": `integrations.bad.plugin`: "), "{warning}");
     let reasons = host.reasons();
     assert!(reasons.iter().any(|reason| reason.starts_with("integration `bad`: ")), "{reasons:?}");
 
@@ -151,7 +151,7 @@ fn a_panic_in_new_breaks_only_that_integration_until_its_options_change() {
     assert_snapshot!(sentence(&host, file_name(&bad)), @"plugin `bad-panics-in-new 0.1.0` panicked: asked to panic (tests/bad/bad-panics-in-new/src/lib.rs:[PLACE]), at [TIME]; hint: report it to the plugin's author, or drop in another version");
     let check = host.site().run(&["check"]);
     assert_eq!(check.code, Some(2), "{check:?}");
-    assert!(check.stderr.contains("error: integration `bad`: "), "{check:?}");
+    assert!(check.stderr.contains(": `integrations.bad.plugin`: "), "{check:?}");
 
     let suits = "[integrations.bad]\nplugin = 'bad-panics-in-new'\noptions = { panic = false }\n";
     host.site().configure(&format!("{GOOD}{suits}"));
@@ -275,7 +275,7 @@ fn refuses_two_different_files_of_the_same_version() {
     assert_eq!(host.post("bad", "disk full").status, 503);
     let check = host.site().run(&["check"]);
     assert_eq!(check.code, Some(2), "{check:?}");
-    assert!(check.stderr.contains("error: integration `bad`: "), "{check:?}");
+    assert!(check.stderr.contains(": `integrations.bad.plugin`: "), "{check:?}");
 
     fs::remove_file(host.site().plugins().join("other.so")).expect("it is there");
     host.reload();

@@ -117,6 +117,7 @@ fn shows_an_alert_with_its_history() {
       Integration  ops
       Plugin       well-behaved 1.0.0
       Occurrences  1
+      Request      [ID]
 
       [TIME]  created      by integration ops
       [TIME]  acknowledged by command line, steve, api token #1
@@ -223,8 +224,13 @@ fn a_closed_pipe_is_no_failure() {
     let host = host();
     let mut command = host.site().command(&["alerts"]);
     command.env("TOCSIN_ADMIN_URL", format!("http://{}", host.admin()));
-    let (reader, writer) = std::io::pipe().expect("a pipe");
-    drop(reader);
-    let output = command.stdout(writer).output().expect("it runs");
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let help = host.site().command(&["alerts", "--help"]);
+    let completions = host.site().command(&["completions", "bash"]);
+    for mut command in [command, help, completions] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = command.stdout(writer).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(output.stderr.is_empty(), "{output:?}");
+    }
 }

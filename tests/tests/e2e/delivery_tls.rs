@@ -18,13 +18,13 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring, pki_type
 use tocsin_tests::{Site, libraries::library, wait};
 
 /// An authority that exists in one test only.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pem: String,
+    pub(crate) pem: String,
 }
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -36,6 +36,11 @@ impl Authority {
 
     /// Starts a server with a certificate for a name, valid to the end of a year.
     fn server(&self, name: &str, year: i32) -> Server {
+        self.server_of(name, year, "")
+    }
+
+    /// Starts a server as [`server`](Self::server) does, which answers each request with a body.
+    pub(crate) fn server_of(&self, name: &str, year: i32, body: &'static str) -> Server {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         params.not_before = date_time_ymd(2000, 1, 1);
@@ -48,18 +53,18 @@ impl Authority {
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], key)
             .expect("a certificate for the key");
-        Server::start(Arc::new(config))
+        Server::start(Arc::new(config), body)
     }
 }
 
 /// A server that answers each request with 200. Its threads end with the test's process.
-struct Server {
-    address: SocketAddr,
-    requests: Arc<AtomicUsize>,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) requests: Arc<AtomicUsize>,
 }
 
 impl Server {
-    fn start(config: Arc<ServerConfig>) -> Self {
+    fn start(config: Arc<ServerConfig>, body: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let requests = Arc::<AtomicUsize>::default();
@@ -68,7 +73,7 @@ impl Server {
             for stream in listener.incoming().flatten() {
                 let (config, counted) = (Arc::clone(&config), Arc::clone(&counted));
                 // A client that goes away is no concern of the server.
-                thread::spawn(move || drop(answer(stream, config, &counted)));
+                thread::spawn(move || drop(answer(stream, config, &counted, body)));
             }
         });
         Self { address, requests }
@@ -76,7 +81,12 @@ impl Server {
 }
 
 /// Answers one request, and closes the connection.
-fn answer(stream: TcpStream, config: Arc<ServerConfig>, requests: &AtomicUsize) -> io::Result<()> {
+fn answer(
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+    requests: &AtomicUsize,
+    body: &str,
+) -> io::Result<()> {
     let connection = ServerConnection::new(config).map_err(io::Error::other)?;
     let mut reader = BufReader::new(StreamOwned::new(connection, stream));
     let mut length = 0;
@@ -98,7 +108,11 @@ fn answer(stream: TcpStream, config: Arc<ServerConfig>, requests: &AtomicUsize) 
     reader.read_exact(&mut vec![0; length])?;
     requests.fetch_add(1, Ordering::Relaxed);
     let stream = reader.get_mut();
-    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )?;
     stream.conn.send_close_notify();
     stream.flush()
 }

@@ -61,6 +61,7 @@ fn shows_a_destination_with_its_plugin_and_what_waits_for_it() {
         "parallel": 8,
         "digest_above": 20,
         "problem": null,
+        "place": null,
         "parked": null,
         "paused_until": null,
         "waiting": 0,
@@ -141,7 +142,9 @@ fn a_missing_plugin_breaks_only_its_destination_until_its_file_arrives() {
     assert_eq!(host.problems(), [format!("destination `absent`: {problem}")]);
     assert_eq!(host.logged("destination_broken")[0]["destination"], "absent");
     let listed = host.run(&["destinations"]).stdout;
-    assert!(listed.ends_with(&format!("\n`absent` {problem}\n")), "{listed}");
+    let place = broken["place"].as_str().expect("a place");
+    assert!(place.ends_with(": `destinations.absent.plugin`"), "{place}");
+    assert!(listed.ends_with(&format!("\n`absent` {problem}\n  at {place}\n")), "{listed}");
 
     let folder = tempfile::tempdir().expect("a folder");
     let file = with_name(&library("notifier-well-behaved"), "absent", folder.path());
@@ -183,7 +186,7 @@ fn refuses_wrong_options_with_the_key_and_a_hint() {
     let config = format!("{section}options = {{ url = 'https://8.8.8.8', secert = 's3cret' }}\n");
     assert_snapshot!(refused(&site, &config), @"
     error: tocsin.toml:3:47: `destinations.ops.options.secert`: unknown field `secert`, expected `url` or `secret`
-    hint: see the options of plugin `notifier-well-behaved`
+    hint: did you mean `secret`? see the options of plugin `notifier-well-behaved`
     ");
     assert_snapshot!(refused(&site, section), @"
     error: tocsin.toml:1:15: `destinations.ops.options`: missing field `url`

@@ -138,3 +138,15 @@ fn required_plugins_are_a_switch_or_a_list_of_names() {
         assert!(serve.stderr.contains("is not true, false or a list of plugin names"), "{serve:?}");
     }
 }
+
+#[test]
+fn a_plugin_that_is_unused_because_its_name_is_misspelt_is_not_called_removable() {
+    let site = Site::new().plugin(&library("well-behaved"));
+    site.write("tocsin.toml", "[integrations.ops]\nplugin = 'well-behavd'\n");
+    for command in [&["check"][..], &["plugins"]] {
+        let finished = site.run(command);
+        let said = format!("{}{}", finished.stdout, finished.stderr);
+        let hint = "tocsin.toml:2:10 names `well-behavd`, which no plugin is called: did you mean `well-behaved`?";
+        assert!(said.contains(hint) && !said.contains("remove the file"), "{said}");
+    }
+}

@@ -52,7 +52,7 @@ fn refused(site: Site, file: &str) -> String {
     let said = sentence(&host, file);
     let check = host.site().run(&["check"]);
     assert_eq!(check.code, Some(2), "{check:?}");
-    assert!(check.stderr.contains("error: integration `bad`: "), "{check:?}");
+    assert!(check.stderr.contains(": `integrations.bad.plugin`: "), "{check:?}");
     host.stop();
     said
 }

@@ -75,6 +75,7 @@ fn text_of_an_alert_cannot_look_like_one_of_its_fields() {
       Dedup key    disk�lluf� [2J 31m�� x
                      Status       resolved
                    #9 forged
+      Request      [ID]
       Details
         disk�lluf� [2J 31m�� x   Status       resolved #9 forged disk�lluf� [2J 31m�� x
                        Status       resolved

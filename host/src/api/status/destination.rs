@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{BreakerStatus, WaitingVersion, integration::describe_waiting};
+use super::{BreakerStatus, WaitingVersion, integration::describe_waiting, place_of_plugin};
 use crate::{
     alert::PluginId,
     delivery::{DestinationState, Parked},
-    destination::Destination,
+    destination::{Destination, Notifying},
     host::in_force::InForce,
     plugin_user::{PluginAlternatives, PluginState},
 };
@@ -39,6 +39,10 @@ pub(crate) struct DestinationStatus {
     pub digest_above: Option<u32>,
     /// Reason why nothing can be sent now, one sentence with a hint.
     pub problem: Option<String>,
+    /// Place in the configuration that names the plugin, such as ``tocsin.toml:12:10:
+    /// `destinations.ops.plugin` ``, if there is a problem.
+    #[serde(default)]
+    pub place: Option<String>,
     /// Reason and time, if the destination is parked: nothing is sent until an operator has changed
     /// something.
     pub parked: Option<ParkedStatus>,
@@ -116,7 +120,9 @@ pub(crate) fn destination_list(
     let destinations = &in_force.destinations;
     let describe = |destination: &Destination, stored: DestinationState| {
         let alternatives = destinations.alternatives_of(&destination.name);
-        describe_destination(destination, &alternatives, stored)
+        let described = describe_destination(destination, &alternatives, stored);
+        let place = || place_of_plugin::<Notifying>(in_force, &destination.name);
+        DestinationStatus { place: described.problem.as_ref().map(|_| place()), ..described }
     };
     let configured: Vec<_> = destinations
         .sorted()
@@ -185,6 +191,7 @@ fn describe_removed(stored: DestinationState) -> DestinationStatus {
         parallel: None,
         digest_above: None,
         problem: None,
+        place: None,
         parked: parked.map(|parked| ParkedStatus { since: parked.since, reason: parked.reason }),
         paused_until,
         waiting,

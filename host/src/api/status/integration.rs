@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use tocsin_plugin_api::Urgency;
 use utoipa::ToSchema;
 
+use super::place_of_plugin;
 use crate::{
     alert::{PluginId, UrgencyName},
     call::{BreakerReport, BreakerState},
     host::in_force::InForce,
-    integration::{Integration, IntegrationState},
+    integration::{Integration, IntegrationState, Receiving},
     plugin_user::{PluginAlternatives, WaitingPlugin, WaitingReason},
 };
 
@@ -54,6 +55,10 @@ pub(crate) struct IntegrationStatus {
     pub notice: Option<String>,
     /// Reason why the integration cannot serve now, one sentence with a hint.
     pub problem: Option<String>,
+    /// Place in the configuration that names the plugin, such as ``tocsin.toml:12:10:
+    /// `integrations.ops.plugin` ``, if there is a problem.
+    #[serde(default)]
+    pub place: Option<String>,
     /// Circuit breaker of its plugin; null if no plugin serves the integration.
     pub breaker: Option<BreakerStatus>,
     /// Number of threads that are stuck in calls of this version of its plugin.
@@ -164,11 +169,10 @@ pub(crate) fn integration_list(in_force: &InForce) -> Vec<IntegrationStatus> {
     let integrations = &in_force.integrations;
     let describe = |integration: &&Arc<Integration>| {
         let endpoint = in_force.config.config.server.endpoint(&integration.name);
-        describe_integration(
-            integration,
-            &integrations.alternatives_of(&integration.name),
-            endpoint,
-        )
+        let place = || place_of_plugin::<Receiving>(in_force, &integration.name);
+        let alternatives = integrations.alternatives_of(&integration.name);
+        let described = describe_integration(integration, &alternatives, endpoint);
+        IntegrationStatus { place: described.problem.as_ref().map(|_| place()), ..described }
     };
     integrations.sorted().iter().map(describe).collect()
 }
@@ -206,6 +210,7 @@ fn describe_integration(
         waiting: alternatives.waiting.iter().map(describe_waiting).collect(),
         notice: notice(integration, alternatives),
         problem,
+        place: None,
         breaker: integration.breaker().map(BreakerStatus::from),
         // The count is below zero if a thread returns just before it is counted as stuck.
         stuck_threads: u64::try_from(integration.metrics.plugin.stuck_threads.get()).unwrap_or(0),

@@ -9,9 +9,16 @@ use utoipa::ToSchema;
 
 use crate::{
     call::PluginRuntime,
+    config::Config,
+    destination::Notifying,
     host::in_force::InForce,
-    plugin_user::{PluginUser, PluginUsers, role::Role},
+    integration::Receiving,
+    plugin_user::{
+        PluginUser, PluginUsers,
+        role::{PluginSection, Role},
+    },
     plugins::{CatalogFile, admission::AdmittedPlugin, verification::Verified},
+    problem::nearest,
 };
 
 /// State of a file in the plugins folder.
@@ -203,9 +210,37 @@ fn describe_unused(
         (false, true) => "is not used by any destination",
         _ => "is not used by any integration",
     };
-    let hint = format!("enable one with `plugin = \"{}\"`", plugin.manifest.name);
-    let unused = format!("{unused}; hint: {hint}, or remove the file");
-    (PluginFileState::Unused, Some(unused))
+    let name = &plugin.manifest.name;
+    let hint = match missing_plugin(in_force, name) {
+        Some((place, written)) => {
+            format!("{place} names `{written}`, which no plugin is called: did you mean `{name}`?")
+        }
+        None => format!("enable one with `plugin = \"{name}\"`, or remove the file"),
+    };
+    (PluginFileState::Unused, Some(format!("{unused}; hint: {hint}")))
+}
+
+/// Returns the place of a section that names no plugin of the folder, but one with a similar name, and the
+/// name that is written there.
+fn missing_plugin(in_force: &InForce, similar: &str) -> Option<(String, String)> {
+    let config = &in_force.config.config;
+    missing_plugin_of::<Receiving>(config, in_force, similar)
+        .or_else(|| missing_plugin_of::<Notifying>(config, in_force, similar))
+}
+
+fn missing_plugin_of<R: Role>(
+    config: &Config,
+    in_force: &InForce,
+    similar: &str,
+) -> Option<(String, String)> {
+    let plugins = || in_force.catalog.files.iter().filter_map(CatalogFile::manifest);
+    let is_missing = |name: &str| plugins().all(|manifest| manifest.name != name);
+    let mut sections = R::sections(config).iter();
+    let (name, section) = sections.find(|(_, section)| {
+        is_missing(section.plugin()) && nearest(section.plugin(), [similar]).is_some()
+    })?;
+    let error = in_force.config.document.error_at(&[R::TABLE, name, "plugin"], "");
+    Some((error.place(), section.plugin().to_owned()))
 }
 
 /// Returns an item for each user for which a version waits: the problem of a version that was tried and

@@ -24,7 +24,7 @@ pub(super) struct Inspect {
     /// Configuration file: verify the signature with its keys, and show if its host would load the file from
     /// the plugins folder
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,

@@ -9,6 +9,7 @@ use crate::{
         integrations::state,
         offline::{ask_host, load_offline, print_problems},
         output,
+        times::local,
     },
 };
 
@@ -27,7 +28,7 @@ pub(super) fn list(inventory: &Inventory) -> anyhow::Result<()> {
     print_files(&list.plugins)?;
     print_services(&list.integrations)?;
     print_file_problems(&list.plugins)?;
-    print_problems(list.integrations.iter().map(|one| (one.name.as_str(), &one.notice)))
+    print_problems(list.integrations.iter().map(|one| (one.name.as_str(), &one.notice, None)))
 }
 
 /// Prints the [`PluginStatus`] of each file, and its problem.
@@ -37,7 +38,7 @@ pub(super) fn print_plugins(plugins: &[PluginStatus]) -> anyhow::Result<()> {
 }
 
 fn print_file_problems(plugins: &[PluginStatus]) -> anyhow::Result<()> {
-    print_problems(plugins.iter().map(|plugin| (plugin.file.as_str(), &plugin.problem)))
+    print_problems(plugins.iter().map(|plugin| (plugin.file.as_str(), &plugin.problem, None)))
 }
 
 fn print_files(plugins: &[PluginStatus]) -> anyhow::Result<()> {
@@ -78,7 +79,7 @@ fn print_services(integrations: &[IntegrationStatus]) -> anyhow::Result<()> {
             state(integration),
             serves.map_or_else(|| "-".into(), ToString::to_string),
             integration.generation.to_string(),
-            format!("{:.0}", integration.since),
+            format!("{:.0}", local(integration.since)),
             waiting.join(", "),
         ]
     };
@@ -92,5 +93,5 @@ fn waiting(waiting: &WaitingVersion) -> String {
         WaitingReasonName::NotAllowed => " (not allowed)",
         WaitingReasonName::NotNeeded => "",
     };
-    format!("{}{reason} since {:.0}", waiting.version, waiting.since)
+    format!("{}{reason} since {:.0}", waiting.version, local(waiting.since))
 }

@@ -6,6 +6,7 @@ use super::Checks;
 use crate::{
     config::{Config, RouteConfig},
     delivery::Conditions,
+    problem::known_names,
     routing::{Hours, Matcher, Route, RoutedDestination, Routes},
 };
 
@@ -71,10 +72,10 @@ impl Checks<'_> {
             if known.clone().any(|known| known == name) {
                 continue;
             }
-            let list: Vec<_> = known.clone().map(|name| format!("`{name}`")).collect();
+            let list: Vec<_> = known.clone().map(String::as_str).collect();
             let hint = match list.as_slice() {
                 [] => format!("add a section `[{what}s.{name}]`"),
-                _ => format!("the known {what}s are {}", list.join(", ")),
+                list => known_names(name, &format!("the known {what}s are"), list),
             };
             let message = format!("there is no {what} `{name}`");
             self.refuse(&[section, &format!("{key}[{place}]")], message, &hint);

@@ -1,5 +1,7 @@
 //! Errors: text in, exact message out.
 
+use std::path::Path;
+
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::{super::LoadedConfig, parse, refused};
@@ -11,7 +13,7 @@ fn an_unknown_key_is_an_error() {
       |
     3 | lisen = ***
       | ^^^^^
-    hint: the known names are `listen`, `public_url`, `body_limit_bytes`, `header_limit_bytes`, `header_timeout`, `body_timeout`, `write_timeout`, `max_connections`, `max_connections_per_address`, `body_memory_bytes`, `max_wrong_tokens_per_minute`, `hide_integrations`, `shutdown_timeout`, `trusted_proxies`
+    hint: did you mean `listen`? the known names are `listen`, `public_url`, `body_limit_bytes`, `header_limit_bytes`, `header_timeout`, `body_timeout`, `write_timeout`, `max_connections`, `max_connections_per_address`, `body_memory_bytes`, `max_wrong_tokens_per_minute`, `hide_integrations`, `shutdown_timeout`, `trusted_proxies`
     ");
 }
 
@@ -139,16 +141,100 @@ fn reports_all_errors_at_once() {
       |       ^^^
     hint: write `sqlite:PATH`, such as `sqlite:tocsin.db`
 
-    tocsin.toml:6:9: `log.level`: `loud` is not a log level
-      |
-    6 | level = 'loud'
-      |         ^^^^^^
-    hint: write error, warn, info, debug or trace
-
     tocsin.toml:3:15: `integrations.a b`: `a b` cannot be part of a URL
       |
     3 | [integrations.'a b']
       |               ^^^^^
     hint: use 1 to 64 of a-z, A-Z, 0-9, `-` and `_`
+
+    tocsin.toml:6:9: `log.level`: `loud` is not a log level
+      |
+    6 | level = 'loud'
+      |         ^^^^^^
+    hint: write error, warn, info, debug or trace
     ");
+}
+
+/// Returns the keys of all errors.
+fn keys(text: &str) -> Vec<String> {
+    let env = |_: &str| None;
+    let errors = LoadedConfig::parse(Path::new("tocsin.toml"), text.into(), env);
+    errors.expect_err("it is wrong").0.iter().map(|error| error.key().to_owned()).collect()
+}
+
+#[test]
+fn errors_of_all_kinds_are_reported_together() {
+    let text = "[server]\nlisen = 1\nbody_timeout = 10\n\
+                [admin]\ntokens = ['a-long-enough-token', 17, { env = 'NOPE' }]\n\
+                [plugins]\ncall_deadline = '1ms'\n\
+                [integrations.a]\nurgency = 'urgent'\n\
+                [integrations.b]\nplugin = 'x'\nversion = 1\n\
+                [log]\nlevel = 'loud'\n";
+    assert_eq!(
+        keys(text),
+        [
+            "server.lisen",
+            "server.body_timeout",
+            "admin.tokens",
+            "admin.tokens",
+            "plugins.call_deadline",
+            "integrations.a.urgency",
+            "integrations.b.version",
+            "log.level",
+        ]
+    );
+}
+
+#[test]
+fn an_error_is_not_followed_by_its_consequences() {
+    for (text, key) in [
+        // No missing token beside a wrong one, and no missing plugin beside a wrong one.
+        ("[admin]\nlisten = '0.0.0.0:1'\ntokens = [17]\n", "admin.tokens"),
+        ("[integrations.a]\nplugin = 17\n", "integrations.a.plugin"),
+        // A route may name an integration that has errors.
+        ("[integrations]\na = 17\n[[routes]]\nto = []\nintegrations = ['a']\n", "integrations.a"),
+        ("[server]\nlisten = 'x'\n[admin]\nlisten = '127.0.0.1:8080'\n", "server.listen"),
+    ] {
+        assert_eq!(keys(text), [key], "{text}");
+    }
+}
+
+#[test]
+fn a_section_without_its_plugin_is_an_error_at_its_header() {
+    insta::assert_snapshot!(refused("[integrations.a]\n[integrations.b]\nurgency = 'low'\n"), @r#"
+    tocsin.toml:1:1: `integrations.a`: the key `plugin` is missing
+      |
+    1 | [integrations.a]
+      | ^^^^^^^^^^^^^^^^
+    hint: add `plugin = "NAME"`; `tocsin plugins` lists the names
+
+    tocsin.toml:2:1: `integrations.b`: the key `plugin` is missing
+      |
+    2 | [integrations.b]
+      | ^^^^^^^^^^^^^^^^
+    hint: add `plugin = "NAME"`; `tocsin plugins` lists the names
+    "#);
+}
+
+#[test]
+fn a_number_in_place_of_a_version_requirement_needs_quotes() {
+    insta::assert_snapshot!(refused("[integrations.a]\nplugin = 'x'\nversion = 1\n"), @"
+    tocsin.toml:3:11: `integrations.a.version`: invalid type: an integer
+      |
+    3 | version = 1
+      |           ^
+    hint: write a semver requirement, such as `^1` or `>=1.2, <2`, in quotes
+    ");
+}
+
+#[test]
+fn a_file_that_is_not_text_is_an_error() {
+    let place = tempfile::tempdir().expect("a folder");
+    let path = place.path().join("token");
+    std::fs::write(&path, [0xff, 0xfe]).expect("written");
+    let text = format!("[admin]\ntokens = [{{ file = '{}' }}]\n", path.display());
+    let error = refused(&text).replace(&*path.to_string_lossy(), "FILE");
+    let lines: Vec<_> = error.lines().collect();
+    assert!(lines[0].ends_with("cannot read `FILE`: it is not text in UTF-8"), "{error}");
+    assert_eq!(lines[4], "hint: save it again as UTF-8, or name another file");
 }

@@ -91,7 +91,7 @@ fn every_wrong_name_in_a_route_is_an_error() {
       |
     5 | integrations = ['prometeus']
       |                 ^^^^^^^^^^^
-    hint: the known integrations are `prometheus`
+    hint: did you mean `prometheus`?
 
     tocsin.toml:7:7: `routes[1].to[0]`: there is no destination `ops`
       |
@@ -111,11 +111,11 @@ fn every_wrong_name_in_a_route_is_an_error() {
 #[test]
 fn a_route_without_a_destination_is_an_error() {
     insta::assert_snapshot!(refused(&format!("{CHANNEL}[[routes]]\nto = ['ops-channel']\n[[routes]]\nurgency = 'high'\n")), @r#"
-    tocsin.toml:5:1: `routes[1]`: missing field `to`
+    tocsin.toml:5:1: `routes[1]`: the key `to` is missing
       |
     5 | [[routes]]
       | ^^^^^^^^^^
-    hint: write `[[routes]]`, and below it the destinations, such as `to = ["ops-channel"]`
+    hint: name the destinations, such as `to = ["ops-channel"]`
     "#);
     insta::assert_snapshot!(refused(&format!("{CHANNEL}[[routes]]\nto = []\n")), @r#"
     tocsin.toml:4:6: `routes[0].to`: is empty, so that the route leads nowhere
@@ -154,24 +154,24 @@ fn every_wrong_part_of_the_hours_is_an_error() {
     hint: did you mean `Europe/Berlin`?
     ");
     insta::assert_snapshot!(refused(&with_route("[routes.hours]\nfrom = '08:00'\nto = '08:00'\nzone = 'CEST'")), @"
-    tocsin.toml:8:8: `routes[0].hours.zone`: `CEST` is not a time zone of the IANA database
-      |
-    8 | zone = 'CEST'
-      |        ^^^^^^
-    hint: did you mean `CET`?
-
     tocsin.toml:7:6: `routes[0].hours.to`: is also the beginning, so that no time is within the hours
       |
     7 | to = '08:00'
       |      ^^^^^^^
     hint: leave out `from` and `to` for the whole day
+
+    tocsin.toml:8:8: `routes[0].hours.zone`: `CEST` is not a time zone of the IANA database
+      |
+    8 | zone = 'CEST'
+      |        ^^^^^^
+    hint: did you mean `CET`?
     ");
     insta::assert_snapshot!(refused(&with_route("hours = { day = 'mon' }")), @"
     tocsin.toml:5:11: `routes[0].hours.day`: unknown key `day`
       |
     5 | hours = { day = *** }
       |           ^^^
-    hint: the known names are `days`, `from`, `to`, `zone`
+    hint: did you mean `days`? the known names are `days`, `from`, `to`, `zone`
     ");
 }
 
@@ -200,7 +200,7 @@ fn a_wrong_time_of_a_route_is_an_error() {
       |
     5 | after = 10
       |         ^^
-    hint: write a number with its unit, such as `10m` or `2h`
+    hint: write a number with its unit, such as `10m` or `2h`, in quotes
     ");
     insta::assert_snapshot!(refused(&with_route("repeat = '10ms'")), @"
     tocsin.toml:5:10: `routes[0].repeat`: must be 1s or more
@@ -250,7 +250,7 @@ fn events_that_nobody_can_choose_are_errors() {
     hint: leave it out: it is named before
     ");
     insta::assert_snapshot!(refused(&format!("{CHANNEL}events = ['closed']\n")), @"
-    tocsin.toml:3:11: `destinations.ops-channel.events`: unknown variant `closed`
+    tocsin.toml:3:11: `destinations.ops-channel.events`: unknown value `closed`
       |
     3 | events = ['closed']
       |           ^^^^^^^^
@@ -397,7 +397,7 @@ fn unknown_keys_are_errors() {
       |
     3 | event = [***]
       | ^^^^^
-    hint: the known names are `plugin`, `version`, `enabled`, `events`, `rate_limit`, `parallel`, `digest_above`, `allow_networks`, `allow_http`, `options`
+    hint: did you mean `events`? the known names are `plugin`, `version`, `enabled`, `events`, `rate_limit`, `parallel`, `digest_above`, `allow_networks`, `allow_http`, `options`
     ");
     insta::assert_snapshot!(refused(&with_route("destination = 'x'")), @"
     tocsin.toml:5:1: `routes[0].destination`: unknown key `destination`

@@ -51,6 +51,31 @@ pub(in crate::store) fn committed_alerts_survive_a_restart(place: &dyn StoreFixt
     }
 }
 
+pub(in crate::store) fn alerts_are_found_by_their_text_and_their_time(place: &dyn StoreFixture) {
+    let store = place.open();
+    for (at_second, event) in [
+        (1, Event::create("Disk full").description("on db_1")),
+        (2, Event::create("network").dedup_key("disk-2")),
+        (3, Event::create("100 % load").detail("Host", "db21")),
+    ] {
+        let sent = Submission { received_at: at(at_second), ..submission("ops", vec![event]) };
+        store.submit(sent).wait().expect("stored");
+    }
+    let found = |search: Option<&str>, since: Option<i64>| -> Vec<u64> {
+        let (search, since) = (search.map(Into::into), since.map(at));
+        let query = AlertQuery { search, since, limit: 9, ..AlertQuery::default() };
+        let page = store.alerts(query).wait().expect("found");
+        page.alerts.iter().map(|alert| alert.number).collect()
+    };
+    assert_eq!(found(Some("disk"), None), [2, 1], "in titles and keys, in either case");
+    assert_eq!(found(Some("db_1"), None), [1], "`_` is a letter");
+    assert_eq!(found(Some("0 %"), None), [3], "`%` is a letter");
+    assert_eq!(found(Some("db2"), None), [3], "in details");
+    assert_eq!(found(Some("\\"), None), [0; 0]);
+    assert_eq!(found(None, Some(2)), [3, 2]);
+    assert_eq!(found(Some("disk"), Some(2)), [2]);
+}
+
 pub(in crate::store) fn alert_numbers_have_no_gap(place: &dyn StoreFixture) {
     let store = place.open();
     for number in 1..=50 {

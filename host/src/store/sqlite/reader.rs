@@ -209,6 +209,19 @@ fn serve(reader: &Reader, waiting: &Mutex<Receiver<Option<Query>>>) {
     }
 }
 
+/// Returns the pattern of `LIKE` for texts that contain a text.
+fn contains(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
 impl Reader {
     pub(super) fn alert(&self, alert: AlertRef) -> rusqlite::Result<Option<AlertWithHistory>> {
         // Reads in one snapshot, since the alert and its history belong together.
@@ -239,8 +252,18 @@ impl Reader {
             };
             condition("integration =", Box::new(integration));
         }
+        if let Some(since) = query.since {
+            condition("created_at >=", Box::new(since.as_millisecond()));
+        }
         if let Some(before) = query.before {
             condition("number <", Box::new(i64::try_from(before).unwrap_or(i64::MAX)));
+        }
+        if let Some(text) = &query.search {
+            values.push(Box::new(contains(text)));
+            let place = values.len();
+            let columns = ["title", "description", "dedup_key", "details"]
+                .map(|column| format!("{column} LIKE ?{place} ESCAPE '\\'"));
+            sql.push_str(&format!(" AND ({})", columns.join(" OR ")));
         }
         // An extra row tells whether there is a next page.
         let limit = query.limit + 1;
