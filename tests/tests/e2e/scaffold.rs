@@ -27,8 +27,8 @@ fn the_commands_of_the_guide_lead_from_nothing_to_an_alert() {
     assert_eq!(host.alerts()[0]["plugin"]["name"], "demo");
 
     let crate_folder = host.site().path("demo");
-    as_good_as_ours(&host);
-    lists_its_options(&crate_folder);
+    as_good_as_ours(&host, "demo");
+    lists_its_options(&crate_folder, "release/libdemo.so");
     run(
         &host,
         "cd demo\ncargo clean --quiet --package demo\ncargo clean --quiet --package demo --release",
@@ -51,7 +51,6 @@ fn commands(host: &TestHost) -> String {
     for (there, here) in [
         ("cd run ", ": "),
         ("$PWD/../target/release:", &format!("{binaries}:")),
-        ("--plugin-api ../plugin-api", &format!("--plugin-api {workspace}/plugin-api")),
         // The new crate gets the versions that this workspace has, so that cargo looks up none.
         ("cd demo\n", &format!("cd demo\ncp {workspace}/Cargo.lock .\n")),
         ("cp target/release/", &format!("cp {target}/release/")),
@@ -77,6 +76,7 @@ fn run(host: &TestHost, commands: &str) -> String {
         .env("CARGO_TARGET_DIR", libraries::other_times())
         .env("CARGO_NET_OFFLINE", "true")
         .env("CARGO_TERM_COLOR", "never")
+        .env("TZ", "UTC")
         .stdin(Stdio::null())
         .output()
         .expect("bash runs");
@@ -86,13 +86,28 @@ fn run(host: &TestHost, commands: &str) -> String {
     said.into_owned()
 }
 
-fn as_good_as_ours(host: &TestHost) {
-    run(host, "cd demo\ncargo fmt --check");
-    run(host, "cd demo\ncargo clippy --quiet --all-targets -- -D warnings");
+#[test]
+fn a_new_notifier_passes_its_own_tests() {
+    let host = Site::new().serve();
+    let written = host.site().run(&["plugins", "new", "bell", "--notifier"]);
+    assert_eq!(written.code, Some(0), "{written:?}");
+    let workspace = libraries::workspace().display().to_string();
+    run(
+        &host,
+        &format!("cd bell\ncp {workspace}/Cargo.lock .\ncargo test --quiet\ncargo build --quiet"),
+    );
+    as_good_as_ours(&host, "bell");
+    lists_its_options(&host.site().path("bell"), "debug/libbell.so");
+    run(&host, "cd bell\ncargo clean --quiet --package bell");
 }
 
-fn lists_its_options(crate_folder: &Path) {
-    let library = Library::open(&libraries::other_times().join("release/libdemo.so"));
+fn as_good_as_ours(host: &TestHost, name: &str) {
+    run(host, &format!("cd {name}\ncargo fmt --check"));
+    run(host, &format!("cd {name}\ncargo clippy --quiet --all-targets -- -D warnings"));
+}
+
+fn lists_its_options(crate_folder: &Path, library: &str) {
+    let library = Library::open(&libraries::other_times().join(library));
     let readme = fs::read_to_string(crate_folder.join("README.md")).expect("a README");
     let options = reference::markdown(&library.options_schema());
     assert!(readme.ends_with(&options), "{readme}\ndoes not end with\n{options}");
@@ -109,7 +124,11 @@ fn new(folder: &TempDir, args: &[&str]) -> Finished {
     let path = folder.path().join("crate");
     let args = [&["plugins", "new", "--path", path.to_str().expect("UTF-8")], args].concat();
     let Finished { code, stdout, stderr } = site.run(&args);
-    let plain = |text: String| text.replace(&*folder.path().to_string_lossy(), "[FOLDER]");
+    let workspace = libraries::workspace().display().to_string();
+    let plain = |text: String| {
+        let text = text.replace(&*folder.path().to_string_lossy(), "[FOLDER]");
+        text.replace(&workspace, "[WORKSPACE]")
+    };
     Finished { code, stdout: plain(stdout), stderr: plain(stderr) }
 }
 
@@ -126,6 +145,7 @@ fn what_is_written_and_what_comes_next_is_said() {
     wrote [FOLDER]/crate/fixtures/messages.jsonl
     wrote [FOLDER]/crate/tests/fixtures.rs
     wrote [FOLDER]/crate/tests/secrets.rs
+    the crate uses tocsin-plugin-api from `[WORKSPACE]/plugin-api`
 
     next:
       cd [FOLDER]/crate
@@ -133,8 +153,52 @@ fn what_is_written_and_what_comes_next_is_said() {
       cargo build --release
     then drop target/release/libdisk_watch.so into the plugins folder of a host; README.md says how
     ");
-    let manifest = fs::read_to_string(folder.path().join("crate/Cargo.toml")).expect("a manifest");
-    assert!(manifest.contains("\ntocsin-plugin-api = { version = \"1.1\" }\n"), "{manifest}");
+    let right = libraries::workspace().join("plugin-api");
+    assert_eq!(plugin_api(&folder.path().join("crate")), format!("path = \"{}\"", right.display()));
+}
+
+/// Returns the dependency on tocsin-plugin-api in the manifest of a crate.
+fn plugin_api(crate_folder: &Path) -> String {
+    let manifest = fs::read_to_string(crate_folder.join("Cargo.toml")).expect("a manifest");
+    let entry = manifest.lines().find_map(|line| line.strip_prefix("tocsin-plugin-api = { "));
+    let entry = entry.and_then(|entry| entry.strip_suffix(" }")).expect("the dependency");
+    entry.to_owned()
+}
+
+#[test]
+fn a_version_of_plugin_api_is_written_if_it_is_asked_for() {
+    let folder = TempDir::new().expect("a folder");
+    assert_eq!(new(&folder, &["demo", "--plugin-api", "1.1"]).code, Some(0));
+    assert_eq!(plugin_api(&folder.path().join("crate")), "version = \"1.1\"");
+}
+
+#[test]
+fn an_installed_program_uses_the_sources_that_were_installed_with_it() {
+    let root = TempDir::new().expect("a folder");
+    let path = |name: &str| root.path().join(name);
+    fs::create_dir_all(path("bin")).expect("a folder");
+    fs::copy(libraries::tocsin(), path("bin/tocsin")).expect("a copy");
+    let new = |name: &str| {
+        let mut command = Command::new(path("bin/tocsin"));
+        command.args(["plugins", "new", name]).current_dir(root.path());
+        command.output().expect("it runs")
+    };
+    let refused = new("alone");
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    let said = String::from_utf8_lossy(&refused.stderr).replace(&*path("").to_string_lossy(), "/");
+    assert_snapshot!(said, @"
+    error: no sources of tocsin-plugin-api are installed with `/bin/tocsin`
+    hint: name their folder with `--plugin-api PATH`
+    ");
+    assert!(!path("alone").exists(), "nothing was begun");
+
+    let sources = path("share/tocsin/src/plugin-api");
+    fs::create_dir_all(&sources).expect("a folder");
+    let workspace = libraries::workspace();
+    fs::copy(workspace.join("plugin-api/Cargo.toml"), sources.join("Cargo.toml")).expect("a copy");
+    let written = new("demo");
+    assert!(written.status.success(), "{written:?}");
+    assert_eq!(plugin_api(&path("demo")), format!("path = \"{}\"", sources.display()));
 }
 
 #[test]

@@ -21,15 +21,19 @@ pub(super) struct New {
     /// Folder for the crate, which must be new or empty [default: NAME]
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
-    /// Version of tocsin-plugin-api to depend on, or the folder of its sources
-    #[arg(long, value_name = "VERSION-or-PATH", default_value_t = this_host())]
-    plugin_api: String,
+    /// Version of tocsin-plugin-api to depend on, or the folder of its sources [default: the sources that
+    /// were installed with this program]
+    #[arg(long, value_name = "VERSION-or-PATH")]
+    plugin_api: Option<String>,
+    /// Create a plugin that sends news about alerts, instead of one that receives webhooks
+    #[arg(long)]
+    notifier: bool,
 }
 
-/// Files of the crate, with their templates.
-const FILES: [(&str, &str); 7] = [
-    ("Cargo.toml", include_str!("new/Cargo.toml.template")),
-    (".gitignore", include_str!("new/gitignore.template")),
+/// Files of the crate of a plugin that receives, with their templates.
+const RECEIVER: &[(&str, &str)] = &[
+    ("Cargo.toml", CARGO_TOML),
+    (".gitignore", GITIGNORE),
     ("README.md", include_str!("new/README.md.template")),
     ("src/lib.rs", include_str!("new/lib.rs.template")),
     ("fixtures/messages.jsonl", include_str!("new/messages.jsonl.template")),
@@ -37,14 +41,49 @@ const FILES: [(&str, &str); 7] = [
     ("tests/secrets.rs", include_str!("new/secrets.rs.template")),
 ];
 
+/// Files of the crate of a plugin that sends, with their templates.
+const NOTIFIER: &[(&str, &str)] = &[
+    ("Cargo.toml", CARGO_TOML),
+    (".gitignore", GITIGNORE),
+    ("README.md", include_str!("new/notifier/README.md.template")),
+    ("src/lib.rs", include_str!("new/notifier/lib.rs.template")),
+    ("fixtures/delivered.json", include_str!("new/notifier/delivered.json.template")),
+    ("fixtures/later.json", include_str!("new/notifier/later.json.template")),
+    ("fixtures/parked.json", include_str!("new/notifier/parked.json.template")),
+    ("tests/fixtures.rs", include_str!("new/notifier/fixtures.rs.template")),
+];
+
+const CARGO_TOML: &str = include_str!("new/Cargo.toml.template");
+const GITIGNORE: &str = include_str!("new/gitignore.template");
+
+/// Values of the placeholders in the templates.
+struct Values<'v> {
+    name: &'v str,
+    description: &'v str,
+    /// Entry of tocsin-plugin-api in Cargo.toml.
+    dependency: &'v str,
+}
+
 pub(super) fn new(args: &New) -> anyhow::Result<()> {
     let folder = args.path.clone().unwrap_or_else(|| PathBuf::from(&args.name));
-    let dependency = dependency(&args.plugin_api)?;
+    let (dependency, source) = match &args.plugin_api {
+        Some(plugin_api) => (dependency(plugin_api)?, None),
+        None => own_dependency()?,
+    };
     refuse_taken(&folder)?;
-    for (name, template) in FILES {
+    let (files, description) = if args.notifier {
+        (NOTIFIER, "News about alerts as JSON")
+    } else {
+        (RECEIVER, "Alerts from JSON webhooks")
+    };
+    let values = Values { name: &args.name, description, dependency: &dependency };
+    for (name, template) in files {
         let path = folder.join(name);
-        write(&path, &filled_in(template, &args.name, &dependency))?;
+        write(&path, &filled_in(template, &values))?;
         output::print_line(&format!("wrote {}", path.display()))?;
+    }
+    if let Some(source) = source {
+        output::print_line(&format!("the crate uses tocsin-plugin-api from {source}"))?;
     }
     let library = format!("lib{}.so", crate_name(&args.name));
     output::print_lines(&format!(
@@ -98,12 +137,44 @@ fn crate_name(plugin: &str) -> String {
     plugin.replace('-', "_")
 }
 
-/// Returns the major and minor version of this host's plugin-api, a requirement that later 1.x versions
-/// meet.
-fn this_host() -> String {
-    let version = tocsin_plugin_api::VERSION;
-    version.rsplit_once('.').map_or(version, |(minor, _)| minor).to_owned()
+/// URL of a git repository with tocsin-plugin-api, if this program was built with one.
+const GIT_URL: Option<&str> = option_env!("TOCSIN_PLUGIN_API_GIT");
+
+/// Returns the entry of tocsin-plugin-api in Cargo.toml if none is asked for, and the place where the crate
+/// comes from.
+fn own_dependency() -> anyhow::Result<(String, Option<String>)> {
+    if let Some(url) = GIT_URL {
+        return Ok((format!("git = {}", toml_string(url)), Some(url.to_owned())));
+    }
+    let program = std::env::current_exe().and_then(fs::canonicalize);
+    let program = program.context("cannot tell where this program is installed")?;
+    let Some(sources) = installed_sources(&program) else {
+        let message = format!(
+            "no sources of tocsin-plugin-api are installed with `{}`\n\
+             hint: name their folder with `--plugin-api PATH`",
+            program.display()
+        );
+        return Err(UsageError(message).into());
+    };
+    let path = sources.display().to_string();
+    Ok((dependency(&path)?, Some(format!("`{path}`"))))
 }
+
+/// Most folders above the program in which its sources are looked for: `target/release` is the deepest.
+const MOST_FOLDERS: usize = 3;
+
+/// Returns the folder of tocsin-plugin-api that belongs to a program: `share/tocsin/src/plugin-api` beside
+/// `bin`, as the package and the archive have it, or `plugin-api` in the repository.
+fn installed_sources(program: &Path) -> Option<PathBuf> {
+    let folders = program.ancestors().skip(1).take(MOST_FOLDERS);
+    let places = folders.flat_map(|folder| {
+        ["share/tocsin/src/plugin-api", "plugin-api"].map(|place| folder.join(place))
+    });
+    places.into_iter().find(|place| package_name(place).as_deref() == Some(PACKAGE))
+}
+
+/// The name of the crate with the interface of plugins.
+const PACKAGE: &str = "tocsin-plugin-api";
 
 /// Returns the entry of tocsin-plugin-api in Cargo.toml: a version or an absolute path.
 fn dependency(plugin_api: &str) -> anyhow::Result<String> {
@@ -119,7 +190,7 @@ fn dependency(plugin_api: &str) -> anyhow::Result<String> {
             "`--plugin-api {plugin_api}` is no version and no folder: {error}{hint}"
         ))
     })?;
-    if package_name(&path).as_deref() != Some("tocsin-plugin-api") {
+    if package_name(&path).as_deref() != Some(PACKAGE) {
         let message =
             format!("`--plugin-api {plugin_api}` is not the folder of tocsin-plugin-api{hint}");
         return Err(UsageError(message).into());
@@ -153,12 +224,14 @@ fn refuse_taken(folder: &Path) -> anyhow::Result<()> {
     Err(UsageError(message).into())
 }
 
-fn filled_in(template: &str, name: &str, dependency: &str) -> String {
+fn filled_in(template: &str, values: &Values<'_>) -> String {
+    let Values { name, description, dependency } = values;
     let crate_name = crate_name(name);
     let variable = format!("{}_TOKEN", crate_name.to_ascii_uppercase());
     template
         .replace("{{name}}", name)
         .replace("{{crate}}", &crate_name)
+        .replace("{{description}}", description)
         .replace("{{token-variable}}", &variable)
         .replace("{{plugin-api}}", dependency)
 }
@@ -197,18 +270,36 @@ mod tests {
 
     #[test]
     fn fills_in_every_placeholder_of_every_template() {
-        for (name, template) in FILES {
-            let text = filled_in(template, "disk-watch", "version = \"1.0\"");
+        let dependency = "version = \"1.0\"";
+        let values = Values { name: "disk-watch", description: "Alerts", dependency };
+        for (name, template) in [RECEIVER, NOTIFIER].concat() {
+            let text = filled_in(template, &values);
             assert!(!text.contains("{{"), "{name}: {text}");
             assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{name}");
         }
     }
 
     #[test]
-    fn depends_on_the_plugin_api_of_this_host_by_default() {
-        let dependency = dependency(&this_host()).expect("a version");
-        let requirement = dependency.trim_start_matches("version = ").trim_matches('"');
-        let requirement = VersionReq::parse(requirement).expect("a requirement");
-        assert!(requirement.matches(&tocsin_plugin_api::VERSION.parse().expect("a version")));
+    fn finds_the_sources_that_were_installed_with_the_program() {
+        let root = tempfile::tempdir().expect("a folder");
+        let create = |file: &str, text: &str| {
+            let path = root.path().join(file);
+            write(&path, text).expect("written");
+            path
+        };
+        let manifest = "[package]\nname = \"tocsin-plugin-api\"\n";
+        let (package, archive) = (create("usr/bin/tocsin", ""), create("archive/tocsin", ""));
+        assert_eq!(installed_sources(&package), None);
+        create("usr/share/tocsin/src/plugin-api/Cargo.toml", manifest);
+        create("archive/share/tocsin/src/plugin-api/Cargo.toml", manifest);
+        for (program, sources) in [
+            (package, "usr/share/tocsin/src/plugin-api"),
+            (archive, "archive/share/tocsin/src/plugin-api"),
+        ] {
+            assert_eq!(installed_sources(&program), Some(root.path().join(sources)));
+        }
+        let other = create("other/bin/tocsin", "");
+        create("other/plugin-api/Cargo.toml", "[package]\nname = \"another\"\n");
+        assert_eq!(installed_sources(&other), None, "it is another crate");
     }
 }
