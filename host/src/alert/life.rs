@@ -3,12 +3,7 @@
 //!
 //! The rules are pure functions. Within one transaction, a [store](crate::store) reads the rows that the
 //! keys of an event lead to, asks the rules, and writes the [`Changes`] that they return. No rule is in
-//! a store. A store guards the keys with unique indexes, so that concurrent transactions cannot race
-//! them.
-//!
-//! Most events open an alert. A store may therefore assume that the keys of such an event
-//! ([`may_open`]) are free, write what the rules say for this case, and read the rows and ask again only
-//! if an index refuses.
+//! a store. Transactions follow one another, so that none can race another for a key.
 
 use std::time::Duration;
 
@@ -261,11 +256,6 @@ pub struct HistoryChange {
     /// The entry. An entry that replaces another one differs from it in `count`, `last_at`,
     /// `request_id` and `differences`.
     pub entry: HistoryEntry,
-}
-
-/// Returns true if an event opens an alert unless its keys are in use.
-pub fn may_open(event: &Event, terms: Terms) -> bool {
-    event.action == Action::Create && terms.opens
 }
 
 /// Decides on a [`Report`] with the rows that were [`Found`].

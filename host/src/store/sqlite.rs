@@ -36,6 +36,7 @@ mod silences;
 mod submission;
 mod syncer;
 mod transaction_times;
+mod unindexed_keys;
 #[cfg(test)]
 mod upgrades;
 mod write_job;
@@ -82,13 +83,14 @@ use crate::{
 
 /// Scripts that make the schema of each version from the one before. The first script starts with an empty
 /// database. SQLite's `user_version` holds the version.
-const SCHEMAS: [&str; 6] = [
+const SCHEMAS: [&str; 7] = [
     include_str!("sqlite/schema/1.sql"),
     include_str!("sqlite/schema/2.sql"),
     include_str!("sqlite/schema/3.sql"),
     include_str!("sqlite/schema/4.sql"),
     include_str!("sqlite/schema/5.sql"),
     include_str!("sqlite/schema/6.sql"),
+    include_str!("sqlite/schema/7.sql"),
 ];
 const SCHEMA_VERSION: i64 = SCHEMAS.len() as i64;
 /// Size to which the write-ahead log is cut once all of it was copied into the database.
@@ -603,8 +605,8 @@ mod tests {
         // A second host would write so, since it counts on its own.
         let copy = "INSERT INTO alerts SELECT 2, integration, plugin, status, urgency, occurrences, \
                     created_at, updated_at, request, 'theirs', description, 'k', link, details, \
-                    last_occurred_at, due_at, previous, transaction_id, hops, 0, NULL, NULL, NULL \
-                    FROM alerts";
+                    last_occurred_at, due_at, previous, transaction_id, hops, 0, NULL, NULL, NULL, \
+                    NULL FROM alerts";
         other.execute_batch(copy).expect("written");
         let error = report(&store, "two").expect_err("the number is taken").to_string();
         assert!(error.contains("UNIQUE constraint failed: alerts.number"), "{error}");

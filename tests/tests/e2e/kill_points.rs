@@ -174,6 +174,16 @@ fn survives_a_kill_after_a_checkpoint() {
     kill_at("checkpointed", 2);
 }
 
+#[test]
+fn survives_a_kill_while_keys_are_written() {
+    kill_at("keys-written", 60);
+}
+
+#[test]
+fn survives_a_kill_after_the_last_of_some_keys_is_written() {
+    kill_at("all-keys-written", 6);
+}
+
 /// Returns a notification of Alertmanager with more alerts than one transaction holds.
 fn group(message: &str) -> String {
     let alerts = (0..ALERTS_OF_A_GROUP).map(|alert| {

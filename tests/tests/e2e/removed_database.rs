@@ -200,7 +200,7 @@ fn a_second_writer_is_an_error_and_never_a_duplicate() {
     let clash = "INSERT INTO alerts SELECT number + 1, integration, plugin, status, urgency, \
                  occurrences, created_at, updated_at, request, 'theirs', description, dedup_key, \
                  link, details, last_occurred_at, due_at, previous, transaction_id, hops, 0, NULL, \
-                 NULL, NULL FROM alerts";
+                 NULL, NULL, NULL FROM alerts";
     other.execute_batch(clash).expect("written");
     let refused = host.post("good", "clashes");
     assert_eq!((refused.status, refused.error_code().as_str()), (503, "store_unavailable"));

@@ -70,6 +70,38 @@ fn write(image: &Image, folder: &Path) {
     fs::write(&lock, format!("{before} inodes {numbers}\n{after}")).expect("written");
 }
 
+/// Faults of the keys, each with a query that counts it.
+const WRONG_KEYS: [(&str, &str); 5] = [
+    (
+        "event ids that opened several alerts",
+        "SELECT count(*) FROM (SELECT 1 FROM alerts WHERE event_id IS NOT NULL \
+         GROUP BY integration, iif(event_id = '', dedup_key, event_id) HAVING count(*) > 1)",
+    ),
+    (
+        "dedup keys with several unresolved alerts",
+        "SELECT count(*) FROM (SELECT 1 FROM alerts WHERE status < 2 AND dedup_key IS NOT NULL \
+         GROUP BY integration, dedup_key HAVING count(*) > 1)",
+    ),
+    (
+        "alerts whose event id should be in its tree and is not",
+        "SELECT count(*) FROM alerts a WHERE event_id IS NOT NULL \
+         AND number <= (SELECT value FROM meta WHERE key = 'indexed_to') \
+         AND NOT EXISTS (SELECT 1 FROM seen_events s WHERE s.integration = a.integration \
+         AND s.event_id = iif(a.event_id = '', a.dedup_key, a.event_id) AND s.alert = a.number)",
+    ),
+    (
+        "alerts whose dedup key should be in its tree and is not",
+        "SELECT count(*) FROM alerts a WHERE dedup_key IS NOT NULL \
+         AND number <= (SELECT value FROM meta WHERE key = 'indexed_to') \
+         AND NOT EXISTS (SELECT 1 FROM problems p WHERE p.integration = a.integration \
+         AND p.dedup_key = a.dedup_key AND p.alert >= a.number)",
+    ),
+    (
+        "dedup keys of alerts that do not exist",
+        "SELECT count(*) FROM problems WHERE alert NOT IN (SELECT number FROM alerts)",
+    ),
+];
+
 struct Findings<'p> {
     promises: &'p Promises,
     cut: usize,
@@ -252,6 +284,12 @@ impl Findings<'_> {
                 (Ok(said), Some(good)) if said == good => {}
                 (Err(rusqlite::Error::QueryReturnedNoRows), None) => {}
                 (result, _) => self.say(format!("{check}: {result:?}")),
+            }
+        }
+        for (wrong, sql) in WRONG_KEYS {
+            match connection.query_row(sql, [], |row| row.get::<_, i64>(0)) {
+                Ok(0) => {}
+                result => self.say(format!("{wrong}: {result:?}")),
             }
         }
     }

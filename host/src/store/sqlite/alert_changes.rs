@@ -1,6 +1,7 @@
 //! Reads the rows that the keys of an event lead to, and writes the changes that [`life`] decides on.
 //!
-//! Unique indexes guard both keys, so that nothing can race them. The rules are in [`life`].
+//! The keys are in trees, and those of new alerts in [`unindexed_keys`]. Nothing can race them, because one
+//! thread writes.
 
 use rusqlite::{Row, params};
 use tocsin_plugin_api::{Action, Urgency};
@@ -8,6 +9,7 @@ use tocsin_plugin_api::{Action, Urgency};
 use super::{
     rows::{self, Stored},
     submission::Origin,
+    unindexed_keys,
     write_transaction::WriteTransaction,
 };
 use crate::{
@@ -31,53 +33,26 @@ impl WriteTransaction<'_> {
         terms: Terms,
     ) -> rusqlite::Result<Effect> {
         let report = Report { event, terms, cause: &origin.cause };
-        let Some(event_id) = event_id else { return Ok(self.report(origin, report)?.effect) };
-        // Most events open an alert, whose number is thus written at once.
-        let opens = life::may_open(event, terms).then_some(self.state.highest + 1);
-        let sql = "INSERT INTO seen_events VALUES (?1, ?2, ?3) \
-                   ON CONFLICT (integration, event_id) DO NOTHING";
-        if self.kept.execute(sql, params![origin.integration, event_id, opens])? == 0 {
-            let seen = Some(self.seen_event(origin, event_id)?);
-            let outcome = life::on_event(report, Found { seen, ..self.nothing_found() });
-            self.write(origin, event, &outcome.changes)?;
-            return Ok(outcome.effect);
-        }
-        let EventOutcome { effect, is_seen, .. } = self.report(origin, report)?;
-        let alert = effect.alert().map(u64::cast_signed);
-        if !is_seen {
-            let sql = "DELETE FROM seen_events WHERE integration = ?1 AND event_id = ?2";
-            self.statement(sql)?.execute(params![origin.integration, event_id])?;
-        } else if alert != opens {
-            let sql = "UPDATE seen_events SET alert = ?3 WHERE integration = ?1 AND event_id = ?2";
-            self.statement(sql)?.execute(params![origin.integration, event_id, alert])?;
+        let seen = match event_id {
+            Some(event_id) => self.seen_event(origin, event_id)?,
+            None => None,
+        };
+        let outcome = match &event.dedup_key {
+            Some(dedup_key) if seen.is_none() => self.on_last_alert(origin, dedup_key, report)?,
+            _ => None,
+        };
+        let outcome = outcome
+            .unwrap_or_else(|| life::on_event(report, Found { seen, ..self.nothing_found() }));
+        self.write(origin, event, event_id, &outcome.changes)?;
+        let EventOutcome { effect, is_seen, .. } = outcome;
+        // The row of a new alert holds its event id.
+        let is_kept = matches!(effect, Effect::Opened(_) | Effect::Duplicate(_)) || !is_seen;
+        if let Some(event_id) = event_id.filter(|_| !is_kept) {
+            let sql = "INSERT INTO seen_events VALUES (?1, ?2, ?3)";
+            let alert = effect.alert().map(u64::cast_signed);
+            self.kept.execute(sql, params![origin.integration, event_id, alert])?;
         }
         Ok(effect)
-    }
-
-    /// Applies one event that was not seen before.
-    fn report(
-        &mut self,
-        origin: &Origin<'_>,
-        report: Report<'_>,
-    ) -> rusqlite::Result<EventOutcome> {
-        let event = report.event;
-        let may_open = life::may_open(event, report.terms);
-        if may_open {
-            // The unique index tells whether the dedup key is free, so that no query is needed.
-            let last_resolved = self.last_resolved(origin, event)?;
-            let outcome = life::on_event(report, Found { last_resolved, ..self.nothing_found() });
-            if self.write(origin, event, &outcome.changes)? {
-                return Ok(outcome);
-            }
-        }
-        let outcome = match self.on_unresolved(origin, report)? {
-            Some(outcome) => outcome,
-            // The index refused a key that no alert has.
-            None if may_open => return Err(rusqlite::Error::QueryReturnedNoRows),
-            None => life::on_event(report, self.nothing_found()),
-        };
-        self.write(origin, event, &outcome.changes)?;
-        Ok(outcome)
     }
 
     fn nothing_found(&self) -> Found<'static> {
@@ -89,49 +64,66 @@ impl WriteTransaction<'_> {
         }
     }
 
-    fn seen_event(&self, origin: &Origin<'_>, event_id: &str) -> rusqlite::Result<SeenEvent> {
-        let sql = "SELECT a.number FROM seen_events d JOIN alerts a ON a.number = d.alert \
-                   WHERE d.integration = ?1 AND d.event_id = ?2";
-        let values = params![origin.integration, event_id];
-        let alert: Option<i64> = self.kept.query(sql, values, |row| row.get(0))?;
-        Ok(SeenEvent {
+    fn seen_event(
+        &self,
+        origin: &Origin<'_>,
+        event_id: &str,
+    ) -> rusqlite::Result<Option<SeenEvent>> {
+        let alert = match self.state.keys.with_event_id(origin.integration, event_id) {
+            Some(number) => Some(number),
+            None => {
+                let sql = "SELECT alert FROM seen_events WHERE integration = ?1 AND event_id = ?2";
+                let values = params![origin.integration, event_id];
+                match self.kept.query(sql, values, |row| row.get(0))? {
+                    Some(alert) => alert,
+                    None => return Ok(None),
+                }
+            }
+        };
+        let sql = "SELECT number FROM alerts WHERE number = ?1";
+        let alert: Option<i64> = self.kept.query(sql, params![alert], |row| row.get(0))?;
+        Ok(Some(SeenEvent {
             alert: match alert {
                 Some(number) => Some((number.cast_unsigned(), self.last_entry(number)?)),
                 None => None,
             },
-        })
+        }))
     }
 
-    fn last_resolved(&self, origin: &Origin<'_>, event: &Event) -> rusqlite::Result<Option<u64>> {
-        // The query is not needed as long as no alert with a dedup key was ever resolved.
-        let dedup_key = event.dedup_key.as_ref().filter(|_| self.state.has_former);
-        let Some(dedup_key) = dedup_key else { return Ok(None) };
-        let sql = "SELECT alert FROM former WHERE integration = ?1 AND dedup_key = ?2";
-        let values = params![origin.integration, dedup_key];
-        let alert: Option<i64> = self.kept.query(sql, values, |row| row.get(0))?;
-        Ok(alert.map(i64::cast_unsigned))
-    }
-
-    /// Decides on an event with the unresolved alert of its dedup key; none if there is no such alert.
-    fn on_unresolved(
+    /// Decides on an event with the last alert of its dedup key; none if there is no such alert.
+    fn on_last_alert(
         &self,
         origin: &Origin<'_>,
+        dedup_key: &str,
         report: Report<'_>,
     ) -> rusqlite::Result<Option<EventOutcome>> {
+        let number = match self.state.keys.with_dedup_key(origin.integration, dedup_key) {
+            Some(number) => Some(number),
+            None => {
+                let sql = "SELECT alert FROM problems WHERE integration = ?1 AND dedup_key = ?2";
+                let values = params![origin.integration, dedup_key];
+                self.kept.query(sql, values, |row| row.get(0))?
+            }
+        };
+        let Some(number) = number else { return Ok(None) };
         let sql = "SELECT number, status, updated_at, occurrences, \
                    ifnull(last_occurred_at, created_at), title, description, urgency, link, details \
-                   FROM alerts WHERE integration = ?1 AND dedup_key = ?2 AND status < 2";
-        let values = params![origin.integration, report.event.dedup_key];
+                   FROM alerts WHERE number = ?1";
         // Decides here, so that the texts of the row need not be copied.
         let decide = |row: &Row<'_>| {
-            let last_entry = match report.event.action {
-                Action::Create => self.last_entry(row.get(0)?)?,
-                _ => None,
-            };
-            let unresolved = Some(unresolved(row, last_entry)?);
-            Ok(life::on_event(report, Found { unresolved, ..self.nothing_found() }))
+            let mut found = self.nothing_found();
+            if state(row)?.status == Status::Resolved {
+                found.last_resolved = Some(number.cast_unsigned());
+            } else {
+                let last_entry = match report.event.action {
+                    Action::Create => self.last_entry(number)?,
+                    _ => None,
+                };
+                found.unresolved = Some(unresolved(row, last_entry)?);
+            }
+            Ok(life::on_event(report, found))
         };
-        self.kept.query(sql, values, decide)
+        self.kept.query(sql, params![number], decide)
     }
 
     fn last_entry(&self, number: i64) -> rusqlite::Result<Option<LastEntry>> {
@@ -164,24 +156,23 @@ impl WriteTransaction<'_> {
         Ok(ManualChangeOutcome::Done(Box::new(changed)))
     }
 
-    /// Writes the [`Changes`] of an event. Returns false if nothing was written, because an unresolved alert
-    /// has the dedup key of the alert that was to be opened.
+    /// Writes the [`Changes`] of an event.
     fn write(
         &mut self,
         origin: &Origin<'_>,
         event: &Event,
+        event_id: Option<&str>,
         changes: &Changes,
-    ) -> rusqlite::Result<bool> {
+    ) -> rusqlite::Result<()> {
         let Some(AlertChange::Open { number, urgency, previous, resolves_at }) = changes.alert
         else {
-            self.update(changes)?;
-            return Ok(true);
+            return self.update(changes);
         };
         let description = event.description.as_deref().map(|text| same_as(&event.title, text));
         let sql = "INSERT INTO alerts VALUES (?1, ?2, ?3, 0, ?4, 1, ?5, ?5, ?6, ?7, ?8, ?9, ?10, \
-                   ?11, NULL, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) ON CONFLICT (integration, dedup_key) \
-                   WHERE status < 2 AND dedup_key IS NOT NULL DO NOTHING";
-        let inserted = self.kept.execute(
+                   ?11, NULL, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
+        let dedup_key = event.dedup_key.as_deref();
+        self.kept.execute(
             sql,
             params![
                 number.cast_signed(),
@@ -192,7 +183,7 @@ impl WriteTransaction<'_> {
                 origin.request.as_slice(),
                 event.title,
                 description,
-                event.dedup_key,
+                dedup_key,
                 event.link,
                 event.details.json(),
                 resolves_at.map(jiff::Timestamp::as_millisecond),
@@ -203,14 +194,12 @@ impl WriteTransaction<'_> {
                 origin.sender.as_deref().filter(|_| origin.is_folded),
                 origin.size.filter(|_| origin.is_folded),
                 origin.plugin_us.filter(|_| origin.is_folded),
+                unindexed_keys::stored(event_id, dedup_key),
             ],
         )?;
-        if inserted == 0 {
-            return Ok(false);
-        }
         self.state.highest = number.cast_signed();
-        self.write_history(changes.history.as_ref())?;
-        Ok(true)
+        self.state.keys.stage(number.cast_signed(), origin.integration, dedup_key, event_id);
+        self.write_history(changes.history.as_ref())
     }
 
     /// Writes [`Changes`] of alerts that exist.
@@ -254,13 +243,7 @@ impl WriteTransaction<'_> {
             return self.statement(sql)?.execute(values).map(drop);
         }
         let sql = "UPDATE alerts SET status = 2, updated_at = ?2, due_at = NULL WHERE number = ?1";
-        self.statement(sql)?.execute(params![number, updated_at])?;
-        let sql = "INSERT INTO former SELECT integration, dedup_key, number FROM alerts \
-                   WHERE number = ?1 AND dedup_key IS NOT NULL \
-                   ON CONFLICT (integration, dedup_key) DO UPDATE SET alert = excluded.alert";
-        self.statement(sql)?.execute([number])?;
-        self.state.has_former = true;
-        Ok(())
+        self.statement(sql)?.execute(params![number, updated_at]).map(drop)
     }
 
     fn write_history(&self, change: Option<&HistoryChange>) -> rusqlite::Result<()> {

@@ -190,14 +190,29 @@ impl WriteTransaction<'_> {
                        alert, reason, sender, size, plugin_us, transaction_id, effects \
                        FROM folded_requests WHERE alert = ?1";
             self.statement(sql)?.execute([alert])?;
-            let sql = "DELETE FROM former WHERE alert = ?1 AND (integration, dedup_key) = \
-                       (SELECT integration, dedup_key FROM alerts WHERE number = ?1)";
-            self.statement(sql)?.execute([alert])?;
+            self.forget_keys(*alert)?;
             self.forget_told_of(*alert)?;
             self.statement("DELETE FROM changes WHERE alert = ?1")?.execute([alert])?;
             self.statement("DELETE FROM alerts WHERE number = ?1")?.execute([alert])?;
         }
         Ok(HousekeepingProgress::of(oldest.len(), limit))
+    }
+
+    /// Forgets the dedup key of an alert that is about to be deleted. Its event id stays seen.
+    fn forget_keys(&mut self, alert: i64) -> rusqlite::Result<()> {
+        // An earlier alert must not become the last one of the key again.
+        let sql = "DELETE FROM problems WHERE alert <= ?1 AND (integration, dedup_key) = \
+                   (SELECT integration, dedup_key FROM alerts WHERE number = ?1)";
+        self.statement(sql)?.execute([alert])?;
+        if self.state.keys.forget(alert) {
+            // The row was the only place of the event id.
+            let sql = "INSERT INTO seen_events SELECT integration, \
+                       CASE event_id WHEN '' THEN dedup_key ELSE event_id END, number FROM alerts \
+                       WHERE number = ?1 AND event_id IS NOT NULL \
+                       ON CONFLICT (integration, event_id) DO NOTHING";
+            self.statement(sql)?.execute([alert])?;
+        }
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@
 //! the next request comes within microseconds.
 
 use std::{
-    sync::mpsc::{Receiver, RecvError, TryRecvError},
+    sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError},
     thread,
     time::{Duration, Instant},
 };
@@ -31,22 +31,29 @@ impl IdleYield {
         self.left = self.left.saturating_add(jobs.saturating_mul(YIELDS_EACH)).min(MOST_YIELDS);
     }
 
-    /// Waits for the next job: awake at first, as long as yields are left, and then asleep.
+    /// Waits for the next job, `longest` at most: awake at first, as long as yields are left, and then asleep.
     ///
     /// # Errors
     ///
-    /// If all senders are gone.
-    pub(super) fn receive<T>(&mut self, waiting: &Receiver<T>) -> Result<T, RecvError> {
+    /// If all senders are gone, or no job comes.
+    pub(super) fn receive<T>(
+        &mut self,
+        waiting: &Receiver<T>,
+        longest: Option<Duration>,
+    ) -> Result<T, RecvTimeoutError> {
         let mut began = None;
         loop {
             match waiting.try_recv() {
                 Ok(job) => return Ok(job),
-                Err(TryRecvError::Disconnected) => return Err(RecvError),
+                Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
                 Err(TryRecvError::Empty) => {}
             }
             let awake_for = began.get_or_insert_with(Instant::now).elapsed();
             if !self.spend(awake_for) {
-                return waiting.recv();
+                return match longest {
+                    Some(longest) => waiting.recv_timeout(longest),
+                    None => waiting.recv().map_err(RecvTimeoutError::from),
+                };
             }
             thread::yield_now();
         }
@@ -103,10 +110,18 @@ mod tests {
                 scope.spawn(move || (0..1000).for_each(|job| sender.send(job).expect("received")));
                 for job in 0..1000 {
                     idle.earn(earned);
-                    assert_eq!(idle.receive(&waiting), Ok(job));
+                    let longest = (job % 2 == 0).then_some(Duration::MAX);
+                    assert_eq!(idle.receive(&waiting, longest), Ok(job));
                 }
             });
-            assert_eq!(idle.receive(&waiting), Err(RecvError));
+            assert_eq!(idle.receive(&waiting, None), Err(RecvTimeoutError::Disconnected));
         }
+    }
+
+    #[test]
+    fn a_wait_ends_without_a_job() {
+        let (_sender, waiting) = mpsc::channel::<()>();
+        let received = IdleYield::default().receive(&waiting, Some(Duration::from_millis(1)));
+        assert_eq!(received, Err(RecvTimeoutError::Timeout));
     }
 }

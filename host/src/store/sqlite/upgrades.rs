@@ -34,7 +34,7 @@ struct OldDatabase {
     requests: &'static str,
 }
 
-const OLD_DATABASES: [OldDatabase; 5] = [
+const OLD_DATABASES: [OldDatabase; 6] = [
     OldDatabase {
         schema: 1,
         bytes: include_bytes!("upgrades/1.db"),
@@ -64,6 +64,12 @@ const OLD_DATABASES: [OldDatabase; 5] = [
         bytes: include_bytes!("upgrades/5.db"),
         alerts: include_str!("upgrades/5.alerts.jsonl"),
         requests: include_str!("upgrades/5.requests.json"),
+    },
+    OldDatabase {
+        schema: 6,
+        bytes: include_bytes!("upgrades/6.db"),
+        alerts: include_str!("upgrades/6.alerts.jsonl"),
+        requests: include_str!("upgrades/6.requests.json"),
     },
 ];
 

@@ -25,6 +25,8 @@ pub(super) enum WriteJob {
     Housekeep(HousekeepingStep, Responder<HousekeepingProgress>),
     Delivery(Box<dyn DeliveryJob>),
     Probe(Responder<()>),
+    /// A slice of [keys](super::unindexed_keys), for which nobody waits.
+    IndexKeys,
     Stop,
 }
 
@@ -36,6 +38,7 @@ pub(super) enum JobResult {
     /// The job itself keeps its result.
     Delivery,
     Probe,
+    IndexKeys,
 }
 
 impl WriteJob {
@@ -50,6 +53,7 @@ impl WriteJob {
             Self::Housekeep(step, _) => open.housekeep(step).map(JobResult::Housekeep),
             Self::Delivery(job) => job.apply(open).map(|()| JobResult::Delivery),
             Self::Probe(_) => open.probe().map(|()| JobResult::Probe),
+            Self::IndexKeys => open.index_keys().map(|()| JobResult::IndexKeys),
             // The writer takes these jobs out before it opens a transaction.
             Self::Rehearse(..) | Self::Stop => Ok(JobResult::Probe),
         }
@@ -65,13 +69,22 @@ impl WriteJob {
     pub(super) fn may_change_alerts(&self) -> bool {
         match self {
             Self::Commit(..) | Self::Part(_) | Self::ManualChange(..) | Self::Housekeep(..) => true,
-            Self::Rehearse(..) | Self::Delivery(_) | Self::Probe(_) | Self::Stop => false,
+            Self::Rehearse(..)
+            | Self::Delivery(_)
+            | Self::Probe(_)
+            | Self::IndexKeys
+            | Self::Stop => false,
         }
     }
 
     /// Returns true if the job can wait a little for others.
     pub(super) fn is_patient(&self) -> bool {
         matches!(self, Self::Delivery(job) if job.is_patient())
+    }
+
+    /// Returns true if the job leaves the number of its transaction in the database.
+    pub(super) fn keeps_transaction(&self) -> bool {
+        !matches!(self, Self::Delivery(_) | Self::IndexKeys)
     }
 
     pub(super) fn arrival(&self) -> u128 {
@@ -113,7 +126,7 @@ impl WriteJob {
             Self::Housekeep(_, responder) => responder.answer(Err(error.clone())),
             Self::Delivery(job) => job.refuse(error),
             Self::Probe(responder) => responder.answer(Err(error.clone())),
-            Self::Stop => {}
+            Self::IndexKeys | Self::Stop => {}
         }
     }
 }

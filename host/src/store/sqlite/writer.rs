@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        mpsc::{self, Receiver, Sender},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -48,6 +48,12 @@ const LARGEST_BATCH: usize = 512;
 
 /// Longest time for which [patient](WriteJob::is_patient) jobs wait for others.
 const PATIENCE: Duration = Duration::from_millis(5);
+
+/// Time without a job after which all [keys](super::unindexed_keys) are written, so that a host that rests has
+/// none.
+const REST: Duration = Duration::from_secs(1);
+/// The same after keys could not be written.
+const REST_AFTER_FAILURE: Duration = Duration::from_secs(60);
 
 /// Writing thread, with the checkpointing thread that works for it.
 pub(super) struct Writer {
@@ -119,6 +125,7 @@ impl Writer {
                     quarantine: board,
                     long: VecDeque::new(),
                     idle: IdleYield::default(),
+                    rest: REST,
                 };
                 thread.serve(&waiting);
                 thread.state.highest
@@ -208,6 +215,8 @@ struct WriterThread<'c> {
     /// Submissions that need several transactions. They take turns: one part a transaction.
     long: VecDeque<LongSubmission>,
     idle: IdleYield,
+    /// Time without a job after which the next slice of keys is written.
+    rest: Duration,
 }
 
 impl WriterThread<'_> {
@@ -216,6 +225,9 @@ impl WriterThread<'_> {
         while let Some(mut jobs) = self.gather(waiting, &mut stops) {
             fault_injection::point("gathered");
             jobs.extend(self.long.pop_front().map(WriteJob::Part));
+            if self.state.keys.owes_slice() {
+                jobs.push(WriteJob::IndexKeys);
+            }
             // Jobs are done in the order of arrival, in which the keys of their records grow.
             jobs.sort_by_key(WriteJob::arrival);
             self.idle.earn(jobs.len());
@@ -244,7 +256,7 @@ impl WriterThread<'_> {
             let can_wait =
                 !jobs.is_empty() && self.long.is_empty() && jobs.iter().all(WriteJob::is_patient);
             let job = if has_to_wait {
-                self.idle.receive(waiting).ok()
+                self.first_job(waiting)
             } else if can_wait {
                 waiting.recv_timeout(PATIENCE).ok()
             } else {
@@ -269,6 +281,23 @@ impl WriterThread<'_> {
         }
         let is_over = *stops && jobs.is_empty() && self.long.is_empty();
         (!is_over).then_some(jobs)
+    }
+
+    /// Waits for the first job of a transaction. If none comes for a while, the job is to write keys.
+    fn first_job(&mut self, waiting: &Receiver<WriteJob>) -> Option<WriteJob> {
+        let is_done = self.state.keys.is_empty() || self.health.write_stop().is_some();
+        match self.idle.receive(waiting, (!is_done).then_some(self.rest)) {
+            Ok(job) => {
+                self.rest = REST;
+                Some(job)
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                self.rest = Duration::ZERO;
+                self.state.keys.sort(self.state.highest);
+                Some(WriteJob::IndexKeys)
+            }
+            Err(RecvTimeoutError::Disconnected) => None,
+        }
     }
 
     /// Writes jobs in one transaction, which is not synced yet.
@@ -303,6 +332,10 @@ impl WriterThread<'_> {
                 }
             }
             Err(error) => {
+                if jobs.iter().any(|job| matches!(job, WriteJob::IndexKeys)) {
+                    self.state.keys.put_off();
+                    self.rest = REST_AFTER_FAILURE;
+                }
                 self.metrics.failed();
                 self.health.note_damage(&error);
                 attempts.push(Attempt::Refused(jobs, super::problem(&error)));
@@ -340,8 +373,8 @@ impl WriterThread<'_> {
     fn transaction(&mut self, jobs: &[WriteJob]) -> rusqlite::Result<Vec<JobResult>> {
         // A draft until the transaction is committed.
         let mut state = self.state.clone();
-        // Deliveries keep no numbers of transactions. Numbers without a trace would be given again.
-        if jobs.iter().any(|job| !matches!(job, WriteJob::Delivery(_))) {
+        // Numbers without a trace would be given again.
+        if jobs.iter().any(WriteJob::keeps_transaction) {
             state.transaction += 1;
         }
         let done = self.write(jobs, &mut state)?;
@@ -353,6 +386,7 @@ impl WriterThread<'_> {
             self.metrics.limits.reached_times(Limit::Malformed, count, detail);
         }
         self.state = state;
+        self.state.keys.adopt(self.state.highest);
         Ok(done)
     }
 
@@ -368,6 +402,9 @@ impl WriterThread<'_> {
         // An idle host writes no times.
         let known = if holds_records(jobs) { self.times.write(&self.statements)? } else { 0 };
         let mut open = WriteTransaction::new(self.connection, &self.statements, self.ids, state);
+        if open.state.keys.is_full() {
+            open.index_keys()?;
+        }
         let mut done = Vec::with_capacity(jobs.len());
         for job in jobs {
             done.push(job.apply(&mut open)?);

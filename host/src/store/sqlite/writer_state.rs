@@ -7,6 +7,7 @@ use std::{
 
 use rusqlite::Connection;
 
+use super::unindexed_keys::UnindexedKeys;
 use crate::{alert::PluginId, request::Quarantined};
 
 /// State after the last commit, so that it need not be read again. A transaction works on a copy.
@@ -22,8 +23,7 @@ pub(super) struct WriterState {
     pub(super) quarantine_changed: bool,
     /// Malformed requests that this transaction displaced, by the number of the integration.
     pub(super) malformed_pushed_out: BTreeMap<i64, u64>,
-    /// True if any alert with a dedup key was ever resolved.
-    pub(super) has_former: bool,
+    pub(super) keys: UnindexedKeys,
     /// Number of the last alert that has the new time of the automatic resolve, by the number of the
     /// integration.
     pub(super) adopted: HashMap<i64, i64>,
@@ -83,7 +83,7 @@ impl WriterState {
             quarantine: quarantine.collect::<Result<_, _>>()?,
             quarantine_changed: false,
             malformed_pushed_out: BTreeMap::new(),
-            has_former: number("SELECT EXISTS (SELECT 1 FROM former)")? == 1,
+            keys: UnindexedKeys::read(connection)?,
             adopted: HashMap::new(),
             last_looked_at: None,
             names: Names::default(),
