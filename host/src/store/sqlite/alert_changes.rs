@@ -33,12 +33,10 @@ impl WriteTransaction<'_> {
         terms: Terms,
     ) -> rusqlite::Result<Effect> {
         let report = Report { event, terms, cause: &origin.cause };
-        let seen = match event_id {
-            Some(event_id) => self.seen_event(origin, event_id)?,
-            None => None,
-        };
-        let outcome = match &event.dedup_key {
-            Some(dedup_key) if seen.is_none() => self.on_last_alert(origin, dedup_key, report)?,
+        let (seen, last) = self.known(origin, event_id, event.dedup_key.as_deref())?;
+        let seen = seen.map(|alert| self.seen_event(alert)).transpose()?;
+        let outcome = match last {
+            Some(last) if seen.is_none() => self.on_last_alert(last, report)?,
             _ => None,
         };
         let outcome = outcome
@@ -64,48 +62,48 @@ impl WriteTransaction<'_> {
         }
     }
 
-    fn seen_event(
+    /// Returns the alert of the event that was seen with an id, 0 if it concerned no alert, and the last alert
+    /// with a dedup key.
+    fn known(
         &self,
         origin: &Origin<'_>,
-        event_id: &str,
-    ) -> rusqlite::Result<Option<SeenEvent>> {
-        let alert = match self.state.keys.with_event_id(origin.integration, event_id) {
-            Some(number) => Some(number),
-            None => {
-                let sql = "SELECT alert FROM seen_events WHERE integration = ?1 AND event_id = ?2";
-                let values = params![origin.integration, event_id];
-                match self.kept.query(sql, values, |row| row.get(0))? {
-                    Some(alert) => alert,
-                    None => return Ok(None),
-                }
-            }
-        };
+        event_id: Option<&str>,
+        dedup_key: Option<&str>,
+    ) -> rusqlite::Result<(Option<i64>, Option<i64>)> {
+        let (keys, integration) = (&self.state.keys, origin.integration);
+        let seen = event_id.and_then(|id| keys.with_event_id(integration, id));
+        let last = dedup_key.and_then(|key| keys.with_dedup_key(integration, key));
+        let event_id = event_id.filter(|_| seen.is_none());
+        let dedup_key = dedup_key.filter(|_| last.is_none());
+        if event_id.is_none() && dedup_key.is_none() {
+            return Ok((seen, last));
+        }
+        let sql = "SELECT (SELECT ifnull(alert, 0) FROM seen_events \
+                   WHERE integration = ?1 AND event_id = ?2), \
+                   (SELECT alert FROM problems WHERE integration = ?1 AND dedup_key = ?3)";
+        let values = params![integration, event_id, dedup_key];
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let (in_tree, last_in_tree) = self.kept.query(sql, values, read)?.unwrap_or_default();
+        Ok((seen.or(in_tree), last.or(last_in_tree)))
+    }
+
+    fn seen_event(&self, alert: i64) -> rusqlite::Result<SeenEvent> {
         let sql = "SELECT number FROM alerts WHERE number = ?1";
         let alert: Option<i64> = self.kept.query(sql, params![alert], |row| row.get(0))?;
-        Ok(Some(SeenEvent {
+        Ok(SeenEvent {
             alert: match alert {
                 Some(number) => Some((number.cast_unsigned(), self.last_entry(number)?)),
                 None => None,
             },
-        }))
+        })
     }
 
-    /// Decides on an event with the last alert of its dedup key; none if there is no such alert.
+    /// Decides on an event with the last alert of its dedup key; none if the alert was deleted.
     fn on_last_alert(
         &self,
-        origin: &Origin<'_>,
-        dedup_key: &str,
+        number: i64,
         report: Report<'_>,
     ) -> rusqlite::Result<Option<EventOutcome>> {
-        let number = match self.state.keys.with_dedup_key(origin.integration, dedup_key) {
-            Some(number) => Some(number),
-            None => {
-                let sql = "SELECT alert FROM problems WHERE integration = ?1 AND dedup_key = ?2";
-                let values = params![origin.integration, dedup_key];
-                self.kept.query(sql, values, |row| row.get(0))?
-            }
-        };
-        let Some(number) = number else { return Ok(None) };
         let sql = "SELECT number, status, updated_at, occurrences, \
                    ifnull(last_occurred_at, created_at), title, description, urgency, link, details \
                    FROM alerts WHERE number = ?1";

@@ -20,7 +20,8 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     mem,
-    sync::Arc,
+    sync::{Arc, OnceLock},
+    thread,
 };
 
 use rusqlite::{Connection, params};
@@ -90,13 +91,17 @@ struct Keys {
 /// Keys that are written in their order.
 #[derive(Clone)]
 struct Sorted {
-    keys: Keys,
-    order: Vec<(Tree, i64, Arc<str>, i64)>,
+    keys: Arc<Keys>,
+    /// The keys in their order, once another thread has sorted them.
+    order: Arc<OnceLock<Vec<Place>>>,
     /// Number of keys that were written.
     written: usize,
     /// Number of the last alert whose keys are here.
     to: i64,
 }
+
+/// Key with its place in a tree, and the number of its alert.
+type Place = (Tree, i64, Arc<str>, i64);
 
 /// Tree of the database that holds keys.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -172,7 +177,7 @@ impl UnindexedKeys {
 
     fn find(&self, tree: fn(&Keys) -> &Numbers, integration: i64, key: &str) -> Option<i64> {
         let Committed { gathered, sorted, .. } = &*self.committed;
-        let places = [Some(&self.staged.keys), Some(gathered), sorted.as_ref().map(|it| &it.keys)];
+        let places = [Some(&self.staged.keys), Some(gathered), sorted.as_ref().map(|it| &*it.keys)];
         let found = |keys| tree(keys).get(&integration)?.get(key).copied();
         places.into_iter().flatten().find_map(found)
     }
@@ -202,7 +207,8 @@ impl UnindexedKeys {
 
     /// Returns true if a slice of keys is due, beside other work.
     pub(super) fn owes_slice(&self) -> bool {
-        self.committed.sorted.is_some() && self.committed.owed >= SLICE
+        let is_sorted = self.committed.sorted.as_ref().is_some_and(|it| it.order.get().is_some());
+        is_sorted && self.committed.owed >= SLICE
     }
 
     /// Returns true if so many keys are here that nothing may be added before a slice was written. The trees
@@ -253,7 +259,9 @@ impl Committed {
         self.owed = self.owed.saturating_sub(written);
         if is_last_written {
             let to = sorted.to;
-            (self.sorted, self.indexed_to) = (None, to);
+            let done = self.sorted.take();
+            aside(move || drop(done));
+            self.indexed_to = to;
             self.deleted.retain(|number| *number > to);
         }
     }
@@ -262,23 +270,40 @@ impl Committed {
         if self.sorted.is_some() {
             return;
         }
-        let keys = mem::take(&mut self.gathered);
-        let mut order = Vec::new();
-        for (tree, numbers) in
-            [(Tree::Problems, &keys.dedup_keys), (Tree::SeenEvents, &keys.event_ids)]
-        {
-            for (integration, numbers) in numbers {
-                let begin = order.len();
-                let keys = numbers.iter();
-                order.extend(
-                    keys.map(|(key, number)| (tree, *integration, Arc::clone(key), *number)),
-                );
-                order[begin..].sort_unstable_by(|one, other| one.2.cmp(&other.2));
-            }
-        }
-        self.owed = 0;
-        self.sorted = Some(Sorted { keys, order, written: 0, to: highest });
+        let keys = Arc::new(mem::take(&mut self.gathered));
+        let sorted = Sorted { keys, order: Arc::default(), written: 0, to: highest };
+        let copy = sorted.clone();
+        aside(move || {
+            let _ = copy.order();
+        });
+        (self.sorted, self.owed) = (Some(sorted), 0);
     }
+}
+
+impl Sorted {
+    /// Returns the keys in their order. Sorts them unless another thread does or did.
+    fn order(&self) -> &[Place] {
+        self.order.get_or_init(|| {
+            let mut order = Vec::new();
+            let trees =
+                [(Tree::Problems, &self.keys.dedup_keys), (Tree::SeenEvents, &self.keys.event_ids)];
+            for (tree, numbers) in trees {
+                for (integration, numbers) in numbers {
+                    let begin = order.len();
+                    let keys = numbers.iter();
+                    order.extend(keys.map(|(key, at)| (tree, *integration, Arc::clone(key), *at)));
+                    order[begin..].sort_unstable_by(|one, other| one.2.cmp(&other.2));
+                }
+            }
+            order
+        })
+    }
+}
+
+/// Does work on a thread of its own, so that requests need not wait for it.
+fn aside(work: impl FnOnce() + Send + 'static) {
+    // Without a thread, the work is done by the thread that needs it.
+    let _ = thread::Builder::new().name("store-keys".into()).spawn(work);
 }
 
 impl WriteTransaction<'_> {
@@ -286,7 +311,7 @@ impl WriteTransaction<'_> {
     pub(super) fn index_keys(&mut self) -> rusqlite::Result<()> {
         let committed = Arc::clone(&self.state.keys.committed);
         let Some(sorted) = &committed.sorted else { return Ok(()) };
-        let rest = &sorted.order[sorted.written + self.state.keys.staged.written..];
+        let rest = &sorted.order()[sorted.written + self.state.keys.staged.written..];
         let slice = &rest[..rest.len().min(committed.owed.max(SLICE))];
         for (tree, integration, key, number) in slice {
             // Its keys were dealt with when it was deleted.
