@@ -49,6 +49,7 @@ use crate::{
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Tocsin admin API", description = "Alerts, integrations, plugins and health of a Tocsin host."),
+    servers((url = "/", description = "The host that gave this description")),
     modifiers(&BearerToken),
     tags(
         (name = "alerts", description = "Alerts and their history"),
@@ -167,7 +168,7 @@ fn describe_refusals(description: &mut utoipa::openapi::OpenApi) {
                     "The request comes from a web page, or the token is missing or wrong",
                 ));
             }
-            if operation.security.is_some() {
+            if !path.starts_with("/health/") {
                 answers.push(("429", "Too many wrong tokens came from this address"));
             }
             for (status, text) in answers {
@@ -275,6 +276,23 @@ mod tests {
             "/api/v1/reload",
         ] {
             assert!(paths.iter().any(|known| known == path), "{path} is missing in {paths:?}");
+        }
+    }
+
+    #[test]
+    fn the_description_has_an_id_for_each_route_and_a_text_for_each_answer() {
+        let description = serde_json::to_value(routes_and_description().2).unwrap();
+        let mut ids = std::collections::BTreeSet::new();
+        for (path, item) in description["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let id = operation["operationId"].as_str().unwrap();
+                assert!(ids.insert(id), "`operation_id = \"{id}\"` is taken: {method} {path}");
+                assert!(operation["security"].is_array(), "{method} {path} has no `security`");
+                for (status, answer) in operation["responses"].as_object().unwrap() {
+                    let text = answer["description"].as_str().unwrap_or_default();
+                    assert!(!text.is_empty(), "{method} {path}: {status} has no `description`");
+                }
+            }
         }
     }
 

@@ -59,8 +59,9 @@ pub(crate) struct AlertList {
 
 /// Lists alerts, newest first.
 #[utoipa::path(get, path = "/api/v1/alerts", tag = "alerts", params(ListParams), security(("token" = [])),
+    operation_id = "list_alerts",
     responses(
-        (status = 200, body = AlertList),
+        (status = 200, description = "A page of alerts, newest first", body = AlertList),
         (status = 400, description = "A parameter is invalid", body = ErrorBody),
         (status = 401, description = "The token is missing or wrong", body = ErrorBody),
         (status = 503, description = "The store can't be used now", body = ErrorBody),
@@ -91,9 +92,10 @@ impl ListParams {
 
 /// Shows an alert with its history.
 #[utoipa::path(get, path = "/api/v1/alerts/{id}", tag = "alerts", security(("token" = [])),
+    operation_id = "show_alert",
     params(("id" = String, Path, description = "The alert's id or number")),
     responses(
-        (status = 200, body = AlertWithHistory),
+        (status = 200, description = "The alert with its history", body = AlertWithHistory),
         (status = 401, description = "The token is missing or wrong", body = ErrorBody),
         (status = 404, description = "There is no such alert", body = ErrorBody),
         (status = 503, description = "The store can't be used now", body = ErrorBody),
@@ -108,6 +110,7 @@ pub(super) async fn show(
 
 /// Acknowledges an alert: a person works on it.
 #[utoipa::path(post, path = "/api/v1/alerts/{id}/acknowledge", tag = "alerts", security(("token" = [])),
+    operation_id = "acknowledge_alert",
     params(("id" = String, Path, description = "The alert's id or number")),
     responses(
         (status = 200, description = "The alert is acknowledged, now or before", body = AlertWithHistory),
@@ -126,6 +129,7 @@ pub(super) async fn acknowledge(
 
 /// Resolves an alert: the problem is over.
 #[utoipa::path(post, path = "/api/v1/alerts/{id}/resolve", tag = "alerts", security(("token" = [])),
+    operation_id = "resolve_alert",
     params(("id" = String, Path, description = "The alert's id or number")),
     responses(
         (status = 200, description = "The alert is resolved, now or before", body = AlertWithHistory),
@@ -154,6 +158,7 @@ const LONGEST_NOTE: usize = 10_000;
 
 /// Adds a note to the history of an alert in any status.
 #[utoipa::path(post, path = "/api/v1/alerts/{id}/notes", tag = "alerts", security(("token" = [])),
+    operation_id = "note_alert",
     params(("id" = String, Path, description = "The alert's id or number")),
     request_body = Note,
     responses(

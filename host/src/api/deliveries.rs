@@ -50,8 +50,9 @@ pub(crate) struct DeliveryList {
 
 /// Lists deliveries, newest first.
 #[utoipa::path(get, path = "/api/v1/deliveries", tag = "deliveries", params(ListParams), security(("token" = [])),
+    operation_id = "list_deliveries",
     responses(
-        (status = 200, body = DeliveryList),
+        (status = 200, description = "A page of deliveries, newest first", body = DeliveryList),
         (status = 400, description = "A parameter is invalid", body = ErrorBody),
         (status = 401, description = "The token is missing or wrong", body = ErrorBody),
         (status = 404, description = "There is no such alert", body = ErrorBody),
@@ -76,9 +77,10 @@ pub(super) async fn list(
 
 /// Shows a delivery with its attempts.
 #[utoipa::path(get, path = "/api/v1/deliveries/{id}", tag = "deliveries", security(("token" = [])),
+    operation_id = "show_delivery",
     params(("id" = String, Path, description = "The delivery's id")),
     responses(
-        (status = 200, body = DeliveryWithAttempts),
+        (status = 200, description = "The delivery with its attempts", body = DeliveryWithAttempts),
         (status = 401, description = "The token is missing or wrong", body = ErrorBody),
         (status = 404, description = "There is no such delivery", body = ErrorBody),
         (status = 503, description = "The store can't be used now", body = ErrorBody),
@@ -93,6 +95,7 @@ pub(super) async fn show(
 
 /// Makes a delivery due at once, also if it is dead.
 #[utoipa::path(post, path = "/api/v1/deliveries/{id}/retry", tag = "deliveries", security(("token" = [])),
+    operation_id = "retry_delivery",
     params(("id" = String, Path, description = "The delivery's id")),
     responses(
         (status = 200, description = "The delivery, which is due now", body = DeliveryWithAttempts),
@@ -115,6 +118,7 @@ pub(super) async fn retry(
 
 /// Ends a delivery that waits: no further attempt is made.
 #[utoipa::path(post, path = "/api/v1/deliveries/{id}/discard", tag = "deliveries", security(("token" = [])),
+    operation_id = "discard_delivery",
     params(("id" = String, Path, description = "The delivery's id")),
     responses(
         (status = 200, description = "The delivery, which is dead now", body = DeliveryWithAttempts),
@@ -152,9 +156,11 @@ const MOST_OF_ALERT: usize = 500;
 
 /// Shows who was told of an alert, and why others were not.
 #[utoipa::path(get, path = "/api/v1/alerts/{id}/notifications", tag = "deliveries", security(("token" = [])),
+    operation_id = "list_notifications_of_alert",
     params(("id" = String, Path, description = "The alert's id or number")),
     responses(
-        (status = 200, body = AlertNotifications),
+        (status = 200, description = "Deliveries about the alert, and reasons why other news was not sent",
+            body = AlertNotifications),
         (status = 401, description = "The token is missing or wrong", body = ErrorBody),
         (status = 404, description = "There is no such alert", body = ErrorBody),
         (status = 503, description = "The store can't be used now", body = ErrorBody),

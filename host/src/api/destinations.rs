@@ -23,6 +23,7 @@ use crate::{
 ///
 /// The answer comes when the test has ended. Nothing is recorded, and the test waits for no rate limit.
 #[utoipa::path(post, path = "/api/v1/destinations/{name}/test", tag = "deliveries", security(("token" = [])),
+    operation_id = "test_destination",
     params(("name" = String, Path, description = "The destination's name")),
     responses(
         (status = 200, description = "The steps and the verdict, also if the message was not delivered", body = Trial),
@@ -72,9 +73,10 @@ pub(crate) struct Changed {
 
 /// Makes the deliveries of a destination due at once. Ends its parking.
 #[utoipa::path(post, path = "/api/v1/destinations/{name}/retry", tag = "deliveries", security(("token" = [])),
+    operation_id = "retry_deliveries_of_destination",
     params(("name" = String, Path, description = "The destination's name"), ScopeParams),
     responses(
-        (status = 200, body = Changed),
+        (status = 200, description = "The number of deliveries that were changed", body = Changed),
         (status = 400, description = "A parameter is invalid", body = ErrorBody),
         (status = 401, description = "The token is missing or wrong", body = ErrorBody),
         (status = 404, description = "There is no such destination", body = ErrorBody),
@@ -97,9 +99,10 @@ pub(super) async fn retry_all(
 
 /// Ends the deliveries of a destination that wait: no further attempt is made.
 #[utoipa::path(post, path = "/api/v1/destinations/{name}/discard", tag = "deliveries", security(("token" = [])),
+    operation_id = "discard_deliveries_of_destination",
     params(("name" = String, Path, description = "The destination's name")),
     responses(
-        (status = 200, body = Changed),
+        (status = 200, description = "The number of deliveries that were changed", body = Changed),
         (status = 401, description = "The token is missing or wrong", body = ErrorBody),
         (status = 404, description = "There is no such destination", body = ErrorBody),
         (status = 503, description = "The store can't be used now", body = ErrorBody),

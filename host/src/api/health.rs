@@ -45,7 +45,8 @@ pub(crate) enum ReadinessStatus {
 }
 
 /// Returns 200 as long as the process runs.
-#[utoipa::path(get, path = "/health/live", tag = "health",
+#[utoipa::path(get, path = "/health/live", tag = "health", security(()),
+    operation_id = "liveness",
     responses((status = 200, description = "The process runs", body = inline(Liveness))))]
 pub(super) async fn live() -> Json<Liveness> {
     Json(Liveness { status: "live" })
@@ -57,7 +58,8 @@ pub(super) struct Liveness {
 }
 
 /// Returns the state of the host, and its problems.
-#[utoipa::path(get, path = "/health/ready", tag = "health",
+#[utoipa::path(get, path = "/health/ready", tag = "health", security(()),
+    operation_id = "readiness",
     responses(
         (status = 200, description = "Webhooks are served", body = Readiness),
         (status = 503, description = "Webhooks are not served", body = Readiness),
@@ -168,6 +170,7 @@ async fn quarantined(host: &Host) -> Vec<Quarantined> {
 
 /// Returns the host's metrics in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "health", security(("token" = [])),
+    operation_id = "metrics",
     responses(
         (status = 200, description = "Counters", body = String, content_type = "application/openmetrics-text"),
         (status = 401, description = "The token is missing or wrong", body = ErrorBody),

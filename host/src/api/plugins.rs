@@ -17,6 +17,7 @@ use crate::{
 
 /// Tries a plugin again that was set aside or could not be loaded, and returns the state of its files.
 #[utoipa::path(post, path = "/api/v1/plugins/{name}/retry", tag = "status", security(("token" = [])),
+    operation_id = "retry_plugin",
     params(("name" = String, Path, description = "The plugin's name, not that of its file")),
     responses(
         (status = 200, description = "The state of the plugin's files after the try", body = PluginList),

@@ -40,8 +40,9 @@ pub(crate) struct ReloadReport {
 /// Reads the configuration and the plugins again and applies them in one step. If anything is wrong,
 /// nothing changes.
 #[utoipa::path(post, path = "/api/v1/reload", tag = "status", security(("token" = [])), params(ReloadParams),
+    operation_id = "reload",
     responses(
-        (status = 200, body = ReloadReport),
+        (status = 200, description = "The changes that the reload made, or would make", body = ReloadReport),
         (status = 400, description = "A parameter is invalid", body = ErrorBody),
         (status = 401, description = "The token is missing or wrong", body = ErrorBody),
         (status = 422, description = "The configuration or a plugin is wrong, and nothing changed", body = ErrorBody),

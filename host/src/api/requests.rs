@@ -59,8 +59,9 @@ pub(crate) struct RequestList {
 
 /// Lists the records of requests, newest first.
 #[utoipa::path(get, path = "/api/v1/requests", tag = "requests", params(ListParams), security(("token" = [])),
+    operation_id = "list_requests",
     responses(
-        (status = 200, body = RequestList),
+        (status = 200, description = "A page of records, newest first", body = RequestList),
         (status = 400, description = "A parameter is invalid", body = ErrorBody),
         (status = 401, description = "The token is missing or wrong", body = ErrorBody),
         (status = 503, description = "The store can't be used now", body = ErrorBody),
@@ -90,9 +91,10 @@ impl ListParams {
 
 /// Shows the record of a request. Its id is the `X-Request-Id` of its answer.
 #[utoipa::path(get, path = "/api/v1/requests/{id}", tag = "requests", security(("token" = [])),
+    operation_id = "show_request",
     params(("id" = String, Path, description = "The request's id")),
     responses(
-        (status = 200, body = RequestRecord),
+        (status = 200, description = "The record of the request", body = RequestRecord),
         (status = 401, description = "The token is missing or wrong", body = ErrorBody),
         (status = 404, description = "There is no record of such a request", body = ErrorBody),
         (status = 503, description = "The store can't be used now", body = ErrorBody),
@@ -131,9 +133,10 @@ pub(crate) struct HeaderView {
 /// Shows a request as it was sent, if it is kept. The secrets of its integration are redacted, and so are
 /// headers that usually hold secrets.
 #[utoipa::path(get, path = "/api/v1/requests/{id}/raw", tag = "requests", security(("token" = [])),
+    operation_id = "show_raw_request",
     params(("id" = String, Path, description = "The request's id")),
     responses(
-        (status = 200, body = RawView),
+        (status = 200, description = "The request as it arrived, with secrets redacted", body = RawView),
         (status = 401, description = "The token is missing or wrong", body = ErrorBody),
         (status = 404, description = "There is no such request, or it is not kept", body = ErrorBody),
         (status = 409, description = "Its integration is no longer configured, so its secrets are not known", body = ErrorBody),
@@ -178,6 +181,7 @@ pub(crate) struct ReplayParams {
 /// Replays a kept request through the plugin that serves its integration now. Each of its events is
 /// applied once, however often the request is replayed.
 #[utoipa::path(post, path = "/api/v1/requests/{id}/replay", tag = "requests", security(("token" = [])),
+    operation_id = "replay_request",
     params(("id" = String, Path, description = "The request's id"), ReplayParams),
     responses(
         (status = 200, description = "The outcome of the replay", body = ReplayReport),

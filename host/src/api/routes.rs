@@ -108,9 +108,10 @@ pub(crate) struct LaterMessage {
 ///
 /// Nothing is sent. For a stored alert, the answer also has what was recorded at the time.
 #[utoipa::path(post, path = "/api/v1/routes/test", tag = "deliveries", security(("token" = [])),
+    operation_id = "test_routes",
     request_body = RouteQuestion,
     responses(
-        (status = 200, body = RouteAnswer),
+        (status = 200, description = "The decision about every destination", body = RouteAnswer),
         (status = 400, description = "The question is invalid", body = ErrorBody),
         (status = 401, description = "The token is missing or wrong", body = ErrorBody),
         (status = 404, description = "There is no such alert or integration", body = ErrorBody),

@@ -41,8 +41,9 @@ pub(crate) struct SilenceList {
 
 /// Lists the silences that have not ended, newest first.
 #[utoipa::path(get, path = "/api/v1/silences", tag = "deliveries", params(ListParams), security(("token" = [])),
+    operation_id = "list_silences",
     responses(
-        (status = 200, body = SilenceList),
+        (status = 200, description = "All silences, newest first", body = SilenceList),
         (status = 400, description = "A parameter is invalid", body = ErrorBody),
         (status = 401, description = "The token is missing or wrong", body = ErrorBody),
         (status = 503, description = "The store can't be used now", body = ErrorBody),
@@ -79,9 +80,10 @@ const LONGEST_REASON: usize = 1000;
 
 /// Adds a silence.
 #[utoipa::path(post, path = "/api/v1/silences", tag = "deliveries", security(("token" = [])),
+    operation_id = "add_silence",
     request_body = NewSilence,
     responses(
-        (status = 200, body = Silence),
+        (status = 200, description = "The new silence", body = Silence),
         (status = 400, description = "A condition, a time or the reason is invalid", body = ErrorBody),
         (status = 401, description = "The token is missing or wrong", body = ErrorBody),
         (status = 503, description = "The store can't be used now", body = ErrorBody),
@@ -117,6 +119,7 @@ pub(super) async fn add(
 
 /// Ends a silence. Alerts that it silenced and that are still open and not acknowledged are then told.
 #[utoipa::path(post, path = "/api/v1/silences/{id}/end", tag = "deliveries", security(("token" = [])),
+    operation_id = "end_silence",
     params(("id" = u64, Path, description = "The silence's number")),
     responses(
         (status = 200, description = "The silence, which has ended", body = Silence),

@@ -58,8 +58,9 @@ fn place_of_plugin<R: Role>(in_force: &InForce, name: &str) -> String {
 
 /// Lists the integrations.
 #[utoipa::path(get, path = "/api/v1/integrations", tag = "status", security(("token" = [])),
+    operation_id = "list_integrations",
     responses(
-        (status = 200, body = IntegrationList),
+        (status = 200, description = "All integrations, by name", body = IntegrationList),
         (status = 401, description = "The token is missing or wrong", body = ErrorBody),
     ))]
 pub(super) async fn integrations(State(host): State<Arc<Host>>) -> Json<IntegrationList> {
@@ -68,8 +69,9 @@ pub(super) async fn integrations(State(host): State<Arc<Host>>) -> Json<Integrat
 
 /// Lists the destinations with the deliveries that wait for them.
 #[utoipa::path(get, path = "/api/v1/destinations", tag = "status", security(("token" = [])),
+    operation_id = "list_destinations",
     responses(
-        (status = 200, body = DestinationList),
+        (status = 200, description = "All destinations, by name", body = DestinationList),
         (status = 401, description = "The token is missing or wrong", body = ErrorBody),
         (status = 503, description = "The store does not answer", body = ErrorBody),
     ))]
@@ -80,8 +82,9 @@ pub(super) async fn destinations(State(host): State<Arc<Host>>) -> ApiResult<Des
 
 /// Lists every file of the plugins folder with its problem, and the integrations.
 #[utoipa::path(get, path = "/api/v1/plugins", tag = "status", security(("token" = [])),
+    operation_id = "list_plugins",
     responses(
-        (status = 200, body = PluginList),
+        (status = 200, description = "All files in the plugins folder, and all integrations", body = PluginList),
         (status = 401, description = "The token is missing or wrong", body = ErrorBody),
     ))]
 pub(super) async fn plugins(State(host): State<Arc<Host>>) -> Json<PluginList> {
