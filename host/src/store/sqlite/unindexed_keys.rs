@@ -26,7 +26,7 @@ use std::{
 
 use rusqlite::{Connection, params};
 
-use super::write_transaction::WriteTransaction;
+use super::kept_statements::KeptStatements;
 use crate::system::fault_injection;
 
 /// Number of alerts whose keys are sorted and written together. More would share pages of a large database
@@ -225,6 +225,40 @@ impl UnindexedKeys {
         Arc::make_mut(&mut self.committed).owed = 0;
     }
 
+    /// Writes the next slice of sorted keys into the trees.
+    pub(super) fn write_slice(&mut self, kept: &dyn KeptStatements) -> rusqlite::Result<()> {
+        let committed = Arc::clone(&self.committed);
+        let Some(sorted) = &committed.sorted else { return Ok(()) };
+        let rest = &sorted.order()[sorted.written + self.staged.written..];
+        let slice = &rest[..rest.len().min(committed.owed.max(SLICE))];
+        for (tree, integration, key, number) in slice {
+            // Its keys were dealt with when it was deleted.
+            if committed.deleted.contains(number) || self.staged.deleted.contains(number) {
+                continue;
+            }
+            let sql = match tree {
+                Tree::Problems => {
+                    "INSERT INTO problems VALUES (?1, ?2, ?3) ON CONFLICT (integration, dedup_key) \
+                     DO UPDATE SET alert = excluded.alert WHERE alert < excluded.alert"
+                }
+                Tree::SeenEvents => {
+                    "INSERT INTO seen_events VALUES (?1, ?2, ?3) \
+                     ON CONFLICT (integration, event_id) DO NOTHING"
+                }
+            };
+            kept.execute(sql, params![integration, key, number])?;
+        }
+        fault_injection::point("keys-written");
+        self.staged.written += slice.len();
+        if slice.len() == rest.len() {
+            self.staged.is_last_written = true;
+            let sql = "UPDATE meta SET value = ?1 WHERE key = 'indexed_to'";
+            kept.execute(sql, params![sorted.to])?;
+            fault_injection::point("all-keys-written");
+        }
+        Ok(())
+    }
+
     /// Sorts what has gathered, so that it can be written although it is little: the host rests.
     pub(super) fn sort(&mut self, highest: i64) {
         if !self.is_empty() {
@@ -304,43 +338,6 @@ impl Sorted {
 fn aside(work: impl FnOnce() + Send + 'static) {
     // Without a thread, the work is done by the thread that needs it.
     let _ = thread::Builder::new().name("store-keys".into()).spawn(work);
-}
-
-impl WriteTransaction<'_> {
-    /// Writes the next slice of sorted keys into the trees.
-    pub(super) fn index_keys(&mut self) -> rusqlite::Result<()> {
-        let committed = Arc::clone(&self.state.keys.committed);
-        let Some(sorted) = &committed.sorted else { return Ok(()) };
-        let rest = &sorted.order()[sorted.written + self.state.keys.staged.written..];
-        let slice = &rest[..rest.len().min(committed.owed.max(SLICE))];
-        for (tree, integration, key, number) in slice {
-            // Its keys were dealt with when it was deleted.
-            if committed.deleted.contains(number) || self.state.keys.staged.deleted.contains(number)
-            {
-                continue;
-            }
-            let sql = match tree {
-                Tree::Problems => {
-                    "INSERT INTO problems VALUES (?1, ?2, ?3) ON CONFLICT (integration, dedup_key) \
-                     DO UPDATE SET alert = excluded.alert WHERE alert < excluded.alert"
-                }
-                Tree::SeenEvents => {
-                    "INSERT INTO seen_events VALUES (?1, ?2, ?3) \
-                     ON CONFLICT (integration, event_id) DO NOTHING"
-                }
-            };
-            self.kept.execute(sql, params![integration, key, number])?;
-        }
-        fault_injection::point("keys-written");
-        self.state.keys.staged.written += slice.len();
-        if slice.len() == rest.len() {
-            self.state.keys.staged.is_last_written = true;
-            let sql = "UPDATE meta SET value = ?1 WHERE key = 'indexed_to'";
-            self.kept.execute(sql, params![sorted.to])?;
-            fault_injection::point("all-keys-written");
-        }
-        Ok(())
-    }
 }
 
 /// Returns the stored form of an event id.

@@ -53,7 +53,9 @@ impl WriteJob {
             Self::Housekeep(step, _) => open.housekeep(step).map(JobResult::Housekeep),
             Self::Delivery(job) => job.apply(open).map(|()| JobResult::Delivery),
             Self::Probe(_) => open.probe().map(|()| JobResult::Probe),
-            Self::IndexKeys => open.index_keys().map(|()| JobResult::IndexKeys),
+            Self::IndexKeys => {
+                open.state.keys.write_slice(open.kept).map(|()| JobResult::IndexKeys)
+            }
             // The writer takes these jobs out before it opens a transaction.
             Self::Rehearse(..) | Self::Stop => Ok(JobResult::Probe),
         }

@@ -403,7 +403,7 @@ impl WriterThread<'_> {
         let known = if holds_records(jobs) { self.times.write(&self.statements)? } else { 0 };
         let mut open = WriteTransaction::new(self.connection, &self.statements, self.ids, state);
         if open.state.keys.is_full() {
-            open.index_keys()?;
+            open.state.keys.write_slice(open.kept)?;
         }
         let mut done = Vec::with_capacity(jobs.len());
         for job in jobs {
