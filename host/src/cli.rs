@@ -22,7 +22,7 @@ mod serve;
 mod silences;
 mod times;
 
-use std::path::PathBuf;
+use std::{iter, path::PathBuf};
 
 use clap::{
     ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource,
@@ -202,17 +202,15 @@ fn run(command: Command) -> anyhow::Result<()> {
 
 /// Refuses an option of [`Everywhere`] that the command does not use.
 fn refuse_needless(matches: &ArgMatches) -> anyhow::Result<()> {
-    let mut command = Cli::command();
-    let (mut levels, mut name) = (vec![matches], String::from("tocsin"));
-    while let Some((sub, of_sub)) = levels.last().and_then(|level| level.subcommand()) {
+    let (mut command, mut name) = (Cli::command(), String::from("tocsin"));
+    for sub in levels(matches).filter_map(ArgMatches::subcommand_name) {
         let Some(found) = command.find_subcommand(sub) else { break };
-        command = found.clone();
-        levels.push(of_sub);
         name = format!("{name} {sub}");
+        command = found.clone();
     }
     for id in OF_SOME_COMMANDS {
-        let is_given = levels.iter().any(|level| is_given(level, id));
-        if is_given && command.get_arguments().all(|argument| argument.get_id() != id) {
+        let is_used = command.get_arguments().any(|argument| argument.get_id() == id);
+        if !is_used && is_given(matches, id) {
             let hint = format!("hint: `{name} --help` lists the options");
             return Err(UsageError(format!("`{name}` has no option `--{id}`\n{hint}")).into());
         }
@@ -220,10 +218,17 @@ fn refuse_needless(matches: &ArgMatches) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns true if an option is given on the command line, at this command.
+/// Returns true if an option is given on the command line, before or after the command.
 fn is_given(matches: &ArgMatches, id: &str) -> bool {
-    let is_known = matches.try_contains_id(id).is_ok();
-    is_known && matches.value_source(id) == Some(ValueSource::CommandLine)
+    levels(matches).any(|level| {
+        let is_known = level.try_contains_id(id).is_ok();
+        is_known && level.value_source(id) == Some(ValueSource::CommandLine)
+    })
+}
+
+/// Returns the arguments of the program, then those of each command below.
+fn levels(matches: &ArgMatches) -> impl Iterator<Item = &ArgMatches> {
+    iter::successors(Some(matches), |level| level.subcommand().map(|(_, inner)| inner))
 }
 
 /// Summary of a check that found errors, each of which was printed before.

@@ -53,14 +53,8 @@ enum Verb {
 impl Plugins {
     /// Takes the configuration from the verb that needs none, unless it is given on the command line.
     pub(super) fn forget_default_config(&mut self, matches: &ArgMatches) {
-        let mut level = Some(matches);
-        let mut is_there = false;
-        while let Some(matches) = level {
-            is_there |= is_given(matches, "config");
-            level = matches.subcommand().map(|(_, inner)| inner);
-        }
         if let Some(Verb::Inspect(inspect)) = &mut self.verb
-            && !is_there
+            && !is_given(matches, "config")
         {
             inspect.config = None;
         }
