@@ -309,11 +309,13 @@ fn change_all(options: &Several, change: Change) -> anyhow::Result<()> {
     }
     matching.sort_by_key(|alert| alert.number);
     if matching.is_empty() {
-        return output::print_line(&format!("no alert to {verb} matches"));
+        output::print_error(&format!("no alert to {verb} matches"));
+        return Ok(());
     }
     let count = counted(matching.len());
     if !options.yes && !asked(&format!("{verb} {count}? [y/N] "), &count)? {
-        return output::print_line("nothing was changed");
+        output::print_error("nothing was changed");
+        return Ok(());
     }
     let mut left = Vec::new();
     for alert in &matching {
