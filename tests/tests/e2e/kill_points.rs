@@ -48,8 +48,8 @@ impl Sender {
     fn post(&mut self, connection: &mut Connection, message: String) -> bool {
         let request = Request::post("/in/good", &message).header("x-event-id", &*message);
         match connection.ask(&request) {
-            // A machine that stalls makes a call of the plugin late. The message may be sent again.
-            Ok(answer) if answer.status == 503 => {
+            // On a machine that stalls, the call of the plugin can miss its deadline. The sender tries again.
+            Ok(answer) if answer.status == 503 && answer.error_code() == "plugin_failed" => {
                 self.unanswered = Some(message);
                 true
             }
