@@ -83,14 +83,13 @@ impl LoadedConfig {
         let mut loaded = Self { config, document, routes: Arc::default(), warnings, reader };
         let own = loaded.own_warnings();
         loaded.warnings.extend(own);
-        let checked = loaded.check(host.map(|(host, _)| host));
-        let checked = checked.map_err(|found| {
-            errors.extend(found.into_iter().filter(|error| !removed.may_explain(error)));
-        });
-        let Ok(checked) =
-            checked.and_then(|checked| if errors.is_empty() { Ok(checked) } else { Err(()) })
-        else {
-            return Err(ConfigErrors::in_order(errors));
+        let checked = match loaded.check(host.map(|(host, _)| host)) {
+            Ok(checked) if errors.is_empty() => checked,
+            Ok(_) => return Err(ConfigErrors::in_order(errors)),
+            Err(found) => {
+                errors.extend(found.into_iter().filter(|error| !removed.may_explain(error)));
+                return Err(ConfigErrors::in_order(errors));
+            }
         };
         loaded.routes = Arc::new(checked.routes);
         loaded.config.delivery.ca_pem = checked.ca_pem;

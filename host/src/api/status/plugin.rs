@@ -9,7 +9,6 @@ use utoipa::ToSchema;
 
 use crate::{
     call::PluginRuntime,
-    config::Config,
     destination::Notifying,
     host::in_force::InForce,
     integration::Receiving,
@@ -223,19 +222,14 @@ fn describe_unused(
 /// Returns the place of a section that names no plugin of the folder, but one with a similar name, and the
 /// name that is written there.
 fn missing_plugin(in_force: &InForce, similar: &str) -> Option<(String, String)> {
-    let config = &in_force.config.config;
-    missing_plugin_of::<Receiving>(config, in_force, similar)
-        .or_else(|| missing_plugin_of::<Notifying>(config, in_force, similar))
+    missing_plugin_of::<Receiving>(in_force, similar)
+        .or_else(|| missing_plugin_of::<Notifying>(in_force, similar))
 }
 
-fn missing_plugin_of<R: Role>(
-    config: &Config,
-    in_force: &InForce,
-    similar: &str,
-) -> Option<(String, String)> {
+fn missing_plugin_of<R: Role>(in_force: &InForce, similar: &str) -> Option<(String, String)> {
     let plugins = || in_force.catalog.files.iter().filter_map(CatalogFile::manifest);
     let is_missing = |name: &str| plugins().all(|manifest| manifest.name != name);
-    let mut sections = R::sections(config).iter();
+    let mut sections = R::sections(&in_force.config.config).iter();
     let (name, section) = sections.find(|(_, section)| {
         is_missing(section.plugin()) && nearest(section.plugin(), [similar]).is_some()
     })?;

@@ -232,7 +232,7 @@ impl UnindexedKeys {
         let rest = &sorted.order()[sorted.written + self.staged.written..];
         let slice = &rest[..rest.len().min(committed.owed.max(SLICE))];
         for (tree, integration, key, number) in slice {
-            // Its keys were dealt with when it was deleted.
+            // The keys of a deleted alert were dealt with when the alert was deleted.
             if committed.deleted.contains(number) || self.staged.deleted.contains(number) {
                 continue;
             }
