@@ -4,6 +4,8 @@
 //! Housekeeping works in small steps with long pauses, so that no request waits for it. The
 //! [store](crate::store) does each step.
 
+pub(crate) mod alert_count;
+
 use std::{
     collections::HashMap,
     sync::Arc,
@@ -36,6 +38,7 @@ pub(crate) async fn run(host: Arc<Host>, mut stop: Stop) {
     let now = (Timestamp::now(), Instant::now());
     let (adopted, clock) = (HashMap::new(), Clock::starting(now.0, now.1));
     let mut housekeeper = Housekeeper { host, rounds: 0, adopted, clock, is_too_much: false };
+    housekeeper.expect_deletions();
     loop {
         tokio::select! {
             biased;
@@ -173,13 +176,7 @@ impl Housekeeper {
 
     fn say(&self, what: Forgettable, count: usize, why: &str) {
         if count > 0 {
-            let name = match what {
-                Forgettable::RawRequests => "raw_requests",
-                Forgettable::Quarantine => "quarantine",
-                Forgettable::Records => "records",
-                Forgettable::ResolvedAlerts => "resolved_alerts",
-                Forgettable::Deliveries => "deliveries",
-            };
+            let name = what.as_str();
             self.host.metrics.store.forgot(name, count);
             tracing::info!(
                 event = "retention_deleted",
@@ -188,6 +185,13 @@ impl Housekeeper {
                 why,
                 "deleted stored data"
             );
+        }
+    }
+
+    /// Shows the counters of deleted data before the first deletion.
+    fn expect_deletions(&self) {
+        for what in Forgettable::ALL {
+            self.host.metrics.store.forgot(what.as_str(), 0);
         }
     }
 

@@ -57,7 +57,7 @@ impl Responder for Webhooks {
         let uri = request.uri().clone();
         match integration_name(uri.path()) {
             Some(name) => receive(&self.0, &name, request, client).await,
-            None => nowhere(),
+            None => nowhere(&self.0),
         }
     }
 }
@@ -83,6 +83,7 @@ async fn receive(
     match answer {
         Ok(reply) => accepted(id, reply),
         Err(refusal) => {
+            host.metrics.refusals.count(refusal.code);
             let lines = integration.as_ref().map(|integration| &integration.role.rates.lines);
             log_refusal(lines.unwrap_or(&host.refusal_lines), id, name, &refusal);
             refusal.answer(id)
@@ -112,9 +113,11 @@ fn log_refusal(lines: &LineLimits, id: Ulid, name: &str, refusal: &RequestRefusa
 /// Most characters of an integration's name in a log line. Names in a configuration are not longer.
 const LONGEST_LOGGED_NAME: usize = 64;
 
-fn nowhere() -> Response<Full<Bytes>> {
+fn nowhere(host: &Host) -> Response<Full<Bytes>> {
     let message = "webhooks are posted to /in/{integration}";
-    RequestRefusal::new(StatusCode::NOT_FOUND, "not_found", message).answer(request_id::next())
+    let refusal = RequestRefusal::new(StatusCode::NOT_FOUND, "not_found", message);
+    host.metrics.refusals.count(refusal.code);
+    refusal.answer(request_id::next())
 }
 
 /// Limits and settings for one request, from the configuration in force when the request arrives.

@@ -2,8 +2,14 @@
 //!
 //! Code that counts holds its own counters, so that no request pays for a look-up by label.
 
+mod format;
+mod process;
+mod refusals;
+mod reloads;
+mod unresolved;
+
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     fmt,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -22,6 +28,11 @@ use prometheus_client::{
 
 use jiff::Timestamp;
 
+pub(crate) use self::format::TextFormat;
+use self::{
+    process::ProcessMetrics, refusals::RefusalMetrics, reloads::ReloadMetrics,
+    unresolved::UnresolvedMetrics,
+};
 use crate::{
     alert::PluginId,
     delivery::{AttemptResult, DestinationState},
@@ -46,6 +57,12 @@ pub(crate) struct Metrics {
     pub admin_connections: Gauge,
     /// Log lines that were dropped. Updated when the metrics are requested.
     pub lost_log_lines: Counter,
+    /// Counters of refused webhooks.
+    pub refusals: RefusalMetrics,
+    /// Metrics of the last [reload](crate::reload).
+    pub reloads: ReloadMetrics,
+    /// Gauges of alerts that are not resolved.
+    pub unresolved: UnresolvedMetrics,
     families: Families,
 }
 
@@ -66,6 +83,12 @@ struct Families {
     stuck_threads: Family<PluginLabels, Gauge>,
     breaker_open: Family<PluginLabels, Gauge>,
     breaker_trips: Family<PluginLabels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BuildLabels {
+    version: &'static str,
+    plugin_api: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -117,8 +140,13 @@ impl Default for Metrics {
 impl Metrics {
     /// Creates all metrics at zero.
     pub(crate) fn new() -> Self {
-        let mut registry = Registry::with_prefix("tocsin");
-        let families = Families::register(&mut registry);
+        let mut all = Registry::default();
+        all.register_collector(Box::new(ProcessMetrics::new()));
+        let registry = all.sub_registry_with_prefix("tocsin");
+        register_build_info(registry);
+        let families = Families::register(registry);
+        let refusals = RefusalMetrics::default();
+        refusals.register(registry);
         let connections = Gauge::default();
         let help = "Open connections to the webhook listener";
         registry.register("connections", help, connections.clone());
@@ -129,15 +157,19 @@ impl Metrics {
         let help = "Log lines that were dropped because standard error could not be written";
         registry.register("log_lines_lost", help, lost_log_lines.clone());
         let limits = Arc::<LimitsReached>::default();
-        limits.register(&mut registry);
+        limits.register(registry);
         let store =
             Arc::new(StoreMetrics { limits: Arc::clone(&limits), ..StoreMetrics::default() });
-        store.register(&mut registry);
+        store.register(registry);
+        let unresolved = UnresolvedMetrics::default();
+        unresolved.register(registry);
         let calls = Arc::new(CallMetrics { limits: Arc::clone(&limits), ..CallMetrics::default() });
-        calls.register(&mut registry);
+        calls.register(registry);
         let deliveries = Arc::<DeliveryMetrics>::default();
-        deliveries.register(&mut registry);
-        let exposed = Mutex::new(Exposed { registry, label_sets: HashMap::new() });
+        deliveries.register(registry);
+        let reloads = ReloadMetrics::default();
+        reloads.register(registry);
+        let exposed = Mutex::new(Exposed { registry: all, label_sets: HashMap::new() });
         Self {
             exposed,
             limits,
@@ -147,6 +179,9 @@ impl Metrics {
             connections,
             admin_connections,
             lost_log_lines,
+            refusals,
+            reloads,
+            unresolved,
             families,
         }
     }
@@ -154,6 +189,7 @@ impl Metrics {
     /// Returns the [`IntegrationMetrics`] of one integration with one version of its plugin.
     pub(crate) fn integration(&self, name: &str, plugin: &PluginId) -> IntegrationMetrics {
         let labels = self.labels(Owner::Integration(name.into()), plugin);
+        self.store.expect(name);
         IntegrationMetrics {
             requests: OUTCOMES
                 .map(|outcome| self.families.requests.get_or_create_owned(&labels.with(outcome))),
@@ -176,14 +212,14 @@ impl Metrics {
         labels
     }
 
-    /// Returns all metrics in the `OpenMetrics` text format. `in_force` has the [`PluginMetrics`] of every
-    /// integration and destination in force, with true if its breaker is open, or `None` if it has no
-    /// breaker.
+    /// Returns all metrics in a [`TextFormat`]. `in_force` has the [`PluginMetrics`] of every integration and
+    /// destination in force, with true if its breaker is open, or `None` if it has no breaker.
     pub(crate) fn encode<'m>(
         &self,
+        format: TextFormat,
         in_force: impl IntoIterator<Item = (&'m PluginMetrics, Option<bool>)>,
     ) -> String {
-        self.encode_at(Instant::now(), in_force)
+        format.write(self.encode_at(Instant::now(), in_force))
     }
 
     fn encode_at<'m>(
@@ -218,6 +254,15 @@ impl Metrics {
         let _ = text::encode(&mut text, &exposed.registry);
         text
     }
+}
+
+/// Adds a metric whose labels say which host runs.
+fn register_build_info(registry: &mut Registry) {
+    let labels =
+        BuildLabels { version: env!("CARGO_PKG_VERSION"), plugin_api: tocsin_plugin_api::VERSION };
+    let info = Family::<BuildLabels, Gauge>::default();
+    info.get_or_create(&labels).set(1);
+    registry.register("build_info", "1, with the version of the host", info);
 }
 
 /// Every [`RequestOutcome`], in the order of the counters.
@@ -399,6 +444,8 @@ pub(crate) struct DeliveryMetrics {
     parked: Family<DestinationLabel, Gauge>,
     oldest_waiting: Family<DestinationLabel, Gauge>,
     routing_lag: Histogram,
+    /// Destinations that have the gauges.
+    surveyed: Mutex<BTreeSet<String>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -425,6 +472,7 @@ impl Default for DeliveryMetrics {
             parked: Family::default(),
             oldest_waiting: Family::default(),
             routing_lag: Histogram::new(exponential_buckets(0.001, 4.0, 10)),
+            surveyed: Mutex::default(),
         }
     }
 }
@@ -461,20 +509,45 @@ impl DeliveryMetrics {
         self.routing_lag.observe(lag.as_secs_f64());
     }
 
-    /// Notes the numbers of all destinations.
-    pub(crate) fn survey(&self, states: &[DestinationState], now: Timestamp) {
-        for gauges in [&self.waiting, &self.dead, &self.parked, &self.oldest_waiting] {
-            gauges.clear();
-        }
+    /// Notes the numbers of all destinations: those with a state in the store, and those `in_force`.
+    pub(crate) fn survey<'n>(
+        &self,
+        in_force: impl IntoIterator<Item = &'n str>,
+        states: &[DestinationState],
+        now: Timestamp,
+    ) {
+        let mut unstored: BTreeSet<_> = in_force.into_iter().map(str::to_owned).collect();
+        let mut next = unstored.clone();
         for state in states {
-            let label = DestinationLabel { destination: state.name.clone() };
+            unstored.remove(&state.name);
+            next.insert(state.name.clone());
             let age = state.oldest_waiting.map_or(0, |oldest| now.duration_since(oldest).as_secs());
             let count = |count| i64::try_from(count).unwrap_or(i64::MAX);
-            self.waiting.get_or_create(&label).set(count(state.waiting));
-            self.dead.get_or_create(&label).set(count(state.dead));
-            self.parked.get_or_create(&label).set(state.parked.is_some().into());
-            self.oldest_waiting.get_or_create(&label).set(age.max(0));
+            let (waiting, dead) = (count(state.waiting), count(state.dead));
+            self.set(&state.name, [waiting, dead, state.parked.is_some().into(), age.max(0)]);
         }
+        for name in unstored {
+            self.set(&name, [0; 4]);
+        }
+        let mut surveyed = self.surveyed.lock().unwrap_or_else(PoisonError::into_inner);
+        for destination in surveyed.difference(&next).cloned() {
+            let label = DestinationLabel { destination };
+            for family in self.gauges() {
+                family.remove(&label);
+            }
+        }
+        *surveyed = next;
+    }
+
+    fn set(&self, destination: &str, values: [i64; 4]) {
+        let label = DestinationLabel { destination: destination.to_owned() };
+        for (family, value) in self.gauges().into_iter().zip(values) {
+            family.get_or_create(&label).set(value);
+        }
+    }
+
+    fn gauges(&self) -> [&Family<DestinationLabel, Gauge>; 4] {
+        [&self.waiting, &self.dead, &self.parked, &self.oldest_waiting]
     }
 }
 
@@ -560,6 +633,13 @@ impl StoreMetrics {
         self.failures.inc();
     }
 
+    /// Shows the numbers of an integration although none of its requests has waited for a replay yet.
+    fn expect(&self, integration: &str) {
+        let labels = QuarantineLabels { integration: integration.to_owned() };
+        drop(self.quarantined.get_or_create(&labels));
+        drop(self.pushed_out.get_or_create(&labels));
+    }
+
     /// Sets the numbers of [`Quarantined`] requests, which wait for a replay. Updated when the metrics are
     /// requested.
     pub fn waiting(&self, quarantined: &[Quarantined]) {
@@ -636,7 +716,7 @@ mod tests {
         let metrics = Metrics::new();
         let ops = metrics.integration("ops", &id("1"));
         let line = |is_open| {
-            let text = metrics.encode([(&*ops.plugin, is_open)]);
+            let text = metrics.encode(TextFormat::OpenMetrics, [(&*ops.plugin, is_open)]);
             let open = text.lines().filter(|line| line.starts_with("tocsin_plugin_breaker_open{"));
             open.map(|line| line.rsplit(' ').next().unwrap_or_default().to_owned())
                 .collect::<Vec<_>>()

@@ -228,7 +228,9 @@ impl Engine {
     async fn survey(&self) {
         // Without an answer, the numbers of before are shown.
         let Ok(states) = self.shared.store.destinations().await else { return };
-        self.shared.metrics.survey(&states, self.shared.clock.now());
+        let in_force = self.host.in_force();
+        let names = in_force.destinations.by_name.keys().map(|name| &**name);
+        self.shared.metrics.survey(names, &states, self.shared.clock.now());
         self.shared.desk.set_states(states);
     }
 }

@@ -6,6 +6,8 @@ mod changes;
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::{
     config::{ConfigErrors, LoadedConfig, Server, change::ConfigChange},
     config_warnings,
@@ -39,7 +41,11 @@ impl Host {
             }
             self.reload_now(reason).map_err(|error| sentence(&error))
         });
-        result.unwrap_or_else(|Panicked| Err(PANICKED.into()))
+        let result = result.unwrap_or_else(|Panicked| Err(PANICKED.into()));
+        if !self.is_stopping() {
+            self.metrics.reloads.ended(result.is_ok(), Timestamp::now());
+        }
+        result
     }
 
     /// Returns the changes that a reload would make. No code of a plugin runs.

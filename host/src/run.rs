@@ -70,6 +70,7 @@ async fn serve(host: &Arc<Host>, listeners: Listeners, mut stop: Stop) {
     let (admin_stopper, admin_stop) = stop_sign();
     let (webhooks, admin) = listeners.serve(host, stop.clone(), admin_stop);
     let housekeeping = tokio::spawn(housekeeping::run(Arc::clone(host), stop.clone()));
+    let count = tokio::spawn(housekeeping::alert_count::run(Arc::clone(host), stop.clone()));
     let deliveries = notify::start(host, stop.clone());
     host.begin_serving();
     tracing::info!(event = "serving", "webhooks are served");
@@ -86,6 +87,7 @@ async fn serve(host: &Arc<Host>, listeners: Listeners, mut stop: Stop) {
     }
     // Housekeeping ends between two steps, and the engine when no attempt runs any more.
     let _ = housekeeping.await;
+    let _ = count.await;
     let _ = deliveries.await;
     finish(host, admin_stopper, admin, end).await;
     tracing::info!(event = "stopped", "stopped");

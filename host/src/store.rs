@@ -133,6 +133,10 @@ pub trait AlertStore: Send + Sync {
     /// Returns an [`AlertPage`], newest alert first.
     fn alerts(&self, query: AlertQuery) -> Pending<AlertPage>;
 
+    /// Counts the unresolved alerts among those with the `limit` numbers after `after`. Reads these alerts
+    /// only, so that a caller can count all alerts in steps.
+    fn count_unresolved(&self, after: u64, limit: u64) -> Pending<UnresolvedCount>;
+
     /// Returns the changes after a cursor, at most `limit` and at most [`MOST_CHANGES`](feed::MOST_CHANGES).
     ///
     /// Changes come in the order of their commits. Changes of one transaction come in the order of
@@ -273,6 +277,15 @@ pub struct AlertPage {
     /// The alerts.
     pub alerts: Vec<Alert>,
     /// Start of the next page, if there is one: a value for [`AlertQuery::before`].
+    pub next: Option<u64>,
+}
+
+/// Numbers of unresolved alerts among some alerts, for [`AlertStore::count_unresolved`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnresolvedCount {
+    /// Numbers by status and urgency. Those that are zero are left out.
+    pub counts: Vec<(Status, Urgency, u64)>,
+    /// Start of the next step, if there are further alerts: a value for `after`.
     pub next: Option<u64>,
 }
 

@@ -8,4 +8,5 @@ pub(crate) mod file_permissions;
 pub(crate) mod file_stamp;
 pub(crate) mod private_file;
 pub(crate) mod process_limits;
+pub(crate) mod process_usage;
 pub(crate) mod timeout;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use jiff::Timestamp;
@@ -18,6 +18,7 @@ use crate::{
     call::{BreakerReport, BreakerState},
     host::Host,
     log,
+    metrics::TextFormat,
     problem::{Problem, on_one_line},
     request::Quarantined,
     store::StoreError,
@@ -168,14 +169,16 @@ async fn quarantined(host: &Host) -> Vec<Quarantined> {
     host.store.quarantine().await.unwrap_or_default()
 }
 
-/// Returns the host's metrics in Prometheus' text format.
+/// Returns the host's metrics, as `OpenMetrics` or in the older text format of Prometheus: whichever `Accept`
+/// prefers.
 #[utoipa::path(get, path = "/metrics", tag = "health", security(("token" = [])),
     operation_id = "metrics",
     responses(
-        (status = 200, description = "Counters", body = String, content_type = "application/openmetrics-text"),
+        (status = 200, description = "Metrics", content(
+            (String = "application/openmetrics-text"), (String = "text/plain"))),
         (status = 401, description = "The token is missing or wrong", body = ErrorBody),
     ))]
-pub(super) async fn metrics(State(host): State<Arc<Host>>) -> Response {
+pub(super) async fn metrics(State(host): State<Arc<Host>>, headers: HeaderMap) -> Response {
     // If the store fails, the metrics keep their last values.
     if let Ok(size) = host.store.size_bytes().await {
         host.metrics.store.size_bytes.set(i64::try_from(size).unwrap_or(i64::MAX));
@@ -195,7 +198,9 @@ pub(super) async fn metrics(State(host): State<Arc<Host>>) -> Response {
         .by_name
         .values()
         .map(|destination| (&*destination.metrics, destination.breaker().map(is_open)));
-    let text = host.metrics.encode(of_integrations.chain(of_destinations));
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, content_type)], text).into_response()
+    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let format = TextFormat::accepted(&accept.collect::<Vec<_>>().join(","));
+    let text = host.metrics.encode(format, of_integrations.chain(of_destinations));
+    let headers = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "accept")];
+    (headers, text).into_response()
 }

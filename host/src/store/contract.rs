@@ -40,6 +40,7 @@ macro_rules! store_contract {
                 events_of_one_request_apply_in_their_order,
                 racing_senders_open_one_alert,
                 pages_lead_through_all_alerts_newest_first,
+                unresolved_alerts_are_counted_in_steps,
                 repeated_reports_are_counted_and_their_differences_kept,
                 histories_are_bounded,
                 a_new_alert_links_to_the_resolved_one_of_its_problem,

@@ -74,3 +74,25 @@ pub enum Forgettable {
     /// wait and dead ones stay.
     Deliveries,
 }
+
+impl Forgettable {
+    /// All kinds.
+    pub const ALL: [Self; 5] = [
+        Self::RawRequests,
+        Self::Quarantine,
+        Self::Records,
+        Self::ResolvedAlerts,
+        Self::Deliveries,
+    ];
+
+    /// Returns the name in metrics and in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RawRequests => "raw_requests",
+            Self::Quarantine => "quarantine",
+            Self::Records => "records",
+            Self::ResolvedAlerts => "resolved_alerts",
+            Self::Deliveries => "deliveries",
+        }
+    }
+}

@@ -37,6 +37,7 @@ mod submission;
 mod syncer;
 mod transaction_times;
 mod unindexed_keys;
+mod unresolved_counts;
 #[cfg(test)]
 mod upgrades;
 mod write_job;
@@ -67,7 +68,7 @@ use self::{
 };
 use super::{
     AlertPage, AlertQuery, AlertStore, CommitCallback, Housekeeping, ManualChange,
-    ManualChangeOutcome, Pending, RequestStore, Store, StoreHealth,
+    ManualChangeOutcome, Pending, RequestStore, Store, StoreHealth, UnresolvedCount,
     feed::{ChangePage, Cursor},
     housekeeping::{HousekeepingProgress, HousekeepingStep},
 };
@@ -227,6 +228,10 @@ impl AlertStore for SqliteStore {
 
     fn alert(&self, alert: AlertRef) -> Pending<Option<AlertWithHistory>> {
         self.readers.read(move |reader| reader.alert(alert))
+    }
+
+    fn count_unresolved(&self, after: u64, limit: u64) -> Pending<UnresolvedCount> {
+        self.readers.read(move |reader| reader.count_unresolved(after, limit))
     }
 
     fn changes_since(&self, cursor: Cursor, limit: usize) -> Pending<ChangePage> {

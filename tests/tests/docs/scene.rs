@@ -57,6 +57,12 @@ impl Scene {
         for folder in ["target/release", "run/plugins", "run/fixtures"] {
             fs::create_dir_all(self.path(folder)).expect("a folder");
         }
+        let files = ["prometheus/tocsin.rules.yml", "prometheus/tocsin.rules.test.yml"];
+        for file in files.into_iter().chain(["systemd/tocsin.service"]) {
+            let copy = self.path("deploy").join(file);
+            fs::create_dir_all(copy.parent().expect("a folder")).expect("a folder");
+            fs::copy(top.join("deploy").join(file), copy).expect("copied");
+        }
         for (package, folders) in [
             ("slack-outgoing-webhook", &["target/release", "run", "run/plugins"][..]),
             ("alertmanager", &["target/release", "run"]),

@@ -29,6 +29,7 @@ mod kill_points;
 mod limits;
 mod load;
 mod log_format;
+mod metrics;
 mod missing_plugins;
 mod notification_rules;
 mod plugin_compatibility;

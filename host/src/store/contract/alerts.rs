@@ -9,7 +9,7 @@ use crate::{
     alert::{Alert, AlertRef, AlertWithHistory, ChangeKind, Status},
     request::{Effect, RequestOutcome, Submission, Terms},
     store::{
-        AlertQuery, ManualAction, ManualChangeOutcome, StoreError,
+        AlertQuery, ManualAction, ManualChangeOutcome, StoreError, UnresolvedCount,
         fixture::{
             StoreFixture, all, at, by_hand, by_steve, commit, events, get, steve, submission,
             with_terms,
@@ -239,6 +239,27 @@ pub(in crate::store) fn pages_lead_through_all_alerts_newest_first(place: &dyn S
     assert_eq!(numbers(even), (vec![6, 4, 2], None));
     let nobody = AlertQuery { integration: Some("nobody".into()), ..query() };
     assert_eq!(numbers(nobody), (vec![], None));
+}
+
+pub(in crate::store) fn unresolved_alerts_are_counted_in_steps(place: &dyn StoreFixture) {
+    let store = place.open();
+    let count = |after, limit| store.count_unresolved(after, limit).wait().unwrap();
+    assert_eq!(count(0, 10), UnresolvedCount::default());
+    for urgency in [Urgency::Low, Urgency::Critical, Urgency::Low, Urgency::Low, Urgency::High] {
+        commit(&*store, Event::create("x").urgency(urgency));
+    }
+    by_hand(&*store, 1, ManualAction::Acknowledge);
+    by_hand(&*store, 4, ManualAction::Resolve);
+    let low = (Status::Open, Urgency::Low, 1);
+    let acknowledged = (Status::Acknowledged, Urgency::Low, 1);
+    let (high, critical) = (Urgency::High, Urgency::Critical);
+    let (high, critical) = ((Status::Open, high, 1), (Status::Open, critical, 1));
+    let of = |counts: &[_], next| UnresolvedCount { counts: counts.into(), next };
+    assert_eq!(count(0, 10), of(&[low, high, critical, acknowledged], None));
+    assert_eq!(count(0, 2), of(&[critical, acknowledged], Some(2)));
+    assert_eq!(count(2, 2), of(&[low], Some(4)));
+    assert_eq!(count(4, 2), of(&[high], None));
+    assert_eq!(count(u64::MAX, u64::MAX), UnresolvedCount::default());
 }
 
 pub(in crate::store) fn repeated_reports_are_counted_and_their_differences_kept(
