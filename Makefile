@@ -10,6 +10,8 @@
 # make bench    measure the host beside a minimal server on the same machine (needs wrk)
 # make release  build everything with more optimization, some minutes longer, into target/production
 # make dist     build the archive of a release for this machine, with checksums
+# make deb      build the Debian package for this machine, from a release build
+# make try-deb  install, upgrade and remove the Debian package, with debug builds (needs root, changes nothing)
 # make advisories  look up known vulnerabilities of the dependencies (needs the network)
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -18,6 +20,9 @@ PRODUCTION := $(TARGET)/production
 # cargo-deny is built once, beside everything else that is built.
 DENY_VERSION := 0.20.2
 DENY := $(abspath $(TARGET))/tools/bin/cargo-deny
+# cargo-deb is built once as well.
+CARGO_DEB_VERSION := 3.8.0
+CARGO_DEB := $(abspath $(TARGET))/tools/bin/cargo-deb
 # cargo-fuzz is built once as well.
 FUZZ_VERSION := 0.13.2
 FUZZ := $(abspath $(TARGET))/tools/bin/cargo-fuzz
@@ -33,7 +38,7 @@ QUICK := --workspace --exclude 'bad-*'
 VERSION = $(shell cargo pkgid --package tocsin | sed 's/.*[@\#]//')
 DIST = tocsin-$(VERSION)-$(shell uname -m)-linux
 
-.PHONY: help run build release quick test fmt clippy doc deny advisories scripts unit api-test attack certify docs drill fuzz bench dist clean-run
+.PHONY: help run build release quick test fmt clippy doc deny advisories scripts unit api-test attack certify docs drill fuzz bench dist deb try-deb clean-run
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -65,7 +70,7 @@ quick: fmt clippy
 	cargo test $(QUICK) --lib --test house
 	cargo test $(QUICK) --test e2e smoke::
 
-test: fmt clippy doc deny scripts unit api-test
+test: fmt clippy doc deny scripts unit api-test try-deb
 
 fmt:
 	cargo fmt --all --check
@@ -87,7 +92,7 @@ $(DENY):
 	cargo install --locked --quiet --version $(DENY_VERSION) --root $(TARGET)/tools cargo-deny
 
 scripts:
-	@if command -v shellcheck > /dev/null; then shellcheck $$(git ls-files '*.sh') .ci/run; \
+	@if command -v shellcheck > /dev/null; then shellcheck $$(git ls-files '*.sh') .ci/run $$(git ls-files 'deploy/debian/p*'); \
 	else echo "SKIPPED: shellcheck is not installed"; fi
 
 unit:
@@ -144,8 +149,23 @@ dist: release
 	rm -rf $(TARGET)/dist && mkdir -p $(TARGET)/dist/$(DIST)/plugins
 	cp -r $(PRODUCTION)/tocsin README.md CHANGELOG.md SECURITY.md docs LICENSE-APACHE LICENSE-MIT tocsin.example.toml $(TARGET)/dist/$(DIST)/
 	cp $(PRODUCTION)/libslack_outgoing_webhook.so $(PRODUCTION)/libalertmanager.so $(PRODUCTION)/libwebhook_out.so $(PRODUCTION)/libslack_channel.so $(TARGET)/dist/$(DIST)/plugins/
+	deploy/plugin-api-sources.sh $(TARGET)/dist/$(DIST)/share/tocsin/src/plugin-api
+	cp -r deploy $(TARGET)/dist/$(DIST)/ && rm -rf $(TARGET)/dist/$(DIST)/deploy/debian
 	cd $(TARGET)/dist/$(DIST) && sha256sum tocsin plugins/*.so > SHA256SUMS
 	cd $(TARGET)/dist && tar --owner 0 --group 0 --numeric-owner -czf $(DIST).tar.gz $(DIST) && sha256sum $(DIST).tar.gz > $(DIST).tar.gz.sha256
+
+deb: release $(CARGO_DEB)
+	deploy/debian/stage.sh $(PRODUCTION)
+	$(CARGO_DEB) --package tocsin --no-build --no-strip --output $(TARGET)/debian/
+
+# The tests have built the same packages.
+try-deb: $(CARGO_DEB)
+	$(foreach package,$(SHIPPED),cargo build --quiet --package $(package) &&) true
+	deploy/debian/try.sh
+
+$(CARGO_DEB):
+	@echo "building cargo-deb $(CARGO_DEB_VERSION), once; it takes some minutes"
+	cargo install --locked --quiet --version $(CARGO_DEB_VERSION) --root $(TARGET)/tools cargo-deb
 
 # Deletes the run folder, with its alerts and its token.
 clean-run:

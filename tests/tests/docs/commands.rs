@@ -37,6 +37,7 @@ pages! {
     the_commands_on_integrations_run: "docs/operator/integrations.md",
     the_commands_on_monitoring_run: "docs/operator/monitoring.md",
     the_commands_on_plugins_run: "docs/operator/plugins.md",
+    the_commands_on_production_run: "docs/operator/production.md",
     the_commands_on_publishing_run: "docs/author/publishing.md",
     the_commands_on_troubleshooting_run: "docs/operator/troubleshooting.md",
     the_commands_on_trust_run: "docs/operator/trust.md",

@@ -15,6 +15,7 @@ mod config;
 mod database_lock;
 mod deliveries;
 mod delivery_tls;
+mod deploy;
 mod destinations;
 mod durability;
 mod exactly_once;
