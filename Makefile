@@ -106,7 +106,7 @@ docs:
 	TOCSIN_UPDATE_DOCS=1 cargo test --package tocsin-tests --test e2e -- reference:: broken_configurations::
 
 drill:
-	TOCSIN_DRILL=1 cargo test --package tocsin-tests --test e2e -- --nocapture --test-threads 1 upgrades:: reload:: durability:: deliveries::
+	TOCSIN_DRILL=1 cargo test --package tocsin-tests --test e2e -- --nocapture --test-threads 1 upgrades:: reload:: durability:: deliveries:: backup::
 	TOCSIN_DRILL=1 cargo test --package tocsin-tests --test power_cuts -- --nocapture --test-threads 1
 
 attack:

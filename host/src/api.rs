@@ -5,6 +5,7 @@
 
 pub(crate) mod actor;
 pub(crate) mod alerts;
+pub(crate) mod backup;
 mod body;
 pub(crate) mod deliveries;
 pub(crate) mod destinations;
@@ -137,6 +138,7 @@ fn routes_and_description() -> (Router<Arc<Host>>, Router<Arc<Host>>, utoipa::op
         .routes(routes!(silences::end))
         .routes(routes!(routes::test))
         .routes(routes!(reload::reload))
+        .routes(routes!(backup::back_up))
         .routes(routes!(status::integrations))
         .routes(routes!(status::destinations))
         .routes(routes!(status::plugins))
@@ -274,6 +276,7 @@ mod tests {
             "/api/v1/plugins",
             "/api/v1/plugins/{name}/retry",
             "/api/v1/reload",
+            "/api/v1/backup",
         ] {
             assert!(paths.iter().any(|known| known == path), "{path} is missing in {paths:?}");
         }

@@ -4,6 +4,7 @@
 
 mod alerts;
 mod arguments;
+mod backup;
 mod check;
 mod client;
 mod completions;
@@ -17,6 +18,7 @@ mod pages;
 mod plugins;
 mod reload;
 mod requests;
+mod restore;
 mod routes;
 mod serve;
 mod silences;
@@ -78,6 +80,15 @@ enum Command {
     Check(check::Check),
     /// Make the running host reload its configuration and its plugins, as SIGHUP does
     Reload(reload::Reload),
+    /// Make a backup of the store, verified, also while the host runs
+    ///
+    /// The running host writes the file into `store.backup_dir`, by default beside the database. If no host
+    /// runs, or with `--to`, this command writes the file.
+    Backup(backup::BackupCommand),
+    /// Put a backup in the place of the store; the host has to be stopped
+    ///
+    /// The former database is kept beside it, under a name that is printed.
+    Restore(restore::Restore),
     /// List the plugins and their problems; inspect, lock, certify or create a plugin
     ///
     /// Asks the running host. If no host answers, reads the folder itself.
@@ -187,6 +198,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(file) => serve::serve(&file.config),
         Command::Check(options) => check::check(&options),
         Command::Reload(reload) => reload::reload(&reload),
+        Command::Backup(command) => backup::run(&command),
+        Command::Restore(command) => restore::run(&command),
         Command::Plugins(plugins) => plugins::run(plugins),
         Command::Integrations(inventory) => integrations::list(&inventory),
         Command::Destinations(destinations) => destinations::run(destinations),

@@ -56,7 +56,7 @@ pub(crate) use self::{
     required_plugins::RequiredPlugins,
     retention::Retention,
     route::RouteConfig,
-    store::Store,
+    store::{Store, StorePaths},
     watch::Watch,
 };
 pub use self::{

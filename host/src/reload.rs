@@ -3,6 +3,7 @@
 //! Reloads are requested by the [watcher](crate::watch), by signals and by the API.
 
 mod changes;
+mod drop_ins;
 
 use std::sync::Arc;
 
@@ -39,7 +40,15 @@ impl Host {
             if self.is_stopping() {
                 return Err("the host is stopping".into());
             }
-            self.reload_now(reason).map_err(|error| sentence(&error))
+            let had_failed = self.reload_problem().is_some();
+            let result = self.reload_now(reason).map_err(|error| sentence(&error));
+            if had_failed && result.is_ok() {
+                tracing::info!(
+                    event = "configuration_repaired",
+                    "the configuration and the plugins, which could not be applied before, are in force",
+                );
+            }
+            result
         });
         let result = result.unwrap_or_else(|Panicked| Err(PANICKED.into()));
         if !self.is_stopping() {
@@ -93,6 +102,7 @@ impl Host {
         let changes = changes_between(&present, &next.config, &plans);
         keep_what_needs_a_restart(&present.config, &mut next.config);
         notify::prepare(&*self.store, &next);
+        drop_ins::log_changes(&present, &next);
         self.put_into_force(next);
         config_warnings::log(self);
         Ok(changes)
@@ -164,7 +174,7 @@ fn keep_what_needs_a_restart(present: &LoadedConfig, next: &mut LoadedConfig) {
     };
     new.admin.listen = old.admin.listen;
     new.admin.max_connections = old.admin.max_connections;
-    new.store = old.store.clone();
+    new.store.url = old.store.url.clone();
     new.log = old.log.clone();
 }
 

@@ -4,6 +4,7 @@
 //! old data in [`housekeeping`]. [`open`] chooses a store by its [`StoreConfig`]. `sqlite` keeps
 //! everything in one file. Every store has to pass the tests in `contract`. Nothing else in the host touches a database.
 
+pub mod backup;
 #[cfg(test)]
 mod contract;
 pub mod deliveries;
@@ -32,6 +33,7 @@ use ulid::Ulid;
 pub use self::pending::Pending;
 pub(crate) use self::pending::{Responder, pending};
 use self::{
+    backup::{Backup, BackupError, BackupTarget, Restored},
     deliveries::DeliveryStore,
     feed::{ChangePage, Cursor},
     housekeeping::{HousekeepingProgress, HousekeepingStep},
@@ -76,6 +78,28 @@ impl StoreConfig {
             Self::Sqlite { path } => path.file_name().unwrap_or_default().to_owned(),
         }
     }
+
+    /// Returns the folder for backups, unless the operator names another one: the one of the store.
+    pub fn default_backup_dir(&self) -> &Path {
+        match self {
+            Self::Sqlite { path } => path.parent().unwrap_or(Path::new("")),
+        }
+    }
+
+    /// Returns the place of a backup that is made now in a folder.
+    pub fn backup_in(&self, folder: &Path) -> BackupTarget {
+        let name = backup::name(&self.name().to_string_lossy(), Timestamp::now());
+        BackupTarget { path: folder.join(name), replaces: false }
+    }
+
+    /// Deletes the oldest backups in a folder, so that `keep` are left, and returns their paths.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be read, or a file cannot be deleted.
+    pub fn prune_backups(&self, folder: &Path, keep: usize) -> std::io::Result<Vec<PathBuf>> {
+        backup::prune(folder, &self.name().to_string_lossy(), keep)
+    }
 }
 
 /// Opens the [`Store`] of a configuration, and creates it if it is missing. The error of a second host
@@ -113,11 +137,38 @@ pub fn holder(config: &StoreConfig) -> Option<String> {
     }
 }
 
+/// Makes a backup of a store from outside its host, whether a host uses the store or not.
+///
+/// # Errors
+///
+/// If the store is missing or damaged, or the file cannot be written. No file is left behind then.
+pub fn back_up(config: &StoreConfig, target: &BackupTarget) -> anyhow::Result<Backup> {
+    match config {
+        StoreConfig::Sqlite { path } => SqliteStore::back_up(path, target),
+    }
+}
+
+/// Puts a backup in the place of a store that no host uses, and keeps the former one beside it. The error of a
+/// host that starts meanwhile names this process as `holder`.
+///
+/// # Errors
+///
+/// If a host uses the store, the backup cannot be used, or the disk fails.
+pub fn restore(config: &StoreConfig, backup: &Path, holder: &str) -> anyhow::Result<Restored> {
+    match config {
+        StoreConfig::Sqlite { path } => SqliteStore::restore(path, backup, holder),
+    }
+}
+
 /// Handle of a store.
 ///
 /// Committed data is on disk and survives the death of the host and of the machine. Other hosts may
 /// write to the same store.
 pub trait Store: AlertStore + RequestStore + DeliveryStore + Housekeeping + StoreHealth {
+    /// Makes a backup beside the work of the store. The backup has everything that was acknowledged before this
+    /// call.
+    fn back_up(&self, target: BackupTarget) -> Pending<Result<Backup, BackupError>>;
+
     /// Commits what was submitted, closes the store, and returns when that is done.
     fn close(&self);
 }

@@ -1,6 +1,6 @@
 //! Route that reloads the configuration and the plugins.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use axum::{
     Json,
@@ -35,6 +35,10 @@ pub(crate) struct ReloadReport {
     pub config: PathBuf,
     /// The changes; empty if nothing differs.
     pub changes: Vec<ConfigChange>,
+    /// The addresses on which the host listens: for webhooks, and for the API.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub listening: Vec<SocketAddr>,
 }
 
 /// Reads the configuration and the plugins again and applies them in one step. If anything is wrong,
@@ -53,7 +57,11 @@ pub(super) async fn reload(
 ) -> ApiResult<ReloadReport> {
     let Query(ReloadParams { dry_run }) =
         params.map_err(|error| ApiError::bad_request(error.body_text()))?;
-    let config = host.in_force().config.document.path.clone();
+    let (config, listening) = {
+        let in_force = host.in_force();
+        let config = &in_force.config.config;
+        (in_force.config.document.path.clone(), vec![config.server.listen, config.admin.listen])
+    };
     // Reading files and loading plugins blocks.
     let reload =
         move || if dry_run { host.rehearse_reload() } else { host.reload(ReloadReason::Requested) };
@@ -61,5 +69,5 @@ pub(super) async fn reload(
     let reloaded = reloaded.unwrap_or_else(|_| Err("the reload panicked".into()));
     let changes = reloaded.map_err(ApiError::not_reloaded)?;
     let config = config.canonicalize().unwrap_or(config);
-    Ok(Json(ReloadReport { dry_run, config, changes }))
+    Ok(Json(ReloadReport { dry_run, config, changes, listening }))
 }

@@ -3,10 +3,13 @@
 //! The command changes nothing. It sends nothing to the servers of destinations.
 
 mod contacts;
+mod listeners;
 mod options;
+mod report;
 
 use clap::Args;
 
+use self::report::{CheckReport, Finding};
 use super::{
     CheckFailed, Connection,
     client::{ApiError, Client, Unreachable},
@@ -18,7 +21,7 @@ use super::{
 };
 use crate::{
     api::reload::ReloadReport,
-    config::{ConfigError, ConfigErrors, LoadedConfig},
+    config::{ConfigError, ConfigErrors, LoadedConfig, StorePaths},
     config_warnings,
     host::in_force::InForce,
     plugin_user::{PluginUsers, role::Role},
@@ -30,56 +33,105 @@ use crate::{
 pub(super) struct Check {
     #[command(flatten)]
     connection: Connection,
-    /// Do not resolve the names of the servers that destinations contact
+    /// Use no network: do not resolve the names of the servers that destinations contact, and do not try the
+    /// addresses of the listeners
     #[arg(long)]
     offline: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn check(options: &Check) -> anyhow::Result<()> {
+    let mut report = CheckReport {
+        config: options.connection.config.config.display().to_string(),
+        ..CheckReport::default()
+    };
+    let checked = check_all(options, &mut report);
+    if options.json {
+        match checked.as_ref().err() {
+            None => report.is_good = true,
+            Some(error) => match error.downcast_ref::<ConfigErrors>() {
+                Some(errors) => report.errors.extend(errors.0.iter().map(Finding::from)),
+                None if error.is::<CheckFailed>() => {}
+                None => report.errors.push(Finding::of_text(&format!("{error:#}"))),
+            },
+        }
+        output::print_json(&report)?;
+    }
+    checked
+}
+
+/// Prints everything except JSON, and gathers everything for it.
+fn check_all(options: &Check, report: &mut CheckReport) -> anyhow::Result<()> {
     let connection = &options.connection;
     let config = &*connection.config.config;
+    let is_text = !options.json;
+    let print_error = |text: &str| {
+        if is_text {
+            output::print_error(text);
+        }
+    };
     let offline = OfflineState::load(config)?;
-    let store = offline.in_force.config.store_config().map(|config| store::check(&config));
+    let loaded = &offline.in_force.config;
+    let paths = loaded.store_paths();
+    let store = paths.as_ref().map(|paths| store::check(&paths.store));
     let (integrations, plugins) = (offline.integrations(), offline.plugins());
-    print_integrations(&integrations)?;
     let destinations = offline.destinations();
-    if !destinations.is_empty() {
-        output::print_line("")?;
-        print_destinations(&destinations)?;
+    if is_text {
+        print_integrations(&integrations)?;
+        if !destinations.is_empty() {
+            output::print_line("")?;
+            print_destinations(&destinations)?;
+        }
     }
     for plugin in &plugins {
         if let Some(problem) = &plugin.problem {
-            output::print_error(&format!("warning: `{}` {problem}", plugin.file));
+            print_error(&format!("warning: `{}` {problem}", plugin.file));
         }
     }
     let schemas = options::report(&offline);
-    let own = offline.in_force.config.warnings.iter().map(ConfigError::sentence);
+    let own = loaded.warnings.iter().map(ConfigError::sentence);
     let routes = config_warnings::of_routes(&offline.in_force);
     let routes = routes.iter().map(ConfigError::sentence);
     let contacts = contacts::warnings(&offline.in_force, options.offline)?;
-    for warning in own.chain(routes).chain(schemas.warnings).chain(contacts) {
-        output::print_error(&format!("warning: {warning}"));
+    let backups = paths.as_ref().and_then(|paths| backup_warning(loaded, paths));
+    for warning in own.chain(routes).chain(schemas.warnings).chain(contacts).chain(backups) {
+        print_error(&format!("warning: {warning}"));
+        report.warnings.push(Finding::of_text(&warning));
     }
+    let host = RunningHost::ask(connection, loaded)?;
+    let listeners = if options.offline { Vec::new() } else { host.listener_errors(loaded) };
     let in_force = &offline.in_force;
     let broken = broken(in_force, &in_force.integrations)
         .chain(broken(in_force, &in_force.destinations))
         .collect::<Vec<_>>();
-    let errors = [offline.errors.0.as_slice(), &schemas.errors, &broken].concat();
+    let errors = [offline.errors.0.as_slice(), &schemas.errors, &broken, &listeners].concat();
     let errors = ConfigErrors::in_order(errors);
-    let mut faults = errors.0.len();
     if !errors.0.is_empty() {
-        output::print_error(&format!("error: {errors}"));
+        print_error(&format!("error: {errors}"));
+        report.errors.extend(errors.0.iter().map(Finding::from));
     }
     if let Some(Err(error)) = store {
-        faults += 1;
-        output::print_error(&format!("error: {error:#}"));
+        print_error(&format!("error: {error:#}"));
+        report.errors.push(Finding::of_text(&format!("{error:#}")));
     }
+    (report.integrations, report.destinations) = (integrations, destinations);
+    report.plugins = plugins;
+    let faults = report.errors.len();
     if faults > 0 {
         let problems = if faults == 1 { "problem" } else { "problems" };
         return Err(CheckFailed(format!("{faults} {problems} in `{}`", config.display())).into());
     }
-    print_what_a_reload_would_change(connection, &offline.in_force.config)?;
-    output::print_line(&format!("`{}` is good", config.display()))
+    if let Some(warning) = &host.warning {
+        print_error(&format!("warning: {warning}"));
+        report.warnings.push(Finding::of_text(warning));
+    }
+    if is_text && let Some(reload) = &host.report {
+        print_changes("would change", &reload.changes)?;
+    }
+    report.reload = host.report;
+    if is_text { output::print_line(&format!("`{}` is good", config.display())) } else { Ok(()) }
 }
 
 /// Returns the problems of integrations or destinations that no plugin can serve, each at the key that names
@@ -96,31 +148,59 @@ fn broken<'f, R: Role>(
     })
 }
 
-/// Asks the host that runs with this configuration, if there is one, and prints its [`ReloadReport`].
-fn print_what_a_reload_would_change(
-    connection: &Connection,
-    config: &LoadedConfig,
-) -> anyhow::Result<()> {
-    let report: ReloadReport = match Client::new(connection)?.post(DRY_RUN) {
-        Ok(report) => report,
-        Err(error) => {
-            if let Some(reason) = why_unknown(&error, config) {
-                output::print_error(&format!(
-                    "warning: cannot tell what a reload would change: {reason}"
-                ));
+/// Returns a warning if backups cannot be made where the configuration says.
+fn backup_warning(config: &LoadedConfig, paths: &StorePaths) -> Option<String> {
+    let is_missing = config.config.store.backup_dir.is_some() && !paths.backup_dir.is_dir();
+    let error = config
+        .document
+        .error_at(&["store", "backup_dir"], "is not a folder, so no backup can be made there")
+        .hint("make the folder, owned by the user of the host");
+    is_missing.then(|| error.sentence())
+}
+
+/// The host that runs with a configuration, as far as it answers.
+struct RunningHost {
+    /// The answer of a host that runs with the same file.
+    report: Option<ReloadReport>,
+    /// True if a host uses the store.
+    has_store: bool,
+    /// The reason why there is no answer of that host.
+    warning: Option<String>,
+}
+
+impl RunningHost {
+    /// Asks the host that runs with this configuration, if there is one, for what a reload would change.
+    fn ask(connection: &Connection, config: &LoadedConfig) -> anyhow::Result<Self> {
+        let has_store =
+            config.store_config().is_some_and(|config| store::holder(&config).is_some());
+        let (report, warning) = match Client::new(connection)?.post::<ReloadReport>(DRY_RUN) {
+            Ok(report) => {
+                let path = &config.document.path;
+                let is_same = std::fs::canonicalize(path).is_ok_and(|path| path == report.config);
+                let other = format!(
+                    "the running host uses another configuration, `{}`",
+                    report.config.display()
+                );
+                if is_same { (Some(report), None) } else { (None, Some(other)) }
             }
-            return Ok(());
-        }
-    };
-    let path = &config.document.path;
-    if std::fs::canonicalize(path).is_ok_and(|path| path == report.config) {
-        return print_changes("would change", &report.changes);
+            Err(error) => {
+                let reason = why_unknown(&error, config);
+                let warning = |reason| format!("cannot tell what a reload would change: {reason}");
+                (None, reason.map(warning))
+            }
+        };
+        Ok(Self { report, has_store, warning })
     }
-    output::print_error(&format!(
-        "warning: the running host uses another configuration, `{}`",
-        report.config.display()
-    ));
-    Ok(())
+
+    /// Returns the errors of listeners that this host does not hold itself.
+    fn listener_errors(&self, config: &LoadedConfig) -> Vec<ConfigError> {
+        let held = match &self.report {
+            Some(report) => Some(&*report.listening),
+            None if self.has_store => None,
+            None => Some(&[][..]),
+        };
+        listeners::errors(config, held)
+    }
 }
 
 /// Returns the reason why a running host gave no answer, or `None` if no host seems to run.

@@ -41,11 +41,7 @@ impl LoadedConfig {
             );
         }
         if self.store_config().is_none() {
-            checks.refuse(
-                &["store", "url"],
-                "is not a kind of store that this host supports",
-                "write `sqlite:PATH`, such as `sqlite:tocsin.db`",
-            );
+            checks.errors.push(super::store::unknown_kind(&self.document));
         }
         checks.check_plugins(plugins);
         checks.check_requests(requests);

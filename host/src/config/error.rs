@@ -1,6 +1,9 @@
 //! Errors in a configuration: the place in the file, what is wrong, and a hint.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use super::snippet::Snippet;
 use crate::printable::one_line;
@@ -39,6 +42,16 @@ impl ConfigError {
     /// Returns what is wrong, without place and hint.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// Returns the file, the line and the column.
+    pub(crate) fn position(&self) -> (&Path, usize, usize) {
+        (&self.file, self.line, self.column)
+    }
+
+    /// Returns the hint.
+    pub(crate) fn remedy(&self) -> Option<&str> {
+        self.hint.as_deref()
     }
 
     /// Returns the error on one line, without the [`Snippet`] of the file.

@@ -123,8 +123,7 @@ impl LoadedConfig {
 
     /// Returns the store that `store.url` names; none if its kind is unknown.
     pub(crate) fn store_config(&self) -> Option<StoreConfig> {
-        let path = self.config.store.url.strip_prefix("sqlite:")?;
-        (!path.is_empty()).then(|| StoreConfig::Sqlite { path: self.resolve(Path::new(path)) })
+        self.store_paths().map(|paths| paths.store)
     }
 
     /// Returns the path of the journal of plugin loads, which belongs to a store.

@@ -50,7 +50,7 @@ pub(crate) fn read_plugin_paths(document: &Document) -> Result<Plugins, ConfigEr
 }
 
 /// Reads some keys of one section, and ignores everything else.
-fn read_section<T: DeserializeOwned>(
+pub(super) fn read_section<T: DeserializeOwned>(
     document: &Document,
     section: &str,
     is_read: impl Fn(&str) -> bool,

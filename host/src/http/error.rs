@@ -15,7 +15,7 @@ use http_body_util::Full;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{limits::line_limit::LineLimit, store::StoreError};
+use crate::{limits::line_limit::LineLimit, problem::Problem, store::StoreError};
 
 /// JSON body of every answer that is an error.
 #[derive(Debug, Serialize, ToSchema)]
@@ -138,6 +138,12 @@ impl ApiError {
     /// 422: the new configuration cannot be applied.
     pub fn not_reloaded(problem: String) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "not_reloaded", problem)
+    }
+
+    /// 500: no backup could be made.
+    pub(crate) fn not_backed_up(problem: &Problem) -> Self {
+        let message = problem.one_line();
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "not_backed_up", message)
     }
 
     /// 409: the present state does not allow it.

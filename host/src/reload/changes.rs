@@ -195,7 +195,7 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<ConfigChange> {
         trusted_proxies,
     } = server;
     let config::Admin { listen: admin_listen, max_connections: admin_connections, tokens } = admin;
-    let config::Store { url } = store;
+    let config::Store { url, backup_dir } = store;
     let config::Plugins {
         dir,
         call_deadline,
@@ -219,6 +219,7 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<ConfigChange> {
         ("server.hide_integrations", *hide_integrations != old.server.hide_integrations),
         ("server.trusted_proxies", *trusted_proxies != old.server.trusted_proxies),
         ("admin.tokens", !are_same(tokens, &old.admin.tokens)),
+        ("store.backup_dir", *backup_dir != old.store.backup_dir),
         ("plugins.dir", *dir != old.plugins.dir),
         ("plugins.call_deadline", *call_deadline != old.plugins.call_deadline),
         ("plugins.slow_call", *slow_call != old.plugins.slow_call),

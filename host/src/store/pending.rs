@@ -40,6 +40,13 @@ impl<T> Pending<T> {
         pending
     }
 
+    /// Returns the answer of a closed store.
+    pub(super) fn closed() -> Self {
+        let (responder, pending) = pending();
+        responder.answer(Err(StoreError::Closed));
+        pending
+    }
+
     /// Waits for the answer, on a thread outside the async runtime.
     ///
     /// # Errors

@@ -3,7 +3,9 @@
 //! The [`Writer`] thread writes all waiting jobs in one transaction, syncs it and answers. A few [`Readers`]
 //! read, each on its own connection, and never wait for the writer. One host uses a database at a time.
 
+mod access;
 mod alert_changes;
+mod backup;
 mod checkpointer;
 mod delivery_changes;
 mod delivery_housekeeping;
@@ -23,6 +25,7 @@ mod health;
 mod housekeeping;
 mod identity;
 mod idle_yield;
+mod in_use;
 mod kept_statements;
 mod lock;
 mod long_submission;
@@ -30,6 +33,7 @@ mod open_files;
 mod orphaned_log;
 mod reader;
 mod request_queries;
+mod restore;
 mod routing;
 mod rows;
 mod silences;
@@ -58,6 +62,7 @@ use tokio::sync::watch;
 use ulid::Ulid;
 
 use self::{
+    backup::BackupDesk,
     durable::DurableTransaction,
     identity::inode,
     lock::{DatabaseLock, KnownDatabase},
@@ -69,6 +74,7 @@ use self::{
 use super::{
     AlertPage, AlertQuery, AlertStore, CommitCallback, Housekeeping, ManualChange,
     ManualChangeOutcome, Pending, RequestStore, Store, StoreHealth, UnresolvedCount,
+    backup::{Backup, BackupError, BackupTarget, Restored},
     feed::{ChangePage, Cursor},
     housekeeping::{HousekeepingProgress, HousekeepingStep},
 };
@@ -102,6 +108,9 @@ const APPLICATION_ID: i64 = 0x5443_534e;
 /// [`Store`] in one SQLite file, locked by a [`DatabaseLock`].
 pub(super) struct SqliteStore {
     path: PathBuf,
+    /// Inode of the database in use.
+    inode: u64,
+    backups: BackupDesk,
     /// None once the store is closed.
     threads: Mutex<Option<Threads>>,
     writer: writer::Queue,
@@ -136,19 +145,18 @@ impl SqliteStore {
 
     fn start(path: &Path, holder: &str, metrics: Arc<StoreMetrics>) -> anyhow::Result<Self> {
         let context = || format!("cannot open the store `{}`", path.display());
-        if let Some(folder) = path.parent() {
-            private_file::create_folder(folder).with_context(context)?;
-        }
+        check_folder(path)?;
         let path = &resolved(path).with_context(context)?;
         let mut lock = DatabaseLock::acquire(path, holder)?;
         let was_empty = fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0);
         let orphan = orphaned_log::set_aside(path, lock.before()).with_context(context)?;
+        let lacks_log = orphan.is_none() && in_use::is_copy_without_log(path);
         let connection = connect(path).with_context(context)?;
         let salt = prepare_schema(&connection).with_context(context)?;
         let ids = AlertIds::new(salt);
         let session = Ulid::generate().random() as u64 >> 1;
         lock.announce(session).with_context(context)?;
-        begin_session(&connection, session).with_context(context)?;
+        in_use::begin(&connection, session).with_context(context)?;
         settle_log(&connection).with_context(context)?;
         for suffix in ["-wal", "-shm"] {
             private_file::tighten(&beside(path, suffix)).with_context(context)?;
@@ -176,7 +184,8 @@ impl SqliteStore {
         let alerts = writer.highest_at_start();
         let found = KnownDatabase { salt, session, next_session: None, alerts, inodes };
         let before = lock.before();
-        let identity_warning = identity::warning(path, before, found, was_empty, orphan.as_deref());
+        let identity_warning =
+            identity::warning(path, before, found, was_empty, lacks_log, orphan.as_deref());
         if let Some(error) = &identity_warning {
             tracing::error!(
                 event = "unexpected_store",
@@ -187,6 +196,8 @@ impl SqliteStore {
         lock.remember(found).with_context(context)?;
         Ok(Self {
             path: path.to_owned(),
+            inode: inodes.0,
+            backups: BackupDesk::new(),
             writer: writer.queue(),
             readers: readers.queue(),
             durable,
@@ -202,8 +213,10 @@ impl SqliteStore {
     /// If a newer host or another program wrote the file, or if the database that a host used here, or
     /// uses now, was removed or replaced.
     pub(super) fn check(path: &Path) -> anyhow::Result<()> {
+        check_folder(path)?;
         if let Ok(path) = resolved(path) {
             identity::check(&path)?;
+            check_writable(&path)?;
         }
         if !path.exists() {
             return Ok(());
@@ -213,6 +226,25 @@ impl SqliteStore {
         let connection = Connection::open_with_flags(path, flags).with_context(context);
         let version = connection.and_then(|connection| version(&connection).with_context(context));
         version.map(drop).map_err(advised)
+    }
+
+    /// Makes a backup of a database from outside its host, whether a host uses it or not.
+    ///
+    /// # Errors
+    ///
+    /// If the database is missing, damaged or not the one that a host uses, or the file cannot be written.
+    pub(super) fn back_up(path: &Path, target: &BackupTarget) -> anyhow::Result<Backup> {
+        check_folder(path)?;
+        backup::make_from_outside(&resolved(path)?, target)
+    }
+
+    /// Puts a backup in the place of a database that no host uses.
+    ///
+    /// # Errors
+    ///
+    /// If a host uses the database, the backup cannot be used, or the disk fails.
+    pub(super) fn restore(path: &Path, backup: &Path, holder: &str) -> anyhow::Result<Restored> {
+        restore::restore(path, backup, holder)
     }
 
     /// Returns the name of the host that has the database open; none if no host has.
@@ -320,8 +352,16 @@ impl StoreHealth for SqliteStore {
 }
 
 impl Store for SqliteStore {
+    fn back_up(&self, target: BackupTarget) -> Pending<Result<Backup, BackupError>> {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Threads { writer, .. }) = &*threads else { return Pending::closed() };
+        self.backups.start(&self.path, self.inode, writer.health(), target)
+    }
+
     fn close(&self) {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // A backup reads the database, which only the last connection to close folds into one file.
+        self.backups.stop();
         if let Some(Threads { writer, readers, mut lock, known }) = threads {
             // The last connection to close folds the write-ahead log into the file.
             readers.stop();
@@ -340,6 +380,38 @@ impl Store for SqliteStore {
 impl Drop for SqliteStore {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// Checks that the folder of a database exists. A host that made the folder of a misspelt path would start with
+/// an empty store.
+fn check_folder(path: &Path) -> anyhow::Result<()> {
+    let folder = backup::folder_of(path);
+    anyhow::ensure!(
+        folder.is_dir(),
+        "cannot open the store `{}`: the folder `{}` of the store does not exist\n\
+         hint: make the folder, owned by the user of the host, or correct `store.url`",
+        path.display(),
+        folder.display()
+    );
+    Ok(())
+}
+
+/// Checks that this process may write a database and its folder, without writing. A host that has the database
+/// open may do so, whoever runs this process.
+fn check_writable(path: &Path) -> anyhow::Result<()> {
+    if DatabaseLock::holder(path).is_some() {
+        return Ok(());
+    }
+    let refused = access::refused_folder(path)
+        .or_else(|| access::refused(path, &["", "-wal", "-shm", ".lock"]));
+    match refused {
+        None => Ok(()),
+        Some((file, error)) => anyhow::bail!(
+            "cannot open the store `{}`: `{}`: {error}\nhint: {NOT_WRITABLE}",
+            path.display(),
+            file.display()
+        ),
     }
 }
 
@@ -428,13 +500,6 @@ fn version(connection: &Connection) -> anyhow::Result<i64> {
             "it is a database of another program\nhint: choose another file in `store.url`"
         ),
     }
-}
-
-/// Writes a new number into the database, by which the log of this host is recognized.
-fn begin_session(connection: &Connection, session: u64) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO meta VALUES ('session', ?1) \
-               ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-    connection.execute(sql, [session.cast_signed()]).map(drop)
 }
 
 /// Copies the log into the database and syncs it. If the disk failed under a host that died, the end of its

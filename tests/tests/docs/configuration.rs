@@ -99,6 +99,7 @@ tokens = ["TOKEN"]
 
 [store]
 url = "sqlite:other.db"
+backup_dir = "other-backups"
 
 [plugins]
 dir = "other-plugins"

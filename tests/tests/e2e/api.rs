@@ -264,6 +264,7 @@ fn the_openapi_document_lists_every_route() {
         "/api/v1/alerts/{id}/notes",
         "/api/v1/alerts/{id}/notifications",
         "/api/v1/alerts/{id}/resolve",
+        "/api/v1/backup",
         "/api/v1/deliveries",
         "/api/v1/deliveries/{id}",
         "/api/v1/deliveries/{id}/discard",
@@ -336,7 +337,7 @@ fn metrics_contain_every_promised_family() {
 fn health_reports_liveness_and_readiness() {
     let host = host(GOOD);
     assert_eq!(host.api("/health/live"), json!({"status": "live"}));
-    assert_eq!(host.ready(), (200, json!({"status": "ready", "reasons": []})));
+    assert_eq!(host.ready(), (200, json!({"status": "ready", "reasons": [], "codes": []})));
 }
 
 #[test]
@@ -388,5 +389,5 @@ fn a_reload_of_a_broken_configuration_changes_nothing_and_says_why() {
 
     host.site().configure(GOOD);
     host.reload();
-    assert_eq!(host.ready(), (200, json!({"status": "ready", "reasons": []})));
+    assert_eq!(host.ready(), (200, json!({"status": "ready", "reasons": [], "codes": []})));
 }

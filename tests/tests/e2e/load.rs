@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
@@ -26,6 +26,8 @@ struct Progress {
     answered: AtomicUsize,
     /// Senders with a message that was not answered 200.
     turned_away: AtomicUsize,
+    /// Messages that were answered 200 so far.
+    accepted: Mutex<Vec<String>>,
     ends: AtomicBool,
 }
 
@@ -64,6 +66,11 @@ impl Load {
     /// Counts the messages that were answered 200 so far.
     pub(crate) fn answered(&self) -> usize {
         self.progress.answered.load(Ordering::Relaxed)
+    }
+
+    /// Returns the messages that were answered 200 so far.
+    pub(crate) fn accepted_so_far(&self) -> Vec<String> {
+        self.progress.accepted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Counts the senders with a message that was not answered 200.
@@ -113,6 +120,8 @@ fn send(webhooks: SocketAddr, name: &str, headers: &[(&str, &str)], progress: &P
         };
         match answer {
             Ok(answer) if answer.status == 200 => {
+                let so_far = progress.accepted.lock();
+                so_far.unwrap_or_else(PoisonError::into_inner).push(message.clone());
                 sent.accepted.push(message);
                 progress.answered.fetch_add(1, Ordering::Relaxed);
             }

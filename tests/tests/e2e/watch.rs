@@ -227,6 +227,45 @@ fn upgrades_one_integration_and_holds_back_another() {
     assert_eq!((versions("good"), versions("other")), (1.into(), 2.into()));
 }
 
+/// Waits for a log entry about a file, and returns whether its plugin serves.
+fn logged_about(host: &TestHost, event: &str, file: &str) -> bool {
+    wait::until(&format!("`{event}` of `{file}` is logged"), || {
+        let entry = host.logged(event).into_iter().find(|entry| entry["file"] == file);
+        entry.map(|entry| entry["in_use"] == true)
+    })
+}
+
+#[test]
+fn logs_files_that_are_refused_mended_removed_or_truncated_and_a_repaired_configuration() {
+    let config = format!("{LOOKED_FOR}{GOOD}");
+    let host = host(&config);
+    let plugins = host.site().plugins();
+    host.site().write("plugins/.new", "no library");
+    rename(host.site(), "plugins/.new", "plugins/other.so");
+    assert!(!logged_about(&host, "plugin_problem", "other.so"));
+    host.site().replace(&library("well-behaved"), "other.so");
+    logged_about(&host, "plugin_problem_solved", "other.so");
+    fs::remove_file(plugins.join("other.so")).expect("it is there");
+    assert!(!logged_about(&host, "plugin_file_removed", "other.so"), "another file has it");
+
+    let whole = fs::read(plugins.join(FILE)).expect("a library");
+    host.site().write("plugins/.new", &whole[..whole.len() / 2]);
+    rename(host.site(), "plugins/.new", &format!("plugins/{FILE}"));
+    assert!(logged_about(&host, "plugin_problem", FILE));
+    assert_eq!(host.post("good", "it still serves").status, 200);
+
+    host.site().write("tocsin.toml", "[server]\nno toml");
+    host.wait_for_event("automatic_reload_refused");
+    assert_eq!(host.times_logged("configuration_repaired"), 0);
+    host.site().configure(&config);
+    host.wait_for_event("configuration_repaired");
+    host.site().replace(&library("well-behaved"), FILE);
+    logged_about(&host, "plugin_problem_solved", FILE);
+    fs::remove_file(plugins.join(FILE)).expect("it is there");
+    assert!(logged_about(&host, "plugin_file_removed", FILE));
+    assert_eq!(host.post("good", "it still serves").status, 200);
+}
+
 #[test]
 fn a_truncated_configuration_stops_nothing() {
     let host = host(&format!("{NOTICED}{GOOD}"));

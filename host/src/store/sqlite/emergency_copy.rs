@@ -16,7 +16,7 @@ use rusqlite::{
     backup::{Backup, StepResult},
 };
 
-use super::identity::SAVED;
+use super::{backup::make_independent, identity::SAVED};
 use crate::system::private_file::{self, beside};
 
 /// Number of tries. The disk may be full, and an operator may be making room.
@@ -70,6 +70,7 @@ fn copy_into(path: &Path, connection: &Connection) -> anyhow::Result<()> {
     let step = Backup::new(connection, &mut copy)?.step(-1)?;
     anyhow::ensure!(step == StepResult::Done, "the database is in use ({step:?})");
     copy.close().map_err(|(_, error)| error)?;
+    make_independent(path)?;
     file.sync_all()?;
     // The name of the file has to be on disk, too.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());

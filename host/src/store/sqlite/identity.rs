@@ -18,6 +18,7 @@ pub(super) fn warning(
     before: Before,
     found: KnownDatabase,
     was_empty: bool,
+    lacks_log: bool,
     orphan: Option<&Path>,
 ) -> Option<String> {
     const HINT: &str = "if this was not intended, stop the host and put the former database, or \
@@ -48,6 +49,9 @@ pub(super) fn warning(
         }
         Before::SomeHost | Before::Nothing => None,
     };
+    if what.is_none() && lacks_log {
+        return Some(copied_without_log(path, found.alerts));
+    }
     let what = what.map(|what| match saved_beside(path).filter(|_| was_empty) {
         Some(saved) => {
             format!("{what}; alerts that an earlier host saved are in `{}`", saved.display())
@@ -67,6 +71,16 @@ pub(super) fn warning(
         (None, None) => return None,
     };
     Some(format!("{said}; hint: {HINT}"))
+}
+
+fn copied_without_log(path: &Path, alerts: u64) -> String {
+    let holds = if alerts == 0 { "no alerts".into() } else { format!("alerts up to #{alerts}") };
+    format!(
+        "the store `{}` holds {holds}, though it was copied from a host that was running: its `-wal` file, \
+         which had the newest alerts, is missing; hint: stop the host, and restore a file that `tocsin backup` \
+         has made, or copy both files; if another program made the copy or folded the log, nothing is missing",
+        path.display()
+    )
 }
 
 /// Checks that the files of a database are those that a host uses now or used last.

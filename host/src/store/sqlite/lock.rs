@@ -183,7 +183,8 @@ fn try_lock(file: &File) -> std::io::Result<bool> {
     }
 }
 
-fn in_use(database: &Path, holder: Option<&str>) -> anyhow::Error {
+/// Returns the error for a database that another host uses.
+pub(super) fn in_use(database: &Path, holder: Option<&str>) -> anyhow::Error {
     anyhow::anyhow!(
         "the store `{}` is in use by {}\n\
          hint: stop that host, or give this one a `store.url` of its own",

@@ -25,10 +25,24 @@ use crate::system::private_file::beside;
 /// the file before it writes anything else. A backup of both files, or a copy of the whole
 /// folder, keeps its log.
 pub(super) fn set_aside(database: &Path, before: Before) -> io::Result<Option<PathBuf>> {
+    if !is_foreign(database, before) {
+        return Ok(None);
+    }
+    let log = beside(database, "-wal");
+    let now = Timestamp::now().strftime(".orphaned-%Y%m%dT%H%M%S%3fZ").to_string();
+    let aside = beside(&log, &now);
+    fs::rename(&log, &aside)?;
+    // The index of that log is made anew from the log that follows.
+    let _ = fs::remove_file(beside(database, "-shm"));
+    Ok(Some(aside))
+}
+
+/// Returns true if the log beside a database belongs to another one, see [`set_aside`].
+pub(super) fn is_foreign(database: &Path, before: Before) -> bool {
     let length = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
     let log = beside(database, "-wal");
     if length(&log) == 0 {
-        return Ok(None);
+        return false;
     }
     let is_foreign = match before {
         Before::Known(KnownDatabase { session, next_session, inodes: (_, known_log), .. }) => {
@@ -39,15 +53,7 @@ pub(super) fn set_aside(database: &Path, before: Before) -> io::Result<Option<Pa
         }
         Before::SomeHost | Before::Nothing => false,
     };
-    if !(is_foreign || length(database) == 0) {
-        return Ok(None);
-    }
-    let now = Timestamp::now().strftime(".orphaned-%Y%m%dT%H%M%S%3fZ").to_string();
-    let aside = beside(&log, &now);
-    fs::rename(&log, &aside)?;
-    // The index of that log is made anew from the log that follows.
-    let _ = fs::remove_file(beside(database, "-shm"));
-    Ok(Some(aside))
+    is_foreign || length(database) == 0
 }
 
 /// Returns the number of the last session from the database file alone, whatever its log says; none if
@@ -56,11 +62,16 @@ pub(super) fn session_of(database: &Path) -> Option<u64> {
     read_session(database).ok().flatten()
 }
 
-fn read_session(database: &Path) -> rusqlite::Result<Option<u64>> {
+/// Opens a database file as if it had no log. Nothing is created beside it.
+pub(super) fn open_without_log(database: &Path) -> rusqlite::Result<Connection> {
     let path = database.to_string_lossy();
     let escaped = path.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    let file = Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)?;
+    Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)
+}
+
+fn read_session(database: &Path) -> rusqlite::Result<Option<u64>> {
+    let file = open_without_log(database)?;
     let sql = "SELECT value FROM meta WHERE key = 'session'";
     let session = file.query_row(sql, [], |row| row.get::<_, i64>(0)).optional()?;
     Ok(session.map(i64::cast_unsigned))
