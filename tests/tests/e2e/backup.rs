@@ -1,8 +1,6 @@
 //! `tocsin backup` and `tocsin restore`: a backup has every alert that was acknowledged before it began, and
 //! a restore never mixes two databases. If either is refused, nothing is changed and no file is left behind.
 
-#![expect(clippy::print_stdout, reason = "a drill says what it did")]
-
 use std::{
     collections::BTreeSet,
     fs::{self, OpenOptions},
