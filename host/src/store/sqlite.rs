@@ -57,7 +57,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use rusqlite::{Connection, MAIN_DB, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, MAIN_DB, OptionalExtension};
 use tokio::sync::watch;
 use ulid::Ulid;
 
@@ -221,9 +221,8 @@ impl SqliteStore {
         if !path.exists() {
             return Ok(());
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let context = || format!("cannot open the store `{}`", path.display());
-        let connection = Connection::open_with_flags(path, flags).with_context(context);
+        let connection = orphaned_log::open_to_read(path).with_context(context);
         let version = connection.and_then(|connection| version(&connection).with_context(context));
         version.map(drop).map_err(advised)
     }
@@ -386,7 +385,7 @@ impl Drop for SqliteStore {
 /// Checks that the folder of a database exists. A host that made the folder of a misspelt path would start with
 /// an empty store.
 fn check_folder(path: &Path) -> anyhow::Result<()> {
-    let folder = backup::folder_of(path);
+    let folder = access::folder_of(path);
     anyhow::ensure!(
         folder.is_dir(),
         "cannot open the store `{}`: the folder `{}` of the store does not exist\n\
@@ -803,7 +802,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
 
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("data/tocsin.db");
+        let path = folder.path().join("tocsin.db");
         let modes = || {
             ["", "-wal", "-shm", ".lock"].map(|suffix| {
                 fs::metadata(beside(&path, suffix)).expect("it is there").permissions().mode()
@@ -812,8 +811,6 @@ mod tests {
         };
         let store = opened(&path);
         assert_eq!(modes(), [0o600; 4]);
-        let made = fs::metadata(folder.path().join("data")).expect("it is there");
-        assert_eq!(made.permissions().mode() & 0o777, 0o700);
         store.close();
         for suffix in ["", ".lock"] {
             let loose = fs::Permissions::from_mode(0o664);

@@ -12,7 +12,6 @@ use rustix::{
     io::Errno,
 };
 
-use super::backup::folder_of;
 use crate::system::private_file::beside;
 
 /// Returns the first of the files beside a database that this process may not read and write, and why. A missing
@@ -25,6 +24,12 @@ pub(super) fn refused(database: &Path, suffixes: &[&str]) -> Option<(PathBuf, io
 /// Returns the folder of a database if this process may not make files in it, and why.
 pub(super) fn refused_folder(database: &Path) -> Option<(PathBuf, io::Error)> {
     ask(folder_of(database).to_owned(), Access::WRITE_OK | Access::EXEC_OK)
+}
+
+/// Returns the folder of a file.
+pub(super) fn folder_of(file: &Path) -> &Path {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
 }
 
 fn ask(path: PathBuf, access: Access) -> Option<(PathBuf, io::Error)> {

@@ -32,8 +32,13 @@ use rustix::{
 use ulid::Ulid;
 
 use super::{
-    APPLICATION_ID, SCHEMA_VERSION, access, connect, health::Health, identity, in_use,
-    lock::DatabaseLock, orphaned_log,
+    APPLICATION_ID, SCHEMA_VERSION,
+    access::{self, folder_of},
+    connect,
+    health::Health,
+    identity, in_use,
+    lock::DatabaseLock,
+    orphaned_log,
 };
 use crate::{
     problem::Problem,
@@ -445,9 +450,4 @@ impl Drop for NewFile {
 /// Syncs the name of a file.
 pub(super) fn sync_folder(file: &Path) -> io::Result<()> {
     File::open(folder_of(file))?.sync_all()
-}
-
-pub(super) fn folder_of(file: &Path) -> &Path {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    folder.unwrap_or(Path::new("."))
 }

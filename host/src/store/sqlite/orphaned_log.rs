@@ -62,6 +62,16 @@ pub(super) fn session_of(database: &Path) -> Option<u64> {
     read_session(database).ok().flatten()
 }
 
+/// Opens a database for reading. If it has no log, no file is created beside it.
+pub(super) fn open_to_read(database: &Path) -> rusqlite::Result<Connection> {
+    let has_log = fs::metadata(beside(database, "-wal")).is_ok_and(|log| log.len() > 0);
+    if !has_log {
+        return open_without_log(database);
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(database, flags)
+}
+
 /// Opens a database file as if it had no log. Nothing is created beside it.
 pub(super) fn open_without_log(database: &Path) -> rusqlite::Result<Connection> {
     let path = database.to_string_lossy();

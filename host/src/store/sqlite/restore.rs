@@ -15,9 +15,10 @@ use rusqlite::{Connection, OpenFlags};
 use ulid::Ulid;
 
 use super::{
+    access::folder_of,
     backup::{
-        NewFile, StopSign, copy_snapshot, explained, folder_of, make_independent, schema_of,
-        sync_folder, verify,
+        NewFile, StopSign, copy_snapshot, explained, make_independent, schema_of, sync_folder,
+        verify,
     },
     identity::inode,
     in_use,
@@ -68,14 +69,7 @@ fn copy(
     backup: &Path,
     new: &NewFile,
 ) -> anyhow::Result<(std::collections::BTreeMap<String, u64>, i64)> {
-    let has_log = fs::metadata(beside(backup, "-wal")).is_ok_and(|log| log.len() > 0);
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let source = match has_log {
-        true => Connection::open_with_flags(backup, flags),
-        // No file is created beside a backup that has no log.
-        false => orphaned_log::open_without_log(backup),
-    };
-    let source = source.map_err(explained)?;
+    let source = orphaned_log::open_to_read(backup).map_err(explained)?;
     schema_of(&source).map_err(explained)?;
     let stop = StopSign::default();
     let counts = copy_snapshot(&source, new, &stop)?;
