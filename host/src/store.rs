@@ -137,6 +137,18 @@ pub fn holder(config: &StoreConfig) -> Option<String> {
     }
 }
 
+/// Checks that the folder of a store exists. Nobody makes it, since a path that is misspelt would otherwise lead to
+/// an empty store.
+///
+/// # Errors
+///
+/// If the folder does not exist.
+pub(crate) fn check_folder(config: &StoreConfig) -> anyhow::Result<()> {
+    match config {
+        StoreConfig::Sqlite { path } => sqlite::check_folder(path),
+    }
+}
+
 /// Makes a backup of a store from outside its host, whether a host uses the store or not.
 ///
 /// # Errors

@@ -25,6 +25,8 @@ use crate::{
 /// else if the store cannot be opened.
 pub(super) fn build(config: LoadedConfig) -> anyhow::Result<Arc<Host>> {
     let store_config = config.store_config().context("`store.url` names no known store")?;
+    // The load journal may be in the same folder, and makes its own.
+    store::check_folder(&store_config)?;
     let journal = LoadJournal::open(&config.load_journal(&store_config));
     let metrics = Metrics::new();
     let runtime = InProcessRuntime::new(

@@ -382,9 +382,8 @@ impl Drop for SqliteStore {
     }
 }
 
-/// Checks that the folder of a database exists. A host that made the folder of a misspelt path would start with
-/// an empty store.
-fn check_folder(path: &Path) -> anyhow::Result<()> {
+/// Checks that the folder of a database exists.
+pub(super) fn check_folder(path: &Path) -> anyhow::Result<()> {
     let folder = access::folder_of(path);
     anyhow::ensure!(
         folder.is_dir(),

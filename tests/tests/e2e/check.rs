@@ -99,7 +99,9 @@ fn prints_json_for_programs_whether_all_is_good_or_not() {
     assert!(warning.contains("`store.backup_dir`: is not a folder"), "{warning}");
 
     let host = site.serve();
-    assert_eq!(json(host.site(), 0)["reload"]["dry_run"], true);
+    let check = host.run(&["check", "--json"]);
+    let beside: Value = serde_json::from_str(&check.stdout).expect("JSON");
+    assert_eq!(beside["reload"]["dry_run"], true, "{check:?}");
     let site = host.stop();
     site.configure("[integrations.good]\nplugin = 'absent'\n");
     let absent = json(&site, 2);

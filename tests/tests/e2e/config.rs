@@ -442,6 +442,8 @@ fn help_and_usage_errors_explain_the_command_line() {
       check         Check the configuration and load the plugins as `serve` would, without changing
                     anything
       reload        Make the running host reload its configuration and its plugins, as SIGHUP does
+      backup        Make a backup of the store, verified, also while the host runs
+      restore       Put a backup in the place of the store; the host has to be stopped
       plugins       List the plugins and their problems; inspect, lock, certify or create a plugin
       integrations  List the integrations, their endpoints and their problems
       destinations  List the destinations, their problems and what waits for them; show or test one

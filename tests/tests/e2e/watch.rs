@@ -243,10 +243,10 @@ fn logs_files_that_are_refused_mended_removed_or_truncated_and_a_repaired_config
     host.site().write("plugins/.new", "no library");
     rename(host.site(), "plugins/.new", "plugins/other.so");
     assert!(!logged_about(&host, "plugin_problem", "other.so"));
-    host.site().replace(&library("well-behaved"), "other.so");
+    host.site().replace(&library("bad-panics-in-receive"), "other.so");
     logged_about(&host, "plugin_problem_solved", "other.so");
     fs::remove_file(plugins.join("other.so")).expect("it is there");
-    assert!(!logged_about(&host, "plugin_file_removed", "other.so"), "another file has it");
+    assert!(!logged_about(&host, "plugin_file_removed", "other.so"), "nothing uses it");
 
     let whole = fs::read(plugins.join(FILE)).expect("a library");
     host.site().write("plugins/.new", &whole[..whole.len() / 2]);
