@@ -52,6 +52,8 @@ pub(crate) fn broken(image: &Image, folder: &Path, promises: &Promises, cut: usi
 fn write(image: &Image, folder: &Path) {
     use std::os::unix::fs::MetadataExt;
     let mut inodes = BTreeMap::new();
+    // The folder of the database is older than the host.
+    fs::create_dir_all(folder.join(DATABASE).parent().expect("a folder")).expect("created");
     for (path, file) in &image.files {
         let to = folder.join(path);
         fs::create_dir_all(to.parent().expect("a folder")).expect("created");

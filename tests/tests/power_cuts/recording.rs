@@ -60,8 +60,8 @@ impl Recording {
         let folder = site.path("disk");
         fs::create_dir(&folder).expect("a folder");
         let folder = folder.canonicalize().expect("it is there");
+        fs::create_dir(folder.join("data")).expect("a folder");
         if let Some(bytes) = database {
-            fs::create_dir(folder.join("data")).expect("a folder");
             fs::write(folder.join(DATABASE), bytes).expect("written");
         }
         let start = Disk::of(&folder);

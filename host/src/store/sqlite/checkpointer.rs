@@ -14,7 +14,6 @@ use rusqlite::Connection;
 use super::{
     file_watch::{FileWatch, LOOK_EVERY},
     health::Health,
-    in_use,
 };
 use crate::system::fault_injection;
 
@@ -111,8 +110,6 @@ impl CheckpointerThread {
             self.checkpoint();
             fault_injection::point("checkpointed");
         }
-        // This connection is the last one to write.
-        in_use::end(&self.connection, &self.health);
         self.health.prepare_close(&self.connection);
     }
 

@@ -22,7 +22,8 @@ pub(super) fn begin(connection: &Connection, session: u64) -> rusqlite::Result<(
     connection.execute(sql, [session.cast_signed()]).map(drop)
 }
 
-/// Removes the mark when a host stops. If nothing may be written any more, the mark stays.
+/// Removes the mark when a host stops, on a connection that has the log open: a new log for this change alone could
+/// be lost in a power cut. If nothing may be written any more, the mark stays.
 pub(super) fn end(connection: &Connection, health: &Health) {
     if health.write_stop().is_none() {
         // With the mark, a later copy without its log is reported once too often.

@@ -24,6 +24,7 @@ use super::{
     file_watch::FileWatch,
     health::Health,
     idle_yield::IdleYield,
+    in_use,
     kept_statements::{KeptStatements, StatementsOf},
     long_submission::{LongSubmission, Progress},
     syncer::{Attempt, Batch, Syncer},
@@ -241,6 +242,7 @@ impl WriterThread<'_> {
         if self.health.is_displaced() {
             emergency_copy::save(self.connection, &self.database);
         }
+        in_use::end(self.connection, &self.health);
         self.health.prepare_close(self.connection);
     }
 
