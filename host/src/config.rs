@@ -33,6 +33,7 @@ mod store;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod warnings;
 mod watch;
 
@@ -57,6 +58,7 @@ pub(crate) use self::{
     retention::Retention,
     route::RouteConfig,
     store::{Store, StorePaths},
+    tls::{Listener, Tls},
     watch::Watch,
 };
 pub use self::{

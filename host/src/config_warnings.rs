@@ -3,6 +3,7 @@
 //! The warnings come from [`LoadedConfig`], those about options also from the schemas of plugins, and those
 //! about routes from the state of the destinations.
 
+use jiff::Timestamp;
 use tocsin_plugin_api::notification::Kind;
 
 use crate::{
@@ -22,6 +23,8 @@ pub(crate) fn log(host: &Host) {
     warnings.extend(of_options(config, &in_force.integrations));
     warnings.extend(of_options(config, &in_force.destinations));
     warnings.extend(of_routes(&in_force));
+    let certificates = config.certificates(Timestamp::now());
+    warnings.extend(certificates.into_iter().filter_map(|certificate| certificate.problem));
     for warning in warnings.iter().map(ConfigError::sentence) {
         tracing::warn!(event = "config_warning", warning, "the configuration has a warning");
     }

@@ -51,6 +51,8 @@ pub(crate) struct Metrics {
     pub calls: Arc<CallMetrics>,
     /// Metrics of the [delivery engine](crate::notify).
     pub deliveries: Arc<DeliveryMetrics>,
+    /// Metrics of the TLS of the listeners.
+    pub tls: TlsMetrics,
     /// Open connections to the webhook listener.
     pub connections: Gauge,
     /// Open connections to the admin listener.
@@ -153,6 +155,8 @@ impl Metrics {
         let admin_connections = Gauge::default();
         let help = "Open connections to the admin listener";
         registry.register("admin_connections", help, admin_connections.clone());
+        let tls = TlsMetrics::default();
+        tls.register(registry);
         let lost_log_lines = Counter::default();
         let help = "Log lines that were dropped because standard error could not be written";
         registry.register("log_lines_lost", help, lost_log_lines.clone());
@@ -176,6 +180,7 @@ impl Metrics {
             store,
             calls,
             deliveries,
+            tls,
             connections,
             admin_connections,
             lost_log_lines,
@@ -411,6 +416,40 @@ impl IntegrationMetrics {
             if *known == outcome {
                 counter.inc();
             }
+        }
+    }
+}
+
+/// Metrics of the TLS of the listeners.
+#[derive(Debug, Default)]
+pub(crate) struct TlsMetrics {
+    expires: Family<ListenerLabel, Gauge>,
+    failed_handshakes: Family<ListenerLabel, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListenerLabel {
+    listener: &'static str,
+}
+
+impl TlsMetrics {
+    fn register(&self, registry: &mut Registry) {
+        let help = "Time at which the certificate of a listener expires, in seconds since 1970";
+        registry.register("tls_certificate_expires_seconds", help, self.expires.clone());
+        let help = "TLS handshakes with a listener that failed";
+        registry.register("tls_handshakes_failed", help, self.failed_handshakes.clone());
+    }
+
+    /// Returns the counter of handshakes with a listener that failed.
+    pub(crate) fn failed_handshakes(&self, listener: &'static str) -> Counter {
+        self.failed_handshakes.get_or_create_owned(&ListenerLabel { listener })
+    }
+
+    /// Sets the time at which the certificate of each listener with TLS expires.
+    pub(crate) fn survey(&self, certificates: impl Iterator<Item = (&'static str, Timestamp)>) {
+        self.expires.clear();
+        for (listener, expires_at) in certificates {
+            self.expires.get_or_create(&ListenerLabel { listener }).set(expires_at.as_second());
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::{
-    config::{ConfigErrors, LoadedConfig, Server, change::ConfigChange},
+    config::{ConfigErrors, Listener, LoadedConfig, Server, Tls, change::ConfigChange},
     config_warnings,
     host::{
         Host,
@@ -99,6 +99,7 @@ impl Host {
         };
         refuse_losses(&present, &plans)?;
         refuse_open_api(&present.config, &next.config)?;
+        refuse_invalid_certificates(&present.config, &next.config)?;
         let changes = changes_between(&present, &next.config, &plans);
         keep_what_needs_a_restart(&present.config, &mut next.config);
         notify::prepare(&*self.store, &next);
@@ -119,6 +120,7 @@ impl Host {
         }
         refuse_losses(&present, &plans)?;
         refuse_open_api(&present.config, &config)?;
+        refuse_invalid_certificates(&present.config, &config)?;
         Ok(changes_between(&present, &config, &plans))
     }
 
@@ -170,12 +172,21 @@ fn keep_what_needs_a_restart(present: &LoadedConfig, next: &mut LoadedConfig) {
         body_timeout: new.server.body_timeout,
         hide_integrations: new.server.hide_integrations,
         trusted_proxies: std::mem::take(&mut new.server.trusted_proxies),
+        tls: renewed(old.server.tls.as_ref(), new.server.tls.take()),
         ..old.server.clone()
     };
     new.admin.listen = old.admin.listen;
     new.admin.max_connections = old.admin.max_connections;
+    new.admin.tls = renewed(old.admin.tls.as_ref(), new.admin.tls.take());
     new.store.url = old.store.url.clone();
     new.log = old.log.clone();
+}
+
+/// Returns the new certificate of a listener that has one. Only a restart gives a listener its first one, or
+/// takes the last one away.
+fn renewed(old: Option<&Tls>, new: Option<Tls>) -> Option<Tls> {
+    let old = old?;
+    Some(new.unwrap_or_else(|| old.clone()))
 }
 
 /// Refuses a reload that would leave an integration or a destination without a plugin, if it has one now.
@@ -224,6 +235,20 @@ fn refuse_open_api(present: &LoadedConfig, next: &LoadedConfig) -> anyhow::Resul
          hint: keep a token until the host is restarted",
     );
     Ok(())
+}
+
+/// Refuses to replace a certificate that is valid by one that is not.
+fn refuse_invalid_certificates(present: &LoadedConfig, next: &LoadedConfig) -> anyhow::Result<()> {
+    let now = Timestamp::now();
+    let present = present.certificates(now);
+    let is_valid_now =
+        |listener: Listener| present.iter().any(|it| it.listener == listener && !it.is_invalid);
+    let lost = next.certificates(now).into_iter();
+    let mut lost = lost.filter(|new| new.is_invalid && is_valid_now(new.listener));
+    match lost.find_map(|certificate| certificate.problem) {
+        Some(problem) => Err(ConfigErrors::from(problem).into()),
+        None => Ok(()),
+    }
 }
 
 /// Returns an error on one line, without details that only an operator may see: readiness shows it.

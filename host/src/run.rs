@@ -10,6 +10,7 @@ mod signals;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
+use jiff::Timestamp;
 use tokio::{task::JoinHandle, time::Instant};
 
 use self::{build::build, listeners::Listeners, signals::Signals};
@@ -162,6 +163,15 @@ fn announce(host: &Host) {
                 "a plugin has a problem",
             );
         }
+    }
+    for certificate in in_force.config.certificates(Timestamp::now()) {
+        tracing::info!(
+            event = "certificate",
+            listener = certificate.listener.section(),
+            file = %certificate.path.display(),
+            expires_at = %certificate.expires_at,
+            "a listener speaks TLS",
+        );
     }
     let config = &in_force.config.config;
     let (webhooks, admin) = (config.server.listen, config.admin.listen);

@@ -30,7 +30,8 @@ pub(super) async fn keep_out(
         let admin = &in_force.config.config.admin;
         // Liveness is no secret, and is always answered.
         let is_open = !admin.tokens.is_empty() || request.uri().path() == "/health/live";
-        if is_open { Ok(()) } else { check(request.headers(), admin.listen) }
+        let scheme = if admin.tls.is_some() { "https://" } else { "http://" };
+        if is_open { Ok(()) } else { check(request.headers(), admin.listen, scheme) }
     };
     match refusal {
         Ok(()) => next.run(request).await,
@@ -39,8 +40,8 @@ pub(super) async fn keep_out(
 }
 
 /// Checks that a request comes from a client on this machine and from no web page of another origin.
-/// `listen` is the address of the API.
-fn check(headers: &HeaderMap, listen: SocketAddr) -> Result<(), &'static str> {
+/// `listen` is the address of the API, and `scheme` that of its URLs.
+fn check(headers: &HeaderMap, listen: SocketAddr, scheme: &str) -> Result<(), &'static str> {
     let text = |name: header::HeaderName| headers.get_all(name).iter().map(HeaderValue::to_str);
     let hosts: Vec<_> = text(header::HOST).collect();
     let host = match hosts[..] {
@@ -50,7 +51,7 @@ fn check(headers: &HeaderMap, listen: SocketAddr) -> Result<(), &'static str> {
         _ => return Err("`Host` is not the address of this API"),
     };
     for origin in text(header::ORIGIN) {
-        let authority = origin.ok().and_then(|origin| origin.strip_prefix("http://"));
+        let authority = origin.ok().and_then(|origin| origin.strip_prefix(scheme));
         if authority.is_none_or(|authority| !authority.eq_ignore_ascii_case(host)) {
             return Err("`Origin` is another site");
         }
@@ -115,10 +116,10 @@ mod tests {
             &[("host", "localhost:8081"), ("sec-fetch-site", "none")],
             &[("host", "localhost:8081"), ("origin", "http://localhost:8081")],
         ] {
-            assert_eq!(check(&headers(lines), v4()), Ok(()), "{lines:?}");
+            assert_eq!(check(&headers(lines), v4(), "http://"), Ok(()), "{lines:?}");
         }
         let v6 = "[::1]:8081".parse().expect("an address");
-        assert_eq!(check(&headers(&[("host", "[::1]")]), v6), Ok(()));
+        assert_eq!(check(&headers(&[("host", "[::1]")]), v6, "http://"), Ok(()));
     }
 
     #[test]
@@ -153,7 +154,7 @@ mod tests {
             &[("host", "127.0.0.1:8081"), ("sec-fetch-site", "cross-site")],
             &[("host", "127.0.0.1:8081"), ("sec-fetch-site", "same-site")],
         ] {
-            check(&headers(lines), v4()).expect_err(&format!("{lines:?}"));
+            check(&headers(lines), v4(), "http://").expect_err(&format!("{lines:?}"));
         }
     }
 }

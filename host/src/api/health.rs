@@ -16,6 +16,7 @@ use super::status::{PluginList, destination_list};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::{
     call::{BreakerReport, BreakerState},
+    config::ConfigError,
     host::{Host, in_force::InForce},
     log,
     metrics::TextFormat,
@@ -169,6 +170,11 @@ async fn problems(host: &Host) -> Vec<Reason> {
         problems.push(("reload_failed", sentence));
     }
     let in_force = host.in_force();
+    // An expired certificate is a problem now, one that expires soon is not.
+    let certificates = in_force.config.certificates(Timestamp::now());
+    let invalid = certificates.iter().filter(|certificate| certificate.is_invalid);
+    let invalid = invalid.filter_map(|it| it.problem.as_ref()).map(ConfigError::sentence);
+    problems.extend(all("certificate_invalid", invalid));
     let PluginList { plugins, integrations } = PluginList::of(&in_force, &*host.runtime);
     // Readiness has to be known even if the store does not answer.
     let destinations = destination_list(&in_force, Vec::new());
@@ -252,6 +258,9 @@ pub(super) async fn metrics(State(host): State<Arc<Host>>, headers: HeaderMap) -
     lost.inc_by(log::lost_lines().saturating_sub(lost.get()));
     host.metrics.store.waiting(&quarantined(&host).await);
     let in_force = host.in_force();
+    let certificates = in_force.config.certificates(Timestamp::now());
+    let expiries = certificates.iter().map(|it| (it.listener.section(), it.expires_at));
+    host.metrics.tls.survey(expiries);
     let integrations = &in_force.integrations;
     let is_open = |breaker: BreakerReport| matches!(breaker.state, BreakerState::Open(_));
     let of_integrations = integrations

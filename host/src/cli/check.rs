@@ -2,12 +2,14 @@
 //!
 //! The command changes nothing. It sends nothing to the servers of destinations.
 
+mod certificates;
 mod contacts;
 mod listeners;
 mod options;
 mod report;
 
 use clap::Args;
+use jiff::Timestamp;
 
 use self::report::{CheckReport, Finding};
 use super::{
@@ -96,7 +98,13 @@ fn check_all(options: &Check, report: &mut CheckReport) -> anyhow::Result<()> {
     let routes = routes.iter().map(ConfigError::sentence);
     let contacts = contacts::warnings(&offline.in_force, options.offline)?;
     let backups = paths.as_ref().and_then(|paths| backup_warning(loaded, paths));
-    for warning in own.chain(routes).chain(schemas.warnings).chain(contacts).chain(backups) {
+    let certificates = certificates::look_at(loaded, Timestamp::now());
+    if is_text {
+        certificates::print(&certificates.expiries)?;
+    }
+    let certificate_warnings = certificates.warnings.iter().map(ConfigError::sentence);
+    let warnings = own.chain(routes).chain(schemas.warnings).chain(contacts).chain(backups);
+    for warning in warnings.chain(certificate_warnings) {
         print_error(&format!("warning: {warning}"));
         report.warnings.push(Finding::of_text(&warning));
     }
@@ -106,7 +114,9 @@ fn check_all(options: &Check, report: &mut CheckReport) -> anyhow::Result<()> {
     let broken = broken(in_force, &in_force.integrations)
         .chain(broken(in_force, &in_force.destinations))
         .collect::<Vec<_>>();
-    let errors = [offline.errors.0.as_slice(), &schemas.errors, &broken, &listeners].concat();
+    let errors =
+        [offline.errors.0.as_slice(), &schemas.errors, &broken, &listeners, &certificates.errors];
+    let errors = errors.concat();
     let errors = ConfigErrors::in_order(errors);
     if !errors.0.is_empty() {
         print_error(&format!("error: {errors}"));
@@ -118,6 +128,7 @@ fn check_all(options: &Check, report: &mut CheckReport) -> anyhow::Result<()> {
     }
     (report.integrations, report.destinations) = (integrations, destinations);
     report.plugins = plugins;
+    report.certificates = certificates.expiries;
     let faults = report.errors.len();
     if faults > 0 {
         let problems = if faults == 1 { "problem" } else { "problems" };

@@ -1,5 +1,7 @@
 //! Client of the admin API of a running host.
 
+mod tls;
+
 use std::{fmt, fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
@@ -9,8 +11,13 @@ use ureq::{
     Agent, Body, RequestBuilder,
     http::{Response, StatusCode},
     tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem},
+    unversioned::{
+        resolver::DefaultResolver,
+        transport::{Connector as _, TcpConnector},
+    },
 };
 
+use self::tls::TlsConnector;
 use super::{Connection, UsageError};
 use crate::{
     api::actor,
@@ -35,25 +42,36 @@ impl Client {
 
     /// Creates a client as [`new`](Self::new) does, for requests that may take longer.
     pub(super) fn with_timeout(connection: &Connection, timeout: Duration) -> anyhow::Result<Self> {
-        let (base, token) = match &connection.url {
+        let (base, token, trusted) = match &connection.url {
             Some(url) => {
                 let token = std::env::var("TOCSIN_ADMIN_TOKEN").ok();
                 let token = token.map(|token| Secret::new(without_line_end(&token)));
-                (url.trim_end_matches('/').to_owned(), token)
+                let base = url.trim_end_matches('/').to_owned();
+                (base, token, None)
             }
             None => {
                 let config = ClientConfig::read(&connection.config.config)?;
                 let address = reachable(config.admin.listen);
-                (
-                    format!("http://{address}"),
-                    config.admin.tokens.into_iter().next().map(|it| it.token),
-                )
+                let token = config.admin.tokens.into_iter().next().map(|it| it.token);
+                match config.admin.tls {
+                    None => (format!("http://{address}"), token, None),
+                    Some(tls) => {
+                        let folder = connection.config.config.parent().unwrap_or(Path::new(""));
+                        let trusted = tls::trusting_file(&folder.join(tls.certificate))?;
+                        (format!("https://{address}"), token, Some(trusted))
+                    }
+                }
             }
         };
         let mut config = Agent::config_builder()
             .timeout_global(Some(timeout))
             .http_status_as_error(false)
             .proxy(None);
+        if let Some(trusted) = trusted {
+            let connector = ().chain(TcpConnector::default()).chain(TlsConnector(trusted));
+            let agent = Agent::with_parts(config.build(), connector, DefaultResolver::default());
+            return Ok(Self { agent, base, token });
+        }
         if base.starts_with("https:") {
             config = config.tls_config(tls(connection.ca.as_deref())?);
         } else if connection.ca.is_some() && connection.url.is_some() {

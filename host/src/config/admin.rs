@@ -8,6 +8,8 @@ use serde::{
 };
 use tocsin_plugin_api::Secret;
 
+use super::tls::Tls;
+
 /// `[admin]`: the listener for the API, metrics and health.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -19,12 +21,14 @@ pub(crate) struct Admin {
     pub max_connections: usize,
     /// Bearer [tokens](AdminToken), each of which opens the API. Required unless `listen` is loopback.
     pub tokens: Vec<AdminToken>,
+    /// Certificate and key of the listener, which then speaks TLS only. Default: none, plain HTTP.
+    pub tls: Option<Tls>,
 }
 
 impl Default for Admin {
     fn default() -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 8081));
-        Self { listen, max_connections: 256, tokens: Vec::new() }
+        Self { listen, max_connections: 256, tokens: Vec::new(), tls: None }
     }
 }
 

@@ -3,14 +3,16 @@
 mod delivery;
 mod destinations;
 mod routes;
+mod tls;
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use super::{
-    Admin, Config, ConfigError, Document, LoadedConfig, Log, Plugins, Requests, Server, Watch,
+    Admin, Config, ConfigError, Document, Listener, LoadedConfig, Log, Plugins, Requests, Server,
+    Watch,
 };
 use crate::{
-    plugins::verification::Policy, problem::did_you_mean, routing::Routes,
+    http::tls::ServerTls, plugins::verification::Policy, problem::did_you_mean, routing::Routes,
     system::file_permissions::HostUser,
 };
 
@@ -27,9 +29,13 @@ impl LoadedConfig {
     pub(super) fn check(&self, host: Option<&HostUser>) -> Result<Checked, Vec<ConfigError>> {
         let Config { server, admin, plugins, requests, watch, log, integrations, .. } =
             &self.config;
-        let mut checks = Checks { document: &self.document, errors: Vec::new() };
+        let mut checks =
+            Checks { document: &self.document, errors: Vec::new(), warnings: Vec::new() };
         checks.check_server(server);
+        let server_tls = checks.check_tls(Listener::Server, server.tls.as_ref(), host);
+        checks.check_tls_name(server, server_tls.as_deref());
         checks.check_admin(admin, server);
+        let admin_tls = checks.check_tls(Listener::Admin, admin.tls.as_ref(), host);
         if let Some(folder) = &self.config.state_dir
             && let Some(file) = self.resolve(folder).ancestors().find(|path| path.exists())
             && !file.is_dir()
@@ -57,7 +63,11 @@ impl LoadedConfig {
         checks.check_destinations(&self.config.destinations);
         let routes = checks.check_routes(&self.config);
         let ca_pem = checks.check_delivery(&self.config.delivery, host);
-        if checks.errors.is_empty() { Ok(Checked { routes, ca_pem }) } else { Err(checks.errors) }
+        if !checks.errors.is_empty() {
+            return Err(checks.errors);
+        }
+        let warnings = checks.warnings;
+        Ok(Checked { routes, ca_pem, server_tls, admin_tls, warnings })
     }
 }
 
@@ -67,12 +77,19 @@ pub(super) struct Checked {
     pub(super) routes: Routes,
     /// Contents of `delivery.ca_file`.
     pub(super) ca_pem: Option<Vec<u8>>,
+    /// Certificate and key of `[server.tls]`.
+    pub(super) server_tls: Option<Arc<ServerTls>>,
+    /// Certificate and key of `[admin.tls]`.
+    pub(super) admin_tls: Option<Arc<ServerTls>>,
+    /// Warnings that the checks found.
+    pub(super) warnings: Vec<ConfigError>,
 }
 
-/// Errors found so far in a [`Document`].
+/// Errors and warnings found so far in a [`Document`].
 struct Checks<'d> {
     document: &'d Document,
     errors: Vec<ConfigError>,
+    warnings: Vec<ConfigError>,
 }
 
 impl Checks<'_> {

@@ -11,6 +11,7 @@ pub(super) fn may_be_shown(key: &[&str]) -> bool {
         ["server" | "watch" | "requests" | "retention" | "log", name] => {
             SHOWN_KEYS.contains(name) || name.ends_with("_timeout")
         }
+        ["server" | "admin", "tls", name] => matches!(*name, "certificate" | "key"),
         ["admin", name] => *name == "listen" || name.starts_with("max_"),
         ["plugins", "checksums", _] => true,
         ["plugins", name] => *name != "public_keys" && SHOWN_KEYS.contains(name),

@@ -103,6 +103,9 @@ fn hint_for(key: &[String]) -> Option<&'static str> {
         ["server" | "admin", "listen"] => {
             "write an IP address and a port, such as `127.0.0.1:8080`"
         }
+        ["server" | "admin", "tls"] => {
+            "write `tls = { certificate = \"tls.crt\", key = \"tls.key\" }`"
+        }
         ["server", "trusted_proxies"] | ["destinations", _, "allow_networks"] => {
             "write an address or a network, such as `10.0.0.1` or `10.0.0.0/8`"
         }

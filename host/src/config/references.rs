@@ -18,17 +18,32 @@ use super::{
 };
 use crate::{plugins::folder::regular_file, system::file_permissions::HostUser};
 
-/// Returns the files that a configuration refers to with `{ file = "PATH" }` and `delivery.ca_file`, or none
-/// if it is not TOML.
+/// Returns the files that a configuration refers to with `{ file = "PATH" }`, and those of keys that are
+/// paths, such as `delivery.ca_file`; none if the text is not TOML.
 pub fn referenced_files(document: &Document) -> Vec<PathBuf> {
     let mut files = Vec::new();
     if let Ok(root) = DeTable::parse(&document.text) {
         collect_files(root.get_ref(), document, &mut files);
-        let delivery = root.get_ref().get("delivery").and_then(|it| it.get_ref().as_table());
-        let ca_file = delivery.and_then(|table| table.get("ca_file")?.get_ref().as_str());
-        files.extend(ca_file.map(|path| document.beside(Path::new(path))));
+        let paths = PATH_KEYS.iter().filter_map(|key| text_at(root.get_ref(), key));
+        files.extend(paths.map(|path| document.beside(Path::new(path))));
     }
     files
+}
+
+/// Keys whose values are paths of files that are read with the configuration.
+const PATH_KEYS: [&[&str]; 5] = [
+    &["delivery", "ca_file"],
+    &["server", "tls", "certificate"],
+    &["server", "tls", "key"],
+    &["admin", "tls", "certificate"],
+    &["admin", "tls", "key"],
+];
+
+/// Returns the string at a key.
+fn text_at<'t>(table: &'t DeTable<'_>, key: &[&str]) -> Option<&'t str> {
+    let (first, rest) = key.split_first()?;
+    let value = table.get(*first)?.get_ref();
+    if rest.is_empty() { value.as_str() } else { text_at(value.as_table()?, rest) }
 }
 
 fn collect_files(table: &DeTable<'_>, document: &Document, files: &mut Vec<PathBuf>) {

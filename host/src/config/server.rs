@@ -5,6 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::Deserialize;
 
+use super::tls::Tls;
 use crate::http::sender::Network;
 
 /// `[server]`: the listener for webhooks, and limits on its clients.
@@ -14,7 +15,7 @@ pub struct Server {
     /// Address and port. Default `127.0.0.1:8080`.
     pub listen: SocketAddr,
     /// The URL under which senders reach the listener, shown in [endpoint](Self::endpoint) URLs. Default:
-    /// `http://` and `listen`.
+    /// `http://`, or `https://` with `tls`, and `listen`.
     pub public_url: Option<String>,
     /// Largest body of a request, in bytes. A larger one gets 413. Default 1 MiB.
     pub body_limit_bytes: usize,
@@ -52,6 +53,8 @@ pub struct Server {
     pub shutdown_timeout: Duration,
     /// Addresses or [`Network`]s of proxies whose `X-Forwarded-For` names the sender. Default: none.
     pub trusted_proxies: Vec<Network>,
+    /// Certificate and key of the listener, which then speaks TLS only. Default: none, plain HTTP.
+    pub(crate) tls: Option<Tls>,
 }
 
 /// Fewest connections that one address may have by default, however low `max_connections` is.
@@ -74,6 +77,7 @@ impl Default for Server {
             hide_integrations: false,
             shutdown_timeout: Duration::from_secs(20),
             trusted_proxies: Vec::new(),
+            tls: None,
         }
     }
 }
@@ -92,7 +96,8 @@ impl Server {
 
     /// Returns the URL to which senders of an integration post.
     pub fn endpoint(&self, integration: &str) -> String {
-        let listen = format!("http://{}", self.listen);
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let listen = format!("{scheme}://{}", self.listen);
         let base = self.public_url.as_deref().unwrap_or(&listen).trim_end_matches('/');
         format!("{base}/in/{integration}")
     }

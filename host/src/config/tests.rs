@@ -10,6 +10,7 @@ mod errors;
 mod hints;
 mod notifications;
 mod secrecy;
+mod tls;
 mod warnings;
 
 fn parse(text: &str) -> Result<Config, String> {

@@ -7,6 +7,7 @@ mod places;
 mod responder;
 mod sweep;
 mod timed_stream;
+mod tls_handshake;
 
 use std::{
     fmt, io,
@@ -17,7 +18,7 @@ use std::{
 };
 
 use axum::Router;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::{self, Runtime},
@@ -26,6 +27,7 @@ use tokio::{
 
 pub(crate) use self::responder::BodyTimedOut;
 pub use self::responder::{Client, Responder};
+pub use self::tls_handshake::TlsSource;
 use self::{
     connection::Connections,
     places::{AddressPlace, Addresses, Reserve},
@@ -83,6 +85,8 @@ impl fmt::Debug for AddressLimit {
 pub struct Counted {
     /// The number of open connections.
     pub open_connections: Gauge,
+    /// TLS handshakes that failed.
+    pub failed_handshakes: Counter,
     /// Counters of limits that were reached.
     pub limits: Arc<LimitsReached>,
 }
@@ -145,10 +149,12 @@ const RESERVE_TIME: Duration = Duration::from_secs(5);
 /// Pause after the system refused to accept a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves connections until the signal to stop, and returns when the last request is answered.
+/// Serves connections until the signal to stop, and returns when the last request is answered. With `tls`,
+/// every connection begins with a handshake.
 pub async fn serve<R: Responder>(
     listener: TcpListener,
     responder: R,
+    tls: Option<TlsSource>,
     limits: Limits,
     beyond: Beyond,
     counted: Counted,
@@ -161,6 +167,7 @@ pub async fn serve<R: Responder>(
     let sweeping = tokio::spawn(async move { sweeping.run().await });
     let connections = Connections {
         responder,
+        tls: tls.map(Arc::new),
         limits,
         counted: counted.clone(),
         sweep: Arc::clone(&sweep),
@@ -233,7 +240,10 @@ impl<R: Responder> Entrance<R> {
                         let address = peer.ip().to_canonical();
                         let detail = format_args!("{address} has {most}");
                         self.reached.reached(Limit::ConnectionsPerAddress, detail);
-                        turn_away(&stream);
+                        // With TLS, an answer would cost a handshake.
+                        if self.connections.tls.is_none() {
+                            turn_away(&stream);
+                        }
                     }
                 }
             }

@@ -193,8 +193,14 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<ConfigChange> {
         hide_integrations,
         shutdown_timeout,
         trusted_proxies,
+        tls,
     } = server;
-    let config::Admin { listen: admin_listen, max_connections: admin_connections, tokens } = admin;
+    let config::Admin {
+        listen: admin_listen,
+        max_connections: admin_connections,
+        tokens,
+        tls: admin_tls,
+    } = admin;
     let config::Store { url, backup_dir } = store;
     let config::Plugins {
         dir,
@@ -218,6 +224,8 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<ConfigChange> {
         ("server.body_timeout", *body_timeout != old.server.body_timeout),
         ("server.hide_integrations", *hide_integrations != old.server.hide_integrations),
         ("server.trusted_proxies", *trusted_proxies != old.server.trusted_proxies),
+        ("server.tls", has_another_pair(tls.as_ref(), old.server.tls.as_ref())),
+        ("admin.tls", has_another_pair(admin_tls.as_ref(), old.admin.tls.as_ref())),
         ("admin.tokens", !are_same(tokens, &old.admin.tokens)),
         ("store.backup_dir", *backup_dir != old.store.backup_dir),
         ("plugins.dir", *dir != old.plugins.dir),
@@ -262,6 +270,8 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<ConfigChange> {
             *max_wrong_tokens_per_minute != old.server.max_wrong_tokens_per_minute,
         ),
         ("server.shutdown_timeout", *shutdown_timeout != old.server.shutdown_timeout),
+        ("server.tls", tls.is_some() != old.server.tls.is_some()),
+        ("admin.tls", admin_tls.is_some() != old.admin.tls.is_some()),
         ("admin.max_connections", *admin_connections != old.admin.max_connections),
         ("admin.listen", is_elsewhere(*admin_listen, old.admin.listen)),
         ("store.url", *url != old.store.url),
@@ -315,6 +325,11 @@ fn of_delivery(
 /// Returns true if the address differs. Port 0 means any port, which the present one satisfies.
 fn is_elsewhere(new: SocketAddr, old: SocketAddr) -> bool {
     new.ip() != old.ip() || (new.port() != 0 && new.port() != old.port())
+}
+
+/// Returns true if both have a certificate, and these differ.
+fn has_another_pair(new: Option<&config::Tls>, old: Option<&config::Tls>) -> bool {
+    new.zip(old).is_some_and(|(new, old)| new.pair != old.pair)
 }
 
 fn are_same(new: &[AdminToken], old: &[AdminToken]) -> bool {

@@ -3,7 +3,6 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     net::{TcpListener, TcpSocket},
     task::JoinHandle,
@@ -11,10 +10,11 @@ use tokio::{
 
 use crate::{
     api,
+    config::{Config, Listener, Tls},
     host::Host,
     http::{
         sender::is_proxy,
-        server::{self, AddressLimit, Beyond, Counted, Limits, Stop},
+        server::{self, AddressLimit, Beyond, Counted, Limits, Stop, TlsSource},
     },
     ingest::Webhooks,
 };
@@ -66,22 +66,28 @@ impl Listeners {
             };
             (limits, admin.max_connections, server.connections_per_address())
         };
-        let counted = |open_connections: &Gauge| Counted {
-            open_connections: open_connections.clone(),
+        let counted = |listener: Listener| Counted {
+            open_connections: match listener {
+                Listener::Server => host.metrics.connections.clone(),
+                Listener::Admin => host.metrics.admin_connections.clone(),
+            },
+            failed_handshakes: host.metrics.tls.failed_handshakes(listener.section()),
             limits: Arc::clone(&host.metrics.limits),
         };
         let admin = server::serve(
             self.admin,
             api::router(Arc::clone(host)),
+            tls_source(host, |config| config.admin.tls.as_ref()),
             Limits { max_connections: admin_connections, ..limits.clone() },
             Beyond::Reserve(api::health_router(Arc::clone(host))),
-            counted(&host.metrics.admin_connections),
+            counted(Listener::Admin),
             admin_stop,
         );
         let proxies = Arc::clone(host);
         let webhooks = server::serve(
             self.webhooks,
             Webhooks(Arc::clone(host)),
+            tls_source(host, |config| config.server.tls.as_ref()),
             limits,
             Beyond::Wait(AddressLimit {
                 most: per_address,
@@ -90,11 +96,22 @@ impl Listeners {
                     is_proxy(address, &in_force.config.config.server.trusted_proxies)
                 }),
             }),
-            counted(&host.metrics.connections),
+            counted(Listener::Server),
             stop,
         );
         (tokio::spawn(webhooks), tokio::spawn(admin))
     }
+}
+
+/// Returns the TLS settings in force of a listener, if it speaks TLS.
+fn tls_source(host: &Arc<Host>, tls: fn(&Config) -> Option<&Tls>) -> Option<TlsSource> {
+    tls(&host.in_force().config.config)?;
+    let host = Arc::clone(host);
+    Some(TlsSource::new(move || {
+        let in_force = host.in_force();
+        let pair = tls(&in_force.config.config)?.pair.as_ref()?;
+        Some(Arc::clone(&pair.config))
+    }))
 }
 
 fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -134,7 +134,7 @@ pub(crate) fn serve_floor() -> anyhow::Result<()> {
             write_timeout: server.write_timeout,
         };
         let beyond = Beyond::Wait(AddressLimit::none());
-        server::serve(listener, router, limits, beyond, Counted::default(), stop).await;
+        server::serve(listener, router, None, limits, beyond, Counted::default(), stop).await;
         Ok(())
     })
 }

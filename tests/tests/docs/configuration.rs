@@ -50,6 +50,10 @@ fn the_reference_says_which_keys_need_a_restart() {
     let host = Site::new().serve();
     fs::create_dir(host.site().path("other-plugins")).expect("a folder");
     host.site().write("other.pem", AUTHORITY);
+    let certified =
+        rcgen::generate_simple_self_signed(["alerts.example.com".into()]).expect("a pair");
+    host.site().write("other.crt", certified.cert.pem());
+    host.site().write("other.key", certified.signing_key.serialize_pem());
     let token = "a-token-of-some-length";
     host.site().write("tocsin.toml", OTHER_VALUES.replace("TOKEN", token));
     let planned = host.run(&["reload", "--dry-run", "--json"]);
@@ -91,11 +95,13 @@ max_wrong_tokens_per_minute = 10
 hide_integrations = true
 shutdown_timeout = "21s"
 trusted_proxies = ["10.0.0.0/8"]
+tls = { certificate = "other.crt", key = "other.key" }
 
 [admin]
 listen = "127.0.0.2:8081"
 max_connections = 200
 tokens = ["TOKEN"]
+tls = { certificate = "other.crt", key = "other.key" }
 
 [store]
 url = "sqlite:other.db"

@@ -34,7 +34,11 @@ fn site() -> Site {
         .env("ALICE_TOKEN", "a-token-of-some-length")
         .env("SLACK_TOKEN", "s3cret")
         .env("SLACK_BOT_TOKEN", "xoxb-s3cret");
+    let names = ["alerts.example.com".into()];
+    let certified = rcgen::generate_simple_self_signed(names).expect("a certificate");
+    site.write("tls.crt", certified.cert.pem());
     for (name, secret) in [
+        ("tls.key", &*certified.signing_key.serialize_pem()),
         ("alertmanager.token", "s3cret\n"),
         ("slack.token", "s3cret\n"),
         ("slack-bot.token", "xoxb-s3cret\n"),

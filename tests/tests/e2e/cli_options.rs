@@ -10,7 +10,7 @@ use insta::assert_snapshot;
 use serde_json::Value;
 use tocsin_tests::{Finished, Site, TestHost, libraries::library};
 
-use crate::delivery_tls::Authority;
+use crate::authority::Authority;
 
 fn host() -> TestHost {
     let host = Site::new()

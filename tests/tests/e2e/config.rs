@@ -34,7 +34,7 @@ fn refuses_an_unknown_key_and_lists_the_known_ones() {
       |
     3 | body_limit = ***
       | ^^^^^^^^^^
-    hint: did you mean `body_limit_bytes`? the known names are `listen`, `public_url`, `body_limit_bytes`, `header_limit_bytes`, `header_timeout`, `body_timeout`, `write_timeout`, `max_connections`, `max_connections_per_address`, `body_memory_bytes`, `max_wrong_tokens_per_minute`, `hide_integrations`, `shutdown_timeout`, `trusted_proxies`
+    hint: did you mean `body_limit_bytes`? the known names are `listen`, `public_url`, `body_limit_bytes`, `header_limit_bytes`, `header_timeout`, `body_timeout`, `write_timeout`, `max_connections`, `max_connections_per_address`, `body_memory_bytes`, `max_wrong_tokens_per_minute`, `hide_integrations`, `shutdown_timeout`, `trusted_proxies`, `tls`
     ");
     assert_snapshot!(refused("[integrations.good]\nplugin = 'well-behaved'\nenabeld = true\n"), @"
     error: tocsin.toml:3:1: `integrations.good.enabeld`: unknown key `enabeld`

@@ -10,30 +10,12 @@ use std::{
     thread,
 };
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
-};
-use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring, pki_types::PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring};
 use tocsin_tests::{Site, libraries::library, wait};
 
-/// An authority that exists in one test only.
-pub(crate) struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pub(crate) pem: String,
-}
+use crate::authority::{Authority, Issued};
 
 impl Authority {
-    pub(crate) fn new(name: &str) -> Self {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let pem = params.self_signed(&key).expect("a certificate").pem();
-        Self { issuer: Issuer::new(params, key), pem }
-    }
-
     /// Starts a server with a certificate for a name, valid to the end of a year.
     fn server(&self, name: &str, year: i32) -> Server {
         self.server_of(name, year, "")
@@ -41,17 +23,12 @@ impl Authority {
 
     /// Starts a server as [`server`](Self::server) does, which answers each request with a body.
     pub(crate) fn server_of(&self, name: &str, year: i32, body: &'static str) -> Server {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
-        params.not_before = date_time_ymd(2000, 1, 1);
-        params.not_after = date_time_ymd(year, 12, 31);
-        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+        let Issued { certificate, key, .. } = self.issue(name, (year, 12, 31));
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
+            .with_single_cert(vec![certificate], key)
             .expect("a certificate for the key");
         Server::start(Arc::new(config), body)
     }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::certificates::CertificateExpiry;
 use crate::{
     api::{
         reload::ReloadReport,
@@ -25,6 +26,8 @@ pub(super) struct CheckReport {
     pub(super) integrations: Vec<IntegrationStatus>,
     pub(super) destinations: Vec<DestinationStatus>,
     pub(super) plugins: Vec<PluginStatus>,
+    /// Certificates of the listeners that speak TLS.
+    pub(super) certificates: Vec<CertificateExpiry>,
     /// What a reload of the running host would change; null if no host runs with this configuration, or
     /// there are errors.
     pub(super) reload: Option<ReloadReport>,

@@ -1,4 +1,5 @@
-//! One connection: its requests one after the other, under the limits of the listener, and its end.
+//! One connection: its TLS handshake if the listener has a certificate, its requests one after the other,
+//! under the limits of the listener, and its end.
 
 use std::{
     convert::Infallible,
@@ -16,13 +17,17 @@ use std::{
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use super::{
     Counted, Limits,
     responder::{Client, Responder},
     sweep::{HeaderTimer, Sweep},
     timed_stream::TimedStream,
+    tls_handshake::{TlsSource, handshake},
 };
 use crate::{http::request_id, limits::reached::Limit};
 
@@ -32,6 +37,8 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// All that the connections of a listener share.
 pub(super) struct Connections<R> {
     pub(super) responder: R,
+    /// The certificate; none if connections are not encrypted.
+    pub(super) tls: Option<Arc<TlsSource>>,
     pub(super) limits: Limits,
     pub(super) counted: Counted,
     pub(super) sweep: Arc<Sweep>,
@@ -47,6 +54,7 @@ impl<R: Responder> Connections<R> {
             (self.limits.header_timeout.min(second), self.limits.write_timeout.min(second));
         Connections {
             responder,
+            tls: self.tls.clone(),
             limits: Limits { header_timeout, write_timeout, ..self.limits.clone() },
             counted: self.counted.clone(),
             sweep: Arc::clone(&self.sweep),
@@ -60,10 +68,29 @@ impl<R: Responder> Connections<R> {
         let _open = Open::count(&self.counted.open_connections);
         let deadlines = self.sweep.watch();
         let client = Client { peer, deadlines: Arc::clone(&deadlines) };
-        deadlines.wake(self.serve_client(stream, &client)).await;
+        let stream = TimedStream::new(stream, self.limits.write_timeout, Arc::clone(&deadlines));
+        match &self.tls {
+            None => deadlines.wake(self.serve_client(stream, &client)).await,
+            Some(tls) => deadlines.wake(self.serve_encrypted(stream, tls, &client)).await,
+        }
     }
 
-    async fn serve_client(&self, stream: TcpStream, client: &Client) {
+    /// Serves a connection after its TLS handshake, for which a client has as much time as for headers.
+    async fn serve_encrypted(&self, stream: TimedStream, tls: &TlsSource, client: &Client) {
+        match handshake(stream, tls, self.limits.header_timeout, &client.deadlines).await {
+            Ok(stream) => self.serve_client(stream, client).await,
+            Err(error) => {
+                self.counted.failed_handshakes.inc();
+                let peer = client.peer.ip().to_canonical();
+                tracing::debug!(%peer, %error, "a TLS handshake failed");
+            }
+        }
+    }
+
+    async fn serve_client<S>(&self, stream: S, client: &Client)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let deadlines = &client.deadlines;
         let service = service_fn(|request: Request<Incoming>| {
             if !self.has_asked.load(Ordering::Relaxed) {
@@ -72,7 +99,6 @@ impl<R: Responder> Connections<R> {
             let answer = self.responder.answer(request, client);
             async { Ok::<_, Infallible>(answer.await) }
         });
-        let stream = TimedStream::new(stream, self.limits.write_timeout, Arc::clone(deadlines));
         let mut connection = http1::Builder::new()
             .timer(HeaderTimer(Arc::clone(deadlines)))
             .header_read_timeout(self.limits.header_timeout)
@@ -101,7 +127,7 @@ impl<R: Responder> Connections<R> {
             let parts = connection.into_parts();
             // An idle connection is closed without an answer, as clients expect.
             if !parts.read_buf.is_empty() {
-                say_timeout(parts.io.into_inner().into_inner()).await;
+                say_timeout(parts.io.into_inner()).await;
             }
         }
     }
@@ -115,7 +141,7 @@ fn is_unread(error: &hyper::Error) -> bool {
 }
 
 /// Answers 408 to a client that is slow with its headers, which hyper would drop without an answer.
-async fn say_timeout(mut stream: TcpStream) {
+async fn say_timeout(mut stream: impl AsyncWrite + Unpin) {
     const BODY: &str =
         r#"{"error":{"code":"request_timeout","message":"the headers took too long"}}"#;
     let answer = format!(

@@ -38,8 +38,9 @@ impl TimedStream {
         Self { stream, timeout, deadlines, is_stalled: false, written_bytes: 0 }
     }
 
-    pub(super) fn into_inner(self) -> TcpStream {
-        self.stream
+    /// Returns the socket.
+    pub(super) fn get_ref(&self) -> &TcpStream {
+        &self.stream
     }
 
     fn wrote(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
