@@ -29,6 +29,12 @@ pub(crate) fn file_name(path: &Path) -> &str {
 /// Returns the sentence about a file, after checking that API, health and command line all show it.
 #[track_caller]
 pub(crate) fn sentence(host: &TestHost, file: &str) -> String {
+    sentence_while(host, file, (200, "degraded"))
+}
+
+/// Returns the same sentence of a host whose readiness is expected to be another one.
+#[track_caller]
+pub(crate) fn sentence_while(host: &TestHost, file: &str, expected: (u16, &str)) -> String {
     let problem = |list: &Value| {
         let mut plugins = list["plugins"].as_array().expect("a list").iter();
         let plugin = plugins.find(|plugin| plugin["file"] == file).expect("the file is listed");
@@ -44,7 +50,7 @@ pub(crate) fn sentence(host: &TestHost, file: &str) -> String {
     let reasons: Vec<_> = host.reasons().iter().map(|reason| without_countdown(reason)).collect();
     assert!(reasons.contains(&line), "{line}\nis missing in\n{reasons:#?}");
     let (status, ready) = host.ready();
-    assert_eq!((status, &ready["status"]), (200, &"degraded".into()));
+    assert_eq!((status, ready["status"].as_str().expect("a state")), expected);
     let table = host.run(&["plugins"]);
     assert!(without_countdown(&table.stdout).contains(&line), "{line}\nis missing in\n{table:?}");
 

@@ -21,7 +21,7 @@ use tocsin_tests::{
 };
 
 use super::{
-    bad_plugins::{file_name, sentence},
+    bad_plugins::{file_name, sentence, sentence_while},
     config::refused_at,
 };
 
@@ -349,7 +349,8 @@ fn a_plugin_without_a_checksum_is_refused() {
 fn without_a_lock_file_no_plugin_has_a_checksum() {
     let host = site("verify = 'checksum'").serve();
     assert_eq!(host.post("good", "disk full").status, 503);
-    assert_snapshot!(sentence(&host, GOOD), @"is well-behaved 1.0.0, which has no checksum: there is no `plugins.lock`; hint: if you trust this file, run `tocsin plugins lock`; if not, remove it");
+    let said = sentence_while(&host, GOOD, (503, "unready"));
+    assert_snapshot!(said, @"is well-behaved 1.0.0, which has no checksum: there is no `plugins.lock`; hint: if you trust this file, run `tocsin plugins lock`; if not, remove it");
     good(&host.site().run(&["plugins", "lock"]));
     host.reload();
     both_serve(&host);
