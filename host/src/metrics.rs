@@ -435,7 +435,7 @@ struct ListenerLabel {
 impl TlsMetrics {
     fn register(&self, registry: &mut Registry) {
         let help = "Time at which the certificate of a listener expires, in seconds since 1970";
-        registry.register("tls_certificate_expires_seconds", help, self.expires.clone());
+        registry.register("tls_certificate_expiry_timestamp_seconds", help, self.expires.clone());
         let help = "TLS handshakes with a listener that failed";
         registry.register("tls_handshakes_failed", help, self.failed_handshakes.clone());
     }

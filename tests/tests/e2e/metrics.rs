@@ -7,6 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use rcgen::{CertifiedKey, generate_simple_self_signed};
 use regex::Regex;
 use tocsin_tests::{
     Site, TestHost,
@@ -19,13 +20,16 @@ const PROMTOOL: &str = "promtool";
 
 /// Starts a host with an integration and a destination to which nothing was sent yet.
 fn host() -> TestHost {
+    site("").serve()
+}
+
+fn site(server: &str) -> Site {
     let site = Site::new().plugin(&library("well-behaved")).plugin(&library("webhook-out"));
-    site.config(
-        "[integrations.good]\nplugin = 'well-behaved'\n\
+    site.config(&format!(
+        "{server}[integrations.good]\nplugin = 'well-behaved'\n\
          [destinations.out]\nplugin = 'webhook-out'\nenabled = false\n\
-         options = { url = 'https://hooks.example.com/x' }\n",
-    )
-    .serve()
+         options = {{ url = 'https://hooks.example.com/x' }}\n",
+    ))
 }
 
 /// Returns the metrics in the format that a client asks for, with its content type.
@@ -44,7 +48,12 @@ fn names(metrics: &str) -> BTreeSet<&str> {
 
 #[test]
 fn the_rules_and_the_dashboard_name_only_series_that_are_there_from_the_start() {
-    let host = host();
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let site = site("[server]\ntls = { certificate = 'tls.crt', key = 'tls.key' }\n");
+    site.write("tls.crt", cert.pem());
+    site.write("tls.key", signing_key.serialize_pem());
+    let host = site.serve();
     let all = until("the engine has surveyed the destinations", || {
         let all = metrics(&host, "text/plain").0;
         all.contains("tocsin_deliveries_waiting{destination=\"out\"} 0").then_some(all)

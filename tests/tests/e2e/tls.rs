@@ -169,7 +169,8 @@ fn a_renewed_certificate_is_taken_up_and_a_broken_one_is_not() {
         let chain = stream.conn.peer_certificates().expect("a certificate");
         chain[0].clone().into_owned()
     };
-    let expires = || host.metric("tocsin_tls_certificate_expires_seconds{listener=\"server\"}");
+    let expires =
+        || host.metric("tocsin_tls_certificate_expiry_timestamp_seconds{listener=\"server\"}");
     let first = expires().expect("a time");
     let logged = host.logged("certificate");
     assert_eq!(logged[0]["listener"], "server", "{logged:?}");
