@@ -52,7 +52,7 @@ pub(crate) struct DestinationList {
 /// Returns the place in the configuration that names the plugin of an integration or a destination, as
 /// ``FILE:LINE:COLUMN: `KEY` ``.
 fn place_of_plugin<R: Role>(in_force: &InForce, name: &str) -> String {
-    let error = in_force.config.document.error_at(&[R::TABLE, name, "plugin"], "");
+    let error = in_force.plugin_error::<R>(name, "");
     format!("{}: `{}`", error.place(), error.key())
 }
 

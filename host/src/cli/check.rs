@@ -153,8 +153,7 @@ fn broken<'f, R: Role>(
 ) -> impl Iterator<Item = ConfigError> + 'f {
     users.sorted().into_iter().filter_map(|user| {
         let Problem { message, hint, .. } = user.health().problem?;
-        let key = [R::TABLE, &user.name, "plugin"];
-        let error = in_force.config.document.error_at(&key, message);
+        let error = in_force.plugin_error::<R>(&user.name, message);
         Some(hint.into_iter().fold(error, ConfigError::hint))
     })
 }

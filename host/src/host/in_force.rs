@@ -8,6 +8,7 @@ use crate::{
         builder::{Builder, PluginUserPlans},
         occasion::Occasion,
         plugins_folder::read_catalog,
+        role::Role,
     },
     plugins::Catalog,
 };
@@ -43,6 +44,15 @@ impl InForce {
             integrations: Integrations::default(),
             destinations: Destinations::default(),
         }
+    }
+
+    /// Creates an error at the key that names the plugin of an integration or a destination.
+    pub(crate) fn plugin_error<R: Role>(
+        &self,
+        user: &str,
+        message: impl Into<String>,
+    ) -> ConfigError {
+        self.config.document.error_at(&[R::TABLE, user, "plugin"], message)
     }
 
     /// Reads the plugins folder of the next configuration, and builds everything for it, see

@@ -233,7 +233,7 @@ fn missing_plugin_of<R: Role>(in_force: &InForce, similar: &str) -> Option<(Stri
     let (name, section) = sections.find(|(_, section)| {
         is_missing(section.plugin()) && nearest(section.plugin(), [similar]).is_some()
     })?;
-    let error = in_force.config.document.error_at(&[R::TABLE, name, "plugin"], "");
+    let error = in_force.plugin_error::<R>(name, "");
     Some((error.place(), section.plugin().to_owned()))
 }
 
