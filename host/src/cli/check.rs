@@ -7,22 +7,20 @@ mod contacts;
 mod listeners;
 mod options;
 mod report;
+mod running_host;
 
 use clap::Args;
 use jiff::Timestamp;
 
-use self::report::{CheckReport, Finding};
+use self::{
+    report::{CheckReport, Finding},
+    running_host::RunningHost,
+};
 use super::{
-    CheckFailed, Connection,
-    client::{ApiError, Client, Unreachable},
-    destinations::print_destinations,
-    integrations::print_integrations,
-    offline::OfflineState,
-    output,
-    reload::{DRY_RUN, print_changes},
+    CheckFailed, Connection, destinations::print_destinations, integrations::print_integrations,
+    offline::OfflineState, output, reload::print_changes,
 };
 use crate::{
-    api::reload::ReloadReport,
     config::{ConfigError, ConfigErrors, LoadedConfig, StorePaths},
     config_warnings,
     host::in_force::InForce,
@@ -166,69 +164,4 @@ fn backup_warning(config: &LoadedConfig, paths: &StorePaths) -> Option<String> {
         .error_at(&["store", "backup_dir"], "is not a folder, so no backup can be made there")
         .hint("make the folder, owned by the user of the host");
     is_missing.then(|| error.sentence())
-}
-
-/// The host that runs with a configuration, as far as it answers.
-struct RunningHost {
-    /// The answer of a host that runs with the same file.
-    report: Option<ReloadReport>,
-    /// True if a host uses the store.
-    has_store: bool,
-    /// The reason why there is no answer of that host.
-    warning: Option<String>,
-}
-
-impl RunningHost {
-    /// Asks the host that runs with this configuration, if there is one, for what a reload would change.
-    fn ask(connection: &Connection, config: &LoadedConfig) -> anyhow::Result<Self> {
-        let has_store =
-            config.store_config().is_some_and(|config| store::holder(&config).is_some());
-        let (report, warning) = match Client::new(connection)?.post::<ReloadReport>(DRY_RUN) {
-            Ok(report) => {
-                let path = &config.document.path;
-                let is_same = std::fs::canonicalize(path).is_ok_and(|path| path == report.config);
-                let other = format!(
-                    "the running host uses another configuration, `{}`",
-                    report.config.display()
-                );
-                if is_same { (Some(report), None) } else { (None, Some(other)) }
-            }
-            Err(error) => {
-                let reason = why_unknown(&error, config);
-                let warning = |reason| format!("cannot tell what a reload would change: {reason}");
-                (None, reason.map(warning))
-            }
-        };
-        Ok(Self { report, has_store, warning })
-    }
-
-    /// Returns the errors of listeners that this host does not hold itself.
-    fn listener_errors(&self, config: &LoadedConfig) -> Vec<ConfigError> {
-        let held = match &self.report {
-            Some(report) => Some(&*report.listening),
-            None if self.has_store => None,
-            None => Some(&[][..]),
-        };
-        listeners::errors(config, held)
-    }
-}
-
-/// Returns the reason why a running host gave no answer, or `None` if no host seems to run.
-fn why_unknown(error: &anyhow::Error, config: &LoadedConfig) -> Option<String> {
-    if let Some(Unreachable { base, .. }) = error.downcast_ref() {
-        let holder = store::holder(&config.store_config()?)?;
-        return Some(format!(
-            "the store is in use by {holder}, but no host answers at {base}\n\
-             hint: if the host's API is elsewhere, name its URL with `--url`"
-        ));
-    }
-    let is_locked_out =
-        error.downcast_ref::<ApiError>().is_some_and(|refused| refused.status.as_u16() == 401);
-    let hint = if is_locked_out {
-        "\nhint: if the tokens in the file have changed since the host read it, name the host with `--url`, and \
-         one of its tokens in TOCSIN_ADMIN_TOKEN"
-    } else {
-        ""
-    };
-    Some(format!("the running host says: {error:#}{hint}"))
 }
