@@ -3,8 +3,10 @@
 //!
 //! Webhooks have a listener of their own, see [`ingest`](crate::ingest).
 
+mod access;
 pub(crate) mod actor;
 pub(crate) mod alerts;
+pub(crate) mod audit;
 pub(crate) mod backup;
 mod body;
 pub(crate) mod deliveries;
@@ -23,10 +25,10 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{Request, State},
-    http::{HeaderMap, HeaderValue, header},
+    extract::Request,
+    http::{HeaderValue, header},
     middleware::{self, Next},
-    response::{IntoResponse, Response},
+    response::Response,
     routing::get,
 };
 use bytes::Bytes;
@@ -34,18 +36,15 @@ use utoipa::{
     Modify, OpenApi,
     openapi::{
         ContentBuilder, Ref, ResponseBuilder,
-        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+        path::Operation,
+        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::actor::actor;
+use self::audit::{Acts, Gate};
 use crate::http::error::ApiError;
-use crate::{
-    host::Host,
-    http::{request_id, sender::Peer},
-    limits::reached::Limit,
-};
+use crate::{config::Scope, host::Host, http::request_id};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -56,6 +55,7 @@ use crate::{
         (name = "alerts", description = "Alerts and their history"),
         (name = "requests", description = "The outcome of every request, and replays"),
         (name = "deliveries", description = "News about alerts: who was told, who was not, and silences"),
+        (name = "audit", description = "Acts of people and programs, done and refused"),
         (name = "status", description = "Integrations, destinations, plugins and reloads"),
         (name = "health", description = "Health checks and metrics"),
     )
@@ -72,15 +72,38 @@ impl Modify for BearerToken {
     }
 }
 
+/// Routes of the admin listener, with their description.
+struct Routes {
+    /// Routes without a token.
+    open: Router<Arc<Host>>,
+    /// Routes that need a token with a scope.
+    scoped: Vec<ScopedRoutes>,
+    description: utoipa::openapi::OpenApi,
+}
+
+/// Routes that need one scope.
+struct ScopedRoutes {
+    needed: Scope,
+    routes: Router<Arc<Host>>,
+    acts: Acts,
+}
+
 /// Returns the routes of the admin listener.
 pub(crate) fn router(host: Arc<Host>) -> Router {
-    let (open, guarded, description) = routes_and_description();
+    let Routes { open, scoped, description } = routes();
     // Strings and numbers can always be written as JSON.
     let description = Bytes::from(serde_json::to_vec(&description).unwrap_or_default());
-    // Without a valid token, the body is not read.
-    let guarded = guarded
-        .layer(middleware::from_fn_with_state(Arc::clone(&host), body::read))
-        .layer(middleware::from_fn_with_state(Arc::clone(&host), authorize));
+    let guarded = scoped.into_iter().fold(Router::new(), |guarded, scoped| {
+        let ScopedRoutes { needed, routes, acts } = scoped;
+        let gate = Gate { host: Arc::clone(&host), needed, acts: Arc::new(acts) };
+        // Without a valid token of that scope, the body is not read.
+        let routes = routes
+            .layer(middleware::from_fn_with_state(Arc::clone(&host), body::read))
+            .layer(middleware::from_fn_with_state(gate, audit::pass));
+        guarded.merge(routes)
+    });
+    let guarded =
+        guarded.layer(middleware::from_fn_with_state(Arc::clone(&host), access::authorize));
     open.merge(guarded)
         .route(
             "/openapi.json",
@@ -97,7 +120,7 @@ pub(crate) fn router(host: Arc<Host>) -> Router {
 
 /// Returns the routes for connections beyond the limit of the admin listener: health checks only.
 pub(crate) fn health_router(host: Arc<Host>) -> Router {
-    let (open, ..) = routes_and_description();
+    let Routes { open, .. } = routes();
     let busy =
         async || ApiError::busy("too many connections are open, only health checks are answered");
     open.fallback(busy)
@@ -112,51 +135,80 @@ pub(crate) fn health_router(host: Arc<Host>) -> Router {
         .with_state(host)
 }
 
-fn routes_and_description() -> (Router<Arc<Host>>, Router<Arc<Host>>, utoipa::openapi::OpenApi) {
+/// Returns all routes. The group of a route decides which scope its token needs.
+fn routes() -> Routes {
     let open = OpenApiRouter::new().routes(routes!(health::live)).routes(routes!(health::ready));
-    let guarded = OpenApiRouter::new()
+    let read = OpenApiRouter::new()
         .routes(routes!(health::metrics))
         .routes(routes!(alerts::list))
         .routes(routes!(alerts::show))
-        .routes(routes!(alerts::acknowledge))
-        .routes(routes!(alerts::resolve))
-        .routes(routes!(alerts::note))
         .routes(routes!(requests::list))
         .routes(routes!(requests::show))
         .routes(routes!(requests::raw))
-        .routes(routes!(requests::replay))
         .routes(routes!(deliveries::list))
         .routes(routes!(deliveries::show))
+        .routes(routes!(deliveries::of_alert))
+        .routes(routes!(silences::list))
+        .routes(routes!(routes::test))
+        .routes(routes!(status::integrations))
+        .routes(routes!(status::destinations))
+        .routes(routes!(status::plugins));
+    let act = OpenApiRouter::new()
+        .routes(routes!(alerts::acknowledge))
+        .routes(routes!(alerts::resolve))
+        .routes(routes!(alerts::note))
+        .routes(routes!(requests::replay))
         .routes(routes!(deliveries::retry))
         .routes(routes!(deliveries::discard))
         .routes(routes!(destinations::test))
         .routes(routes!(destinations::retry_all))
         .routes(routes!(destinations::discard_all))
-        .routes(routes!(deliveries::of_alert))
-        .routes(routes!(silences::list))
         .routes(routes!(silences::add))
-        .routes(routes!(silences::end))
-        .routes(routes!(routes::test))
+        .routes(routes!(silences::end));
+    let admin = OpenApiRouter::new()
         .routes(routes!(reload::reload))
         .routes(routes!(backup::back_up))
-        .routes(routes!(status::integrations))
-        .routes(routes!(status::destinations))
-        .routes(routes!(status::plugins))
-        .routes(routes!(plugins::retry));
+        .routes(routes!(plugins::retry))
+        .routes(routes!(audit::entries::list));
     let (open, mut description) =
         OpenApiRouter::with_openapi(Description::openapi()).merge(open).split_for_parts();
-    let (guarded, rest) = guarded.split_for_parts();
-    description.merge(rest);
+    let mut scoped = Vec::new();
+    for (needed, routes) in [(Scope::Read, read), (Scope::Act, act), (Scope::Admin, admin)] {
+        let (routes, mut described) = routes.split_for_parts();
+        describe_scope(&mut described, needed);
+        scoped.push(ScopedRoutes { needed, routes, acts: Acts::among(&described, needed) });
+        description.merge(described);
+    }
     describe_refusals(&mut description);
-    (open, guarded, description)
+    Routes { open, scoped, description }
+}
+
+/// Adds to the description of every route the scope that it needs.
+fn describe_scope(description: &mut utoipa::openapi::OpenApi, needed: Scope) {
+    for operation in operations(description) {
+        let text = operation.description.get_or_insert_default();
+        let space = if text.is_empty() { "" } else { "\n\n" };
+        text.push_str(&format!("{space}Needs the scope `{needed}`."));
+        operation.security = Some(vec![SecurityRequirement::new("token", [needed.as_str()])]);
+        if needed > Scope::Read {
+            let answer = refusal("The token has not the scope of the route");
+            operation.responses.responses.insert("403".into(), answer.into());
+        }
+    }
+}
+
+fn operations(description: &mut utoipa::openapi::OpenApi) -> impl Iterator<Item = &mut Operation> {
+    let items = description.paths.paths.values_mut();
+    items.flat_map(|item| [&mut item.get, &mut item.post].into_iter().flatten())
+}
+
+fn refusal(text: &str) -> utoipa::openapi::Response {
+    let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
+    ResponseBuilder::new().description(text).content("application/json", body).build()
 }
 
 /// Adds to every route the answers that come before its handler runs.
 fn describe_refusals(description: &mut utoipa::openapi::OpenApi) {
-    let refusal = |text: &str| {
-        let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
-        ResponseBuilder::new().description(text).content("application/json", body).build()
-    };
     for (path, item) in &mut description.paths.paths {
         for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
             let mut answers = vec![
@@ -182,55 +234,12 @@ fn describe_refusals(description: &mut utoipa::openapi::OpenApi) {
 }
 
 /// Adds the request id to every answer.
-async fn identify(request: Request, next: Next) -> Response {
+async fn identify(mut request: Request, next: Next) -> Response {
     let id = request_id::next();
+    request.extensions_mut().insert(request_id::RequestId(id));
     let mut response = next.run(request).await;
     response.headers_mut().insert(request_id::HEADER, request_id::header_value(id));
     response
-}
-
-/// Lets a request pass that presents one of the tokens. If none is configured, every request passes that
-/// [`foreign`] let through.
-async fn authorize(State(host): State<Arc<Host>>, mut request: Request, next: Next) -> Response {
-    let actor = {
-        let in_force = host.in_force();
-        let headers = request.headers();
-        match in_force.config.config.admin.tokens.as_slice() {
-            [] => Some(actor(headers, None)),
-            tokens => {
-                let presented = bearer(headers);
-                // All tokens are compared, so that the time does not reveal which one matched.
-                let tokens = tokens.iter().enumerate();
-                let found = tokens.fold(None, |found, (place, token)| {
-                    token.token.matches(presented).then_some((place, token)).or(found)
-                });
-                found.map(|token| actor(headers, Some(token)))
-            }
-        }
-    };
-    if let Some(actor) = actor {
-        request.extensions_mut().insert(actor);
-        return next.run(request).await;
-    }
-    let peer = request.extensions().get().map(|Peer(address)| address.ip());
-    if let Some(peer) = peer
-        && let Err(over) = host.wrong_tokens.check(peer)
-    {
-        host.metrics.limits.reached(Limit::WrongTokens, format_args!("{peer}, to the API"));
-        return ApiError::too_many_wrong_tokens(over.retry_after).into_response();
-    }
-    let mut response = ApiError::unauthorized().into_response();
-    let bearer = HeaderValue::from_static("Bearer");
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
-    response
-}
-
-fn bearer(headers: &HeaderMap) -> &[u8] {
-    let value = headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
-    match value.split_at_checked(7) {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token,
-        _ => b"",
-    }
 }
 
 /// Result of a handler.
@@ -240,13 +249,9 @@ pub(crate) type ApiResult<T> = Result<Json<T>, ApiError>;
 mod tests {
     use super::*;
 
-    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        lines.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
-    }
-
     #[test]
     fn the_description_names_every_route() {
-        let paths: Vec<_> = routes_and_description().2.paths.paths.into_keys().collect();
+        let paths: Vec<_> = routes().description.paths.paths.into_keys().collect();
         for path in [
             "/health/live",
             "/health/ready",
@@ -277,14 +282,31 @@ mod tests {
             "/api/v1/plugins/{name}/retry",
             "/api/v1/reload",
             "/api/v1/backup",
+            "/api/v1/audit",
         ] {
             assert!(paths.iter().any(|known| known == path), "{path} is missing in {paths:?}");
         }
     }
 
     #[test]
+    fn the_description_says_which_scope_a_route_needs() {
+        let description = serde_json::to_value(routes().description).unwrap();
+        let scope = |path: &str, method: &str| {
+            let operation = &description["paths"][path][method];
+            let may_be_refused = !operation["responses"]["403"].is_null();
+            (operation["security"][0]["token"][0].clone(), may_be_refused)
+        };
+        assert_eq!(scope("/metrics", "get"), ("read".into(), false));
+        assert_eq!(scope("/api/v1/silences", "get"), ("read".into(), false));
+        assert_eq!(scope("/api/v1/silences", "post"), ("act".into(), true));
+        assert_eq!(scope("/api/v1/routes/test", "post"), ("read".into(), false));
+        assert_eq!(scope("/api/v1/audit", "get"), ("admin".into(), true));
+        assert_eq!(scope("/health/live", "get"), (serde_json::Value::Null, false));
+    }
+
+    #[test]
     fn the_description_has_an_id_for_each_route_and_a_text_for_each_answer() {
-        let description = serde_json::to_value(routes_and_description().2).unwrap();
+        let description = serde_json::to_value(routes().description).unwrap();
         let mut ids = std::collections::BTreeSet::new();
         for (path, item) in description["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {
@@ -297,12 +319,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn the_bearer_scheme_is_case_insensitive() {
-        assert_eq!(bearer(&headers(&[("authorization", "bearer abc")])), b"abc");
-        assert_eq!(bearer(&headers(&[("authorization", "Basic abc")])), b"");
-        assert_eq!(bearer(&headers(&[])), b"");
     }
 }

@@ -4,6 +4,7 @@
 
 mod alerts;
 mod arguments;
+mod audit;
 mod backup;
 mod check;
 mod client;
@@ -111,6 +112,8 @@ enum Command {
     Routes(routes::RoutesCommand),
     /// List, add and end silences, during which nobody is told of alerts; needs a running host
     Silences(silences::Silences),
+    /// List the acts of people and programs, done and refused; needs a running host
+    Audit(audit::Audit),
     /// Print a script with which a shell completes the commands and options of `tocsin`
     ///
     /// For bash: `tocsin completions bash > /usr/share/bash-completion/completions/tocsin`
@@ -208,6 +211,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Deliveries(deliveries) => deliveries::run(deliveries),
         Command::Routes(routes) => routes::run(routes),
         Command::Silences(silences) => silences::run(silences),
+        Command::Audit(options) => audit::list(&options),
         Command::Completions(completions) => completions::print(&completions),
         Command::Man(man) => man::write(&man),
     }

@@ -26,6 +26,7 @@ mod requests;
 mod required_plugins;
 mod retention;
 mod route;
+mod scope;
 mod secrets;
 mod server;
 mod snippet;
@@ -57,6 +58,7 @@ pub(crate) use self::{
     required_plugins::RequiredPlugins,
     retention::Retention,
     route::RouteConfig,
+    scope::Scope,
     store::{Store, StorePaths},
     tls::{Listener, Tls},
     watch::Watch,

@@ -3,6 +3,7 @@
 //!
 //! The module `run` builds, binds and stops a host. The modules `ingest` and `api` answer requests.
 
+pub(crate) mod audit;
 pub(crate) mod delivery_desk;
 pub(crate) mod in_force;
 pub(crate) mod reloads;

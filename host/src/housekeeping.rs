@@ -113,6 +113,7 @@ impl Housekeeper {
             (Forgettable::Records, Some(retention.records)),
             (Forgettable::ResolvedAlerts, retention.resolved_alerts),
             (Forgettable::Deliveries, Some(retention.deliveries)),
+            (Forgettable::Audit, Some(retention.audit)),
         ] {
             let Some(age) = age else { continue };
             let before = Timestamp::now() - age.0;
@@ -142,6 +143,7 @@ impl Housekeeper {
             Forgettable::Records,
             Forgettable::Deliveries,
             Forgettable::ResolvedAlerts,
+            Forgettable::Audit,
         ] {
             let mut forgotten = 0;
             loop {

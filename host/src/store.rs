@@ -4,6 +4,7 @@
 //! old data in [`housekeeping`]. [`open`] chooses a store by its [`StoreConfig`]. `sqlite` keeps
 //! everything in one file. Every store has to pass the tests in `contract`. Nothing else in the host touches a database.
 
+pub mod audit;
 pub mod backup;
 #[cfg(test)]
 mod contract;
@@ -33,6 +34,7 @@ use ulid::Ulid;
 pub use self::pending::Pending;
 pub(crate) use self::pending::{Responder, pending};
 use self::{
+    audit::AuditStore,
     backup::{Backup, BackupError, BackupTarget, Restored},
     deliveries::DeliveryStore,
     feed::{ChangePage, Cursor},
@@ -176,7 +178,9 @@ pub fn restore(config: &StoreConfig, backup: &Path, holder: &str) -> anyhow::Res
 ///
 /// Committed data is on disk and survives the death of the host and of the machine. Other hosts may
 /// write to the same store.
-pub trait Store: AlertStore + RequestStore + DeliveryStore + Housekeeping + StoreHealth {
+pub trait Store:
+    AlertStore + RequestStore + DeliveryStore + AuditStore + Housekeeping + StoreHealth
+{
     /// Makes a backup beside the work of the store. The backup has everything that was acknowledged before this
     /// call.
     fn back_up(&self, target: BackupTarget) -> Pending<Result<Backup, BackupError>>;

@@ -17,6 +17,7 @@ use std::{
 
 use self::notifications::Notifications;
 use crate::{
+    alert::Actor,
     config::{self, Document, LoadedConfig, Plugins},
     host::{Host, reloads::ReloadReason},
     plugins::{
@@ -131,7 +132,12 @@ fn settled(host: &Weak<Host>, mut now: Snapshot, settle: Duration) -> Option<Sna
 }
 
 fn reload(host: &Host) {
-    match host.reload(ReloadReason::FileChanged) {
+    let reloaded = host.reload(ReloadReason::FileChanged);
+    // Files that were written again with the same content are no act.
+    if reloaded.as_ref().map_or(true, |changes| !changes.is_empty()) {
+        host.audit_reload(Actor::FileWatch, &reloaded);
+    }
+    match reloaded {
         Ok(changes) => {
             for change in &changes {
                 tracing::info!(event = "change_applied", %change, "reloaded");

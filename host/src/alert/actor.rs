@@ -32,6 +32,10 @@ pub enum Actor {
     },
     /// Host, after an alert was not reported for as long as its integration allows: `automatic resolve`.
     AutomaticResolve,
+    /// Signal that asked the host for a reload: `signal`.
+    Signal,
+    /// Host, after files changed: `file watch`.
+    FileWatch,
     /// Text that this host does not understand, as it was read.
     Unknown(String),
 }
@@ -51,6 +55,8 @@ const TOKEN: &str = "token ";
 const COMMAND_LINE: &str = "command line, ";
 const REPLAY: &str = "replay by ";
 const AUTOMATIC_RESOLVE: &str = "automatic resolve";
+const SIGNAL: &str = "signal";
+const FILE_WATCH: &str = "file watch";
 
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -64,6 +70,8 @@ impl fmt::Display for Actor {
             }
             Self::Replay { by } => write!(f, "{REPLAY}{by}"),
             Self::AutomaticResolve => f.write_str(AUTOMATIC_RESOLVE),
+            Self::Signal => f.write_str(SIGNAL),
+            Self::FileWatch => f.write_str(FILE_WATCH),
             Self::Unknown(text) => f.write_str(text),
         }
     }
@@ -117,6 +125,8 @@ fn known(text: &str) -> Option<Actor> {
     }
     match text {
         AUTOMATIC_RESOLVE => Some(Actor::AutomaticResolve),
+        SIGNAL => Some(Actor::Signal),
+        FILE_WATCH => Some(Actor::FileWatch),
         API => Some(Actor::Api(None)),
         text => {
             let token = token(text.strip_prefix(API)?.strip_prefix(' ')?)?;
@@ -176,6 +186,12 @@ mod tests {
     #[test]
     fn names_the_automatic_resolve() {
         assert_form(&Actor::AutomaticResolve, "automatic resolve");
+    }
+
+    #[test]
+    fn names_the_reason_of_a_reload_that_no_request_asked_for() {
+        assert_form(&Actor::Signal, "signal");
+        assert_form(&Actor::FileWatch, "file watch");
     }
 
     #[test]

@@ -49,6 +49,7 @@ mod tests {
     use tocsin_plugin_api::Secret;
 
     use super::*;
+    use crate::config::Scope;
 
     fn text(user: Option<&[u8]>, token: Option<&str>) -> String {
         let mut headers = HeaderMap::new();
@@ -58,6 +59,7 @@ mod tests {
         let token = token.map(|name| AdminToken {
             name: (!name.is_empty()).then(|| name.into()),
             token: Secret::new("x"),
+            scope: Some(Scope::Admin),
         });
         super::actor(&headers, token.as_ref().map(|token| (0, token))).to_string()
     }

@@ -14,7 +14,11 @@ use serde::{Deserialize, Serialize};
 use tocsin_plugin_api::Urgency;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{ApiResult, page};
+use super::{
+    ApiResult,
+    audit::{ActResult, Acted, Words},
+    page,
+};
 use crate::{
     alert::{Actor, Alert, AlertRef, AlertWithHistory, Status, UrgencyName},
     host::Host,
@@ -123,7 +127,7 @@ pub(super) async fn acknowledge(
     State(host): State<Arc<Host>>,
     Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
-) -> ApiResult<AlertWithHistory> {
+) -> ActResult<AlertWithHistory> {
     change(&host, &id, ManualAction::Acknowledge, actor).await
 }
 
@@ -141,7 +145,7 @@ pub(super) async fn resolve(
     State(host): State<Arc<Host>>,
     Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
-) -> ApiResult<AlertWithHistory> {
+) -> ActResult<AlertWithHistory> {
     change(&host, &id, ManualAction::Resolve, actor).await
 }
 
@@ -173,7 +177,7 @@ pub(super) async fn note(
     Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
     note: Result<Json<Note>, JsonRejection>,
-) -> ApiResult<AlertWithHistory> {
+) -> ActResult<AlertWithHistory> {
     let Json(Note { text }) = note.map_err(|error| ApiError::bad_request(error.body_text()))?;
     if text.trim().is_empty() || text.chars().count() > LONGEST_NOTE {
         return Err(ApiError::bad_request("`text` has to be from 1 to 10000 characters"));
@@ -186,10 +190,14 @@ async fn change(
     id: &str,
     action: ManualAction,
     by: Actor,
-) -> ApiResult<AlertWithHistory> {
+) -> ActResult<AlertWithHistory> {
     let change = ManualChange { action, by, at: Timestamp::now() };
     match host.store.change(parse(id)?, change).await? {
-        ManualChangeOutcome::Done(alert) => Ok(Json(*alert)),
+        ManualChangeOutcome::Done(body) => {
+            // The path may have the id.
+            let object = Some(format!("alert {}", body.alert.number));
+            Ok(Acted { body: *body, words: Words { object, detail: None } })
+        }
         ManualChangeOutcome::AlreadyResolved => {
             Err(ApiError::conflict("the alert is resolved; a new report opens a new alert"))
         }

@@ -4,15 +4,12 @@
 
 use std::{num::NonZeroUsize, path::Path, sync::Arc};
 
-use axum::{
-    Json,
-    extract::{Query, State, rejection::QueryRejection},
-};
+use axum::extract::{Query, State, rejection::QueryRejection};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::ApiResult;
+use super::audit::{ActResult, Acted, Words};
 use crate::{
     config::StorePaths,
     host::Host,
@@ -63,7 +60,7 @@ pub(crate) struct BackupReport {
 pub(super) async fn back_up(
     State(host): State<Arc<Host>>,
     params: Result<Query<BackupParams>, QueryRejection>,
-) -> ApiResult<BackupReport> {
+) -> ActResult<BackupReport> {
     let Query(BackupParams { keep }) =
         params.map_err(|error| ApiError::bad_request(error.body_text()))?;
     // A configuration in force names a known store.
@@ -80,7 +77,9 @@ pub(super) async fn back_up(
     let report =
         tokio::task::spawn_blocking(move || BackupReport::new(&backup, &paths, keep)).await;
     let report = report.unwrap_or_else(|_| Err(Problem::new("backup-failed", "it panicked")));
-    report.map(Json).map_err(|problem| ApiError::not_backed_up(&problem))
+    let body: BackupReport = report.map_err(|problem| ApiError::not_backed_up(&problem))?;
+    let detail = Some(body.path.clone());
+    Ok(Acted { body, words: Words { object: None, detail } })
 }
 
 impl BackupReport {

@@ -10,7 +10,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::ApiResult;
+use super::{
+    ApiResult,
+    audit::{ActResult, Acted, Words},
+};
 use crate::{
     alert::Actor,
     host::Host,
@@ -87,14 +90,14 @@ pub(super) async fn retry_all(
     Extension(by): Extension<Actor>,
     Path(name): Path<String>,
     params: Result<Query<ScopeParams>, QueryRejection>,
-) -> ApiResult<Changed> {
+) -> ActResult<Changed> {
     let Query(params) = params.map_err(|error| ApiError::bad_request(error.body_text()))?;
     known_destination(&host, &name).await?;
     let which = params.scope.of(&name);
     let deliveries = host.store.retry_deliveries(which, by, Timestamp::now()).await?;
     host.store.park(name.clone(), None).await?;
     host.delivery_desk.unpark(&name);
-    Ok(Json(Changed { deliveries }))
+    Ok(acted(deliveries))
 }
 
 /// Ends the deliveries of a destination that wait: no further attempt is made.
@@ -111,12 +114,12 @@ pub(super) async fn discard_all(
     State(host): State<Arc<Host>>,
     Extension(by): Extension<Actor>,
     Path(name): Path<String>,
-) -> ApiResult<Changed> {
+) -> ActResult<Changed> {
     known_destination(&host, &name).await?;
     let which = Which::AllOf(name.clone());
     let deliveries = host.store.discard_deliveries(which, by, Timestamp::now()).await?;
     host.delivery_desk.look(&name);
-    Ok(Json(Changed { deliveries }))
+    Ok(acted(deliveries))
 }
 
 impl Scope {
@@ -126,6 +129,13 @@ impl Scope {
             Self::All => Which::AllOf(destination.into()),
         }
     }
+}
+
+fn acted(deliveries: u64) -> Acted<Changed> {
+    let words =
+        if deliveries == 1 { "1 delivery".into() } else { format!("{deliveries} deliveries") };
+    let words = Words { object: None, detail: Some(words) };
+    Acted { body: Changed { deliveries }, words }
 }
 
 /// Refuses a name that is neither configured nor has deliveries.

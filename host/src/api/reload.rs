@@ -2,17 +2,14 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
-use axum::{
-    Json,
-    extract::{Query, State, rejection::QueryRejection},
-};
+use axum::extract::{Query, State, rejection::QueryRejection};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::ApiResult;
+use super::audit::{ActResult, Acted, Words};
 use crate::{
     config::change::ConfigChange,
-    host::{Host, reloads::ReloadReason},
+    host::{Host, audit::changes_made, reloads::ReloadReason},
     http::error::{ApiError, ErrorBody},
 };
 
@@ -54,7 +51,7 @@ pub(crate) struct ReloadReport {
 pub(super) async fn reload(
     State(host): State<Arc<Host>>,
     params: Result<Query<ReloadParams>, QueryRejection>,
-) -> ApiResult<ReloadReport> {
+) -> ActResult<ReloadReport> {
     let Query(ReloadParams { dry_run }) =
         params.map_err(|error| ApiError::bad_request(error.body_text()))?;
     let (config, listening) = {
@@ -69,5 +66,7 @@ pub(super) async fn reload(
     let reloaded = reloaded.unwrap_or_else(|_| Err("the reload panicked".into()));
     let changes = reloaded.map_err(ApiError::not_reloaded)?;
     let config = config.canonicalize().unwrap_or(config);
-    Ok(Json(ReloadReport { dry_run, config, changes, listening }))
+    let detail = if dry_run { Some("dry run".into()) } else { changes_made(changes.len()) };
+    let body = ReloadReport { dry_run, config, changes, listening };
+    Ok(Acted { body, words: Words { object: None, detail } })
 }

@@ -12,7 +12,11 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{ApiResult, page};
+use super::{
+    ApiResult,
+    audit::{ActResult, Acted, Words},
+    page,
+};
 use crate::{
     alert::Actor,
     host::Host,
@@ -196,18 +200,21 @@ pub(super) async fn replay(
     Extension(by): Extension<Actor>,
     Path(id): Path<String>,
     params: Result<Query<ReplayParams>, QueryRejection>,
-) -> ApiResult<ReplayReport> {
+) -> ActResult<ReplayReport> {
     let Query(params) = params.map_err(|error| ApiError::bad_request(error.body_text()))?;
     let dry_run = params.dry_run.unwrap_or(false);
     let report = replay::replay(&host, parse(&id)?, dry_run, by).await;
-    report.map(Json).map_err(|error| match error {
+    let report = report.map_err(|error| match error {
         ReplayError::NotFound(_) => not_found(&id),
         ReplayError::Conflict(_) | ReplayError::BackingOff(_) => {
             ApiError::conflict(error.to_string())
         }
         ReplayError::Stopping => StoreError::Closed.into(),
         ReplayError::Store(error) => error.into(),
-    })
+    })?;
+    let outcome = report.outcome;
+    let detail = if dry_run { format!("dry run: {outcome}") } else { outcome.to_string() };
+    Ok(Acted { body: report, words: Words { object: None, detail: Some(detail) } })
 }
 
 /// Redacts the reasons in a record: a plugin may repeat a secret that it was sent.

@@ -13,7 +13,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::ApiResult;
+use super::{
+    ApiResult,
+    audit::{ActResult, Acted, Words},
+};
 use crate::{
     alert::Actor,
     delivery::{Conditions, Silence},
@@ -92,7 +95,7 @@ pub(super) async fn add(
     State(host): State<Arc<Host>>,
     Extension(by): Extension<Actor>,
     silence: Result<Json<NewSilence>, JsonRejection>,
-) -> ApiResult<Silence> {
+) -> ActResult<Silence> {
     let Json(new) = silence.map_err(|error| ApiError::bad_request(error.body_text()))?;
     let now = Timestamp::now();
     let starts_at = new.starts_at.unwrap_or(now);
@@ -112,9 +115,10 @@ pub(super) async fn add(
         reason: new.reason,
         ended_by: None,
     };
-    let silence = host.store.add_silence(silence).await?;
+    let body = host.store.add_silence(silence).await?;
     host.delivery_desk.silences_changed();
-    Ok(Json(silence))
+    let object = Some(format!("silence {}", body.id));
+    Ok(Acted { body, words: Words { object, detail: None } })
 }
 
 /// Ends a silence. Alerts that it silenced and that are still open and not acknowledged are then told.

@@ -21,7 +21,7 @@ use self::tls::TlsConnector;
 use super::{Connection, UsageError};
 use crate::{
     api::actor,
-    config::{ClientConfig, without_line_end},
+    config::{AdminToken, ClientConfig, without_line_end},
 };
 
 /// Longest time of a request, unless it is known to take longer.
@@ -52,7 +52,7 @@ impl Client {
             None => {
                 let config = ClientConfig::read(&connection.config.config)?;
                 let address = reachable(config.admin.listen);
-                let token = config.admin.tokens.into_iter().next().map(|it| it.token);
+                let token = widest(config.admin.tokens).map(|it| it.token);
                 match config.admin.tls {
                     None => (format!("http://{address}"), token, None),
                     Some(tls) => {
@@ -132,10 +132,19 @@ impl Client {
         let status = answer.status();
         let body: serde_json::Value = answer.body_mut().read_json().unwrap_or_default();
         match body["error"]["message"].as_str() {
+            Some(message) if status == StatusCode::FORBIDDEN => {
+                let message = message.replace("; hint: ", "\nhint: ");
+                Err(ApiError { status, message }.into())
+            }
             Some(message) => Err(ApiError { status, message: message.into() }.into()),
             None => bail!("the host answered {status}"),
         }
     }
+}
+
+/// Returns the first of the tokens with the widest scope.
+fn widest(tokens: Vec<AdminToken>) -> Option<AdminToken> {
+    tokens.into_iter().reduce(|best, next| if next.scope > best.scope { next } else { best })
 }
 
 /// Returns the settings of TLS: the authorities of the system are trusted, and those of a file.
@@ -207,4 +216,25 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
         });
     }
     address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_token_with_the_widest_scope_is_used() {
+        let used = |tokens: &str| {
+            let admin: crate::config::Admin =
+                toml::from_str(&format!("tokens = [{tokens}]")).unwrap();
+            widest(admin.tokens).and_then(|token| token.name)
+        };
+        let token = |name: &str, scope: &str| {
+            format!("{{ name = '{name}', token = 'x', scopes = ['{scope}'] }}")
+        };
+        let all = [token("a", "read"), token("b", "act"), token("c", "act"), token("d", "admin")];
+        assert_eq!(used(&all.join(",")).as_deref(), Some("d"));
+        assert_eq!(used(&all[..3].join(",")).as_deref(), Some("b"));
+        assert_eq!(used(""), None);
+    }
 }

@@ -8,7 +8,7 @@ use serde::{
 };
 use tocsin_plugin_api::Secret;
 
-use super::tls::Tls;
+use super::{scope::Scope, tls::Tls};
 
 /// `[admin]`: the listener for the API, metrics and health.
 #[derive(Clone, Debug, Deserialize)]
@@ -40,12 +40,15 @@ pub(crate) struct AdminToken {
     pub name: Option<String>,
     /// The token.
     pub token: Secret,
+    /// The widest of its scopes; none if it opens nothing, which is refused. Default: [`Scope::Admin`].
+    pub scope: Option<Scope>,
 }
 
 impl AdminToken {
-    /// Returns true if name and token are equal. The tokens are compared in constant time.
+    /// Returns true if name, scope and token are equal. The tokens are compared in constant time.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.name == other.name && self.token.matches(other.token.expose().as_bytes())
+        (&self.name, self.scope) == (&other.name, other.scope)
+            && self.token.matches(other.token.expose().as_bytes())
     }
 }
 
@@ -69,7 +72,7 @@ impl<'de> Visitor<'de> for TokenVisitor {
 
     fn visit_str<E: de::Error>(self, token: &str) -> Result<AdminToken, E> {
         let token = Secret::deserialize(de::value::StrDeserializer::new(token))?;
-        Ok(AdminToken { name: None, token })
+        Ok(AdminToken { name: None, token, scope: Some(Scope::Admin) })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<AdminToken, A::Error> {
@@ -78,15 +81,17 @@ impl<'de> Visitor<'de> for TokenVisitor {
         struct Named {
             name: String,
             token: Secret,
+            scopes: Option<Vec<Scope>>,
         }
-        let Named { name, token } = Named::deserialize(MapAccessDeserializer::new(map))?;
+        let Named { name, token, scopes } = Named::deserialize(MapAccessDeserializer::new(map))?;
         let is_word = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
         if name.is_empty() || name.len() > 64 || !name.chars().all(is_word) {
             return Err(de::Error::custom(
                 "the name of a token is 1 to 64 of a-z, A-Z, 0-9, `-`, `_`, `.` and `@`",
             ));
         }
-        Ok(AdminToken { name: Some(name), token })
+        let scope = scopes.map_or(Some(Scope::Admin), |scopes| scopes.into_iter().max());
+        Ok(AdminToken { name: Some(name), token, scope })
     }
 
     fn visit_bool<E: de::Error>(self, _: bool) -> Result<AdminToken, E> {

@@ -180,6 +180,13 @@ impl Checks<'_> {
                     "make one with `head -c 18 /dev/urandom | base64`",
                 );
             }
+            if token.scope.is_none() {
+                self.refuse(
+                    &["admin", &format!("tokens[{place}]"), "scopes"],
+                    "is empty, so that the token opens nothing",
+                    "write a list of `read`, `act` or `admin`, or leave it out for all",
+                );
+            }
         }
     }
 

@@ -12,6 +12,7 @@ pub(super) fn may_be_shown(key: &[&str]) -> bool {
             SHOWN_KEYS.contains(name) || name.ends_with("_timeout")
         }
         ["server" | "admin", "tls", name] => matches!(*name, "certificate" | "key"),
+        ["admin", "tokens", "scopes"] => true,
         ["admin", name] => *name == "listen" || name.starts_with("max_"),
         ["plugins", "checksums", _] => true,
         ["plugins", name] => *name != "public_keys" && SHOWN_KEYS.contains(name),
@@ -45,6 +46,7 @@ const SHOWN_KEYS: &[&str] = &[
     "allow_http",
     "allow_networks",
     "allow_writable_by_others",
+    "audit",
     "body_limit_bytes",
     "body_memory_bytes",
     "call_deadline",

@@ -111,9 +111,12 @@ fn hint_for(key: &[String]) -> Option<&'static str> {
         }
         ["server" | "delivery", name] if name.ends_with("_timeout") => DURATION,
         ["plugins", "call_deadline" | "slow_call"] | ["watch", "settle" | "look_every"] => DURATION,
-        ["retention", "records" | "raw_requests" | "resolved_alerts" | "deliveries"]
+        ["retention", "records" | "raw_requests" | "resolved_alerts" | "deliveries" | "audit"]
         | ["integrations", _, "resolve_after"] => {
             "write a number with its unit, such as `30d` or `12h`"
+        }
+        ["admin", "tokens", "scopes"] => {
+            "write a list of `read`, `act` or `admin`, such as `scopes = [\"read\"]`"
         }
         ["admin", "tokens", ..] => {
             "write [{ name = \"alice\", token = { env = \"TOCSIN_ADMIN_TOKEN\" } }]"

@@ -19,9 +19,11 @@ pub(crate) struct Retention {
     /// Time after which delivered deliveries are deleted, and the recorded reasons why a destination was
     /// not told. Default `30d`.
     pub deliveries: LongDuration,
+    /// Age at which an entry of the audit is deleted. Default `365d`.
+    pub audit: LongDuration,
     /// Largest size of the stored data, in bytes. Above it, the oldest are deleted: first headers and
     /// bodies of requests, then requests that wait for a replay, then records, then delivered
-    /// deliveries, then resolved alerts. Default: no limit.
+    /// deliveries, then resolved alerts, then entries of the audit. Default: no limit.
     pub max_store_bytes: Option<u64>,
 }
 
@@ -32,6 +34,7 @@ impl Default for Retention {
             records: LongDuration::days(90),
             raw_requests: LongDuration::days(30),
             deliveries: LongDuration::days(30),
+            audit: LongDuration::days(365),
             max_store_bytes: None,
         }
     }

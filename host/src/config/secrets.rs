@@ -6,7 +6,10 @@ use super::{ConfigError, Document};
 pub(super) fn is_place_of_secrets(key: &[String]) -> bool {
     let key: Vec<_> = key.iter().map(String::as_str).collect();
     match key.as_slice() {
-        ["admin", tokens, rest @ ..] => tokens.starts_with("tokens") && rest != ["name"],
+        ["admin", tokens, rest @ ..] => {
+            let is_plain = |key: &&str| *key == "name" || key.starts_with("scopes");
+            tokens.starts_with("tokens") && !rest.first().is_some_and(is_plain)
+        }
         ["integrations" | "destinations", _, "options", ..] | ["delivery", "proxy"] => true,
         _ => false,
     }

@@ -9,6 +9,7 @@ use super::*;
 mod errors;
 mod hints;
 mod notifications;
+mod scopes;
 mod secrecy;
 mod tls;
 mod warnings;

@@ -1,7 +1,7 @@
 //! Warnings about a [`LoadedConfig`] that has no error, but places that an operator should check.
 
 use super::{
-    ConfigError, LoadedConfig, RequiredPlugins,
+    ConfigError, LoadedConfig, RequiredPlugins, Scope,
     literals::{Literal, literals},
     secrets::{is_place_of_secrets, stray_characters},
 };
@@ -32,6 +32,12 @@ impl LoadedConfig {
         let tokens = literals(&self.document).into_iter().filter(is_token);
         let mut warnings: Vec<_> =
             tokens.flat_map(|literal| self.warnings_of_secret(&literal)).collect();
+        let tokens = &self.config.admin.tokens;
+        if !tokens.is_empty() && !tokens.iter().any(|token| token.scope == Some(Scope::Admin)) {
+            let message = "no token has the scope `admin`, so nobody can reload, make a backup or read the audit through the API";
+            let hint = "add `\"admin\"` to the `scopes` of a token, unless signals and changed files are enough";
+            warnings.push(self.document.error_at(&["admin", "tokens"], message).hint(hint));
+        }
         if let RequiredPlugins::Names(names) = &self.config.plugins.required {
             let is_used = |name: &&String| {
                 self.config.integrations.values().any(|section| section.plugin == **name)

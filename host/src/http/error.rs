@@ -59,6 +59,10 @@ impl ErrorBody {
     }
 }
 
+/// Code of an error, as an extension of the answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ErrorCode(pub(crate) &'static str);
+
 /// Error of the admin API, as it is answered.
 #[derive(Debug)]
 pub struct ApiError {
@@ -106,6 +110,28 @@ impl ApiError {
         let message = "too many wrong tokens come from this address, try again with the right one";
         let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens", message);
         Self { retry_after: Some(retry_after), ..error }
+    }
+
+    /// 403: the token has another scope. The names of scopes are in backticks.
+    pub(crate) fn forbidden(needed: &str, granted: &str) -> Self {
+        let message = format!(
+            "the route needs the scope {needed}, and the token has {granted}; hint: use a token with the scope \
+             {needed}, or add it to the `scopes` of this one in `admin.tokens`"
+        );
+        Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
+    /// 429: an address sent too many requests that its token does not allow.
+    pub(crate) fn too_many_forbidden(retry_after: Duration) -> Self {
+        let message = "too many requests come from this address that their token does not allow";
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_forbidden", message);
+        Self { retry_after: Some(retry_after), ..error }
+    }
+
+    /// 500: the handler panicked.
+    pub(crate) fn panicked() -> Self {
+        let message = "the host failed on this request; hint: report it, with the log";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "panicked", message)
     }
 
     /// 503: other clients use all resources.
@@ -175,6 +201,7 @@ impl From<StoreError> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response<Body> {
         let mut response = self.body.response(self.status).map(Body::new);
+        response.extensions_mut().insert(ErrorCode(self.body.error.code));
         if let Some(wait) = self.retry_after {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             response.headers_mut().insert(header::RETRY_AFTER, seconds.max(1).into());

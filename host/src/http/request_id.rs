@@ -11,6 +11,10 @@ use ulid::Ulid;
 /// The header of every answer that holds the request's id.
 pub const HEADER: &str = "x-request-id";
 
+/// Id of a request, as an extension of each request that reaches the routes of the admin API.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestId(pub Ulid);
+
 /// The newest id: its time in milliseconds in the upper bits, its place within that millisecond below.
 static NEWEST: AtomicU64 = AtomicU64::new(0);
 

@@ -214,8 +214,14 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<ConfigChange> {
         required,
     } = plugins;
     let config::Requests { keep, raw_limit_bytes, quarantine_count, quarantine_bytes } = requests;
-    let config::Retention { resolved_alerts, records, raw_requests, deliveries, max_store_bytes } =
-        retention;
+    let config::Retention {
+        resolved_alerts,
+        records,
+        raw_requests,
+        deliveries,
+        audit,
+        max_store_bytes,
+    } = retention;
     let config::Watch { enabled, settle, look_every } = watch;
     let config::Log { format, level } = log;
     let live = [
@@ -248,6 +254,7 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<ConfigChange> {
         ("retention.records", *records != old.retention.records),
         ("retention.raw_requests", *raw_requests != old.retention.raw_requests),
         ("retention.deliveries", *deliveries != old.retention.deliveries),
+        ("retention.audit", *audit != old.retention.audit),
         ("retention.max_store_bytes", *max_store_bytes != old.retention.max_store_bytes),
         ("watch.enabled", *enabled != old.watch.enabled),
         ("watch.settle", *settle != old.watch.settle),
@@ -347,6 +354,21 @@ mod tests {
         let changes = of_settings(&old, &new);
         let changes: Vec<_> = changes.iter().map(|it| (it.key.as_str(), it.change)).collect();
         assert_eq!(changes, [("state_dir", ConfigChangeKind::NeedsRestart)]);
+    }
+
+    #[test]
+    fn another_scope_of_a_token_is_a_change_and_another_list_of_the_same_scope_is_none() {
+        let with = |scopes: &str| {
+            let text = format!("tokens = [{{ name = 'a', token = 'x', scopes = {scopes} }}]");
+            Config { admin: toml::from_str(&text).expect("it is good"), ..Config::default() }
+        };
+        let changes = |old: &str, new: &str| {
+            let changes = of_settings(&with(old), &with(new));
+            changes.into_iter().map(|it| (it.key, it.change)).collect::<Vec<_>>()
+        };
+        let changed = ("admin.tokens".to_owned(), ConfigChangeKind::Changed);
+        assert_eq!(changes("['read']", "['act']"), [changed]);
+        assert_eq!(changes("['act']", "['read', 'act']"), []);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::announce;
 use crate::{
+    alert::Actor,
     host::{Host, reloads::ReloadReason},
     http::server::Stopper,
 };
@@ -54,7 +55,9 @@ impl Signals {
 }
 
 fn reload(host: &Host) {
-    match host.reload(ReloadReason::Requested) {
+    let reloaded = host.reload(ReloadReason::Requested);
+    host.audit_reload(Actor::Signal, &reloaded);
+    match reloaded {
         Ok(changes) => {
             tracing::info!(
                 event = "reload_completed",

@@ -4,6 +4,7 @@
 //! [`StoreFixture`](super::fixture::StoreFixture) opens.
 
 pub(super) mod alerts;
+pub(super) mod audit;
 pub(super) mod deliveries;
 pub(super) mod feed;
 pub(super) mod housekeeping;
@@ -116,6 +117,12 @@ macro_rules! store_contract {
                 an_alert_has_one_timer_for_each_silence_and_destination,
                 timers_are_due_once_and_oldest_first,
                 old_silences_are_deleted,
+            }
+            audit {
+                entries_of_the_audit_survive_a_restart_in_their_order,
+                pages_lead_through_the_audit_newest_first,
+                entries_are_found_by_actor_action_object_and_time,
+                old_entries_are_deleted_and_their_numbers_are_not_given_again,
             }
             housekeeping {
                 silent_alerts_resolve_automatically,

@@ -10,6 +10,7 @@ use ulid::Ulid;
 
 use super::{
     AlertQuery, ManualAction, ManualChange, ManualChangeOutcome, Store,
+    audit::AuditEntry,
     housekeeping::{HousekeepingProgress, HousekeepingStep, HousekeepingTask},
 };
 use crate::alert::{Actor, Alert, AlertRef, AlertWithHistory, PluginId};
@@ -60,6 +61,22 @@ pub(super) fn with_terms(store: &dyn Store, event: Event, terms: Terms) -> Vec<E
 
 pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + seconds).expect("a time")
+}
+
+/// Returns an entry of the audit, about an act of [`steve`].
+pub(super) fn audit_entry(action: &str, second: i64) -> AuditEntry {
+    AuditEntry {
+        number: 0,
+        at: at(second),
+        actor: steve(),
+        action: action.into(),
+        object: None,
+        result: "done".into(),
+        detail: None,
+        status: Some(200),
+        request: Some(Ulid::from_parts(1_700_000_000_000, 7)),
+        address: Some("192.0.2.1".into()),
+    }
 }
 
 /// Does one [`HousekeepingStep`], and returns the number of changes.

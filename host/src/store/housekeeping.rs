@@ -11,14 +11,14 @@ use jiff::Timestamp;
 pub struct HousekeepingStep {
     /// The task.
     pub task: HousekeepingTask,
-    /// Largest number of alerts, records, requests or deliveries that the step may change.
+    /// Largest number of alerts, records, requests, deliveries or entries that the step may change.
     pub limit: usize,
 }
 
 /// Progress that a [`HousekeepingStep`] made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HousekeepingProgress {
-    /// Number of alerts, records, requests or deliveries that were changed.
+    /// Number of alerts, records, requests, deliveries or entries that were changed.
     pub count: usize,
     /// True if there may be more. The next step of the same task continues where this one ended.
     pub more: bool,
@@ -73,16 +73,19 @@ pub enum Forgettable {
     /// Delivered deliveries with their attempts, facts, and silences that have ended. Deliveries that
     /// wait and dead ones stay.
     Deliveries,
+    /// Entries of the audit.
+    Audit,
 }
 
 impl Forgettable {
     /// All kinds.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::RawRequests,
         Self::Quarantine,
         Self::Records,
         Self::ResolvedAlerts,
         Self::Deliveries,
+        Self::Audit,
     ];
 
     /// Returns the name in metrics and in the log.
@@ -93,6 +96,7 @@ impl Forgettable {
             Self::Records => "records",
             Self::ResolvedAlerts => "resolved_alerts",
             Self::Deliveries => "deliveries",
+            Self::Audit => "audit",
         }
     }
 }

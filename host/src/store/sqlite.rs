@@ -5,6 +5,7 @@
 
 mod access;
 mod alert_changes;
+mod audit;
 mod backup;
 mod checkpointer;
 mod delivery_changes;
@@ -90,7 +91,7 @@ use crate::{
 
 /// Scripts that make the schema of each version from the one before. The first script starts with an empty
 /// database. SQLite's `user_version` holds the version.
-const SCHEMAS: [&str; 7] = [
+const SCHEMAS: [&str; 8] = [
     include_str!("sqlite/schema/1.sql"),
     include_str!("sqlite/schema/2.sql"),
     include_str!("sqlite/schema/3.sql"),
@@ -98,6 +99,7 @@ const SCHEMAS: [&str; 7] = [
     include_str!("sqlite/schema/5.sql"),
     include_str!("sqlite/schema/6.sql"),
     include_str!("sqlite/schema/7.sql"),
+    include_str!("sqlite/schema/8.sql"),
 ];
 const SCHEMA_VERSION: i64 = SCHEMAS.len() as i64;
 /// Size to which the write-ahead log is cut once all of it was copied into the database.

@@ -27,6 +27,7 @@ macro_rules! pages {
 
 pages! {
     the_commands_of_the_readme_run: "README.md",
+    the_commands_on_access_run: "docs/operator/access.md",
     the_commands_of_the_api_page_run: "docs/api.md",
     the_commands_on_alerts_run: "docs/operator/alerts.md",
     the_commands_on_backups_run: "docs/operator/backup.md",

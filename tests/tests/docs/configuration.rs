@@ -128,6 +128,7 @@ quarantine_bytes = 1000000
 resolved_alerts = "365d"
 records = "30d"
 raw_requests = "10d"
+audit = "90d"
 deliveries = "20d"
 max_store_bytes = 1000000000
 

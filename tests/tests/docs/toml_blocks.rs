@@ -40,6 +40,8 @@ fn site() -> Site {
     for (name, secret) in [
         ("tls.key", &*certified.signing_key.serialize_pem()),
         ("alertmanager.token", "s3cret\n"),
+        ("on-call.token", "another-token-of-some-length\n"),
+        ("prometheus.token", "a-third-token-of-some-length\n"),
         ("slack.token", "s3cret\n"),
         ("slack-bot.token", "xoxb-s3cret\n"),
         ("slack-webhook.url", "https://hooks.slack.com/services/T1/B1/s3cret\n"),

@@ -32,6 +32,7 @@ const CASES: &[(&str, &[&str])] = &[
             "[integrations.ops]\nplugin = \"well-behavd\"",
             "[integrations.ops]\nplugin = \"well-behaved\"\noptions.prefiks = \"db: \"",
             "[requests]\nkeep = \"faild\"",
+            "[[admin.tokens]]\nname = \"alice\"\ntoken = \"s3cret-s3cret-s3cret\"\nscopes = [\"raed\"]",
             "[log]\nlevel = \"inof\"",
             "[destinations.ops-channel]\nplugin = \"slack-channel\"\n[[routes]]\nto = [\"ops-chanel\"]",
             "[destinations.ops-channel]\nplugin = \"slack-channel\"\nevents = [\"open\"]",
@@ -73,6 +74,7 @@ const CASES: &[(&str, &[&str])] = &[
         &[
             "[admin]\nlisten = \"0.0.0.0:8081\"",
             "[admin]\ntokens = [\"secret\"]",
+            "[[admin.tokens]]\nname = \"alice\"\ntoken = \"s3cret-s3cret-s3cret\"\nscopes = []",
             "[server]\nlisten = \"127.0.0.1:8080\"\n[admin]\nlisten = \"127.0.0.1:8080\"",
             "[server]\npublic_url = \"alerts.example.com\"",
             "[server]\nmax_connections = 0",

@@ -1,6 +1,7 @@
 //! Tests of the `tocsin` program from outside: its listeners, its command line, its folder. Each
 //! module has one subject; shared code is in the library of this package.
 
+mod access;
 mod alert_life;
 mod alertmanager;
 mod api;

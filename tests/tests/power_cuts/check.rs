@@ -13,6 +13,7 @@ use tocsin::{
     request::{Content, Effect, RequestQuery, RequestRecord, Submission},
     store::{
         AlertQuery, Store, StoreConfig,
+        audit::AuditQuery,
         deliveries::DeliveryQuery,
         feed::{Cursor, MOST_CHANGES},
     },
@@ -137,6 +138,7 @@ impl Findings<'_> {
         }
         self.compare_alerts(&alerts);
         self.compare_requests(&alerts, &requests);
+        let acts = acts(store)?;
         for (_, id, promise) in made {
             match promise {
                 Promise::Acknowledged(number) | Promise::Resolved(number) => {
@@ -151,6 +153,9 @@ impl Findings<'_> {
                     };
                     if !is_kept {
                         self.say(format!("{promise:?} was answered and is missing"));
+                    }
+                    if !acts.contains(id) {
+                        self.say(format!("{promise:?} was answered and is not in the audit"));
                     }
                 }
                 Promise::Sent => {
@@ -316,6 +321,20 @@ fn requests(store: &dyn Store) -> Result<Vec<RequestRecord>, tocsin::store::Stor
         let query = RequestQuery { limit: PAGE, before, ..RequestQuery::default() };
         let page = store.requests(query).wait()?;
         all.extend(page.requests);
+        before = page.next;
+        if before.is_none() {
+            return Ok(all);
+        }
+    }
+}
+
+/// Returns the ids of the requests whose acts are in the audit.
+fn acts(store: &dyn Store) -> Result<BTreeSet<String>, tocsin::store::StoreError> {
+    let (mut all, mut before) = (BTreeSet::new(), None);
+    loop {
+        let query = AuditQuery { limit: PAGE, before, ..AuditQuery::default() };
+        let page = store.audit(query).wait()?;
+        all.extend(page.entries.iter().filter_map(|entry| entry.request).map(|id| id.to_string()));
         before = page.next;
         if before.is_none() {
             return Ok(all);

@@ -26,7 +26,8 @@ use crate::{
 };
 
 impl SqliteStore {
-    fn write<T, F>(&self, work: F) -> Pending<T>
+    /// Has work done by the writing thread.
+    pub(super) fn write<T, F>(&self, work: F) -> Pending<T>
     where
         T: Send + 'static,
         F: Fn(&mut WriteTransaction<'_>) -> rusqlite::Result<T> + Send + 'static,

@@ -46,6 +46,7 @@ impl WriteTransaction<'_> {
                 Forgettable::Records => self.forget_records(*before, limit),
                 Forgettable::ResolvedAlerts => self.forget_alerts(*before, limit),
                 Forgettable::Deliveries => self.forget_deliveries(*before, limit),
+                Forgettable::Audit => self.forget_audit(*before, limit),
             },
         }
     }

@@ -17,9 +17,10 @@ use crate::{
     request::{Effect, RawState, RequestQuery},
     store::{
         AlertQuery, AlertStore, RequestStore, Store,
+        audit::{AuditQuery, AuditStore},
         deliveries::{Claim, DeliveryStore, NewDelivery, Routed},
         feed::Cursor,
-        fixture::{housekeep, submission},
+        fixture::{audit_entry, housekeep, submission},
         housekeeping::{Forgettable, HousekeepingTask},
     },
     system::private_file::beside,
@@ -34,7 +35,7 @@ struct OldDatabase {
     requests: &'static str,
 }
 
-const OLD_DATABASES: [OldDatabase; 6] = [
+const OLD_DATABASES: [OldDatabase; 7] = [
     OldDatabase {
         schema: 1,
         bytes: include_bytes!("upgrades/1.db"),
@@ -70,6 +71,12 @@ const OLD_DATABASES: [OldDatabase; 6] = [
         bytes: include_bytes!("upgrades/6.db"),
         alerts: include_str!("upgrades/6.alerts.jsonl"),
         requests: include_str!("upgrades/6.requests.json"),
+    },
+    OldDatabase {
+        schema: 7,
+        bytes: include_bytes!("upgrades/7.db"),
+        alerts: include_str!("upgrades/7.alerts.jsonl"),
+        requests: include_str!("upgrades/7.requests.json"),
     },
 ];
 
@@ -298,6 +305,17 @@ fn alerts_opened_before_the_upgrade_are_delivered_after_it() {
         let claimed = store.claim(claim).wait().expect("it commits").deliveries;
         assert_eq!(claimed.len(), 1);
         assert_eq!(claimed[0].delivery.alert, Some(1));
+    }
+}
+
+#[test]
+fn an_upgraded_database_has_an_audit_which_is_empty() {
+    for old in OLD_DATABASES {
+        let (_folder, store) = old.open();
+        let list = || store.audit(AuditQuery { limit: 10, ..AuditQuery::default() }).wait();
+        assert_eq!(list().expect("it reads").entries, []);
+        assert_eq!(store.add_to_audit(audit_entry("reload", 1)).wait().expect("it commits"), 1);
+        assert_eq!(list().expect("it reads").entries.len(), 1);
     }
 }
 
