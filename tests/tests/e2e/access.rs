@@ -145,9 +145,9 @@ fn a_refusal_names_the_scope_that_is_needed_and_those_of_the_token() {
     let host = host("");
     let answer = post(&host, MONITOR, "/api/v1/alerts/1/acknowledge", "");
     assert_eq!(answer.status, 403);
-    assert_snapshot!(answer.body, @"");
+    assert_snapshot!(answer.body, @r#"{"error":{"code":"forbidden","message":"the route needs the scope `act`, and the token has `read`; hint: use a token with the scope `act`, or add it to the `scopes` of this one in `admin.tokens`"}}"#);
     let audit = as_owner(ON_CALL, Request::new("GET", "/api/v1/audit"));
-    assert_snapshot!(host.ask_admin(&audit).json()["error"]["message"].as_str().expect("a text"), @"");
+    assert_snapshot!(host.ask_admin(&audit).json()["error"]["message"].as_str().expect("a text"), @"the route needs the scope `admin`, and the token has `read`, `act`; hint: use a token with the scope `admin`, or add it to the `scopes` of this one in `admin.tokens`");
     let wrong = post(&host, "some-wrong-token", "/api/v1/alerts/1/acknowledge", "");
     assert_eq!((wrong.status, wrong.error_code().as_str()), (401, "unauthorized"));
 }
@@ -175,7 +175,17 @@ fn acts_are_in_the_audit_and_in_the_log_with_actor_object_and_result_and_survive
 
     let entries = audit(&host, "");
     let outlines: Vec<_> = entries.iter().map(|entry| outline(entry).to_string()).collect();
-    assert_snapshot!(outlines.join("\n"), @"");
+    assert_snapshot!(outlines.join("\n"), @r#"
+    [1,"command line, steve, api token on-call","acknowledge_alert","alert 1","done",null]
+    [2,"api token on-call","resolve_alert","alert 1","done",null]
+    [3,"api token on-call","acknowledge_alert","alert 1","conflict",null]
+    [4,"api token on-call","resolve_alert","alert %1b%5b31m","not_found",null]
+    [5,"api token on-call","add_silence","silence 1","done",null]
+    [6,"api token on-call","end_silence","silence 1","done",null]
+    [7,"api token on-call","note_alert","alert 1","bad_request",null]
+    [8,"api token ops","reload",null,"done","dry run"]
+    [9,"signal","reload",null,"done","0 changes"]
+    "#);
     let fields = |entry: &Value| {
         ["actor", "action", "object", "result", "detail", "status", "address", "request"]
             .map(|field| entry[field].clone())
@@ -299,12 +309,19 @@ fn the_command_line_uses_the_widest_token_lists_the_audit_and_shows_what_is_miss
     };
     let refused = narrow(&["alerts", "resolve", "1"]);
     assert_eq!(refused.status.code(), Some(1));
-    assert_snapshot!(String::from_utf8_lossy(&refused.stderr), @"");
+    assert_snapshot!(String::from_utf8_lossy(&refused.stderr), @"
+    error: the route needs the scope `act`, and the token has `read`
+    hint: use a token with the scope `act`, or add it to the `scopes` of this one in `admin.tokens`
+    ");
     assert!(narrow(&["alerts"]).status.success());
 
     let listed = run(&["audit"]);
-    let times = regex::Regex::new(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d").expect("a pattern");
-    assert_snapshot!(times.replace_all(&listed.stdout, "[time]             "), @"");
+    let times = regex::Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ").expect("a pattern");
+    assert_snapshot!(times.replace_all(&listed.stdout, "[time]              "), @"
+    ACT  TIME                  ACTOR                                   ACTION             OBJECT   RESULT     ADDRESS    DETAIL
+    2    [time]                command line, steve, api token monitor  resolve_alert      alert 1  forbidden  127.0.0.1
+    1    [time]                command line, steve, api token ops      acknowledge_alert  alert 1  done       127.0.0.1
+    ");
     let listed = run(&[
         "audit",
         "--json",
