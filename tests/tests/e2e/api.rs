@@ -264,6 +264,7 @@ fn the_openapi_document_lists_every_route() {
         "/api/v1/alerts/{id}/notes",
         "/api/v1/alerts/{id}/notifications",
         "/api/v1/alerts/{id}/resolve",
+        "/api/v1/audit",
         "/api/v1/backup",
         "/api/v1/deliveries",
         "/api/v1/deliveries/{id}",
