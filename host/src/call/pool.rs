@@ -7,7 +7,10 @@
 use std::{
     collections::VecDeque,
     fmt, io,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering, fence},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -30,6 +33,9 @@ const TURN: usize = 32;
 /// If this many threads of a lane are stuck, the lane gets no further thread: until one returns, its
 /// calls are given up without being made. Other lanes are not affected.
 const MOST_STUCK_THREADS_PER_LANE: isize = 32;
+/// If the watchdog found no call in this many looks in a row, it sleeps until the next call. Calls that
+/// return at once are rarely seen, so under load it is woken a few times a second at most.
+const LOOKS_BEFORE_REST: u32 = 5;
 /// A thread that had nothing to do for this long ends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -81,6 +87,9 @@ impl<R, A> fmt::Debug for Pool<R, A> {
 struct Shared<R, A> {
     state: Mutex<State<R, A>>,
     work_waits: Condvar,
+    /// True while the watchdog sleeps until there is a call.
+    watchdog_rests: AtomicBool,
+    watchdog_is_needed: Condvar,
     metrics: Arc<CallMetrics>,
     /// The last error of starting a thread, if no thread was started since.
     no_thread: Mutex<Option<String>>,
@@ -117,6 +126,7 @@ impl<R, A> Drop for CloseOnDrop<R, A> {
         if let Some(shared) = self.0.upgrade() {
             shared.state().is_closed = true;
             shared.work_waits.notify_all();
+            shared.watchdog_is_needed.notify_all();
         }
     }
 }
@@ -164,9 +174,14 @@ impl<R: Send + Sync + 'static, A: 'static> Pool<R, A> {
     ///
     /// If the system refuses a thread.
     pub(crate) fn new(metrics: Arc<CallMetrics>) -> io::Result<Self> {
-        let (state, work_waits) = (Mutex::default(), Condvar::new());
-        let no_thread = Mutex::default();
-        let shared = Arc::new(Shared { state, work_waits, metrics, no_thread });
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            work_waits: Condvar::new(),
+            watchdog_rests: AtomicBool::new(false),
+            watchdog_is_needed: Condvar::new(),
+            metrics,
+            no_thread: Mutex::default(),
+        });
         let watched = Arc::downgrade(&shared);
         let close = Arc::new(CloseOnDrop(Arc::downgrade(&shared)));
         thread::Builder::new().name("plugin-watchdog".into()).spawn(move || watch(&watched))?;
@@ -205,6 +220,7 @@ impl<R: Send + Sync + 'static, A: 'static> Pool<R, A> {
         if needs_thread {
             self.shared.schedule(lane);
         }
+        self.shared.wake_watchdog();
     }
 }
 
@@ -221,6 +237,13 @@ impl<R, A> Lane<R, A> {
             queue.threads -= 1;
         }
         call
+    }
+
+    /// Returns true if there is a call that waits or is under way, apart from calls that were given up.
+    fn is_busy(&self) -> bool {
+        let queue = self.queue();
+        // A thread that has just taken a call counts, although no worker shows the call yet.
+        queue.threads > 0 || !queue.calls.is_empty()
     }
 }
 
@@ -246,6 +269,46 @@ impl<R, A> Queue<R, A> {
 impl<R, A> Shared<R, A> {
     fn state(&self) -> MutexGuard<'_, State<R, A>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the watchdog if it rests. Callers have queued their call before.
+    fn wake_watchdog(&self) {
+        // Either the watchdog sees the queued call, or its rest is seen here.
+        fence(Ordering::SeqCst);
+        if self.watchdog_rests.load(Ordering::Relaxed) {
+            // With the lock, the watchdog either sleeps already or does not begin to.
+            let state = self.state();
+            self.watchdog_rests.store(false, Ordering::Relaxed);
+            drop(state);
+            self.watchdog_is_needed.notify_one();
+        }
+    }
+
+    /// Lets the watchdog sleep until there is a call, or the pool is closed.
+    fn rest_until_call(&self) {
+        if !self.begin_rest() {
+            return;
+        }
+        let mut state = self.state();
+        while !state.is_closed && self.watchdog_rests.load(Ordering::Relaxed) {
+            let woken = self.watchdog_is_needed.wait(state);
+            state = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Asks callers to wake the watchdog. Returns false if there is a call already.
+    fn begin_rest(&self) -> bool {
+        let lanes: Vec<_> = {
+            let state = self.state();
+            self.watchdog_rests.store(true, Ordering::Relaxed);
+            state.lanes.iter().filter_map(Weak::upgrade).collect()
+        };
+        fence(Ordering::SeqCst);
+        let is_busy = lanes.iter().any(|lane| lane.is_busy());
+        if is_busy {
+            self.watchdog_rests.store(false, Ordering::Relaxed);
+        }
+        !is_busy
     }
 
     /// Waits for a lane with calls; none if the thread has to end.
@@ -360,6 +423,7 @@ impl<R, A> Worker<R, A> {
 
 /// Gives up calls that take too long, and adds threads to lanes whose calls wait behind slow ones.
 fn watch<R: Send + Sync + 'static, A: 'static>(shared: &Weak<Shared<R, A>>) {
+    let mut looks_without_calls = 0;
     while let Some(shared) = shared.upgrade() {
         let (lanes, workers) = {
             let state = shared.state();
@@ -386,10 +450,18 @@ fn watch<R: Send + Sync + 'static, A: 'static>(shared: &Weak<Shared<R, A>>) {
             // The system refused a thread when the lane became ready, or all threads are busy.
             shared.start_thread();
         }
+        let is_busy = lanes.iter().any(|lane| lane.is_busy());
+        looks_without_calls = if is_busy { 0 } else { looks_without_calls + 1 };
         let shortest =
             lanes.iter().map(|lane| lane.deadline).min().unwrap_or(Duration::from_secs(1));
-        drop((lanes, shared));
-        thread::sleep(pause(shortest));
+        drop(lanes);
+        if looks_without_calls < LOOKS_BEFORE_REST {
+            drop(shared);
+            thread::sleep(pause(shortest));
+        } else {
+            looks_without_calls = 0;
+            shared.rest_until_call();
+        }
     }
 }
 
@@ -530,11 +602,58 @@ mod tests {
 
         *may_go_on.0.lock().unwrap() = true;
         may_go_on.1.notify_all();
+        eventually("threads that returned are not counted", || pool.stuck_threads() == 0);
+    }
+
+    /// Waits until a condition holds.
+    fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         let end = Instant::now() + Duration::from_secs(30);
-        while pool.stuck_threads() > 0 {
-            assert!(Instant::now() < end, "threads that returned are still counted");
+        while !holds() {
+            assert!(Instant::now() < end, "not in time: {what}");
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    fn rests(pool: &EchoPool) -> bool {
+        pool.shared.watchdog_rests.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn a_watchdog_that_rests_is_woken_to_give_up_a_call() {
+        let pool = EchoPool::new(Arc::default()).expect("threads");
+        for _ in 0..3 {
+            eventually("the watchdog rests", || rests(&pool));
+            let hanging = Echo::default();
+            let may_go_on = Arc::clone(&hanging.may_go_on);
+            // The lane is younger than the rest.
+            let lane = pool.lane(Box::new(hanging), Duration::from_millis(50));
+            let answer = call(&pool, &lane, "hang").recv_timeout(Duration::from_secs(30));
+            assert_eq!(answer, Ok(None));
+            *may_go_on.0.lock().unwrap() = true;
+            may_go_on.1.notify_all();
+        }
+    }
+
+    #[test]
+    fn the_watchdog_does_not_rest_while_a_call_is_under_way() {
+        let pool = EchoPool::new(Arc::default()).expect("threads");
+        let hanging = Echo::default();
+        let may_go_on = Arc::clone(&hanging.may_go_on);
+        let lane = pool.lane(Box::new(hanging), Duration::from_secs(60));
+        let answer = call(&pool, &lane, "hang");
+        assert!(!pool.shared.begin_rest());
+        *may_go_on.0.lock().unwrap() = true;
+        may_go_on.1.notify_all();
+        assert_eq!(answer.recv(), Ok(Some("hang")));
+    }
+
+    #[test]
+    fn a_watchdog_that_rests_ends_with_the_pool() {
+        let pool = EchoPool::new(Arc::default()).expect("threads");
+        eventually("the watchdog rests", || rests(&pool));
+        let shared = Arc::downgrade(&pool.shared);
+        drop(pool);
+        eventually("the threads of the pool end", || shared.strong_count() == 0);
     }
 
     #[test]
