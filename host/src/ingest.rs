@@ -53,11 +53,19 @@ pub(crate) struct Webhooks(pub(crate) Arc<Host>);
 impl Responder for Webhooks {
     type Body = Full<Bytes>;
 
-    async fn answer(&self, request: Request<Incoming>, client: &Client) -> Response<Full<Bytes>> {
-        let uri = request.uri().clone();
-        match integration_name(uri.path()) {
-            Some(name) => receive(&self.0, &name, request, client).await,
-            None => nowhere(&self.0),
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: &Client,
+    ) -> impl Future<Output = Response<Full<Bytes>>> + Send {
+        // The HTTP stack moves the future of every request, so the future has to be small.
+        let request = Box::new(request);
+        async move {
+            let uri = request.uri().clone();
+            match integration_name(uri.path()) {
+                Some(name) => receive(&self.0, &name, request, client).await,
+                None => nowhere(&self.0),
+            }
         }
     }
 }
@@ -65,7 +73,7 @@ impl Responder for Webhooks {
 async fn receive(
     host: &Arc<Host>,
     name: &str,
-    request: Request<Incoming>,
+    request: Box<Request<Incoming>>,
     client: &Client,
 ) -> Response<Full<Bytes>> {
     let id = request_id::next();
@@ -78,7 +86,7 @@ async fn receive(
     };
     let answer = match &integration {
         Some(integration) => Admitted { integration, terms: &terms }.hear(host, id, request).await,
-        None => Err(refuse_unknown(host, &terms, request).await),
+        None => Err(Box::pin(refuse_unknown(host, &terms, request)).await),
     };
     match answer {
         Ok(reply) => accepted(id, reply),
@@ -153,7 +161,7 @@ impl<'c> Terms<'c> {
     async fn read(
         &self,
         host: &Host,
-        body: Incoming,
+        body: &mut Incoming,
     ) -> Result<(Bytes, BodyShare), RequestRefusal> {
         let share = host.body_memory.share(self.sender);
         let body = read_body(body, self.client, self.body, share).await;
@@ -170,14 +178,16 @@ impl<'c> Terms<'c> {
 async fn refuse_unknown(
     host: &Host,
     terms: &Terms<'_>,
-    request: Request<Incoming>,
+    mut request: Box<Request<Incoming>>,
 ) -> RequestRefusal {
     if terms.hides_integrations
         && let Err(refusal) = Admitted::check_form(&request)
     {
         return refusal;
     }
-    if let Err(refusal) = terms.read(host, request.into_body()).await {
+    let body = terms.read(host, request.body_mut()).await;
+    drop(request);
+    if let Err(refusal) = body {
         return refusal;
     }
     let read_at = Instant::now();
@@ -205,28 +215,27 @@ struct Admitted<'r> {
 impl Admitted<'_> {
     /// Reads the request, lets the plugin judge it, and commits the outcome. A request that is refused before
     /// it reaches the plugin leaves a record as well.
-    async fn hear(self, host: &Arc<Host>, id: Ulid, request: Request<Incoming>) -> Answer {
+    async fn hear(self, host: &Arc<Host>, id: Ulid, mut request: Box<Request<Incoming>>) -> Answer {
         let received_at = Timestamp::now();
         if self.is_hidden() && request.method() == Method::POST {
-            self.record_refusal(host, id, received_at, &RequestRefusal::disabled()).await;
-            return Err(refuse_unknown(host, self.terms, request).await);
+            Box::pin(self.record_refusal(host, id, received_at, &RequestRefusal::disabled())).await;
+            return Err(Box::pin(refuse_unknown(host, self.terms, request)).await);
         }
         let body = match self.admit(&request) {
-            Ok(()) => {
-                let (head, body) = request.into_parts();
-                let body = self.terms.read(host, body).await;
-                body.map(|(body, share)| (IncomingRequest { id, head, body }, share))
-            }
+            Ok(()) => self.terms.read(host, request.body_mut()).await,
             Err(refusal) => Err(refusal),
         };
         let read_at = Instant::now();
-        let (request, memory) = match body {
-            Ok((request, memory)) => (Arc::new(request), memory),
+        let (body, memory) = match body {
+            Ok(read) => read,
             Err(refusal) => {
-                self.record_refusal(host, id, received_at, &refusal).await;
+                drop(request);
+                Box::pin(self.record_refusal(host, id, received_at, &refusal)).await;
                 return Err(refusal);
             }
         };
+        let (head, _) = request.into_parts();
+        let request = Arc::new(IncomingRequest { id, head, body });
         let (answer, answered) = oneshot::channel();
         let Terms { sender, hides_integrations, .. } = *self.terms;
         let desk = InFlight {
@@ -244,11 +253,12 @@ impl Admitted<'_> {
         // The sender of the answer is dropped if the host stops and its shutdown timeout is over.
         match answered.await.unwrap_or_else(|_| Err(RequestRefusal::stopping())) {
             Err(refusal) if refusal.is_unauthorized() => {
-                Err(guesses::answer(host, sender, read_at, refusal).await)
+                Err(Box::pin(guesses::answer(host, sender, read_at, refusal)).await)
             }
             // Most plugins find a body malformed before they look for a token in it.
             Err(refusal) if hides_integrations && refusal.is_malformed => {
-                Err(guesses::answer(host, sender, read_at, RequestRefusal::unauthorized()).await)
+                let refusal = RequestRefusal::unauthorized();
+                Err(Box::pin(guesses::answer(host, sender, read_at, refusal)).await)
             }
             answer => answer,
         }
@@ -344,4 +354,20 @@ fn accepted(id: Ulid, reply: Option<Reply>) -> Response<Full<Bytes>> {
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     response.headers_mut().insert(request_id::HEADER, request_id::header_value(id));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_future_of_a_request_is_small() {
+        fn size<R>(
+            _: impl Fn(&'static Webhooks, Request<Incoming>, &'static Client) -> R,
+        ) -> usize {
+            size_of::<R>()
+        }
+        let bytes = size(Webhooks::answer);
+        assert!(bytes <= 2048, "{bytes} bytes");
+    }
 }

@@ -1,6 +1,6 @@
 //! Reads the body of a webhook within limits of size, time and [memory for all bodies](BodyShare).
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use ::http::StatusCode;
 use bytes::{Bytes, BytesMut};
@@ -26,7 +26,7 @@ pub(super) struct BodyLimits {
 ///
 /// If the body is too large, too slow, or ends early, or if there is no memory for it.
 pub(super) async fn read_body(
-    body: Incoming,
+    body: &mut Incoming,
     client: &Client,
     limits: BodyLimits,
     share: BodyShare,
@@ -38,7 +38,7 @@ pub(super) async fn read_body(
     if announced > limit_bytes {
         return Err(too_large(limit_bytes));
     }
-    let collected = collect(body, announced, limit_bytes, share);
+    let collected = pin!(collect(body, announced, limit_bytes, share));
     match client.body_within(timeout, collected).await {
         Ok(result) => result,
         Err(BodyTimedOut) => {
@@ -50,7 +50,7 @@ pub(super) async fn read_body(
 }
 
 async fn collect(
-    mut body: Incoming,
+    body: &mut Incoming,
     announced: usize,
     limit: usize,
     mut share: BodyShare,

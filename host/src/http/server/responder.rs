@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     error::Error,
     net::SocketAddr,
-    pin::pin,
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -56,9 +56,8 @@ impl Client {
     pub(crate) async fn body_within<F: Future>(
         &self,
         timeout: Duration,
-        body: F,
+        mut body: Pin<&mut F>,
     ) -> Result<F::Output, BodyTimedOut> {
-        let mut body = pin!(body);
         self.deadlines.set(Activity::Body, timeout);
         let poll = |cx: &mut Context<'_>| match body.as_mut().poll(cx) {
             Poll::Ready(read) => Poll::Ready(Ok(read)),
