@@ -35,6 +35,7 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tracing;
 mod warnings;
 mod watch;
 
@@ -61,6 +62,7 @@ pub(crate) use self::{
     scope::Scope,
     store::{Store, StorePaths},
     tls::{Listener, Tls},
+    tracing::Tracing,
     watch::Watch,
 };
 pub use self::{
@@ -103,4 +105,6 @@ pub(crate) struct Config {
     pub routes: Vec<RouteConfig>,
     /// Timeouts and retries of deliveries.
     pub delivery: DeliveryConfig,
+    /// The receiver of traces.
+    pub tracing: Tracing,
 }

@@ -35,6 +35,7 @@ use crate::{
     metrics::Metrics,
     single_flight::{Panicked, SingleFlight},
     store::Store,
+    traces::Traces,
 };
 
 /// Everything that requests share.
@@ -63,6 +64,8 @@ pub(crate) struct Host {
     pub(crate) over_size: ArcSwapOption<OverSize>,
     /// The meeting point of the delivery engine and the rest of the host.
     pub(crate) delivery_desk: Arc<DeliveryDesk>,
+    /// The traces of requests.
+    pub(crate) traces: Traces,
     in_force: ArcSwap<InForce>,
     phase: Phase,
 }
@@ -77,6 +80,7 @@ pub(crate) struct Parts {
     pub(crate) notifier_pool: NotifierPool,
     /// As [`Host::fewer_connections`].
     pub(crate) fewer_connections: Option<usize>,
+    pub(crate) traces: Traces,
 }
 
 /// A store that is larger than `retention.max_store_bytes`, in bytes.
@@ -95,8 +99,16 @@ struct Phase {
 impl Host {
     /// Joins the parts. The host does not serve yet.
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { in_force, metrics, store, runtime, pool, notifier_pool, fewer_connections } =
-            parts;
+        let Parts {
+            in_force,
+            metrics,
+            store,
+            runtime,
+            pool,
+            notifier_pool,
+            fewer_connections,
+            traces,
+        } = parts;
         let server = &in_force.config.config.server;
         let wrong_tokens = NonZeroU32::new(server.max_wrong_tokens_per_minute);
         Self {
@@ -113,6 +125,7 @@ impl Host {
             notifier_pool,
             reloads: SingleFlight::default(),
             delivery_desk: Arc::default(),
+            traces,
             in_force: ArcSwap::from_pointee(in_force),
             phase: Phase::default(),
         }

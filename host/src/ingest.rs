@@ -44,7 +44,8 @@ use crate::{
     },
     integration::{Integration, IntegrationState},
     limits::{body_memory::BodyShare, line_limit::LineLimits, reached::Limit},
-    request::{Content, RequestOutcome, Submission},
+    request::{Content, RequestOutcome, Submission, timeline::Moment},
+    traces::{ActiveTrace, Head, RequestTrace},
 };
 
 /// The answers of the webhook listener.
@@ -84,31 +85,61 @@ async fn receive(
         let terms = Terms::of(server, integration.as_deref(), &request, client);
         (integration, terms)
     };
+    let trace = host.traces.begin(request.headers(), || Head {
+        request_id: id,
+        integration: (Head::bounded(name), integration.is_some()),
+        method: request.method().clone(),
+        version: request.version(),
+        user_agent: Head::user_agent(request.headers()),
+        sender: terms.sender,
+        peer: client.peer,
+        is_tls: host.in_force().config.config.server.tls.is_some(),
+    });
+    let shared = trace.as_ref().map(ActiveTrace::shared);
     let answer = match &integration {
-        Some(integration) => Admitted { integration, terms: &terms }.hear(host, id, request).await,
+        Some(integration) => {
+            let admitted = Admitted { integration, terms: &terms, trace: shared.as_ref() };
+            admitted.hear(host, id, request).await
+        }
         None => Err(Box::pin(refuse_unknown(host, &terms, request)).await),
     };
     match answer {
-        Ok(reply) => accepted(id, reply),
+        Ok(reply) => {
+            let response = accepted(id, reply);
+            if let Some(trace) = trace {
+                trace.answered(response.status(), None);
+            }
+            response
+        }
         Err(refusal) => {
             host.metrics.refusals.count(refusal.code);
             let lines = integration.as_ref().map(|integration| &integration.role.rates.lines);
-            log_refusal(lines.unwrap_or(&host.refusal_lines), id, name, &refusal);
+            let lines = lines.unwrap_or(&host.refusal_lines);
+            log_refusal(lines, (id, shared.as_deref()), name, &refusal);
+            if let Some(trace) = trace {
+                trace.answered(refusal.status, Some((refusal.code, refusal.detail().to_owned())));
+            }
             refusal.answer(id)
         }
     }
 }
 
 /// Logs a refusal, unless another one of its kind was logged within the last second.
-fn log_refusal(lines: &LineLimits, id: Ulid, name: &str, refusal: &RequestRefusal) {
+fn log_refusal(
+    lines: &LineLimits,
+    (id, trace): (Ulid, Option<&RequestTrace>),
+    name: &str,
+    refusal: &RequestRefusal,
+) {
     let Some(left_out) = lines.admit(refusal.code, Instant::now().into_std()) else { return };
     // The name comes from the sender and may have any length.
     let integration: String = name.chars().take(LONGEST_LOGGED_NAME).collect();
-    let detail = refusal.detail.as_deref().unwrap_or(&refusal.message);
+    let detail = refusal.detail();
     let (status, code) = (refusal.status.as_u16(), refusal.code);
     tracing::info!(
         event = "webhook_refused",
         request_id = %id,
+        trace_id = trace.map(display),
         integration,
         status,
         code,
@@ -210,6 +241,7 @@ async fn refuse_unknown(
 struct Admitted<'r> {
     integration: &'r Arc<Integration>,
     terms: &'r Terms<'r>,
+    trace: Option<&'r Arc<RequestTrace>>,
 }
 
 impl Admitted<'_> {
@@ -217,6 +249,9 @@ impl Admitted<'_> {
     /// it reaches the plugin leaves a record as well.
     async fn hear(self, host: &Arc<Host>, id: Ulid, mut request: Box<Request<Incoming>>) -> Answer {
         let received_at = Timestamp::now();
+        if let Some(trace) = self.trace {
+            trace.note(Moment::ReadBegan);
+        }
         if self.is_hidden() && request.method() == Method::POST {
             Box::pin(self.record_refusal(host, id, received_at, &RequestRefusal::disabled())).await;
             return Err(Box::pin(refuse_unknown(host, self.terms, request)).await);
@@ -226,6 +261,9 @@ impl Admitted<'_> {
             Err(refusal) => Err(refusal),
         };
         let read_at = Instant::now();
+        if let Some(trace) = self.trace {
+            trace.read(body.as_ref().ok().map(|(body, _)| body.len()));
+        }
         let (body, memory) = match body {
             Ok(read) => read,
             Err(refusal) => {
@@ -248,6 +286,7 @@ impl Admitted<'_> {
             request,
             _memory: memory,
             answer,
+            trace: self.trace.cloned(),
         };
         desk.take();
         // The sender of the answer is dropped if the host stops and its shutdown timeout is over.
@@ -336,9 +375,13 @@ impl Admitted<'_> {
             kept: None,
             replayed_by: None,
             hops: 0,
+            timeline: self.trace.map(|trace| trace.submitted()),
         };
         // The answer is the same if the record could not be stored.
-        let _ = host.store.submit(submission).await;
+        let committed = host.store.submit(submission).await;
+        if let Some(trace) = self.trace {
+            trace.committed(RequestOutcome::Refused, committed.as_deref());
+        }
     }
 }
 

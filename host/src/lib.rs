@@ -43,4 +43,5 @@ mod single_flight;
 pub mod store;
 mod system;
 pub mod template;
+mod traces;
 mod watch;

@@ -6,6 +6,7 @@ mod format;
 mod process;
 mod refusals;
 mod reloads;
+mod traces;
 mod unresolved;
 
 use std::{
@@ -28,7 +29,10 @@ use prometheus_client::{
 
 use jiff::Timestamp;
 
-pub(crate) use self::format::TextFormat;
+pub(crate) use self::{
+    format::TextFormat,
+    traces::{Dropped, TraceMetrics},
+};
 use self::{
     process::ProcessMetrics, refusals::RefusalMetrics, reloads::ReloadMetrics,
     unresolved::UnresolvedMetrics,
@@ -53,6 +57,8 @@ pub(crate) struct Metrics {
     pub deliveries: Arc<DeliveryMetrics>,
     /// Metrics of the TLS of the listeners.
     pub tls: TlsMetrics,
+    /// Counters of the spans of [traces](crate::traces).
+    pub traces: Arc<TraceMetrics>,
     /// Open connections to the webhook listener.
     pub connections: Gauge,
     /// Open connections to the admin listener.
@@ -173,6 +179,8 @@ impl Metrics {
         deliveries.register(registry);
         let reloads = ReloadMetrics::default();
         reloads.register(registry);
+        let traces = Arc::<TraceMetrics>::default();
+        traces.register(registry);
         let exposed = Mutex::new(Exposed { registry: all, label_sets: HashMap::new() });
         Self {
             exposed,
@@ -181,6 +189,7 @@ impl Metrics {
             calls,
             deliveries,
             tls,
+            traces,
             connections,
             admin_connections,
             lost_log_lines,

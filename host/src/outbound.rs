@@ -57,7 +57,7 @@ const USER_AGENT_VALUE: HeaderValue =
 const KEPT_BODY: usize = 64 << 10;
 
 /// Headers that belong to the connection. The client sets them; those of a request are ignored.
-const OF_CONNECTION: &[&str] = &[
+pub(crate) const OF_CONNECTION: &[&str] = &[
     "host",
     "connection",
     "content-length",
@@ -391,6 +391,15 @@ impl Inner {
         *prepared.headers_mut() = headers;
         prepared
     }
+}
+
+/// Checks that a URL names a receiver, whatever its address.
+///
+/// # Errors
+///
+/// The URL has another form than requests need. The problem repeats at most its host.
+pub(crate) fn check_receiver(uri: &Uri) -> Result<(), Problem> {
+    Target::of(uri).map(drop)
 }
 
 /// Reads the receiver from a URL, and refuses those to which no request is ever sent.

@@ -102,6 +102,8 @@ impl Host {
         refuse_invalid_certificates(&present.config, &next.config)?;
         let changes = changes_between(&present, &next.config, &plans);
         keep_what_needs_a_restart(&present.config, &mut next.config);
+        let traces = self.traces.configure(&next.config.config.tracing);
+        traces.map_err(|problem| anyhow::anyhow!("{problem}"))?;
         notify::prepare(&*self.store, &next);
         drop_ins::log_changes(&present, &next);
         self.put_into_force(next);

@@ -115,6 +115,7 @@ pub(crate) async fn replay(
         kept: None,
         replayed_by: Some(by.clone()),
         hops,
+        timeline: None,
     };
     let (events, reason) = match &submission.content {
         Content::Events { events, remark, .. } => {

@@ -2,6 +2,8 @@
 //!
 //! A [`RequestStore`](crate::store::RequestStore) keeps them.
 
+pub mod timeline;
+
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
@@ -9,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 use utoipa::ToSchema;
 
+use self::timeline::Timeline;
 pub use crate::alert::life::{Effect, Terms};
 use crate::alert::{Actor, Event, PluginId};
 
@@ -38,6 +41,8 @@ pub struct Submission {
     /// Number of Tocsin hosts that the news of the request has passed through. An alert keeps the largest
     /// number of all its reports, so that no report without hops hides a loop.
     pub hops: u32,
+    /// Place for the moments of the commit, if the request has a trace.
+    pub timeline: Option<Arc<Timeline>>,
 }
 
 impl Submission {

@@ -91,6 +91,7 @@ async fn serve(host: &Arc<Host>, listeners: Listeners, mut stop: Stop) {
     let _ = count.await;
     let _ = deliveries.await;
     finish(host, admin_stopper, admin, end).await;
+    host.traces.flush().await;
     tracing::info!(event = "stopped", "stopped");
 }
 

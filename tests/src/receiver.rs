@@ -27,6 +27,8 @@ pub struct Arrived {
     pub headers: Vec<(String, String)>,
     /// Body.
     pub body: String,
+    /// Body, byte for byte.
+    pub bytes: Vec<u8>,
     /// Time of arrival.
     pub at: Instant,
 }
@@ -246,10 +248,10 @@ fn read(reader: &mut impl BufRead) -> io::Result<Option<Arrived>> {
         }
         headers.push((name, value));
     }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    let body = String::from_utf8_lossy(&body).into_owned();
-    Ok(Some(Arrived { path, headers, body, at: Instant::now() }))
+    let mut bytes = vec![0; length];
+    reader.read_exact(&mut bytes)?;
+    let body = String::from_utf8_lossy(&bytes).into_owned();
+    Ok(Some(Arrived { path, headers, body, bytes, at: Instant::now() }))
 }
 
 fn write(

@@ -4,6 +4,7 @@ mod delivery;
 mod destinations;
 mod routes;
 mod tls;
+mod tracing;
 
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
@@ -63,11 +64,12 @@ impl LoadedConfig {
         checks.check_destinations(&self.config.destinations);
         let routes = checks.check_routes(&self.config);
         let ca_pem = checks.check_delivery(&self.config.delivery, host);
+        let tracing_ca_pem = checks.check_tracing(&self.config.tracing, host);
         if !checks.errors.is_empty() {
             return Err(checks.errors);
         }
         let warnings = checks.warnings;
-        Ok(Checked { routes, ca_pem, server_tls, admin_tls, warnings })
+        Ok(Checked { routes, ca_pem, tracing_ca_pem, server_tls, admin_tls, warnings })
     }
 }
 
@@ -77,6 +79,8 @@ pub(super) struct Checked {
     pub(super) routes: Routes,
     /// Contents of `delivery.ca_file`.
     pub(super) ca_pem: Option<Vec<u8>>,
+    /// Contents of `tracing.ca_file`.
+    pub(super) tracing_ca_pem: Option<Vec<u8>>,
     /// Certificate and key of `[server.tls]`.
     pub(super) server_tls: Option<Arc<ServerTls>>,
     /// Certificate and key of `[admin.tls]`.

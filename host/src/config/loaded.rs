@@ -93,6 +93,7 @@ impl LoadedConfig {
         };
         loaded.routes = Arc::new(checked.routes);
         loaded.config.delivery.ca_pem = checked.ca_pem;
+        loaded.config.tracing.ca_pem = checked.tracing_ca_pem;
         loaded.config.put_pairs(checked.server_tls, checked.admin_tls);
         loaded.warnings.extend(checked.warnings);
         Ok(loaded)

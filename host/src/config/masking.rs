@@ -26,6 +26,7 @@ pub(super) fn may_be_shown(key: &[&str]) -> bool {
         ["delivery", name] => {
             matches!(*name, "retry" | "give_up_after" | "ca_file") || name.ends_with("_timeout")
         }
+        ["tracing", name] => TRACING_KEYS.contains(name),
         _ => false,
     }
 }
@@ -40,6 +41,9 @@ const ROUTES_KEYS: &[&str] = &["to", "integrations", "urgency", "after", "repeat
 
 /// Names of keys of a route's hours whose values are shown.
 const HOURS_KEYS: &[&str] = &["days", "from", "to", "zone"];
+
+/// Names of keys of `[tracing]` whose values are shown.
+const TRACING_KEYS: &[&str] = &["ca_file", "sample_ratio", "service_name", "timeout"];
 
 /// Names of keys of all sections whose values are shown.
 const SHOWN_KEYS: &[&str] = &[

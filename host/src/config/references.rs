@@ -31,8 +31,9 @@ pub fn referenced_files(document: &Document) -> Vec<PathBuf> {
 }
 
 /// Keys whose values are paths of files that are read with the configuration.
-const PATH_KEYS: [&[&str]; 5] = [
+const PATH_KEYS: [&[&str]; 6] = [
     &["delivery", "ca_file"],
+    &["tracing", "ca_file"],
     &["server", "tls", "certificate"],
     &["server", "tls", "key"],
     &["admin", "tls", "certificate"],

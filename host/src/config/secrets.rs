@@ -11,6 +11,7 @@ pub(super) fn is_place_of_secrets(key: &[String]) -> bool {
             tokens.starts_with("tokens") && !rest.first().is_some_and(is_plain)
         }
         ["integrations" | "destinations", _, "options", ..] | ["delivery", "proxy"] => true,
+        ["tracing", "headers", _, ..] => true,
         _ => false,
     }
 }

@@ -12,6 +12,7 @@ mod notifications;
 mod scopes;
 mod secrecy;
 mod tls;
+mod tracing;
 mod warnings;
 
 fn parse(text: &str) -> Result<Config, String> {

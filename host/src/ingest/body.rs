@@ -62,7 +62,7 @@ async fn collect(
         let frame = frame.map_err(|error| {
             let message = "the body ended early";
             RequestRefusal::new(StatusCode::BAD_REQUEST, "bad_request", message)
-                .detail(error.to_string())
+                .with_detail(error.to_string())
         })?;
         let Ok(data) = frame.into_data() else { continue };
         let length = first.len() + whole.len() + data.len();

@@ -1,7 +1,7 @@
 //! A request in flight: passes from the plugin's thread to the store's, which answers it, without waiting for
 //! the async runtime in between.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 use tokio::sync::oneshot;
@@ -19,7 +19,9 @@ use crate::{
     http::hops::hops,
     integration::{Integration, IntegrationState},
     limits::{body_memory::BodyShare, reached::Limit},
-    request::{Kept, RawRequest, RequestOutcome, Share, Submission},
+    request::{Effect, Kept, RawRequest, RequestOutcome, Share, Submission, timeline::Moment},
+    store::StoreError,
+    traces::RequestTrace,
 };
 
 /// Most effects of a request in its log line.
@@ -38,6 +40,7 @@ pub(super) struct InFlight {
     /// keep it.
     pub(super) _memory: BodyShare,
     pub(super) answer: oneshot::Sender<Answer>,
+    pub(super) trace: Option<Arc<RequestTrace>>,
 }
 
 impl InFlight {
@@ -46,6 +49,9 @@ impl InFlight {
         let integration = Arc::clone(&self.integration);
         match &integration.state {
             IntegrationState::Serving { caller, .. } => {
+                if let Some(trace) = &self.trace {
+                    trace.note(Moment::CallBegan);
+                }
                 let request = Arc::clone(&self.request);
                 caller.call(request, Box::new(move |result| self.judged(result)));
             }
@@ -58,8 +64,13 @@ impl InFlight {
 
     /// Lets the store commit the outcome.
     fn judged(self, result: CallResult) {
+        let judged_at = self.trace.as_ref().map(|_| Instant::now());
         let verdict = Verdict::of(result, &self.integration, self.received_at);
         let outcome = verdict.outcome();
+        if let (Some(trace), Some(at)) = (&self.trace, judged_at) {
+            let call = (outcome, verdict.failure());
+            trace.judged(at, self.plugin.clone(), verdict.plugin_time, call);
+        }
         let is_anybodys =
             matches!(outcome, RequestOutcome::Unauthorized | RequestOutcome::Malformed);
         // Records of requests that anybody can send are limited.
@@ -78,10 +89,11 @@ impl InFlight {
         let (submission, answer) = self.submission(verdict, kept);
         let store = Arc::clone(&self.host.store);
         store.commit(submission, Box::new(move |committed| {
+            self.trace_commit(outcome, &committed);
             let said = match committed {
                 Ok(effects) => {
                     let first = effects.get(..LOGGED_EFFECTS).unwrap_or(&effects);
-                    tracing::debug!(request_id = %self.id, integration = &*self.integration.name, effects = ?first, count = effects.len(), "committed");
+                    tracing::debug!(request_id = %self.id, trace_id = self.trace.as_ref().map(display), integration = &*self.integration.name, effects = ?first, count = effects.len(), "committed");
                     let outcome = match outcome {
                         RequestOutcome::Events => RequestOutcome::of_effects(&effects),
                         outcome => outcome,
@@ -103,7 +115,19 @@ impl InFlight {
         let (submission, answer) = self.submission(verdict, None);
         let store = Arc::clone(&self.host.store);
         // The answer is the same if the record could not be stored.
-        store.commit(submission, Box::new(move |_| self.say(answer)));
+        store.commit(
+            submission,
+            Box::new(move |committed| {
+                self.trace_commit(RequestOutcome::Unauthorized, &committed);
+                self.say(answer);
+            }),
+        );
+    }
+
+    fn trace_commit(&self, outcome: RequestOutcome, committed: &Result<Vec<Effect>, StoreError>) {
+        if let Some(trace) = &self.trace {
+            trace.committed(outcome, committed.as_deref());
+        }
     }
 
     fn submission(&self, verdict: Verdict, kept: Option<Kept>) -> (Submission, Answer) {
@@ -120,6 +144,7 @@ impl InFlight {
             kept,
             replayed_by: None,
             hops: hops(&self.request.head.headers),
+            timeline: self.trace.as_ref().map(|trace| trace.submitted()),
         };
         (submission, answer)
     }

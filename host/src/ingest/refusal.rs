@@ -25,7 +25,7 @@ pub(crate) struct RequestRefusal {
     pub(super) status: StatusCode,
     pub(super) code: &'static str,
     pub(super) message: String,
-    pub(super) detail: Option<String>,
+    detail: Option<String>,
     /// True if the plugin called the request malformed.
     pub(super) is_malformed: bool,
     scope: Option<&'static str>,
@@ -79,7 +79,7 @@ impl RequestRefusal {
     pub(super) fn not_stored(error: &StoreError) -> Self {
         let message = "the webhook could not be stored, try again";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", message)
-            .detail(error.to_string())
+            .with_detail(error.to_string())
             .retry_after(SOON)
     }
 
@@ -99,7 +99,12 @@ impl RequestRefusal {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "disabled", message).header(header::ALLOW, "")
     }
 
-    pub(super) fn detail(mut self, detail: String) -> Self {
+    /// Returns the detail for operators, which is the message if there is no better one.
+    pub(super) fn detail(&self) -> &str {
+        self.detail.as_deref().unwrap_or(&self.message)
+    }
+
+    pub(super) fn with_detail(mut self, detail: String) -> Self {
         self.detail = Some(detail);
         self
     }

@@ -67,7 +67,7 @@ impl Verdict {
             }
             ReadOutcome::Unauthorized { reason } => {
                 let reason = events::bounded_reason(reason);
-                let refusal = RequestRefusal::unauthorized().detail(reason.clone());
+                let refusal = RequestRefusal::unauthorized().with_detail(reason.clone());
                 Self::new(nothing(RequestOutcome::Unauthorized, reason), Err(refusal))
             }
             ReadOutcome::Malformed { kind, reason } => {
@@ -91,7 +91,7 @@ impl Verdict {
         let message = "the integration cannot process webhooks now, try again";
         let refusal =
             RequestRefusal::new(StatusCode::SERVICE_UNAVAILABLE, "plugin_failed", message)
-                .detail(reason.clone())
+                .with_detail(reason.clone())
                 .retry_after(retry_after);
         Self::new(nothing(RequestOutcome::Failed, reason), Err(refusal))
     }
@@ -103,7 +103,7 @@ impl Verdict {
             "the webhook has more events than one webhook may have, send fewer or try again";
         let refusal =
             RequestRefusal::new(StatusCode::SERVICE_UNAVAILABLE, TOO_MANY_EVENTS, message)
-                .detail(error.to_string())
+                .with_detail(error.to_string())
                 .retry_after(SOON);
         let reason = format!("{TOO_MANY_EVENTS}: {error}");
         Self::new(nothing(RequestOutcome::Refused, reason), Err(refusal))
@@ -114,6 +114,14 @@ impl Verdict {
         match &self.content {
             Content::Events { .. } => RequestOutcome::Events,
             Content::Nothing { outcome, .. } => *outcome,
+        }
+    }
+
+    /// Returns the reason, if the plugin failed.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        match &self.content {
+            Content::Nothing { outcome: RequestOutcome::Failed, reason } => Some(reason),
+            _ => None,
         }
     }
 }

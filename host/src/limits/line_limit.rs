@@ -26,7 +26,12 @@ impl LineLimit {
 
     /// Returns the number of lines that were left out since the last one, if a line may be logged now.
     pub(crate) fn admit(&mut self, now: Instant) -> Option<u64> {
-        if self.last.is_some_and(|last| now.saturating_duration_since(last) < PAUSE) {
+        self.admit_after(PAUSE, now)
+    }
+
+    /// Does the same with another pause between two lines.
+    pub(crate) fn admit_after(&mut self, pause: Duration, now: Instant) -> Option<u64> {
+        if self.last.is_some_and(|last| now.saturating_duration_since(last) < pause) {
             self.left_out += 1;
             return None;
         }

@@ -45,6 +45,13 @@ impl fmt::Display for Rule {
 }
 
 impl NetworkRules {
+    /// Returns rules that allow every address, with `http` as well: for a receiver that the configuration
+    /// itself names.
+    pub(crate) fn none(section: &str) -> Self {
+        let allow_networks = ["0.0.0.0/0", "::/0"].iter().filter_map(|all| all.parse().ok());
+        Self { allow_networks: allow_networks.collect(), allow_http: true, section: section.into() }
+    }
+
     /// Returns the [`Rule`] that allows an address with `https`.
     ///
     /// # Errors

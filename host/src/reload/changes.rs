@@ -177,6 +177,7 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<ConfigChange> {
         destinations: _,
         routes,
         delivery,
+        tracing,
     } = new;
     let config::Server {
         listen,
@@ -289,8 +290,10 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<ConfigChange> {
     let live = live.map(|(key, changed)| (key, changed, ConfigChangeKind::Changed));
     let fixed = fixed.map(|(key, changed)| (key, changed, ConfigChangeKind::NeedsRestart));
     let delivery = of_delivery(&old.delivery, delivery);
+    let tracing = of_tracing(&old.tracing, tracing);
     live.into_iter()
         .chain(delivery.map(|(key, changed)| (key, changed, ConfigChangeKind::Changed)))
+        .chain(tracing.map(|(key, changed)| (key, changed, ConfigChangeKind::Changed)))
         .chain(fixed)
         .filter(|(_, changed, _)| *changed)
         .map(|(key, _, change)| ConfigChange { key: key.into(), change, detail: String::new() })
@@ -326,6 +329,27 @@ fn of_delivery(
         ("delivery.alert_url", *alert_url != old.alert_url),
         ("delivery.alerts_url", *alerts_url != old.alerts_url),
         ("delivery.ca_file", *ca_file != old.ca_file || *ca_pem != old.ca_pem),
+    ]
+}
+
+/// Returns the keys of `[tracing]`, each with true if its value differs.
+fn of_tracing(old: &config::Tracing, new: &config::Tracing) -> [(&'static str, bool); 6] {
+    let config::Tracing {
+        endpoint,
+        sample_ratio,
+        service_name,
+        headers: _,
+        timeout,
+        ca_file,
+        ca_pem,
+    } = new;
+    [
+        ("tracing.endpoint", *endpoint != old.endpoint),
+        ("tracing.sample_ratio", *sample_ratio != old.sample_ratio),
+        ("tracing.service_name", *service_name != old.service_name),
+        ("tracing.headers", !new.has_headers_of(old)),
+        ("tracing.timeout", *timeout != old.timeout),
+        ("tracing.ca_file", *ca_file != old.ca_file || *ca_pem != old.ca_pem),
     ]
 }
 

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use jiff::Timestamp;
+use tokio::runtime::Handle;
 
 use crate::{
     call::{CallPool, InProcessRuntime, NotifierPool},
@@ -15,9 +16,10 @@ use crate::{
     sandbox::probe::ChildProbe,
     store,
     system::process_limits,
+    traces::Traces,
 };
 
-/// Loads plugins, opens the store, and joins both to a host.
+/// Loads plugins, opens the store, and joins both to a host. Has to be called in the runtime of the host.
 ///
 /// # Errors
 ///
@@ -52,8 +54,11 @@ pub(super) fn build(config: LoadedConfig) -> anyhow::Result<Arc<Host>> {
     let config = &in_force.config;
     let store = store::open(&store_config, &holder(config), Arc::clone(&metrics.store))?;
     let fewer_connections = fewer_connections(config);
+    let traces = Traces::new(Handle::current(), Arc::clone(&metrics.traces));
+    traces.configure(&config.config.tracing).map_err(|problem| anyhow!("{problem}"))?;
     let runtime = Box::new(runtime);
-    let parts = Parts { in_force, metrics, store, runtime, pool, notifier_pool, fewer_connections };
+    let parts =
+        Parts { in_force, metrics, store, runtime, pool, notifier_pool, fewer_connections, traces };
     Ok(Arc::new(Host::new(parts)))
 }
 

@@ -39,6 +39,7 @@ pub(super) fn submission(integration: &str, events: Vec<Event>) -> Submission {
         kept: None,
         replayed_by: None,
         hops: 0,
+        timeline: None,
     }
 }
 

@@ -184,6 +184,7 @@ pub(crate) fn fill(alerts: u64, keys: Keys) -> anyhow::Result<Filled> {
             },
             kept: None,
             hops: 0,
+            timeline: None,
             replayed_by: None,
         }));
         if waiting.len() >= 2048

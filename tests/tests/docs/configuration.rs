@@ -149,6 +149,14 @@ ca_file = "other.pem"
 alert_url = "https://alerts.example.com/alerts/{number}"
 alerts_url = "https://alerts.example.com/alerts"
 
+[tracing]
+endpoint = "http://127.0.0.1:4318/v1/traces"
+sample_ratio = 0.5
+service_name = "other"
+headers = { authorization = "TOKEN" }
+timeout = "11s"
+ca_file = "other.pem"
+
 [log]
 format = "text"
 level = "debug"

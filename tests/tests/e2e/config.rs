@@ -48,7 +48,7 @@ fn refuses_an_unknown_key_and_lists_the_known_ones() {
       |
     1 | [slack]
       |  ^^^^^
-    hint: the known names are `server`, `admin`, `store`, `state_dir`, `plugins`, `requests`, `retention`, `watch`, `log`, `integrations`, `destinations`, `routes`, `delivery`
+    hint: the known names are `server`, `admin`, `store`, `state_dir`, `plugins`, `requests`, `retention`, `watch`, `log`, `integrations`, `destinations`, `routes`, `delivery`, `tracing`
     ");
 }
 

@@ -33,6 +33,7 @@ const ROOMS: &[&str] = &[
     "template",
     "routing",
     "config",
+    "traces",
     "log",
     "redaction",
     "plugin_user",

@@ -373,5 +373,6 @@ fn submission() -> Submission {
         kept: None,
         replayed_by: None,
         hops: 0,
+        timeline: None,
     }
 }

@@ -43,7 +43,7 @@ impl Checks<'_> {
         read.map_err(|problem| self.refuse_problem(&["delivery", "ca_file"], problem)).ok()
     }
 
-    fn refuse_problem(&mut self, key: &[&str], problem: Problem) {
+    pub(super) fn refuse_problem(&mut self, key: &[&str], problem: Problem) {
         let Problem { message, hint, .. } = problem;
         self.refuse(key, message, &hint.unwrap_or_default());
     }
@@ -51,7 +51,7 @@ impl Checks<'_> {
 
 /// Reads and checks a file of authorities. Whoever can change the file could read all deliveries, so that
 /// its permissions are checked as those of secrets.
-fn authorities(file: &Path, host: Option<&HostUser>) -> Result<Vec<u8>, Problem> {
+pub(super) fn authorities(file: &Path, host: Option<&HostUser>) -> Result<Vec<u8>, Problem> {
     let unreadable = |error: std::io::Error| {
         let message = format!("cannot read `{}`: {error}", file.display());
         Problem::new("ca-file", message).with_hint("a path is relative to this file")

@@ -149,6 +149,7 @@ impl Stage {
             kept: None,
             replayed_by: None,
             hops: 0,
+            timeline: None,
         };
         self.shared.store.submit(submission).await.expect("it commits");
         self.route(before + 1..=before + count).await

@@ -23,6 +23,7 @@ use crate::{
     limits::line_limit::LineLimit,
     metrics::StoreMetrics,
     problem::Problem,
+    request::timeline::Moment,
     store::StoreError,
     system::{fault_injection, private_file::beside},
 };
@@ -140,6 +141,9 @@ impl Syncer {
     fn note_success(&self, batch: &Batch) {
         if batch.jobs.iter().any(WriteJob::is_a_proof) {
             self.health.set_write_error(None);
+        }
+        for timeline in batch.jobs.iter().filter_map(WriteJob::timeline) {
+            timeline.note(Moment::Synced);
         }
         let took = batch.started.elapsed();
         self.metrics.committed(batch.jobs.len(), took);

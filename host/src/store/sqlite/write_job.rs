@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     alert::AlertRef,
-    request::{Effect, Submission},
+    request::{Effect, Submission, timeline::Timeline},
     store::{
         CommitCallback, ManualChange, ManualChangeOutcome, Responder, StoreError,
         housekeeping::{HousekeepingProgress, HousekeepingStep},
@@ -94,6 +94,15 @@ impl WriteJob {
             Self::Commit(submission, _) => submission.request_id.into(),
             Self::Part(long) => long.submission().request_id.into(),
             _ => u128::MAX,
+        }
+    }
+
+    /// Returns the place for the moments of the commit, if the job belongs to a request with a trace.
+    pub(super) fn timeline(&self) -> Option<&Timeline> {
+        match self {
+            Self::Commit(submission, _) => submission.timeline.as_deref(),
+            Self::Part(long) => long.submission().timeline.as_deref(),
+            _ => None,
         }
     }
 

@@ -102,5 +102,6 @@ fn webhook() -> Submission {
         kept: None,
         replayed_by: None,
         hops: 0,
+        timeline: None,
     }
 }

@@ -38,7 +38,7 @@ use crate::{
     limits::reached::Limit,
     metrics::StoreMetrics,
     problem::Problem,
-    request::{Effect, Quarantined, Submission},
+    request::{Effect, Quarantined, Submission, timeline::Moment},
     store::{CommitCallback, EVENTS_TOGETHER, Pending, Responder, StoreError, pending},
     system::fault_injection,
 };
@@ -315,6 +315,7 @@ impl WriterThread<'_> {
         let started = Instant::now();
         match self.transaction(&jobs) {
             Ok(done) => {
+                note_written(&jobs, started);
                 let (transaction, holds_records) = (self.state.transaction, holds_records(&jobs));
                 let may_change_alerts = jobs.iter().any(WriteJob::may_change_alerts);
                 let (jobs, done) = self.put_back_unfinished(jobs, done);
@@ -465,6 +466,14 @@ impl WriterThread<'_> {
 /// Returns true if [`TransactionTimes`] keeps the time of a transaction.
 fn holds_records(jobs: &[WriteJob]) -> bool {
     jobs.iter().any(|job| matches!(job, WriteJob::Commit(..) | WriteJob::Part(_)))
+}
+
+/// Notes the moments of a transaction for its requests that have a trace.
+fn note_written(jobs: &[WriteJob], began: Instant) {
+    for timeline in jobs.iter().filter_map(WriteJob::timeline) {
+        timeline.note_first(Moment::WriteBegan, began);
+        timeline.note(Moment::Written);
+    }
 }
 
 fn unavailable(error: &rusqlite::Error) -> StoreError {
