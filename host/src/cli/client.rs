@@ -190,12 +190,22 @@ fn escape(value: &str) -> String {
 
 /// Error of a host that does not answer.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "no host answers at {base}: {error}\nhint: is `tocsin serve` running, with the same configuration?"
-)]
+#[error("no host answers at {base}: {error}\nhint: {}", self.hint())]
 pub(super) struct Unreachable {
     pub(super) base: String,
     error: ureq::Error,
+}
+
+impl Unreachable {
+    fn hint(&self) -> &'static str {
+        // The library wraps the errors of TLS as errors of the connection.
+        if self.error.to_string().contains("invalid peer certificate") {
+            "name the authority that issued the host's certificate with `--ca`, or leave out the URL: \
+             then the certificate of `admin.tls` is trusted"
+        } else {
+            "is `tocsin serve` running, with the same configuration?"
+        }
+    }
 }
 
 /// Error with which the host answered: an [`ErrorBody`](crate::http::error::ErrorBody).

@@ -251,6 +251,7 @@ fn the_command_line_reaches_the_api_over_tls_through_the_configuration_alone() {
     let by_url = host.site().run(&["alerts", "list", "--url", &url]);
     assert_eq!(by_url.code, Some(1), "{by_url:?}");
     assert!(by_url.stderr.contains("invalid peer certificate"), "{by_url:?}");
+    assert!(by_url.stderr.contains("hint: name the authority"), "{by_url:?}");
 
     // Another host at that address is not trusted.
     let other = Site::new();
