@@ -85,15 +85,9 @@ async fn receive(
         let terms = Terms::of(server, integration.as_deref(), &request, client);
         (integration, terms)
     };
-    let trace = host.traces.begin(request.headers(), || Head {
-        request_id: id,
-        integration: (Head::bounded(name), integration.is_some()),
-        method: request.method().clone(),
-        version: request.version(),
-        user_agent: Head::user_agent(request.headers()),
-        sender: terms.sender,
-        peer: client.peer,
-        is_tls: host.in_force().config.config.server.tls.is_some(),
+    let trace = host.traces.begin(request.headers(), || {
+        let integration = (Head::bounded(name), integration.is_some());
+        trace_head(host, (id, integration), &request, &terms)
     });
     let shared = trace.as_ref().map(ActiveTrace::shared);
     let answer = match &integration {
@@ -121,6 +115,25 @@ async fn receive(
             }
             refusal.answer(id)
         }
+    }
+}
+
+/// Returns the facts about a request that its trace begins with.
+fn trace_head(
+    host: &Host,
+    (request_id, integration): (Ulid, (String, bool)),
+    request: &Request<Incoming>,
+    terms: &Terms<'_>,
+) -> Head {
+    Head {
+        request_id,
+        integration,
+        method: request.method().clone(),
+        version: request.version(),
+        user_agent: Head::user_agent(request.headers()),
+        sender: terms.sender,
+        peer: terms.client.peer,
+        is_tls: host.in_force().config.config.server.tls.is_some(),
     }
 }
 

@@ -96,7 +96,7 @@ fn check_all(options: &Check, report: &mut CheckReport) -> anyhow::Result<()> {
     let routes = routes.iter().map(ConfigError::sentence);
     let contacts = contacts::warnings(&offline.in_force, options.offline)?;
     let backups = paths.as_ref().and_then(|paths| backup_warning(loaded, paths));
-    let certificates = certificates::look_at(loaded, Timestamp::now());
+    let certificates = certificates::check(loaded, Timestamp::now());
     if is_text {
         certificates::print(&certificates.expiries)?;
     }

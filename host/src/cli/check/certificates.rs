@@ -33,7 +33,7 @@ pub(super) struct CertificateExpiry {
 }
 
 /// Checks the age of each certificate.
-pub(super) fn look_at(config: &LoadedConfig, now: Timestamp) -> Certificates {
+pub(super) fn check(config: &LoadedConfig, now: Timestamp) -> Certificates {
     let mut found = Certificates { expiries: Vec::new(), errors: Vec::new(), warnings: Vec::new() };
     for certificate in config.certificates(now) {
         found.expiries.push(CertificateExpiry {

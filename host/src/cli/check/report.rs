@@ -28,7 +28,7 @@ pub(super) struct CheckReport {
     pub(super) plugins: Vec<PluginStatus>,
     /// Certificates of the listeners that speak TLS.
     pub(super) certificates: Vec<CertificateExpiry>,
-    /// What a reload of the running host would change; null if no host runs with this configuration, or
+    /// Changes that a reload of the running host would make; null if no host runs with this configuration, or
     /// there are errors.
     pub(super) reload: Option<ReloadReport>,
 }
