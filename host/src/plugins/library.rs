@@ -36,6 +36,11 @@ use crate::{
     system::timeout::{RunError, run_with_timeout},
 };
 
+/// Time for which [`add_seals`] repeats a call that the kernel refuses as busy.
+const SEALED_WITHIN: Duration = Duration::from_secs(10);
+/// Pause between two such calls. The kernel itself waits up to 150 ms in each.
+const SEAL_PAUSE: Duration = Duration::from_millis(20);
+
 /// An [`AdmittedPlugin`] whose functions can be called. Its library stays mapped until the process ends.
 pub struct LoadedPlugin {
     /// The admitted plugin.
@@ -296,11 +301,25 @@ fn seal(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     let mut file = File::from(memory);
     file.write_all(bytes)?;
     let memory = OwnedFd::from(file);
-    fcntl_add_seals(
-        &memory,
-        SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
-    )?;
+    add_seals(&memory)?;
     Ok(memory)
+}
+
+/// Forbids every further change of a memory file.
+///
+/// Linux refuses with `EBUSY` while anything holds one of the file's pages, such as the kernel that moves pages
+/// of a machine with little memory. Such holds are short, so that the call is repeated until [`SEALED_WITHIN`]
+/// has passed.
+fn add_seals(memory: &OwnedFd) -> io::Result<()> {
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    let end = Instant::now() + SEALED_WITHIN;
+    loop {
+        match fcntl_add_seals(memory, seals) {
+            Err(Errno::BUSY) if Instant::now() < end => thread::sleep(SEAL_PAUSE),
+            Err(Errno::INTR) => {}
+            sealed => return Ok(sealed?),
+        }
+    }
 }
 
 /// Explains why there is no sealed memory, with a hint if the system forbids it to the host.
@@ -411,6 +430,30 @@ mod tests {
         );
         let full = load_without_memfd(Errno::MFILE);
         assert!(full.contains("cannot be copied into memory: Too many open files"), "{full}");
+    }
+
+    #[test]
+    fn memory_is_sealed_as_soon_as_nothing_else_holds_its_pages() {
+        let memory = memfd_create("held", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING);
+        let mut file = File::from(memory.expect("memory"));
+        file.write_all(&[7; 4096]).expect("written");
+        let memory = OwnedFd::from(file);
+        // A pipe that was filled by `splice` holds the page until the page is read.
+        let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
+        let (mut from, length) = (0, 4096);
+        let flags = rustix::pipe::SpliceFlags::empty();
+        let moved = rustix::pipe::splice(&memory, Some(&mut from), &writer, None, length, flags);
+        assert_eq!(moved, Ok(length));
+        assert_eq!(fcntl_add_seals(&memory, SealFlags::WRITE), Err(Errno::BUSY));
+        thread::scope(|scope| {
+            let sealed = scope.spawn(|| add_seals(&memory));
+            // The first call of the other thread most likely comes before the page is free.
+            thread::sleep(Duration::from_millis(300));
+            io::Read::read_exact(&mut File::from(reader), &mut [0; 4096]).expect("read");
+            sealed.join().expect("no panic").expect("sealed");
+        });
+        let refused = File::from(memory).write_all(b"x").expect_err("sealed");
+        assert_eq!(refused.raw_os_error(), Some(Errno::PERM.raw_os_error()));
     }
 
     #[test]
