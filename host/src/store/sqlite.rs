@@ -8,6 +8,7 @@ mod alert_changes;
 mod audit;
 mod backup;
 mod checkpointer;
+mod database;
 mod delivery_changes;
 mod delivery_housekeeping;
 mod delivery_job;
