@@ -18,7 +18,6 @@ pub mod housekeeping;
 #[cfg(test)]
 mod model;
 mod pending;
-#[allow(dead_code, unused_imports, unused_macros, reason = "the next commits use it")]
 mod sql;
 mod sqlite;
 

@@ -9,22 +9,16 @@ mod audit;
 mod backup;
 mod checkpointer;
 mod database;
-mod delivery_changes;
-mod delivery_housekeeping;
 mod delivery_job;
 mod delivery_parts;
 #[cfg(test)]
 mod delivery_plans;
-mod delivery_queries;
-mod delivery_rows;
 mod delivery_store;
 mod durable;
 mod emergency_copy;
-mod eviction;
 mod feed_queries;
 mod file_watch;
 mod health;
-mod housekeeping;
 mod identity;
 mod idle_yield;
 mod in_use;
@@ -34,16 +28,13 @@ mod long_submission;
 mod open_files;
 mod orphaned_log;
 mod reader;
-mod request_queries;
+#[cfg(test)]
+mod record_plans;
 mod restore;
-mod routing;
-mod rows;
-mod silences;
 mod submission;
 mod syncer;
 mod transaction_times;
 mod unindexed_keys;
-mod unresolved_counts;
 #[cfg(test)]
 mod upgrades;
 mod write_job;
@@ -79,6 +70,7 @@ use super::{
     backup::{Backup, BackupError, BackupTarget, Restored},
     feed::{ChangePage, Cursor},
     housekeeping::{HousekeepingProgress, HousekeepingStep},
+    sql::SqlError,
 };
 use crate::{
     alert::{AlertIds, AlertRef, AlertWithHistory},
@@ -261,11 +253,11 @@ impl AlertStore for SqliteStore {
     }
 
     fn alert(&self, alert: AlertRef) -> Pending<Option<AlertWithHistory>> {
-        self.readers.read(move |reader| reader.alert(alert))
+        self.readers.read(move |reader| reader.snapshot(|it| it.alert(alert)))
     }
 
     fn count_unresolved(&self, after: u64, limit: u64) -> Pending<UnresolvedCount> {
-        self.readers.read(move |reader| reader.count_unresolved(after, limit))
+        self.readers.read(move |reader| reader.snapshot(|it| it.count_unresolved(after, limit)))
     }
 
     fn changes_since(&self, cursor: Cursor, limit: usize) -> Pending<ChangePage> {
@@ -280,9 +272,9 @@ impl AlertStore for SqliteStore {
         let AlertQuery { status, urgency, integration, since, search, .. } = &query;
         let is_by_index = status.is_none() && urgency.is_none() && integration.is_none();
         if is_by_index && since.is_none() && search.is_none() {
-            return self.readers.read(move |reader| reader.alerts(&query));
+            return self.readers.read(move |reader| reader.snapshot(|it| it.alerts(&query)));
         }
-        self.readers.search(move |reader| reader.alerts(&query))
+        self.readers.search(move |reader| reader.snapshot(|it| it.alerts(&query)))
     }
 }
 
@@ -296,19 +288,19 @@ impl RequestStore for SqliteStore {
     }
 
     fn request(&self, id: Ulid) -> Pending<Option<RequestRecord>> {
-        self.readers.read(move |reader| reader.request(id))
+        self.readers.read(move |reader| reader.snapshot(|it| it.request(id)))
     }
 
     fn requests(&self, query: RequestQuery) -> Pending<RequestPage> {
         let RequestQuery { outcome, integration, quarantined, .. } = &query;
         if outcome.is_none() && integration.is_none() && !quarantined {
-            return self.readers.read(move |reader| reader.requests(&query));
+            return self.readers.read(move |reader| reader.snapshot(|it| it.requests(&query)));
         }
-        self.readers.search(move |reader| reader.requests(&query))
+        self.readers.search(move |reader| reader.snapshot(|it| it.requests(&query)))
     }
 
     fn raw_request(&self, id: Ulid) -> Pending<Option<RawRequest>> {
-        self.readers.read(move |reader| reader.raw_request(id))
+        self.readers.read(move |reader| reader.snapshot(|it| it.raw_request(id)))
     }
 
     fn quarantine(&self) -> Pending<Vec<Quarantined>> {
@@ -449,10 +441,10 @@ fn advised(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// Returns the problem behind an error of SQLite.
-fn problem(refused: &rusqlite::Error) -> Problem {
+/// Returns the problem behind an error of a statement.
+fn problem(refused: &SqlError) -> Problem {
     let problem = Problem::new("database-refused", refused.to_string());
-    match hint(refused) {
+    match refused.sqlite().and_then(hint) {
         Some(hint) => problem.with_hint(hint),
         None => problem,
     }
@@ -474,9 +466,10 @@ fn hint(refused: &rusqlite::Error) -> Option<&'static str> {
     }
 }
 
-fn is_damage(refused: &rusqlite::Error) -> bool {
+fn is_damage(refused: &SqlError) -> bool {
     use rusqlite::ErrorCode as Code;
-    matches!(refused.sqlite_error_code(), Some(Code::DatabaseCorrupt | Code::NotADatabase))
+    let code = refused.sqlite().and_then(rusqlite::Error::sqlite_error_code);
+    matches!(code, Some(Code::DatabaseCorrupt | Code::NotADatabase))
 }
 
 /// Returns the version of the schema; 0 for an empty database.

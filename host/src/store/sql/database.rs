@@ -27,6 +27,10 @@ pub(in crate::store) trait Database {
     /// Returns a condition that a column matches a pattern of `LIKE`, in which `\` escapes. The pattern is the
     /// parameter at a place, and ASCII letters match in either case.
     fn like(&self, column: &str, place: usize) -> String;
+
+    /// Returns the end of a query that keeps others from changing its rows until the end of the transaction;
+    /// empty if nobody else writes.
+    fn row_lock(&self) -> &'static str;
 }
 
 impl<'d> dyn Database + 'd {

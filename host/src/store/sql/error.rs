@@ -1,5 +1,8 @@
 //! Errors of statements.
 
+/// Result of a statement.
+pub(in crate::store) type SqlResult<T> = Result<T, SqlError>;
+
 /// Reason why a statement failed.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::store) enum SqlError {
@@ -28,4 +31,14 @@ pub(in crate::store) enum SqlError {
     /// A query that always has a row returned none.
     #[error("a query returned no row")]
     NoRow,
+}
+
+impl SqlError {
+    /// Returns the error of SQLite, if SQLite refused the statement.
+    pub(in crate::store) fn sqlite(&self) -> Option<&rusqlite::Error> {
+        match self {
+            Self::Sqlite(error) => Some(error),
+            _ => None,
+        }
+    }
 }

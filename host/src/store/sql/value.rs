@@ -40,8 +40,14 @@ pub(in crate::store) use values;
 /// # Errors
 ///
 /// If the value cannot be written as JSON.
-pub(in crate::store) fn json(value: &impl Serialize) -> Result<String, SqlError> {
+pub(super) fn json(value: &impl Serialize) -> Result<String, SqlError> {
     serde_json::to_string(value).map_err(SqlError::ToJson)
+}
+
+/// Returns the place of a variant among all, its stored form.
+pub(in crate::store) fn place<T: PartialEq>(all: &[T], variant: &T) -> i64 {
+    let place = all.iter().position(|one| one == variant).unwrap_or(0);
+    i64::try_from(place).unwrap_or(0)
 }
 
 impl From<i64> for Value<'_> {
@@ -147,8 +153,7 @@ macro_rules! written_by_place {
         /// Variants are stored as their place in `ALL`.
         impl From<$type> for Value<'_> {
             fn from(variant: $type) -> Self {
-                let place = <$type>::ALL.iter().position(|one| *one == variant);
-                Self::from(place.unwrap_or(0))
+                Self::Integer(place(&<$type>::ALL, &variant))
             }
         }
     )+};

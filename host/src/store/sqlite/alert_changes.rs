@@ -3,24 +3,19 @@
 //! The keys are in trees, and those of new alerts in [`unindexed_keys`]. Nothing can race them, because one
 //! thread writes.
 
-use rusqlite::{Row, params};
+use rusqlite::params;
 use tocsin_plugin_api::{Action, Urgency};
 
-use super::{
-    rows::{self, Stored},
-    submission::Origin,
-    unindexed_keys,
-    write_transaction::WriteTransaction,
-};
+use super::{unindexed_keys, write_transaction::WriteTransaction};
 use crate::{
     alert::{
-        AlertRef, Event, HistoryEntry, Status,
+        Event, Status,
         life::{
-            self, AlertChange, AlertState, Cause, Changes, Effect, EventOutcome, Found,
-            HistoryChange, LastEntry, Report, SeenEvent, Terms, UnresolvedAlert,
+            self, AlertChange, Changes, Effect, EventOutcome, Found, LastEntry, Report, SeenEvent,
+            Terms, UnresolvedAlert,
         },
     },
-    store::{ManualChange, ManualChangeOutcome},
+    store::sql::{self, Origin, Row, SqlResult, state},
 };
 
 impl WriteTransaction<'_> {
@@ -31,7 +26,7 @@ impl WriteTransaction<'_> {
         event: &Event,
         event_id: Option<&str>,
         terms: Terms,
-    ) -> rusqlite::Result<Effect> {
+    ) -> SqlResult<Effect> {
         let report = Report { event, terms, cause: &origin.cause };
         let (seen, last) = self.known(origin, event_id, event.dedup_key.as_deref())?;
         let seen = seen.map(|alert| self.seen_event(alert)).transpose()?;
@@ -69,7 +64,7 @@ impl WriteTransaction<'_> {
         origin: &Origin<'_>,
         event_id: Option<&str>,
         dedup_key: Option<&str>,
-    ) -> rusqlite::Result<(Option<i64>, Option<i64>)> {
+    ) -> SqlResult<(Option<i64>, Option<i64>)> {
         let (keys, integration) = (&self.state.keys, origin.integration);
         let seen = event_id.and_then(|id| keys.with_event_id(integration, id));
         let last = dedup_key.and_then(|key| keys.with_dedup_key(integration, key));
@@ -87,7 +82,7 @@ impl WriteTransaction<'_> {
         Ok((seen.or(in_tree), last.or(last_in_tree)))
     }
 
-    fn seen_event(&self, alert: i64) -> rusqlite::Result<SeenEvent> {
+    fn seen_event(&self, alert: i64) -> SqlResult<SeenEvent> {
         let sql = "SELECT number FROM alerts WHERE number = ?1";
         let alert: Option<i64> = self.kept.query(sql, params![alert], |row| row.get(0))?;
         Ok(SeenEvent {
@@ -99,11 +94,7 @@ impl WriteTransaction<'_> {
     }
 
     /// Decides on an event with the last alert of its dedup key; none if the alert was deleted.
-    fn on_last_alert(
-        &self,
-        number: i64,
-        report: Report<'_>,
-    ) -> rusqlite::Result<Option<EventOutcome>> {
+    fn on_last_alert(&self, number: i64, report: Report<'_>) -> SqlResult<Option<EventOutcome>> {
         let sql = "SELECT number, status, updated_at, occurrences, \
                    ifnull(last_occurred_at, created_at), title, description, urgency, link, details \
                    FROM alerts WHERE number = ?1";
@@ -124,34 +115,12 @@ impl WriteTransaction<'_> {
         self.kept.query(sql, params![number], decide)
     }
 
-    fn last_entry(&self, number: i64) -> rusqlite::Result<Option<LastEntry>> {
+    fn last_entry(&self, number: i64) -> SqlResult<Option<LastEntry>> {
         let sql = "SELECT at, change, by, request, count, last_at, data, seq FROM changes \
                    WHERE alert = ?1 ORDER BY seq DESC LIMIT 1";
-        let last = |row: &Row<'_>| {
-            let place = row.get::<_, i64>(7)?.cast_unsigned();
-            Ok(LastEntry { place, entry: rows::history_entry(row)? })
-        };
+        let last =
+            |row: &Row<'_>| Ok(LastEntry { place: row.get(7)?, entry: sql::history_entry(row)? });
         self.kept.query(sql, &[&number], last)
-    }
-
-    /// Applies a [`ManualChange`].
-    pub(super) fn change(
-        &mut self,
-        alert: AlertRef,
-        change: &ManualChange,
-    ) -> rusqlite::Result<ManualChangeOutcome> {
-        let Some(number) = rows::resolve(self.connection, self.ids, alert)? else {
-            return Ok(ManualChangeOutcome::NotFound);
-        };
-        let sql = "SELECT number, status, updated_at FROM alerts WHERE number = ?1";
-        let state = self.statement(sql)?.query_row([number.cast_signed()], state)?;
-        let cause = Cause { by: change.by.clone(), request_id: None, at: change.at };
-        let Some(changes) = life::on_manual_action(&change.action, &cause, state) else {
-            return Ok(ManualChangeOutcome::AlreadyResolved);
-        };
-        self.update(&changes)?;
-        let changed = rows::with_history(self.connection, self.ids, number)?;
-        Ok(ManualChangeOutcome::Done(Box::new(changed)))
     }
 
     /// Writes the [`Changes`] of an event.
@@ -161,22 +130,23 @@ impl WriteTransaction<'_> {
         event: &Event,
         event_id: Option<&str>,
         changes: &Changes,
-    ) -> rusqlite::Result<()> {
+    ) -> SqlResult<()> {
         let Some(AlertChange::Open { number, urgency, previous, resolves_at }) = changes.alert
         else {
-            return self.update(changes);
+            return self.shared().update(changes);
         };
         let description = event.description.as_deref().map(|text| same_as(&event.title, text));
         let sql = "INSERT INTO alerts VALUES (?1, ?2, ?3, 0, ?4, 1, ?5, ?5, ?6, ?7, ?8, ?9, ?10, \
                    ?11, NULL, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
         let dedup_key = event.dedup_key.as_deref();
+        let place = sql::place(&Urgency::ALL, &urgency);
         self.kept.execute(
             sql,
             params![
                 number.cast_signed(),
                 origin.integration,
                 origin.plugin,
-                Stored(urgency),
+                place,
                 origin.cause.at.as_millisecond(),
                 origin.request.as_slice(),
                 event.title,
@@ -197,121 +167,27 @@ impl WriteTransaction<'_> {
         )?;
         self.state.highest = number.cast_signed();
         self.state.keys.stage(number.cast_signed(), origin.integration, dedup_key, event_id);
-        self.write_history(changes.history.as_ref())
+        self.shared().write_history(changes.history.as_ref())
     }
-
-    /// Writes [`Changes`] of alerts that exist.
-    pub(super) fn update(&mut self, changes: &Changes) -> rusqlite::Result<()> {
-        match changes.alert {
-            None | Some(AlertChange::Open { .. }) => {}
-            Some(AlertChange::Occur {
-                number,
-                occurrences,
-                last_occurred_at,
-                resolves_at,
-                updated_at,
-            }) => {
-                let sql = "UPDATE alerts SET occurrences = ?2, updated_at = ?3, \
-                           last_occurred_at = ?4, due_at = ?5 WHERE number = ?1";
-                let values = params![
-                    number.cast_signed(),
-                    occurrences.cast_signed(),
-                    updated_at.as_millisecond(),
-                    last_occurred_at.as_millisecond(),
-                    resolves_at.map(jiff::Timestamp::as_millisecond),
-                ];
-                self.kept.execute(sql, values)?;
-            }
-            Some(AlertChange::SetStatus { number, status, updated_at }) => {
-                self.set_status(number.cast_signed(), status, updated_at.as_millisecond())?;
-            }
-            Some(AlertChange::Touch { number, updated_at }) => {
-                let sql = "UPDATE alerts SET updated_at = ?2 WHERE number = ?1";
-                let values = params![number.cast_signed(), updated_at.as_millisecond()];
-                self.statement(sql)?.execute(values)?;
-            }
-        }
-        self.write_history(changes.history.as_ref())
-    }
-
-    fn set_status(&mut self, number: i64, status: Status, updated_at: i64) -> rusqlite::Result<()> {
-        if status != Status::Resolved {
-            let sql = "UPDATE alerts SET status = ?2, updated_at = ?3 WHERE number = ?1";
-            let values = params![number, Stored(status), updated_at];
-            return self.statement(sql)?.execute(values).map(drop);
-        }
-        let sql = "UPDATE alerts SET status = 2, updated_at = ?2, due_at = NULL WHERE number = ?1";
-        self.statement(sql)?.execute(params![number, updated_at]).map(drop)
-    }
-
-    fn write_history(&self, change: Option<&HistoryChange>) -> rusqlite::Result<()> {
-        let Some(HistoryChange { alert, replaces, entry }) = change else { return Ok(()) };
-        let HistoryEntry { at, change, by, request_id, count, last_at, .. } = entry;
-        let request = request_id.map(|id| id.to_bytes());
-        let request = request.as_ref().map(<[u8; 16]>::as_slice);
-        let data = rows::entry_data(entry);
-        if let Some(place) = replaces {
-            let sql = "UPDATE changes SET count = ?3, request = ?4, last_at = ?5, data = ?6, \
-                       transaction_id = ?7 \
-                       WHERE alert = ?1 AND seq = ?2";
-            let values = params![
-                alert.cast_signed(),
-                place.cast_signed(),
-                count.cast_signed(),
-                request,
-                last_at.as_millisecond(),
-                data,
-                self.state.transaction,
-            ];
-            return self.kept.execute(sql, values).map(drop);
-        }
-        let sql = "INSERT INTO changes VALUES (?1, \
-                   (SELECT ifnull(max(seq), 0) + 1 FROM changes WHERE alert = ?1), \
-                   ?2, ?3, ?4, ?5, 1, NULL, ?6, ?7)";
-        let by = by.to_string();
-        let values = params![
-            alert.cast_signed(),
-            at.as_millisecond(),
-            Stored(*change),
-            by,
-            request,
-            data,
-            self.state.transaction,
-        ];
-        self.kept.execute(sql, values).map(drop)
-    }
-}
-
-/// Reads an [`AlertState`] from the first columns of a row.
-pub(super) fn state(row: &Row<'_>) -> rusqlite::Result<AlertState> {
-    Ok(AlertState {
-        number: row.get::<_, i64>(0)?.cast_unsigned(),
-        status: row.get::<_, Stored<Status>>(1)?.0,
-        updated_at: rows::time(row, 2)?,
-    })
 }
 
 fn unresolved<'r>(
     row: &'r Row<'_>,
     last_entry: Option<LastEntry>,
-) -> rusqlite::Result<UnresolvedAlert<'r>> {
-    let text = |column: usize| {
-        let text = row.get_ref(column).map(|value| value.as_str_or_null());
-        text.and_then(|text| Ok(text?))
-    };
-    let title = row.get_ref(5)?.as_str()?;
+) -> SqlResult<UnresolvedAlert<'r>> {
+    let title = row.text(5)?;
     Ok(UnresolvedAlert {
         state: state(row)?,
-        occurrences: row.get::<_, i64>(3)?.cast_unsigned(),
-        last_occurred_at: rows::time(row, 4)?,
+        occurrences: row.get(3)?,
+        last_occurred_at: row.get(4)?,
         title,
-        description: match text(6)? {
+        description: match row.text_or_null(6)? {
             Some("") => title,
             description => description.unwrap_or_default(),
         },
-        urgency: row.get::<_, Stored<Urgency>>(7)?.0,
-        link: text(8)?.unwrap_or_default(),
-        details: text(9)?.unwrap_or_default(),
+        urgency: row.get(7)?,
+        link: row.text_or_null(8)?.unwrap_or_default(),
+        details: row.text_or_null(9)?.unwrap_or_default(),
         last_entry,
     })
 }

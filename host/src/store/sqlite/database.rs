@@ -29,6 +29,11 @@ impl Database for Connection {
     fn like(&self, column: &str, place: usize) -> String {
         format!("{column} LIKE ?{place} ESCAPE '\\'")
     }
+
+    fn row_lock(&self) -> &'static str {
+        // A database has one writer.
+        ""
+    }
 }
 
 impl ToSql for Value<'_> {

@@ -5,13 +5,15 @@
 
 use std::cell::RefCell;
 
-use super::write_transaction::WriteTransaction;
-use crate::store::{Responder, StoreError};
+use crate::store::{
+    Responder, StoreError,
+    sql::{SqlResult, Transaction},
+};
 
 /// Work within a transaction, with the place where its answer goes.
 pub(super) trait DeliveryJob: Send {
     /// Does the work, and keeps the result.
-    fn apply(&self, open: &mut WriteTransaction<'_>) -> rusqlite::Result<()>;
+    fn apply(&self, open: &mut Transaction<'_>) -> SqlResult<()>;
 
     /// Answers with the result.
     fn answer(self: Box<Self>);
@@ -29,7 +31,7 @@ pub(super) trait DeliveryJob: Send {
 pub(super) fn job<T, F>(work: F, responder: Responder<T>) -> Box<dyn DeliveryJob>
 where
     T: Send + 'static,
-    F: Fn(&mut WriteTransaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    F: Fn(&mut Transaction<'_>) -> SqlResult<T> + Send + 'static,
 {
     Box::new(Job { work, result: RefCell::new(None), responder, is_patient: false })
 }
@@ -38,7 +40,7 @@ where
 pub(super) fn patient_job<T, F>(work: F, responder: Responder<T>) -> Box<dyn DeliveryJob>
 where
     T: Send + 'static,
-    F: Fn(&mut WriteTransaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    F: Fn(&mut Transaction<'_>) -> SqlResult<T> + Send + 'static,
 {
     Box::new(Job { work, result: RefCell::new(None), responder, is_patient: true })
 }
@@ -53,9 +55,9 @@ struct Job<T, F> {
 impl<T, F> DeliveryJob for Job<T, F>
 where
     T: Send,
-    F: Fn(&mut WriteTransaction<'_>) -> rusqlite::Result<T> + Send,
+    F: Fn(&mut Transaction<'_>) -> SqlResult<T> + Send,
 {
-    fn apply(&self, open: &mut WriteTransaction<'_>) -> rusqlite::Result<()> {
+    fn apply(&self, open: &mut Transaction<'_>) -> SqlResult<()> {
         self.result.replace(Some((self.work)(open)?));
         Ok(())
     }

@@ -6,13 +6,7 @@ use rusqlite::{Connection, params_from_iter};
 use tocsin_plugin_api::notification::Kind;
 use ulid::Ulid;
 
-use super::{
-    SqliteStore,
-    delivery_changes::{ACTIVE, CHOSEN_ACTIVE, CHOSEN_DEAD, DUE, NEXT_DUE},
-    delivery_queries::list,
-    delivery_rows::DELIVERY_ROW,
-    routing::{OPEN_DIGEST, OPENINGS},
-};
+use super::SqliteStore;
 use crate::{
     delivery::DeliveryStatus,
     store::{
@@ -22,6 +16,10 @@ use crate::{
             at,
             deliveries::{claim, get, news, route},
             steve,
+        },
+        sql::{
+            ACTIVE, CHOSEN_ACTIVE, CHOSEN_DEAD, DELIVERY_ROW, DUE, NEXT_DUE, OPEN_DIGEST, OPENINGS,
+            list_of_deliveries,
         },
     },
 };
@@ -82,14 +80,14 @@ fn lists_of_deliveries_are_read_in_the_order_of_an_index() {
         (of(DeliveryStatus::Delivered), by_id),
     ] {
         for destination in [None, Some(1)] {
-            let (sql, _) = list(&query, destination);
+            let (sql, _) = list_of_deliveries(&query, destination);
             let steps = plan(&database, &sql);
             assert!(steps[0].contains(index), "{query:?}: {steps:?}");
             let are_sorted = steps.iter().any(|step| step.contains("TEMP B-TREE"));
             assert!(!are_sorted, "{query:?}: {steps:?}");
         }
     }
-    let (sql, _) = list(&DeliveryQuery { alert: Some(1), ..query() }, None);
+    let (sql, _) = list_of_deliveries(&DeliveryQuery { alert: Some(1), ..query() }, None);
     let steps = plan(&database, &sql);
     assert!(steps[0].starts_with("SEARCH d USING INTEGER PRIMARY KEY"), "{steps:?}");
     let has = |step: &str| steps.iter().any(|it| it.contains(step));

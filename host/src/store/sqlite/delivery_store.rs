@@ -8,10 +8,8 @@ use ulid::Ulid;
 use super::{
     SqliteStore,
     delivery_job::{job, patient_job},
-    delivery_parts::{Change, DeliveryParts, Progress},
-    reader::Reader,
+    delivery_parts::DeliveryParts,
     write_job::WriteJob,
-    write_transaction::WriteTransaction,
 };
 use crate::{
     alert::{Actor, AlertOutline},
@@ -22,6 +20,7 @@ use crate::{
             Claim, Claimed, DeliveryPage, DeliveryQuery, DeliveryStore, Finished, Routed, Which,
         },
         feed::Cursor,
+        sql::{Change, DeliveryChange, DeliveryChangeProgress, SqlResult, Transaction},
     },
 };
 
@@ -30,7 +29,7 @@ impl SqliteStore {
     pub(super) fn write<T, F>(&self, work: F) -> Pending<T>
     where
         T: Send + 'static,
-        F: Fn(&mut WriteTransaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+        F: Fn(&mut Transaction<'_>) -> SqlResult<T> + Send + 'static,
     {
         self.writer.ask(|responder| WriteJob::Delivery(job(work, responder)))
     }
@@ -42,14 +41,12 @@ impl SqliteStore {
         by: Actor,
         now: Timestamp,
     ) -> Pending<u64> {
-        let (progress, result) = (Progress::default(), RefCell::default());
+        let wanted = DeliveryChange { change, which, by, now };
+        let (progress, result) = (DeliveryChangeProgress::default(), RefCell::default());
         let writer = self.writer.jobs();
         self.writer.ask(|responder| {
             WriteJob::Delivery(Box::new(DeliveryParts {
-                change,
-                which,
-                by,
-                now,
+                wanted,
                 progress,
                 result,
                 writer,
@@ -59,31 +56,35 @@ impl SqliteStore {
     }
 }
 
+#[expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the methods of `Snapshot` themselves are not general enough"
+)]
 impl DeliveryStore for SqliteStore {
     fn router_cursor(&self) -> Pending<Option<Cursor>> {
-        self.readers.read(Reader::router_cursor)
+        self.readers.read(|reader| reader.snapshot(|it| it.router_cursor()))
     }
 
     fn forget_cursor(&self) -> Pending<()> {
-        self.write(|open| open.statement("DELETE FROM router")?.execute([]).map(drop))
+        self.write(|open| open.forget_cursor())
     }
 
     fn outlines(&self, numbers: BTreeSet<u64>, with_details: bool) -> Pending<Vec<AlertOutline>> {
-        self.readers.read(move |reader| reader.outlines(&numbers, with_details))
+        self.readers.read(move |reader| reader.snapshot(|it| it.outlines(&numbers, with_details)))
     }
 
     fn route(&self, routed: Routed) -> Pending<()> {
         // While webhooks pour in, a transaction of its own would make them wait for one more sync.
-        let work = move |open: &mut WriteTransaction<'_>| open.route(&routed);
+        let work = move |open: &mut Transaction<'_>| open.route(&routed);
         self.writer.ask(|responder| WriteJob::Delivery(patient_job(work, responder)))
     }
 
     fn due_timers(&self, now: Timestamp, limit: usize) -> Pending<Vec<Timer>> {
-        self.readers.read(move |reader| reader.due_timers(now, limit))
+        self.readers.read(move |reader| reader.snapshot(|it| it.due_timers(now, limit)))
     }
 
     fn next_timer(&self) -> Pending<Option<Timestamp>> {
-        self.readers.read(Reader::next_timer)
+        self.readers.read(|reader| reader.snapshot(|it| it.next_timer()))
     }
 
     fn recover_deliveries(&self, now: Timestamp) -> Pending<u64> {
@@ -119,19 +120,19 @@ impl DeliveryStore for SqliteStore {
     }
 
     fn destinations(&self) -> Pending<Vec<DestinationState>> {
-        self.readers.read(Reader::destinations)
+        self.readers.read(|reader| reader.snapshot(|it| it.destinations()))
     }
 
     fn deliveries(&self, query: DeliveryQuery) -> Pending<DeliveryPage> {
         let is_fast = query.status.is_none() && query.destination.is_none();
         if is_fast || query.alert.is_some() {
-            return self.readers.read(move |reader| reader.deliveries(&query));
+            return self.readers.read(move |reader| reader.snapshot(|it| it.deliveries(&query)));
         }
-        self.readers.search(move |reader| reader.deliveries(&query))
+        self.readers.search(move |reader| reader.snapshot(|it| it.deliveries(&query)))
     }
 
     fn delivery(&self, id: Ulid) -> Pending<Option<DeliveryWithAttempts>> {
-        self.readers.read(move |reader| reader.delivery(id))
+        self.readers.read(move |reader| reader.snapshot(|it| it.delivery(id)))
     }
 
     fn retry_deliveries(&self, which: Which, by: Actor, now: Timestamp) -> Pending<u64> {
@@ -151,10 +152,10 @@ impl DeliveryStore for SqliteStore {
     }
 
     fn silences(&self, active_at: Option<Timestamp>) -> Pending<Vec<Silence>> {
-        self.readers.read(move |reader| reader.silences(active_at))
+        self.readers.read(move |reader| reader.snapshot(|it| it.silences(active_at)))
     }
 
     fn facts(&self, alert: u64) -> Pending<Vec<Fact>> {
-        self.readers.read(move |reader| reader.facts(alert))
+        self.readers.read(move |reader| reader.snapshot(|it| it.facts(alert)))
     }
 }

@@ -6,19 +6,14 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, Row, params};
-use ulid::Ulid;
-
-use super::{
-    reader::Reader,
-    rows::{self, Stored},
-};
+use super::reader::Reader;
 use crate::{
     alert::{HistoryEntry, life},
     problem::Problem,
     store::{
         StoreError,
         feed::{ChangePage, Cursor, FeedChange, MOST_CHANGES},
+        sql::{self, Database, Row, SqlResult, values},
     },
 };
 
@@ -49,16 +44,17 @@ impl Reader {
         &self,
         cursor: &Cursor,
         limit: usize,
-    ) -> rusqlite::Result<Result<ChangePage, StoreError>> {
+    ) -> SqlResult<Result<ChangePage, StoreError>> {
         let snapshot = self.connection.unchecked_transaction()?;
-        let newest = newest(&snapshot)?;
+        let database: &dyn Database = &*snapshot;
+        let newest = newest(database)?;
         let Some(durable) = self.durable.wait_for(newest.entry.0, LONGEST_WAIT) else {
             let message = "the newest changes are not on disk yet";
             return Ok(Err(StoreError::Unavailable(Problem::new("not-on-disk-yet", message))));
         };
-        let database = self.ids.database();
+        let database_id = self.ids.database();
         let position = match cursor.place() {
-            Some(place) => Position::read(place, database),
+            Some(place) => Position::read(place, database_id),
             None if cursor.is_start() => Some(Position::default()),
             None => Some(Position { entry: (newest.entry.0 + 1, 0, 0), ..newest }),
         };
@@ -68,8 +64,8 @@ impl Reader {
             return Ok(Err(StoreError::UnknownCursor));
         };
         let limit = i64::try_from(limit.clamp(1, MOST_CHANGES)).unwrap_or(i64::MAX);
-        let mut openings = openings(&snapshot, position, limit)?.into_iter().peekable();
-        let mut entries = entries(&snapshot, position, limit)?.into_iter().peekable();
+        let mut openings = openings(database, position, limit)?.into_iter().peekable();
+        let mut entries = entries(database, position, limit)?.into_iter().peekable();
         let mut changes = Vec::new();
         for _ in 0..limit {
             let is_opening = match (openings.peek(), entries.peek()) {
@@ -87,42 +83,39 @@ impl Reader {
             let (alert, place) = (alert.cast_unsigned(), place.cast_unsigned());
             changes.push(FeedChange { alert, place, entry });
         }
-        Ok(Ok(ChangePage { changes, cursor: Cursor::after(position.write(database)) }))
+        Ok(Ok(ChangePage { changes, cursor: Cursor::after(position.write(database_id)) }))
     }
 }
 
 /// Returns the number of the newest alert, and the last transaction that changed an alert.
-fn newest(snapshot: &Connection) -> rusqlite::Result<Position> {
+fn newest(database: &dyn Database) -> SqlResult<Position> {
     let sql = "SELECT ifnull((SELECT max(number) FROM alerts), 0), \
                max(ifnull((SELECT max(transaction_id) FROM changes), 0), \
                    ifnull((SELECT transaction_id FROM alerts ORDER BY number DESC LIMIT 1), 0))";
-    snapshot
-        .prepare_cached(sql)?
-        .query_row([], |row| Ok(Position { opened: row.get(0)?, entry: (row.get(1)?, 0, 0) }))
+    database
+        .one(sql, values![], |row| Ok(Position { opened: row.get(0)?, entry: (row.get(1)?, 0, 0) }))
 }
 
-fn openings(snapshot: &Connection, position: Position, limit: i64) -> rusqlite::Result<Vec<Keyed>> {
+fn openings(database: &dyn Database, position: Position, limit: i64) -> SqlResult<Vec<Keyed>> {
     let sql = "SELECT a.transaction_id, a.number, a.created_at, a.request, i.name FROM alerts a \
                JOIN integrations i ON i.id = a.integration \
                WHERE a.number > ?1 ORDER BY a.number LIMIT ?2";
     let opening = |row: &Row<'_>| {
-        let created_at = rows::time(row, 2)?;
-        let request_id = row.get::<_, Stored<Ulid>>(3)?.0;
-        let entry = life::opening(row.get_ref(4)?.as_str()?, request_id, created_at);
+        let (created_at, request_id) = (row.get(2)?, row.get(3)?);
+        let entry = life::opening(row.text(4)?, request_id, created_at);
         Ok(((row.get(0)?, row.get(1)?, 0), entry))
     };
-    snapshot.prepare_cached(sql)?.query_map([position.opened, limit], opening)?.collect()
+    database.all(sql, values![position.opened, limit], opening)
 }
 
-fn entries(snapshot: &Connection, position: Position, limit: i64) -> rusqlite::Result<Vec<Keyed>> {
+fn entries(database: &dyn Database, position: Position, limit: i64) -> SqlResult<Vec<Keyed>> {
     let sql = "SELECT at, change, by, request, count, last_at, data, transaction_id, alert, seq \
                FROM changes WHERE (transaction_id, alert, seq) > (?1, ?2, ?3) \
                ORDER BY transaction_id, alert, seq LIMIT ?4";
     let (transaction, alert, place) = position.entry;
     let entry =
-        |row: &Row<'_>| Ok(((row.get(7)?, row.get(8)?, row.get(9)?), rows::history_entry(row)?));
-    let values = params![transaction, alert, place, limit];
-    snapshot.prepare_cached(sql)?.query_map(values, entry)?.collect()
+        |row: &Row<'_>| Ok(((row.get(7)?, row.get(8)?, row.get(9)?), sql::history_entry(row)?));
+    database.all(sql, values![transaction, alert, place, limit], entry)
 }
 
 impl Position {

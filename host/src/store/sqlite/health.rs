@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, config::DbConfig};
 
-use crate::problem::Problem;
+use crate::{problem::Problem, store::sql::SqlError};
 
 /// State of the database as this process knows it. Clones share the state.
 #[derive(Clone, Default)]
@@ -41,7 +41,7 @@ impl Health {
     }
 
     /// Notes damage of the database if an error tells of it.
-    pub(super) fn note_damage(&self, refused: &rusqlite::Error) {
+    pub(super) fn note_damage(&self, refused: &SqlError) {
         if super::is_damage(refused) {
             self.state().damage.get_or_insert_with(|| super::problem(refused));
         }

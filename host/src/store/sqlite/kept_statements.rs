@@ -8,7 +8,9 @@ use std::{
     ptr,
 };
 
-use rusqlite::{Connection, Row, Statement, ToSql};
+use rusqlite::{Connection, Statement, ToSql, params_from_iter};
+
+use crate::store::sql::{self, Database, Row, SqlResult, Value};
 
 /// Prepared statements, each known by its text.
 ///
@@ -19,7 +21,7 @@ pub(super) trait KeptStatements {
     /// # Errors
     ///
     /// If the database refuses it.
-    fn execute(&self, sql: &'static str, values: &[&dyn ToSql]) -> rusqlite::Result<usize>;
+    fn execute(&self, sql: &'static str, values: &[&dyn ToSql]) -> SqlResult<usize>;
 
     /// Reads the first row of a query, if there is one. The closure may use other statements.
     ///
@@ -30,8 +32,8 @@ pub(super) trait KeptStatements {
         &self,
         sql: &'static str,
         values: &[&dyn ToSql],
-        read: &mut dyn FnMut(&Row<'_>) -> rusqlite::Result<()>,
-    ) -> rusqlite::Result<()>;
+        read: &mut dyn FnMut(&Row<'_>) -> SqlResult<()>,
+    ) -> SqlResult<()>;
 }
 
 impl<'s> dyn KeptStatements + 's {
@@ -44,8 +46,8 @@ impl<'s> dyn KeptStatements + 's {
         &self,
         sql: &'static str,
         values: &[&dyn ToSql],
-        mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> rusqlite::Result<Option<T>> {
+        mut read: impl FnMut(&Row<'_>) -> SqlResult<T>,
+    ) -> SqlResult<Option<T>> {
         let mut found = None;
         self.first_row(sql, values, &mut |row| {
             found = Some(read(row)?);
@@ -69,21 +71,47 @@ struct Kept<'c> {
 
 impl<'c> StatementsOf<'c> {
     pub(super) fn new(connection: &'c Connection) -> Self {
-        Self { connection, kept: RefCell::default() }
+        let kept = |sql| Kept { sql, statement: Cell::default() };
+        Self { connection, kept: RefCell::new(sql::FREQUENT.map(kept).into()) }
     }
 
-    /// Uses a statement. A statement that is in use already is prepared once more.
+    /// Uses a statement, which is kept afterwards.
     fn with<T>(
         &self,
         sql: &'static str,
-        using: impl FnOnce(&mut Statement<'c>) -> rusqlite::Result<T>,
-    ) -> rusqlite::Result<T> {
-        let place = self.kept.borrow().iter().position(|kept| ptr::eq(kept.sql, sql));
-        let place = place.unwrap_or_else(|| {
+        using: impl FnOnce(&mut Statement<'c>) -> SqlResult<T>,
+    ) -> SqlResult<T> {
+        let place = self.place(sql).unwrap_or_else(|| {
             let mut kept = self.kept.borrow_mut();
             kept.push(Kept { sql, statement: Cell::default() });
             kept.len() - 1
         });
+        self.with_kept(place, sql, using)
+    }
+
+    /// Uses a statement. One that is not kept comes from the cache of rusqlite.
+    fn with_any<T>(
+        &self,
+        sql: &str,
+        using: impl FnOnce(&mut Statement<'c>) -> SqlResult<T>,
+    ) -> SqlResult<T> {
+        match self.place(sql) {
+            Some(place) => self.with_kept(place, sql, using),
+            None => using(&mut *self.connection.prepare_cached(sql)?),
+        }
+    }
+
+    fn place(&self, sql: &str) -> Option<usize> {
+        self.kept.borrow().iter().position(|kept| ptr::eq(kept.sql, sql))
+    }
+
+    /// Uses a kept statement. A statement that is in use already is prepared once more.
+    fn with_kept<T>(
+        &self,
+        place: usize,
+        sql: &str,
+        using: impl FnOnce(&mut Statement<'c>) -> SqlResult<T>,
+    ) -> SqlResult<T> {
         let at = |kept| Ref::map(kept, |kept: &Vec<Kept<'c>>| &kept[place].statement);
         let idle = at(self.kept.borrow()).take();
         let mut statement = idle.map_or_else(|| self.connection.prepare(sql), Ok)?;
@@ -94,20 +122,49 @@ impl<'c> StatementsOf<'c> {
 }
 
 impl KeptStatements for StatementsOf<'_> {
-    fn execute(&self, sql: &'static str, values: &[&dyn ToSql]) -> rusqlite::Result<usize> {
-        self.with(sql, |statement| statement.execute(values))
+    fn execute(&self, sql: &'static str, values: &[&dyn ToSql]) -> SqlResult<usize> {
+        self.with(sql, |statement| Ok(statement.execute(values)?))
     }
 
     fn first_row(
         &self,
         sql: &'static str,
         values: &[&dyn ToSql],
-        read: &mut dyn FnMut(&Row<'_>) -> rusqlite::Result<()>,
-    ) -> rusqlite::Result<()> {
+        read: &mut dyn FnMut(&Row<'_>) -> SqlResult<()>,
+    ) -> SqlResult<()> {
         self.with(sql, |statement| match statement.query(values)?.next()? {
-            Some(row) => read(row),
+            Some(row) => read(&Row::Sqlite(row)),
             None => Ok(()),
         })
+    }
+}
+
+impl Database for StatementsOf<'_> {
+    fn execute(&self, sql: &str, values: &[Value<'_>]) -> SqlResult<usize> {
+        self.with_any(sql, |statement| Ok(statement.execute(params_from_iter(values))?))
+    }
+
+    fn for_each(
+        &self,
+        sql: &str,
+        values: &[Value<'_>],
+        each: &mut dyn FnMut(&Row<'_>) -> SqlResult<()>,
+    ) -> SqlResult<()> {
+        self.with_any(sql, |statement| {
+            let mut rows = statement.query(params_from_iter(values))?;
+            while let Some(row) = rows.next()? {
+                each(&Row::Sqlite(row))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn like(&self, column: &str, place: usize) -> String {
+        self.connection.like(column, place)
+    }
+
+    fn row_lock(&self) -> &'static str {
+        self.connection.row_lock()
     }
 }
 
@@ -130,29 +187,54 @@ mod tests {
     fn a_statement_is_kept_and_works_after_an_error() {
         let connection = database();
         let statements = StatementsOf::new(&connection);
+        let kept: &dyn KeptStatements = &statements;
+        let known = statements.kept.borrow().len();
         for x in 1..=3 {
-            assert_eq!(statements.execute(INSERT, params![x]), Ok(1));
-            statements.execute(INSERT, params![x]).expect_err("it is there");
+            assert_eq!(kept.execute(INSERT, params![x]).expect("written"), 1);
+            kept.execute(INSERT, params![x]).expect_err("it is there");
         }
-        assert_eq!(statements.kept.borrow().len(), 1);
+        assert_eq!(statements.kept.borrow().len(), known + 1);
         connection.execute_batch("ALTER TABLE t RENAME TO u").expect("renamed");
-        statements.execute(INSERT, params![4]).expect_err("no such table");
+        kept.execute(INSERT, params![4]).expect_err("no such table");
         connection.execute_batch("ALTER TABLE u RENAME TO t").expect("renamed");
-        assert_eq!(statements.execute(INSERT, params![4]), Ok(1));
+        assert_eq!(kept.execute(INSERT, params![4]).expect("written"), 1);
     }
 
     #[test]
     fn a_statement_can_be_used_while_it_is_in_use() {
         let connection = database();
         let statements = StatementsOf::new(&connection);
-        for x in 1..=3 {
-            assert_eq!(statements.execute(INSERT, params![x]), Ok(1));
-        }
         let kept: &dyn KeptStatements = &statements;
-        let number = |row: &Row<'_>| row.get::<_, i64>(0);
+        let known = statements.kept.borrow().len();
+        for x in 1..=3 {
+            assert_eq!(kept.execute(INSERT, params![x]).expect("written"), 1);
+        }
+        let number = |row: &Row<'_>| row.get::<i64>(0);
         let below_that = |row: &Row<'_>| kept.query(SMALLER, params![number(row)?], number);
-        assert_eq!(kept.query(SMALLER, params![4], below_that), Ok(Some(Some(2))));
-        assert_eq!(kept.query(SMALLER, params![1], number), Ok(None));
-        assert_eq!(statements.kept.borrow().len(), 2);
+        let below = kept.query(SMALLER, params![4], below_that).expect("it reads");
+        assert_eq!(below, Some(Some(2)));
+        assert_eq!(kept.query(SMALLER, params![1], number).expect("it reads"), None);
+        assert_eq!(statements.kept.borrow().len(), known + 2);
+    }
+
+    #[test]
+    fn shared_statements_are_kept_if_they_are_frequent() {
+        let connection = database();
+        let statements = StatementsOf::new(&connection);
+        let idle = || {
+            let mut kept = statements.kept.borrow_mut();
+            kept.iter_mut().filter_map(|kept| kept.statement.get_mut().as_ref()).count()
+        };
+        let database: &dyn Database = &statements;
+        database.execute(INSERT, &[Value::from(1_i64)]).expect("written");
+        assert_eq!(idle(), 0);
+        let changes = "CREATE TABLE requests (id, integration, plugin, received_at, outcome, alert, \
+                       reason, sender, size, plugin_us, transaction_id, effects)";
+        connection.execute_batch(changes).expect("a table");
+        let record = sql::FREQUENT.into_iter().find(|sql| sql.contains("INTO requests"));
+        database
+            .execute(record.expect("it is frequent"), &[const { Value::Null }; 12])
+            .expect("written");
+        assert_eq!(idle(), 1);
     }
 }

@@ -1,7 +1,7 @@
-//! Reading threads, and the queries for alerts.
+//! Reading threads.
 //!
-//! The queries for requests are in [`super::request_queries`], those for deliveries in
-//! [`super::delivery_queries`], and the one for the feed in [`super::feed_queries`].
+//! The query for the feed is in [`super::feed_queries`], and the other ones are [shared](Snapshot) with other
+//! databases.
 //!
 //! A reader sees what is committed, and never makes the writer wait. Searches, which may read a large
 //! part of the database, have a thread of their own: a read of one alert does not wait for them.
@@ -18,18 +18,16 @@ use std::{
 };
 
 use anyhow::Context;
-use rusqlite::{Connection, OptionalExtension, ToSql};
+use rusqlite::Connection;
 
-use super::{
-    durable::DurableTransaction,
-    health::Health,
-    rows::{self, Stored},
-    transaction_times::TransactionTimes,
-};
+use super::{durable::DurableTransaction, health::Health, transaction_times::TransactionTimes};
 use crate::{
-    alert::{AlertIds, AlertRef, AlertWithHistory},
+    alert::AlertIds,
     limits::reached::{Limit, LimitsReached},
-    store::{AlertPage, AlertQuery, Pending, StoreError, pending},
+    store::{
+        Pending, StoreError, pending,
+        sql::{Snapshot, SqlResult},
+    },
 };
 
 /// Number of threads for fast reads: one alert, one record, the newest of all.
@@ -139,7 +137,7 @@ impl Queue {
     pub(super) fn read<T, F>(&self, read: F) -> Pending<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Reader) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&Reader) -> SqlResult<T> + Send + 'static,
     {
         let (responder, pending) = pending();
         // A closed store drops the job, and with it the responder, which answers so.
@@ -154,7 +152,7 @@ impl Queue {
     pub(super) fn feed<T, F>(&self, read: F) -> Pending<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Reader) -> rusqlite::Result<Result<T, StoreError>> + Send + 'static,
+        F: FnOnce(&Reader) -> SqlResult<Result<T, StoreError>> + Send + 'static,
     {
         let (responder, pending) = pending();
         let health = self.health.clone();
@@ -168,7 +166,7 @@ impl Queue {
     pub(super) fn search<T, F>(&self, read: F) -> Pending<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Reader) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&Reader) -> SqlResult<T> + Send + 'static,
     {
         let (responder, pending) = pending();
         if self.searching.fetch_add(1, Ordering::Relaxed) >= MOST_SEARCHES {
@@ -192,7 +190,7 @@ impl Queue {
     }
 }
 
-fn answer<T>(read: rusqlite::Result<T>, health: &Health) -> Result<T, StoreError> {
+fn answer<T>(read: SqlResult<T>, health: &Health) -> Result<T, StoreError> {
     read.map_err(|error| {
         health.note_damage(&error);
         StoreError::Unavailable(super::problem(&error))
@@ -209,89 +207,23 @@ fn serve(reader: &Reader, waiting: &Mutex<Receiver<Option<Query>>>) {
     }
 }
 
-/// Returns the pattern of `LIKE` for texts that contain a text.
-fn contains(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for c in text.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
-}
-
 impl Reader {
-    pub(super) fn alert(&self, alert: AlertRef) -> rusqlite::Result<Option<AlertWithHistory>> {
-        // Reads in one snapshot, since the alert and its history belong together.
+    /// Reads in one snapshot, since what is read belongs together.
+    pub(super) fn snapshot<T>(
+        &self,
+        read: impl FnOnce(&Snapshot<'_>) -> SqlResult<T>,
+    ) -> SqlResult<T> {
+        // A transaction whose time is written meanwhile is in the snapshot, or its time is here.
+        let unwritten_times = self.times.unwritten();
         let snapshot = self.connection.unchecked_transaction()?;
-        rows::resolve(&snapshot, self.ids, alert)?
-            .map(|number| rows::with_history(&snapshot, self.ids, number))
-            .transpose()
+        read(&Snapshot { database: &*snapshot, ids: self.ids, unwritten_times: &unwritten_times })
     }
 
-    pub(super) fn alerts(&self, query: &AlertQuery) -> rusqlite::Result<AlertPage> {
-        let snapshot = self.connection.unchecked_transaction()?;
-        // Filters in the index that holds all of these columns, in the order in which alerts are shown.
-        let mut sql = "SELECT number FROM alerts INDEXED BY listing WHERE 1".to_owned();
-        let mut values: Vec<Box<dyn ToSql>> = Vec::new();
-        let mut condition = |column: &str, value: Box<dyn ToSql>| {
-            values.push(value);
-            sql.push_str(&format!(" AND {column} ?{}", values.len()));
-        };
-        if let Some(status) = query.status {
-            condition("status =", Box::new(Stored(status)));
-        }
-        if let Some(urgency) = query.urgency {
-            condition("urgency =", Box::new(Stored(urgency)));
-        }
-        if let Some(name) = &query.integration {
-            let Some(integration) = self.integration(name)? else {
-                return Ok(AlertPage::default());
-            };
-            condition("integration =", Box::new(integration));
-        }
-        if let Some(since) = query.since {
-            condition("created_at >=", Box::new(since.as_millisecond()));
-        }
-        if let Some(before) = query.before {
-            condition("number <", Box::new(i64::try_from(before).unwrap_or(i64::MAX)));
-        }
-        if let Some(text) = &query.search {
-            values.push(Box::new(contains(text)));
-            let place = values.len();
-            let columns = ["title", "description", "dedup_key", "details"]
-                .map(|column| format!("{column} LIKE ?{place} ESCAPE '\\'"));
-            sql.push_str(&format!(" AND ({})", columns.join(" OR ")));
-        }
-        // An extra row tells whether there is a next page.
-        let limit = query.limit + 1;
-        let sql = format!(
-            "{} WHERE a.number IN ({sql} ORDER BY number DESC LIMIT {limit}) ORDER BY a.number DESC",
-            rows::ALERT
-        );
-        let mut statement = snapshot.prepare_cached(&sql)?;
-        let values = rusqlite::params_from_iter(values);
-        let mut alerts = statement
-            .query_map(values, |row| rows::alert(row, self.ids))?
-            .collect::<Result<Vec<_>, _>>()?;
-        let has_more = alerts.len() > query.limit;
-        alerts.truncate(query.limit);
-        let next = alerts.last().map(|alert| alert.number).filter(|_| has_more);
-        Ok(AlertPage { alerts, next })
-    }
-
-    /// Returns the number under which an integration is stored; none if nothing of it is stored.
-    pub(super) fn integration(&self, name: &str) -> rusqlite::Result<Option<i64>> {
-        let sql = "SELECT id FROM integrations WHERE name = ?1";
-        self.connection.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()
-    }
-
-    pub(super) fn used_bytes(&self) -> rusqlite::Result<u64> {
+    pub(super) fn used_bytes(&self) -> SqlResult<u64> {
         let number = |pragma| {
             let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
-            self.connection.pragma_query_value(None, pragma, read).map(i64::cast_unsigned)
+            let number = self.connection.pragma_query_value(None, pragma, read);
+            number.map(i64::cast_unsigned)
         };
         let pages = number("page_count")?.saturating_sub(number("freelist_count")?);
         Ok(pages * number("page_size")?)

@@ -8,9 +8,10 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::params;
 
 use super::kept_statements::KeptStatements;
+use crate::store::sql::SqlResult;
 
 /// Times that are not written yet.
 #[derive(Default)]
@@ -24,8 +25,8 @@ impl TransactionTimes {
     }
 
     /// Writes all known times, within a transaction, and returns their number.
-    pub(super) fn write(&self, statements: &dyn KeptStatements) -> rusqlite::Result<usize> {
-        let waiting: Vec<_> = self.waiting().iter().copied().collect();
+    pub(super) fn write(&self, statements: &dyn KeptStatements) -> SqlResult<usize> {
+        let waiting = self.unwritten();
         for (transaction, microseconds) in &waiting {
             let sql = "INSERT INTO transactions VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING";
             statements.execute(sql, params![transaction, microseconds])?;
@@ -38,18 +39,9 @@ impl TransactionTimes {
         self.waiting().drain(..count);
     }
 
-    /// Returns the time of a transaction, in microseconds.
-    pub(super) fn of(
-        &self,
-        transaction: i64,
-        connection: &Connection,
-    ) -> rusqlite::Result<Option<u64>> {
-        let waiting = self.waiting().iter().find(|(id, _)| *id == transaction).map(|(_, us)| *us);
-        let stored = || {
-            let sql = "SELECT us FROM transactions WHERE id = ?1";
-            connection.prepare_cached(sql)?.query_row([transaction], |row| row.get(0)).optional()
-        };
-        Ok(waiting.map_or_else(stored, |us| Ok(Some(us)))?.map(i64::cast_unsigned))
+    /// Returns the times that are not written yet: the numbers of the transactions, and microseconds.
+    pub(super) fn unwritten(&self) -> Vec<(i64, i64)> {
+        self.waiting().iter().copied().collect()
     }
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<(i64, i64)>> {

@@ -27,6 +27,7 @@ use std::{
 use rusqlite::{Connection, params};
 
 use super::kept_statements::KeptStatements;
+use crate::store::sql::SqlResult;
 use crate::system::fault_injection;
 
 /// Number of alerts whose keys are sorted and written together. More would share pages of a large database
@@ -226,7 +227,7 @@ impl UnindexedKeys {
     }
 
     /// Writes the next slice of sorted keys into the trees.
-    pub(super) fn write_slice(&mut self, kept: &dyn KeptStatements) -> rusqlite::Result<()> {
+    pub(super) fn write_slice(&mut self, kept: &dyn KeptStatements) -> SqlResult<()> {
         let committed = Arc::clone(&self.committed);
         let Some(sorted) = &committed.sorted else { return Ok(()) };
         let rest = &sorted.order()[sorted.written + self.staged.written..];

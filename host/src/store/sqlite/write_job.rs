@@ -12,6 +12,7 @@ use crate::{
     store::{
         CommitCallback, ManualChange, ManualChangeOutcome, Responder, StoreError,
         housekeeping::{HousekeepingProgress, HousekeepingStep},
+        sql::SqlResult,
     },
 };
 
@@ -43,15 +44,15 @@ pub(super) enum JobResult {
 
 impl WriteJob {
     /// Carries the job out in an open transaction.
-    pub(super) fn apply(&self, open: &mut WriteTransaction<'_>) -> rusqlite::Result<JobResult> {
+    pub(super) fn apply(&self, open: &mut WriteTransaction<'_>) -> SqlResult<JobResult> {
         match self {
             Self::Commit(submission, _) => open.submit(submission).map(JobResult::Commit),
             Self::Part(long) => open.submit_part(long).map(JobResult::Commit),
             Self::ManualChange(alert, change, _) => {
-                open.change(*alert, change).map(JobResult::ManualChange)
+                open.shared().change(*alert, change).map(JobResult::ManualChange)
             }
-            Self::Housekeep(step, _) => open.housekeep(step).map(JobResult::Housekeep),
-            Self::Delivery(job) => job.apply(open).map(|()| JobResult::Delivery),
+            Self::Housekeep(step, _) => open.shared().housekeep(step).map(JobResult::Housekeep),
+            Self::Delivery(job) => job.apply(&mut open.shared()).map(|()| JobResult::Delivery),
             Self::Probe(_) => open.probe().map(|()| JobResult::Probe),
             Self::IndexKeys => {
                 open.state.keys.write_slice(open.kept).map(|()| JobResult::IndexKeys)

@@ -39,7 +39,10 @@ use crate::{
     metrics::StoreMetrics,
     problem::Problem,
     request::{Effect, Quarantined, Submission, timeline::Moment},
-    store::{CommitCallback, EVENTS_TOGETHER, Pending, Responder, StoreError, pending},
+    store::{
+        CommitCallback, EVENTS_TOGETHER, Pending, Responder, StoreError, pending,
+        sql::{SqlError, SqlResult},
+    },
     system::fault_injection,
 };
 
@@ -373,7 +376,7 @@ impl WriterThread<'_> {
         (jobs, done)
     }
 
-    fn transaction(&mut self, jobs: &[WriteJob]) -> rusqlite::Result<Vec<JobResult>> {
+    fn transaction(&mut self, jobs: &[WriteJob]) -> SqlResult<Vec<JobResult>> {
         // A draft until the transaction is committed.
         let mut state = self.state.clone();
         // Numbers without a trace would be given again.
@@ -393,11 +396,7 @@ impl WriterThread<'_> {
         Ok(done)
     }
 
-    fn write(
-        &self,
-        jobs: &[WriteJob],
-        state: &mut WriterState,
-    ) -> rusqlite::Result<Vec<JobResult>> {
+    fn write(&self, jobs: &[WriteJob], state: &mut WriterState) -> SqlResult<Vec<JobResult>> {
         // A checkpoint that has to see the log at rest waits for the end of a transaction.
         let _turn = self.turn.take();
         let transaction = Transaction::begin(self.connection, &self.statements)?;
@@ -438,7 +437,7 @@ impl WriterThread<'_> {
     }
 
     /// Returns the effects that a submission would have, and rolls back.
-    fn rehearse(&self, submission: &Submission) -> rusqlite::Result<Vec<Effect>> {
+    fn rehearse(&self, submission: &Submission) -> SqlResult<Vec<Effect>> {
         let mut state = self.state.clone();
         let _turn = self.turn.take();
         // Dropped without being committed.
@@ -476,16 +475,16 @@ fn note_written(jobs: &[WriteJob], began: Instant) {
     }
 }
 
-fn unavailable(error: &rusqlite::Error) -> StoreError {
+fn unavailable(error: &SqlError) -> StoreError {
     StoreError::Unavailable(super::problem(error))
 }
 
 /// Returns true if the disk or the database failed rather than one job. A damaged page concerns only
 /// jobs that need it.
-fn concerns_all(error: &rusqlite::Error) -> bool {
+fn concerns_all(error: &SqlError) -> bool {
     use rusqlite::ErrorCode as Code;
     matches!(
-        error.sqlite_error_code(),
+        error.sqlite().and_then(rusqlite::Error::sqlite_error_code),
         Some(
             Code::DiskFull
                 | Code::SystemIoFailure
@@ -506,15 +505,12 @@ struct Transaction<'t> {
 }
 
 impl<'t> Transaction<'t> {
-    fn begin(
-        connection: &'t Connection,
-        statements: &'t dyn KeptStatements,
-    ) -> rusqlite::Result<Self> {
+    fn begin(connection: &'t Connection, statements: &'t dyn KeptStatements) -> SqlResult<Self> {
         statements.execute("BEGIN IMMEDIATE", &[])?;
         Ok(Self { connection, statements })
     }
 
-    fn commit(self) -> rusqlite::Result<()> {
+    fn commit(self) -> SqlResult<()> {
         self.statements.execute("COMMIT", &[]).map(drop)
     }
 }

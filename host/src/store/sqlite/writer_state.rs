@@ -1,14 +1,14 @@
 //! State that the writing thread keeps in memory beside the database.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
-};
+use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 
 use super::unindexed_keys::UnindexedKeys;
-use crate::{alert::PluginId, request::Quarantined};
+use crate::{
+    request::{Quarantined, Share},
+    store::sql::{Names, SqlResult, TaskPlaces, WriterMemory},
+};
 
 /// State after the last commit, so that it need not be read again. A transaction works on a copy.
 #[derive(Clone)]
@@ -24,23 +24,8 @@ pub(super) struct WriterState {
     /// Malformed requests that this transaction displaced, by the number of the integration.
     pub(super) malformed_pushed_out: BTreeMap<i64, u64>,
     pub(super) keys: UnindexedKeys,
-    /// Number of the last alert that has the new time of the automatic resolve, by the number of the
-    /// integration.
-    pub(super) adopted: HashMap<i64, i64>,
-    /// Time and place of the last finished delivery that housekeeping has looked at; none if the next
-    /// step begins with the oldest.
-    pub(super) last_looked_at: Option<(i64, i64)>,
-    pub(super) names: Names,
-}
-
-/// Numbers under which names are stored.
-#[derive(Clone, Default)]
-pub(super) struct Names {
-    pub(super) integrations: HashMap<Arc<str>, i64>,
-    pub(super) plugins: HashMap<Arc<PluginId>, i64>,
-    pub(super) destinations: HashMap<Arc<str>, i64>,
-    /// Destinations that are known to have had a delivery.
-    pub(super) used_destinations: HashSet<i64>,
+    places: TaskPlaces,
+    names: Names,
 }
 
 /// Numbers of transactions that are skipped at each start: more than the transactions that may have left no
@@ -84,9 +69,65 @@ impl WriterState {
             quarantine_changed: false,
             malformed_pushed_out: BTreeMap::new(),
             keys: UnindexedKeys::read(connection)?,
-            adopted: HashMap::new(),
-            last_looked_at: None,
+            places: TaskPlaces::default(),
             names: Names::default(),
         })
+    }
+}
+
+impl WriterMemory for WriterState {
+    fn names(&mut self) -> &mut Names {
+        &mut self.names
+    }
+
+    fn places(&mut self) -> &mut TaskPlaces {
+        &mut self.places
+    }
+
+    fn highest(&mut self) -> SqlResult<i64> {
+        Ok(self.highest)
+    }
+
+    fn transaction(&mut self) -> SqlResult<i64> {
+        Ok(self.transaction)
+    }
+
+    fn quarantined(&self, integration: i64) -> Option<(u64, u64)> {
+        self.quarantine.get(&integration).map(|waiting| (waiting.count, waiting.bytes))
+    }
+
+    fn joined_quarantine(&mut self, integration: i64, name: &str, bytes: u64) {
+        self.quarantine_changed = true;
+        let waiting = self.quarantine.entry(integration).or_default();
+        if waiting.integration.is_empty() {
+            name.clone_into(&mut waiting.integration);
+        }
+        waiting.count += 1;
+        waiting.bytes += bytes;
+    }
+
+    fn left_quarantine(&mut self, integration: i64, bytes: u64) {
+        self.quarantine_changed = true;
+        let Some(waiting) = self.quarantine.get_mut(&integration) else { return };
+        waiting.count = waiting.count.saturating_sub(1);
+        waiting.bytes = waiting.bytes.saturating_sub(bytes);
+    }
+
+    fn pushed_out(&mut self, integration: i64, share: Share) {
+        match share {
+            Share::Quarantine => {
+                self.quarantine_changed = true;
+                if let Some(waiting) = self.quarantine.get_mut(&integration) {
+                    waiting.pushed_out += 1;
+                }
+            }
+            Share::Malformed => {
+                *self.malformed_pushed_out.entry(integration).or_default() += 1;
+            }
+        }
+    }
+
+    fn forget_keys(&mut self, alert: i64) -> bool {
+        self.keys.forget(alert)
     }
 }

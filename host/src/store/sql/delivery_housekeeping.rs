@@ -3,15 +3,16 @@
 //! [`super::housekeeping`] calls the functions here in its steps.
 
 use jiff::Timestamp;
-use rusqlite::params;
 
 use super::{
-    delivery_rows::{DELIVERY_ROW, DeliveryRow, milliseconds},
-    write_transaction::WriteTransaction,
+    delivery_rows::{DELIVERY_ROW, DeliveryRow},
+    error::SqlResult,
+    transaction::Transaction,
+    value::values,
 };
 use crate::store::housekeeping::HousekeepingProgress;
 
-impl WriteTransaction<'_> {
+impl Transaction<'_> {
     /// Deletes the oldest delivered deliveries, facts, and silences that have ended.
     ///
     /// Deliveries that told of an alert that is not resolved stay: further news about the alert is sent
@@ -21,22 +22,20 @@ impl WriteTransaction<'_> {
         &mut self,
         before: Option<Timestamp>,
         limit: usize,
-    ) -> rusqlite::Result<HousekeepingProgress> {
+    ) -> SqlResult<HousekeepingProgress> {
         let sql = format!(
             "SELECT {DELIVERY_ROW} FROM deliveries INDEXED BY deliveries_finished \
              WHERE state = 3 AND finished_at < ?1 AND finished_at >= ?3 \
              AND (finished_at > ?3 OR seq > ?4) ORDER BY finished_at, seq LIMIT ?2"
         );
-        let bound = before.map_or(i64::MAX, milliseconds);
-        let most = i64::try_from(limit).unwrap_or(i64::MAX);
-        let (time, place) = self.state.last_looked_at.unwrap_or((i64::MIN, i64::MIN));
-        let oldest: Vec<_> = self
-            .statement(&sql)?
-            .query_map([bound, most, time, place], DeliveryRow::read)?
-            .collect::<Result<_, _>>()?;
+        let bound = before.map_or(i64::MAX, Timestamp::as_millisecond);
+        let (time, place) = self.memory.places().last_looked_at.unwrap_or((i64::MIN, i64::MIN));
+        let oldest =
+            self.database.all(&sql, values![bound, limit, time, place], DeliveryRow::read)?;
         let looked_at = oldest.len();
         let last = oldest.last().filter(|_| looked_at == limit);
-        self.state.last_looked_at = last.map(|row| (row.finished_at.unwrap_or(0), row.seq));
+        let last = last.map(|row| (row.finished_at.unwrap_or(0), row.seq));
+        self.memory.places().last_looked_at = last;
         let mut deleted = 0;
         for row in &oldest {
             if self.told_of_unresolved(row)? {
@@ -48,59 +47,55 @@ impl WriteTransaction<'_> {
             let sql = "DELETE FROM notifier_states WHERE alert = ?1 AND destination = ?2 \
                        AND NOT EXISTS (SELECT 1 FROM deliveries WHERE alert = ?1 AND destination = ?2) \
                        AND NOT EXISTS (SELECT 1 FROM alerts WHERE number = ?1 AND status < 2)";
-            self.statement(sql)?.execute([row.alert, row.destination])?;
+            self.database.execute(sql, values![row.alert, row.destination])?;
         }
         // Facts are recorded in the order of their times, except after a clock was set back.
         let sql = "DELETE FROM facts WHERE at < ?1 \
                    AND id IN (SELECT id FROM facts ORDER BY id LIMIT ?2)";
-        let left = i64::try_from(limit - looked_at).unwrap_or(i64::MAX);
-        let facts = self.statement(sql)?.execute([bound, left])?;
+        let facts = self.database.execute(sql, values![bound, limit - looked_at])?;
         if let Some(before) = before {
             let sql = "DELETE FROM silences WHERE ends_at < ?1";
-            self.statement(sql)?.execute([milliseconds(before)])?;
+            self.database.execute(sql, values![before])?;
         }
         Ok(HousekeepingProgress { count: deleted + facts, more: looked_at + facts == limit })
     }
 
     /// Returns true if a delivery told of an alert that is not resolved.
-    fn told_of_unresolved(&self, row: &DeliveryRow) -> rusqlite::Result<bool> {
+    fn told_of_unresolved(&self, row: &DeliveryRow) -> SqlResult<bool> {
         if row.is_digest() {
             let sql = "SELECT EXISTS (SELECT 1 FROM digest_alerts d INDEXED BY digest_alerts_of \
                        CROSS JOIN alerts a INDEXED BY listing \
                        WHERE d.digest = ?1 AND a.number BETWEEN d.first AND d.last AND a.status < 2)";
-            return self.statement(sql)?.query_row([row.seq], |row| row.get(0));
+            return self.database.one(sql, values![row.seq], |row| row.get(0));
         }
         let sql = "SELECT EXISTS (SELECT 1 FROM alerts WHERE number = ?1 AND status < 2)";
-        self.statement(sql)?.query_row([row.alert], |row| row.get(0))
+        self.database.one(sql, values![row.alert], |row| row.get(0))
     }
 
     /// Deletes what belongs to an alert, whose deliveries have all ended. Dead deliveries stay.
-    pub(super) fn forget_told_of(&self, alert: i64) -> rusqlite::Result<()> {
+    pub(super) fn forget_told_of(&self, alert: i64) -> SqlResult<()> {
         for sql in [
             "DELETE FROM timers WHERE alert = ?1",
             "DELETE FROM facts WHERE alert = ?1",
             "DELETE FROM notifier_states WHERE alert = ?1",
         ] {
-            self.statement(sql)?.execute([alert])?;
+            self.database.execute(sql, values![alert])?;
         }
         let sql = format!("SELECT {DELIVERY_ROW} FROM deliveries WHERE alert = ?1 AND state = 3");
-        let delivered: Vec<_> = self
-            .statement(&sql)?
-            .query_map(params![alert], DeliveryRow::read)?
-            .collect::<Result<_, _>>()?;
+        let delivered = self.database.all(&sql, values![alert], DeliveryRow::read)?;
         delivered.iter().try_for_each(|row| self.forget_delivery(row))
     }
 
-    fn forget_delivery(&self, row: &DeliveryRow) -> rusqlite::Result<()> {
+    fn forget_delivery(&self, row: &DeliveryRow) -> SqlResult<()> {
         if row.is_digest() {
-            self.statement("DELETE FROM digest_alerts WHERE digest = ?1")?.execute([row.seq])?;
-            self.statement("DELETE FROM digests WHERE delivery = ?1")?.execute([row.seq])?;
+            self.database
+                .execute("DELETE FROM digest_alerts WHERE digest = ?1", values![row.seq])?;
+            self.database.execute("DELETE FROM digests WHERE delivery = ?1", values![row.seq])?;
         }
         if row.attempts > 0 {
-            let id = row.id.to_bytes();
             let sql = "DELETE FROM attempts WHERE delivery = ?1";
-            self.statement(sql)?.execute([id.as_slice()])?;
+            self.database.execute(sql, values![row.id])?;
         }
-        self.statement("DELETE FROM deliveries WHERE seq = ?1")?.execute([row.seq]).map(drop)
+        self.database.execute("DELETE FROM deliveries WHERE seq = ?1", values![row.seq]).map(drop)
     }
 }

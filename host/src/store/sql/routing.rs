@@ -4,26 +4,29 @@
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
-use rusqlite::{OptionalExtension, params};
 use tocsin_plugin_api::notification::Kind;
 use ulid::Ulid;
 
 use super::{
-    delivery_rows::{self, DELIVERY_ROW, DeliveryRow, Skipped, State, Tally, json, milliseconds},
-    rows::Stored,
-    write_transaction::WriteTransaction,
+    delivery_rows::{self, DELIVERY_ROW, DeliveryRow, Skipped, State, Tally},
+    error::SqlResult,
+    row::Row,
+    transaction::Transaction,
+    value::{json, values},
 };
-use crate::delivery::{Fact, FactReason};
-use crate::store::deliveries::{NewDelivery, Routed};
-use crate::system::fault_injection;
+use crate::{
+    delivery::{Fact, FactReason},
+    store::deliveries::{NewDelivery, Routed},
+    system::fault_injection,
+};
 
 /// Deliveries that a digest may replace, oldest first.
-pub(super) const OPENINGS: &str = "SELECT seq FROM deliveries INDEXED BY deliveries_opening \
+pub(in crate::store) const OPENINGS: &str = "SELECT seq FROM deliveries INDEXED BY deliveries_opening \
      WHERE destination = ?1 AND opens = 1 AND state = 0 AND in_doubt = 0 ORDER BY seq LIMIT ?2";
 
 /// The digest of a destination that waits. `state < 3` is the condition of the partial index, which SQLite
 /// uses only if the query has the same condition.
-pub(super) const OPEN_DIGEST: &str = "SELECT d.seq, d.id, g.count, g.first, g.last, g.urgencies, \
+pub(in crate::store) const OPEN_DIGEST: &str = "SELECT d.seq, d.id, g.count, g.first, g.last, g.urgencies, \
      g.integrations FROM deliveries d INDEXED BY deliveries_active \
      JOIN digests g ON g.delivery = d.seq WHERE d.alert = 0 AND d.destination = ?1 \
      AND d.state < 3 AND d.state < 2 AND d.in_doubt = 0";
@@ -54,8 +57,8 @@ struct Digests {
     last: i64,
 }
 
-impl WriteTransaction<'_> {
-    pub(super) fn route(&mut self, routed: &Routed) -> rusqlite::Result<()> {
+impl Transaction<'_> {
+    pub(in crate::store) fn route(&mut self, routed: &Routed) -> SqlResult<()> {
         fault_injection::point("routing");
         let mut all = BTreeMap::new();
         for new in &routed.deliveries {
@@ -73,17 +76,22 @@ impl WriteTransaction<'_> {
         }
         // A new timer may take the place of one that is done.
         for id in &routed.done_timers {
-            self.statement("DELETE FROM timers WHERE id = ?1")?.execute([id.cast_signed()])?;
+            self.database.execute("DELETE FROM timers WHERE id = ?1", values![*id])?;
         }
         routed.timers.iter().try_for_each(|timer| self.add_timer(timer))?;
         routed.facts.iter().try_for_each(|(alert, fact)| self.add_fact(*alert, fact))?;
         if let Some(cursor) = &routed.cursor {
-            let sql = "INSERT INTO router VALUES (1, ?1) \
+            let sql = "INSERT INTO router (id, cursor) VALUES (1, ?1) \
                        ON CONFLICT (id) DO UPDATE SET cursor = excluded.cursor";
-            self.statement(sql)?.execute([cursor.to_string()])?;
+            self.database.execute(sql, values![cursor.to_string()])?;
         }
         fault_injection::point("routed");
         Ok(())
+    }
+
+    /// Forgets the place in the feed up to which changes were routed.
+    pub(in crate::store) fn forget_cursor(&self) -> SqlResult<()> {
+        self.database.execute("DELETE FROM router", values![]).map(drop)
     }
 
     fn route_one(
@@ -92,7 +100,7 @@ impl WriteTransaction<'_> {
         new: &NewDelivery,
         routed: &Routed,
         digests: &mut Digests,
-    ) -> rusqlite::Result<()> {
+    ) -> SqlResult<()> {
         let alert = new.alert.cast_signed();
         let opens_in_digest = new.kind == Kind::Opened && new.digest_above > 0;
         if opens_in_digest
@@ -104,9 +112,8 @@ impl WriteTransaction<'_> {
             digests.last = alert;
             return Ok(());
         }
-        let id = new.id.to_bytes();
         let sql = "SELECT EXISTS (SELECT 1 FROM deliveries WHERE id = ?1)";
-        if self.statement(sql)?.query_row([id.as_slice()], |row| row.get(0))? {
+        if self.database.one(sql, values![new.id], |row| row.get(0))? {
             return Ok(());
         }
         if !matches!(new.kind, Kind::Escalated | Kind::Noted)
@@ -134,19 +141,19 @@ impl WriteTransaction<'_> {
         self.add_delivery(destination, new, routed)
     }
 
-    fn digests(&self, destination: i64) -> rusqlite::Result<Digests> {
-        let open = |row: &rusqlite::Row<'_>| {
+    fn digests(&self, destination: i64) -> SqlResult<Digests> {
+        let open = |row: &Row<'_>| {
             Ok(OpenDigest {
                 seq: row.get(0)?,
-                id: row.get::<_, Stored<Ulid>>(1)?.0,
+                id: row.get(1)?,
                 tally: Tally::read(row, 2)?,
                 added: BTreeSet::new(),
             })
         };
-        let open = self.statement(OPEN_DIGEST)?.query_row([destination], open).optional()?;
+        let open = self.database.first(OPEN_DIGEST, values![destination], open)?;
         let sql = "SELECT last FROM digest_alerts WHERE destination = ?1 \
                    ORDER BY first DESC LIMIT 1";
-        let last = self.statement(sql)?.query_row([destination], |row| row.get(0)).optional()?;
+        let last = self.database.first(sql, values![destination], |row| row.get(0))?;
         Ok(Digests { open, last: last.unwrap_or_default() })
     }
 
@@ -156,32 +163,31 @@ impl WriteTransaction<'_> {
         destination: i64,
         alert: i64,
         digests: &Digests,
-    ) -> rusqlite::Result<Option<Ulid>> {
+    ) -> SqlResult<Option<Ulid>> {
         if alert > digests.last {
             return Ok(None);
         }
         if let Some(digest) = digests.open.as_ref().filter(|digest| digest.added.contains(&alert)) {
             return Ok(Some(digest.id));
         }
-        let Some(digest) = delivery_rows::digest_of(self.connection, destination, alert)? else {
+        let Some(digest) = delivery_rows::digest_of(self.database, destination, alert)? else {
             return Ok(None);
         };
         let sql = "SELECT id FROM deliveries WHERE seq = ?1";
-        let id = |row: &rusqlite::Row<'_>| Ok(row.get::<_, Stored<Ulid>>(0)?.0);
-        self.statement(sql)?.query_row([digest], id).optional()
+        self.database.first(sql, values![digest], |row| row.get(0))
     }
 
     /// Returns true if a destination was sent, or will be sent, a message of its own about an alert.
-    fn has_own_message(&self, destination: i64, alert: i64) -> rusqlite::Result<bool> {
+    fn has_own_message(&self, destination: i64, alert: i64) -> SqlResult<bool> {
         let sql = "SELECT EXISTS (SELECT 1 FROM deliveries \
                    WHERE alert = ?1 AND destination = ?2 AND told_by IS NULL AND state < 4)";
-        self.statement(sql)?.query_row([alert, destination], |row| row.get(0))
+        self.database.one(sql, values![alert, destination], |row| row.get(0))
     }
 
     /// Returns deliveries that a digest may replace, oldest first, and no more than the limit.
-    fn openings(&self, destination: i64, limit: u32) -> rusqlite::Result<Vec<i64>> {
-        let seqs = params![destination, limit];
-        self.statement(OPENINGS)?.query_map(seqs, |row| row.get(0))?.collect()
+    fn openings(&self, destination: i64, limit: u32) -> SqlResult<Vec<i64>> {
+        let seqs = values![destination, limit];
+        self.database.all(OPENINGS, seqs, |row| row.get(0))
     }
 
     /// Replaces deliveries and a new one by a digest, which has the id of the new one.
@@ -191,8 +197,8 @@ impl WriteTransaction<'_> {
         openings: &[i64],
         new: &NewDelivery,
         routed: &Routed,
-    ) -> rusqlite::Result<OpenDigest> {
-        let now = milliseconds(routed.now);
+    ) -> SqlResult<OpenDigest> {
+        let now = routed.now.as_millisecond();
         let mut digest = DeliveryRow {
             kind: Kind::Digest,
             alert: 0,
@@ -209,7 +215,7 @@ impl WriteTransaction<'_> {
                 tally.add(
                     row.alert,
                     row.urgency,
-                    &delivery_rows::integration_name(self.connection, row.integration)?,
+                    &delivery_rows::integration_name(self.database, row.integration)?,
                 );
             }
             digest.due_at = digest.due_at.min(row.due_at);
@@ -233,25 +239,29 @@ impl WriteTransaction<'_> {
         Ok(OpenDigest { seq, id: digest.id, tally, added })
     }
 
-    fn write_digest(&mut self, destination: i64, digest: &OpenDigest) -> rusqlite::Result<()> {
+    fn write_digest(&mut self, destination: i64, digest: &OpenDigest) -> SqlResult<()> {
         self.put_tally(digest.seq, &digest.tally)?;
         for (first, last) in delivery_rows::runs(digest.added.iter().copied()) {
             // A run that goes on from the last page becomes longer.
             let sql = "UPDATE digest_alerts SET last = ?4 WHERE destination = ?1 AND digest = ?2 \
-                       AND last = ?3 - 1 AND first = (SELECT first FROM digest_alerts \
+                       AND last = CAST(?3 AS BIGINT) - 1 AND first = (SELECT first FROM digest_alerts \
                        WHERE destination = ?1 AND first < ?3 ORDER BY first DESC LIMIT 1)";
-            let values = params![destination, digest.seq, first, last];
-            if self.statement(sql)?.execute(values)? == 0 {
-                let sql = "INSERT OR IGNORE INTO digest_alerts VALUES (?1, ?3, ?4, ?2)";
-                self.statement(sql)?.execute(values)?;
+            let values = values![destination, digest.seq, first, last];
+            if self.database.execute(sql, values)? == 0 {
+                let sql = "INSERT INTO digest_alerts (destination, digest, first, last) \
+                           VALUES (?1, ?2, ?3, ?4) ON CONFLICT (destination, first) DO NOTHING";
+                self.database.execute(sql, values)?;
             }
         }
         Ok(())
     }
 
-    pub(super) fn put_tally(&self, digest: i64, tally: &Tally) -> rusqlite::Result<()> {
-        let sql = "INSERT OR REPLACE INTO digests VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-        let values = params![
+    pub(super) fn put_tally(&self, digest: i64, tally: &Tally) -> SqlResult<()> {
+        let sql = "INSERT INTO digests (delivery, count, first, last, urgencies, integrations) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (delivery) DO UPDATE SET \
+                   count = excluded.count, first = excluded.first, last = excluded.last, \
+                   urgencies = excluded.urgencies, integrations = excluded.integrations";
+        let values = values![
             digest,
             tally.count,
             tally.first,
@@ -259,15 +269,15 @@ impl WriteTransaction<'_> {
             json(&tally.urgencies)?,
             json(&tally.integrations)?,
         ];
-        self.statement(sql)?.execute(values).map(drop)
+        self.database.execute(sql, values).map(drop)
     }
 
     /// Returns the numbers of a digest.
-    pub(super) fn tally(&self, digest: i64) -> rusqlite::Result<Tally> {
+    pub(super) fn tally(&self, digest: i64) -> SqlResult<Tally> {
         let sql = "SELECT count, first, last, urgencies, integrations FROM digests \
                    WHERE delivery = ?1";
-        let tally = self.statement(sql)?.query_row([digest], |row| Tally::read(row, 0));
-        Ok(tally.optional()?.unwrap_or_default())
+        let tally = self.database.first(sql, values![digest], |row| Tally::read(row, 0))?;
+        Ok(tally.unwrap_or_default())
     }
 
     /// Adds a delivery, which replaces the content of a message that waits.
@@ -276,8 +286,8 @@ impl WriteTransaction<'_> {
         destination: i64,
         new: &NewDelivery,
         routed: &Routed,
-    ) -> rusqlite::Result<()> {
-        let mut draft = self.draft(destination, new, milliseconds(routed.now))?;
+    ) -> SqlResult<()> {
+        let mut draft = self.draft(destination, new, routed.now.as_millisecond())?;
         let active = self.active(destination, draft.alert)?;
         if let Some(waiting) = active.iter().rfind(|row| !row.may_be_told()) {
             return self.replace(waiting, &draft);
@@ -288,12 +298,7 @@ impl WriteTransaction<'_> {
         self.insert(&draft).map(drop)
     }
 
-    fn draft(
-        &mut self,
-        destination: i64,
-        new: &NewDelivery,
-        now: i64,
-    ) -> rusqlite::Result<DeliveryRow> {
+    fn draft(&mut self, destination: i64, new: &NewDelivery, now: i64) -> SqlResult<DeliveryRow> {
         Ok(DeliveryRow {
             seq: 0,
             id: new.id,
@@ -301,8 +306,8 @@ impl WriteTransaction<'_> {
             alert: new.alert.cast_signed(),
             kind: new.kind,
             place: new.place.map(u64::cast_signed),
-            changed_at: milliseconds(new.changed_at),
-            since: milliseconds(new.changed_at),
+            changed_at: new.changed_at.as_millisecond(),
+            since: new.changed_at.as_millisecond(),
             created_at: now,
             state: State::Ready,
             attempts: 0,
@@ -322,11 +327,7 @@ impl WriteTransaction<'_> {
     /// Gives a message the content of later news. The content so far moves to a row of its own.
     ///
     /// The later news have no row yet.
-    pub(super) fn replace(
-        &mut self,
-        message: &DeliveryRow,
-        later: &DeliveryRow,
-    ) -> rusqlite::Result<()> {
+    pub(super) fn replace(&mut self, message: &DeliveryRow, later: &DeliveryRow) -> SqlResult<()> {
         let mut skipped = message.skipped.clone();
         skipped.push(message.kind);
         later.skipped.0.iter().for_each(|kind| skipped.push(*kind));
@@ -335,50 +336,57 @@ impl WriteTransaction<'_> {
         let sql = "UPDATE deliveries SET id = ?2, kind = ?3, place = ?4, changed_at = ?5, \
                    created_at = ?6, opens = ?7, urgency = ?8, integration = ?9, skipped = ?10 \
                    WHERE seq = ?1";
-        self.statement(sql)?.execute(params![
-            message.seq,
-            later.id.to_bytes().as_slice(),
-            Stored(later.kind),
-            later.place,
-            later.changed_at,
-            later.created_at,
-            opens,
-            Stored(later.urgency),
-            later.integration,
-            skipped,
-        ])?;
+        self.database.execute(
+            sql,
+            values![
+                message.seq,
+                later.id,
+                later.kind,
+                later.place,
+                later.changed_at,
+                later.created_at,
+                opens,
+                later.urgency,
+                later.integration,
+                &skipped,
+            ],
+        )?;
         let told =
             DeliveryRow { state: State::Told, told_by: Some(message.seq), ..message.clone() };
         self.insert(&told).map(drop)
     }
 
-    pub(super) fn insert(&self, row: &DeliveryRow) -> rusqlite::Result<i64> {
+    pub(super) fn insert(&self, row: &DeliveryRow) -> SqlResult<i64> {
+        let columns = DELIVERY_ROW.trim_start_matches("seq, ");
         let sql = format!(
-            "INSERT INTO deliveries ({DELIVERY_ROW}) VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, \
-             ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)"
+            "INSERT INTO deliveries ({columns}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
+             ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20) RETURNING seq"
         );
-        self.statement(&sql)?.execute(params![
-            row.id.to_bytes().as_slice(),
-            row.destination,
-            row.alert,
-            Stored(row.kind),
-            row.place,
-            row.changed_at,
-            row.since,
-            row.created_at,
-            row.state,
-            row.attempts,
-            row.due_at,
-            row.in_doubt,
-            row.opens,
-            Stored(row.urgency),
-            row.integration,
-            row.reason,
-            row.skipped,
-            row.told_by,
-            row.discarded_by,
-            row.finished_at,
-        ])?;
-        Ok(self.connection.last_insert_rowid())
+        self.database.one(
+            &sql,
+            values![
+                row.id,
+                row.destination,
+                row.alert,
+                row.kind,
+                row.place,
+                row.changed_at,
+                row.since,
+                row.created_at,
+                row.state,
+                row.attempts,
+                row.due_at,
+                row.in_doubt,
+                row.opens,
+                row.urgency,
+                row.integration,
+                row.reason.as_deref(),
+                &row.skipped,
+                row.told_by,
+                row.discarded_by.as_deref(),
+                row.finished_at,
+            ],
+            |row| row.get(0),
+        )
     }
 }

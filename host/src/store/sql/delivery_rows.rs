@@ -1,17 +1,16 @@
-//! Conversion of rows to [deliveries](Delivery) and back, for the writer and the readers.
+//! Conversion of rows to [deliveries](Delivery) and back.
 
 use std::{collections::BTreeMap, iter};
 
-use jiff::Timestamp;
-use rusqlite::{
-    Connection, OptionalExtension, Row, ToSql,
-    types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, ValueRef},
-};
-use serde::{Serialize, de::DeserializeOwned};
 use tocsin_plugin_api::{Urgency, notification::Kind};
 use ulid::Ulid;
 
-use super::rows::{Stored, optional_time, time};
+use super::{
+    database::Database,
+    error::SqlResult,
+    row::{Column, FromColumn, Row},
+    value::{Value, values},
+};
 use crate::delivery::{
     Attempt, Delivery, DeliveryStatus, DigestCount, Fact, Parked, Silence, Timer,
 };
@@ -52,18 +51,17 @@ impl State {
     }
 }
 
-impl ToSql for State {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        let place = Self::ALL.iter().position(|state| state == self).unwrap_or(0);
-        Ok(ToSqlOutput::from(i64::try_from(place).unwrap_or(0)))
+impl From<State> for Value<'_> {
+    fn from(state: State) -> Self {
+        Self::from(State::ALL.iter().position(|one| *one == state).unwrap_or(0))
     }
 }
 
-impl FromSql for State {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let place = value.as_i64()?;
-        let state = usize::try_from(place).ok().and_then(|place| Self::ALL.get(place));
-        state.copied().ok_or(FromSqlError::OutOfRange(place))
+impl FromColumn for State {
+    const NAME: &'static str = "the state of a delivery";
+
+    fn from_column(column: Column<'_>) -> Option<Self> {
+        Self::ALL.get(usize::try_from(i64::from_column(column)?).ok()?).copied()
     }
 }
 
@@ -96,18 +94,18 @@ pub(super) struct DeliveryRow {
 }
 
 /// The columns that [`DeliveryRow::read`] reads, in its order.
-pub(super) const DELIVERY_ROW: &str = "seq, id, destination, alert, kind, place, changed_at, since, \
+pub(in crate::store) const DELIVERY_ROW: &str = "seq, id, destination, alert, kind, place, changed_at, since, \
      created_at, state, attempts, due_at, in_doubt, opens, urgency, integration, reason, skipped, \
      told_by, discarded_by, finished_at";
 
 impl DeliveryRow {
-    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn read(row: &Row<'_>) -> SqlResult<Self> {
         Ok(Self {
             seq: row.get(0)?,
-            id: row.get::<_, Stored<Ulid>>(1)?.0,
+            id: row.get(1)?,
             destination: row.get(2)?,
             alert: row.get(3)?,
-            kind: row.get::<_, Stored<Kind>>(4)?.0,
+            kind: row.get(4)?,
             place: row.get(5)?,
             changed_at: row.get(6)?,
             since: row.get(7)?,
@@ -117,7 +115,7 @@ impl DeliveryRow {
             due_at: row.get(11)?,
             in_doubt: row.get(12)?,
             opens: row.get(13)?,
-            urgency: row.get::<_, Stored<Urgency>>(14)?.0,
+            urgency: row.get(14)?,
             integration: row.get(15)?,
             reason: row.get(16)?,
             skipped: row.get(17)?,
@@ -139,7 +137,7 @@ impl DeliveryRow {
 
 /// Kinds of earlier news that a delivery replaces, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Skipped(pub(super) Vec<Kind>);
+pub(super) struct Skipped(pub(in crate::store) Vec<Kind>);
 
 impl Skipped {
     /// Adds later news. The same kind several times in a row is one.
@@ -154,20 +152,22 @@ impl Skipped {
     }
 }
 
-impl ToSql for Skipped {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        if self.0.is_empty() {
-            return Ok(ToSqlOutput::from(rusqlite::types::Null));
+impl From<&Skipped> for Value<'_> {
+    fn from(skipped: &Skipped) -> Self {
+        if skipped.0.is_empty() {
+            return Self::Null;
         }
-        let names: Vec<_> = self.0.iter().map(|kind| kind.as_str()).collect();
-        Ok(ToSqlOutput::from(names.join(" ")))
+        let names: Vec<_> = skipped.0.iter().map(|kind| kind.as_str()).collect();
+        Self::from(names.join(" "))
     }
 }
 
-impl FromSql for Skipped {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let names = value.as_str_or_null()?.unwrap_or_default();
-        Ok(Self(names.split_whitespace().filter_map(Kind::from_name).collect()))
+impl FromColumn for Skipped {
+    const NAME: &'static str = "the names of kinds";
+
+    fn from_column(column: Column<'_>) -> Option<Self> {
+        let names = Option::<String>::from_column(column)?.unwrap_or_default();
+        Some(Self(names.split_whitespace().filter_map(Kind::from_name).collect()))
     }
 }
 
@@ -214,13 +214,13 @@ impl Tally {
     }
 
     /// Reads the columns `count, first, last, urgencies, integrations`, from the place of the first.
-    pub(super) fn read(row: &Row<'_>, from: usize) -> rusqlite::Result<Self> {
+    pub(super) fn read(row: &Row<'_>, from: usize) -> SqlResult<Self> {
         Ok(Self {
             count: row.get(from)?,
             first: row.get(from + 1)?,
             last: row.get(from + 2)?,
-            urgencies: from_json(row, from + 3)?,
-            integrations: from_json(row, from + 4)?,
+            urgencies: row.json(from + 3)?,
+            integrations: row.json(from + 4)?,
         })
     }
 
@@ -252,116 +252,103 @@ pub(super) fn delivery_sql(condition: &str) -> String {
     format!("{} {} WHERE {condition}", DELIVERY[0], DELIVERY[1])
 }
 
-pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
+pub(super) fn delivery(row: &Row<'_>) -> SqlResult<Delivery> {
     let alert: i64 = row.get(2)?;
     let state: State = row.get(4)?;
-    let tally = match row.get_ref(14)? {
-        ValueRef::Null => None,
-        _ => Some(Tally::read(row, 14)?),
-    };
+    let tally = if row.is_null(14)? { None } else { Some(Tally::read(row, 14)?) };
     Ok(Delivery {
-        id: row.get::<_, Stored<Ulid>>(0)?.0,
+        id: row.get(0)?,
         destination: row.get(1)?,
         alert: (alert > 0).then_some(alert.cast_unsigned()),
-        kind: row.get::<_, Stored<Kind>>(3)?.0,
+        kind: row.get(3)?,
         status: state.status(),
         in_flight: state == State::InFlight,
         attempts: row.get(5)?,
         reason: row.get(6)?,
         in_doubt: row.get(7)?,
-        skipped: row.get::<_, Skipped>(8)?.0,
-        told_by: row.get::<_, Option<Stored<Ulid>>>(13)?.map(|Stored(id)| id),
+        skipped: row.get::<Skipped>(8)?.0,
+        told_by: row.get(13)?,
         digest: tally.map(Tally::count),
-        changed_at: time(row, 9)?,
-        created_at: time(row, 10)?,
-        next_attempt_at: if state.is_active() { Some(time(row, 11)?) } else { None },
-        finished_at: optional_time(row, 12)?,
+        changed_at: row.get(9)?,
+        created_at: row.get(10)?,
+        next_attempt_at: if state.is_active() { Some(row.get(11)?) } else { None },
+        finished_at: row.get(12)?,
     })
 }
 
 /// Reads an [`Attempt`] from the columns `number, at, took_ms, result, reason, requests`.
-pub(super) fn attempt(row: &Row<'_>) -> rusqlite::Result<Attempt> {
+pub(super) fn attempt(row: &Row<'_>) -> SqlResult<Attempt> {
     Ok(Attempt {
         number: row.get(0)?,
-        at: time(row, 1)?,
-        took_ms: row.get::<_, i64>(2)?.cast_unsigned(),
-        result: row.get::<_, Stored<_>>(3)?.0,
+        at: row.get(1)?,
+        took_ms: row.get(2)?,
+        result: row.get(3)?,
         reason: row.get(4)?,
-        requests: from_json(row, 5)?,
+        requests: row.json(5)?,
     })
 }
 
 /// Reads a [`Timer`] from the columns `id, due_at, alert, name, cause`.
-pub(super) fn timer(row: &Row<'_>) -> rusqlite::Result<Timer> {
+pub(super) fn timer(row: &Row<'_>) -> SqlResult<Timer> {
     Ok(Timer {
-        id: row.get::<_, i64>(0)?.cast_unsigned(),
-        due_at: time(row, 1)?,
-        alert: row.get::<_, i64>(2)?.cast_unsigned(),
+        id: row.get(0)?,
+        due_at: row.get(1)?,
+        alert: row.get(2)?,
         destination: row.get(3)?,
-        cause: from_json(row, 4)?,
+        cause: row.json(4)?,
     })
 }
 
 /// Reads a [`Fact`] from the columns `at, kind, name, reason`.
-pub(super) fn fact(row: &Row<'_>) -> rusqlite::Result<Fact> {
-    Ok(Fact {
-        at: time(row, 0)?,
-        kind: row.get::<_, Stored<Kind>>(1)?.0,
-        destination: row.get(2)?,
-        reason: from_json(row, 3)?,
-    })
+pub(super) fn fact(row: &Row<'_>) -> SqlResult<Fact> {
+    Ok(Fact { at: row.get(0)?, kind: row.get(1)?, destination: row.get(2)?, reason: row.json(3)? })
 }
 
 /// The columns that [`silence`] reads, in its order.
 pub(super) const SILENCE: &str = "id, conditions, starts_at, ends_at, by, reason, ended_by";
 
-pub(super) fn silence(row: &Row<'_>) -> rusqlite::Result<Silence> {
+pub(super) fn silence(row: &Row<'_>) -> SqlResult<Silence> {
     Ok(Silence {
-        id: row.get::<_, i64>(0)?.cast_unsigned(),
-        conditions: from_json(row, 1)?,
-        starts_at: time(row, 2)?,
-        ends_at: time(row, 3)?,
-        by: row.get_ref(4)?.as_str()?.into(),
+        id: row.get(0)?,
+        conditions: row.json(1)?,
+        starts_at: row.get(2)?,
+        ends_at: row.get(3)?,
+        by: row.text(4)?.into(),
         reason: row.get(5)?,
-        ended_by: row.get_ref(6)?.as_str_or_null()?.map(Into::into),
+        ended_by: row.text_or_null(6)?.map(Into::into),
     })
 }
 
 /// Reads a [`Parked`] from the columns `parked_at, parked_reason, parked_settings`, from the place of the
 /// first.
-pub(super) fn parked(row: &Row<'_>, from: usize) -> rusqlite::Result<Option<Parked>> {
-    let Some(since) = optional_time(row, from)? else { return Ok(None) };
+pub(super) fn parked(row: &Row<'_>, from: usize) -> SqlResult<Option<Parked>> {
+    let Some(since) = row.get(from)? else { return Ok(None) };
     Ok(Some(Parked { since, reason: row.get(from + 1)?, settings: row.get(from + 2)? }))
 }
 
 /// Returns the number under which a destination is stored; none if nothing of it is stored.
-pub(super) fn destination(connection: &Connection, name: &str) -> rusqlite::Result<Option<i64>> {
+pub(super) fn destination(database: &dyn Database, name: &str) -> SqlResult<Option<i64>> {
     let sql = "SELECT id FROM destinations WHERE name = ?1";
-    connection.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()
+    database.first(sql, values![name], |row| row.get(0))
 }
 
 /// Returns the digest that told a destination of an alert.
 pub(super) fn digest_of(
-    connection: &Connection,
+    database: &dyn Database,
     destination: i64,
     alert: i64,
-) -> rusqlite::Result<Option<i64>> {
+) -> SqlResult<Option<i64>> {
     let sql = "SELECT last, digest FROM digest_alerts WHERE destination = ?1 AND first <= ?2 \
                ORDER BY first DESC LIMIT 1";
-    let run: Option<(i64, i64)> = connection
-        .prepare_cached(sql)?
-        .query_row([destination, alert], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
+    let run: Option<(i64, i64)> =
+        database.first(sql, values![destination, alert], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(run.filter(|(last, _)| *last >= alert).map(|(_, digest)| digest))
 }
 
 /// Returns the name under which an integration is stored.
-pub(super) fn integration_name(
-    connection: &Connection,
-    integration: i64,
-) -> rusqlite::Result<String> {
+pub(super) fn integration_name(database: &dyn Database, integration: i64) -> SqlResult<String> {
     let sql = "SELECT name FROM integrations WHERE id = ?1";
-    connection.prepare_cached(sql)?.query_row([integration], |row| row.get(0))
+    database.one(sql, values![integration], |row| row.get(0))
 }
 
 /// Returns the first and the last number of each run of consecutive numbers. The numbers are sorted, and
@@ -376,21 +363,4 @@ pub(super) fn runs(numbers: impl Iterator<Item = i64>) -> impl Iterator<Item = (
         }
         Some((first, last))
     })
-}
-
-/// Returns a value as JSON.
-pub(super) fn json(value: &impl Serialize) -> rusqlite::Result<String> {
-    serde_json::to_string(value)
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
-}
-
-pub(super) fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
-    serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
-    })
-}
-
-/// Returns the stored form of a time.
-pub(super) fn milliseconds(time: Timestamp) -> i64 {
-    time.as_millisecond()
 }

@@ -3,9 +3,7 @@
 //! No sender can displace the requests of others by sending more or larger ones: requests of the sender
 //! that has most of a share are deleted first.
 
-use rusqlite::{OptionalExtension, params};
-
-use super::write_transaction::WriteTransaction;
+use super::{error::SqlResult, row::Row, transaction::Transaction, value::values};
 use crate::request::{Share, ShareBounds};
 
 /// Largest size of a small request, head and body. Small requests are deleted by age, larger ones by
@@ -19,10 +17,10 @@ const MOST_AT_ONCE: usize = 100;
 /// Request that may be deleted.
 struct Candidate {
     seq: i64,
-    size: i64,
+    bytes: u64,
 }
 
-impl WriteTransaction<'_> {
+impl Transaction<'_> {
     /// Returns whether a large request would be the first to be deleted from a share. Such a request is
     /// not written, so that a flood of large requests costs the disk nothing.
     pub(super) fn would_leave(
@@ -31,7 +29,7 @@ impl WriteTransaction<'_> {
         (share, bounds): (Share, ShareBounds),
         sender: &[u8],
         size: usize,
-    ) -> rusqlite::Result<bool> {
+    ) -> SqlResult<bool> {
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         let (count, bytes) = self.taken(integration, share)?;
         let is_full = bytes.saturating_add(size.cast_unsigned()) > bounds.bytes;
@@ -39,32 +37,18 @@ impl WriteTransaction<'_> {
             return Ok(false);
         }
         let share = stored(share);
+        let number = |row: &Row<'_>| row.get::<i64>(0);
         let sql =
-            "SELECT ifnull(max(bytes), 0) FROM kept_shares WHERE integration = ?1 AND share = ?2";
-        let most: i64 = self.statement(sql)?.query_row([integration, share], |row| row.get(0))?;
-        let sql = "SELECT ifnull(max(bytes), 0) FROM kept_shares \
+            "SELECT coalesce(max(bytes), 0) FROM kept_shares WHERE integration = ?1 AND share = ?2";
+        let most = self.database.one(sql, values![integration, share], number)?;
+        let sql = "SELECT coalesce(max(bytes), 0) FROM kept_shares \
                    WHERE integration = ?1 AND share = ?2 AND sender = ?3";
-        let values = params![integration, share, sender];
-        let own: i64 = self.statement(sql)?.query_row(values, |row| row.get(0))?;
-        let sql = "SELECT ifnull(max(size), 0) FROM kept_requests \
+        let values = values![integration, share, sender];
+        let own = self.database.one(sql, values, number)?;
+        let sql = "SELECT coalesce(max(size), 0) FROM kept_requests \
                    WHERE integration = ?1 AND share = ?2 AND sender = ?3";
-        let largest: i64 = self.statement(sql)?.query_row(values, |row| row.get(0))?;
+        let largest = self.database.one(sql, values, number)?;
         Ok(own.saturating_add(size) >= most && largest <= size)
-    }
-
-    /// Counts a request that is not kept, or no longer, because of others.
-    pub(super) fn count_pushed_out(&mut self, integration: i64, share: Share) {
-        match share {
-            Share::Quarantine => {
-                self.state.quarantine_changed = true;
-                if let Some(waiting) = self.state.quarantine.get_mut(&integration) {
-                    waiting.pushed_out += 1;
-                }
-            }
-            Share::Malformed => {
-                *self.state.malformed_pushed_out.entry(integration).or_default() += 1;
-            }
-        }
     }
 
     /// Deletes requests from a share of an integration until the rest fits.
@@ -73,7 +57,7 @@ impl WriteTransaction<'_> {
         integration: i64,
         share: Share,
         bounds: ShareBounds,
-    ) -> rusqlite::Result<()> {
+    ) -> SqlResult<()> {
         for _ in 0..MOST_AT_ONCE {
             let (count, bytes) = self.taken(integration, share)?;
             let is_over_bytes = bytes > bounds.bytes;
@@ -83,28 +67,28 @@ impl WriteTransaction<'_> {
             let Some(leaves) = self.candidate(integration, share, bounds, is_over_bytes)? else {
                 return Ok(());
             };
-            self.statement("DELETE FROM kept_requests WHERE seq = ?1")?.execute([leaves.seq])?;
+            self.database
+                .execute("DELETE FROM kept_requests WHERE seq = ?1", values![leaves.seq])?;
             if share == Share::Quarantine {
-                self.left_quarantine(integration, leaves.size);
+                self.memory.left_quarantine(integration, leaves.bytes);
             }
-            self.count_pushed_out(integration, share);
+            self.memory.pushed_out(integration, share);
         }
         Ok(())
     }
 
     /// Returns the number of requests and bytes in a share of an integration.
-    fn taken(&self, integration: i64, share: Share) -> rusqlite::Result<(u64, u64)> {
-        // The quarantine is counted in memory.
+    fn taken(&self, integration: i64, share: Share) -> SqlResult<(u64, u64)> {
         if share == Share::Quarantine
-            && let Some(waiting) = self.state.quarantine.get(&integration)
+            && let Some(waiting) = self.memory.quarantined(integration)
         {
-            return Ok((waiting.count, waiting.bytes));
+            return Ok(waiting);
         }
-        let sql = "SELECT ifnull(sum(count), 0), ifnull(sum(bytes), 0) FROM kept_shares \
+        let sql = "SELECT CAST(coalesce(sum(count), 0) AS BIGINT), \
+                   CAST(coalesce(sum(bytes), 0) AS BIGINT) FROM kept_shares \
                    WHERE integration = ?1 AND share = ?2";
-        self.statement(sql)?.query_row(params![integration, stored(share)], |row| {
-            Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned()))
-        })
+        let values = values![integration, stored(share)];
+        self.database.one(sql, values, |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
     fn candidate(
@@ -113,7 +97,7 @@ impl WriteTransaction<'_> {
         share: Share,
         bounds: ShareBounds,
         is_over_bytes: bool,
-    ) -> rusqlite::Result<Option<Candidate>> {
+    ) -> SqlResult<Option<Candidate>> {
         let share = stored(share);
         let by = if is_over_bytes { "bytes" } else { "count" };
         let sql = format!(
@@ -121,14 +105,14 @@ impl WriteTransaction<'_> {
              ORDER BY {by} DESC LIMIT 1"
         );
         let largest: Option<Vec<u8>> =
-            self.statement(&sql)?.query_row([integration, share], |row| row.get(0)).optional()?;
+            self.database.first(&sql, values![integration, share], |row| row.get(0))?;
         let sender = largest.unwrap_or_default();
         if is_over_bytes {
             let sql = "SELECT seq, size FROM kept_requests \
                        WHERE integration = ?1 AND share = ?2 AND sender = ?3 AND size > ?4 \
                        ORDER BY size DESC, seq DESC LIMIT 1";
-            let values = params![integration, share, sender, SMALL_BYTES];
-            let large = self.statement(sql)?.query_row(values, candidate).optional()?;
+            let values = values![integration, share, &*sender, SMALL_BYTES];
+            let large = self.database.first(sql, values, candidate)?;
             if large.is_some() {
                 return Ok(large);
             }
@@ -137,19 +121,19 @@ impl WriteTransaction<'_> {
         let sql = "SELECT seq, size FROM kept_requests \
                    WHERE integration = ?1 AND share = ?2 AND sender = ?3 AND seq > ?4 \
                    ORDER BY seq LIMIT 1";
-        let values = params![integration, share, sender, floor];
-        let oldest = self.statement(sql)?.query_row(values, candidate).optional()?;
+        let values = values![integration, share, &*sender, floor];
+        let oldest = self.database.first(sql, values, candidate)?;
         if oldest.is_some() {
             return Ok(oldest);
         }
         // All requests of that sender are among the oldest small ones.
         let sql = "SELECT seq, size FROM kept_requests WHERE integration = ?1 AND share = ?2 \
                    ORDER BY seq <= ?3, seq LIMIT 1";
-        self.statement(sql)?.query_row(params![integration, share, floor], candidate).optional()
+        self.database.first(sql, values![integration, share, floor], candidate)
     }
 
     /// Returns the place of the last request among the oldest small ones, which stay.
-    fn floor(&self, integration: i64, share: i64, bounds: ShareBounds) -> rusqlite::Result<i64> {
+    fn floor(&self, integration: i64, share: i64, bounds: ShareBounds) -> SqlResult<i64> {
         let by_bytes = bounds.bytes / 4 / SMALL_BYTES.cast_unsigned();
         let stay = i64::try_from((bounds.count / 100).min(by_bytes)).unwrap_or(i64::MAX);
         if stay == 0 {
@@ -157,14 +141,14 @@ impl WriteTransaction<'_> {
         }
         let sql = "SELECT seq FROM kept_requests WHERE integration = ?1 AND share = ?2 \
                    AND size <= ?3 ORDER BY seq LIMIT 1 OFFSET ?4";
-        let values = params![integration, share, SMALL_BYTES, stay - 1];
-        let last = self.statement(sql)?.query_row(values, |row| row.get(0)).optional()?;
+        let values = values![integration, share, SMALL_BYTES, stay - 1];
+        let last = self.database.first(sql, values, |row| row.get(0))?;
         Ok(last.unwrap_or(i64::MAX))
     }
 }
 
-fn candidate(row: &rusqlite::Row<'_>) -> rusqlite::Result<Candidate> {
-    Ok(Candidate { seq: row.get(0)?, size: row.get(1)? })
+fn candidate(row: &Row<'_>) -> SqlResult<Candidate> {
+    Ok(Candidate { seq: row.get(0)?, bytes: row.get(1)? })
 }
 
 /// Returns the stored form of a [`Share`].
