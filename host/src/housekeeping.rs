@@ -17,9 +17,11 @@ use jiff::Timestamp;
 use crate::{
     config::{LongDuration, Retention},
     host::{Host, OverSize},
+    hosts::post::{OnDuty, Post},
     http::server::Stop,
     store::{
-        StoreError,
+        Store, StoreError,
+        duties::{Duty, Term},
         housekeeping::{Forgettable, HousekeepingProgress, HousekeepingStep, HousekeepingTask},
     },
 };
@@ -35,31 +37,36 @@ const REST: u32 = 9;
 
 /// Runs housekeeping until the signal to stop.
 pub(crate) async fn run(host: Arc<Host>, mut stop: Stop) {
+    let post = Post::apply(Arc::<dyn Store>::clone(&host.store), Duty::Housekeeping);
+    let on_duty = post.on_duty().clone();
     let now = (Timestamp::now(), Instant::now());
-    let (adopted, clock) = (HashMap::new(), Clock::starting(now.0, now.1));
-    let mut housekeeper = Housekeeper { host, rounds: 0, adopted, clock, is_too_much: false };
+    let (adopted, clock) = ((None, HashMap::new()), Clock::starting(now.0, now.1));
+    let mut housekeeper =
+        Housekeeper { host, on_duty, rounds: 0, adopted, clock, is_too_much: false };
     housekeeper.expect_deletions();
     loop {
         tokio::select! {
             biased;
-            () = stop.wait() => return,
+            () = stop.wait() => break,
             () = tokio::time::sleep(PAUSE) => {}
         }
         tokio::select! {
             biased;
-            () = stop.wait() => return,
+            () = stop.wait() => break,
             done = housekeeper.round() => if let Err(error) = done {
                 tracing::debug!(%error, "housekeeping failed and is tried again");
             }
         }
     }
+    post.leave().await;
 }
 
 struct Housekeeper {
     host: Arc<Host>,
+    on_duty: OnDuty,
     rounds: u32,
-    /// `resolve_after` by integration, as the store has it.
-    adopted: HashMap<Arc<str>, Option<Duration>>,
+    /// `resolve_after` by integration, as the store has it since this host took the duty in a term.
+    adopted: (Option<Term>, HashMap<Arc<str>, Option<Duration>>),
     clock: Clock,
     /// True once the log says that nothing is left to delete.
     is_too_much: bool,
@@ -73,20 +80,28 @@ impl Housekeeper {
             (in_force.config.config.retention.clone(), integrations)
         };
         self.host.wrong_tokens.forget_idle();
+        integrations.iter().for_each(|integration| integration.role.rates.forget_idle());
+        let is_clock_sound = self.clock.is_sound(Timestamp::now(), Instant::now());
+        if !self.on_duty.is_certain() {
+            return self.stand_by().await;
+        }
+        if self.adopted.0 != self.on_duty.term() {
+            // Another host may have adopted other settings.
+            self.adopted = (self.on_duty.term(), HashMap::new());
+        }
         for integration in &integrations {
-            integration.role.rates.forget_idle();
             let after = integration.settings.section.resolve_after.map(|LongDuration(after)| after);
-            if self.adopted.get(&integration.name) != Some(&after) {
+            if self.adopted.1.get(&integration.name) != Some(&after) {
                 let name = Arc::clone(&integration.name);
                 self.whole(HousekeepingTask::ResolveAfter {
                     integration: Arc::clone(&name),
                     after,
                 })
                 .await?;
-                self.adopted.insert(name, after);
+                self.adopted.1.insert(name, after);
             }
         }
-        if !self.clock.is_sound(Timestamp::now(), Instant::now()) {
+        if !is_clock_sound {
             return Ok(());
         }
         let resolved = self.whole(HousekeepingTask::ResolveDue { now: Timestamp::now() }).await?;
@@ -97,12 +112,27 @@ impl Housekeeper {
                 "alerts were resolved automatically",
             );
         }
-        self.rounds = self.rounds.wrapping_add(1);
-        if !self.rounds.is_multiple_of(PAUSES_BETWEEN_FORGETTING) {
+        if !self.has_paused_long_enough() {
             return Ok(());
         }
         self.forget_old(&retention).await?;
         self.forget_too_much(&retention).await
+    }
+
+    /// Keeps the metric of the store's size up to date while another host keeps house.
+    async fn stand_by(&mut self) -> Result<(), StoreError> {
+        self.host.over_size.store(None);
+        self.is_too_much = false;
+        if self.has_paused_long_enough() {
+            self.used_bytes().await?;
+        }
+        Ok(())
+    }
+
+    /// Counts the rounds, and returns true in those in which the size of the store matters.
+    fn has_paused_long_enough(&mut self) -> bool {
+        self.rounds = self.rounds.wrapping_add(1);
+        self.rounds.is_multiple_of(PAUSES_BETWEEN_FORGETTING)
     }
 
     async fn forget_old(&self, retention: &Retention) -> Result<(), StoreError> {
@@ -210,6 +240,9 @@ impl Housekeeper {
     }
 
     async fn step(&self, task: HousekeepingTask) -> Result<HousekeepingProgress, StoreError> {
+        if !self.on_duty.is_certain() {
+            return Err(StoreError::NotOnDuty);
+        }
         let started = Instant::now();
         let progress = self.host.store.housekeep(HousekeepingStep { task, limit: STEP }).await?;
         if progress.more {

@@ -19,6 +19,7 @@ pub mod delivery;
 mod destination;
 mod events;
 mod host;
+mod hosts;
 mod housekeeping;
 pub mod http;
 mod ingest;

@@ -29,15 +29,10 @@ use jiff::Timestamp;
 use tokio::{
     sync::watch,
     task::{JoinHandle, JoinSet},
-    time::sleep,
+    time::{Instant, sleep, sleep_until},
 };
 
-use self::{
-    clock::{Clock, later},
-    dispatcher::{Found, Shared},
-    schedule::Schedule,
-    target::CurrentTarget,
-};
+use self::{clock::Clock, dispatcher::Shared, target::CurrentTarget};
 use crate::{
     config::DeliveryConfig,
     delivery::DestinationState,
@@ -45,7 +40,12 @@ use crate::{
     http::server::Stop,
     outbound::{Client, ClientSettings},
     problem::Problem,
-    store::{Store, StoreError, deliveries::Routed, feed::Cursor},
+    store::{
+        Store, StoreError,
+        deliveries::Routed,
+        duties::{Duty, Hold},
+        feed::Cursor,
+    },
 };
 
 /// Time between two looks at the numbers of all destinations.
@@ -64,6 +64,10 @@ pub(crate) fn prepare(store: &dyn Store, next: &InForce) {
         if store.router_cursor().wait()?.is_some() {
             return Ok(());
         }
+        // Another host that holds the duty routes by its own configuration.
+        if store.hold(Duty::Routing).wait()? == Hold::Elsewhere {
+            return Ok(());
+        }
         let cursor = store.changes_since(Cursor::now(), 1).wait()?.cursor;
         let routed = Routed { cursor: Some(cursor), now: Timestamp::now(), ..Routed::default() };
         store.route(routed).wait()
@@ -78,6 +82,7 @@ pub(crate) fn prepare(store: &dyn Store, next: &InForce) {
 pub(crate) fn start(host: &Arc<Host>, stop: Stop) -> JoinHandle<()> {
     let shared = Shared {
         store: Arc::clone(&host.store),
+        duties: Arc::<dyn Store>::clone(&host.store),
         desk: Arc::clone(&host.delivery_desk),
         metrics: Arc::clone(&host.metrics.deliveries),
         clock: Clock::of_system(),
@@ -85,16 +90,15 @@ pub(crate) fn start(host: &Arc<Host>, stop: Stop) -> JoinHandle<()> {
     let host = Arc::clone(host);
     tokio::spawn(async move {
         let mut stopping = stop.clone();
-        let found = tokio::select! {
+        tokio::select! {
             () = stopping.wait() => return,
-            found = recover(&host, &shared) => found,
-        };
+            () = recover_removed(&host, &shared) => {}
+        }
         let router = tokio::spawn(router::run(Arc::clone(&host), shared.clone(), stop.clone()));
         let engine = Engine {
             host,
             shared,
             stop,
-            found,
             client: None,
             targets: HashMap::new(),
             dispatchers: JoinSet::new(),
@@ -104,11 +108,12 @@ pub(crate) fn start(host: &Arc<Host>, stop: Stop) -> JoinHandle<()> {
     })
 }
 
-/// Puts deliveries in order that an earlier host left, and returns the state of the destinations.
-async fn recover(host: &Host, shared: &Shared) -> Vec<DestinationState> {
+/// Puts the deliveries in order that an earlier host left of destinations that have no dispatcher, because they
+/// are not configured any more.
+async fn recover_removed(host: &Host, shared: &Shared) {
     loop {
-        match try_to_recover(host, shared).await {
-            Ok(found) => return found,
+        match try_to_recover_removed(host, shared).await {
+            Ok(()) | Err(StoreError::Closed) => return,
             Err(error) => {
                 tracing::debug!(%error, "deliveries of an earlier host could not be read yet");
                 sleep(STORE_PAUSE).await;
@@ -117,20 +122,22 @@ async fn recover(host: &Host, shared: &Shared) -> Vec<DestinationState> {
     }
 }
 
-async fn try_to_recover(host: &Host, shared: &Shared) -> Result<Vec<DestinationState>, StoreError> {
-    let (store, now) = (&shared.store, shared.clock.now());
-    let in_doubt = store.recover_deliveries(now).await?;
-    if in_doubt > 0 {
-        tracing::warn!(
-            event = "deliveries_in_doubt",
-            deliveries = in_doubt,
-            "the host ended during attempts; their deliveries are tried again, marked as in doubt",
-        );
+async fn try_to_recover_removed(host: &Host, shared: &Shared) -> Result<(), StoreError> {
+    let store = &shared.store;
+    let configured = host.in_force().destinations.clone();
+    for DestinationState { name, waiting, .. } in store.destinations().await? {
+        if waiting == 0 || configured.by_name.contains_key(&*name) {
+            continue;
+        }
+        let duty = Duty::Delivering(name.as_str().into());
+        if store.hold(duty.clone()).await? == Hold::Elsewhere {
+            continue;
+        }
+        let recovered = dispatcher::recover(shared, &name, None).await;
+        store.release(duty).await?;
+        dispatcher::log_doubts(&name, recovered?.in_doubt);
     }
-    // The clock may have been wrong when these times were written.
-    let schedule = Schedule::of(&host.in_force().config.config.delivery);
-    store.bring_forward(None, later(now, schedule.longest_wait())).await?;
-    store.destinations().await
+    Ok(())
 }
 
 /// The dispatchers, and what they deliver to.
@@ -138,8 +145,6 @@ struct Engine {
     host: Arc<Host>,
     shared: Shared,
     stop: Stop,
-    /// State of the destinations when the host was started.
-    found: Vec<DestinationState>,
     client: Option<(ClientSettings, Client)>,
     targets: HashMap<Arc<str>, watch::Sender<CurrentTarget>>,
     dispatchers: JoinSet<()>,
@@ -149,16 +154,24 @@ impl Engine {
     async fn supervise(mut self) {
         let mut reloads = self.host.delivery_desk.reloads();
         let mut stop = self.stop.clone();
+        let mut others = self.shared.store.work_of_other_hosts();
         let mut is_adopted = self.adopt();
+        self.survey().await;
+        let mut next_survey = Instant::now() + SURVEY_EVERY;
         loop {
-            self.survey().await;
             tokio::select! {
                 biased;
                 () = stop.wait() => break,
+                Ok(()) = others.changed() => {
+                    self.targets.keys().for_each(|name| self.shared.desk.look(name));
+                    continue;
+                }
                 Ok(()) = reloads.changed() => is_adopted = self.adopt(),
                 // The cause of a failure may have gone, such as a file that could not be read.
-                () = sleep(SURVEY_EVERY) => is_adopted = is_adopted || self.adopt(),
+                () = sleep_until(next_survey) => is_adopted = is_adopted || self.adopt(),
             }
+            self.survey().await;
+            next_survey = Instant::now() + SURVEY_EVERY;
         }
         while self.dispatchers.join_next().await.is_some() {}
     }
@@ -198,16 +211,10 @@ impl Engine {
     /// Starts the dispatcher of a destination. It lives as long as the host: a destination that is removed
     /// may come back.
     fn begin(&mut self, name: Arc<str>, target: CurrentTarget) {
-        let found = self.found.iter().find(|state| *state.name == *name);
-        let found = found.map(|state| {
-            let DestinationState { parked, paused_until, .. } = state.clone();
-            Found { parked, paused_until }
-        });
         let (sender, receiver) = watch::channel(target);
         self.targets.insert(Arc::clone(&name), sender);
-        let (shared, found, stop) =
-            (self.shared.clone(), found.unwrap_or_default(), self.stop.clone());
-        self.dispatchers.spawn(dispatcher::run(name, shared, found, receiver, stop));
+        let (shared, stop) = (self.shared.clone(), self.stop.clone());
+        self.dispatchers.spawn(dispatcher::run(name, shared, receiver, stop));
     }
 
     /// Returns the client for a configuration: the present one, with its connections, if nothing that

@@ -11,6 +11,7 @@ mod contract;
 pub mod deliveries;
 #[cfg(test)]
 mod delivery_model;
+pub mod duties;
 pub mod feed;
 #[cfg(test)]
 mod fixture;
@@ -38,6 +39,7 @@ use self::{
     audit::AuditStore,
     backup::{Backup, BackupError, BackupTarget, Restored},
     deliveries::DeliveryStore,
+    duties::DutyStore,
     feed::{ChangePage, Cursor},
     housekeeping::{HousekeepingProgress, HousekeepingStep},
     sqlite::SqliteStore,
@@ -180,7 +182,7 @@ pub fn restore(config: &StoreConfig, backup: &Path, holder: &str) -> anyhow::Res
 /// Committed data is on disk and survives the death of the host and of the machine. Other hosts may
 /// write to the same store.
 pub trait Store:
-    AlertStore + RequestStore + DeliveryStore + AuditStore + Housekeeping + StoreHealth
+    AlertStore + RequestStore + DeliveryStore + DutyStore + AuditStore + Housekeeping + StoreHealth
 {
     /// Makes a backup beside the work of the store. The backup has everything that was acknowledged before this
     /// call.
@@ -369,6 +371,9 @@ pub enum StoreError {
     /// Another store made the cursor, or this store in a state that it no longer has.
     #[error("the cursor does not belong to this store")]
     UnknownCursor,
+    /// Another host has taken the duty that the change belongs to.
+    #[error("another host has taken over this work")]
+    NotOnDuty,
     /// The store was closed.
     #[error("the store is closed")]
     Closed,

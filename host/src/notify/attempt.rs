@@ -26,6 +26,7 @@ use crate::{
     call::CallFailure,
     delivery::AttemptRequest,
     events::bounded_reason,
+    hosts::post::OnDuty,
     outbound::{OutboundRequest, SendFailure, Sent},
     printable::one_line,
     redaction::Redactor,
@@ -57,6 +58,8 @@ pub(super) struct Line<'a> {
     pub redactor: &'a Redactor,
     /// The time, for dates in answers.
     pub clock: &'a Clock,
+    /// The duty of the destination. No request is sent while another host may deliver to it.
+    pub on_duty: &'a OnDuty,
 }
 
 /// End of an attempt.
@@ -112,6 +115,7 @@ pub(super) async fn attempt(
     let verdict = loop {
         match conversation.step(notification).await {
             Ok(request) => {
+                line.on_duty.certain().await;
                 has_sent.store(true, Ordering::Release);
                 if let Err(verdict) = conversation.send(request).await {
                     break verdict;
@@ -253,7 +257,13 @@ mod tests {
     async fn ended(notifier: &Notifier, receiver: &Receiver) -> Ended {
         let clock = Clock::following(|| Timestamp::UNIX_EPOCH);
         let redactor = Redactor::new(&["s3cret".to_owned()]);
-        let line = Line { notifier, sender: receiver, redactor: &redactor, clock: &clock };
+        let line = Line {
+            notifier,
+            sender: receiver,
+            redactor: &redactor,
+            clock: &clock,
+            on_duty: &OnDuty::always(),
+        };
         let has_sent = AtomicBool::new(false);
         let ended = attempt(&line, &notification(), &has_sent).await;
         assert_eq!(has_sent.into_inner(), !receiver.requests().is_empty());
@@ -378,8 +388,13 @@ mod tests {
         let receiver = Receiver::new(|_| Ok(answer(200, "")));
         let clock = Clock::following(|| Timestamp::UNIX_EPOCH);
         let redactor = Redactor::new(&["s3cret".to_owned()]);
-        let line =
-            Line { notifier: &notifier, sender: &receiver, redactor: &redactor, clock: &clock };
+        let line = Line {
+            notifier: &notifier,
+            sender: &receiver,
+            redactor: &redactor,
+            clock: &clock,
+            on_duty: &OnDuty::always(),
+        };
         let ended = attempt(&line, &notification(), &AtomicBool::new(false)).await;
         let reason =
             "the notifier's request cannot be sent: its URL `gopher://[blanked]` is not valid";

@@ -1,7 +1,8 @@
 //! The deliveries of one destination: claimed when due, attempted in parallel, each recorded as it ends.
 //!
 //! A dispatcher waits for nothing but its own destination and the store. The time of the next attempt is in
-//! the store, so that a dispatcher forgets nothing if the host dies.
+//! the store, so that a dispatcher forgets nothing if the host dies. If several hosts share the store, one of
+//! them delivers to a destination, and the dispatchers of the others stand by.
 
 use std::{
     collections::HashMap,
@@ -36,11 +37,13 @@ use crate::{
     alert::AlertRef,
     delivery::{AttemptResult, Parked},
     host::delivery_desk::{Bell, DeliveryDesk, Failing},
+    hosts::post::{OnDuty, Post},
     http::server::Stop,
     metrics::{DeliveryMetrics, DestinationMetrics},
     store::{
         Pending, Store, StoreError,
-        deliveries::{AfterAttempt, Claim, Claimed, ClaimedDelivery, Finished},
+        deliveries::{AfterAttempt, Claim, Claimed, ClaimedDelivery, Finished, Recovered},
+        duties::{Duty, DutyStore, Term},
     },
     system::fault_injection,
 };
@@ -52,33 +55,28 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(super) struct Shared {
     pub store: Arc<dyn Store>,
+    pub duties: Arc<dyn DutyStore>,
     pub desk: Arc<DeliveryDesk>,
     pub metrics: Arc<DeliveryMetrics>,
     pub clock: Clock,
-}
-
-/// State of a destination in the store when the host was started.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Found {
-    pub parked: Option<Parked>,
-    pub paused_until: Option<Timestamp>,
 }
 
 /// Delivers to one destination until the signal to stop.
 pub(super) async fn run(
     name: Arc<str>,
     shared: Shared,
-    found: Found,
     targets: watch::Receiver<CurrentTarget>,
     stop: Stop,
 ) {
     let bell = shared.desk.bell(&name);
     let metrics = shared.metrics.destination(&name);
-    // A pause from before the clock was put back must not last for ever.
-    let longest = later(shared.clock.now(), LONGEST_RETRY_AFTER);
     let dispatcher = Dispatcher {
-        parked: found.parked,
-        paused_until: found.paused_until.map(|until| until.min(longest)),
+        post: None,
+        served: None,
+        recovery: None,
+        doubts_marks: false,
+        parked: None,
+        paused_until: None,
         pace: Pace::new(Duration::ZERO, Instant::now()),
         metrics,
         name,
@@ -101,6 +99,13 @@ struct Dispatcher {
     shared: Shared,
     metrics: DestinationMetrics,
     target: CurrentTarget,
+    /// The duty to deliver to the destination. A dispatcher without a target leaves it to other hosts.
+    post: Option<Post>,
+    /// Term for which the deliveries of an earlier holder were put in order.
+    served: Option<Term>,
+    recovery: Option<Recovery>,
+    /// True if another host may have ended the parking or the pause of the destination.
+    doubts_marks: bool,
     parked: Option<Parked>,
     paused_until: Option<Timestamp>,
     pace: Pace,
@@ -134,8 +139,16 @@ enum Look {
 struct RunningClaim {
     answer: Coming<Result<Claimed, StoreError>>,
     limit: usize,
+    /// True if the destination was parked or paused, as far as this host knew.
+    was_held: bool,
     /// True if a delivery may have become due since the claim was sent.
     is_outdated: bool,
+}
+
+/// Work on what an earlier holder of the duty left.
+struct Recovery {
+    term: Term,
+    answer: Coming<Result<Recovered, StoreError>>,
 }
 
 /// A turn to write a mark of the destination: parked, paused, or neither. The store gets the marks in the
@@ -174,6 +187,7 @@ impl Dispatcher {
         let target = targets.borrow_and_update().clone();
         self.adopt(target);
         loop {
+            self.leave_without_target().await;
             self.begin_claim();
             let wake = self.wake_at();
             tokio::select! {
@@ -189,6 +203,8 @@ impl Dispatcher {
                 Some(ended) = self.attempts.join_next_with_id() => self.end_attempt(ended),
                 Some(_) = self.records.join_next() => self.look_again(),
                 claimed = answer(&mut self.claim) => self.end_claim(claimed),
+                () = changed(&mut self.post) => self.follow_duty().await,
+                recovered = recovered(&mut self.recovery) => self.end_recovery(recovered),
                 () = bell.rung() => {
                     if bell.take_unpark() {
                         self.unpark();
@@ -206,18 +222,111 @@ impl Dispatcher {
         let before = self.target.take();
         self.target = target;
         let Some(target) = self.target.clone() else { return };
+        if self.post.is_none() {
+            let duty = Duty::Delivering(Arc::clone(&self.name));
+            self.post = Some(Post::apply(Arc::clone(&self.shared.duties), duty));
+        }
         self.pace.set_pause(target.pause);
-        let is_parked_by_others =
-            self.parked.as_ref().is_some_and(|parked| parked.settings != target.settings_digest);
         let has_changed =
             before.is_some_and(|before| before.settings_digest != target.settings_digest);
-        if is_parked_by_others || has_changed {
+        if has_changed || self.is_parked_by_other_settings() {
             self.unpark();
         }
         if has_changed {
             self.bring_forward();
         }
         self.look_again();
+    }
+
+    fn is_parked_by_other_settings(&self) -> bool {
+        let (Some(target), Some(parked)) = (&self.target, &self.parked) else { return false };
+        parked.settings != target.settings_digest
+    }
+
+    /// Leaves the destination to other hosts, if this one has no target for it and no work left.
+    async fn leave_without_target(&mut self) {
+        let is_at_work = self.claim.is_some() || self.has_in_flight();
+        if self.target.is_some() || is_at_work {
+            return;
+        }
+        if let Some(post) = self.post.take() {
+            (self.served, self.recovery) = (None, None);
+            post.leave().await;
+        }
+    }
+
+    /// Begins or ends to deliver, after the store said who holds the duty.
+    async fn follow_duty(&mut self) {
+        let Some(on_duty) = self.post.as_ref().map(Post::on_duty).cloned() else { return };
+        let term = on_duty.term();
+        if self.served.is_some() && term != self.served {
+            self.stand_down().await;
+        }
+        let Some(term) = term else {
+            self.recovery = None;
+            return;
+        };
+        if self.served == Some(term) {
+            // People and the router may have asked another host for something.
+            self.doubts_marks = on_duty.is_leased();
+            self.look_again();
+        } else if self.recovery.as_ref().is_none_or(|recovery| recovery.term != term) {
+            self.begin_recovery(term);
+        }
+    }
+
+    /// Stops all work at once. Another host does it, or makes the attempts again as attempts in doubt.
+    async fn stand_down(&mut self) {
+        self.served = None;
+        self.claim = None;
+        self.attempts.shutdown().await;
+        self.records.shutdown().await;
+        self.running.clear();
+        self.last_turn = None;
+        self.has_lost_claim = false;
+        self.doubts_marks = false;
+        self.look = Look::Due;
+    }
+
+    /// Puts the deliveries in order that an earlier holder of the duty left, and reads the destination's marks.
+    fn begin_recovery(&mut self, term: Term) {
+        let longest_wait = self.target.as_ref().map(|target| target.schedule.longest_wait());
+        let (shared, name) = (self.shared.clone(), self.name.to_string());
+        let answer = Box::pin(async move {
+            loop {
+                match recover(&shared, &name, longest_wait).await {
+                    Err(error) if !matches!(error, StoreError::Closed) => {
+                        tracing::debug!(%error, "deliveries of an earlier host were not read yet");
+                        tokio::time::sleep(STORE_PAUSE).await;
+                    }
+                    answer => return answer,
+                }
+            }
+        });
+        self.recovery = Some(Recovery { term, answer });
+    }
+
+    fn end_recovery(&mut self, answer: Result<Recovered, StoreError>) {
+        let (Some(Recovery { term, .. }), Ok(recovered)) = (self.recovery.take(), answer) else {
+            return;
+        };
+        let Recovered { in_doubt, parked, paused_until } = recovered;
+        log_doubts(&self.name, in_doubt);
+        // A pause from before the clock was put back must not last for ever.
+        let longest = later(self.shared.clock.now(), LONGEST_RETRY_AFTER);
+        self.parked = parked;
+        self.paused_until = paused_until.map(|until| until.min(longest));
+        self.served = Some(term);
+        if self.is_parked_by_other_settings() {
+            self.unpark();
+        }
+        self.look_again();
+    }
+
+    /// Returns true while this host surely is the one that delivers to the destination.
+    fn is_on_duty(&self) -> bool {
+        let Some(on_duty) = self.post.as_ref().map(Post::on_duty) else { return false };
+        self.served.is_some() && on_duty.term() == self.served && on_duty.is_certain()
     }
 
     /// Ends the parking and the pause of the destination.
@@ -269,9 +378,16 @@ impl Dispatcher {
     /// Asks the store for deliveries that are due, if any may be attempted now.
     fn begin_claim(&mut self) {
         let limit = self.places();
-        if self.claim.is_some() || self.look != Look::Due || limit == 0 || self.is_held() {
+        // A claim finds nothing at a destination that is still parked or paused in the store.
+        let (was_held, may_ask) = (self.is_held(), self.doubts_marks && self.records.is_empty());
+        let is_held = was_held && !may_ask;
+        if self.claim.is_some() || self.look != Look::Due || limit == 0 || is_held {
             return;
         }
+        if !self.is_on_duty() {
+            return;
+        }
+        self.doubts_marks = false;
         if self.has_lost_claim && self.has_in_flight() {
             return;
         }
@@ -286,7 +402,7 @@ impl Dispatcher {
         } else {
             Box::pin(store.claim(Claim { destination, now, limit }))
         };
-        self.claim = Some(RunningClaim { answer, limit, is_outdated: false });
+        self.claim = Some(RunningClaim { answer, limit, was_held, is_outdated: false });
     }
 
     fn has_in_flight(&self) -> bool {
@@ -314,7 +430,8 @@ impl Dispatcher {
 
     /// Returns the instant at which the store has to be looked at, if no event comes before.
     fn wake_at(&self) -> Option<Instant> {
-        if self.target.is_none() || self.parked.is_some() || self.claim.is_some() {
+        let is_idle = self.target.is_none() || self.parked.is_some() || self.claim.is_some();
+        if is_idle || !self.is_on_duty() {
             return None;
         }
         let clock = &self.shared.clock;
@@ -337,7 +454,8 @@ impl Dispatcher {
     }
 
     fn end_claim(&mut self, claimed: Result<Claimed, StoreError>) {
-        let Some(RunningClaim { limit, is_outdated, .. }) = self.claim.take() else { return };
+        let Some(claim) = self.claim.take() else { return };
+        let RunningClaim { limit, was_held, is_outdated, .. } = claim;
         let claimed = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {
@@ -350,6 +468,10 @@ impl Dispatcher {
         };
         self.has_lost_claim = false;
         let Claimed { deliveries, next_due } = claimed;
+        if was_held && !deliveries.is_empty() {
+            // People ended the parking or the pause through another host.
+            (self.parked, self.paused_until) = (None, None);
+        }
         self.look = match next_due {
             _ if is_outdated || deliveries.len() >= limit => Look::Due,
             // What is due and was not taken must not keep the store busy.
@@ -381,13 +503,14 @@ impl Dispatcher {
 
     fn begin_attempt(&mut self, delivery: ClaimedDelivery, target: Arc<Target>) {
         let has_sent = Arc::<AtomicBool>::default();
+        let Some(on_duty) = self.post.as_ref().map(Post::on_duty).cloned() else { return };
         let (shared, at) = (self.shared.clone(), self.shared.clock.now());
         let attempt = {
             let (delivery, target) = (delivery.clone(), Arc::clone(&target));
             let has_sent = Arc::clone(&has_sent);
             async move {
                 let began = Instant::now();
-                let ended = attempt(&shared, &target, &delivery, &has_sent).await;
+                let ended = attempt(&shared, &target, &delivery, &has_sent, &on_duty).await;
                 (ended, began.elapsed())
             }
         };
@@ -535,6 +658,9 @@ impl Dispatcher {
         self.give_back(ids);
         let given_back = async { while self.records.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(STORE_PAUSE, given_back).await;
+        if let Some(post) = self.post.take() {
+            post.leave().await;
+        }
     }
 }
 
@@ -544,7 +670,9 @@ async fn attempt(
     target: &Target,
     claimed: &ClaimedDelivery,
     has_sent: &AtomicBool,
+    on_duty: &OnDuty,
 ) -> Ended {
+    on_duty.certain().await;
     let now = shared.clock.time_of_day();
     let links = &target.links;
     let notification = match (claimed.delivery.alert, &claimed.delivery.digest) {
@@ -558,7 +686,7 @@ async fn attempt(
             return without_request(Verdict::Rejected("the delivery is about no alert".into()));
         }
     };
-    target.attempt(&notification, has_sent, &shared.clock).await
+    target.attempt(&notification, has_sent, &shared.clock, on_duty).await
 }
 
 fn retry(reason: String) -> Verdict {
@@ -579,7 +707,8 @@ fn broken_off(in_doubt: bool) -> Ended {
 async fn until_stored<T>(ask: impl Fn() -> Pending<T>) {
     loop {
         match ask().await {
-            Ok(_) | Err(StoreError::Closed) => return,
+            // Another host that has taken the duty makes the attempt again.
+            Ok(_) | Err(StoreError::Closed | StoreError::NotOnDuty) => return,
             Err(error) => {
                 tracing::debug!(%error, "the result of an attempt could not be stored yet");
                 tokio::time::sleep(STORE_PAUSE).await;
@@ -592,6 +721,47 @@ async fn answer(claim: &mut Option<RunningClaim>) -> Result<Claimed, StoreError>
     match claim {
         Some(claim) => (&mut claim.answer).await,
         None => pending().await,
+    }
+}
+
+async fn changed(post: &mut Option<Post>) {
+    match post {
+        Some(post) => post.changed().await,
+        None => pending().await,
+    }
+}
+
+async fn recovered(recovery: &mut Option<Recovery>) -> Result<Recovered, StoreError> {
+    match recovery {
+        Some(recovery) => (&mut recovery.answer).await,
+        None => pending().await,
+    }
+}
+
+/// Puts the deliveries of a destination in order that an earlier holder of the duty left.
+pub(super) async fn recover(
+    shared: &Shared,
+    name: &str,
+    longest_wait: Option<Duration>,
+) -> Result<Recovered, StoreError> {
+    let (store, now) = (&shared.store, shared.clock.now());
+    let recovered = store.recover_deliveries(name.to_owned(), now).await?;
+    if let Some(longest) = longest_wait {
+        // The clock may have been wrong when the times in the store were written.
+        store.bring_forward(Some(name.to_owned()), later(now, longest)).await?;
+    }
+    Ok(recovered)
+}
+
+/// Logs how many deliveries of a destination are in doubt, because their host ended during the attempts.
+pub(super) fn log_doubts(destination: &str, deliveries: u64) {
+    if deliveries > 0 {
+        tracing::warn!(
+            event = "deliveries_in_doubt",
+            destination,
+            deliveries,
+            "a host ended during attempts; their deliveries are tried again, marked as in doubt",
+        );
     }
 }
 

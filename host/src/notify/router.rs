@@ -28,11 +28,13 @@ use crate::{
     alert::AlertOutline,
     delivery::{Timer, TimerCause},
     host::{Host, in_force::InForce},
+    hosts::post::{OnDuty, Post},
     http::server::Stop,
     routing::{BrokenSilence, Silences},
     store::{
         Store, StoreError,
         deliveries::{DeliveryQuery, Routed},
+        duties::{Duty, Hold},
         feed::{Cursor, FeedChange},
     },
 };
@@ -42,32 +44,104 @@ const PAGE: usize = 1000;
 /// Timers that are looked at together.
 const TIMERS: usize = 256;
 
-/// Routes changes until the signal to stop.
+/// Time between two looks at what people and timers ask for, if another host may have written it.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Routes changes until the signal to stop, as long as this host holds the duty.
 pub(super) async fn run(host: Arc<Host>, shared: Shared, mut stop: Stop) {
-    let router = Router {
-        changed: shared.store.changed(),
-        reloads: host.delivery_desk.reloads(),
-        silence_changes: host.delivery_desk.silence_changes(),
-        host,
-        shared,
-        cursor: None,
-        has_read_all: false,
-        silences: None,
-        rules: None,
-        told: Told::default(),
-        rest: Rest::new(Instant::now()),
-        next_timer: None,
+    loop {
+        let mut reloads = host.delivery_desk.reloads();
+        if host.in_force().config.routes.is_empty() {
+            // Without destinations nothing is read, and another host may have some. A reload may bring one.
+            tokio::select! {
+                biased;
+                () = stop.wait() => return,
+                () = forget_cursor(&*shared.store) => {}
+            }
+            tokio::select! {
+                biased;
+                () = stop.wait() => return,
+                _ = reloads.changed() => {}
+            }
+            continue;
+        }
+        let post = Post::apply(Arc::clone(&shared.duties), Duty::Routing);
+        let ended = tokio::select! {
+            biased;
+            () = stop.wait() => End::Stop,
+            end = route_on_duty(&host, &shared, post.on_duty()) => end,
+        };
+        post.leave().await;
+        if ended == End::Stop {
+            return;
+        }
+    }
+}
+
+/// Reason why no more changes are routed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The host stops.
+    Stop,
+    /// No destination is left.
+    WithoutDestinations,
+}
+
+async fn route_on_duty(host: &Arc<Host>, shared: &Shared, on_duty: &OnDuty) -> End {
+    loop {
+        let term = on_duty.taken().await;
+        // Another host may have routed meanwhile, so that nothing is remembered.
+        let router = Router {
+            changed: shared.store.changed(),
+            reloads: host.delivery_desk.reloads(),
+            silence_changes: host.delivery_desk.silence_changes(),
+            host: Arc::clone(host),
+            shared: shared.clone(),
+            on_duty: on_duty.clone(),
+            cursor: None,
+            has_read_all: false,
+            silences: None,
+            rules: None,
+            told: Told::default(),
+            rest: Rest::new(Instant::now()),
+            next_timer: None,
+        };
+        tokio::select! {
+            biased;
+            () = on_duty.lost(term) => {}
+            end = router.route() => return end,
+        }
+    }
+}
+
+/// Forgets the router's place in the feed, unless another host routes.
+async fn forget_cursor(store: &dyn Store) {
+    let forget = async || {
+        if store.router_cursor().await?.is_none() {
+            return Ok(());
+        }
+        if store.hold(Duty::Routing).await? != Hold::Elsewhere {
+            store.forget_cursor().await?;
+            store.release(Duty::Routing).await?;
+        }
+        Ok(())
     };
-    tokio::select! {
-        biased;
-        () = stop.wait() => {}
-        () = router.route() => {}
+    loop {
+        match forget().await {
+            Ok(()) | Err(StoreError::Closed) => return,
+            Err(error) => {
+                let error: StoreError = error;
+                tracing::debug!(%error, "the place in the feed was not forgotten yet");
+                sleep(STORE_PAUSE).await;
+            }
+        }
     }
 }
 
 struct Router {
     host: Arc<Host>,
     shared: Shared,
+    on_duty: OnDuty,
     changed: watch::Receiver<u64>,
     reloads: watch::Receiver<u64>,
     silence_changes: watch::Receiver<u64>,
@@ -82,11 +156,12 @@ struct Router {
 }
 
 impl Router {
-    async fn route(mut self) {
+    async fn route(mut self) -> End {
         loop {
             match self.step().await {
-                Ok(()) => {}
-                Err(StoreError::Closed) => return,
+                Ok(Some(end)) => return end,
+                Ok(None) => {}
+                Err(StoreError::Closed) => return End::Stop,
                 Err(StoreError::UnknownCursor) => {
                     tracing::warn!(
                         event = "routing_restarted",
@@ -104,14 +179,11 @@ impl Router {
     }
 
     /// Routes one page of changes and the timers that are due, or waits for one of them.
-    async fn step(&mut self) -> Result<(), StoreError> {
+    async fn step(&mut self) -> Result<Option<End>, StoreError> {
+        self.on_duty.certain().await;
+        self.forget_what_others_change();
         self.prepare().await?;
-        let Some(cursor) = self.cursor.clone() else {
-            // Without destinations nothing is read. A reload may bring one.
-            let _ = self.reloads.changed().await;
-            self.rules = None;
-            return Ok(());
-        };
+        let Some(cursor) = self.cursor.clone() else { return Ok(Some(End::WithoutDestinations)) };
         let is_due = self.next_timer.is_some_and(|time| time <= self.shared.clock.now());
         if is_due {
             self.route_timers().await?;
@@ -120,16 +192,17 @@ impl Router {
             if !is_due {
                 self.wait().await;
             }
-            return Ok(());
+            return Ok(None);
         }
         let began = Instant::now();
         self.has_read_all = false;
         self.changed.borrow_and_update();
         let page = self.shared.store.changes_since(cursor, PAGE).await?;
         // A silence that was added before one of these changes holds for the change.
+        self.forget_what_others_change();
         self.prepare().await?;
         if self.cursor.is_none() {
-            return Ok(());
+            return Ok(None);
         }
         let count = page.changes.len();
         if count > 0 {
@@ -146,7 +219,14 @@ impl Router {
             more_arrived: self.changed.has_changed().unwrap_or_default(),
         };
         sleep(self.rest.after(page, now)).await;
-        Ok(())
+        Ok(None)
+    }
+
+    /// Has silences and the next timer read again, if people may have changed them through another host.
+    fn forget_what_others_change(&mut self) {
+        if self.on_duty.is_leased() {
+            (self.silences, self.rules) = (None, None);
+        }
     }
 
     /// Reads what decides about the next changes, if it has changed: destinations, routes and silences.
@@ -174,10 +254,7 @@ impl Router {
         };
         let rules = rules(&self.host.in_force(), silences);
         if rules.routes.is_empty() {
-            if self.cursor.take().is_some() || store.router_cursor().await?.is_some() {
-                store.forget_cursor().await?;
-            }
-            self.told.clear();
+            self.cursor = None;
         } else if self.cursor.is_none() {
             self.cursor = Some(begin(&*store, self.shared.clock.now()).await?);
         }
@@ -255,11 +332,18 @@ impl Router {
     /// Waits until there may be something to route.
     async fn wait(&mut self) {
         let timer = wait_for(&self.shared.clock, self.next_timer);
+        let look = async {
+            if !self.on_duty.is_leased() {
+                std::future::pending::<()>().await;
+            }
+            sleep(LOOK_EVERY).await;
+        };
         tokio::select! {
             _ = self.changed.changed() => self.has_read_all = false,
             _ = self.reloads.changed() => self.rules = None,
             _ = self.silence_changes.changed() => (self.silences, self.rules) = (None, None),
             () = timer => {}
+            () = look => {}
         }
     }
 }

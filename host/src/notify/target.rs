@@ -14,7 +14,7 @@ use super::{
     kinds::Links,
     schedule::Schedule,
 };
-use crate::redaction::Redactor;
+use crate::{hosts::post::OnDuty, redaction::Redactor};
 
 /// A destination in force, as its dispatcher uses it.
 pub(super) struct Target {
@@ -43,12 +43,14 @@ impl Target {
         notification: &Notification,
         has_sent: &AtomicBool,
         clock: &Clock,
+        on_duty: &OnDuty,
     ) -> Ended {
         let line = Line {
             notifier: &*self.notifier,
             sender: &*self.sender,
             redactor: &self.redactor,
             clock,
+            on_duty,
         };
         attempt::attempt(&line, notification, has_sent).await
     }

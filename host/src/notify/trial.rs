@@ -28,6 +28,7 @@ use crate::{
     call::CallFailure,
     delivery::{AttemptRequest, AttemptResult},
     host::Host,
+    hosts::post::OnDuty,
     outbound::{Client, OutboundRequest, Sent, Trace},
     problem::Problem,
     redaction::{REDACTED, Redactor},
@@ -109,8 +110,13 @@ pub(crate) async fn trial(host: &Host, name: &str, by: &Actor) -> Result<Trial, 
         asked,
         steps: Arc::default(),
     };
-    let line =
-        Line { notifier: &watched, sender: &traced, redactor: &target.redactor, clock: &clock };
+    let line = Line {
+        notifier: &watched,
+        sender: &traced,
+        redactor: &target.redactor,
+        clock: &clock,
+        on_duty: &OnDuty::always(),
+    };
     let has_sent = AtomicBool::new(false);
     let attempt = attempt::attempt(&line, &notification, &has_sent);
     let Ok(ended) = tokio::time::timeout(LONGEST_TRIAL, attempt).await else {

@@ -6,6 +6,7 @@
 pub(super) mod alerts;
 pub(super) mod audit;
 pub(super) mod deliveries;
+pub(super) mod duties;
 pub(super) mod feed;
 pub(super) mod housekeeping;
 pub(super) mod long_requests;
@@ -77,7 +78,7 @@ macro_rules! store_contract {
                 a_parked_destination_claims_nothing,
                 a_paused_destination_claims_nothing_until_its_time,
                 a_pause_becomes_longer_and_ends_when_people_want_it,
-                a_start_leaves_no_pause_of_more_than_a_day,
+                a_new_holder_leaves_no_pause_of_more_than_a_day,
                 repeated_reports_leave_one_fact_for_each_destination,
                 a_digest_replaces_many_new_alerts,
                 no_digest_is_made_if_the_limit_is_zero,
@@ -109,6 +110,17 @@ macro_rules! store_contract {
                 old_deliveries_are_deleted_and_dead_ones_stay,
                 deliveries_about_unresolved_alerts_are_kept,
                 an_alert_is_deleted_with_its_deliveries_once_they_have_ended,
+            }
+            duties {
+                a_host_alone_holds_every_duty_it_asks_for,
+                a_released_duty_is_taken_in_a_new_term,
+                a_host_that_closes_gives_up_its_duties,
+                a_released_duty_goes_to_the_host_that_asks_next,
+                a_duty_whose_holder_is_silent_goes_to_another_host,
+                a_lease_that_nobody_else_took_keeps_its_term,
+                what_a_former_holder_writes_is_refused,
+                people_act_on_deliveries_of_another_holder,
+                duties_are_shared_out_one_by_one,
             }
             silences {
                 silences_hold_until_they_end,

@@ -19,7 +19,8 @@ use crate::{
 /// [Deliveries](Delivery), their attempts, [silences](Silence), [timers](Timer) and [facts](Fact).
 ///
 /// Every change is one transaction, and answered when it is on disk. Only people's changes of many
-/// deliveries are several transactions. One host at a time routes and delivers.
+/// deliveries are several transactions. One host at a time routes, and one at a time delivers to a
+/// destination: see [`DutyStore`](super::duties::DutyStore).
 pub trait DeliveryStore: Send + Sync {
     /// Returns the cursor up to which the feed was routed; none if it was never routed, or was
     /// [forgotten](Self::forget_cursor).
@@ -63,10 +64,10 @@ pub trait DeliveryStore: Send + Sync {
     /// Returns the time at which the first timer is due.
     fn next_timer(&self) -> Pending<Option<Timestamp>>;
 
-    /// Marks as in doubt and due what was in flight when the host died. Called once, before the first
-    /// [`claim`](Self::claim). Returns the number of such deliveries. No destination stays
+    /// Marks as in doubt and due what an earlier holder of the destination's duty left in flight. Called when
+    /// a host takes the duty, before its first [`claim`](Self::claim). The destination does not stay
     /// [paused](Self::pause) for more than 24 hours from now: the clock may have been wrong.
-    fn recover_deliveries(&self, now: Timestamp) -> Pending<u64>;
+    fn recover_deliveries(&self, destination: String, now: Timestamp) -> Pending<Recovered>;
 
     /// Takes deliveries that are due, oldest first, and marks them as in flight.
     ///
@@ -181,6 +182,17 @@ pub struct NewDelivery {
     pub integration: Arc<str>,
     /// Number of waiting deliveries of the kind `opened` above which a digest replaces them; 0 for never.
     pub digest_above: u32,
+}
+
+/// Answer of [`DeliveryStore::recover_deliveries`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recovered {
+    /// Number of deliveries that are in doubt now.
+    pub in_doubt: u64,
+    /// Mark of the destination, if it is parked.
+    pub parked: Option<Parked>,
+    /// Time until which the destination is paused.
+    pub paused_until: Option<Timestamp>,
 }
 
 /// Order for [`DeliveryStore::claim`].

@@ -22,6 +22,12 @@ use crate::request::{
 pub(super) trait StoreFixture {
     /// Opens the store.
     fn open(&self) -> Arc<dyn Store>;
+
+    /// Opens the store for another host, while handles of [`open`](Self::open) are in use; none if only one
+    /// host can use the store.
+    fn open_another(&self) -> Option<Arc<dyn Store>> {
+        None
+    }
 }
 
 /// Returns a [`Submission`] of events as a sender's request makes it.

@@ -15,6 +15,7 @@ mod delivery_parts;
 mod delivery_plans;
 mod delivery_store;
 mod durable;
+mod duties;
 mod emergency_copy;
 mod feed_queries;
 mod file_watch;
@@ -57,6 +58,7 @@ use ulid::Ulid;
 use self::{
     backup::BackupDesk,
     durable::DurableTransaction,
+    duties::Duties,
     identity::inode,
     lock::{DatabaseLock, KnownDatabase},
     reader::{Reader, Readers},
@@ -111,6 +113,7 @@ pub(super) struct SqliteStore {
     writer: writer::Queue,
     readers: reader::Queue,
     durable: Arc<DurableTransaction>,
+    duties: Duties,
     /// A sentence if the database is not the one that an earlier host used here.
     identity_warning: Option<String>,
 }
@@ -196,6 +199,7 @@ impl SqliteStore {
             writer: writer.queue(),
             readers: readers.queue(),
             durable,
+            duties: Duties::new(),
             identity_warning,
             threads: Mutex::new(Some(Threads { writer, readers, lock, known: found })),
         })

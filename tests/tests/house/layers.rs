@@ -40,6 +40,7 @@ const ROOMS: &[&str] = &[
     "integration",
     "destination",
     "host",
+    "hosts",
     "config_warnings",
     "notify",
     "reload",

@@ -12,6 +12,7 @@ use super::*;
 use crate::{
     alert::PluginId,
     delivery::{Delivery, DeliveryStatus, DestinationState},
+    hosts::pretended::PretendedDuties,
     http::{
         request_id,
         server::{Stopper, stop_sign},
@@ -117,18 +118,33 @@ impl Stage {
     }
 
     fn with_notifier(settings: Settings, notifier: Notifier, receiver: Receiver) -> Self {
+        Self::with_duties(settings, notifier, receiver, None)
+    }
+
+    /// Makes a stage whose duties are those of another store than its deliveries.
+    fn with_duties(
+        settings: Settings,
+        notifier: Notifier,
+        receiver: Receiver,
+        duties: Option<&PretendedDuties>,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let config = StoreConfig::Sqlite { path: folder.path().join("tocsin.db") };
         let store = store::open(&config, "a test", Arc::new(StoreMetrics::default()));
+        let store = store.expect("it opens");
         let shared = Shared {
-            store: store.expect("it opens"),
+            duties: match duties {
+                Some(duties) => Arc::new(duties.clone()),
+                None => Arc::<dyn Store>::clone(&store),
+            },
+            store,
             desk: Arc::default(),
             metrics: Arc::default(),
             clock: clock(),
         };
         let (targets, current) = watch::channel(settings.target(&notifier, &receiver));
         let (stopper, stop) = stop_sign();
-        let task = tokio::spawn(run("out".into(), shared.clone(), Found::default(), current, stop));
+        let task = tokio::spawn(run("out".into(), shared.clone(), current, stop));
         let opened = AtomicUsize::new(0);
         Self { shared, targets, receiver, notifier, opened, stopper, task, folder }
     }
@@ -478,7 +494,8 @@ async fn a_stop_waits_for_attempts_and_leaves_the_rest_as_it_is() {
     sender.send_replace(false);
     let (shared, _folder) = stage.stop().await;
     assert_eq!(receiver.requests().len(), 2);
-    assert_eq!(shared.store.recover_deliveries(Timestamp::now()).await.expect("it writes"), 0);
+    let left = shared.store.recover_deliveries("out".into(), Timestamp::now()).await;
+    assert_eq!(left.expect("it writes").in_doubt, 0);
     let state = shared.store.destinations().await.expect("it reads");
     assert_eq!(state[0].waiting, 2);
 }
@@ -512,5 +529,100 @@ async fn a_hundred_thousand_deliveries_that_wait_do_not_delay_the_first() {
         assert!(Instant::now() < end, "nothing is delivered");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+    stage.stop().await;
+}
+
+/// Returns a receiver that answers its first request only once the sender says so.
+fn held_receiver() -> (watch::Sender<bool>, Receiver) {
+    let (sender, hold) = watch::channel(true);
+    let receiver = Receiver::new(good).delayed(move |turn| {
+        let mut hold = hold.clone();
+        Box::pin(async move {
+            if turn == 0 {
+                let _ = hold.wait_for(|held| !held).await;
+            }
+        })
+    });
+    (sender, receiver)
+}
+
+#[tokio::test]
+async fn delivers_nothing_while_another_host_holds_the_duty() {
+    let duties = PretendedDuties::elsewhere();
+    let settings = Settings::default();
+    let stage = Stage::with_duties(settings, poster(), Receiver::new(good), Some(&duties));
+    stage.tell(3).await;
+    duties.until_asked(2).await;
+    assert!(stage.deliveries().await.iter().all(|one| one.attempts == 0 && !one.in_flight));
+    duties.lease(1);
+    stage.until("all are delivered", all(DeliveryStatus::Delivered)).await;
+    assert_eq!(duties.released(), 0);
+    stage.stop().await;
+    assert_eq!(duties.released(), 1, "a host that stops lets another one begin at once");
+}
+
+#[tokio::test]
+async fn a_host_that_lost_the_duty_stops_its_attempts_and_makes_them_again_in_a_new_term() {
+    let duties = PretendedDuties::elsewhere();
+    duties.lease(1);
+    let (_hold, receiver) = held_receiver();
+    let settings = Settings { parallel: 1, ..Settings::default() };
+    let stage = Stage::with_duties(settings, poster(), receiver.clone(), Some(&duties));
+    stage.tell(2).await;
+    stage.until("one is being sent", |_| receiver.requests().len() == 1).await;
+    duties.give_elsewhere();
+    duties.until_asked(duties.asked() + 1).await;
+    // The answer to the attempt never comes: only an attempt that was broken off makes room for others.
+    duties.lease(2);
+    stage.until("all are delivered", all(DeliveryStatus::Delivered)).await;
+    let seen = stage.notifier.seen();
+    let first: Vec<_> = seen
+        .iter()
+        .filter(|one| one.delivery_id == seen[0].delivery_id)
+        .map(|one| (one.attempt, one.in_doubt))
+        .collect();
+    assert_eq!(first, [(1, false), (2, true)]);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn attempts_go_on_and_none_begins_while_a_lease_may_be_over() {
+    let duties = PretendedDuties::elsewhere();
+    duties.lease(1);
+    let (hold, receiver) = held_receiver();
+    let settings = Settings { parallel: 1, ..Settings::default() };
+    let stage = Stage::with_duties(settings, poster(), receiver.clone(), Some(&duties));
+    let ids = stage.tell(1).await;
+    stage.until("it is being sent", |_| receiver.requests().len() == 1).await;
+    duties.let_lapse(1);
+    duties.until_asked(duties.asked() + 2).await;
+    hold.send_replace(false);
+    stage.until("it is delivered", |all| all[0].status == DeliveryStatus::Delivered).await;
+    stage.tell(3).await;
+    duties.until_asked(duties.asked() + 1).await;
+    assert_eq!(receiver.requests().len(), 1);
+    duties.lease(1);
+    stage.until("all are delivered", all(DeliveryStatus::Delivered)).await;
+    let seen = stage.notifier.seen();
+    assert!(seen.iter().all(|one| one.attempt == 1 && !one.in_doubt), "{seen:?}");
+    assert_eq!(seen[0].delivery_id, ids[0].to_string());
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn learns_what_people_have_done_through_another_host() {
+    let duties = PretendedDuties::elsewhere();
+    duties.lease(1);
+    let receiver = Receiver::new(|turn| Ok(answer(if turn == 0 { 401 } else { 200 }, "")));
+    let settings = Settings { parallel: 1, ..Settings::default() };
+    let stage = Stage::with_duties(settings, poster(), receiver.clone(), Some(&duties));
+    stage.tell(2).await;
+    let parked = |all: &[Delivery]| all.iter().any(|one| one.reason.is_some() && !one.in_flight);
+    stage.until("the attempt has ended", parked).await;
+    duties.until_asked(duties.asked() + 2).await;
+    assert_eq!(receiver.requests().len(), 1, "it is parked");
+    // The other host rings no bell here.
+    stage.shared.store.park("out".into(), None).await.expect("it commits");
+    stage.until("all are delivered", all(DeliveryStatus::Delivered)).await;
     stage.stop().await;
 }

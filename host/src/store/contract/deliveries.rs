@@ -12,13 +12,15 @@ use crate::{
     },
     store::{
         ManualAction, Store,
-        deliveries::{AfterAttempt, Claim, DeliveryQuery, Finished, NewDelivery, Routed, Which},
+        deliveries::{
+            AfterAttempt, Claim, DeliveryQuery, Finished, NewDelivery, Recovered, Routed, Which,
+        },
         feed::Cursor,
         fixture::{
             StoreFixture, at, by_hand, commit,
             deliveries::{
                 attempt, claim, claimed, dead, delivered, finish, get, in_doubt, news, not_sent,
-                opened, route, timer, ulid,
+                on_duty, opened, route, timer, ulid,
             },
             housekeep, steps, steve,
         },
@@ -42,7 +44,7 @@ fn facts(store: &dyn Store, alert: u64) -> Vec<Fact> {
 }
 
 pub(in crate::store) fn a_delivery_is_claimed_once_and_ends(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     route(store, at(1), vec![news(1, 1, Kind::Opened), news(2, 2, Kind::Opened)]);
     let first = claim(store, at(1), 1);
     assert_eq!((first.deliveries.len(), first.next_due), (1, Some(at(1))));
@@ -60,19 +62,19 @@ pub(in crate::store) fn a_delivery_is_claimed_once_and_ends(place: &dyn StoreFix
 }
 
 pub(in crate::store) fn deliveries_survive_a_restart(place: &dyn StoreFixture) {
-    let store = place.open();
+    let store = on_duty(place);
     route(&*store, at(1), vec![news(1, 1, Kind::Opened), news(2, 2, Kind::Opened)]);
     claim(&*store, at(1), 1);
     in_doubt(&*store, 1, at(90));
     let before = [get(&*store, 1), get(&*store, 2)];
     store.close();
-    let store = place.open();
+    let store = on_duty(place);
     assert_eq!([get(&*store, 1), get(&*store, 2)], before);
     assert_eq!(claimed(&*store, at(90)), [(2, 1), (1, 2)]);
 }
 
 pub(in crate::store) fn news_about_an_alert_waits_for_earlier_news(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     route(store, at(0), vec![news(1, 7, Kind::Opened)]);
     assert_eq!(claimed(store, at(0)), [(1, 1)]);
     route(store, at(0), vec![news(2, 7, Kind::Acknowledged), news(3, 8, Kind::Opened)]);
@@ -88,7 +90,7 @@ pub(in crate::store) fn news_about_an_alert_waits_for_earlier_news(place: &dyn S
 }
 
 pub(in crate::store) fn destinations_do_not_wait_for_each_other(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     let mut other = news(2, 7, Kind::Opened);
     other.destination = "other".into();
     route(store, at(0), vec![news(1, 7, Kind::Opened), other]);
@@ -99,7 +101,7 @@ pub(in crate::store) fn destinations_do_not_wait_for_each_other(place: &dyn Stor
 }
 
 pub(in crate::store) fn later_news_replaces_news_that_waits(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     route(store, at(0), vec![news(1, 7, Kind::Opened)]);
     claim(store, at(0), 1);
     not_sent(store, 1, at(60));
@@ -130,7 +132,7 @@ pub(in crate::store) fn later_news_replaces_news_that_waits(place: &dyn StoreFix
 }
 
 pub(in crate::store) fn later_news_replaces_an_attempt_that_was_not_sent(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     route(store, at(0), vec![news(1, 7, Kind::Opened)]);
     claim(store, at(0), 1);
     route(store, at(1), vec![news(2, 7, Kind::Acknowledged)]);
@@ -149,7 +151,7 @@ pub(in crate::store) fn later_news_replaces_an_attempt_that_was_not_sent(place: 
 pub(in crate::store) fn a_delivery_in_doubt_keeps_its_id_and_is_not_replaced(
     place: &dyn StoreFixture,
 ) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     route(store, at(0), vec![news(1, 7, Kind::Opened)]);
     claim(store, at(0), 1);
     route(store, at(1), vec![news(2, 7, Kind::Acknowledged)]);
@@ -166,7 +168,7 @@ pub(in crate::store) fn a_delivery_in_doubt_keeps_its_id_and_is_not_replaced(
 }
 
 pub(in crate::store) fn the_list_of_skipped_kinds_is_bounded(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     route(store, at(0), vec![news(1, 7, Kind::Opened)]);
     let kinds = [Kind::Occurred, Kind::Noted];
     let many = (2..500).map(|id| news(id, 7, kinds[id as usize % 2])).collect();
@@ -179,7 +181,7 @@ pub(in crate::store) fn the_list_of_skipped_kinds_is_bounded(place: &dyn StoreFi
 }
 
 pub(in crate::store) fn claims_take_the_oldest_first(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     for id in 1..=6 {
         route(store, at(10 - id as i64), vec![news(id, id, Kind::Opened)]);
     }
@@ -191,14 +193,14 @@ pub(in crate::store) fn claims_take_the_oldest_first(place: &dyn StoreFixture) {
 }
 
 pub(in crate::store) fn a_parked_destination_claims_nothing(place: &dyn StoreFixture) {
-    let store = place.open();
+    let store = on_duty(place);
     route(&*store, at(0), vec![news(1, 1, Kind::Opened)]);
     let parked = Parked { since: at(3), reason: "token revoked".into(), settings: "abc".into() };
     store.park("ops".into(), Some(parked.clone())).wait().expect("it commits");
     let nothing = claim(&*store, at(9), 9);
     assert_eq!((nothing.deliveries.len(), nothing.next_due), (0, None));
     store.close();
-    let store = place.open();
+    let store = on_duty(place);
     assert_eq!(state(&*store).parked, Some(parked));
     store.park("ops".into(), None).wait().expect("it commits");
     assert_eq!(state(&*store).parked, None);
@@ -208,7 +210,7 @@ pub(in crate::store) fn a_parked_destination_claims_nothing(place: &dyn StoreFix
 pub(in crate::store) fn a_paused_destination_claims_nothing_until_its_time(
     place: &dyn StoreFixture,
 ) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     store.pause("ops".into(), at(100)).wait().expect("it commits");
     assert_eq!(claim(store, at(9), 9).next_due, None, "nothing waits");
     route(store, at(0), vec![news(1, 1, Kind::Opened)]);
@@ -221,7 +223,7 @@ pub(in crate::store) fn a_paused_destination_claims_nothing_until_its_time(
 pub(in crate::store) fn a_pause_becomes_longer_and_ends_when_people_want_it(
     place: &dyn StoreFixture,
 ) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     let pause = |second| store.pause("ops".into(), at(second)).wait().expect("it commits");
     let until = || state(store).paused_until;
     pause(100);
@@ -246,13 +248,20 @@ pub(in crate::store) fn a_pause_becomes_longer_and_ends_when_people_want_it(
     }
 }
 
-pub(in crate::store) fn a_start_leaves_no_pause_of_more_than_a_day(place: &dyn StoreFixture) {
-    let store = &*place.open();
+pub(in crate::store) fn a_new_holder_leaves_no_pause_of_more_than_a_day(place: &dyn StoreFixture) {
+    let store = &*on_duty(place);
     let day = 24 * 60 * 60;
     for (name, until) in [("a", 60), ("b", 9 + day), ("c", 99 * day)] {
         store.pause(name.into(), at(until)).wait().expect("it commits");
     }
-    store.recover_deliveries(at(9)).wait().expect("it commits");
+    for name in ["a", "b", "c"] {
+        store.recover_deliveries(name.into(), at(9)).wait().expect("it commits");
+    }
+    let parked = Parked { since: at(3), reason: "gone".into(), settings: "abc".into() };
+    store.park("c".into(), Some(parked.clone())).wait().expect("it commits");
+    let recovered = store.recover_deliveries("c".into(), at(9)).wait().expect("it commits");
+    let expected = Recovered { in_doubt: 0, parked: Some(parked), paused_until: Some(at(9 + day)) };
+    assert_eq!(recovered, expected, "the new holder learns the marks of the destination");
     let states = store.destinations().wait().expect("it reads");
     let until: Vec<_> = states.iter().filter_map(|state| state.paused_until).collect();
     assert_eq!(until, [at(60), at(9 + day), at(9 + day)]);
@@ -261,7 +270,7 @@ pub(in crate::store) fn a_start_leaves_no_pause_of_more_than_a_day(place: &dyn S
 pub(in crate::store) fn repeated_reports_leave_one_fact_for_each_destination(
     place: &dyn StoreFixture,
 ) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     let fact = |second, destination: &str, kind| {
         let destination = destination.into();
         (1, Fact { at: at(second), kind, destination, reason: FactReason::NeverTold })
@@ -285,7 +294,7 @@ pub(in crate::store) fn repeated_reports_leave_one_fact_for_each_destination(
 }
 
 pub(in crate::store) fn a_digest_replaces_many_new_alerts(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     route(store, at(0), vec![opened(1, 1, 3), opened(2, 2, 3), opened(3, 3, 3)]);
     assert_eq!(state(store).waiting, 3, "not more than the limit");
     let mut low = opened(5, 5, 3);
@@ -318,7 +327,7 @@ pub(in crate::store) fn a_digest_replaces_many_new_alerts(place: &dyn StoreFixtu
 }
 
 pub(in crate::store) fn no_digest_is_made_if_the_limit_is_zero(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     route(store, at(0), (1..=100).map(|id| opened(id, id, 0)).collect());
     assert_eq!(state(store).waiting, 100);
 }
@@ -326,7 +335,7 @@ pub(in crate::store) fn no_digest_is_made_if_the_limit_is_zero(place: &dyn Store
 pub(in crate::store) fn new_alerts_with_later_news_become_part_of_a_digest(
     place: &dyn StoreFixture,
 ) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     route(store, at(0), vec![opened(1, 1, 2), opened(2, 2, 2)]);
     route(store, at(0), vec![news(3, 1, Kind::Resolved), news(4, 2, Kind::Escalated)]);
     route(store, at(0), vec![opened(5, 5, 2), opened(6, 6, 2)]);
@@ -339,7 +348,7 @@ pub(in crate::store) fn new_alerts_with_later_news_become_part_of_a_digest(
 pub(in crate::store) fn further_news_about_an_alert_in_a_digest_is_a_fact(
     place: &dyn StoreFixture,
 ) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     let mut all: Vec<_> = (1..=3).map(|id| opened(id, id, 1)).collect();
     all.push(news(4, 3, Kind::Acknowledged));
     route(store, at(0), all);
@@ -360,7 +369,7 @@ pub(in crate::store) fn further_news_about_an_alert_in_a_digest_is_a_fact(
 }
 
 pub(in crate::store) fn a_digest_on_its_way_counts_no_further_alerts(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     route(store, at(0), (1..=3).map(|id| opened(id, id, 2)).collect());
     assert_eq!(claimed(store, at(0)), [(3, 1)]);
     route(store, at(1), (4..=8).map(|id| opened(id, id, 2)).collect());
@@ -382,21 +391,25 @@ pub(in crate::store) fn a_digest_on_its_way_counts_no_further_alerts(place: &dyn
 pub(in crate::store) fn attempts_that_ran_when_the_host_died_are_in_doubt(
     place: &dyn StoreFixture,
 ) {
-    let store = place.open();
+    let store = on_duty(place);
     route(&*store, at(0), vec![news(1, 1, Kind::Opened), news(2, 2, Kind::Opened)]);
     claim(&*store, at(0), 1);
     route(&*store, at(0), vec![news(3, 1, Kind::Resolved)]);
     store.close();
-    let store = place.open();
-    assert_eq!(store.recover_deliveries(at(9)).wait().expect("it commits"), 1);
-    assert_eq!(store.recover_deliveries(at(9)).wait().expect("it commits"), 0);
+    let store = on_duty(place);
+    let recover =
+        |name: &str| store.recover_deliveries(name.into(), at(9)).wait().expect("it commits");
+    assert_eq!(recover("other").in_doubt, 0);
+    assert!(get(&*store, 1).in_flight, "that is the work of who delivers to its destination");
+    assert_eq!(recover("ops"), Recovered { in_doubt: 1, ..Recovered::default() });
+    assert_eq!(recover("ops").in_doubt, 0);
     let one = get(&*store, 1);
     assert_eq!((one.in_doubt, one.in_flight, one.next_attempt_at), (true, false, Some(at(9))));
     assert_eq!(claimed(&*store, at(9)), [(2, 1), (1, 2)]);
 }
 
 pub(in crate::store) fn deliveries_given_back_had_no_attempt(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     route(store, at(0), vec![news(1, 1, Kind::Opened), news(2, 2, Kind::Opened)]);
     claim(store, at(0), 9);
     route(store, at(1), vec![news(3, 1, Kind::Resolved)]);
@@ -407,7 +420,7 @@ pub(in crate::store) fn deliveries_given_back_had_no_attempt(place: &dyn StoreFi
 }
 
 pub(in crate::store) fn deliveries_of_a_lost_claim_are_given_back(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     let other = NewDelivery { destination: "other".into(), ..news(4, 4, Kind::Opened) };
     let all = (1..=3).map(|id| news(id, id, Kind::Opened)).chain([other]).collect();
     route(store, at(0), all);
@@ -424,7 +437,7 @@ pub(in crate::store) fn deliveries_of_a_lost_claim_are_given_back(place: &dyn St
 }
 
 pub(in crate::store) fn people_retry_dead_and_waiting_deliveries(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     let retry = |which| store.retry_deliveries(which, steve(), at(700)).wait().expect("commits");
     route(store, at(0), (1..=3).map(|id| news(id, id, Kind::Opened)).collect());
     claim(store, at(0), 9);
@@ -451,7 +464,7 @@ pub(in crate::store) fn people_retry_dead_and_waiting_deliveries(place: &dyn Sto
 pub(in crate::store) fn a_dead_delivery_that_is_retried_is_united_with_later_news(
     place: &dyn StoreFixture,
 ) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     let retry = |which| store.retry_deliveries(which, steve(), at(700)).wait().expect("commits");
     route(store, at(0), vec![news(1, 7, Kind::Opened)]);
     claim(store, at(0), 9);
@@ -471,7 +484,7 @@ pub(in crate::store) fn a_dead_delivery_that_is_retried_is_united_with_later_new
 }
 
 pub(in crate::store) fn a_dead_delivery_in_doubt_is_not_united(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     route(store, at(0), vec![news(1, 7, Kind::Opened)]);
     claim(store, at(0), 9);
     finish(store, 1, 1, AttemptResult::InDoubt, AfterAttempt::Dead);
@@ -486,7 +499,7 @@ pub(in crate::store) fn a_dead_delivery_in_doubt_is_not_united(place: &dyn Store
 pub(in crate::store) fn a_retried_delivery_waits_while_later_news_is_on_its_way(
     place: &dyn StoreFixture,
 ) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     let retry = |id| store.retry_deliveries(Which::One(ulid(id)), steve(), at(9)).wait();
     route(store, at(0), vec![news(1, 7, Kind::Opened)]);
     claim(store, at(0), 9);
@@ -502,7 +515,7 @@ pub(in crate::store) fn a_retried_delivery_waits_while_later_news_is_on_its_way(
 pub(in crate::store) fn a_retried_delivery_is_united_with_later_news_that_was_not_sent(
     place: &dyn StoreFixture,
 ) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     let retry = |id| store.retry_deliveries(Which::One(ulid(id)), steve(), at(9)).wait();
     for (id, alert) in [(1, 7), (3, 8)] {
         route(store, at(0), vec![news(id, alert, Kind::Opened)]);
@@ -523,7 +536,7 @@ pub(in crate::store) fn a_retried_delivery_is_united_with_later_news_that_was_no
 }
 
 pub(in crate::store) fn united_deliveries_keep_all_their_attempts(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     route(store, at(0), vec![news(1, 7, Kind::Opened)]);
     claim(store, at(0), 9);
     dead(store, 1);
@@ -539,7 +552,7 @@ pub(in crate::store) fn united_deliveries_keep_all_their_attempts(place: &dyn St
 }
 
 pub(in crate::store) fn a_doubt_remains_until_the_news_has_arrived(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     route(store, at(0), vec![news(1, 7, Kind::Opened)]);
     claim(store, at(0), 9);
     in_doubt(store, 1, at(1));
@@ -555,7 +568,7 @@ pub(in crate::store) fn a_doubt_remains_until_the_news_has_arrived(place: &dyn S
 }
 
 pub(in crate::store) fn a_digest_lets_other_news_about_its_alerts_follow(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     route(store, at(0), vec![opened(1, 1, 1)]);
     claim(store, at(0), 9);
     finish(store, 1, 1, AttemptResult::InDoubt, AfterAttempt::Dead);
@@ -571,14 +584,14 @@ pub(in crate::store) fn a_digest_lets_other_news_about_its_alerts_follow(place: 
 }
 
 pub(in crate::store) fn a_digest_counts_an_alert_once(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     route(store, at(0), vec![opened(1, 5, 2), opened(2, 6, 2), opened(3, 5, 2), opened(4, 5, 2)]);
     let count = get(store, 3).digest.expect("a digest");
     assert_eq!((count.count, count.first, count.last), (2, 5, 6));
 }
 
 pub(in crate::store) fn a_delivery_about_a_deleted_alert_can_be_retried(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     commit(store, Event::create("x"));
     commit(store, Event::create("y"));
     by_hand(store, 1, ManualAction::Resolve);
@@ -606,7 +619,7 @@ pub(in crate::store) fn a_delivery_about_a_deleted_alert_can_be_retried(place: &
 pub(in crate::store) fn a_discarded_delivery_that_is_given_back_ended_when_it_was_discarded(
     place: &dyn StoreFixture,
 ) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     route(store, at(0), vec![news(1, 7, Kind::Opened)]);
     route(store, at(0), vec![news(2, 8, Kind::Opened)]);
     claim(store, at(0), 9);
@@ -623,7 +636,7 @@ pub(in crate::store) fn a_discarded_delivery_that_is_given_back_ended_when_it_wa
 }
 
 pub(in crate::store) fn people_discard_deliveries(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     let discard = |which| store.discard_deliveries(which, steve(), at(8)).wait().expect("commits");
     route(store, at(0), (1..=4).map(|id| news(id, id, Kind::Opened)).collect());
     claim(store, at(0), 2);
@@ -645,7 +658,7 @@ pub(in crate::store) fn people_discard_deliveries(place: &dyn StoreFixture) {
 }
 
 pub(in crate::store) fn a_discarded_digest_counts_no_more(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     route(store, at(0), (1..=3).map(|id| opened(id, id, 2)).collect());
     let which = Which::One(ulid(3));
     assert_eq!(store.discard_deliveries(which, steve(), at(8)).wait().expect("it commits"), 1);
@@ -656,7 +669,7 @@ pub(in crate::store) fn a_discarded_digest_counts_no_more(place: &dyn StoreFixtu
 }
 
 pub(in crate::store) fn the_newest_attempts_are_kept(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     route(store, at(0), vec![news(1, 1, Kind::Opened)]);
     let request = AttemptRequest {
         name: "post".into(),
@@ -683,7 +696,7 @@ pub(in crate::store) fn the_newest_attempts_are_kept(place: &dyn StoreFixture) {
 }
 
 pub(in crate::store) fn a_notifier_keeps_a_value_about_each_alert(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     let value = |store: &dyn Store, now| claim(store, now, 1).deliveries[0].state.clone();
     let keep = |id, state| {
         let attempt = attempt(1, AttemptResult::Delivered);
@@ -706,7 +719,7 @@ pub(in crate::store) fn a_notifier_keeps_a_value_about_each_alert(place: &dyn St
 pub(in crate::store) fn deliveries_are_found_by_status_destination_and_alert(
     place: &dyn StoreFixture,
 ) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     let mut other = news(4, 1, Kind::Opened);
     other.destination = "other".into();
     let mut all: Vec<_> = (1..=3).map(|id| news(id, id, Kind::Opened)).collect();
@@ -745,7 +758,7 @@ pub(in crate::store) fn deliveries_are_found_by_status_destination_and_alert(
 }
 
 pub(in crate::store) fn the_state_of_every_destination_is_known(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     assert_eq!(store.destinations().wait().expect("it reads"), []);
     let mut late = news(2, 2, Kind::Opened);
     late.changed_at = at(50);
@@ -769,7 +782,7 @@ pub(in crate::store) fn the_state_of_every_destination_is_known(place: &dyn Stor
 }
 
 pub(in crate::store) fn routing_is_recorded_with_its_cursor(place: &dyn StoreFixture) {
-    let store = place.open();
+    let store = on_duty(place);
     let cursor = |store: &dyn Store| store.router_cursor().wait().expect("it reads");
     assert_eq!(cursor(&*store), None);
     commit(&*store, Event::create("x"));
@@ -791,7 +804,7 @@ pub(in crate::store) fn routing_is_recorded_with_its_cursor(place: &dyn StoreFix
     store.route(routed).wait().expect("it commits");
     route(&*store, at(2), vec![news(1, 1, Kind::Opened)]);
     store.close();
-    let store = place.open();
+    let store = on_duty(place);
     assert_eq!(cursor(&*store), Some(page.cursor), "a call without a cursor keeps it");
     assert_eq!(facts(&*store, 1), [fact]);
     assert_eq!(store.next_timer().wait().expect("it reads"), Some(at(60)));
@@ -801,7 +814,7 @@ pub(in crate::store) fn routing_is_recorded_with_its_cursor(place: &dyn StoreFix
 }
 
 pub(in crate::store) fn alerts_are_outlined_by_their_numbers(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     for (title, urgency) in [("one", Urgency::Low), ("two", Urgency::High), ("three", Urgency::Low)]
     {
         let event = Event::create(title).urgency(urgency).detail("Channel", title);
@@ -827,7 +840,7 @@ pub(in crate::store) fn alerts_are_outlined_by_their_numbers(place: &dyn StoreFi
 }
 
 pub(in crate::store) fn old_deliveries_are_deleted_and_dead_ones_stay(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     route(store, at(0), (1..=5).map(|id| news(id, id, Kind::Opened)).collect());
     route(store, at(0), vec![news(6, 6, Kind::Noted), news(7, 5, Kind::Resolved)]);
     claim(store, at(0), 5);
@@ -856,7 +869,7 @@ pub(in crate::store) fn old_deliveries_are_deleted_and_dead_ones_stay(place: &dy
 }
 
 pub(in crate::store) fn deliveries_about_unresolved_alerts_are_kept(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     for _ in 0..6 {
         commit(store, Event::create("x"));
     }
@@ -890,7 +903,7 @@ pub(in crate::store) fn deliveries_about_unresolved_alerts_are_kept(place: &dyn 
 pub(in crate::store) fn an_alert_is_deleted_with_its_deliveries_once_they_have_ended(
     place: &dyn StoreFixture,
 ) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     for _ in 0..4 {
         commit(store, Event::create("x"));
     }
@@ -932,7 +945,7 @@ pub(in crate::store) fn an_alert_is_deleted_with_its_deliveries_once_they_have_e
 pub(in crate::store) fn deliveries_that_wait_too_long_are_brought_forward(
     place: &dyn StoreFixture,
 ) {
-    let store = place.open();
+    let store = on_duty(place);
     let other = NewDelivery { destination: "other".into(), ..news(4, 4, Kind::Opened) };
     let all = (1..=3).map(|id| news(id, id, Kind::Opened)).chain([other]).collect();
     route(&*store, at(0), all);

@@ -5,7 +5,11 @@ use crate::{
     store::{
         Store,
         deliveries::Routed,
-        fixture::{StoreFixture, at, deliveries::timer, housekeep, steve},
+        fixture::{
+            StoreFixture, at,
+            deliveries::{on_duty, timer},
+            housekeep, steve,
+        },
         housekeeping::{Forgettable, HousekeepingTask},
     },
 };
@@ -40,19 +44,19 @@ fn due(store: &dyn Store, second: i64) -> Vec<Timer> {
 }
 
 pub(in crate::store) fn silences_hold_until_they_end(place: &dyn StoreFixture) {
-    let store = place.open();
+    let store = on_duty(place);
     assert_eq!([add(&*store, 0, 60).id, add(&*store, 100, 200).id], [1, 2]);
     assert_eq!(active(&*store, 59), [2, 1], "also those that have not begun");
     assert_eq!(active(&*store, 60), [2]);
     assert_eq!(active(&*store, 200), [0; 0]);
     store.close();
-    let store = place.open();
+    let store = on_duty(place);
     let all = store.silences(None).wait().expect("it reads");
     assert_eq!(all.iter().map(|silence| silence.id).collect::<Vec<_>>(), [2, 1]);
 }
 
 pub(in crate::store) fn people_end_silences_early(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     let silence = add(store, 0, 600);
     let ends = |alert| Timer {
         due_at: at(600),
@@ -73,7 +77,7 @@ pub(in crate::store) fn people_end_silences_early(place: &dyn StoreFixture) {
 }
 
 pub(in crate::store) fn a_timer_is_due_when_its_silence_has_ended_early(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     let silence = add(store, 0, 600).id;
     store.end_silence(silence, steve(), at(60)).wait().expect("it commits");
     // The router has planned with the silence as it was before.
@@ -91,7 +95,7 @@ pub(in crate::store) fn a_timer_is_due_when_its_silence_has_ended_early(place: &
 pub(in crate::store) fn an_alert_has_one_timer_for_each_silence_and_destination(
     place: &dyn StoreFixture,
 ) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     let ends = |silence, destination: &str| Timer {
         destination: destination.into(),
         cause: TimerCause::SilenceEnds { silence },
@@ -109,7 +113,7 @@ pub(in crate::store) fn an_alert_has_one_timer_for_each_silence_and_destination(
 }
 
 pub(in crate::store) fn timers_are_due_once_and_oldest_first(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     assert_eq!(store.next_timer().wait().expect("it reads"), None);
     route_timers(store, vec![timer(30, 1), timer(10, 2), timer(20, 3)], Vec::new());
     assert_eq!(store.next_timer().wait().expect("it reads"), Some(at(10)));
@@ -125,7 +129,7 @@ pub(in crate::store) fn timers_are_due_once_and_oldest_first(place: &dyn StoreFi
 }
 
 pub(in crate::store) fn old_silences_are_deleted(place: &dyn StoreFixture) {
-    let store = &*place.open();
+    let store = &*on_duty(place);
     add(store, 0, 60);
     add(store, 0, 200);
     let task = HousekeepingTask::Forget { what: Forgettable::Deliveries, before: Some(at(100)) };

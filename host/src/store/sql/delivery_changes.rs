@@ -16,14 +16,16 @@ use super::{
 use crate::{
     alert::Actor,
     delivery::{AttemptResult, Parked},
-    store::deliveries::{AfterAttempt, Claim, Claimed, ClaimedDelivery, Finished, Which},
+    store::deliveries::{
+        AfterAttempt, Claim, Claimed, ClaimedDelivery, Finished, Recovered, Which,
+    },
     system::fault_injection,
 };
 
 /// Number of attempts of a delivery that are kept.
 const ATTEMPTS_KEPT: i64 = 20;
 
-/// Longest pause of a destination that is left when the host starts, in milliseconds.
+/// Longest pause of a destination that is left when a host takes over, in milliseconds.
 const LONGEST_PAUSE_LEFT: i64 = 24 * 60 * 60 * 1000;
 
 /// The deliveries of a destination that have not ended.
@@ -205,13 +207,21 @@ impl Transaction<'_> {
         Ok(ids.len() as u64)
     }
 
-    pub(in crate::store) fn recover_deliveries(&mut self, now: Timestamp) -> SqlResult<u64> {
+    pub(in crate::store) fn recover_deliveries(
+        &mut self,
+        name: &str,
+        now: Timestamp,
+    ) -> SqlResult<Recovered> {
+        let Some(destination) = delivery_rows::destination(self.database, name)? else {
+            return Ok(Recovered::default());
+        };
         let now = now.as_millisecond();
         let sql = format!(
-            "SELECT {DELIVERY_ROW} FROM deliveries INDEXED BY deliveries_in_flight WHERE state = 2 ORDER BY seq"
+            "SELECT {DELIVERY_ROW} FROM deliveries INDEXED BY deliveries_in_flight \
+             WHERE state = 2 AND destination = ?1 ORDER BY seq"
         );
-        let rows = self.database.all(&sql, values![], DeliveryRow::read)?;
-        for row in &rows {
+        let left = self.database.all(&sql, values![destination], DeliveryRow::read)?;
+        for row in &left {
             if let Some(by) = &row.discarded_by {
                 let end = End { state: State::Dead, reason: Some(by), in_doubt: true, now };
                 self.end(row, end)?;
@@ -220,9 +230,18 @@ impl Transaction<'_> {
             let sql = "UPDATE deliveries SET state = 0, due_at = ?2, in_doubt = 1 WHERE seq = ?1";
             self.database.execute(sql, values![row.seq, now])?;
         }
-        let sql = "UPDATE destinations SET paused_until = ?1 WHERE paused_until > ?1";
-        self.database.execute(sql, values![now.saturating_add(LONGEST_PAUSE_LEFT)])?;
-        Ok(rows.len() as u64)
+        let sql = "UPDATE destinations SET paused_until = ?2 WHERE id = ?1 AND paused_until > ?2";
+        let longest = now.saturating_add(LONGEST_PAUSE_LEFT);
+        self.database.execute(sql, values![destination, longest])?;
+        let sql = "SELECT parked_at, parked_reason, parked_settings, paused_until \
+                   FROM destinations WHERE id = ?1";
+        self.database.one(sql, values![destination], |row| {
+            Ok(Recovered {
+                in_doubt: left.len() as u64,
+                parked: delivery_rows::parked(row, 0)?,
+                paused_until: row.get(3)?,
+            })
+        })
     }
 
     pub(in crate::store) fn park(&mut self, name: &str, parked: Option<&Parked>) -> SqlResult<()> {

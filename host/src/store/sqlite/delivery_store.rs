@@ -17,7 +17,8 @@ use crate::{
     store::{
         Pending,
         deliveries::{
-            Claim, Claimed, DeliveryPage, DeliveryQuery, DeliveryStore, Finished, Routed, Which,
+            Claim, Claimed, DeliveryPage, DeliveryQuery, DeliveryStore, Finished, Recovered,
+            Routed, Which,
         },
         feed::Cursor,
         sql::{Change, DeliveryChange, DeliveryChangeProgress, SqlResult, Transaction},
@@ -87,8 +88,8 @@ impl DeliveryStore for SqliteStore {
         self.readers.read(|reader| reader.snapshot(|it| it.next_timer()))
     }
 
-    fn recover_deliveries(&self, now: Timestamp) -> Pending<u64> {
-        self.write(move |open| open.recover_deliveries(now))
+    fn recover_deliveries(&self, destination: String, now: Timestamp) -> Pending<Recovered> {
+        self.write(move |open| open.recover_deliveries(&destination, now))
     }
 
     fn claim(&self, claim: Claim) -> Pending<Claimed> {
