@@ -13,6 +13,7 @@ pub(crate) mod deliveries;
 pub(crate) mod destinations;
 mod foreign;
 pub(crate) mod health;
+pub(crate) mod hosts;
 mod page;
 pub(crate) mod plugins;
 pub(crate) mod reload;
@@ -56,7 +57,7 @@ use crate::{config::Scope, host::Host, http::request_id};
         (name = "requests", description = "The outcome of every request, and replays"),
         (name = "deliveries", description = "News about alerts: who was told, who was not, and silences"),
         (name = "audit", description = "Acts of people and programs, done and refused"),
-        (name = "status", description = "Integrations, destinations, plugins and reloads"),
+        (name = "status", description = "Integrations, destinations, plugins, hosts and reloads"),
         (name = "health", description = "Health checks and metrics"),
     )
 )]
@@ -152,7 +153,8 @@ fn routes() -> Routes {
         .routes(routes!(routes::test))
         .routes(routes!(status::integrations))
         .routes(routes!(status::destinations))
-        .routes(routes!(status::plugins));
+        .routes(routes!(status::plugins))
+        .routes(routes!(hosts::list));
     let act = OpenApiRouter::new()
         .routes(routes!(alerts::acknowledge))
         .routes(routes!(alerts::resolve))

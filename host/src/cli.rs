@@ -11,6 +11,7 @@ mod client;
 mod completions;
 mod deliveries;
 mod destinations;
+mod hosts;
 mod integrations;
 mod man;
 mod offline;
@@ -112,6 +113,8 @@ enum Command {
     Routes(routes::RoutesCommand),
     /// List, add and end silences, during which nobody is told of alerts; needs a running host
     Silences(silences::Silences),
+    /// List the hosts that share a store, and what each serves; needs a running host
+    Hosts(hosts::Hosts),
     /// List the acts of people and programs, done and refused; needs a running host
     Audit(audit::Audit),
     /// Print a script with which a shell completes the commands and options of `tocsin`
@@ -211,6 +214,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Deliveries(deliveries) => deliveries::run(deliveries),
         Command::Routes(routes) => routes::run(routes),
         Command::Silences(silences) => silences::run(silences),
+        Command::Hosts(options) => hosts::run(&options),
         Command::Audit(options) => audit::list(&options),
         Command::Completions(completions) => completions::print(&completions),
         Command::Man(man) => man::write(&man),

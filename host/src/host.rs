@@ -62,6 +62,8 @@ pub(crate) struct Host {
     pub(crate) fewer_connections: Option<usize>,
     /// The size of the store while it exceeds its limit.
     pub(crate) over_size: ArcSwapOption<OverSize>,
+    /// Sentences on the differences between hosts on the same store that last for too long.
+    pub(crate) host_differences: ArcSwap<Vec<String>>,
     /// The meeting point of the delivery engine and the rest of the host.
     pub(crate) delivery_desk: Arc<DeliveryDesk>,
     /// The traces of requests.
@@ -118,6 +120,7 @@ impl Host {
             refusal_lines: LineLimits::default(),
             fewer_connections,
             over_size: ArcSwapOption::empty(),
+            host_differences: ArcSwap::default(),
             metrics,
             store,
             runtime,

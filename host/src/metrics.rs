@@ -3,6 +3,7 @@
 //! Code that counts holds its own counters, so that no request pays for a look-up by label.
 
 mod format;
+mod hosts;
 mod process;
 mod refusals;
 mod reloads;
@@ -34,7 +35,7 @@ pub(crate) use self::{
     traces::{Dropped, TraceMetrics},
 };
 use self::{
-    process::ProcessMetrics, refusals::RefusalMetrics, reloads::ReloadMetrics,
+    hosts::HostMetrics, process::ProcessMetrics, refusals::RefusalMetrics, reloads::ReloadMetrics,
     unresolved::UnresolvedMetrics,
 };
 use crate::{
@@ -69,6 +70,8 @@ pub(crate) struct Metrics {
     pub refusals: RefusalMetrics,
     /// Metrics of the last [reload](crate::reload).
     pub reloads: ReloadMetrics,
+    /// Gauges of the hosts that share a store.
+    pub hosts: HostMetrics,
     /// Gauges of alerts that are not resolved.
     pub unresolved: UnresolvedMetrics,
     families: Families,
@@ -171,6 +174,8 @@ impl Metrics {
         let store =
             Arc::new(StoreMetrics { limits: Arc::clone(&limits), ..StoreMetrics::default() });
         store.register(registry);
+        let hosts = HostMetrics::default();
+        hosts.register(registry);
         let unresolved = UnresolvedMetrics::default();
         unresolved.register(registry);
         let calls = Arc::new(CallMetrics { limits: Arc::clone(&limits), ..CallMetrics::default() });
@@ -195,6 +200,7 @@ impl Metrics {
             lost_log_lines,
             refusals,
             reloads,
+            hosts,
             unresolved,
             families,
         }

@@ -19,7 +19,7 @@ use crate::{
     config::LoadedConfig,
     config_warnings,
     host::{Host, in_force::InForce},
-    housekeeping,
+    hosts, housekeeping,
     http::server::{self, Stop, Stopper, stop_sign},
     notify, watch,
 };
@@ -73,6 +73,7 @@ async fn serve(host: &Arc<Host>, listeners: Listeners, mut stop: Stop) {
     let housekeeping = tokio::spawn(housekeeping::run(Arc::clone(host), stop.clone()));
     let count = tokio::spawn(housekeeping::alert_count::run(Arc::clone(host), stop.clone()));
     let deliveries = notify::start(host, stop.clone());
+    let heartbeat = tokio::spawn(hosts::heartbeat::run(Arc::clone(host), stop.clone()));
     host.begin_serving();
     tracing::info!(event = "serving", "webhooks are served");
     stop.wait().await;
@@ -90,6 +91,7 @@ async fn serve(host: &Arc<Host>, listeners: Listeners, mut stop: Stop) {
     let _ = housekeeping.await;
     let _ = count.await;
     let _ = deliveries.await;
+    let _ = heartbeat.await;
     finish(host, admin_stopper, admin, end).await;
     host.traces.flush().await;
     tracing::info!(event = "stopped", "stopped");

@@ -15,6 +15,7 @@ pub mod duties;
 pub mod feed;
 #[cfg(test)]
 mod fixture;
+pub mod hosts;
 pub mod housekeeping;
 #[cfg(test)]
 mod model;
@@ -41,6 +42,7 @@ use self::{
     deliveries::DeliveryStore,
     duties::DutyStore,
     feed::{ChangePage, Cursor},
+    hosts::HostStore,
     housekeeping::{HousekeepingProgress, HousekeepingStep},
     sqlite::SqliteStore,
 };
@@ -182,13 +184,20 @@ pub fn restore(config: &StoreConfig, backup: &Path, holder: &str) -> anyhow::Res
 /// Committed data is on disk and survives the death of the host and of the machine. Other hosts may
 /// write to the same store.
 pub trait Store:
-    AlertStore + RequestStore + DeliveryStore + DutyStore + AuditStore + Housekeeping + StoreHealth
+    AlertStore
+    + RequestStore
+    + DeliveryStore
+    + DutyStore
+    + HostStore
+    + AuditStore
+    + Housekeeping
+    + StoreHealth
 {
     /// Makes a backup beside the work of the store. The backup has everything that was acknowledged before this
     /// call.
     fn back_up(&self, target: BackupTarget) -> Pending<Result<Backup, BackupError>>;
 
-    /// Commits what was submitted, closes the store, and returns when that is done.
+    /// Commits what was submitted, gives up all duties of this host, closes the store, and returns when that is done.
     fn close(&self);
 }
 

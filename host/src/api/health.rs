@@ -169,6 +169,10 @@ async fn problems(host: &Host) -> Vec<Reason> {
         let sentence = format!("the last reload failed, and nothing was changed: {problem}");
         problems.push(("reload_failed", sentence));
     }
+    problems.extend(host.host_differences.load().iter().map(|difference| {
+        let hint = "hint: give all hosts the same plugins and the same configuration";
+        ("hosts_differ", format!("{difference}; {hint}"))
+    }));
     let in_force = host.in_force();
     // An expired certificate is a problem now, one that expires soon is not.
     let certificates = in_force.config.certificates(Timestamp::now());

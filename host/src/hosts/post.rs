@@ -18,14 +18,14 @@ const ASK_EVERY: Duration = Duration::from_secs(2);
 /// Time in which a duty is given up. A store that needs longer finds the lease over a little later.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A duty that a task of its own asks for and renews, until [`leave`](Self::leave).
+/// [`Duty`] that a task of its own asks for and renews, until [`leave`](Self::leave).
 pub(crate) struct Post {
     on_duty: OnDuty,
     leave: oneshot::Sender<()>,
     keeper: JoinHandle<()>,
 }
 
-/// Knowledge of those who do the work of a duty about who holds it.
+/// Answers of a [`Post`] to the tasks that do the work of its [`Duty`].
 #[derive(Clone, Debug)]
 pub(crate) struct OnDuty(watch::Receiver<Standing>);
 
@@ -34,7 +34,7 @@ pub(crate) struct OnDuty(watch::Receiver<Standing>);
 enum Standing {
     /// Another host holds the duty, or the store has not answered yet.
     Off,
-    /// This host holds the duty in a term.
+    /// The host holds the duty in a [`Term`].
     On {
         term: Term,
         /// Time until which surely no other host holds the duty; none if no other host can.
@@ -43,7 +43,7 @@ enum Standing {
 }
 
 impl Post {
-    /// Asks for a duty, from now on.
+    /// Asks a store for a [`Duty`], from now on.
     pub(crate) fn apply(store: Arc<dyn DutyStore>, duty: Duty) -> Self {
         let (standing, receiver) = watch::channel(Standing::Off);
         let (leave, left) = oneshot::channel();
@@ -51,7 +51,7 @@ impl Post {
         Self { on_duty: OnDuty(receiver), leave, keeper }
     }
 
-    /// Returns the knowledge about who holds the duty.
+    /// Returns the [`OnDuty`] for the tasks that do the work.
     pub(crate) fn on_duty(&self) -> &OnDuty {
         &self.on_duty
     }
@@ -76,7 +76,7 @@ impl OnDuty {
         Self(watch::channel(Standing::On { term: Term(0), until: None }).1)
     }
 
-    /// Returns the term in which this host holds the duty; none if another host holds it. Between two renewals,
+    /// Returns the [`Term`] in which this host holds the duty; none if another host holds it. Between two renewals,
     /// another host may have taken the duty: see [`is_certain`](Self::is_certain).
     pub(crate) fn term(&self) -> Option<Term> {
         match *self.0.borrow() {
@@ -100,7 +100,7 @@ impl OnDuty {
         self.until(Standing::is_certain).await;
     }
 
-    /// Waits until this host holds the duty, and returns the term.
+    /// Waits until this host holds the duty, and returns the [`Term`].
     pub(crate) async fn taken(&self) -> Term {
         loop {
             self.until(|standing| *standing != Standing::Off).await;
@@ -110,7 +110,7 @@ impl OnDuty {
         }
     }
 
-    /// Waits until this host no longer holds the duty in a term.
+    /// Waits until this host no longer holds the duty in this [`Term`].
     pub(crate) async fn lost(&self, of: Term) {
         self.until(|standing| !matches!(standing, Standing::On { term, .. } if *term == of)).await;
     }
@@ -132,7 +132,7 @@ impl Standing {
     }
 }
 
-/// Asks for a duty again and again until it is left, and gives it up then.
+/// Asks for a [`Duty`] again and again until it is left, and gives it up then.
 async fn keep(
     store: Arc<dyn DutyStore>,
     duty: Duty,
@@ -166,7 +166,7 @@ async fn keep(
     let _ = store.release(duty).await;
 }
 
-/// Returns the standing after an answer of the store; none if the answer says nothing new.
+/// Returns the [`Standing`] after an answer of the store; none if the answer says nothing new.
 fn next(answer: Result<Hold, StoreError>, asked: Instant) -> Option<Standing> {
     match answer {
         Ok(Hold::Here { term, lasts }) => {

@@ -8,6 +8,7 @@ pub(super) mod audit;
 pub(super) mod deliveries;
 pub(super) mod duties;
 pub(super) mod feed;
+pub(super) mod hosts;
 pub(super) mod housekeeping;
 pub(super) mod long_requests;
 pub(super) mod requests;
@@ -121,6 +122,11 @@ macro_rules! store_contract {
                 what_a_former_holder_writes_is_refused,
                 people_act_on_deliveries_of_another_holder,
                 duties_are_shared_out_one_by_one,
+            }
+            hosts {
+                a_host_is_listed_with_its_last_report,
+                a_host_is_listed_with_its_duties,
+                hosts_know_each_other_and_who_has_stopped,
             }
             silences {
                 silences_hold_until_they_end,

@@ -20,6 +20,7 @@ mod emergency_copy;
 mod feed_queries;
 mod file_watch;
 mod health;
+mod hosts;
 mod identity;
 mod idle_yield;
 mod in_use;
@@ -59,6 +60,7 @@ use self::{
     backup::BackupDesk,
     durable::DurableTransaction,
     duties::Duties,
+    hosts::ThisHost,
     identity::inode,
     lock::{DatabaseLock, KnownDatabase},
     reader::{Reader, Readers},
@@ -114,6 +116,7 @@ pub(super) struct SqliteStore {
     readers: reader::Queue,
     durable: Arc<DurableTransaction>,
     duties: Duties,
+    this_host: ThisHost,
     /// A sentence if the database is not the one that an earlier host used here.
     identity_warning: Option<String>,
 }
@@ -200,6 +203,7 @@ impl SqliteStore {
             readers: readers.queue(),
             durable,
             duties: Duties::new(),
+            this_host: ThisHost::new(),
             identity_warning,
             threads: Mutex::new(Some(Threads { writer, readers, lock, known: found })),
         })

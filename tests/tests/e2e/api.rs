@@ -274,6 +274,7 @@ fn the_openapi_document_lists_every_route() {
         "/api/v1/destinations/{name}/discard",
         "/api/v1/destinations/{name}/retry",
         "/api/v1/destinations/{name}/test",
+        "/api/v1/hosts",
         "/api/v1/integrations",
         "/api/v1/plugins",
         "/api/v1/plugins/{name}/retry",

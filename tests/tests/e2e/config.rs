@@ -453,6 +453,7 @@ fn help_and_usage_errors_explain_the_command_line() {
       routes        Explain who is told of an alert, when, and why another destination is not
       silences      List, add and end silences, during which nobody is told of alerts; needs a running
                     host
+      hosts         List the hosts that share a store, and what each serves; needs a running host
       audit         List the acts of people and programs, done and refused; needs a running host
       completions   Print a script with which a shell completes the commands and options of `tocsin`
       man           Write the manual pages, one for each command

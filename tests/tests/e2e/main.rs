@@ -29,6 +29,7 @@ mod full_disk;
 mod greedy_clients;
 mod hardening;
 mod hops;
+mod hosts;
 mod integration_settings;
 mod kill_points;
 mod limits;

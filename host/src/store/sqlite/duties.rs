@@ -30,6 +30,12 @@ impl Duties {
     pub(super) fn new() -> Self {
         Self { held: Mutex::default(), other_hosts: watch::Sender::new(0) }
     }
+
+    /// Returns the duties that the host holds, sorted.
+    pub(super) fn held(&self) -> Vec<Duty> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.terms.keys().cloned().collect()
+    }
 }
 
 impl DutyStore for SqliteStore {
