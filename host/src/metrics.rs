@@ -637,6 +637,7 @@ pub struct StoreMetrics {
     commit_seconds: Histogram,
     batch_size: Histogram,
     failures: Counter,
+    retries: Counter,
     /// Size on disk, in bytes. Updated when the metrics are requested.
     pub size_bytes: Gauge,
     /// Size of the stored data, in bytes. Updated by [`housekeeping`](crate::housekeeping).
@@ -665,6 +666,7 @@ impl Default for StoreMetrics {
             commit_seconds: Histogram::new(exponential_buckets(1e-4, 2.0, 14)),
             batch_size: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
             failures: Counter::default(),
+            retries: Counter::default(),
             size_bytes: Gauge::default(),
             used_bytes: Gauge::default(),
             is_lost: Gauge::default(),
@@ -685,6 +687,11 @@ impl StoreMetrics {
     /// Counts a commit that failed.
     pub fn failed(&self) {
         self.failures.inc();
+    }
+
+    /// Counts a transaction that was begun again, because another host had changed the same rows.
+    pub fn retried(&self) {
+        self.retries.inc();
     }
 
     /// Shows the numbers of an integration although none of its requests has waited for a replay yet.
@@ -723,6 +730,11 @@ impl StoreMetrics {
         let help = "Submissions in one commit";
         registry.register("commit_batch_size", help, self.batch_size.clone());
         registry.register("commit_failures", "Commits that failed", self.failures.clone());
+        registry.register(
+            "commit_retries",
+            "Transactions begun again because another host had changed the same rows",
+            self.retries.clone(),
+        );
         let help = "Size of the store on disk";
         registry.register("store_size_bytes", help, self.size_bytes.clone());
         let help = "Size of the stored data, which `retention.max_store_bytes` bounds";

@@ -17,9 +17,11 @@ pub mod feed;
 mod fixture;
 pub mod hosts;
 pub mod housekeeping;
+mod long_submission;
 #[cfg(test)]
 mod model;
 mod pending;
+mod postgres;
 mod sql;
 mod sqlite;
 
@@ -36,6 +38,7 @@ use ulid::Ulid;
 
 pub use self::pending::Pending;
 pub(crate) use self::pending::{Responder, pending};
+pub use self::postgres::{InvalidAddress, PostgresAddress};
 use self::{
     audit::AuditStore,
     backup::{Backup, BackupError, BackupTarget, Restored},
@@ -44,6 +47,7 @@ use self::{
     feed::{ChangePage, Cursor},
     hosts::HostStore,
     housekeeping::{HousekeepingProgress, HousekeepingStep},
+    postgres::PostgresStore,
     sqlite::SqliteStore,
 };
 pub use crate::alert::life::ManualAction;
@@ -69,6 +73,13 @@ pub enum StoreConfig {
         /// Path of the database file.
         path: PathBuf,
     },
+    /// Store in a PostgreSQL database, which several hosts may use.
+    Postgres {
+        /// Address of the database.
+        address: Box<PostgresAddress>,
+        /// Folder of the configuration file, for the host's own files.
+        folder: PathBuf,
+    },
 }
 
 impl StoreConfig {
@@ -76,6 +87,7 @@ impl StoreConfig {
     pub fn default_state_dir(&self) -> &Path {
         match self {
             Self::Sqlite { path } => path.parent().unwrap_or(Path::new("")),
+            Self::Postgres { folder, .. } => folder,
         }
     }
 
@@ -83,6 +95,7 @@ impl StoreConfig {
     pub fn name(&self) -> OsString {
         match self {
             Self::Sqlite { path } => path.file_name().unwrap_or_default().to_owned(),
+            Self::Postgres { address, .. } => address.database().into(),
         }
     }
 
@@ -90,6 +103,7 @@ impl StoreConfig {
     pub fn default_backup_dir(&self) -> &Path {
         match self {
             Self::Sqlite { path } => path.parent().unwrap_or(Path::new("")),
+            Self::Postgres { folder, .. } => folder,
         }
     }
 
@@ -122,6 +136,9 @@ pub fn open(
 ) -> anyhow::Result<Arc<dyn Store>> {
     match config {
         StoreConfig::Sqlite { path } => Ok(Arc::new(SqliteStore::open(path, holder, metrics)?)),
+        StoreConfig::Postgres { address, .. } => {
+            Ok(Arc::new(PostgresStore::open(address, metrics)?))
+        }
     }
 }
 
@@ -134,6 +151,7 @@ pub fn open(
 pub fn check(config: &StoreConfig) -> anyhow::Result<()> {
     match config {
         StoreConfig::Sqlite { path } => SqliteStore::check(path),
+        StoreConfig::Postgres { address, .. } => PostgresStore::check(address),
     }
 }
 
@@ -141,6 +159,8 @@ pub fn check(config: &StoreConfig) -> anyhow::Result<()> {
 pub fn holder(config: &StoreConfig) -> Option<String> {
     match config {
         StoreConfig::Sqlite { path } => SqliteStore::holder(path),
+        // Any number of hosts may use the database.
+        StoreConfig::Postgres { .. } => None,
     }
 }
 
@@ -153,6 +173,7 @@ pub fn holder(config: &StoreConfig) -> Option<String> {
 pub(crate) fn check_folder(config: &StoreConfig) -> anyhow::Result<()> {
     match config {
         StoreConfig::Sqlite { path } => sqlite::check_folder(path),
+        StoreConfig::Postgres { .. } => Ok(()),
     }
 }
 
@@ -164,6 +185,7 @@ pub(crate) fn check_folder(config: &StoreConfig) -> anyhow::Result<()> {
 pub fn back_up(config: &StoreConfig, target: &BackupTarget) -> anyhow::Result<Backup> {
     match config {
         StoreConfig::Sqlite { path } => SqliteStore::back_up(path, target),
+        StoreConfig::Postgres { .. } => Err(postgres::no_backup_error()),
     }
 }
 
@@ -176,6 +198,7 @@ pub fn back_up(config: &StoreConfig, target: &BackupTarget) -> anyhow::Result<Ba
 pub fn restore(config: &StoreConfig, backup: &Path, holder: &str) -> anyhow::Result<Restored> {
     match config {
         StoreConfig::Sqlite { path } => SqliteStore::restore(path, backup, holder),
+        StoreConfig::Postgres { .. } => Err(postgres::no_backup_error()),
     }
 }
 

@@ -172,7 +172,7 @@ pub struct UnresolvedAlert<'r> {
 }
 
 /// Last [`HistoryEntry`] of an alert. The opening is not an entry.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LastEntry {
     /// Place in the history, counted from 1.
     pub place: u64,

@@ -10,7 +10,7 @@ use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use super::{
     Admin, Config, ConfigError, Document, Listener, LoadedConfig, Log, Plugins, Requests, Server,
-    Watch,
+    Store, Watch,
 };
 use crate::{
     http::tls::ServerTls, plugins::verification::Policy, problem::did_you_mean, routing::Routes,
@@ -47,9 +47,8 @@ impl LoadedConfig {
                 "name a folder, or leave it out for the folder of the store",
             );
         }
-        if self.store_config().is_none() {
-            checks.errors.push(super::store::unknown_kind(&self.document));
-        }
+        checks.check_store(&self.config.store);
+        checks.errors.extend(self.checked_store_paths().err());
         checks.check_plugins(plugins);
         checks.check_requests(requests);
         checks.check_watch(watch);
@@ -213,6 +212,18 @@ impl Checks<'_> {
                 "write its name without a folder, or `.` for the folder itself",
             );
         }
+    }
+
+    fn check_store(&mut self, store: &Store) {
+        if store.connections == 0 {
+            self.refuse(&["store", "connections"], "must be more than 0", "leave it out for 8");
+        }
+        self.check_range(
+            &["store", "statement_timeout"],
+            &store.statement_timeout,
+            &(Duration::from_millis(100)..=Duration::from_secs(600)),
+            ("must be from 100ms to 10m", "leave it out for 10s"),
+        );
     }
 
     fn check_requests(&mut self, requests: &Requests) {

@@ -5,6 +5,8 @@
 
 use std::net::SocketAddr;
 
+use tocsin_plugin_api::Secret;
+
 use crate::{
     config::{
         self, AdminToken, Config,
@@ -202,7 +204,7 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<ConfigChange> {
         tokens,
         tls: admin_tls,
     } = admin;
-    let config::Store { url, backup_dir } = store;
+    let config::Store { url, password, connections, statement_timeout, backup_dir } = store;
     let config::Plugins {
         dir,
         call_deadline,
@@ -283,6 +285,9 @@ pub(super) fn of_settings(old: &Config, new: &Config) -> Vec<ConfigChange> {
         ("admin.max_connections", *admin_connections != old.admin.max_connections),
         ("admin.listen", is_elsewhere(*admin_listen, old.admin.listen)),
         ("store.url", *url != old.store.url),
+        ("store.password", !is_same_secret(password.as_ref(), old.store.password.as_ref())),
+        ("store.connections", *connections != old.store.connections),
+        ("store.statement_timeout", *statement_timeout != old.store.statement_timeout),
         ("state_dir", *state_dir != old.state_dir),
         ("log.format", *format != old.log.format),
         ("log.level", *level != old.log.level),
@@ -361,6 +366,14 @@ fn is_elsewhere(new: SocketAddr, old: SocketAddr) -> bool {
 /// Returns true if both have a certificate, and these differ.
 fn has_another_pair(new: Option<&config::Tls>, old: Option<&config::Tls>) -> bool {
     new.zip(old).is_some_and(|(new, old)| new.pair != old.pair)
+}
+
+/// Returns true if a secret has the same value, or is still missing.
+fn is_same_secret(one: Option<&Secret>, other: Option<&Secret>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.matches(other.expose().as_bytes()),
+        (one, other) => one.is_none() && other.is_none(),
+    }
 }
 
 fn are_same(new: &[AdminToken], old: &[AdminToken]) -> bool {

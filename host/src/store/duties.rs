@@ -22,12 +22,26 @@ pub enum Duty {
     Delivering(Arc<str>),
 }
 
+impl Duty {
+    /// Returns the duty with a name, as [`Display`](fmt::Display) writes it; none if no duty has the name.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "housekeeping" => Some(Self::Housekeeping),
+            "routing" => Some(Self::Routing),
+            _ => Some(Self::Delivering(name.strip_prefix(DELIVERING)?.into())),
+        }
+    }
+}
+
+/// Beginning of the name of a duty to deliver.
+const DELIVERING: &str = "delivering ";
+
 impl fmt::Display for Duty {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Housekeeping => f.write_str("housekeeping"),
             Self::Routing => f.write_str("routing"),
-            Self::Delivering(destination) => write!(f, "delivering {destination}"),
+            Self::Delivering(destination) => write!(f, "{DELIVERING}{destination}"),
         }
     }
 }
@@ -76,4 +90,20 @@ pub trait DutyStore: Send + Sync {
     /// deliveries that became due. A signal may be late or missing, so holders of a lease look by themselves
     /// every few seconds.
     fn work_of_other_hosts(&self) -> watch::Receiver<u64>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duty_is_known_by_its_name() {
+        let delivering = |name: &str| Duty::Delivering(name.into());
+        for duty in
+            [Duty::Housekeeping, Duty::Routing, delivering("ops"), delivering("delivering routing")]
+        {
+            assert_eq!(Duty::named(&duty.to_string()), Some(duty));
+        }
+        assert_eq!(["", "Routing", "delivering"].map(Duty::named), [None, None, None]);
+    }
 }

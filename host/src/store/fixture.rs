@@ -23,6 +23,12 @@ pub(super) trait StoreFixture {
     /// Opens the store.
     fn open(&self) -> Arc<dyn Store>;
 
+    /// Returns true if several hosts may use the store at once. Numbers of alerts then have gaps, and the order of
+    /// transactions is promised for each alert only.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// Opens the store for another host, while handles of [`open`](Self::open) are in use; none if only one
     /// host can use the store.
     fn open_another(&self) -> Option<Arc<dyn Store>> {

@@ -207,6 +207,9 @@ fn race(place: &dyn StoreFixture, keys: u64) {
         })
         .collect();
     let sent = senders.into_iter().flat_map(|sender| sender.join().expect("it sends"));
+    if place.is_shared() {
+        return assert_consistent(&*store, &sent.collect::<Vec<_>>());
+    }
     let mut sent: Vec<_> = sent
         .map(|(request, effects)| (order(&*store, request.request_id), request, effects))
         .collect();
@@ -219,6 +222,42 @@ fn race(place: &dyn StoreFixture, keys: u64) {
         assert_eq!(*effects, expected);
     }
     model.assert_equals(&*store);
+}
+
+/// Checks what holds in any order of the requests: each event counts once, and each key has one unresolved alert
+/// at a time.
+fn assert_consistent(store: &dyn Store, sent: &[(Submission, Vec<Effect>)]) {
+    let (mut ids, mut reports, mut ends) = (HashSet::new(), BTreeMap::new(), BTreeMap::new());
+    for (request, effects) in sent {
+        assert_eq!(effects.len(), 1);
+        for (event, effect) in events_of(request).iter().zip(effects) {
+            if !matches!(effect, Effect::Duplicate(_))
+                && let Some(id) = &event.event_id
+            {
+                assert!(ids.insert(id.clone()), "{id} counted twice");
+            }
+            match effect {
+                Effect::Opened(number) | Effect::Occurred(number) => {
+                    *reports.entry(*number).or_insert(0) += 1;
+                }
+                Effect::Resolved(number) => *ends.entry(*number).or_insert(0) += 1,
+                _ => {}
+            }
+        }
+    }
+    let query = AlertQuery { limit: sent.len(), ..AlertQuery::default() };
+    let mut alerts = store.alerts(query).wait().expect("it reads").alerts;
+    alerts.reverse();
+    let mut last = BTreeMap::new();
+    for alert in &alerts {
+        assert_eq!(reports.remove(&alert.number), Some(alert.occurrences), "{alert:?}");
+        let is_resolved = alert.status == Status::Resolved;
+        assert_eq!(ends.contains_key(&alert.number), is_resolved, "{alert:?}");
+        let before = last.insert(alert.dedup_key.clone(), (alert.number, is_resolved));
+        assert_eq!(before.map(|(number, _)| number), alert.previous, "{alert:?}");
+        assert!(before.is_none_or(|(_, is_resolved)| is_resolved), "two are unresolved: {alert:?}");
+    }
+    assert!(reports.is_empty() && !alerts.is_empty(), "{reports:?}");
 }
 
 /// By transaction, and within one by id.

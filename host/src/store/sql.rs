@@ -36,14 +36,16 @@ pub(super) use self::{
     alert_changes::state,
     database::Database,
     delivery_parts::{Change, DeliveryChange, DeliveryChangeProgress},
+    effects::write_effects,
     error::{SqlError, SqlResult},
     memory::{Names, TaskPlaces, WriterMemory},
-    origin::Origin,
+    origin::{Octets, Origin, may_be_folded},
+    pattern::containing,
     row::Row,
-    rows::history_entry,
+    rows::{ALERT, alert, entry_data, history_entry},
     snapshot::Snapshot,
     transaction::Transaction,
-    value::{Value, place, values},
+    value::{Value, json, place, values},
 };
 #[cfg(test)]
 pub(super) use self::{

@@ -26,7 +26,6 @@ mod idle_yield;
 mod in_use;
 mod kept_statements;
 mod lock;
-mod long_submission;
 mod open_files;
 mod orphaned_log;
 mod reader;

@@ -209,7 +209,9 @@ pub(in crate::store) fn racing_senders_open_one_alert(place: &dyn StoreFixture) 
     let shared: Vec<_> = alerts.iter().filter(|alert| alert.title == "x").collect();
     assert_eq!((shared.len(), shared[0].occurrences), (1, 50));
     let numbers: Vec<_> = alerts.iter().rev().map(|alert| alert.number).collect();
-    assert_eq!(numbers, (1..=801).collect::<Vec<_>>());
+    assert!(numbers.is_sorted_by(|one, other| one < other), "{numbers:?}");
+    assert_eq!(numbers.len(), 801);
+    assert!(place.is_shared() || numbers.last() == Some(&801), "{numbers:?}");
 }
 
 pub(in crate::store) fn pages_lead_through_all_alerts_newest_first(place: &dyn StoreFixture) {

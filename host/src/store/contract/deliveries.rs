@@ -15,12 +15,13 @@ use crate::{
         deliveries::{
             AfterAttempt, Claim, DeliveryQuery, Finished, NewDelivery, Recovered, Routed, Which,
         },
+        duties::Duty,
         feed::Cursor,
         fixture::{
             StoreFixture, at, by_hand, commit,
             deliveries::{
                 attempt, claim, claimed, dead, delivered, finish, get, in_doubt, news, not_sent,
-                on_duty, opened, route, timer, ulid,
+                on_duty, opened, route, take, timer, ulid,
             },
             housekeep, steps, steve,
         },
@@ -429,6 +430,7 @@ pub(in crate::store) fn deliveries_of_a_lost_claim_are_given_back(place: &dyn St
     store.claim(claim).wait().expect("it commits");
     route(store, at(1), vec![news(5, 3, Kind::Resolved)]);
     let give_back = |name: &str| store.give_back_all(name.into(), vec![ulid(2)]).wait();
+    take(store, Duty::Delivering("unknown".into()));
     assert_eq!(give_back("unknown").expect("it commits"), 0);
     assert_eq!(give_back("ops").expect("it commits"), 2);
     assert_eq!([2, 4].map(|id| get(store, id).in_flight), [true; 2]);

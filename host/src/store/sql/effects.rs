@@ -3,7 +3,7 @@
 use crate::request::Effect;
 
 /// Returns the text of [effects](Effect): a letter each, with the number of the alert.
-pub(super) fn write_effects(effects: &[Effect]) -> String {
+pub(in crate::store) fn write_effects(effects: &[Effect]) -> String {
     let word = |effect: &Effect| {
         let letter = match effect {
             Effect::Opened(_) => 'o',

@@ -9,6 +9,12 @@ pub(in crate::store) enum SqlError {
     /// SQLite refused the statement.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
+    /// PostgreSQL refused the statement, or cannot be reached.
+    #[error("{}", with_cause(.0))]
+    Postgres(#[from] tokio_postgres::Error),
+    /// PostgreSQL does not answer.
+    #[error("PostgreSQL does not answer")]
+    Silent,
     /// A column holds something that a host of this version does not write.
     #[error("column {column} of a row is not {expected}")]
     Column {
@@ -28,6 +34,9 @@ pub(in crate::store) enum SqlError {
     /// A value cannot be written as JSON.
     #[error("a value cannot be written as JSON: {0}")]
     ToJson(serde_json::Error),
+    /// The host does not hold the duty that the transaction needs.
+    #[error("another host holds the duty")]
+    NotOnDuty,
     /// A query that always has a row returned none.
     #[error("a query returned no row")]
     NoRow,
@@ -40,5 +49,14 @@ impl SqlError {
             Self::Sqlite(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+/// Returns the message of an error of PostgreSQL. The error itself only says at which step it came.
+fn with_cause(error: &tokio_postgres::Error) -> String {
+    match (error.as_db_error(), std::error::Error::source(error)) {
+        (Some(refused), _) => format!("{} (SQLSTATE {})", refused.message(), refused.code().code()),
+        (None, Some(cause)) => format!("{error}: {cause}"),
+        (None, None) => error.to_string(),
     }
 }

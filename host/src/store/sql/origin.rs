@@ -81,7 +81,7 @@ fn cause(submission: &Submission) -> Cause {
 
 /// Returns true if the record of a submission would hold nothing that the row of an alert has no place for, as
 /// long as the submission opens that alert and nothing else.
-fn may_be_folded(submission: &Submission) -> bool {
+pub(in crate::store) fn may_be_folded(submission: &Submission) -> bool {
     let Submission { content, kept, replayed_by, .. } = submission;
     let is_one_event = matches!(
         content,

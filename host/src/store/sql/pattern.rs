@@ -1,7 +1,7 @@
 //! Patterns of `LIKE`.
 
 /// Returns the pattern for texts that contain a text. `\` escapes in it.
-pub(super) fn containing(text: &str) -> String {
+pub(in crate::store) fn containing(text: &str) -> String {
     let mut pattern = String::from("%");
     for c in text.chars() {
         if matches!(c, '%' | '_' | '\\') {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rusqlite::types::{FromSqlError, ValueRef};
 use serde::de::DeserializeOwned;
 use tocsin_plugin_api::{Urgency, notification::Kind};
+use tokio_postgres::types::Type;
 use ulid::Ulid;
 
 use super::error::SqlError;
@@ -18,6 +19,8 @@ use crate::{
 pub(in crate::store) enum Row<'r> {
     /// Row of SQLite.
     Sqlite(&'r rusqlite::Row<'r>),
+    /// Row of PostgreSQL.
+    Postgres(&'r tokio_postgres::Row),
 }
 
 /// Value of a column.
@@ -51,6 +54,7 @@ impl Row<'_> {
     pub(in crate::store) fn column(&self, column: usize) -> Result<Column<'_>, SqlError> {
         match self {
             Self::Sqlite(row) => column_of_sqlite(row, column),
+            Self::Postgres(row) => column_of_postgres(row, column),
         }
     }
 
@@ -129,6 +133,24 @@ fn column_of_sqlite<'r>(row: &'r rusqlite::Row<'_>, column: usize) -> Result<Col
         ValueRef::Blob(bytes) => Column::Bytes(bytes),
         ValueRef::Real(_) => return Err(SqlError::Column { column, expected: "a number" }),
     })
+}
+
+/// Conditions are numbers, as in SQLite.
+fn column_of_postgres(row: &tokio_postgres::Row, column: usize) -> Result<Column<'_>, SqlError> {
+    let Some(described) = row.columns().get(column) else {
+        return Err(SqlError::Column { column, expected: "there" });
+    };
+    let value = match *described.type_() {
+        Type::INT8 => row.try_get::<_, Option<i64>>(column)?.map(Column::Integer),
+        Type::INT4 => row.try_get::<_, Option<i32>>(column)?.map(|it| Column::Integer(it.into())),
+        Type::BOOL => row.try_get::<_, Option<bool>>(column)?.map(|it| Column::Integer(it.into())),
+        Type::TEXT | Type::VARCHAR | Type::NAME => {
+            row.try_get::<_, Option<&str>>(column)?.map(Column::Text)
+        }
+        Type::BYTEA => row.try_get::<_, Option<&[u8]>>(column)?.map(Column::Bytes),
+        _ => return Err(SqlError::Column { column, expected: "of a type that the store uses" }),
+    };
+    Ok(value.unwrap_or(Column::Null))
 }
 
 impl FromColumn for i64 {

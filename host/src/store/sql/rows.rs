@@ -10,12 +10,12 @@ use crate::alert::{
 };
 
 /// The columns that [`alert`] reads, in its order.
-pub(super) const ALERT: &str = "SELECT a.number, i.name, p.name, p.version, a.title, \
+pub(in crate::store) const ALERT: &str = "SELECT a.number, i.name, p.name, p.version, a.title, \
      a.description, a.urgency, a.status, a.dedup_key, a.link, a.details, a.occurrences, a.request, \
      a.created_at, a.updated_at, a.last_occurred_at, a.previous, a.due_at, a.hops \
      FROM alerts a JOIN integrations i ON i.id = a.integration JOIN plugins p ON p.id = a.plugin";
 
-pub(super) fn alert(row: &Row<'_>, ids: AlertIds) -> SqlResult<Alert> {
+pub(in crate::store) fn alert(row: &Row<'_>, ids: AlertIds) -> SqlResult<Alert> {
     let number: u64 = row.get(0)?;
     let created_at: Timestamp = row.get(13)?;
     let title: String = row.get(4)?;
@@ -111,7 +111,7 @@ pub(in crate::store) fn history_entry(row: &Row<'_>) -> SqlResult<HistoryEntry> 
 }
 
 /// Returns the stored form of what only some entries have; none if this one has nothing of it.
-pub(super) fn entry_data(entry: &HistoryEntry) -> Option<String> {
+pub(in crate::store) fn entry_data(entry: &HistoryEntry) -> Option<String> {
     let HistoryEntry { differences, note, next, .. } = entry;
     if differences.is_empty() && note.is_none() && next.is_none() {
         return None;

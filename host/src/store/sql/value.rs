@@ -40,7 +40,7 @@ pub(in crate::store) use values;
 /// # Errors
 ///
 /// If the value cannot be written as JSON.
-pub(super) fn json(value: &impl Serialize) -> Result<String, SqlError> {
+pub(in crate::store) fn json(value: &impl Serialize) -> Result<String, SqlError> {
     serde_json::to_string(value).map_err(SqlError::ToJson)
 }
 

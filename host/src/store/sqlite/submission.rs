@@ -4,12 +4,13 @@
 
 use std::ops::Range;
 
-use super::{long_submission::LongSubmission, write_transaction::WriteTransaction};
+use super::write_transaction::WriteTransaction;
 use crate::{
     alert::Event,
     request::{Content, Effect, RequestOutcome, Submission, Terms},
     store::{
         EVENTS_TOGETHER,
+        long_submission::LongSubmission,
         sql::{Origin, SqlResult},
     },
 };

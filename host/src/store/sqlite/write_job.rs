@@ -3,15 +3,14 @@
 //! [`super::writer`] gathers jobs into transactions and carries them out, and [`super::syncer`] answers them
 //! once their transaction is on disk.
 
-use super::{
-    delivery_job::DeliveryJob, long_submission::LongSubmission, write_transaction::WriteTransaction,
-};
+use super::{delivery_job::DeliveryJob, write_transaction::WriteTransaction};
 use crate::{
     alert::AlertRef,
     request::{Effect, Submission, timeline::Timeline},
     store::{
         CommitCallback, ManualChange, ManualChangeOutcome, Responder, StoreError,
         housekeeping::{HousekeepingProgress, HousekeepingStep},
+        long_submission::LongSubmission,
         sql::SqlResult,
     },
 };

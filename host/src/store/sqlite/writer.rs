@@ -26,7 +26,6 @@ use super::{
     idle_yield::IdleYield,
     in_use,
     kept_statements::{KeptStatements, StatementsOf},
-    long_submission::{LongSubmission, Progress},
     syncer::{Attempt, Batch, Syncer},
     transaction_times::TransactionTimes,
     write_job::{JobResult, WriteJob},
@@ -40,7 +39,9 @@ use crate::{
     problem::Problem,
     request::{Effect, Quarantined, Submission, timeline::Moment},
     store::{
-        CommitCallback, EVENTS_TOGETHER, Pending, Responder, StoreError, pending,
+        CommitCallback, EVENTS_TOGETHER, Pending, Responder, StoreError,
+        long_submission::{LongSubmission, Progress},
+        pending,
         sql::{SqlError, SqlResult},
     },
     system::fault_injection,

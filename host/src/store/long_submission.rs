@@ -1,12 +1,12 @@
 //! Submission with more events than one transaction takes.
 //!
-//! [`super::writer`] decides on the transactions, and [`super::submission`] writes the parts.
+//! The writers of the stores decide on the transactions.
 
 use crate::request::{Effect, Submission};
 use crate::store::{CommitCallback, EVENTS_TOGETHER, StoreError};
 
 /// [`Submission`] of which some events may be committed and others are not.
-pub(super) struct LongSubmission {
+pub(in crate::store) struct LongSubmission {
     submission: Submission,
     then: CommitCallback,
     /// The effects of the events that are committed, in their order.
@@ -15,27 +15,27 @@ pub(super) struct LongSubmission {
 
 impl LongSubmission {
     /// Returns whether a submission needs several transactions.
-    pub(super) fn is_one(submission: &Submission) -> bool {
+    pub(in crate::store) fn is_one(submission: &Submission) -> bool {
         submission.event_count() > EVENTS_TOGETHER
     }
 
-    pub(super) fn new(submission: Submission, then: CommitCallback) -> Self {
+    pub(in crate::store) fn new(submission: Submission, then: CommitCallback) -> Self {
         let effects = Vec::with_capacity(submission.event_count());
         Self { submission, then, effects }
     }
 
-    pub(super) fn submission(&self) -> &Submission {
+    pub(in crate::store) fn submission(&self) -> &Submission {
         &self.submission
     }
 
     /// Returns the effects of the events that are committed.
-    pub(super) fn effects(&self) -> &[Effect] {
+    pub(in crate::store) fn effects(&self) -> &[Effect] {
         &self.effects
     }
 
     /// Adds the effects of the next part. With the last part, gives back the submission and the effects of
     /// all events.
-    pub(super) fn advance(mut self, part: Vec<Effect>) -> Progress {
+    pub(in crate::store) fn advance(mut self, part: Vec<Effect>) -> Progress {
         self.effects.extend(part);
         if self.effects.len() < self.submission.event_count() {
             return Progress::Unfinished(self);
@@ -45,13 +45,13 @@ impl LongSubmission {
     }
 
     /// Gives up. Committed parts stay.
-    pub(super) fn refuse(self, error: &StoreError) {
+    pub(in crate::store) fn refuse(self, error: &StoreError) {
         (self.then)(Err(error.clone()));
     }
 }
 
 /// Progress of a [`LongSubmission`].
-pub(super) enum Progress {
+pub(in crate::store) enum Progress {
     Unfinished(LongSubmission),
     Finished(Submission, CommitCallback, Vec<Effect>),
 }

@@ -1,0 +1,57 @@
+//! Looks for changes that other hosts have committed, so that readers of the feed need not poll.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use tokio::sync::oneshot;
+
+use super::{connection::Connection, feed_queries, shared::Shared};
+
+/// Pause between two looks.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Thread that looks for changes.
+pub(super) struct Watcher {
+    stop: oneshot::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Watcher {
+    pub(super) fn start(shared: &Arc<Shared>) -> anyhow::Result<Self> {
+        let (stop, stopped) = oneshot::channel();
+        let shared = Arc::clone(shared);
+        let thread = std::thread::Builder::new().name("store-watcher".into());
+        let thread = thread.spawn(move || watch(&shared, stopped));
+        Ok(Self { stop, thread: thread.context("cannot start a thread")? })
+    }
+
+    pub(super) fn stop(self) {
+        let _ = self.stop.send(());
+        let _ = self.thread.join();
+    }
+}
+
+fn watch(shared: &Shared, mut stopped: oneshot::Receiver<()>) {
+    let mut seen = None;
+    let waits = |stopped: &mut oneshot::Receiver<()>| {
+        shared.runtime.block_on(async {
+            tokio::select! {
+                _ = stopped => false,
+                () = tokio::time::sleep(PAUSE) => true,
+            }
+        })
+    };
+    while waits(&mut stopped) {
+        // A server that is away is noticed, and said, by those who need it.
+        let Ok(connection) = shared.connection(&shared.work) else { continue };
+        match feed_queries::horizon(shared, &shared.blocking(&connection)) {
+            Ok(horizon) if seen != Some(horizon) => {
+                seen = Some(horizon);
+                shared.note_change();
+                shared.note_work_of_other_hosts();
+            }
+            Ok(_) => {}
+            Err(_) => drop(Connection::take(connection)),
+        }
+    }
+}
