@@ -92,7 +92,7 @@ pub(crate) fn start(host: &Arc<Host>, stop: Stop) -> JoinHandle<()> {
         let mut stopping = stop.clone();
         tokio::select! {
             () = stopping.wait() => return,
-            () = recover_removed(&host, &shared) => {}
+            () = recover(&shared) => {}
         }
         let router = tokio::spawn(router::run(Arc::clone(&host), shared.clone(), stop.clone()));
         let engine = Engine {
@@ -108,11 +108,11 @@ pub(crate) fn start(host: &Arc<Host>, stop: Stop) -> JoinHandle<()> {
     })
 }
 
-/// Puts the deliveries in order that an earlier host left of destinations that have no dispatcher, because they
-/// are not configured any more.
-async fn recover_removed(host: &Host, shared: &Shared) {
+/// Puts the deliveries in order that an earlier host left. A [`dispatcher`] does so, too, when it takes its duty,
+/// but destinations that are disabled, broken or not configured have no duty that is taken.
+async fn recover(shared: &Shared) {
     loop {
-        match try_to_recover_removed(host, shared).await {
+        match try_to_recover(shared).await {
             Ok(()) | Err(StoreError::Closed) => return,
             Err(error) => {
                 tracing::debug!(%error, "deliveries of an earlier host could not be read yet");
@@ -122,19 +122,15 @@ async fn recover_removed(host: &Host, shared: &Shared) {
     }
 }
 
-async fn try_to_recover_removed(host: &Host, shared: &Shared) -> Result<(), StoreError> {
-    let store = &shared.store;
-    let configured = host.in_force().destinations.clone();
+async fn try_to_recover(shared: &Shared) -> Result<(), StoreError> {
+    let Shared { store, duties, .. } = shared;
     for DestinationState { name, waiting, .. } in store.destinations().await? {
-        if waiting == 0 || configured.by_name.contains_key(&*name) {
-            continue;
-        }
         let duty = Duty::Delivering(name.as_str().into());
-        if store.hold(duty.clone()).await? == Hold::Elsewhere {
+        if waiting == 0 || duties.hold(duty.clone()).await? == Hold::Elsewhere {
             continue;
         }
         let recovered = dispatcher::recover(shared, &name, None).await;
-        store.release(duty).await?;
+        duties.release(duty).await?;
         dispatcher::log_doubts(&name, recovered?.in_doubt);
     }
     Ok(())

@@ -27,7 +27,11 @@ pub(crate) struct Post {
 
 /// Answers of a [`Post`] to the tasks that do the work of its [`Duty`].
 #[derive(Clone, Debug)]
-pub(crate) struct OnDuty(watch::Receiver<Standing>);
+pub(crate) struct OnDuty {
+    standing: watch::Receiver<Standing>,
+    /// The only [`Term`] that counts; none if every term does.
+    only: Option<Term>,
+}
 
 /// Standing of this host with a duty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +52,7 @@ impl Post {
         let (standing, receiver) = watch::channel(Standing::Off);
         let (leave, left) = oneshot::channel();
         let keeper = tokio::spawn(keep(store, duty, standing, left));
-        Self { on_duty: OnDuty(receiver), leave, keeper }
+        Self { on_duty: OnDuty { standing: receiver, only: None }, leave, keeper }
     }
 
     /// Returns the [`OnDuty`] for the tasks that do the work.
@@ -58,7 +62,7 @@ impl Post {
 
     /// Waits until the store has answered again.
     pub(crate) async fn changed(&mut self) {
-        if self.on_duty.0.changed().await.is_err() {
+        if self.on_duty.standing.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -73,31 +77,37 @@ impl Post {
 impl OnDuty {
     /// Creates the knowledge that no other host can take a duty, for work that needs none.
     pub(crate) fn always() -> Self {
-        Self(watch::channel(Standing::On { term: Term(0), until: None }).1)
+        let standing = Standing::On { term: Term(0), until: None };
+        Self { standing: watch::channel(standing).1, only: None }
     }
 
     /// Returns the [`Term`] in which this host holds the duty; none if another host holds it. Between two renewals,
     /// another host may have taken the duty: see [`is_certain`](Self::is_certain).
     pub(crate) fn term(&self) -> Option<Term> {
-        match *self.0.borrow() {
+        match *self.standing.borrow() {
             Standing::Off => None,
             Standing::On { term, .. } => Some(term),
         }
     }
 
+    /// Returns an [`OnDuty`] for work that ends with a term, so that the work never goes on in a later one.
+    pub(crate) fn in_term(&self, term: Term) -> Self {
+        Self { standing: self.standing.clone(), only: Some(term) }
+    }
+
     /// Returns true while surely no other host holds the duty.
     pub(crate) fn is_certain(&self) -> bool {
-        self.0.borrow().is_certain()
+        self.standing.borrow().is_certain(self.only)
     }
 
     /// Returns true if the duty can be lost to another host.
     pub(crate) fn is_leased(&self) -> bool {
-        matches!(*self.0.borrow(), Standing::On { until: Some(_), .. })
+        matches!(*self.standing.borrow(), Standing::On { until: Some(_), .. })
     }
 
     /// Waits until surely no other host holds the duty.
     pub(crate) async fn certain(&self) {
-        self.until(Standing::is_certain).await;
+        self.until(|standing| standing.is_certain(self.only)).await;
     }
 
     /// Waits until this host holds the duty, and returns the [`Term`].
@@ -116,7 +126,7 @@ impl OnDuty {
     }
 
     async fn until(&self, is_so: impl FnMut(&Standing) -> bool) {
-        if self.0.clone().wait_for(is_so).await.is_err() {
+        if self.standing.clone().wait_for(is_so).await.is_err() {
             // The post was left, or the store is closed. Nothing will change any more.
             std::future::pending::<()>().await;
         }
@@ -124,10 +134,13 @@ impl OnDuty {
 }
 
 impl Standing {
-    fn is_certain(&self) -> bool {
+    fn is_certain(&self, only: Option<Term>) -> bool {
         match self {
             Self::Off => false,
-            Self::On { until, .. } => until.is_none_or(|until| Instant::now() < until),
+            Self::On { term, until } => {
+                only.is_none_or(|only| only == *term)
+                    && until.is_none_or(|until| Instant::now() < until)
+            }
         }
     }
 }
@@ -256,8 +269,11 @@ mod tests {
         duties.lease(7);
         on_duty.certain().await;
         assert_eq!(on_duty.term(), Some(Term(7)), "nobody else has taken it");
+        let of_that_term = on_duty.in_term(Term(7));
+        assert!(of_that_term.is_certain());
         duties.lease(8);
         on_duty.lost(Term(7)).await;
-        assert_eq!(on_duty.term(), Some(Term(8)));
+        assert_eq!((on_duty.term(), on_duty.is_certain()), (Some(Term(8)), true));
+        assert!(!of_that_term.is_certain(), "work of an earlier term does not go on");
     }
 }

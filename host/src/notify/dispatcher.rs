@@ -503,7 +503,8 @@ impl Dispatcher {
 
     fn begin_attempt(&mut self, delivery: ClaimedDelivery, target: Arc<Target>) {
         let has_sent = Arc::<AtomicBool>::default();
-        let Some(on_duty) = self.post.as_ref().map(Post::on_duty).cloned() else { return };
+        let (Some(post), Some(term)) = (&self.post, self.served) else { return };
+        let on_duty = post.on_duty().in_term(term);
         let (shared, at) = (self.shared.clone(), self.shared.clock.now());
         let attempt = {
             let (delivery, target) = (delivery.clone(), Arc::clone(&target));

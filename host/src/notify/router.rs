@@ -97,7 +97,7 @@ async fn route_on_duty(host: &Arc<Host>, shared: &Shared, on_duty: &OnDuty) -> E
             silence_changes: host.delivery_desk.silence_changes(),
             host: Arc::clone(host),
             shared: shared.clone(),
-            on_duty: on_duty.clone(),
+            on_duty: on_duty.in_term(term),
             cursor: None,
             has_read_all: false,
             silences: None,

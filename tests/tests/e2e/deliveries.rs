@@ -509,6 +509,32 @@ impl Ordeal {
     }
 }
 
+#[test]
+fn a_kill_leaves_nothing_in_flight_to_a_destination_that_is_then_disabled_or_removed() {
+    let receiver = Receiver::start(|_, _| Reply::Hang);
+    let mut host = site(&config(&receiver, "")).serve();
+    open(&host, "db1");
+    receiver.wait_for(1);
+    let disabled = config(&receiver, "enabled = false");
+    let (removed, _) = disabled.split_once("[destinations.out]").expect("a destination");
+    for (times, next) in [(1, &*disabled), (2, removed)] {
+        host = host.kill().config(next).serve();
+        let left = wait::until("nothing is in flight", || {
+            deliveries(&host).pop().filter(|one| one["in_flight"] == false)
+        });
+        assert_eq!((&left["status"], &left["in_doubt"]), (&json!("waiting"), &json!(true)));
+        if times == 1 {
+            // An attempt in flight again, for the second kill.
+            host = host.stop().config(&config(&receiver, "")).serve();
+            receiver.wait_for(2);
+        }
+    }
+    // People can end what nobody delivers any more.
+    let discarded = host.run(&["deliveries", "discard", "--destination", "out"]);
+    assert_eq!(discarded.code, Some(0), "{discarded:?}");
+    assert_eq!(deliveries(&host)[0]["status"], "dead");
+}
+
 const DIE_AT: &str = "TOCSIN_TEST_DIE_AT";
 
 /// Tells whether this is the long form of the tests, as `make drill` runs it.
