@@ -2,6 +2,7 @@
 //!
 //! Code that counts holds its own counters, so that no request pays for a look-up by label.
 
+pub(crate) mod database;
 mod format;
 mod hosts;
 mod process;
@@ -30,13 +31,13 @@ use prometheus_client::{
 
 use jiff::Timestamp;
 
+use self::{
+    database::DatabaseMetrics, hosts::HostMetrics, process::ProcessMetrics,
+    refusals::RefusalMetrics, reloads::ReloadMetrics, unresolved::UnresolvedMetrics,
+};
 pub(crate) use self::{
     format::TextFormat,
     traces::{Dropped, TraceMetrics},
-};
-use self::{
-    hosts::HostMetrics, process::ProcessMetrics, refusals::RefusalMetrics, reloads::ReloadMetrics,
-    unresolved::UnresolvedMetrics,
 };
 use crate::{
     alert::PluginId,
@@ -634,10 +635,11 @@ impl DestinationMetrics {
 pub struct StoreMetrics {
     /// Counters of limits that were reached.
     pub limits: Arc<LimitsReached>,
+    /// Metrics of a database server.
+    pub database: DatabaseMetrics,
     commit_seconds: Histogram,
     batch_size: Histogram,
     failures: Counter,
-    retries: Counter,
     /// Size on disk, in bytes. Updated when the metrics are requested.
     pub size_bytes: Gauge,
     /// Size of the stored data, in bytes. Updated by [`housekeeping`](crate::housekeeping).
@@ -663,10 +665,10 @@ impl Default for StoreMetrics {
     fn default() -> Self {
         Self {
             limits: Arc::default(),
+            database: DatabaseMetrics::default(),
             commit_seconds: Histogram::new(exponential_buckets(1e-4, 2.0, 14)),
             batch_size: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
             failures: Counter::default(),
-            retries: Counter::default(),
             size_bytes: Gauge::default(),
             used_bytes: Gauge::default(),
             is_lost: Gauge::default(),
@@ -687,11 +689,6 @@ impl StoreMetrics {
     /// Counts a commit that failed.
     pub fn failed(&self) {
         self.failures.inc();
-    }
-
-    /// Counts a transaction that was begun again, because another host had changed the same rows.
-    pub fn retried(&self) {
-        self.retries.inc();
     }
 
     /// Shows the numbers of an integration although none of its requests has waited for a replay yet.
@@ -730,11 +727,6 @@ impl StoreMetrics {
         let help = "Submissions in one commit";
         registry.register("commit_batch_size", help, self.batch_size.clone());
         registry.register("commit_failures", "Commits that failed", self.failures.clone());
-        registry.register(
-            "commit_retries",
-            "Transactions begun again because another host had changed the same rows",
-            self.retries.clone(),
-        );
         let help = "Size of the store on disk";
         registry.register("store_size_bytes", help, self.size_bytes.clone());
         let help = "Size of the stored data, which `retention.max_store_bytes` bounds";
@@ -742,6 +734,7 @@ impl StoreMetrics {
         let help = "1 if the disk failed or a file of the store was removed or replaced, so that \
                     nothing is stored until a restart";
         registry.register("store_lost", help, self.is_lost.clone());
+        self.database.register(registry);
     }
 }
 

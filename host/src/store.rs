@@ -107,6 +107,14 @@ impl StoreConfig {
         }
     }
 
+    /// Returns true if looking at the store asks another machine.
+    pub fn is_remote(&self) -> bool {
+        match self {
+            Self::Sqlite { .. } => false,
+            Self::Postgres { address, .. } => address.is_remote(),
+        }
+    }
+
     /// Returns the place of a backup that is made now in a folder.
     pub fn backup_in(&self, folder: &Path) -> BackupTarget {
         let name = backup::name(&self.name().to_string_lossy(), Timestamp::now());

@@ -75,7 +75,8 @@ fn check_all(options: &Check, report: &mut CheckReport) -> anyhow::Result<()> {
     let offline = OfflineState::load(config)?;
     let loaded = &offline.in_force.config;
     let paths = loaded.store_paths();
-    let store = paths.as_ref().map(|paths| store::check(&paths.store));
+    let is_asked = |paths: &&StorePaths| !(options.offline && paths.store.is_remote());
+    let store = paths.as_ref().filter(is_asked).map(|paths| store::check(&paths.store));
     let (integrations, plugins) = (offline.integrations(), offline.plugins());
     let destinations = offline.destinations();
     if is_text {

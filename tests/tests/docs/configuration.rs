@@ -104,6 +104,9 @@ tokens = ["TOKEN"]
 tls = { certificate = "other.crt", key = "other.key" }
 
 [store]
+password = "a-password"
+connections = 9
+statement_timeout = "11s"
 url = "sqlite:other.db"
 backup_dir = "other-backups"
 

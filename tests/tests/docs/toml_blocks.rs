@@ -32,6 +32,7 @@ fn site() -> Site {
         .plugin(&libraries::library("slack-channel"))
         .plugin(&libraries::library("webhook-out"))
         .env("ALICE_TOKEN", "a-token-of-some-length")
+        .env("DATABASE_PASSWORD", "a-password")
         .env("OTLP_AUTHORIZATION", "Bearer s3cret")
         .env("SLACK_TOKEN", "s3cret")
         .env("SLACK_BOT_TOKEN", "xoxb-s3cret");

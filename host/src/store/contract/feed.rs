@@ -245,8 +245,11 @@ pub(in crate::store) fn readers_are_told_when_alerts_change(place: &dyn StoreFix
     let store = place.open();
     let mut changed = store.changed();
     changed.borrow_and_update();
-    store.forget_cursor().wait().expect("it commits");
-    assert_eq!(changed.has_changed().ok(), Some(false), "no alert has changed");
+    // Where other hosts may change alerts, a reader may be told for nothing.
+    if !place.is_shared() {
+        store.forget_cursor().wait().expect("it commits");
+        assert_eq!(changed.has_changed().ok(), Some(false), "no alert has changed");
+    }
     commit(&*store, Event::create("x"));
     assert_eq!(changed.has_changed().ok(), Some(true));
     changed.borrow_and_update();

@@ -111,6 +111,11 @@ impl PostgresAddress {
         })
     }
 
+    /// Returns true if a server may be on another machine.
+    pub fn is_remote(&self) -> bool {
+        !self.config.get_hosts().iter().all(is_local)
+    }
+
     /// Returns the name of the database.
     pub fn database(&self) -> &str {
         let user = || self.config.get_user().unwrap_or_default();

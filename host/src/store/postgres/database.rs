@@ -10,7 +10,10 @@ use tokio_postgres::{
 };
 
 use super::{batch::text, connection::Connection, dialect::translated};
-use crate::store::sql::{Database, Row, SqlError, Value};
+use crate::{
+    metrics::database::DatabaseMetrics,
+    store::sql::{Database, Row, SqlError, Value},
+};
 
 /// Number of statements that a connection keeps. Lists are made of many conditions, each of which is a statement.
 const MOST_STATEMENTS: usize = 500;
@@ -21,6 +24,7 @@ pub(super) struct Blocking<'c> {
     pub(super) runtime: &'c Handle,
     /// Time after which a server that does not answer is given up.
     pub(super) patience: Duration,
+    pub(super) metrics: &'c DatabaseMetrics,
 }
 
 impl Blocking<'_> {
@@ -29,6 +33,7 @@ impl Blocking<'_> {
         &self,
         answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, SqlError> {
+        self.metrics.round_trip();
         match self.runtime.block_on(async { timeout(self.patience, answer).await }) {
             Ok(answer) => Ok(answer?),
             Err(_) => Err(SqlError::Silent),

@@ -119,7 +119,11 @@ impl DeliveryStore for PostgresStore {
     }
 
     fn forget_cursor(&self) -> Pending<()> {
-        work::write(&self.shared, |open| open.forget_cursor())
+        let (shared, terms) = (Arc::clone(&self.shared), self.shared.terms().clone());
+        work::write(&self.shared, move |open| {
+            duties::check(open, &shared, &terms, &Duty::Routing)?;
+            open.forget_cursor()
+        })
     }
 
     fn outlines(&self, numbers: BTreeSet<u64>, with_details: bool) -> Pending<Vec<AlertOutline>> {

@@ -3,15 +3,15 @@
 //! A transaction that only the holder of a duty may do locks the lease, so that no other host takes the duty before
 //! the transaction has ended.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use tokio::sync::watch;
 
-use super::{PostgresStore, shared::Shared, work};
+use super::{PostgresStore, database::Blocking, shared::Shared, work};
 use crate::store::{
     Pending,
     duties::{Duty, DutyStore, Hold, LEASE_LASTS, Term},
-    sql::{SqlError, SqlResult, Transaction, values},
+    sql::{Database, SqlError, SqlResult, Transaction, values},
 };
 
 /// Takes a duty that is free, or whose lease is over, and renews the lease of this host.
@@ -59,6 +59,18 @@ pub(super) fn check(
     let values = values![duty.to_string(), shared.this_host, term];
     let held = open.database.first(HELD, values, |_| Ok(()))?;
     held.ok_or(SqlError::NotOnDuty)
+}
+
+/// Returns the time since the renewal of the lease that was not renewed for longest.
+pub(super) fn oldest_lease(database: &Blocking<'_>) -> SqlResult<Duration> {
+    let sql = "SELECT CAST(coalesce(max(extract(epoch FROM clock_timestamp() - until)), 0) * 1000 AS BIGINT), \
+               CAST(count(*) AS BIGINT) FROM tocsin.leases WHERE holder IS NOT NULL";
+    let database: &dyn Database = database;
+    let (over_ms, count): (i64, i64) =
+        database.one(sql, values![], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let lasts = i64::try_from(LEASE_LASTS.as_millis()).unwrap_or(i64::MAX);
+    let age = if count == 0 { 0 } else { over_ms.saturating_add(lasts).max(0) };
+    Ok(Duration::from_millis(age.cast_unsigned()))
 }
 
 impl DutyStore for PostgresStore {

@@ -12,7 +12,10 @@ use crate::{
 pub(super) enum Failure {
     /// Another host has changed a row since it was read.
     #[error("another host has changed the same rows")]
-    Conflict,
+    Conflict {
+        /// True if two transactions waited for each other.
+        is_deadlock: bool,
+    },
     /// The database refused, or cannot be reached.
     #[error(transparent)]
     Sql(SqlError),
@@ -27,11 +30,17 @@ pub(super) enum Failure {
     Unknown(String),
 }
 
+impl Failure {
+    /// A row was not as it was read.
+    pub(super) const CHANGED: Self = Self::Conflict { is_deadlock: false };
+}
+
 impl From<SqlError> for Failure {
     fn from(error: SqlError) -> Self {
         match &error {
             SqlError::Postgres(refused) if refused.code().is_some_and(is_conflict) => {
-                Self::Conflict
+                let is_deadlock = refused.code() == Some(&SqlState::T_R_DEADLOCK_DETECTED);
+                Self::Conflict { is_deadlock }
             }
             _ => Self::Sql(error),
         }
@@ -79,7 +88,7 @@ impl Failure {
     /// Returns true if the server failed, rather than one submission of several.
     pub(super) fn concerns_all(&self) -> bool {
         match self {
-            Self::Conflict => false,
+            Self::Conflict { .. } => false,
             Self::Away(_) | Self::Closed | Self::Unknown(_) => true,
             Self::Sql(SqlError::Postgres(refused)) => {
                 let code = refused.code().map(|code| &code.code()[..2]);
@@ -99,7 +108,7 @@ impl Failure {
             Self::Sql(SqlError::Silent) | Self::Away(_) => ("database-away", self.to_string()),
             Self::Sql(error) if is_disconnect(error) => ("database-away", self.to_string()),
             Self::Unknown(_) => ("commit-unknown", self.to_string()),
-            Self::Conflict | Self::Sql(_) => ("database-refused", self.to_string()),
+            Self::Conflict { .. } | Self::Sql(_) => ("database-refused", self.to_string()),
         };
         let problem = Problem::new(code, message);
         StoreError::Unavailable(match self.hint() {
@@ -118,7 +127,7 @@ impl Failure {
         };
         let Some(code) = error.code() else { return Some(SEE_SERVER) };
         Some(match code.code() {
-            "53100" => "the disk of the server is full: make room there",
+            "53100" => "the disk of the server is full: free disk space there",
             "53300" => {
                 "the server has no free connection: raise its `max_connections`, or lower \
                  `store.connections` of the hosts"

@@ -110,7 +110,7 @@ struct Write<'w> {
 impl Write<'_> {
     async fn number(&self) -> Result<i64, Failure> {
         let rows = self.statements.query(self.client, TRANSACTION, &[&self.offset]).await?;
-        rows.first().map(|row| row.get(0)).ok_or(Failure::Conflict)
+        rows.first().map(|row| row.get(0)).ok_or(Failure::CHANGED)
     }
 
     /// Writes rows, all of which have to be written.
@@ -123,7 +123,7 @@ impl Write<'_> {
             return Ok(());
         }
         let changed = self.statements.execute(self.client, sql, &rows.values()).await?;
-        if changed == rows.len() as u64 { Ok(()) } else { Err(Failure::Conflict) }
+        if changed == rows.len() as u64 { Ok(()) } else { Err(Failure::CHANGED) }
     }
 
     /// Writes rows, all of which have to be written, with the number of the transaction.
@@ -138,7 +138,7 @@ impl Write<'_> {
         let mut values: Vec<&(dyn ToSql + Sync)> = vec![&self.offset];
         values.extend(rows.values());
         let changed = self.statements.execute(self.client, sql, &values).await?;
-        if changed == rows.len() as u64 { Ok(()) } else { Err(Failure::Conflict) }
+        if changed == rows.len() as u64 { Ok(()) } else { Err(Failure::CHANGED) }
     }
 
     /// Executes a statement that may change any number of rows.

@@ -282,7 +282,7 @@ impl IngestThread {
                     self.connection = Some(held);
                     return Ok(effects);
                 }
-                Err(Failure::Conflict) => {
+                Err(Failure::Conflict { is_deadlock }) => {
                     let rollback = held.connection.batch_execute("ROLLBACK");
                     if self.shared.wait(rollback).is_ok() {
                         self.connection = Some(held);
@@ -290,9 +290,9 @@ impl IngestThread {
                         drop(Connection::take(held.connection));
                     }
                     tries += 1;
-                    self.shared.metrics.retried();
+                    self.shared.metrics.database.retried(is_deadlock);
                     if tries == MOST_TRIES {
-                        return Err(Failure::Conflict);
+                        return Err(Failure::Conflict { is_deadlock });
                     }
                     if tries > 2 {
                         // Two hosts that disturb each other do not go on in step.

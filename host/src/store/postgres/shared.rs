@@ -34,6 +34,9 @@ use crate::{
 
 /// Time for the answer of a server beyond its own time limit for statements.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Time after which the server ends a transaction whose host sends no further statement: a host that was frozen
+/// must not keep others from its duties. Shorter than a lease.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Number of times of transactions that are kept until they are written.
 const MOST_TIMES: usize = 10_000;
 
@@ -150,6 +153,7 @@ impl Shared {
     where
         Failure: From<E>,
     {
+        self.metrics.database.round_trip();
         // The clock of the runtime is at hand only within it.
         match self.runtime.block_on(async { timeout(self.patience(), answer).await }) {
             Ok(answer) => Ok(answer?),
@@ -159,7 +163,8 @@ impl Shared {
 
     /// Returns a connection as a [`Database`](crate::store::sql::Database).
     pub(super) fn blocking<'c>(&'c self, connection: &'c Connection) -> Blocking<'c> {
-        Blocking { connection, runtime: &self.runtime, patience: self.patience() }
+        let metrics = &self.metrics.database;
+        Blocking { connection, runtime: &self.runtime, patience: self.patience(), metrics }
     }
 
     fn patience(&self) -> Duration {
@@ -170,7 +175,9 @@ impl Shared {
     pub(super) fn give_back(&self, connection: Connection, failure: Option<&Failure>) {
         let is_broken = match failure {
             None => false,
-            Some(Failure::Conflict) => self.wait(connection.batch_execute("ROLLBACK")).is_err(),
+            Some(Failure::Conflict { .. }) => {
+                self.wait(connection.batch_execute("ROLLBACK")).is_err()
+            }
             Some(Failure::Sql(error)) if !is_disconnect(error) => {
                 self.wait(connection.batch_execute("ROLLBACK")).is_err()
             }
@@ -184,11 +191,11 @@ impl Shared {
     /// Returns the text that begins a transaction that writes. Poolers may give each transaction another
     /// connection, so that no setting is one of the session.
     pub(super) fn begin(&self) -> String {
-        let timeout = self.statement_timeout.as_millis();
+        let (timeout, idle) = (self.statement_timeout.as_millis(), LONGEST_PAUSE.as_millis());
         format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL search_path = tocsin; \
              SET LOCAL statement_timeout = {timeout}; \
-             SET LOCAL idle_in_transaction_session_timeout = {timeout}"
+             SET LOCAL idle_in_transaction_session_timeout = {idle}"
         )
     }
 

@@ -5,10 +5,13 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use tokio::sync::oneshot;
 
-use super::{connection::Connection, feed_queries, shared::Shared};
+use super::{connection::Connection, duties, feed_queries, shared::Shared};
+use crate::metrics::database::POOLS;
 
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(250);
+/// Number of looks of which one asks for the age of leases, too.
+const SURVEY_EVERY: u32 = 20;
 
 /// Thread that looks for changes.
 pub(super) struct Watcher {
@@ -41,7 +44,15 @@ fn watch(shared: &Shared, mut stopped: oneshot::Receiver<()>) {
             }
         })
     };
-    while waits(&mut stopped) {
+    for look in (0..SURVEY_EVERY).cycle() {
+        if !waits(&mut stopped) {
+            return;
+        }
+        for (name, pool) in POOLS.into_iter().zip([&shared.ingest, &shared.work]) {
+            let status = pool.status();
+            let in_use = status.size.saturating_sub(status.available);
+            shared.metrics.database.pool(name, in_use, status.available);
+        }
         // A server that is away is noticed, and said, by those who need it.
         let Ok(connection) = shared.connection(&shared.work) else { continue };
         match feed_queries::horizon(shared, &shared.blocking(&connection)) {
@@ -51,7 +62,15 @@ fn watch(shared: &Shared, mut stopped: oneshot::Receiver<()>) {
                 shared.note_work_of_other_hosts();
             }
             Ok(_) => {}
-            Err(_) => drop(Connection::take(connection)),
+            Err(_) => {
+                drop(Connection::take(connection));
+                continue;
+            }
+        }
+        if look == 0
+            && let Ok(age) = duties::oldest_lease(&shared.blocking(&connection))
+        {
+            shared.metrics.database.set_oldest_lease(age);
         }
     }
 }

@@ -100,7 +100,10 @@ fn with_connection<T>(
         let result = using(&connection);
         shared.give_back(connection, result.as_ref().err());
         match result {
-            Err(Failure::Conflict) if tries < MOST_TRIES => tries += 1,
+            Err(Failure::Conflict { is_deadlock }) if tries < MOST_TRIES => {
+                shared.metrics.database.retried(is_deadlock);
+                tries += 1;
+            }
             Err(Failure::Sql(error)) if is_disconnect(&error) && connections < MOST_CONNECTIONS => {
                 connections += 1;
             }
