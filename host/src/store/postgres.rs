@@ -28,7 +28,10 @@ mod tests;
 mod watcher;
 mod work;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context;
 use tokio::{runtime::Runtime, sync::watch};
@@ -57,6 +60,9 @@ use crate::{
         Effect, Quarantined, RawRequest, RequestPage, RequestQuery, RequestRecord, Submission,
     },
 };
+
+/// Time for jobs that run when the store is closed.
+const LONGEST_STOP: Duration = Duration::from_secs(10);
 
 /// [`Store`] in a PostgreSQL database.
 pub(super) struct PostgresStore {
@@ -151,6 +157,9 @@ impl PostgresStore {
 /// Returns an error of a pool with a hint for the operator.
 fn explained(error: deadpool_postgres::PoolError) -> anyhow::Error {
     match refused(error).for_caller() {
+        super::StoreError::Unavailable(Problem { message, code: "database-away", .. }) => {
+            anyhow::anyhow!("{message}\nhint: see whether PostgreSQL runs, and check `store.url`")
+        }
         super::StoreError::Unavailable(Problem { message, hint: Some(hint), .. }) => {
             anyhow::anyhow!("{message}\nhint: {hint}")
         }
@@ -263,13 +272,20 @@ impl Store for PostgresStore {
 
     fn close(&self) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Running { ingest, watcher, runtime }) = running {
+        let Some(Running { ingest, watcher, runtime }) = running else { return };
+        let shared = Arc::clone(&self.shared);
+        let stop = move || {
             ingest.stop();
             watcher.stop();
-            hosts::stop(&self.shared);
-            self.shared.ingest.close();
-            self.shared.work.close();
-            runtime.shutdown_background();
+            hosts::stop(&shared);
+            shared.ingest.close();
+            shared.work.close();
+            runtime.shutdown_timeout(LONGEST_STOP);
+        };
+        // The thread of the caller may belong to another runtime, which must not wait for this one.
+        let thread = std::thread::Builder::new().name("store-stop".into()).spawn(stop);
+        if let Ok(thread) = thread {
+            let _ = thread.join();
         }
     }
 }

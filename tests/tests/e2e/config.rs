@@ -214,7 +214,10 @@ fn does_not_print_secrets_near_a_mistake() {
         format!("{good}options.token = {{ env = 's3cret' }}\n"),
         format!("{good}urgency = {{ env = 'TOKEN' }}\n"),
         format!("{good}options.token = 's3cret'\noptions.token = 's3cret'\n"),
-        "[store]\nurl = 'postgres://me:s3cret@db/tocsin'\n".to_owned(),
+        "[store]\nurl = 'mysql://me:s3cret@db/tocsin'\n".to_owned(),
+        "[store]\nurl = 'postgres://me:s3cret@db/tocsin?sslmode=prefer'\n".to_owned(),
+        "[store]\nurl = 'postgres://me:s3cret@db:port/tocsin'\n".to_owned(),
+        "[store]\nurl = 'postgres://:s3cret@db/tocsin'\npassword = 's3cret'\n".to_owned(),
     ] {
         site.write("tocsin.toml", &config);
         for verb in ["check", "serve"] {
@@ -298,7 +301,7 @@ fn refuses_a_store_of_an_unknown_kind() {
       |
     2 | url = ***
       |       ^^^
-    hint: write `sqlite:PATH`, such as `sqlite:tocsin.db`
+    hint: write `sqlite:PATH`, such as `sqlite:tocsin.db`, or `postgres://USER@HOST/DATABASE`
     ");
 }
 

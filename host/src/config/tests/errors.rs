@@ -139,7 +139,7 @@ fn reports_all_errors_at_once() {
       |
     2 | url = ***
       |       ^^^
-    hint: write `sqlite:PATH`, such as `sqlite:tocsin.db`
+    hint: write `sqlite:PATH`, such as `sqlite:tocsin.db`, or `postgres://USER@HOST/DATABASE`
 
     tocsin.toml:3:15: `integrations.a b`: `a b` cannot be part of a URL
       |

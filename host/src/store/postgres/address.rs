@@ -64,10 +64,13 @@ impl PostgresAddress {
         let (url, tls) = take_tls(url)?;
         let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
-            invalid(format!(
-                "is not a URL of PostgreSQL: {}",
-                cause.unwrap_or_else(|| error.to_string())
-            ))
+            InvalidAddress {
+                hint: Some("write `postgres://USER@HOST/DATABASE`"),
+                ..invalid(format!(
+                    "is not a URL of PostgreSQL: {}",
+                    cause.unwrap_or_else(|| error.to_string())
+                ))
+            }
         })?;
         if config.get_hosts().is_empty() {
             return Err(InvalidAddress {
@@ -84,7 +87,7 @@ impl PostgresAddress {
         if let Some(password) = password {
             config.password(password);
         }
-        if config.get_user().is_none() {
+        if config.get_user().is_none_or(str::is_empty) {
             return Err(InvalidAddress {
                 hint: Some("write `postgres://USER@HOST/DATABASE`"),
                 ..invalid("names no user")

@@ -14,6 +14,8 @@ pub(super) struct PostgresMemory<'t> {
     names: Names,
     places: TaskPlaces,
     transaction: Option<i64>,
+    /// True if the transaction may have changed `places`.
+    has_places: bool,
     /// Integrations of requests that wait for a replay, or waited.
     quarantined: Vec<i64>,
     pushed_out: Vec<(i64, Share)>,
@@ -22,7 +24,8 @@ pub(super) struct PostgresMemory<'t> {
 /// What a transaction has learned, once it is committed.
 pub(super) struct Learned {
     pub(super) names: Names,
-    pub(super) places: TaskPlaces,
+    /// None if the transaction did not look at them.
+    pub(super) places: Option<TaskPlaces>,
     /// True if the transaction may have changed alerts.
     pub(super) has_number: bool,
     pub(super) quarantined: Vec<i64>,
@@ -33,14 +36,15 @@ impl<'t> PostgresMemory<'t> {
     pub(super) fn new(shared: &'t Shared, database: &'t Blocking<'t>) -> Self {
         let (names, places) = (shared.names().clone(), shared.places().clone());
         let (quarantined, pushed_out) = (Vec::new(), Vec::new());
-        Self { shared, database, names, places, transaction: None, quarantined, pushed_out }
+        let (transaction, has_places) = (None, false);
+        Self { shared, database, names, places, transaction, has_places, quarantined, pushed_out }
     }
 
     /// Returns what the transaction has learned, to be kept once it is committed.
     pub(super) fn learned(self) -> Learned {
         Learned {
             names: self.names,
-            places: self.places,
+            places: self.has_places.then_some(self.places),
             // The number is read to mark changes of alerts.
             has_number: self.transaction.is_some(),
             quarantined: self.quarantined,
@@ -55,6 +59,7 @@ impl WriterMemory for PostgresMemory<'_> {
     }
 
     fn places(&mut self) -> &mut TaskPlaces {
+        self.has_places = true;
         &mut self.places
     }
 

@@ -216,7 +216,9 @@ impl Shared {
     /// Keeps what a transaction has learned, since it is committed.
     pub(super) fn learn(&self, learned: Learned) {
         let Learned { names: new, places, has_number, quarantined, pushed_out } = learned;
-        *locked(&self.places) = places;
+        if let Some(places) = places {
+            *locked(&self.places) = places;
+        }
         let mut names = locked(&self.names);
         names.integrations.extend(new.integrations);
         names.plugins.extend(new.plugins);
