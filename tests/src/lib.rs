@@ -4,8 +4,10 @@
 pub mod http;
 pub mod libraries;
 pub mod loopback;
+pub mod proxy;
 pub mod receiver;
 pub mod slack;
+pub mod store;
 pub mod test_host;
 pub mod wait;
 

@@ -22,7 +22,9 @@ use toml::Table;
 
 use crate::{
     http::{Answer, Connection, Request},
-    libraries, wait,
+    libraries,
+    store::{self, Database},
+    wait,
 };
 
 /// Folder with a configuration and plugins, and the environment of `tocsin` commands that run
@@ -33,6 +35,8 @@ pub struct Site {
     env: Vec<(String, String)>,
     user: Option<u32>,
     limits: Vec<String>,
+    /// The database of a PostgreSQL server. Without one, the store is a file.
+    database: Option<Database>,
 }
 
 /// Result of a command that has ended.
@@ -53,33 +57,58 @@ impl Default for Site {
 }
 
 impl Site {
-    /// Makes a site with an empty plugins folder and no integration.
+    /// Makes a site with an empty plugins folder and no integration. [`store`] tells which store it has.
     ///
     /// # Panics
     ///
     /// If the folder cannot be made.
     pub fn new() -> Self {
+        Self::with(store::is_postgres().then(Database::new))
+    }
+
+    /// Makes a site whose store is a SQLite file, for a test in the list of [`store`].
+    ///
+    /// # Panics
+    ///
+    /// If the folder cannot be made.
+    pub fn on_sqlite() -> Self {
+        Self::with(None)
+    }
+
+    /// Makes a site on a database of a PostgreSQL server, which other sites may share.
+    ///
+    /// # Panics
+    ///
+    /// If the folder cannot be made.
+    pub fn on(database: &Database) -> Self {
+        Self::with(Some(database.clone()))
+    }
+
+    fn with(database: Option<Database>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::create_dir(folder.path().join("plugins")).expect("a folder of plugins");
-        let site = Self { folder, env: Vec::new(), user: None, limits: Vec::new() };
+        let site = Self { folder, env: Vec::new(), user: None, limits: Vec::new(), database };
         site.configure("");
         site
     }
 
-    /// Writes the configuration: this text, plus free ports, a JSON log and a long call deadline
-    /// for busy machines, unless the text sets these keys.
+    /// Writes the configuration: this text, plus free ports, a JSON log, a long call deadline for busy
+    /// machines and a database of PostgreSQL if the site has one, unless the text sets these keys.
     ///
     /// # Panics
     ///
     /// If the text is not TOML.
     pub fn configure(&self, text: &str) {
         let mut config: Table = text.parse().expect("TOML");
-        for (section, key, value) in [
+        let url = self.database.as_ref().map(Database::url);
+        let usual = [
             ("server", "listen", "127.0.0.1:0"),
             ("admin", "listen", "127.0.0.1:0"),
             ("log", "format", "json"),
             ("plugins", "call_deadline", "30s"),
-        ] {
+        ];
+        let store = url.as_deref().map(|url| ("store", "url", url));
+        for (section, key, value) in usual.into_iter().chain(store) {
             let section = config.entry(section).or_insert_with(|| Table::new().into());
             let section = section.as_table_mut().expect("a section");
             section.entry(key).or_insert_with(|| value.into());
@@ -101,6 +130,34 @@ impl Site {
     /// If the file cannot be written.
     pub fn write(&self, name: &str, contents: impl AsRef<[u8]>) {
         fs::write(self.path(name), contents).unwrap_or_else(|error| panic!("`{name}`: {error}"));
+    }
+
+    /// Returns the database of a PostgreSQL server; none if the store is a file.
+    pub fn database(&self) -> Option<&Database> {
+        self.database.as_ref()
+    }
+
+    /// Counts the rows of a table of the store.
+    ///
+    /// # Panics
+    ///
+    /// If the store has no such table.
+    pub fn rows_of(&self, table: &str) -> i64 {
+        match &self.database {
+            Some(database) => {
+                let count = database.sql(&format!("SELECT count(*) FROM tocsin.{table}"));
+                count.parse().expect("a number")
+            }
+            None => {
+                let database = rusqlite::Connection::open(self.path("tocsin.db"));
+                let sql = format!("SELECT count(*) FROM {table}");
+                // The host may hold the file for a moment.
+                wait::until("the rows are counted", || {
+                    let database = database.as_ref().expect("a database");
+                    database.query_row(&sql, [], |row| row.get(0)).ok()
+                })
+            }
+        }
     }
 
     /// Returns a path in the folder.

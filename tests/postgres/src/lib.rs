@@ -6,7 +6,10 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
-    os::unix::{fs::chown, process::CommandExt},
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
     sync::{
@@ -87,6 +90,9 @@ impl Cluster {
         if let Some((uid, gid)) = user {
             chown(&folder, Some(uid), Some(gid)).expect("root may do so");
         }
+        // Tests run hosts as several users.
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&folder, mode).expect("it is ours");
         let data = folder.join("data");
         let mut initdb = as_user(user, &program("initdb"));
         initdb.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]);
@@ -207,7 +213,12 @@ impl Cluster {
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
-    fn try_psql(&self, database: &str, sql: &str) -> Output {
+    /// Executes statements in a database, and returns the result of `psql`.
+    ///
+    /// # Panics
+    ///
+    /// If `psql` cannot be run.
+    pub fn try_psql(&self, database: &str, sql: &str) -> Output {
         let mut psql = Command::new(program("psql"));
         psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--username=postgres"]);
         psql.args(["--set=ON_ERROR_STOP=1", "--dbname", database, "--command", sql, "--host"]);

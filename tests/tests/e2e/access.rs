@@ -21,7 +21,11 @@ const TOKENS: &str = "[admin]\ntokens = [\n\
     ]\n[integrations.good]\nplugin = 'well-behaved'\n";
 
 fn host(config: &str) -> TestHost {
-    let site = Site::new().plugin(&library("well-behaved"));
+    serve(Site::new(), config)
+}
+
+fn serve(site: Site, config: &str) -> TestHost {
+    let site = site.plugin(&library("well-behaved"));
     site.config(&format!("{config}\n{TOKENS}")).serve()
 }
 
@@ -269,7 +273,7 @@ fn an_address_whose_token_allows_too_little_fills_neither_the_audit_nor_the_log(
 
 #[test]
 fn an_act_that_cannot_be_written_to_the_audit_is_done_and_in_the_log() {
-    let host = host("");
+    let host = serve(Site::on_sqlite(), "");
     assert_eq!(host.post("good", "disk full").status, 200);
     let database = Database::open(host.site().path("tocsin.db")).expect("a database");
     let refuse = "CREATE TRIGGER no BEFORE INSERT ON audit BEGIN SELECT raise(ABORT, 'no'); END";

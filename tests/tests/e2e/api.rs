@@ -13,7 +13,11 @@ use tocsin_tests::{
 const GOOD: &str = "[integrations.good]\nplugin = 'well-behaved'\n";
 
 fn host(config: &str) -> TestHost {
-    Site::new().plugin(&library("well-behaved")).config(config).serve()
+    serve(Site::new(), config)
+}
+
+fn serve(site: Site, config: &str) -> TestHost {
+    site.plugin(&library("well-behaved")).config(config).serve()
 }
 
 fn get(host: &TestHost, path: &str) -> Answer {
@@ -344,7 +348,8 @@ fn health_reports_liveness_and_readiness() {
 
 #[test]
 fn records_an_unauthorized_request_without_its_body() {
-    let host = host(&format!("{GOOD}options.token = 's3cret-of-the-sender'\n"));
+    let config = format!("{GOOD}options.token = 's3cret-of-the-sender'\n");
+    let host = serve(Site::on_sqlite(), &config);
     let answer = host.post_with("good", &[("x-token", "wrong-guess")], "disk full");
     assert_eq!((answer.status, answer.error_code().as_str()), (403, "unauthorized"));
     let path = format!("/api/v1/requests/{}", answer.request_id());

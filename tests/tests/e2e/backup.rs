@@ -17,7 +17,7 @@ use crate::load::{Load, assert_numbered};
 const DATABASE: &str = "tocsin.db";
 
 fn site() -> Site {
-    let site = Site::new().plugin(&library("well-behaved"));
+    let site = Site::on_sqlite().plugin(&library("well-behaved"));
     site.config("[integrations.good]\nplugin = 'well-behaved'")
 }
 

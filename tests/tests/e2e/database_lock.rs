@@ -4,7 +4,7 @@ use tocsin_tests::{Site, libraries::library};
 
 #[test]
 fn a_second_host_on_a_database_is_refused_until_the_first_has_stopped() {
-    let site = Site::new().plugin(&library("well-behaved"));
+    let site = Site::on_sqlite().plugin(&library("well-behaved"));
     let config = "[integrations.good]\nplugin = 'well-behaved'";
     let first = site.config(config).serve();
     assert_eq!(first.post("good", "disk full").status, 200);
@@ -25,7 +25,7 @@ fn a_second_host_on_a_database_is_refused_until_the_first_has_stopped() {
 
 #[test]
 fn check_reads_a_database_that_is_in_use() {
-    let site = Site::new().plugin(&library("well-behaved"));
+    let site = Site::on_sqlite().plugin(&library("well-behaved"));
     let host = site.config("[integrations.good]\nplugin = 'well-behaved'").serve();
     let check = host.site().run(&["check"]);
     assert_eq!(check.code, Some(0), "{check:?}");

@@ -271,13 +271,9 @@ fn deliveries_to_a_destination_that_a_reload_removes_wait_until_it_comes_back() 
         "{reason}"
     );
     let host = host.restart();
-    let database = rusqlite::Connection::open(host.site().path("tocsin.db")).expect("a database");
     wait::until("the router knows that there is no destination", || {
-        let places = "SELECT count(*) FROM router";
-        let places: i64 = database.query_row(places, [], |row| row.get(0)).ok()?;
-        (places == 0).then_some(())
+        (host.site().rows_of("router") == 0).then_some(())
     });
-    drop(database);
     // Nobody is told of what happens without a destination.
     open(&host, "db2");
     receiver.answer(|_, _| Reply::Status(200));

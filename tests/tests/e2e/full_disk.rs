@@ -14,7 +14,7 @@ fn limit_files(host: &TestHost, bytes: Option<u64>) {
 
 #[test]
 fn a_full_disk_refuses_webhooks_until_there_is_room() {
-    let site = Site::new().plugin(&library("well-behaved"));
+    let site = Site::on_sqlite().plugin(&library("well-behaved"));
     let host = site.config("[integrations.good]\nplugin = 'well-behaved'").serve();
     let mut accepted = Vec::new();
     let mut post = |host: &TestHost, message: String| {
@@ -61,7 +61,7 @@ fn a_full_disk_refuses_webhooks_until_there_is_room() {
 
 #[test]
 fn a_disk_that_fills_under_load_loses_nothing_answered_200() {
-    let site = Site::new().plugin(&library("well-behaved"));
+    let site = Site::on_sqlite().plugin(&library("well-behaved"));
     let host = site.config("[integrations.good]\nplugin = 'well-behaved'").serve();
     let load = Load::start(host.webhooks(), "full", 8);
     wait::until("the first answers", || (load.answered() >= 20).then_some(()));
@@ -90,7 +90,7 @@ fn titled(host: &TestHost) -> Vec<serde_json::Value> {
 
 #[test]
 fn reports_a_disk_that_is_full_at_the_start() {
-    let site = Site::new().plugin(&library("well-behaved"));
+    let site = Site::on_sqlite().plugin(&library("well-behaved"));
     let site = site.config("[store]\nurl = 'sqlite:/dev/full/tocsin.db'");
     let finished = site.run(&["serve"]);
     assert_eq!(finished.code, Some(1), "{finished:?}");

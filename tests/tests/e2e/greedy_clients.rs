@@ -190,7 +190,7 @@ fn times_out_an_unfinished_note() {
 
 #[test]
 fn expensive_searches_do_not_delay_requests_for_one_alert() {
-    let site = Site::new().plugin(&library("well-behaved"));
+    let site = Site::on_sqlite().plugin(&library("well-behaved"));
     let site = site.config("[integrations.good]\nplugin = 'well-behaved'").serve().stop();
     let database = rusqlite::Connection::open(site.path("tocsin.db")).expect("a database");
     database

@@ -9,7 +9,7 @@ const CONFIG: &str = "[watch]\nenabled = false\n\
     [destinations.ops]\nplugin = 'notifier-well-behaved'\noptions.url = 'https://8.8.8.8/hook'\n";
 
 fn host() -> TestHost {
-    let site = Site::new().plugin(&library("well-behaved"));
+    let site = Site::on_sqlite().plugin(&library("well-behaved"));
     site.plugin(&library("notifier-well-behaved")).config(CONFIG).serve()
 }
 

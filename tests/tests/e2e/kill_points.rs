@@ -79,7 +79,7 @@ fn kill_at(point: &str, latest: u64) {
             Sender { name, count: 0, unanswered: None, accepted: Vec::new() }
         })
         .collect();
-    let mut site = Site::new().plugin(&library("well-behaved"));
+    let mut site = Site::on_sqlite().plugin(&library("well-behaved"));
     site.configure("[integrations.good]\nplugin = 'well-behaved'");
     for _ in 0..KILLS {
         let turn = turns.u64(1..=latest);
@@ -207,7 +207,7 @@ const ALERTS_OF_A_GROUP: usize = 2500;
 #[test]
 fn survives_a_kill_between_two_parts_of_a_large_group() {
     const GROUPS: usize = 6;
-    let mut site = Site::new().plugin(&library("alertmanager"));
+    let mut site = Site::on_sqlite().plugin(&library("alertmanager"));
     site.configure(
         "plugins.call_deadline = '1m'\n[integrations.prometheus]\nplugin = 'alertmanager'\n\
          options.unauthenticated = true\noptions.reopen = false",

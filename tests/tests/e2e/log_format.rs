@@ -5,7 +5,7 @@ use tocsin_tests::Site;
 #[test]
 fn log_lines_name_their_event_in_both_formats() {
     for (format, event) in [("json", r#""event":"serving""#), ("text", r#" event="serving""#)] {
-        let site = Site::new();
+        let site = Site::on_sqlite();
         site.configure(&format!("[log]\nformat = '{format}'\n"));
         // The host registers its signal handlers before it opens the store, and obeys a signal once
         // it serves.

@@ -31,7 +31,7 @@ const SENDERS: usize = 8;
 const NOBODY: u32 = 65534;
 
 fn site() -> Site {
-    let site = Site::new().plugin(&library("well-behaved"));
+    let site = Site::on_sqlite().plugin(&library("well-behaved"));
     site.config("[integrations.good]\nplugin = 'well-behaved'")
 }
 

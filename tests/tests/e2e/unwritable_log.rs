@@ -43,7 +43,7 @@ impl Host {
     }
 
     fn start_with(level: &str, stderr: Stdio) -> Self {
-        let site = Site::new().plugin(&library("well-behaved"));
+        let site = Site::on_sqlite().plugin(&library("well-behaved"));
         let (webhooks, admin) = (loopback::free_port(), loopback::free_port());
         let (server, api) = (
             format!("[server]\nlisten = '{webhooks}'\n"),
@@ -170,7 +170,7 @@ fn a_slow_log_stops_nothing_and_counts_the_lost_lines() {
 
 #[test]
 fn commands_keep_their_exit_code_without_a_standard_error() {
-    let site = Site::new();
+    let site = Site::on_sqlite();
     site.write("tocsin.toml", "nonsense");
     for command in [&["check"][..], &["serve"], &["alerts", "list"], &["plugins", "list"]] {
         let (_, closed) = std::io::pipe().expect("a pipe");
