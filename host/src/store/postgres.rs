@@ -51,6 +51,7 @@ use super::{
     feed::{ChangePage, Cursor},
     housekeeping::{HousekeepingProgress, HousekeepingStep},
     pending,
+    sql::values,
 };
 use crate::{
     alert::{AlertRef, AlertWithHistory},
@@ -60,6 +61,11 @@ use crate::{
         Effect, Quarantined, RawRequest, RequestPage, RequestQuery, RequestRecord, Submission,
     },
 };
+
+/// Opens an alert that is taken back.
+const TRY_ALERT: &str = "INSERT INTO alerts (number, integration, plugin, status, urgency, occurrences, \
+     created_at, updated_at, request, title, transaction_id, hops, recorded) \
+     VALUES (?1, 0, 0, 0, 0, 1, 0, 0, '', 'probe', 0, 0, 0)";
 
 /// Time for jobs that run when the store is closed.
 const LONGEST_STOP: Duration = Duration::from_secs(10);
@@ -107,6 +113,7 @@ impl PostgresStore {
                 schema::check_server(&connection).await?;
                 schema::prepare(&connection).await
             })
+            .map_err(with_hint)
             .with_context(context)?;
         let shared = Arc::new(Shared::new(
             runtime.handle().clone(),
@@ -150,14 +157,33 @@ impl PostgresStore {
                 let connection = pool.get().await.map_err(explained)?;
                 schema::check(&connection).await
             })
+            .map_err(with_hint)
             .with_context(context)
+    }
+}
+
+/// Returns an error of the server with its cause and a hint for the operator.
+fn with_hint(error: anyhow::Error) -> anyhow::Error {
+    let Some(refused) = error.downcast_ref::<tokio_postgres::Error>() else { return error };
+    let message = match error.chain().next() {
+        Some(context) if !context.is::<tokio_postgres::Error>() => {
+            format!("{context}: {}", super::sql::with_cause(refused))
+        }
+        _ => super::sql::with_cause(refused),
+    };
+    match failure::hint(refused) {
+        Some(hint) => anyhow::anyhow!("{message}\nhint: {hint}"),
+        None => anyhow::anyhow!("{message}"),
     }
 }
 
 /// Returns an error of a pool with a hint for the operator.
 fn explained(error: deadpool_postgres::PoolError) -> anyhow::Error {
     match refused(error).for_caller() {
-        super::StoreError::Unavailable(Problem { message, code: "database-away", .. }) => {
+        // The host does not run yet, so that it cannot go on by itself.
+        super::StoreError::Unavailable(Problem { message, hint: Some(hint), .. })
+            if hint == failure::SEE_SERVER =>
+        {
             anyhow::anyhow!("{message}\nhint: see whether PostgreSQL runs, and check `store.url`")
         }
         super::StoreError::Unavailable(Problem { message, hint: Some(hint), .. }) => {
@@ -246,6 +272,11 @@ impl StoreHealth for PostgresStore {
     fn probe(&self) -> Pending<()> {
         work::run(&self.shared, |shared| {
             work::transaction(shared, &|open| {
+                // Only a real attempt can tell whether an alert could be stored.
+                open.database.execute("SAVEPOINT probe", &[])?;
+                let number = -1 - i64::from(fastrand::u32(..));
+                open.database.execute(TRY_ALERT, values![number])?;
+                open.database.execute("ROLLBACK TO probe", &[])?;
                 let sql = "INSERT INTO meta AS m VALUES ('probes', 1) \
                            ON CONFLICT (key) DO UPDATE SET value = m.value + 1";
                 open.database.execute(sql, &[]).map(drop)

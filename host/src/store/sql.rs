@@ -37,7 +37,7 @@ pub(super) use self::{
     database::Database,
     delivery_parts::{Change, DeliveryChange, DeliveryChangeProgress},
     effects::write_effects,
-    error::{SqlError, SqlResult},
+    error::{SqlError, SqlResult, with_cause},
     memory::{Names, TaskPlaces, WriterMemory},
     origin::{Octets, Origin, may_be_folded},
     pattern::containing,

@@ -240,11 +240,9 @@ fn a_server_that_only_reads_for_a_while_is_recognised_and_used_again() {
     database.sql(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on"));
     database.sql(end);
     assert_turned_away(&post(&host, "meanwhile"));
-    assert_unready(&host, "PostgreSQL");
-    database.sql(&format!(
-        "SET default_transaction_read_only = off; \
-         ALTER DATABASE {name} RESET default_transaction_read_only"
-    ));
+    assert_unready(&host, "only reads");
+    let reset = format!("ALTER DATABASE {name} RESET default_transaction_read_only");
+    database.server().psql("postgres", &reset);
     assert_recovers(&host);
     repeat(&host, "meanwhile");
     assert_once(&host, &["before".into(), "meanwhile".into()]);

@@ -66,7 +66,7 @@ fn refuses_a_wrong_password_and_never_shows_it() {
         let finished = site.run(&["serve"]);
         assert!(!finished.stderr.contains("wrong-s3cret"), "{finished:?}");
     }
-    assert_refused(&with(&format!("url = \"{url}\"")), "password", "store.password");
+    assert_refused(&with(&format!("url = \"{url}\"")), "password missing", "store.password");
 
     let right = [
         with(&format!("url = \"{}\"", in_url("right-s3cret"))),
@@ -192,7 +192,7 @@ fn refuses_a_server_without_a_free_connection() {
         others.push(session);
     }
     assert!((2..8).contains(&others.len()), "{}", others.len());
-    assert_refused(&site, "connection", "raise its `max_connections`");
+    assert_refused(&site, "connection slots", "raise its `max_connections`");
     drop(others);
     let host = site.serve();
     assert_eq!(host.post("good", "disk full").status, 200);

@@ -1,5 +1,7 @@
 //! Reasons why a transaction was not committed, and which of them deserve another try.
 
+use std::error::Error;
+
 use tokio_postgres::error::SqlState;
 
 use crate::{
@@ -118,39 +120,50 @@ impl Failure {
     }
 
     fn hint(&self) -> Option<&'static str> {
-        let error = match self {
-            Self::Sql(SqlError::Postgres(error)) => error,
-            Self::Away(_) | Self::Sql(SqlError::Silent) | Self::Unknown(_) => {
-                return Some(SEE_SERVER);
-            }
-            _ => return None,
-        };
-        let Some(code) = error.code() else { return Some(SEE_SERVER) };
-        Some(match code.code() {
-            "53100" => "the disk of the server is full: free disk space there",
-            "53300" => {
-                "the server has no free connection: raise its `max_connections`, or lower \
-                 `store.connections` of the hosts"
-            }
-            "28P01" | "28000" => {
-                "check the user and the password in `store.url` and `store.password`, and `pg_hba.conf` of the server"
-            }
-            "3D000" => "make the database with `createdb`, owned by the user of `store.url`",
-            "42501" => {
-                "give the user of `store.url` the right to make and use the schema `tocsin`: \
-                 `GRANT CREATE ON DATABASE ... TO ...`"
-            }
-            "25006" => "the server only reads: name the primary in `store.url`, or all servers",
-            "57014" => {
-                "a statement took longer than `store.statement_timeout`: look for locks in \
-                 `pg_stat_activity` of the server"
-            }
-            "57P03" => "the server starts or stops: it takes connections later",
-            code if code.starts_with("08") || code.starts_with("57P") => SEE_SERVER,
-            _ => return None,
-        })
+        match self {
+            Self::Sql(SqlError::Postgres(error)) => hint(error),
+            Self::Away(_) | Self::Sql(SqlError::Silent) | Self::Unknown(_) => Some(SEE_SERVER),
+            _ => None,
+        }
     }
 }
 
-const SEE_SERVER: &str =
+/// Returns the advice for an operator about an error of the server, or of the way to it.
+pub(super) fn hint(error: &tokio_postgres::Error) -> Option<&'static str> {
+    let Some(code) = error.code() else {
+        let cause = error.source().map(ToString::to_string).unwrap_or_default();
+        return Some(match cause.as_str() {
+            "password missing" => "set `store.password`, or the variable `PGPASSWORD`",
+            "database does not allow writes" => NAME_PRIMARY,
+            _ => SEE_SERVER,
+        });
+    };
+    Some(match code.code() {
+        "53100" => "the disk of the server is full: free disk space there",
+        "53300" => {
+            "the server has no free connection: raise its `max_connections`, or lower \
+             `store.connections` of the hosts"
+        }
+        "28P01" | "28000" => {
+            "check the user and the password in `store.url` and `store.password`, and `pg_hba.conf` of \
+             the server"
+        }
+        "3D000" => "make the database with `createdb`, owned by the user of `store.url`",
+        "42501" => {
+            "give the user of `store.url` the right to make a schema: \
+             `GRANT CREATE ON DATABASE ... TO ...`"
+        }
+        "25006" => NAME_PRIMARY,
+        "57014" => {
+            "a statement took longer than `store.statement_timeout`: look for locks in \
+             `pg_stat_activity` of the server"
+        }
+        "57P03" => "the server starts or stops: it takes connections later",
+        code if code.starts_with("08") || code.starts_with("57P") => SEE_SERVER,
+        _ => return None,
+    })
+}
+
+const NAME_PRIMARY: &str = "the server only reads: name the primary in `store.url`, or all servers";
+pub(super) const SEE_SERVER: &str =
     "see whether PostgreSQL runs, and its log; the host goes on by itself once it does";

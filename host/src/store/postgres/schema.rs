@@ -136,20 +136,16 @@ async fn version(client: &Client) -> anyhow::Result<i64> {
         Err(error) if error.code().is_some_and(|code| code.code() == "42703") => bail!(FOREIGN),
         Err(error) => return Err(error.into()),
     };
-    let value = |key: &str| rows.iter().find(|row| row.get::<_, &str>(0) == key).map(number);
-    let (Some(version), Some(compatible)) = (value("schema"), value("compatible_from")) else {
-        bail!(FOREIGN)
-    };
+    let is = |row: &&Row, key: &str| row.try_get::<_, &str>(0).is_ok_and(|known| known == key);
+    let value = |key: &str| rows.iter().find(|row| is(row, key))?.try_get(1).ok();
+    let known: (Option<i64>, Option<i64>) = (value("schema"), value("compatible_from"));
+    let (Some(version), Some(compatible)) = known else { bail!(FOREIGN) };
     ensure!(
         compatible <= SCHEMA_VERSION,
         "a newer Tocsin made the schema (version {version}, for hosts that know {compatible}; this host \
          knows {SCHEMA_VERSION})\nhint: use the newer host, or another database"
     );
     Ok(version)
-}
-
-fn number(row: &Row) -> i64 {
-    row.get(1)
 }
 
 /// Reads the values that tell this database from others. After a dump was restored on another server, the numbers

@@ -53,7 +53,7 @@ impl SqlError {
 }
 
 /// Returns the message of an error of PostgreSQL. The error itself only says at which step it came.
-fn with_cause(error: &tokio_postgres::Error) -> String {
+pub(in crate::store) fn with_cause(error: &tokio_postgres::Error) -> String {
     match (error.as_db_error(), std::error::Error::source(error)) {
         (Some(refused), _) => format!("{} (SQLSTATE {})", refused.message(), refused.code().code()),
         (None, Some(cause)) => format!("{error}: {cause}"),
