@@ -43,7 +43,7 @@ use crate::{
     store::{
         Store, StoreError,
         deliveries::Routed,
-        duties::{Duty, Hold},
+        duties::{Duty, Hold, LEASE_LASTS},
         feed::Cursor,
     },
 };
@@ -90,10 +90,10 @@ pub(crate) fn start(host: &Arc<Host>, stop: Stop) -> JoinHandle<()> {
     let host = Arc::clone(host);
     tokio::spawn(async move {
         let mut stopping = stop.clone();
-        tokio::select! {
+        let left = tokio::select! {
             () = stopping.wait() => return,
-            () = recover(&shared) => {}
-        }
+            left = recover(&shared) => left,
+        };
         let router = tokio::spawn(router::run(Arc::clone(&host), shared.clone(), stop.clone()));
         let engine = Engine {
             host,
@@ -102,6 +102,8 @@ pub(crate) fn start(host: &Arc<Host>, stop: Stop) -> JoinHandle<()> {
             client: None,
             targets: HashMap::new(),
             dispatchers: JoinSet::new(),
+            left,
+            leases_end: Instant::now() + 3 * LEASE_LASTS,
         };
         engine.supervise().await;
         let _ = router.await;
@@ -110,10 +112,13 @@ pub(crate) fn start(host: &Arc<Host>, stop: Stop) -> JoinHandle<()> {
 
 /// Puts the deliveries in order that an earlier host left. A [`dispatcher`] does so, too, when it takes its duty,
 /// but destinations that are disabled, broken or not configured have no duty that is taken.
-async fn recover(shared: &Shared) {
+///
+/// Returns the destinations to which another host delivers.
+async fn recover(shared: &Shared) -> Vec<String> {
     loop {
         match try_to_recover(shared).await {
-            Ok(()) | Err(StoreError::Closed) => return,
+            Ok(left) => return left,
+            Err(StoreError::Closed) => return Vec::new(),
             Err(error) => {
                 tracing::debug!(%error, "deliveries of an earlier host could not be read yet");
                 sleep(STORE_PAUSE).await;
@@ -122,18 +127,26 @@ async fn recover(shared: &Shared) {
     }
 }
 
-async fn try_to_recover(shared: &Shared) -> Result<(), StoreError> {
-    let Shared { store, duties, .. } = shared;
-    for DestinationState { name, waiting, .. } in store.destinations().await? {
-        let duty = Duty::Delivering(name.as_str().into());
-        if waiting == 0 || duties.hold(duty.clone()).await? == Hold::Elsewhere {
-            continue;
+async fn try_to_recover(shared: &Shared) -> Result<Vec<String>, StoreError> {
+    let mut left = Vec::new();
+    for DestinationState { name, waiting, .. } in shared.store.destinations().await? {
+        if waiting > 0 && !recover_destination(shared, &name).await? {
+            left.push(name);
         }
-        let recovered = dispatcher::recover(shared, &name, None).await;
-        duties.release(duty).await?;
-        dispatcher::log_doubts(&name, recovered?.in_doubt);
     }
-    Ok(())
+    Ok(left)
+}
+
+/// Recovers deliveries to a destination. Returns false if another host delivers to it.
+async fn recover_destination(shared: &Shared, name: &str) -> Result<bool, StoreError> {
+    let duty = Duty::Delivering(name.into());
+    if shared.duties.hold(duty.clone()).await? == Hold::Elsewhere {
+        return Ok(false);
+    }
+    let recovered = dispatcher::recover(shared, name, None).await;
+    shared.duties.release(duty).await?;
+    dispatcher::log_doubts(name, recovered?.in_doubt);
+    Ok(true)
 }
 
 /// The dispatchers, and what they deliver to.
@@ -144,6 +157,10 @@ struct Engine {
     client: Option<(ClientSettings, Client)>,
     targets: HashMap<Arc<str>, watch::Sender<CurrentTarget>>,
     dispatchers: JoinSet<()>,
+    /// Destinations with deliveries that another host held when this one started. It may be dead.
+    left: Vec<String>,
+    /// Time from which on such a host is alive, since it has renewed its leases.
+    leases_end: Instant,
 }
 
 impl Engine {
@@ -166,6 +183,7 @@ impl Engine {
                 // The cause of a failure may have gone, such as a file that could not be read.
                 () = sleep_until(next_survey) => is_adopted = is_adopted || self.adopt(),
             }
+            self.recover_left().await;
             self.survey().await;
             next_survey = Instant::now() + SURVEY_EVERY;
         }
@@ -202,6 +220,21 @@ impl Engine {
             self.begin(name, target);
         }
         true
+    }
+
+    /// Recovers what a host left that has died shortly before this one started: its leases last for a while.
+    /// Destinations with a target are recovered by their dispatchers.
+    async fn recover_left(&mut self) {
+        if Instant::now() > self.leases_end {
+            self.left.clear();
+        }
+        for name in std::mem::take(&mut self.left) {
+            let has_target =
+                self.targets.get(name.as_str()).is_some_and(|target| target.borrow().is_some());
+            if !has_target && !recover_destination(&self.shared, &name).await.unwrap_or(false) {
+                self.left.push(name);
+            }
+        }
     }
 
     /// Starts the dispatcher of a destination. It lives as long as the host: a destination that is removed
