@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     http::tls::ServerTls, plugins::verification::Policy, problem::did_you_mean, routing::Routes,
-    system::file_permissions::HostUser,
+    store::StoreConfig, system::file_permissions::HostUser,
 };
 
 /// Shortest token of the admin API.
@@ -49,6 +49,14 @@ impl LoadedConfig {
         }
         checks.check_store(&self.config.store);
         checks.errors.extend(self.checked_store_paths().err());
+        let is_shared = matches!(self.store_config(), Some(StoreConfig::Postgres { .. }));
+        if is_shared && self.config.retention.max_store_bytes.is_some() {
+            checks.refuse(
+                &["retention", "max_store_bytes"],
+                "cannot be kept with PostgreSQL, which does not tell how much of its files is in use",
+                "leave it out, and set the ages of `[retention]`",
+            );
+        }
         checks.check_plugins(plugins);
         checks.check_requests(requests);
         checks.check_watch(watch);

@@ -34,7 +34,7 @@ use crate::{
     store::{
         CommitCallback, EVENTS_TOGETHER, Responder, StoreError,
         long_submission::{LongSubmission, Progress},
-        sql::Transaction,
+        sql::{SqlError, Transaction},
     },
     system::fault_injection,
 };
@@ -405,7 +405,8 @@ impl IngestThread {
         Ok(outcome == Some(0))
     }
 
-    /// Reads the rows that the keys of the parts lead to, and decides. Returns the numbers of new alerts, too.
+    /// Begins a transaction, reads the rows that the keys of the parts lead to, and decides. Returns the numbers of
+    /// new alerts, too.
     fn decided<'p>(
         &self,
         held: &Held,
@@ -417,8 +418,15 @@ impl IngestThread {
         };
         let needed = parts.iter().map(creates).sum::<usize>();
         let missing = needed.saturating_sub(self.shared.numbers().len());
-        let found = look_up(&held.connection, &held.statements, &keys, missing);
-        let (mut batch, mut drawn) = self.shared.wait(found)?;
+        let begin_text = self.shared.begin();
+        let (mut batch, mut drawn) = self.shared.wait(async {
+            // The time limit of the transaction holds for the query, too.
+            let begin =
+                async { Ok::<_, SqlError>(held.connection.batch_execute(&begin_text).await?) };
+            let look_up = look_up(&held.connection, &held.statements, &keys, missing);
+            let ((), found) = tokio::try_join!(begin, look_up)?;
+            Ok::<_, SqlError>(found)
+        })?;
         loop {
             let mut numbers = self.shared.numbers();
             numbers.add(&drawn);
@@ -438,7 +446,7 @@ impl IngestThread {
         }
     }
 
-    /// Begins a transaction and writes the decisions. Returns the number of the transaction.
+    /// Writes the decisions. Returns the number of the transaction, and what it has learned.
     fn write(
         &self,
         held: &Held,
@@ -447,13 +455,8 @@ impl IngestThread {
         times: &[(i64, i64)],
     ) -> Result<(i64, Learned), Failure> {
         let Held { connection, statements } = held;
-        let begin = self.shared.begin();
-        let transaction = self.shared.wait(async {
-            let begin = async { Ok::<_, Failure>(connection.batch_execute(&begin).await?) };
-            let flush = flush(connection, statements, parts, batch, times, self.shared.offset);
-            let ((), transaction) = tokio::try_join!(begin, flush)?;
-            Ok::<_, Failure>(transaction)
-        })?;
+        let flush = flush(connection, statements, parts, batch, times, self.shared.offset);
+        let transaction = self.shared.wait(flush)?;
         let database = self.shared.blocking(connection);
         let mut memory = PostgresMemory::new(&self.shared, &database);
         let mut open =
@@ -480,9 +483,15 @@ impl IngestThread {
             None => false,
         };
         let parts = [Part::new(submission, &[], names, was_accepted, usize::MAX)];
-        let (mut batch, numbers) = self.decided(&held, &parts)?;
-        self.shared.numbers().give_back(&numbers, None);
-        Ok(batch.effects.pop().unwrap_or_default())
+        let decided = self.decided(&held, &parts).map(|(mut batch, numbers)| {
+            self.shared.numbers().give_back(&numbers, None);
+            batch.effects.pop().unwrap_or_default()
+        });
+        drop(parts);
+        // Ends the transaction, which has written nothing.
+        let failure = decided.as_ref().err().unwrap_or(&Failure::CHANGED);
+        self.shared.give_back(held.connection, Some(failure));
+        decided
     }
 }
 
