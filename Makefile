@@ -1,7 +1,7 @@
 # make run      build everything, lay out a run folder, start the host, say how to post a first message
 # make quick    format, lints, unit tests and smoke tests: the loop while you write code
 # make test     every check and every test
-# make test-postgres  run the end-to-end tests of what goes through the store on PostgreSQL (make test does it)
+# make test-postgres  run the end-to-end tests of what goes through the store on PostgreSQL
 # make api-test check the answers of the admin API against its own description
 # make docs     write the tables of options in the plugins' READMEs and of messages in the guide again
 # make drill    test upgrades, reloads, deliveries, crashes under load and power cuts, with release builds
@@ -71,7 +71,7 @@ quick: fmt clippy
 	cargo test $(QUICK) --lib --test house
 	cargo test $(QUICK) --test e2e smoke::
 
-test: fmt clippy doc deny scripts unit test-postgres api-test try-deb
+test: fmt clippy doc deny scripts unit api-test try-deb
 
 fmt:
 	cargo fmt --all --check
@@ -100,8 +100,7 @@ unit:
 	cargo test --workspace
 
 # The modules whose tests go through the store. All others are about plugins, listeners, files or the command line,
-# and have the same code before the store; the whole suite would take over 10 minutes. The tests of several hosts and
-# of PostgreSQL's faults are part of `unit`.
+# and have the same code before the store. The tests of several hosts and of PostgreSQL's faults are part of `unit`.
 ON_POSTGRES := access:: alert_life:: alertmanager:: api:: concurrent_senders:: deliveries:: destinations:: \
 	durability:: exactly_once:: integration_settings:: notification_rules:: quarantine:: request_records:: \
 	slack_channel:: slack_circle:: smoke:: traces:: vectors:: webhook_answers::

@@ -16,6 +16,7 @@
 //! | `full_disk` | the disk of the host is full |
 //! | `greedy_clients::expensive_searches_do_not_delay_requests_for_one_alert` | rows written into the file |
 //! | `hosts` | a host on a file is the only one |
+//! | `integration_settings::retention_by_size_deletes_the_oldest_rows_first` | PostgreSQL does not tell how much of its files is in use |
 //! | `kill_points` | points in the code that writes the file |
 //! | `log_format` | the moment at which the file is there |
 //! | `removed_database` | the file is deleted or replaced |

@@ -191,7 +191,7 @@ fn retention_deletes_old_rows_while_webhooks_are_served() {
 
 #[test]
 fn retention_by_size_deletes_the_oldest_rows_first() {
-    let site = Site::new().plugin(&library("well-behaved"));
+    let site = Site::on_sqlite().plugin(&library("well-behaved"));
     let host = site
         .config(
             "[requests]\nkeep = 'all'\n[retention]\nmax_store_bytes = 2000000\n\
