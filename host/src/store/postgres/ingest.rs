@@ -44,7 +44,9 @@ pub(super) const THREADS: usize = 2;
 /// Largest number of submissions in one transaction.
 const LARGEST_BATCH: usize = 256;
 /// Number of times that a batch is decided, if other hosts change the same rows.
-const MOST_TRIES: u32 = 20;
+const MOST_TRIES: u32 = 100;
+/// Longest pause between two tries, in milliseconds.
+const LONGEST_PAUSE_MS: u32 = 20;
 /// Number of times that a batch is begun again after its connection was lost.
 const MOST_CONNECTIONS: u32 = 2;
 
@@ -296,7 +298,8 @@ impl IngestThread {
                     }
                     if tries > 2 {
                         // Two hosts that disturb each other do not go on in step.
-                        thread::sleep(Duration::from_millis(fastrand::u64(0..u64::from(tries))));
+                        let most = u64::from(tries.min(LONGEST_PAUSE_MS));
+                        thread::sleep(Duration::from_millis(fastrand::u64(0..most)));
                     }
                 }
                 Err(failure) => {

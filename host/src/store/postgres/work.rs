@@ -17,7 +17,7 @@ use crate::store::{
 };
 
 /// Number of times that a job is tried, if other hosts change the same rows.
-const MOST_TRIES: u32 = 20;
+const MOST_TRIES: u32 = 100;
 /// Number of times that a job is begun again after its connection was lost.
 const MOST_CONNECTIONS: u32 = 2;
 
