@@ -5,7 +5,7 @@ use std::time::Duration;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
-    registry::{Registry, Unit},
+    registry::Registry,
 };
 
 /// Metrics of a database server.
@@ -79,7 +79,6 @@ impl DatabaseMetrics {
         let help = "Transactions begun again because of a deadlock";
         registry.register("database_deadlocks", help, self.deadlocks.clone());
         let help = "Time since the renewal of the lease that was not renewed for longest";
-        let name = "database_oldest_lease";
-        registry.register_with_unit(name, help, Unit::Seconds, self.oldest_lease.clone());
+        registry.register("database_oldest_lease_seconds", help, self.oldest_lease.clone());
     }
 }
