@@ -17,12 +17,14 @@ mod feed_queries;
 mod flush;
 mod hosts;
 mod ingest;
+mod learned;
 mod lookup;
 mod memory;
 mod outcome;
 mod schema;
 mod shared;
 mod statements;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod watcher;

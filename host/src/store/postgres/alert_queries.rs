@@ -18,7 +18,7 @@ use crate::{
 struct Parameters(Vec<Value<'static>>);
 
 impl Parameters {
-    /// Adds a value, and returns the text that stands for it.
+    /// Adds a [`Value`], and returns the text that stands for it.
     fn add(&mut self, value: impl Into<Value<'static>>) -> String {
         self.0.push(value.into());
         format!("CAST(?{} AS BIGINT)", self.0.len())

@@ -52,7 +52,7 @@ struct Keys<'s> {
 }
 
 impl<'s> Part<'s> {
-    /// Returns the part of a submission after the events whose effects are known, with at most that many events.
+    /// Returns the [`Part`] of a submission after the events whose effects are known, with at most that many events.
     /// `was_accepted` is true for the replay of a request whose events were accepted when it came.
     pub(super) fn new(
         submission: &'s Submission,
@@ -96,12 +96,12 @@ impl<'s> Part<'s> {
         }
     }
 
-    /// Returns true if the record of the request is written with this part.
+    /// Returns true if the [`Record`] of the request is written with this part.
     pub(super) fn is_last(&self) -> bool {
         self.places.end == events(self.submission).len()
     }
 
-    /// Returns true if the record is written by itself, after the batch: that of a request that is kept, or run
+    /// Returns true if the record is written by itself, after the [`Batch`]: that of a request that is kept, or run
     /// again.
     pub(super) fn is_concluded_alone(&self) -> bool {
         self.submission.kept.is_some() || self.submission.replayed_by.is_some()
@@ -135,7 +135,7 @@ pub(super) fn text(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.replace('\0', "\u{fffd}"))
 }
 
-/// Row of an alert that events of the batch may change.
+/// Row of an alert that events of the [`Batch`] may change.
 pub(super) struct AlertRow<'s> {
     /// Version of the row that was read; none for an alert that the batch opens.
     pub(super) version: Option<i64>,

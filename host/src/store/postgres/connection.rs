@@ -73,7 +73,7 @@ impl Connector {
         Ok(Self(Some(MakeRustlsConnect::new(config))))
     }
 
-    /// Opens a connection, and serves it in a task of the runtime.
+    /// Opens a [`Connection`], and serves it in a task of the runtime.
     async fn open(self, config: Config) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
         // The end of a connection is seen by the next statement.
         Ok(match self.0 {

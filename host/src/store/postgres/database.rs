@@ -15,7 +15,7 @@ use crate::{
     store::sql::{Database, Row, SqlError, Value},
 };
 
-/// Number of statements that a connection keeps. Lists are made of many conditions, each of which is a statement.
+/// Number of statements that a [`Connection`] keeps. Lists are made of many conditions, each of which is a statement.
 const MOST_STATEMENTS: usize = 500;
 
 /// Connection with an open transaction. Each statement is one round trip.

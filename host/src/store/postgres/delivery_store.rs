@@ -41,7 +41,7 @@ impl PostgresStore {
         })
     }
 
-    /// Does what only the holder of a duty may do. The duty may depend on what is stored.
+    /// Does what only the holder of a [`Duty`] may do. The duty may depend on what is stored.
     fn on_duty<T, D, F>(&self, duty: D, work: F) -> Pending<T>
     where
         T: Send + 'static,

@@ -3,18 +3,18 @@
 //! A transaction that only the holder of a duty may do locks the lease, so that no other host takes the duty before
 //! the transaction has ended.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{PostgresStore, database::Blocking, shared::Shared, work};
+use super::{PostgresStore, database::Blocking, shared::Shared, terms::Terms, work};
 use crate::store::{
     Pending,
     duties::{Duty, DutyStore, Hold, LEASE_LASTS, Term},
     sql::{Database, SqlError, SqlResult, Transaction, values},
 };
 
-/// Takes a duty that is free, or whose lease is over, and renews the lease of this host.
+/// Takes a [`Duty`] that is free, or whose lease is over, and renews the lease of this host.
 const TAKE: &str = "INSERT INTO leases AS l (duty, holder, term, until) \
      VALUES (?1, ?2, 1, clock_timestamp() + CAST(?3 AS BIGINT) * INTERVAL '1 ms') \
      ON CONFLICT (duty) DO UPDATE SET holder = excluded.holder, until = excluded.until, \
@@ -28,22 +28,6 @@ pub(super) const RELEASE_ALL: &str = "UPDATE leases SET holder = NULL WHERE hold
 
 const HELD: &str = "SELECT 1 FROM leases WHERE duty = ?1 AND holder = ?2 AND term = ?3 FOR SHARE";
 
-/// Terms in which this host holds duties, at one time.
-#[derive(Clone, Default)]
-pub(super) struct Terms(BTreeMap<Duty, Term>);
-
-impl Terms {
-    /// Notes that this host holds a duty.
-    pub(super) fn hold(&mut self, duty: Duty, term: Term) {
-        self.0.insert(duty, term);
-    }
-
-    /// Notes that this host does not hold a duty.
-    pub(super) fn lose(&mut self, duty: &Duty) {
-        self.0.remove(duty);
-    }
-}
-
 /// Checks that this host still holds a duty in the same term, and sees to it until the transaction ends.
 ///
 /// # Errors
@@ -55,7 +39,7 @@ pub(super) fn check(
     terms: &Terms,
     duty: &Duty,
 ) -> SqlResult<()> {
-    let Some(Term(term)) = terms.0.get(duty).copied() else { return Err(SqlError::NotOnDuty) };
+    let Some(Term(term)) = terms.of(duty) else { return Err(SqlError::NotOnDuty) };
     let values = values![duty.to_string(), shared.this_host, term];
     let held = open.database.first(HELD, values, |_| Ok(()))?;
     held.ok_or(SqlError::NotOnDuty)

@@ -112,7 +112,7 @@ fn write((transaction, alert, place): Position, store: u64) -> String {
     format!("{store:x}-{transaction}-{alert}-{place}")
 }
 
-/// Reads the text of a cursor; none if another store made it.
+/// Reads the text of a [`Cursor`]; none if another store made it.
 fn read(text: &str, store: u64) -> Option<Position> {
     let mut words = text.split('-');
     if u64::from_str_radix(words.next()?, 16).ok()? != store {

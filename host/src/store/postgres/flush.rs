@@ -344,7 +344,7 @@ async fn record(write: &Write<'_>, parts: &[Part<'_>], batch: &Batch<'_>) -> Res
     Ok(())
 }
 
-/// Returns the stored form of the effects of a request; none if they are one new alert, which the column `alert`
+/// Returns the stored form of the [`Effect`]s of a request; none if they are one new alert, which the column `alert`
 /// says already.
 fn effects(record: &Record) -> Option<String> {
     match &record.effects[..] {
@@ -361,7 +361,7 @@ async fn keep_times(write: &Write<'_>, times: &[(i64, i64)]) -> Result<(), Failu
     write.any(KEEP_TIMES, &[&ids, &microseconds]).await
 }
 
-/// Columns of a record that say how its request came.
+/// Columns of a [`Record`] that say how its request came.
 struct Facts<'v> {
     sender: Option<Value<'v>>,
     size: Option<usize>,

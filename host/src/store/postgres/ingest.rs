@@ -23,8 +23,9 @@ use super::{
     connection::Connection,
     failure::{Failure, is_disconnect},
     flush::flush,
+    learned::Learned,
     lookup::look_up,
-    memory::{Learned, PostgresMemory},
+    memory::PostgresMemory,
     outcome,
     shared::Shared,
     statements::Statements,
@@ -39,15 +40,15 @@ use crate::{
     system::fault_injection,
 };
 
-/// Number of threads, each with a connection.
+/// Number of threads, each with a [`Connection`].
 pub(super) const THREADS: usize = 2;
 /// Largest number of submissions in one transaction.
 const LARGEST_BATCH: usize = 256;
-/// Number of times that a batch is decided, if other hosts change the same rows.
+/// Number of times that a [`Batch`] is decided, if other hosts change the same rows.
 const MOST_TRIES: u32 = 100;
 /// Longest pause between two tries, in milliseconds.
 const LONGEST_PAUSE_MS: u32 = 20;
-/// Number of times that a batch is begun again after its connection was lost.
+/// Number of times that a [`Batch`] is begun again after its connection was lost.
 const MOST_CONNECTIONS: u32 = 2;
 
 /// Job for a thread.
@@ -72,7 +73,7 @@ pub(super) struct Ingest {
 pub(super) struct Queue(Sender<Job>);
 
 impl Queue {
-    /// Commits a submission. A closed store drops the callback.
+    /// Commits a [`Submission`]. A closed store drops the callback.
     pub(super) fn commit(&self, submission: Submission, then: CommitCallback) {
         let _ = self.0.send(Job::Commit(submission, then));
     }

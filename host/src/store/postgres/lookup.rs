@@ -102,7 +102,7 @@ pub(super) async fn look_up<'s>(
     Ok((batch, numbers))
 }
 
-/// Returns the key that led to a row.
+/// Returns the key that led to a [`Row`].
 fn key<'s>(keys: &[(i64, &'s str)], row: &Row<'_>) -> Result<Key<'s>, SqlError> {
     let place: i64 = row.get(8)?;
     let place = usize::try_from(place - 1).unwrap_or(usize::MAX);

@@ -1,6 +1,6 @@
 //! Values that only SQLite's writer keeps in memory. Here, other hosts write too, and the tables have them.
 
-use super::{database::Blocking, shared::Shared};
+use super::{database::Blocking, learned::Learned, shared::Shared};
 use crate::{
     request::Share,
     store::sql::{Database, Names, SqlResult, TaskPlaces, WriterMemory, values},
@@ -19,17 +19,6 @@ pub(super) struct PostgresMemory<'t> {
     /// Integrations of requests that wait for a replay, or waited.
     quarantined: Vec<i64>,
     pushed_out: Vec<(i64, Share)>,
-}
-
-/// What a transaction has learned, once it is committed.
-pub(super) struct Learned {
-    pub(super) names: Names,
-    /// None if the transaction did not look at them.
-    pub(super) places: Option<TaskPlaces>,
-    /// True if the transaction may have changed alerts.
-    pub(super) has_number: bool,
-    pub(super) quarantined: Vec<i64>,
-    pub(super) pushed_out: Vec<(i64, Share)>,
 }
 
 impl<'t> PostgresMemory<'t> {

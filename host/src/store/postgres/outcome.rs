@@ -58,7 +58,7 @@ pub(super) fn of_failed_commit(
 enum State {
     Committed,
     Aborted,
-    /// The server has not noticed yet that the connection is lost.
+    /// The server has not noticed yet that the [`Connection`] is lost.
     Running,
 }
 

@@ -16,9 +16,9 @@ use ulid::Ulid;
 use super::{
     connection::{Connection, refused},
     database::Blocking,
-    duties::Terms,
     failure::{Failure, is_disconnect},
-    memory::Learned,
+    learned::Learned,
+    terms::Terms,
 };
 use crate::{
     alert::AlertIds,
@@ -140,7 +140,7 @@ impl Shared {
         }
     }
 
-    /// Waits for a connection, on a thread outside the runtime.
+    /// Waits for a [`Connection`], on a thread outside the runtime.
     pub(super) fn connection(&self, pool: &Pool) -> Result<Connection, Failure> {
         self.runtime.block_on(pool.get()).map_err(refused)
     }
@@ -171,7 +171,7 @@ impl Shared {
         self.statement_timeout + PATIENCE
     }
 
-    /// Gives a connection back to its pool, or closes one that is of no more use.
+    /// Gives a [`Connection`] back to its pool, or closes one that is of no more use.
     pub(super) fn give_back(&self, connection: Connection, failure: Option<&Failure>) {
         let is_broken = match failure {
             None => false,

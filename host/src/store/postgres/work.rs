@@ -41,7 +41,7 @@ where
     })
 }
 
-/// Does a job in a transaction, and returns its result once it is committed.
+/// Does a job in a [`Transaction`], and returns its result once it is committed.
 pub(super) fn write<T, F>(shared: &Arc<Shared>, work: F) -> Pending<T>
 where
     T: Send + 'static,
@@ -56,7 +56,7 @@ where
     })
 }
 
-/// Does a job in a transaction, on the thread of the caller.
+/// Does a job in a [`Transaction`], on the thread of the caller.
 pub(super) fn transaction<T>(
     shared: &Shared,
     work: &dyn Fn(&mut Transaction<'_>) -> Result<T, SqlError>,
@@ -89,7 +89,7 @@ where
     pending
 }
 
-/// Uses a connection of the pool, as often as it takes.
+/// Uses a [`Connection`] of the pool, as often as it takes.
 fn with_connection<T>(
     shared: &Shared,
     mut using: impl FnMut(&Connection) -> Result<T, Failure>,

@@ -55,7 +55,7 @@ impl<'d> dyn Database + 'd {
         Ok(first)
     }
 
-    /// Returns the first row of a query that always has a row.
+    /// Returns the first row of a query that always has a [`Row`].
     ///
     /// # Errors
     ///

@@ -18,7 +18,7 @@ use crate::delivery::{
 /// Largest number of kinds in [`Delivery::skipped`]. Beyond it, the oldest stays and the next ones leave.
 const MOST_SKIPPED: usize = 50;
 
-/// State of a delivery as it is stored.
+/// State of a [`Delivery`] as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// Waits for its time.
@@ -37,7 +37,7 @@ impl State {
     const ALL: [Self; 6] =
         [Self::Ready, Self::Behind, Self::InFlight, Self::Delivered, Self::Dead, Self::Told];
 
-    /// Returns true if attempts are made or will be made of the delivery itself.
+    /// Returns true if attempts are made or will be made of the [`Delivery`] itself.
     pub(super) fn is_active(self) -> bool {
         matches!(self, Self::Ready | Self::Behind | Self::InFlight)
     }
@@ -129,13 +129,13 @@ impl DeliveryRow {
         self.alert == 0
     }
 
-    /// Returns true if an attempt of the delivery may have reached the destination, or may do so now.
+    /// Returns true if an [`Attempt`] of the delivery may have reached the destination, or may do so now.
     pub(super) fn may_be_told(&self) -> bool {
         self.in_doubt || self.state == State::InFlight
     }
 }
 
-/// Kinds of earlier news that a delivery replaces, oldest first.
+/// Kinds of earlier news that a [`Delivery`] replaces, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Skipped(pub(in crate::store) Vec<Kind>);
 

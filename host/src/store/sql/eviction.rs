@@ -21,7 +21,7 @@ struct Candidate {
 }
 
 impl Transaction<'_> {
-    /// Returns whether a large request would be the first to be deleted from a share. Such a request is
+    /// Returns whether a large request would be the first to be deleted from a [`Share`]. Such a request is
     /// not written, so that a flood of large requests costs the disk nothing.
     pub(super) fn would_leave(
         &self,
@@ -51,7 +51,7 @@ impl Transaction<'_> {
         Ok(own.saturating_add(size) >= most && largest <= size)
     }
 
-    /// Deletes requests from a share of an integration until the rest fits.
+    /// Deletes requests from a [`Share`] of an integration until the rest fits.
     pub(super) fn make_room(
         &mut self,
         integration: i64,
@@ -77,7 +77,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Returns the number of requests and bytes in a share of an integration.
+    /// Returns the number of requests and bytes in a [`Share`] of an integration.
     fn taken(&self, integration: i64, share: Share) -> SqlResult<(u64, u64)> {
         if share == Share::Quarantine
             && let Some(waiting) = self.memory.quarantined(integration)

@@ -25,7 +25,7 @@ pub(in crate::store) struct Origin<'s> {
 }
 
 impl Transaction<'_> {
-    /// Returns what all events of a submission share.
+    /// Returns what all events of a [`Submission`] share.
     pub(in crate::store) fn origin<'s>(
         &mut self,
         submission: &'s Submission,
@@ -79,7 +79,7 @@ fn cause(submission: &Submission) -> Cause {
     Cause { by, request_id: Some(submission.request_id), at: submission.received_at }
 }
 
-/// Returns true if the record of a submission would hold nothing that the row of an alert has no place for, as
+/// Returns true if the record of a [`Submission`] would hold nothing that the row of an alert has no place for, as
 /// long as the submission opens that alert and nothing else.
 pub(in crate::store) fn may_be_folded(submission: &Submission) -> bool {
     let Submission { content, kept, replayed_by, .. } = submission;

@@ -42,7 +42,7 @@ const NAMES: &str = "JOIN integrations i ON i.id = r.integration \
      LEFT JOIN replays y ON y.request = r.id LEFT JOIN plugins q ON q.id = y.plugin \
      LEFT JOIN transactions t ON t.id = r.transaction_id";
 
-/// Number of effects that fill a page, however few records it has. A single record can have as many.
+/// Number of [`Effect`]s that fill a page, however few records it has. A single record can have as many.
 const MOST_EFFECTS: usize = 100_000;
 
 impl Snapshot<'_> {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Transaction<'_> {
-    /// Adds a silence, and returns it with its number.
+    /// Adds a [`Silence`], and returns it with its number.
     pub(in crate::store) fn add_silence(&mut self, silence: &Silence) -> SqlResult<Silence> {
         let sql = format!(
             "INSERT INTO silences (conditions, starts_at, ends_at, by, reason, ended_by) \
@@ -32,7 +32,7 @@ impl Transaction<'_> {
         self.database.one(&sql, values, delivery_rows::silence)
     }
 
-    /// Ends a silence now, and returns it; none if it does not exist.
+    /// Ends a [`Silence`] now, and returns it; none if it does not exist.
     pub(in crate::store) fn end_silence(
         &mut self,
         id: u64,

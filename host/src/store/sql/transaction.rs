@@ -28,7 +28,7 @@ impl Transaction<'_> {
         Ok(id)
     }
 
-    /// Returns the number under which a plugin is stored.
+    /// Returns the number under which a [`PluginId`] is stored.
     pub(in crate::store) fn plugin(&mut self, plugin: &Arc<PluginId>) -> SqlResult<i64> {
         if let Some(id) = self.memory.names().plugins.get(plugin) {
             return Ok(*id);
