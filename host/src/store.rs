@@ -2,7 +2,8 @@
 //!
 //! The stored types are in [`crate::alert`] and [`request`](crate::request), and the tasks that delete
 //! old data in [`housekeeping`]. [`open`] chooses a store by its [`StoreConfig`]. `sqlite` keeps
-//! everything in one file. Every store has to pass the tests in `contract`. Nothing else in the host touches a database.
+//! everything in one file, and `postgres` in a database that several hosts share. Every store has to pass the
+//! tests in `contract`. Nothing else in the host touches a database.
 
 pub mod audit;
 pub mod backup;
