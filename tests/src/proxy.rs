@@ -1,7 +1,7 @@
 //! A proxy between a host and the socket of a PostgreSQL server, which cuts connections at chosen moments.
 //!
-//! It reads the messages of the protocol, as the documentation of PostgreSQL describes them: a type, a length and
-//! a body; only the first message of a connection has no type.
+//! The proxy reads the messages of the protocol, as the documentation of PostgreSQL describes them: a type, a length
+//! and a body; only the first message of a connection has no type.
 
 use std::{
     fs,

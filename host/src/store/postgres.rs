@@ -182,12 +182,6 @@ fn with_hint(error: anyhow::Error) -> anyhow::Error {
 /// Returns an error of a pool with a hint for the operator.
 fn explained(error: deadpool_postgres::PoolError) -> anyhow::Error {
     match refused(error).for_caller() {
-        // The host does not run yet, so that it cannot go on by itself.
-        super::StoreError::Unavailable(Problem { message, hint: Some(hint), .. })
-            if hint == failure::SEE_SERVER =>
-        {
-            anyhow::anyhow!("{message}\nhint: see whether PostgreSQL runs, and check `store.url`")
-        }
         super::StoreError::Unavailable(Problem { message, hint: Some(hint), .. }) => {
             anyhow::anyhow!("{message}\nhint: {hint}")
         }
@@ -335,7 +329,7 @@ pub(super) fn no_backup() -> Problem {
         .with_hint("use `pg_dump`, or `pg_basebackup` with an archive of the log: see \"Running several hosts\" in the guide")
 }
 
-/// Returns the same for the command line.
+/// Returns [`no_backup`] as an error of the command line, with its hint on a line of its own.
 pub(super) fn no_backup_error() -> anyhow::Error {
     let Problem { message, hint, .. } = no_backup();
     anyhow::anyhow!("{message}\nhint: {}", hint.unwrap_or_default())

@@ -8,7 +8,6 @@ use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap, btree_map::Entry},
     ops::Range,
-    sync::Arc,
 };
 
 use jiff::Timestamp;
@@ -16,14 +15,14 @@ use tocsin_plugin_api::Urgency;
 
 use crate::{
     alert::{
-        Actor, Event, HistoryEntry, Status,
+        Event, HistoryEntry, Status,
         life::{
             self, AlertChange, AlertState, Cause, Effect, Found, HistoryChange, LastEntry, Report,
             SeenEvent, Terms, UnresolvedAlert,
         },
     },
     request::{Content, RequestOutcome, Submission},
-    store::sql::may_be_folded,
+    store::sql::{cause, event_id, may_be_folded, unfinished},
 };
 
 /// Key of an event, within the integration with this number.
@@ -61,35 +60,21 @@ impl<'s> Part<'s> {
         was_accepted: bool,
         most: usize,
     ) -> Self {
-        let by = match &submission.replayed_by {
-            Some(by) => Actor::Replay { by: Box::new(by.clone()) },
-            None => Actor::Integration(Arc::clone(&submission.integration)),
-        };
-        let request_id = Some(submission.request_id);
         let events = events(submission);
         let places = before.len()..events.len().min(before.len().saturating_add(most));
         let keys = |place: usize| {
             let event = &events[place];
             let dedup_key = event.dedup_key.as_deref().map(text);
-            match (&event.event_id, &submission.replayed_by) {
-                (Some(id), _) => Keys { event_id: Some(text(id)), dedup_key, is_known: false },
-                (None, None) => Keys { event_id: None, dedup_key, is_known: false },
-                (None, Some(_)) if was_accepted => {
-                    Keys { event_id: None, dedup_key, is_known: true }
-                }
-                // An id of the host's own lets the events of a request apply once, however often it is
-                // replayed.
-                (None, Some(_)) => {
-                    let id = format!("replay {} {place}", submission.request_id);
-                    Keys { event_id: Some(id.into()), dedup_key, is_known: false }
-                }
-            }
+            // The request itself had no ids either, and its events were accepted.
+            let is_known = was_accepted && event.event_id.is_none();
+            let id = if is_known { None } else { event_id(submission, event, place) };
+            Keys { event_id: id.map(without_nul), dedup_key, is_known }
         };
         Self {
             submission,
             integration,
             plugin,
-            cause: Cause { by, request_id, at: submission.received_at },
+            cause: cause(submission),
             before,
             keys: places.clone().map(keys).collect(),
             places,
@@ -133,6 +118,15 @@ pub(super) fn text(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     Cow::Owned(text.replace('\0', "\u{fffd}"))
+}
+
+/// Returns the text of [`text`], without a copy where none is needed.
+fn without_nul(key: Cow<'_, str>) -> Cow<'_, str> {
+    match key {
+        Cow::Borrowed(key) => text(key),
+        // Ids of the host's own.
+        Cow::Owned(key) => Cow::Owned(key),
+    }
 }
 
 /// Row of an alert that events of the [`Batch`] may change.
@@ -398,7 +392,7 @@ impl<'s> Batch<'s> {
                 self.records.push(Record {
                     part: place,
                     outcome: RequestOutcome::Failed,
-                    reason: Some(unfinished(part.submission.event_count())),
+                    reason: Some(unfinished(part.submission)),
                     effects: effects.to_vec(),
                     replaces_beginning: false,
                 });
@@ -469,12 +463,4 @@ impl<'s> AlertRow<'s> {
             last_entry,
         }
     }
-}
-
-/// Returns the reason in the record of a request whose events are committed in several steps.
-fn unfinished(count: usize) -> String {
-    format!(
-        "the store has committed some of its {count} events, but not all of them; hint: if this reason \
-         stays, the store failed or the host ended before the last event, and the sender has to try again"
-    )
 }

@@ -165,5 +165,4 @@ pub(super) fn hint(error: &tokio_postgres::Error) -> Option<&'static str> {
 }
 
 const NAME_PRIMARY: &str = "the server only reads: name the primary in `store.url`, or all servers";
-pub(super) const SEE_SERVER: &str =
-    "see whether PostgreSQL runs, and its log; the host goes on by itself once it does";
+const SEE_SERVER: &str = "see whether PostgreSQL runs, and its log, and check `store.url`";

@@ -122,8 +122,7 @@ impl Write<'_> {
         if rows.len() == 0 {
             return Ok(());
         }
-        let changed = self.statements.execute(self.client, sql, &rows.values()).await?;
-        if changed == rows.len() as u64 { Ok(()) } else { Err(Failure::CHANGED) }
+        self.exactly(sql, &rows.values(), rows.len()).await
     }
 
     /// Writes rows, all of which have to be written, with the number of the transaction.
@@ -137,8 +136,18 @@ impl Write<'_> {
         }
         let mut values: Vec<&(dyn ToSql + Sync)> = vec![&self.offset];
         values.extend(rows.values());
-        let changed = self.statements.execute(self.client, sql, &values).await?;
-        if changed == rows.len() as u64 { Ok(()) } else { Err(Failure::CHANGED) }
+        self.exactly(sql, &values, rows.len()).await
+    }
+
+    /// Executes a statement that has to change a number of rows.
+    async fn exactly(
+        &self,
+        sql: &'static str,
+        values: Params<'_>,
+        count: usize,
+    ) -> Result<(), Failure> {
+        let changed = self.statements.execute(self.client, sql, values).await?;
+        if changed == count as u64 { Ok(()) } else { Err(Failure::CHANGED) }
     }
 
     /// Executes a statement that may change any number of rows.

@@ -341,7 +341,9 @@ impl IngestThread {
         }
         fault_injection::point("committed");
         self.shared.forget_times(&times);
-        self.shared.learn(learned);
+        if let Some(learned) = learned {
+            self.shared.learn(learned);
+        }
         self.shared.note_commit(transaction, started, units.len());
         Ok(batch.effects)
     }
@@ -450,29 +452,35 @@ impl IngestThread {
         }
     }
 
-    /// Writes the decisions. Returns the number of the transaction, and what it has learned.
+    /// Writes the decisions. Returns the number of the transaction, and the knowledge that it has gained, if any.
     fn write(
         &self,
         held: &Held,
         parts: &[Part<'_>],
         batch: &Batch<'_>,
         times: &[(i64, i64)],
-    ) -> Result<(i64, Learned), Failure> {
+    ) -> Result<(i64, Option<Learned>), Failure> {
         let Held { connection, statements } = held;
         let flush = flush(connection, statements, parts, batch, times, self.shared.offset);
         let transaction = self.shared.wait(flush)?;
-        let database = self.shared.blocking(connection);
-        let mut memory = PostgresMemory::new(&self.shared, &database);
-        let mut open =
-            Transaction { database: &database, ids: self.shared.ids, memory: &mut memory };
-        for (part, effects) in parts.iter().zip(&batch.effects) {
-            if part.is_last() && part.is_concluded_alone() {
+        let is_left = |part: &Part<'_>| part.is_last() && part.is_concluded_alone();
+        let left = || parts.iter().zip(&batch.effects).filter(|(part, _)| is_left(part));
+        // Most batches have none.
+        let learned = if left().next().is_some() {
+            let database = self.shared.blocking(connection);
+            let mut memory = PostgresMemory::new(&self.shared, &database);
+            let mut open =
+                Transaction { database: &database, ids: self.shared.ids, memory: &mut memory };
+            for (part, effects) in left() {
                 let origin = open.origin(part.submission)?;
                 open.conclude(&origin, part.before, effects)?;
             }
-        }
+            Some(memory.learned())
+        } else {
+            None
+        };
         fault_injection::point("applied");
-        Ok((transaction, memory.learned()))
+        Ok((transaction, learned))
     }
 
     /// Returns the effects that a submission would have, and writes nothing.

@@ -63,7 +63,8 @@ enum State {
 }
 
 fn state(shared: &Shared, transaction: i64) -> Result<State, Failure> {
-    let connection = shared.connection(&shared.ingest)?;
+    // The threads for webhooks may hold all connections of their own pool, this one among them.
+    let connection = shared.connection(&shared.work)?;
     let answer = shared.wait(connection.query_one(STATE, &[&transaction, &shared.offset]));
     let row = match answer {
         Ok(row) => row,

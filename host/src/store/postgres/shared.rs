@@ -1,11 +1,8 @@
-//! What all threads of the store share: connections, the state of the server as they have met it, and caches.
+//! Connections, caches and the state of the server, which all threads of the store share.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -54,7 +51,7 @@ pub(super) struct Shared {
     pub(super) offset: i64,
     pub(super) statement_timeout: Duration,
     pub(super) metrics: Arc<StoreMetrics>,
-    pub(super) numbers: Mutex<Numbers>,
+    numbers: Mutex<Numbers>,
     names: Mutex<Names>,
     places: Mutex<TaskPlaces>,
     times: Mutex<VecDeque<(i64, i64)>>,
@@ -63,7 +60,6 @@ pub(super) struct Shared {
     work_of_other_hosts: watch::Sender<u64>,
     last_write_error: Mutex<Option<Problem>>,
     changed: watch::Sender<u64>,
-    changes: AtomicI64,
 }
 
 /// Numbers for new alerts that this host has drawn and not used.
@@ -136,7 +132,6 @@ impl Shared {
             work_of_other_hosts: watch::Sender::new(0),
             last_write_error: Mutex::default(),
             changed: watch::Sender::new(0),
-            changes: AtomicI64::default(),
         }
     }
 
@@ -208,7 +203,7 @@ impl Shared {
         )
     }
 
-    /// Returns a copy of the numbers under which names are stored.
+    /// Returns the numbers under which names are stored, as far as this host knows them.
     pub(super) fn names(&self) -> MutexGuard<'_, Names> {
         locked(&self.names)
     }
@@ -289,8 +284,7 @@ impl Shared {
 
     /// Tells readers of the feed that there may be changes.
     pub(super) fn note_change(&self) {
-        let count = self.changes.fetch_add(1, Ordering::Relaxed) + 1;
-        self.changed.send_replace(count.cast_unsigned());
+        self.changed.send_modify(|count| *count += 1);
     }
 
     /// Returns the terms in which this host holds duties.

@@ -1,12 +1,16 @@
 //! Looks for changes that other hosts have committed, so that readers of the feed need not poll.
 
-use std::{sync::Arc, time::Duration};
-
-use anyhow::Context;
-use tokio::sync::oneshot;
+use std::{
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
+    time::Duration,
+};
 
 use super::{connection::Connection, duties, feed_queries, shared::Shared};
 use crate::metrics::database::POOLS;
+use anyhow::Context;
 
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -15,16 +19,16 @@ const SURVEY_EVERY: u32 = 20;
 
 /// Thread that looks for changes.
 pub(super) struct Watcher {
-    stop: oneshot::Sender<()>,
+    stop: Sender<()>,
     thread: std::thread::JoinHandle<()>,
 }
 
 impl Watcher {
     pub(super) fn start(shared: &Arc<Shared>) -> anyhow::Result<Self> {
-        let (stop, stopped) = oneshot::channel();
+        let (stop, stopped) = mpsc::channel();
         let shared = Arc::clone(shared);
         let thread = std::thread::Builder::new().name("store-watcher".into());
-        let thread = thread.spawn(move || watch(&shared, stopped));
+        let thread = thread.spawn(move || watch(&shared, &stopped));
         Ok(Self { stop, thread: thread.context("cannot start a thread")? })
     }
 
@@ -34,18 +38,10 @@ impl Watcher {
     }
 }
 
-fn watch(shared: &Shared, mut stopped: oneshot::Receiver<()>) {
+fn watch(shared: &Shared, stopped: &Receiver<()>) {
     let mut seen = None;
-    let waits = |stopped: &mut oneshot::Receiver<()>| {
-        shared.runtime.block_on(async {
-            tokio::select! {
-                _ = stopped => false,
-                () = tokio::time::sleep(PAUSE) => true,
-            }
-        })
-    };
     for look in (0..SURVEY_EVERY).cycle() {
-        if !waits(&mut stopped) {
+        if stopped.recv_timeout(PAUSE) != Err(RecvTimeoutError::Timeout) {
             return;
         }
         for (name, pool) in POOLS.into_iter().zip([&shared.ingest, &shared.work]) {

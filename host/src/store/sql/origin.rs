@@ -54,15 +54,7 @@ impl Origin<'_> {
         event: &'e Event,
         place: usize,
     ) -> Option<Cow<'e, str>> {
-        match (&event.event_id, &self.submission.replayed_by) {
-            (Some(id), _) => Some(Cow::Borrowed(id)),
-            (None, None) => None,
-            // An id of the host's own lets the events of a request apply once, however often it is
-            // replayed.
-            (None, Some(_)) => {
-                Some(Cow::Owned(format!("replay {} {place}", self.submission.request_id)))
-            }
-        }
+        event_id(self.submission, event, place)
     }
 
     /// Returns the address of the sender as it counts for shares. A subscriber of IPv6 has a /64 at the least.
@@ -71,7 +63,22 @@ impl Origin<'_> {
     }
 }
 
-fn cause(submission: &Submission) -> Cause {
+/// Returns the id by which an event is known, with the place of the event in its request.
+pub(in crate::store) fn event_id<'e>(
+    submission: &Submission,
+    event: &'e Event,
+    place: usize,
+) -> Option<Cow<'e, str>> {
+    match (&event.event_id, &submission.replayed_by) {
+        (Some(id), _) => Some(Cow::Borrowed(id)),
+        (None, None) => None,
+        // An id of the host's own lets the events of a request apply once, however often it is replayed.
+        (None, Some(_)) => Some(Cow::Owned(format!("replay {} {place}", submission.request_id))),
+    }
+}
+
+/// Returns the [`Cause`] of all changes that the events of a submission make.
+pub(in crate::store) fn cause(submission: &Submission) -> Cause {
     let by = match &submission.replayed_by {
         Some(by) => Actor::Replay { by: Box::new(by.clone()) },
         None => Actor::Integration(Arc::clone(&submission.integration)),

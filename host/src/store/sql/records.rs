@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{effects, error::SqlResult, origin::Origin, transaction::Transaction, value::values};
-use crate::request::{Content, Effect, RequestOutcome};
+use crate::request::{Content, Effect, RequestOutcome, Submission};
 
 /// Adds a record.
 pub(super) static RECORD: &str = "INSERT INTO requests (id, integration, plugin, received_at, \
@@ -82,12 +82,7 @@ impl Transaction<'_> {
         if !before.is_empty() || origin.submission.replayed_by.is_some() {
             return Ok(());
         }
-        let count = origin.submission.event_count();
-        let reason = format!(
-            "the store has committed some of its {count} events, but not all of them; hint: if \
-             this reason stays, the store failed or the host ended before the last event, and the \
-             sender has to try again"
-        );
+        let reason = unfinished(origin.submission);
         self.record(origin, RequestOutcome::Failed, Some(&reason), part)
     }
 
@@ -153,4 +148,13 @@ impl Transaction<'_> {
         ];
         self.database.execute(sql, values).map(drop)
     }
+}
+
+/// Returns the reason in the record of a request whose events are committed in several steps, until the last one.
+pub(in crate::store) fn unfinished(submission: &Submission) -> String {
+    let count = submission.event_count();
+    format!(
+        "the store has committed some of its {count} events, but not all of them; hint: if this reason \
+         stays, the store failed or the host ended before the last event, and the sender has to try again"
+    )
 }
